@@ -1,0 +1,60 @@
+"""Every error that the library raises on purpose.
+
+    KlineError
+    ├── SettingError        a parameter out of its bounds
+    ├── InputError          a file or a row from outside that cannot be used
+    ├── HomeError           a home that is missing, half made or not writable
+    ├── UnknownSymbolError  a symbol of which the home holds no bars
+    ├── DateError           a date that cannot be parsed, or is no trading day of the symbol
+    ├── FingerprintError    patterns or values made with other settings than now asked for
+    ├── EncoderError        weights that are missing, damaged, or have seen the sample's date
+    ├── StaleError          tables that contradict each other until `kline index` is run
+    ├── SchedulerError      a Dask scheduler that cannot be reached or lost its workers
+    └── RunFailedError      more samples failed than `max_failed_share` allows
+
+A message names what was wrong (parameter, file, row or symbol), the value, and what to do about it, in one line.
+"""
+
+
+class KlineError(Exception):
+    """Base of every error raised on purpose; the command line prints its message and exits with 1."""
+
+
+class SettingError(KlineError):
+    """A parameter lies outside its bounds."""
+
+
+class InputError(KlineError):
+    """A file, or a row of it, cannot be used."""
+
+
+class HomeError(KlineError):
+    """A home is missing, half made or not writable."""
+
+
+class UnknownSymbolError(KlineError):
+    """The home holds no bars of a symbol that was asked for."""
+
+
+class DateError(KlineError):
+    """A date cannot be parsed, lies outside the symbol's bars, or is not one of its trading days."""
+
+
+class FingerprintError(KlineError):
+    """Stored patterns or values were made with other settings than the ones now asked for."""
+
+
+class EncoderError(KlineError):
+    """Encoder weights are missing or damaged, or the encoder was trained through a sample's date."""
+
+
+class StaleError(KlineError):
+    """Two tables of a home contradict each other until `kline index` is run."""
+
+
+class SchedulerError(KlineError):
+    """A Dask scheduler cannot be reached, or has no workers."""
+
+
+class RunFailedError(KlineError):
+    """The share of failed samples of a run passes `max_failed_share`."""

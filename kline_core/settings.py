@@ -1,0 +1,128 @@
+"""All settings with their defaults, in one place.
+
+Two groups, because two things depend on them:
+
+* `PatternSettings` say what a pattern is. They are written into the `patterns` table, and a request that asks for
+  other ones is refused by their fingerprint.
+* `FactorSettings` say how matches become a value. Together with the pattern settings and the encoder they make the
+  fingerprint under which values are stored.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from kline_core.errors import SettingError
+
+Mode = Literal["fast", "full"]
+
+
+def _check(ok: bool, name: str, value: object, bound: str) -> None:
+    if not ok:
+        raise SettingError(f"{name} is {value!r}; it must be {bound}")
+
+
+@dataclass(frozen=True, slots=True)
+class PatternSettings:
+    """What a window is, what counts as its outcome, and which windows become patterns."""
+
+    window_bars: int = 20
+    max_gap_days: int = 15
+    """Longest hole inside a window, in calendar days (the longest exchange holiday since 1999 was 12)."""
+    entry_lag_bars: int = 1
+    horizons: tuple[int, ...] = (1, 5, 10, 20)
+    """Forward-return horizons in bars, counted from the entry bar."""
+    barrier_up: float = 0.05
+    barrier_down: float = 0.03
+    barrier_bars: int = 20
+    pattern_stride: int = 1
+    """Every how many sessions of `calendar` a window becomes a pattern; 1 asks no calendar."""
+    calendar: str = "XSHG"
+    """exchange_calendars name; used only where `pattern_stride` is above 1."""
+
+    def __post_init__(self) -> None:
+        _check(2 <= self.window_bars <= 250, "window_bars", self.window_bars, "between 2 and 250")
+        _check(self.max_gap_days >= 1, "max_gap_days", self.max_gap_days, "at least 1")
+        _check(self.entry_lag_bars >= 1, "entry_lag_bars", self.entry_lag_bars, "at least 1")
+        _check(
+            len(self.horizons) > 0 and all(h >= 1 for h in self.horizons) and list(self.horizons) == sorted(set(self.horizons)),
+            "horizons",
+            self.horizons,
+            "distinct, increasing and at least 1",
+        )
+        _check(0 < self.barrier_up, "barrier_up", self.barrier_up, "above 0")
+        _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
+        _check(self.barrier_bars >= 1, "barrier_bars", self.barrier_bars, "at least 1")
+        _check(self.pattern_stride >= 1, "pattern_stride", self.pattern_stride, "at least 1")
+
+    @property
+    def outcome_bars(self) -> int:
+        """Bars after a window's end until every one of its outcomes is known."""
+        return self.entry_lag_bars + max(*self.horizons, self.barrier_bars)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values; a calendar that is never asked is left out."""
+        values = asdict(self) | {"horizons": list(self.horizons)}
+        if self.pattern_stride == 1:
+            del values["calendar"]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class FactorSettings:
+    """How the matches of a sample are chosen and weighed into its factor value."""
+
+    mode: Mode = "fast"
+    top_k: int = 5
+    search_k: int = 300
+    """Upper bound of the candidates that are looked at, most similar first."""
+    isolation_bars: int = 20
+    min_matches: int = 5
+    barrier_weight: float = 0.7
+    return_horizon: int = 5
+    half_life_days: float = 180.0
+
+    def __post_init__(self) -> None:
+        if self.mode != "fast":
+            raise SettingError(f"mode is {self.mode!r}; only 'fast' is available")
+        _check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
+        _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
+        _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")
+        _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, f"between 1 and top_k ({self.top_k})")
+        _check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
+        _check(self.half_life_days > 0, "half_life_days", self.half_life_days, "above 0")
+
+    @property
+    def return_weight(self) -> float:
+        """Weight of the return win rate in the value."""
+        return 1.0 - self.barrier_weight
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a factor value depends on, besides the bars and the encoder's weights."""
+
+    patterns: PatternSettings = PatternSettings()
+    factor: FactorSettings = FactorSettings()
+
+    def __post_init__(self) -> None:
+        _check(
+            self.factor.return_horizon in self.patterns.horizons,
+            "return_horizon",
+            self.factor.return_horizon,
+            f"one of the horizons {self.patterns.horizons}",
+        )
+
+    def fingerprint(self, encoder: str) -> str:
+        """Key under which values are stored: 16 hexadecimal digits over all settings and the encoder's fingerprint."""
+        return _digest({"patterns": self.patterns.to_dict(), "factor": asdict(self.factor), "encoder": encoder})
+
+
+def pattern_fingerprint(settings: PatternSettings, encoder: str) -> str:
+    """Identity of a `patterns` table: 16 hexadecimal digits over its settings and its encoder's fingerprint."""
+    return _digest({"patterns": settings.to_dict(), "encoder": encoder})
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
