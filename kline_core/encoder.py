@@ -1,0 +1,203 @@
+"""The encoder: a chart becomes a unit vector whose inner products say how alike charts are.
+
+An attention convolutional autoencoder. Strided convolutions reduce the `60 x 64` chart to a grid of 10 times 2 places,
+multi-head self-attention (Vaswani et al., "Attention Is All You Need", 2017) lets every place see the whole chart, and
+one linear layer gives the latent vector, which is scaled to length 1. The decoder exists for training and for looking
+at what a vector has kept; the system itself only ever encodes.
+
+Charts are encoded in batches of one fixed, padded shape, because matrix products round differently for different batch
+shapes and a value must not depend on how the work was cut.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kline_core.chart import HEIGHT, PIXELS_PER_BAR
+from kline_core.errors import EncoderError
+
+BATCH = 64
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
+_FORMAT = "kline-attention-cae-1"
+
+
+class AttentionEncoder(nn.Module):
+    """Charts `(n, 1, 3 * bars, 64)` float in 0..1 to latents `(n, dim)` of length 1."""
+
+    def __init__(self, dim: int = 128, window_bars: int = 20, heads: int = 4) -> None:
+        """A network with random weights."""
+        super().__init__()
+        self.dim, self.window_bars = dim, window_bars
+        self.convolutions = nn.Sequential(
+            # One step of the first layer is one bar: the stride along time is the bar's three columns.
+            nn.Conv2d(1, 24, (PIXELS_PER_BAR, 8), (PIXELS_PER_BAR, 4), (0, 2), bias=False),
+            nn.BatchNorm2d(24),
+            nn.ReLU(),
+            nn.Conv2d(24, 48, (3, 4), (1, 2), (1, 1), bias=False),
+            nn.BatchNorm2d(48),
+            nn.ReLU(),
+            nn.Conv2d(48, 64, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.Conv2d(64, 128, 3, (1, 2), 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+        )
+        places = ((window_bars + 1) // 2) * (HEIGHT // 32)
+        self.place = nn.Parameter(torch.randn(places, 128) * 0.02)
+        self.norm = nn.LayerNorm(128)
+        self.attention = nn.MultiheadAttention(128, heads, batch_first=True)
+        self.latent = nn.Linear(places * 128, dim)
+
+    def forward(self, charts: Tensor) -> Tensor:
+        """Encode a batch."""
+        places = self.convolutions(charts).flatten(2).transpose(1, 2) + self.place
+        seen = self.norm(places)
+        places = places + self.attention(seen, seen, seen, need_weights=False)[0]
+        return functional.normalize(self.latent(places.flatten(1)), dim=1)
+
+
+class ChartDecoder(nn.Module):
+    """Latents `(n, dim)` back to charts `(n, 1, 3 * bars, 64)`, as logits of the brightness."""
+
+    def __init__(self, dim: int = 128, window_bars: int = 20) -> None:
+        """A network with random weights."""
+        super().__init__()
+        self.bars = window_bars
+        self.spread = nn.Linear(dim, 48 * window_bars * 4)
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            nn.ConvTranspose2d(48, 32, (3, 4), (1, 4), (1, 0)),
+            nn.ReLU(),
+            nn.ConvTranspose2d(32, 1, (PIXELS_PER_BAR, 4), (PIXELS_PER_BAR, 4)),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Decode a batch."""
+        logits: Tensor = self.layers(self.spread(latents).view(-1, 48, self.bars, 4))
+        return logits
+
+
+def to_input(charts: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
+    """uint8 charts `(n, width, 64)` as the network's float32 input `(n, 1, width, 64)` in 0..1."""
+    return torch.from_numpy(charts).to(device).unsqueeze(1).float().div_(255.0)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` takes cuda, then mps, then cpu. Raises `EncoderError` where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise EncoderError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps") from error
+    return device
+
+
+class Encoder:
+    """A trained network, ready to encode; read-only and safe to share between threads.
+
+    `dim` is the length of its vectors, `window_bars` the bars of the charts that it takes, `trained_through` the last
+    date of the market data it was trained on (None: it has seen no market), and `fingerprint` 16 hexadecimal digits
+    over its weights.
+    """
+
+    def __init__(
+        self,
+        network: AttentionEncoder,
+        fingerprint: str,
+        trained_through: np.datetime64 | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take over a network; use `Encoder.load` for stored weights."""
+        self.device = device or torch.device("cpu")
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.dim, self.window_bars = network.dim, network.window_bars
+        self.fingerprint = fingerprint
+        self.trained_through = trained_through
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto") -> Self:
+        """Read weights from a safetensors file; without a path, the default ones that come with the package.
+
+        Raises `EncoderError` where the file is missing, damaged, or holds another network.
+        """
+        path = Path(path) if path is not None else DEFAULT_WEIGHTS
+        header, tensors = _read(path)
+        network = AttentionEncoder(int(header["dim"]), int(header["window_bars"]))
+        weights = {name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")}
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again") from error
+        through = header.get("trained_through")
+        trained_through = np.datetime64(through, "D") if through else None
+        return cls(network, _fingerprint(weights, header), trained_through, choose_device(device))
+
+    def encode(self, charts: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Vectors of uint8 charts `(n, 3 * window_bars, 64)`: float32 `(n, dim)`, each of length 1.
+
+        A chart's vector is the same whatever other charts it is encoded with.
+        """
+        width = self.window_bars * PIXELS_PER_BAR
+        if charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
+            raise EncoderError(f"charts have shape {charts.shape}; this encoder takes (n, {width}, {HEIGHT})")
+        vectors = np.empty((len(charts), self.dim), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(charts), BATCH):
+                batch = charts[start : start + BATCH]
+                if len(batch) < BATCH:
+                    batch = np.concatenate([batch, np.zeros((BATCH - len(batch), width, HEIGHT), np.uint8)])
+                encoded = self.network(to_input(batch, self.device)).cpu().numpy()
+                vectors[start : start + BATCH] = encoded[: len(vectors) - start]
+        return vectors
+
+
+def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:
+    """Write both halves of the autoencoder to a safetensors file; `header` may name `trained_through` (ISO date)."""
+    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    sizes = {"format": _FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, sizes | header)
+
+
+def load_decoder(path: str | Path | None = None) -> ChartDecoder:
+    """The decoder that was trained together with the encoder in the same file."""
+    header, tensors = _read(Path(path) if path is not None else DEFAULT_WEIGHTS)
+    decoder = ChartDecoder(int(header["dim"]), int(header["window_bars"]))
+    decoder.load_state_dict({n.removeprefix("decoder."): t for n, t in tensors.items() if n.startswith("decoder.")})
+    return decoder.eval().requires_grad_(False)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(
+            f"encoder weights {path} cannot be read ({error}); give a file written by `kline train`"
+        ) from error
+    if header.get("format") != _FORMAT:
+        raise EncoderError(f"encoder weights {path} are no {_FORMAT} file; give a file written by `kline train`")
+    return header, tensors
+
+
+def _fingerprint(weights: dict[str, Tensor], header: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps([header["format"], header["dim"], header["window_bars"]]).encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
