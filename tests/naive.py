@@ -1,0 +1,105 @@
+"""The slow, obvious oracle: plain loops that say what the fast paths must equal."""
+
+import datetime
+import hashlib
+import math
+from fractions import Fraction
+
+import numpy as np
+
+# --- windows, outcomes, samples, rank IC ----------------------------------------------------------------------------
+
+
+def usable_window(dates, end, window_bars, max_gap_days):
+    """Code of `windows.usable_windows` for one bar."""
+    if end + 1 < window_bars:
+        return 1
+    for bar in range(end - window_bars + 2, end + 1):
+        if (dates[bar].item() - dates[bar - 1].item()).days > max_gap_days:
+            return 2
+    return 0
+
+
+def window_content(content, end, first_offset, last_offset):
+    """`windows.window_content` for one window, in Python integers."""
+    total = 0
+    for bar in range(end + first_offset, end + last_offset + 1):
+        total += int(content[bar]) * 6364136223846793005 ** (end + last_offset - bar)
+    return total % 2**64
+
+
+def outcome(dates, open_, high, low, close, end, settings):
+    """Returns per horizon, barrier label and `known_on` of one window."""
+    bars = len(close)
+    entry = end + settings.entry_lag_bars
+    returns = []
+    for horizon in settings.horizons:
+        exit_ = entry + horizon
+        returns.append(float(close[exit_]) / float(close[entry]) - 1.0 if exit_ < bars else float("nan"))
+    known = end + settings.entry_lag_bars + max([*settings.horizons, settings.barrier_bars])
+    known_on = dates[known] if known < bars else np.datetime64("NaT", "D")
+    return returns, _barrier(open_, high, low, close, entry, settings), known_on
+
+
+def _barrier(open_, high, low, close, entry, settings):
+    if entry >= len(close):
+        return -128
+    up = float(close[entry]) * (1.0 + settings.barrier_up)
+    down = float(close[entry]) * (1.0 - settings.barrier_down)
+    for bar in range(entry + 1, entry + settings.barrier_bars + 1):
+        if bar >= len(close):
+            return -128
+        if open_[bar] >= up:
+            return 1
+        if open_[bar] <= down:
+            return -1
+        if low[bar] <= down:
+            return -1
+        if high[bar] >= up:
+            return 1
+    return 0
+
+
+def sample_priority(symbol, date):
+    """Priority of one date in `samples.choose_dates`, in Python integers."""
+    mask = 2**64 - 1
+    x = int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little")
+    x = (x + 0x9E3779B97F4A7C15 * (date.item() - datetime.date(1970, 1, 1)).days) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+def choose_dates(symbol, dates, samples):
+    """`samples.choose_dates`, seat by seat: the next one goes to the year with the highest c / (2 * seats + 1)."""
+    if samples >= len(dates):
+        return list(dates)
+    years = {}
+    for date in dates[:-1]:
+        years.setdefault(date.item().year, []).append((sample_priority(symbol, date), date))
+    for members in years.values():
+        members.sort()
+    seats = dict.fromkeys(years, 0)
+    for _ in range(samples - 1):
+        claims = [
+            (Fraction(2 * seats[year] + 1, len(members)), members[seats[year]], year)
+            for year, members in years.items()
+            if seats[year] < len(members)
+        ]
+        seats[min(claims)[2]] += 1
+    chosen = [date for year, members in years.items() for _, date in members[: seats[year]]]
+    return [*sorted(chosen), dates[-1]]
+
+
+def spearman(values, returns):
+    """Spearman's coefficient of pairs without NaN; None where it is not defined."""
+    x, y = _average_ranks(values), _average_ranks(returns)
+    mean = (len(x) + 1) / 2
+    xy = sum((a - mean) * (b - mean) for a, b in zip(x, y, strict=True))
+    xx = sum((a - mean) ** 2 for a in x)
+    yy = sum((b - mean) ** 2 for b in y)
+    return xy / math.sqrt(xx * yy) if len(x) >= 3 and xx > 0 and yy > 0 else None
+
+
+def _average_ranks(values):
+    return [sum(v < value for v in values) + (sum(v == value for v in values) + 1) / 2 for value in values]
