@@ -1,0 +1,260 @@
+"""Patterns in memory: indexed windows with their outcomes, ordered by the date on which the outcomes became known.
+
+The order is the point-in-time rule. Sorted by (known_on, symbol, end), the patterns that a sample on date t may see are
+the first `n_known(t)`, so eligibility is a prefix that a search can be confined to, not a filter after it.
+
+Every prefix has a hash. Two sets of patterns with the same hash at n agree in their first n patterns, which tells
+whether a value computed from one of them would come out the same from the other.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kline_core.errors import DateError, StaleError
+
+Dates = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Hashes = npt.NDArray[np.uint64]
+Codes = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
+
+MAX_LENGTH = 1.001
+"""Longest vector taken for L2-normalised; the search's rounding bound is derived from it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patterns:
+    """P patterns with d-dimensional vectors and H forward returns each, sorted by (known_on, symbol, end).
+
+    Made by `from_arrays`, which sorts and checks. All arrays are read-only.
+    """
+
+    symbols: list[str]
+    """Symbols that have patterns, sorted; `code` indexes them."""
+    code: Codes
+    """int32 (P,)"""
+    end: Dates
+    """datetime64[D] (P,): last bar of the window."""
+    known_on: Dates
+    """datetime64[D] (P,), ascending: first date on which every outcome is known."""
+    bar: Codes
+    """int32 (P,): ordinal of `end` among the symbol's traded bars."""
+    returns: Floats
+    """float32 (P, H): forward returns as fractions, finite."""
+    barrier: npt.NDArray[np.int8]
+    """int8 (P,): +1 upper barrier first, -1 lower barrier first, 0 neither."""
+    content: Hashes
+    """uint64 (P,): hash of the bars from the window's first to its outcome's last."""
+    vectors: Floats
+    """float32 (P, d), C-contiguous, L2-normalised."""
+    history: Hashes
+    """uint64 (P + 1,): `history[n]` identifies the first n patterns."""
+    symbol_keys: Rows
+    """int64 (P,), ascending: (code, bar) as one number, see `rows_near`."""
+    symbol_rows: Rows
+    """int64 (P,): the row of each of `symbol_keys`."""
+
+    def __len__(self) -> int:
+        """Number of patterns P."""
+        return len(self.code)
+
+    @property
+    def dim(self) -> int:
+        """Length d of a vector."""
+        return int(self.vectors.shape[1])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        symbol: Sequence[str] | npt.NDArray[np.object_] | npt.NDArray[np.str_],
+        end: Dates,
+        known_on: Dates,
+        bar: npt.NDArray[np.integer],
+        returns: Floats,
+        barrier: npt.NDArray[np.integer],
+        content: Hashes,
+        vectors: Floats,
+    ) -> Self:
+        """Sort P patterns given in any order, and check them.
+
+        Shapes as in the class; `symbol` is (P,), a name per pattern. Vectors already in order are not copied.
+
+        Raises:
+            ValueError: arrays of different lengths or of a wrong type.
+            StaleError: contents that no consistent table holds (a duplicate (symbol, end), outcomes known before the
+                window's end, bars that contradict the dates, a value that is not finite, a vector not normalised).
+        """
+        end, known_on = as_days(end, "end"), as_days(known_on, "known_on")
+        names, inverse = np.unique(np.asarray(symbol, dtype=object).astype(str), return_inverse=True)
+        code, bars = inverse.astype(np.int32), np.asarray(bar).astype(np.int32)
+        count = len(code)
+        returns, vectors = np.asarray(returns), np.asarray(vectors)
+        labels, content = np.asarray(barrier).astype(np.int8), np.asarray(content)
+        _check_types(count, returns, vectors, content, end, known_on, bars, labels)
+
+        order = np.lexsort((end, code, known_on))
+        if not np.array_equal(order, np.arange(count)):
+            code, end, known_on, bars = code[order], end[order], known_on[order], bars[order]
+            returns, labels, content, vectors = returns[order], labels[order], content[order], vectors[order]
+        symbols = [str(name) for name in names]
+        keys = _symbol_key(code, bars)
+        by_key = np.argsort(keys, kind="stable").astype(np.int64)
+        _check_values(symbols, code, end, known_on, returns, vectors, by_key, keys)
+
+        patterns = cls(
+            symbols=symbols,
+            code=code,
+            end=end,
+            known_on=known_on,
+            bar=bars,
+            returns=np.ascontiguousarray(returns),
+            barrier=labels,
+            content=content,
+            vectors=np.ascontiguousarray(vectors),
+            history=_history(symbols, code, end, known_on, bars, content),
+            symbol_keys=keys[by_key],
+            symbol_rows=by_key,
+        )
+        for field in fields(patterns):
+            if field.name != "symbols":
+                getattr(patterns, field.name).setflags(write=False)
+        return patterns
+
+    @classmethod
+    def empty(cls, dim: int, horizons: int) -> Self:
+        """No patterns, for vectors of length `dim` and `horizons` forward returns."""
+        days = np.zeros(0, dtype="datetime64[D]")
+        whole = np.zeros(0, dtype=np.int32)
+        return cls.from_arrays(
+            symbol=[],
+            end=days,
+            known_on=days,
+            bar=whole,
+            returns=np.zeros((0, horizons), dtype=np.float32),
+            barrier=whole,
+            content=np.zeros(0, dtype=np.uint64),
+            vectors=np.zeros((0, dim), dtype=np.float32),
+        )
+
+    def n_known(self, dates: Dates) -> Rows:
+        """How many patterns are known at the close of each date: int64, shaped like `dates` (datetime64[D]).
+
+        Raises:
+            DateError: `dates` of another type, or not a date.
+        """
+        return np.searchsorted(self.known_on, as_days(dates, "dates"), side="right").astype(np.int64)
+
+    def codes_of(self, symbols: Sequence[str]) -> Codes:
+        """Code of each symbol, int32; -1 where the symbol has no patterns."""
+        lookup = {name: code for code, name in enumerate(self.symbols)}
+        return np.array([lookup.get(name, -1) for name in symbols], dtype=np.int32)
+
+    def rows_near(self, codes: Codes, bars: Codes, distance: int) -> tuple[Rows, Rows]:
+        """Patterns of a symbol less than `distance` bars away from a bar of it, for q such bars at once.
+
+        Args:
+            codes: int32 (q,), -1 for a symbol without patterns.
+            bars: int32 (q,), ordinal among the symbol's traded bars.
+            distance: at least 1.
+
+        Returns:
+            Two int64 arrays of the same length: which of the q questions, and the row of the pattern.
+        """
+        middle = _symbol_key(codes, bars)
+        first = np.searchsorted(self.symbol_keys, middle - (distance - 1), side="left")
+        last = np.searchsorted(self.symbol_keys, middle + (distance - 1), side="right")
+        count = last - first
+        question = np.repeat(np.arange(len(codes), dtype=np.int64), count)
+        within = np.arange(len(question), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
+        return question, self.symbol_rows[np.repeat(first, count) + within]
+
+
+def as_days(dates: Dates, name: str) -> Dates:
+    """The same array, refused unless it is datetime64[D] without NaT.
+
+    NaT sorts behind every date, so that one let through would see the whole future.
+
+    Raises:
+        DateError: names the parameter and what is wrong with it.
+    """
+    dates = np.asarray(dates)
+    if dates.dtype != np.dtype("datetime64[D]"):
+        raise DateError(f"{name} is an array of {dates.dtype}; it must be datetime64[D]")
+    if np.isnat(dates).any():
+        raise DateError(f"{name} holds NaT in position {int(np.isnat(dates).argmax())}; every entry must be a date")
+    return dates
+
+
+def _symbol_key(code: Codes, bar: Codes) -> Rows:
+    # Bars stay far below 2^31, so a distance in bars never reaches into the next symbol's numbers; code -1 meets none.
+    return code.astype(np.int64) * (1 << 33) + bar.astype(np.int64)
+
+
+def _history(symbols: list[str], code: Codes, end: Dates, known_on: Dates, bar: Codes, content: Hashes) -> Hashes:
+    named = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in symbols]
+    value = np.array(named, dtype=np.uint64)[code]
+    for part in (end.astype(np.int64).view(np.uint64), known_on.astype(np.int64).view(np.uint64), bar, content):
+        value = mix64(value ^ part.astype(np.uint64))
+    history = np.zeros(len(code) + 1, dtype=np.uint64)
+    np.cumsum(value, out=history[1:])
+    return history
+
+
+def mix64(value: Hashes) -> Hashes:
+    """A bijection of uint64 whose every output bit depends on every input bit, elementwise.
+
+    Source: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+    """
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def _check_types(
+    count: int, returns: Floats, vectors: Floats, content: Hashes, *columns: npt.NDArray[np.generic]
+) -> None:
+    for name, table in (("returns", returns), ("vectors", vectors)):
+        if table.ndim != 2 or table.dtype != np.float32:
+            raise ValueError(f"{name} is {table.dtype} {table.shape}; it must be float32 with two axes")
+    if content.dtype != np.uint64:
+        raise ValueError(f"content is {content.dtype}; it must be uint64")
+    lengths = [count, len(returns), len(vectors), len(content), *(len(column) for column in columns)]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"the arrays of the patterns have different lengths: {lengths}")
+
+
+def _check_values(
+    symbols: list[str],
+    code: Codes,
+    end: Dates,
+    known_on: Dates,
+    returns: Floats,
+    vectors: Floats,
+    by_key: Rows,
+    keys: Rows,
+) -> None:
+    def refuse(bad: Flags, rows: Rows, what: str) -> None:
+        if bad.any():
+            row = rows[int(bad.argmax())]
+            raise StaleError(f"pattern {symbols[code[row]]} {end[row]}: {what}; run `kline index`")
+
+    every = np.arange(len(code), dtype=np.int64)
+    refuse(known_on <= end, every, "its outcome is known no later than its window")
+    # In the order of (symbol, bar) every neighbour of the same symbol must be later in time as well.
+    same = np.diff(code[by_key]) == 0
+    later = by_key[1:]
+    refuse(same & (np.diff(keys[by_key]) == 0), later, "another pattern of the symbol has the same bar")
+    refuse(same & (np.diff(end[by_key]) <= np.timedelta64(0)), later, "its date and its bar contradict another's")
+    refuse(same & (np.diff(known_on[by_key]) <= np.timedelta64(0)), later, "known before an earlier window")
+    refuse(np.logical_not(np.isfinite(returns).all(axis=1)), every, "a forward return is not finite")
+    length = np.einsum("ij,ij->i", vectors, vectors)
+    # Written so that NaN is refused as well.
+    refuse(~(length <= MAX_LENGTH**2), every, "its vector is not L2-normalised")

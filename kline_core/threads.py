@@ -1,0 +1,34 @@
+"""Limits the numeric libraries to one thread, from inside the thread that calls them.
+
+A cluster runs one chunk of samples per core. A library that opens its own threads beneath each of those chunks makes
+them fight for the same cores. OpenMP keeps its limit per calling thread, so a limit set in the main thread does not
+reach the threads of a pool: every one of them has to set its own.
+"""
+
+import sys
+import threading
+
+from threadpoolctl import ThreadpoolController
+
+_done = threading.local()
+
+
+def single_threaded() -> None:
+    """Limit FAISS, torch and BLAS to one thread wherever the calling thread uses them.
+
+    Cheap enough for the start of every chunk of work: after the first call a thread pays a dictionary look-up, until
+    one of the libraries has been imported since. A library that nobody imported is not imported here.
+
+    FAISS and torch are limited for the calling thread alone; an OpenBLAS with threads of its own, such as NumPy's,
+    knows only one limit for the whole process.
+    """
+    loaded = ("faiss" in sys.modules, "torch" in sys.modules)
+    if getattr(_done, "loaded", None) == loaded:
+        return
+    # Kept for the thread's life, so no context manager. FAISS has no pool but that of the OpenMP found here.
+    ThreadpoolController().limit(limits=1)
+    set_num_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
+    if set_num_threads is not None:
+        # The wheel's MKL is linked in statically, where threadpoolctl cannot find it.
+        set_num_threads(1)
+    _done.loaded = loaded
