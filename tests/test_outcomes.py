@@ -99,6 +99,13 @@ def test_barrier_label(after, label):
     assert_equal_to_oracle(bars, np.arange(len(bars[0])), SHORT)
 
 
+@pytest.mark.parametrize(("low", "label"), [(0.9894, -1), (np.nextafter(0.9894, 1.0), 0)])
+def test_barrier_level_to_the_last_bit(low, label):
+    # 1.02 * (1 - 0.03) is 0.9894; 1.02 - 1.02 * 0.03 would be the next larger float64.
+    bars = make_bars([(1.02,) * 4] * 2 + [(1.02, 1.02, low, 1.02)] * 4)
+    assert outcomes(*bars, np.array([0]), SHORT).barrier.tolist() == [label]
+
+
 def test_returns_start_at_the_next_bars_close_and_known_on_is_after_the_last_bar_looked_at():
     bars = make_bars([(c, c, c, c) for c in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)], gaps=[1, 1, 1, 1, 90, 1])
     got = outcomes(*bars, np.array([0, 1, 2, 3, 5, 6]), SHORT)
