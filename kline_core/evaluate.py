@@ -96,11 +96,11 @@ def time_series_rank_ic(
     Assumption of Normality, Annals of Mathematical Statistics 7, 1936), with n_independent the most samples that can be
     kept `apart` or more bars from each other.
 
-    Even on a pure random walk the mean is not quite zero: values that follow the last k steps of the price up have
-    about -sqrt(k h) / T over T bars (-0.007 for k = 20, h = 5, T = 1,500), since a sample's return is part of later
-    samples' past and both are compared with their means over the whole time; values that follow it down have the
-    opposite. `cross_section_rank_ic` compares within one date and is free of it. Source: R. Stambaugh, Predictive
-    Regressions, Journal of Financial Economics 54 (1999).
+    Even on a pure random walk the mean is not quite zero, but of the order 1 / bars: values that follow the last steps
+    of the price up have a slightly negative one (the last 20 steps against returns over 5 bars, 1,500 bars: -0.010),
+    values that follow them down a positive one. A sample's return is part of later samples' past, and both are
+    compared with their averages over the whole time. `cross_section_rank_ic` compares within one date and is free of
+    it. Source: R. Stambaugh, Predictive Regressions, Journal of Financial Economics 54 (1999).
     """
     use = ~(np.isnan(values) | np.isnan(returns))
     value = rank_ic(values, returns)
