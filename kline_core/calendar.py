@@ -1,0 +1,137 @@
+"""Dates: the one place where they are parsed, and the exchange sessions that `pattern_stride` counts."""
+
+import re
+from datetime import date, datetime
+from functools import lru_cache
+
+import exchange_calendars
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from exchange_calendars.errors import CalendarError
+
+from kline_core.errors import DateError, SettingError
+
+Dates = npt.NDArray[np.datetime64]
+"""Array of datetime64[D]."""
+
+_FORMS = "write YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD"
+_TEXT = re.compile(
+    r"(?:(\d{4})(\d\d)(\d\d)|(\d{4})([-/])(\d{1,2})\5(\d{1,2}))(?:[ T]00:00(?::00(?:\.0{1,9})?)?)?", re.ASCII
+)
+# Sessions are counted from here, or from the calendar's own beginning where it knows less.
+_ORIGIN = pd.Timestamp("1990-01-01")
+
+
+def parse_date(value: object, name: str) -> np.datetime64:
+    """A day as datetime64[D].
+
+    Args:
+        value: Text (``YYYY-MM-DD``, ``YYYY/MM/DD``, ``YYYYMMDD``, each also with a time of midnight), a whole number
+            YYYYMMDD, a date, or a datetime, pandas Timestamp or datetime64 at midnight.
+        name: What the value is, for the error.
+
+    Raises:
+        DateError: It is no such value: empty, of another form, no existing day, with a time of day or a time zone.
+    """
+    if isinstance(value, str):
+        return _parse_text(value.strip(), name)
+    if isinstance(value, bool | np.bool_):
+        raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
+    if isinstance(value, int | np.integer):
+        return _parse_text(str(int(value)), name)
+    if isinstance(value, np.datetime64 | datetime):
+        stamp = pd.Timestamp(value)
+        if pd.isna(stamp):
+            raise DateError(f"{name} is missing; {_FORMS}")
+        if stamp.tzinfo is not None:
+            raise DateError(f"{name} is {value!s}; leave the time zone away and give the exchange's day")
+        if stamp != stamp.normalize():
+            raise DateError(f"{name} is {value!s}; give a day without a time")
+        return np.datetime64(stamp.date(), "D")
+    if isinstance(value, date):
+        return np.datetime64(value, "D")
+    raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
+
+
+def parse_dates(values: pd.Series) -> tuple[Dates, npt.NDArray[np.bool_]]:
+    """A column of dates as datetime64[D] (n,), and where a value is no date (n,); there the day is NaT.
+
+    The rule is that of `parse_date`, asked once for each distinct value.
+    """
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
+        stamps = values.to_numpy()
+        days = stamps.astype("datetime64[D]")
+        bad = np.isnat(stamps) | (days != stamps)
+    else:
+        codes, distinct = pd.factorize(values, use_na_sentinel=True)
+        # The last place is that of missing values, whose code is -1.
+        parsed = np.array([*(_parse_or_nat(value) for value in distinct), np.datetime64("NaT", "D")], "datetime64[D]")
+        days = parsed[codes]
+        bad = np.isnat(days)
+    days[bad] = np.datetime64("NaT", "D")
+    return days, bad
+
+
+def session_ordinal(dates: Dates, calendar: str) -> npt.NDArray[np.int64]:
+    """Number of each day (n,) among the exchange's sessions, counted from 1990 (or where the calendar begins).
+
+    The count is the same however much history is passed in.
+
+    Args:
+        dates: Days, datetime64[D] (n,).
+        calendar: Name of an exchange_calendars calendar, for instance ``XSHG``.
+
+    Raises:
+        DateError: A day is no session, or lies outside the days that the calendar knows.
+        SettingError: There is no such calendar.
+    """
+    days = np.asarray(dates, dtype="datetime64[D]")
+    sessions = _sessions(calendar)
+    if days.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if np.isnat(days).any():
+        raise DateError(f"a date is missing (NaT) where a session of {calendar} is needed")
+    outside = days[(days < sessions[0]) | (days > sessions[-1])]
+    if outside.size:
+        raise DateError(
+            f"{outside[0]} lies outside the sessions of calendar {calendar}, which are known from {sessions[0]} to "
+            f"{sessions[-1]}; use pattern_stride 1 or a newer exchange_calendars"
+        )
+    ordinals = np.searchsorted(sessions, days)
+    strange = days[sessions[ordinals] != days]
+    if strange.size:
+        raise DateError(f"{strange[0]} is no session of calendar {calendar}; check the date or name another calendar")
+    return ordinals.astype(np.int64)
+
+
+@lru_cache(maxsize=8)
+def _sessions(calendar: str) -> Dates:
+    """All sessions of a calendar from the origin to its end, datetime64[D], sorted."""
+    try:
+        # Without a start the calendar would begin twenty years before today, and the count would move every day.
+        bound = exchange_calendars.get_calendar(calendar).bound_min()
+        start = _ORIGIN if bound is None else max(_ORIGIN, bound)
+        sessions = exchange_calendars.get_calendar(calendar, start=start).sessions
+    except CalendarError as error:
+        raise SettingError(f"calendar is {calendar!r}, which exchange_calendars does not know: {error}") from error
+    days: Dates = sessions.to_numpy().astype("datetime64[D]")
+    return days
+
+
+def _parse_text(text: str, name: str) -> np.datetime64:
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise DateError(f"{name} is {text!r}, which is no date; {_FORMS}")
+    year, month, day = (found[1], found[2], found[3]) if found[1] else (found[4], found[6], found[7])
+    try:
+        return np.datetime64(date(int(year), int(month), int(day)), "D")
+    except ValueError:
+        raise DateError(f"{name} is {text!r}, a day that does not exist") from None
+
+
+def _parse_or_nat(value: object) -> np.datetime64:
+    try:
+        return parse_date(value, "date")
+    except DateError:
+        return np.datetime64("NaT", "D")

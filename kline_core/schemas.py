@@ -1,0 +1,78 @@
+"""Columns of a home's tables."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+TABLES = ("bars", "patterns", "factors", "matches")
+DEFAULT_HORIZONS = (1, 5, 10, 20)
+
+
+def _field(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.Schema:
+    """Columns of a table; `patterns` and `matches` hold one column `r<h>` for each forward-return horizon `h`.
+
+    Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
+    `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits.
+    """
+    key = [_field("symbol", pa.string()), _field("date", pa.date32())]
+    returns = [pa.field(f"r{h}", pa.float32()) for h in horizons]
+    match table:
+        case "bars":
+            prices = [_field(name, pa.float64()) for name in ("open", "high", "low", "close")]
+            volumes = [pa.field("volume", pa.float64()), pa.field("amount", pa.float64())]
+            return pa.schema(
+                [*key, *prices, *volumes, _field("adj_factor", pa.float64()), _field("suspended", pa.bool_())]
+            )
+        case "patterns":
+            dates = [_field("end", pa.date32()), _field("known_on", pa.date32())]
+            rest = [_field("barrier", pa.int8()), _field("content", pa.int64()), _field("vector", pa.binary())]
+            return pa.schema([key[0], *dates, *returns, *rest])
+        case "factors":
+            figures = ["barrier_win_rate", "return_win_rate", "similarity", "return_mean", "return_median"]
+            figures += ["return_q05", "return_q25", "return_q75", "return_cvar"]
+            return pa.schema(
+                [
+                    *key,
+                    _field("fingerprint", pa.string()),
+                    pa.field("value", pa.float64()),
+                    _field("status", pa.string()),
+                    pa.field("reason", pa.string()),
+                    _field("matches", pa.int16()),
+                    *(pa.field(name, pa.float64()) for name in figures),
+                    _field("history", pa.int64()),
+                    _field("run_id", pa.string()),
+                ]
+            )
+        case "matches":
+            what = [_field("fingerprint", pa.string()), _field("rank", pa.int16())]
+            match = [_field("match_symbol", pa.string()), _field("match_end", pa.date32())]
+            weights = [_field("similarity", pa.float64()), _field("weight", pa.float64())]
+            end = [_field("barrier", pa.int8()), _field("run_id", pa.string())]
+            return pa.schema([*key, *what, *match, *weights, *returns, *end])
+    raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
+
+
+def horizons_of(rows: pa.Table) -> list[int]:
+    """Horizons of the return columns `r<h>`."""
+    return [int(name[1:]) for name in rows.column_names if name[0] == "r" and name[1:].isdecimal()]
+
+
+def conform(rows: pa.Table, stored: pa.Schema, table: str) -> tuple[pa.Table, bool]:
+    """Rows with the stored columns and types, and whether they bring return horizons that the table lacks."""
+    known = set(stored.names)
+    new = (
+        []
+        if table != "matches"
+        else [pa.field(f"r{h}", pa.float32()) for h in horizons_of(rows) if f"r{h}" not in known]
+    )
+    fields = [*stored, *new]
+    unknown = set(rows.column_names) - {field.name for field in fields}
+    missing = [f.name for f in fields if f.name not in rows.column_names and not f.nullable]
+    if unknown or missing:
+        raise ValueError(f"rows for table {table}: unknown columns {sorted(unknown)}, missing columns {missing}")
+    columns = [rows[f.name] if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in fields]
+    return pa.table(columns, names=[f.name for f in fields]).cast(pa.schema(fields)), bool(new)
