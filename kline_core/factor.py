@@ -132,8 +132,8 @@ def match_columns(
     """The columns of the `matches` table that are known here, one entry per match: samples in order, best first.
 
     `sample` (int64) says which of the q samples a match belongs to; `date` and `match_end` are datetime64[D], `rank`
-    counts from 1, `weight` is the weight before division by the sum, r<h> is the forward return over h bars. Matches of failed
-    samples are included.
+    counts from 1, `weight` is the weight before division by the sum, r<h> is the forward return over h bars.
+    Matches of failed samples are included.
     """
     sample, place = np.nonzero(matches.rows >= 0)
     row = matches.rows[sample, place]

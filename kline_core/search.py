@@ -4,8 +4,8 @@ For a sample on date t, the answer is defined as:
 
 1. Take the first `n_known(t)` patterns: those whose outcome was known at the close of t.
 2. Leave out patterns of the sample's own symbol whose window overlaps the sample's. The rest are eligible.
-3. Sort by similarity, highest first, then symbol, then end. Similarity is the sum, in float64 and in one fixed order, of
-   the products of the two float32 vectors.
+3. Sort by similarity, highest first, then symbol, then end. Similarity is the sum, in float64 and in one fixed order,
+   of the products of the two float32 vectors.
 4. Of the first `search_k`, walk down and keep each one that is more than `isolation_bars` bars away from every match
    kept before it of the same symbol, until `top_k` are kept.
 

@@ -103,3 +103,76 @@ def spearman(values, returns):
 
 def _average_ranks(values):
     return [sum(v < value for v in values) + (sum(v == value for v in values) + 1) / 2 for value in values]
+
+
+# --- eligibility, search, factor ------------------------------------------------------------------------------------
+
+
+def eligible_rows(patterns, date, code, bar, window_bars):
+    """Rows of the patterns that a sample may be compared with."""
+    rows = []
+    for row in range(len(patterns)):
+        known = patterns.known_on[row] <= date
+        overlaps = patterns.code[row] == code and abs(int(patterns.bar[row]) - int(bar)) < window_bars
+        if known and not overlaps:
+            rows.append(row)
+    return rows
+
+
+def similarity(one, other):
+    """Inner product of two float32 vectors, in float64."""
+    return float((one.astype(np.float64) * other.astype(np.float64)).sum())
+
+
+def search_one(patterns, vector, date, code, bar, settings, window_bars):
+    """Matches of one sample as (row, similarity), best first, and the number of eligible patterns."""
+    eligible = eligible_rows(patterns, date, code, bar, window_bars)
+    scored = [(row, similarity(vector, patterns.vectors[row])) for row in eligible]
+    scored.sort(key=lambda pair: (-pair[1], patterns.symbols[patterns.code[pair[0]]], patterns.end[pair[0]]))
+    kept = []
+    for row, score in scored[: settings.search_k]:
+        isolated = True
+        for other, _ in kept:
+            distance = abs(int(patterns.bar[row]) - int(patterns.bar[other]))
+            if patterns.code[row] == patterns.code[other] and distance <= settings.isolation_bars:
+                isolated = False
+        if isolated and len(kept) < settings.top_k:
+            kept.append((row, score))
+    return kept, len(eligible)
+
+
+def factor_one(patterns, kept, date, settings):
+    """Columns of one sample's factor value, or the reason why it has none."""
+    wanted = settings.factor.min_matches
+    if len(kept) < wanted:
+        return f"too few matches: {len(kept)} of {wanted}"
+    horizon = settings.patterns.horizons.index(settings.factor.return_horizon)
+    total = won = rose = similar = summed = 0.0
+    returns = []
+    for row, score in kept:
+        age = (date.item() - patterns.end[row].item()).days
+        weight = max(score, 0.0) * 0.5 ** (age / settings.factor.half_life_days)
+        return_ = float(patterns.returns[row, horizon])
+        total += weight
+        won += weight if patterns.barrier[row] == 1 else 0.0
+        rose += weight if return_ > 0 else 0.0
+        similar += score
+        summed += return_
+        returns.append(return_)
+    if total == 0:
+        return "matches without weight"
+    weight = settings.factor.barrier_weight
+    q05 = float(np.quantile(returns, 0.05))
+    tail = sorted(return_ for return_ in returns if return_ <= q05)
+    return {
+        "value": weight * (won / total) + (1.0 - weight) * (rose / total),
+        "barrier_win_rate": won / total,
+        "return_win_rate": rose / total,
+        "similarity": similar / len(kept),
+        "return_mean": summed / len(kept),
+        "return_median": float(np.quantile(returns, 0.5)),
+        "return_q05": q05,
+        "return_q25": float(np.quantile(returns, 0.25)),
+        "return_q75": float(np.quantile(returns, 0.75)),
+        "return_cvar": sum(tail) / len(tail),
+    }

@@ -1,0 +1,264 @@
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kline_core import index as index_module
+from kline_core import search as search_module
+from kline_core.errors import DateError
+from kline_core.index import PatternIndex
+from kline_core.patterns import Patterns
+from kline_core.search import Queries, search
+from kline_core.settings import FactorSettings
+from tests.naive import eligible_rows, search_one
+
+DAY_0 = np.datetime64("2020-01-01", "D")
+
+
+def market(seed, symbols, bars, dim, kinds, delay, noise=0.0, visible=0.8):
+    """Patterns of `symbols` whose bars fall on different dates, and a query for every bar of every symbol.
+
+    There are only `kinds` charts, so that ties abound; `noise` moves their vectors by about that much.
+    """
+    rng = np.random.default_rng(seed)
+    charts = rng.standard_normal((kinds, dim))
+    name, end, known_on, bar, vector = [], [], [], [], []
+    for symbol in range(symbols):
+        dates = DAY_0 + np.cumsum(rng.integers(1, 4, bars + delay))
+        for ordinal in range(bars):
+            name.append(f"S{symbol}")
+            end.append(dates[ordinal])
+            known_on.append(dates[ordinal + delay])
+            bar.append(ordinal)
+            vector.append(charts[rng.integers(kinds)] + noise * rng.standard_normal(dim))
+    vectors = np.array(vector)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    ends, ordinals = np.array(end), np.array(bar, dtype=np.int32)
+    count = len(name)
+    keep = np.flatnonzero(rng.random(count) < visible)
+    patterns = Patterns.from_arrays(
+        symbol=np.array(name, dtype=object)[keep],
+        end=ends[keep],
+        known_on=np.array(known_on)[keep],
+        bar=ordinals[keep],
+        returns=rng.standard_normal((len(keep), 4)).astype(np.float32),
+        barrier=rng.integers(-1, 2, len(keep)).astype(np.int8),
+        content=rng.integers(0, 2**63, len(keep)).astype(np.uint64),
+        vectors=vectors[keep],
+    )
+    codes = patterns.codes_of(name)
+    # One in ten asks for a symbol that has no patterns.
+    codes[rng.random(count) < 0.1] = -1
+    return patterns, Queries(vectors, ends, codes, ordinals)
+
+
+def some(queries, order):
+    return Queries(queries.vectors[order], queries.dates[order], queries.codes[order], queries.bars[order])
+
+
+def assert_same(one, other):
+    assert np.array_equal(one.rows, other.rows)
+    assert np.array_equal(one.similarity, other.similarity, equal_nan=True)
+    assert np.array_equal(one.eligible, other.eligible)
+
+
+def assert_naive(matches, patterns, queries, factor, window_bars):
+    for query in range(len(queries)):
+        code, bar = queries.codes[query], queries.bars[query]
+        kept, eligible = search_one(
+            patterns, queries.vectors[query], queries.dates[query], code, bar, factor, window_bars
+        )
+        found = [pair for pair in zip(matches.rows[query], matches.similarity[query], strict=True) if pair[0] >= 0]
+        assert found == kept
+        assert matches.eligible[query] == eligible
+        assert (matches.rows[query, len(kept) :] == -1).all()
+        assert np.isnan(matches.similarity[query, len(kept) :]).all()
+
+
+@st.composite
+def cases(draw):
+    seed = draw(st.integers(0, 2**32 - 1))
+    patterns, queries = market(
+        seed,
+        symbols=draw(st.integers(1, 4)),
+        bars=draw(st.integers(1, 25)),
+        dim=draw(st.sampled_from([1, 2, 16, 130])),
+        kinds=draw(st.integers(1, 6)),
+        delay=draw(st.sampled_from([1, 3, 21])),
+        # Below, about and above what float32 can tell apart.
+        noise=draw(st.sampled_from([0.0, 1e-8, 1e-6, 1e-3, 1.0])),
+    )
+    order = np.random.default_rng(seed).permutation(len(queries))[: draw(st.integers(0, 25))]
+    top_k = draw(st.integers(1, 6))
+    factor = FactorSettings(
+        top_k=top_k,
+        search_k=top_k + draw(st.integers(0, 20)),
+        isolation_bars=draw(st.sampled_from([0, 1, 4, 20])),
+        min_matches=1,
+    )
+    return patterns, some(queries, order), factor, draw(st.integers(2, 22)), draw(st.integers(1, 8))
+
+
+@given(cases())
+@settings(deadline=None, max_examples=300)
+def test_equals_the_plain_loop(case):
+    patterns, queries, factor, window_bars, first_ask = case
+    index = PatternIndex.build(patterns)
+    with pytest.MonkeyPatch.context() as patch:
+        # Small enough for every stage to be reached by small sets.
+        patch.setattr(search_module, "_FIRST_ASK", first_ask)
+        patch.setattr(search_module, "_PAIRS", 7)
+        patch.setattr(index_module, "_BLOCK", 11)
+        patch.setattr(index_module, "_GROUP", 3)
+        matches = search(index, patterns, queries, factor, window_bars)
+    assert_naive(matches, patterns, queries, factor, window_bars)
+
+
+@given(cases(), st.integers(1, 9))
+@settings(deadline=None)
+def test_batches_and_order_do_not_matter(case, size):
+    patterns, queries, factor, window_bars, _ = case
+    index = PatternIndex.build(patterns)
+    whole = search(index, patterns, queries, factor, window_bars)
+    backwards = np.arange(len(queries))[::-1]
+    for first in range(0, len(queries), size):
+        part = backwards[first : first + size]
+        matches = search(index, patterns, some(queries, part), factor, window_bars)
+        assert np.array_equal(matches.rows, whole.rows[part])
+        assert np.array_equal(matches.similarity, whole.similarity[part], equal_nan=True)
+        assert np.array_equal(matches.eligible, whole.eligible[part])
+
+
+def future_matches(patterns, queries, matches):
+    """Matches whose outcome was not known on the sample's date, counted by a plain loop."""
+    return sum(
+        patterns.known_on[row] > queries.dates[query]
+        for query in range(len(queries))
+        for row in matches.rows[query]
+        if row >= 0
+    )
+
+
+@given(cases())
+@settings(deadline=None)
+def test_no_match_comes_from_the_future(case):
+    patterns, queries, factor, window_bars, _ = case
+    matches = search(PatternIndex.build(patterns), patterns, queries, factor, window_bars)
+    assert future_matches(patterns, queries, matches) == 0
+    for query in range(len(queries)):
+        allowed = eligible_rows(patterns, queries.dates[query], queries.codes[query], queries.bars[query], window_bars)
+        assert set(matches.rows[query].tolist()) <= {-1, *allowed}
+
+
+def test_the_test_above_notices_eligibility_by_the_end_of_the_window(monkeypatch):
+    patterns, queries = market(1, symbols=3, bars=60, dim=4, kinds=50, delay=21, noise=1.0)
+    index = PatternIndex.build(patterns)
+    assert future_matches(patterns, queries, search(index, patterns, queries, FactorSettings(), 20)) == 0
+
+    def ended(self, dates):
+        return np.searchsorted(np.sort(self.end), dates, side="right")
+
+    monkeypatch.setattr(Patterns, "n_known", ended)
+    assert future_matches(patterns, queries, search(index, patterns, queries, FactorSettings(), 20)) > 100
+
+
+def test_bars_after_the_date_change_nothing():
+    patterns, queries = market(2, symbols=4, bars=40, dim=8, kinds=100, delay=5, noise=1.0)
+    date = DAY_0 + 50
+    early = some(queries, np.flatnonzero(queries.dates <= date))
+    before = search(PatternIndex.build(patterns), patterns, early, FactorSettings(), 20)
+    # The future is replaced by copies of the queries themselves, the most tempting matches there are.
+    vectors = patterns.vectors.copy()
+    future = patterns.known_on > date
+    vectors[future] = np.resize(early.vectors, (future.sum(), 8))
+    other = replace(patterns, vectors=vectors)
+    assert_same(search(PatternIndex.build(other), other, early, FactorSettings(), 20), before)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_thousands_of_identical_charts(noise):
+    patterns, queries = market(3, symbols=5, bars=300, dim=32, kinds=3, delay=21, noise=noise, visible=1.0)
+    queries = some(queries, np.arange(0, len(queries), 60))
+    factor = FactorSettings(search_k=40)
+    matches = search(PatternIndex.build(patterns), patterns, queries, factor, 20)
+    assert_naive(matches, patterns, queries, factor, 20)
+    assert (matches.eligible > 1000).any()
+
+
+def test_isolation_starves_the_first_candidates_and_the_search_widens():
+    # One symbol's many near-copies come first; the five matches lie far behind them.
+    patterns, queries = market(4, symbols=40, bars=70, dim=16, kinds=1, delay=1, noise=0.3, visible=1.0)
+    vectors = patterns.vectors.copy()
+    query = queries.vectors[-1]
+    vectors[patterns.code == 0] = query
+    patterns = replace(patterns, vectors=vectors)
+    last = Queries(query[None], patterns.known_on[-1:], np.array([-1], np.int32), np.array([0], np.int32))
+    index = PatternIndex.build(patterns)
+    for search_k, found in ((5, 1), (60, 2), (70, 3), (71, 4), (300, 5)):
+        factor = FactorSettings(search_k=search_k, isolation_bars=30)
+        matches = search(index, patterns, last, factor, 20)
+        assert_naive(matches, patterns, last, factor, 20)
+        assert (matches.rows >= 0).sum() == found
+
+
+def test_early_dates_and_symbols_without_patterns():
+    patterns, queries = market(5, symbols=2, bars=10, dim=4, kinds=20, delay=3, noise=1.0, visible=1.0)
+    first = patterns.known_on[0]
+    days = first + np.array([-1000, -1, 0, 1, 2])
+    early = Queries(queries.vectors[:5], days, np.full(5, -1, np.int32), np.zeros(5, np.int32))
+    matches = search(PatternIndex.build(patterns), patterns, early, FactorSettings(), 20)
+    assert matches.eligible[:2].tolist() == [0, 0]
+    assert matches.eligible[2] >= 1
+    assert_naive(matches, patterns, early, FactorSettings(), 20)
+
+
+def test_nothing_to_search():
+    patterns = Patterns.empty(4, 4)
+    index = PatternIndex.build(patterns)
+    one = np.zeros(1, dtype=np.int32)
+    query = Queries(np.eye(1, 4, dtype=np.float32), DAY_0[None], one - 1, one)
+    matches = search(index, patterns, query, FactorSettings(), 20)
+    assert matches.rows.tolist() == [[-1] * 5]
+    assert matches.eligible.tolist() == [0]
+    assert len(search(index, patterns, some(query, np.zeros(0, dtype=int)), FactorSettings(), 20)) == 0
+
+
+def test_threads_share_an_index():
+    patterns, queries = market(6, symbols=6, bars=200, dim=32, kinds=40, delay=21, noise=0.1)
+    index = PatternIndex.build(patterns)
+    wanted = search(index, patterns, queries, FactorSettings(), 20)
+    start, found = threading.Barrier(4), [None] * 4
+
+    def work(place):
+        start.wait()
+        found[place] = search(index, patterns, queries, FactorSettings(), 20)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for matches in found:
+        assert_same(matches, wanted)
+
+
+def test_what_does_not_fit_is_refused():
+    patterns, queries = market(7, symbols=2, bars=5, dim=4, kinds=2, delay=1, visible=1.0)
+    index = PatternIndex.build(patterns)
+    with pytest.raises(ValueError, match="holds 10 patterns, not 0"):
+        search(index, Patterns.empty(4, 4), queries, FactorSettings(), 20)
+    with pytest.raises(ValueError, match=r"float32 \(10, 3\); they must be float32 \(q, 4\)"):
+        search(index, patterns, replace(queries, vectors=queries.vectors[:, :3]), FactorSettings(), 20)
+    with pytest.raises(ValueError, match="different lengths"):
+        search(index, patterns, replace(queries, bars=queries.bars[1:]), FactorSettings(), 20)
+    nat = np.full(10, "NaT", dtype="datetime64[D]")
+    with pytest.raises(DateError, match="NaT"):
+        search(index, patterns, replace(queries, dates=nat), FactorSettings(), 20)
+    for bad in (np.nan, np.inf, 2.0):
+        vectors = queries.vectors.copy()
+        vectors[3] = bad
+        with pytest.raises(ValueError, match="query 3 has a vector that is not L2-normalised"):
+            search(index, patterns, replace(queries, vectors=vectors), FactorSettings(), 20)
