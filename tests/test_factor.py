@@ -14,18 +14,8 @@ from kline_core.settings import FactorSettings, PatternSettings, Settings
 from tests.naive import factor_one
 from tests.test_patterns import DAY_0, columns
 
-MEASURES = [
-    "value",
-    "barrier_win_rate",
-    "return_win_rate",
-    "similarity",
-    "return_mean",
-    "return_median",
-    "return_q05",
-    "return_q25",
-    "return_q75",
-    "return_cvar",
-]
+MEASURES = ["value", "barrier_win_rate", "return_win_rate", "similarity", "return_mean", "return_median"]
+MEASURES += ["return_q05", "return_q25", "return_q75", "return_cvar"]
 
 
 def matched(rows, similarity, top_k=5):
