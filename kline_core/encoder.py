@@ -9,10 +9,9 @@ Charts are encoded in batches of one fixed, padded shape, because matrix product
 shapes and a value must not depend on how the work was cut.
 """
 
-import hashlib
-import json
+import copy
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,19 +20,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kline_core.chart import HEIGHT, PIXELS_PER_BAR
 from kline_core.errors import EncoderError
+from kline_core.weights import DEFAULT_WEIGHTS, weights_fingerprint
 
 BATCH = 64
-DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
 _FORMAT = "kline-attention-cae-1"
 
 
 class AttentionEncoder(nn.Module):
     """Charts `(n, 1, 3 * bars, 64)` float in 0..1 to latents `(n, dim)` of length 1."""
 
-    def __init__(self, dim: int = 128, window_bars: int = 20, heads: int = 4) -> None:
+    def __init__(self, dim: int = 64, window_bars: int = 20, heads: int = 4) -> None:
         """A network with random weights."""
         super().__init__()
         self.dim, self.window_bars = dim, window_bars
@@ -69,7 +69,7 @@ class AttentionEncoder(nn.Module):
 class ChartDecoder(nn.Module):
     """Latents `(n, dim)` back to charts `(n, 1, 3 * bars, 64)`, as logits of the brightness."""
 
-    def __init__(self, dim: int = 128, window_bars: int = 20) -> None:
+    def __init__(self, dim: int = 64, window_bars: int = 20) -> None:
         """A network with random weights."""
         super().__init__()
         self.bars = window_bars
@@ -110,7 +110,7 @@ class Encoder:
 
     `dim` is the length of its vectors, `window_bars` the bars of the charts that it takes, `trained_through` the last
     date of the market data it was trained on (None: it has seen no market), and `fingerprint` 16 hexadecimal digits
-    over its weights.
+    over its file.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Encoder:
     ) -> None:
         """Take over a network; use `Encoder.load` for stored weights."""
         self.device = device or torch.device("cpu")
-        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.network = _without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
         self.dim, self.window_bars = network.dim, network.window_bars
         self.fingerprint = fingerprint
         self.trained_through = trained_through
@@ -144,7 +144,7 @@ class Encoder:
             raise EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again") from error
         through = header.get("trained_through")
         trained_through = np.datetime64(through, "D") if through else None
-        return cls(network, _fingerprint(weights, header), trained_through, choose_device(device))
+        return cls(network, weights_fingerprint(path), trained_through, choose_device(device))
 
     def encode(self, charts: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors of uint8 charts `(n, 3 * window_bars, 64)`: float32 `(n, dim)`, each of length 1.
@@ -195,9 +195,15 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return header, tensors
 
 
-def _fingerprint(weights: dict[str, Tensor], header: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps([header["format"], header["dim"], header["window_bars"]]).encode())
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _without_batch_norm(network: AttentionEncoder) -> AttentionEncoder:
+    """The same function with every batch normalisation folded into the convolution before it."""
+    network = copy.deepcopy(network)
+    layers = list(network.convolutions)
+    fused: list[nn.Module] = []
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            fused.append(fuse_conv_bn_eval(layer, following))
+        elif not isinstance(layer, nn.BatchNorm2d):
+            fused.append(layer)
+    network.convolutions = nn.Sequential(*fused)
+    return network

@@ -28,8 +28,8 @@ class PatternSettings:
     """What a window is, what counts as its outcome, and which windows become patterns."""
 
     window_bars: int = 20
-    max_gap_days: int = 15
-    """Longest hole inside a window, in calendar days (the longest exchange holiday since 1999 was 12)."""
+    max_gap_days: int = 20
+    """Longest hole inside a window, in calendar days: Shanghai was closed from 1999-02-09 to 1999-03-01."""
     entry_lag_bars: int = 1
     horizons: tuple[int, ...] = (1, 5, 10, 20)
     """Forward-return horizons in bars, counted from the entry bar."""
@@ -82,6 +82,8 @@ class FactorSettings:
     barrier_weight: float = 0.7
     return_horizon: int = 5
     half_life_days: float = 180.0
+    allow_seen: bool = False
+    """Score dates up to an encoder's `trained_through` all the same, and mark them."""
 
     def __post_init__(self) -> None:
         if self.mode != "fast":

@@ -97,7 +97,7 @@ def train(
     pool: WindowPool,
     steps: int,
     seed: int = 0,
-    dim: int = 128,
+    dim: int = 64,
     device: str = "auto",
     progress: Callable[[int, Losses], None] | None = None,
 ) -> Training:

@@ -1,0 +1,117 @@
+"""The Dask threaded cluster, and the only module that imports Dask.
+
+Without a scheduler address a cluster is started inside this process: one worker whose threads share what it loads.
+With one, a standing cluster is used, whose workers keep what they have loaded from run to run. Both do the same work
+through the same functions of `kline_core.worker`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import numpy as np
+from distributed import Client, LocalCluster
+from distributed.deploy.spec import SpecCluster
+
+from kline_core import worker
+from kline_core.errors import SchedulerError, SettingError
+from kline_core.keys import ResourceKey
+from kline_core.worker import Dates, Overview
+
+CONNECT_SECONDS = 10.0
+MAX_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster in use. Safe to share between threads."""
+
+    client: Client
+    threads: int
+    """Threads of all workers together."""
+    address: str
+
+    def load(self, key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
+        """Have every worker load a state, all at the same time; what one of them says of it.
+
+        Raises what loading raises, and `SchedulerError` where the workers were lost.
+        """
+        addresses = list(self.client.scheduler_info(n_workers=-1)["workers"])
+        futures = [
+            self.client.submit(worker.overview, key, as_of, workers=[address], pure=False) for address in addresses
+        ]
+        if not futures:
+            raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
+        overviews: list[Overview] = self.client.gather(futures)
+        return overviews[0]
+
+    def plan(self, key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
+        """Sample dates of a symbol; see `kline_core.pipeline.plan_dates`."""
+        dates: Dates = self.client.submit(worker.plan, key, symbol, samples, as_of, pure=False).result()
+        return dates
+
+    def score(
+        self, key: ResourceKey, symbol: str, dates: Dates, stored: "np.typing.NDArray[np.int64]", chunks: int
+    ) -> Iterator[Any]:
+        """Samples of a symbol in at most `chunks` pieces, each `Scored`, as they are finished."""
+        from distributed import as_completed
+
+        cuts = [piece for piece in np.array_split(np.arange(len(dates)), chunks) if len(piece)]
+        futures = [self.client.submit(worker.score, key, symbol, dates[cut], stored[cut], pure=False) for cut in cuts]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+@contextmanager
+def open_cluster(address: str | None = None, threads: int | None = None) -> Iterator[Cluster]:
+    """The standing cluster at `address`, or else one of `threads` threads inside this process.
+
+    `threads` is the number of cores unless given. Raises `SettingError` for a number of threads out of bounds, and
+    `SchedulerError` where nobody listens at the address, or it has no workers.
+    """
+    if address is not None:
+        with _standing(address) as cluster:
+            yield cluster
+        return
+    threads = default_threads() if threads is None else threads
+    if not 1 <= threads <= 256:
+        raise SettingError(f"threads is {threads}; it must be between 1 and 256")
+    # Both addresses, since either left out opens a port on the machine's outer interface.
+    local: SpecCluster = LocalCluster(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=threads,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+    )
+    with local, Client(local) as client:
+        yield Cluster(client, threads, local.scheduler_address)
+
+
+def default_threads() -> int:
+    """One thread a core, at most 16: more were slower where it was measured."""
+    return max(
+        1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_THREADS)
+    )
+
+
+@contextmanager
+def _standing(address: str) -> Iterator[Cluster]:
+    try:
+        with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
+            client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise SchedulerError(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}); "
+            "start one with `dask scheduler`, or leave the address out to compute in this process"
+        ) from error
+    with client:
+        threads = sum(client.nthreads().values())
+        if threads == 0:
+            raise SchedulerError(
+                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
+            )
+        yield Cluster(client, threads, address)

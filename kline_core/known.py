@@ -1,0 +1,129 @@
+"""The windows that are patterns now, and how the stored patterns compare with them.
+
+Both ways between `bars` and `patterns` go through here: `kline index` adds what is missing, and a run refuses patterns
+that are not exactly those that the bars give.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from kline_core.bars import SymbolBars
+from kline_core.calendar import session_ordinal
+from kline_core.errors import FingerprintError
+from kline_core.settings import PatternSettings, pattern_fingerprint
+from kline_core.tables import Home
+from kline_core.windows import usable_ends, window_content
+
+Frames = Mapping[str, SymbolBars]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownWindows:
+    """Windows whose outcomes are known, of all symbols, ordered by (known_on, symbol, end)."""
+
+    symbols: list[str]
+    code: NDArray[np.int32]
+    """int32 (n,): position in `symbols`."""
+    bar: NDArray[np.int64]
+    """int64 (n,): ordinal of the window's last bar among the symbol's traded bars."""
+    end: NDArray[np.datetime64]
+    known_on: NDArray[np.datetime64]
+    content: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.code)
+
+    def take(self, at: NDArray[Any]) -> "KnownWindows":
+        """The windows at some positions, or where a mask is true."""
+        return KnownWindows(
+            self.symbols, self.code[at], self.bar[at], self.end[at], self.known_on[at], self.content[at]
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Stored patterns against known windows."""
+
+    place: NDArray[np.int64]
+    """int64 (stored,): the window that each stored pattern is of, -1 for none."""
+    sound: NDArray[np.bool_]
+    """bool (stored,): the window is known, depends on the same bars as when it was stored, and is stored once."""
+    missing: NDArray[np.int64]
+    """int64, increasing: windows that no sound pattern is of."""
+
+
+def known_windows(frames: Frames, settings: PatternSettings) -> KnownWindows:
+    """The windows of `frames` that are patterns now."""
+    symbols = sorted(frames)
+    parts: list[tuple[NDArray[Any], ...]] = []
+    for code, symbol in enumerate(symbols):
+        bars = frames[symbol]
+        ends = usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)
+        ends = ends[ends + settings.outcome_bars < len(bars.dates)]
+        if settings.pattern_stride > 1:
+            ordinal = session_ordinal(bars.dates[ends], settings.calendar)
+            ends = ends[ordinal % settings.pattern_stride == 0]
+        content = window_content(bars.content, ends, 1 - settings.window_bars, settings.outcome_bars)
+        known_on = bars.dates[ends + settings.outcome_bars]
+        parts.append((np.full(len(ends), code, np.int32), ends, bars.dates[ends], known_on, content))
+    if not parts:
+        day = np.zeros(0, "datetime64[D]")
+        return KnownWindows([], np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))
+    code, bar, end, known, content = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((end, code, known))
+    return KnownWindows(symbols, code[order], bar[order], end[order], known[order], content[order])
+
+
+def compare(stored: pa.Table, windows: KnownWindows) -> Comparison:
+    """Compare stored patterns (columns symbol, end, content) with the windows that are known now."""
+    code = pc.fill_null(pc.index_in(stored["symbol"], value_set=pa.array(windows.symbols, pa.string())), -1).to_numpy()
+    end = stored["end"].to_numpy().astype("datetime64[D]")
+    keys = _keys(windows.code, windows.end)
+    by_key = np.argsort(keys)
+    asked = _keys(code, end)
+    at = np.searchsorted(keys, asked, sorter=by_key)
+    place = np.full(len(asked), -1, dtype=np.int64)
+    inside = np.flatnonzero(at < len(keys))
+    candidate = by_key[at[inside]]
+    hit = keys[candidate] == asked[inside]
+    place[inside[hit]] = candidate[hit]
+    times = np.bincount(place[place >= 0], minlength=len(windows))
+    content = stored["content"].to_numpy().view(np.uint64)
+    sound = place >= 0
+    sound[sound] = (windows.content[place[sound]] == content[sound]) & (times[place[sound]] == 1)
+    have = np.zeros(len(windows), dtype=bool)
+    have[place[sound]] = True
+    return Comparison(place, sound, np.flatnonzero(~have))
+
+
+def check_patterns(home: Home, settings: PatternSettings, encoder: str) -> None:
+    """Refuse a `patterns` table that was made with other settings or another encoder (given by its fingerprint).
+
+    Raises `FingerprintError`, which names what differs and what to do.
+    """
+    made = home.description("patterns")
+    if not made or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
+        return
+    asked = settings.to_dict() | {"encoder": encoder}
+    stored = made.get("settings", {}) | {"encoder": made.get("encoder")}
+    differences = ", ".join(
+        f"{name} {stored.get(name, 'unset')} (now asked for: {asked.get(name, 'unset')})"
+        for name in sorted(asked.keys() | stored.keys())
+        if asked.get(name) != stored.get(name)
+    )
+    raise FingerprintError(
+        f"the patterns of {home.uri} were made with {differences}; ask for the same, "
+        "or make them again with `kline index --rebuild`"
+    )
+
+
+def _keys(code: NDArray[Any], end: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    keys: NDArray[np.int64] = (code.astype(np.int64) << 32) + end.astype(np.int64)
+    return keys

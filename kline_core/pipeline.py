@@ -1,0 +1,205 @@
+"""One symbol's samples, from bars to factor rows, with everything it needs handed in.
+
+1. Each sample date is looked up among the symbol's bars; one that is no trading day, or ends no usable window, fails
+   with its reason.
+2. A sample whose stored value came from the same bars and the same visible patterns is left as it is.
+3. The windows of the others are drawn and encoded together.
+4. Their matches are found under the point-in-time rule, and weighed into values.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kline_core.bars import SymbolBars
+from kline_core.chart import render
+from kline_core.errors import DateError, UnknownSymbolError
+from kline_core.factor import FAILED, factor_values, match_columns
+from kline_core.patterns import Dates, mix64
+from kline_core.resources import Resources
+from kline_core.samples import choose_dates
+from kline_core.search import Queries, search
+from kline_core.settings import PatternSettings
+from kline_core.tables import table_schema
+from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
+
+NO_BAR, SEEN = 100, 101
+NEVER_REUSED = 0
+"""History of a stored row that is always computed again: one whose computation broke."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Samples of one symbol after their computation."""
+
+    factors: pa.Table
+    """Rows of the `factors` table for the samples that were computed, without fingerprint and run_id."""
+    matches: pa.Table
+    """Rows of the `matches` table for these, likewise."""
+    reused: Dates
+    """datetime64[D]: samples whose stored values hold."""
+    seconds: dict[str, float]
+    """Time by stage: render, encode, search, factor."""
+
+
+def symbol_bars(resources: Resources, symbol: str) -> SymbolBars:
+    """Bars of a symbol. Raises `UnknownSymbolError` where there are none."""
+    bars = resources.frames.get(symbol)
+    if bars is None:
+        raise UnknownSymbolError(
+            f"symbol {symbol!r} has no bars in {resources.key.home}; "
+            f"it holds {len(resources.frames)} symbols, ingest this one or check its name"
+        )
+    return bars
+
+
+def plan_dates(resources: Resources, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
+    """The sample dates of a symbol: `samples` of its usable dates up to `as_of`, or all where there are fewer.
+
+    datetime64[D], increasing; empty where no window of the symbol is usable. Raises as `symbol_bars` and
+    `choose_dates`.
+    """
+    bars, settings = symbol_bars(resources, symbol), resources.key.settings.patterns
+    dates = bars.dates[usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)]
+    return choose_dates(symbol, dates if as_of is None else dates[dates <= as_of], samples)
+
+
+def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArray[np.int64]) -> Scored:
+    """Factor values of a symbol on `dates` (datetime64[D], increasing).
+
+    `stored`: int64, the `history` under which each date's value is stored, `NEVER_REUSED` where it is not. Raises
+    `UnknownSymbolError`; a sample that has no value is a row with its reason, not an error.
+    """
+    started = perf_counter()
+    bars, settings = symbol_bars(resources, symbol), resources.key.settings
+    codes, ends = _classify(resources, bars, dates)
+    history = _history(resources, bars, dates, codes, ends)
+    reused = (stored == history) & (stored != NEVER_REUSED)
+    seconds = {"plan": perf_counter() - started}
+
+    def stage(name: str, since: float) -> float:
+        now = perf_counter()
+        seconds[name] = now - since
+        return now
+
+    usable = np.flatnonzero(((codes == USABLE) | (codes == SEEN) & settings.factor.allow_seen) & ~reused)
+    clock = perf_counter()
+    charts = render(bars, ends[usable], settings.patterns.window_bars)
+    clock = stage("render", clock)
+    vectors = resources.encoder.encode(charts)
+    clock = stage("encode", clock)
+    code = np.repeat(resources.patterns.codes_of([symbol]), len(usable))
+    queries = Queries(vectors, dates[usable], code, ends[usable].astype(np.int32))
+    found = search(resources.index, resources.patterns, queries, settings.factor, settings.patterns.window_bars)
+    clock = stage("search", clock)
+    rows = factor_values(resources.patterns, found, dates[usable], settings)
+    columns = rows.columns()
+    seen = (codes[usable] == SEEN) & (columns["status"] != FAILED)
+    columns["reason"] = np.where(
+        seen, f"encoder trained through {resources.encoder.trained_through}", columns["reason"]
+    )
+    factors = factor_table(symbol, columns, history[usable])
+    pairs = match_columns(resources.patterns, found, rows, settings.patterns.horizons)
+    del pairs["sample"]
+    matches = _table("matches", {"symbol": np.full(len(pairs["date"]), symbol, dtype=object), **pairs})
+    rest = np.flatnonzero(~reused & ~np.isin(np.arange(len(dates)), usable))
+    if len(rest):
+        reasons = [_reason(resources, bars, dates[at], codes[at], ends[at]) for at in rest]
+        factors = pa.concat_tables([factors, failed_table(symbol, dates[rest], reasons, history[rest])])
+    stage("factor", clock)
+    return Scored(factors, matches, dates[reused], seconds)
+
+
+def failed_table(symbol: str, dates: Dates, reasons: list[str], history: NDArray[np.int64]) -> pa.Table:
+    """Rows of samples that have no value, one reason each."""
+    columns = {
+        "date": dates,
+        "status": np.full(len(dates), FAILED, dtype=object),
+        "reason": np.array(reasons, dtype=object),
+        "matches": np.zeros(len(dates), dtype=np.int16),
+    }
+    return factor_table(symbol, columns, history)
+
+
+def factor_table(symbol: str, columns: dict[str, NDArray[Any]], history: NDArray[np.int64]) -> pa.Table:
+    """Rows of the `factors` table without fingerprint and run_id; figures that are missing or NaN become nulls."""
+    return _table("factors", {"symbol": np.full(len(history), symbol, dtype=object), **columns, "history": history})
+
+
+def _table(name: str, columns: dict[str, NDArray[Any]]) -> pa.Table:
+    horizons = [int(column[1:]) for column in columns if column[0] == "r" and column[1:].isdigit()]
+    schema = table_schema(name, horizons or (1,))
+    count = len(columns["symbol"])
+    arrays, fields = [], []
+    for field in schema:
+        if field.name in ("fingerprint", "run_id"):
+            continue
+        values = columns.get(field.name)
+        array = pa.nulls(count, field.type) if values is None else pa.array(values, field.type, from_pandas=True)
+        arrays.append(array)
+        fields.append(field)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _classify(resources: Resources, bars: SymbolBars, dates: Dates) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """What each date is (`USABLE`, `TOO_FEW_BARS`, `HOLE`, `NO_BAR` or `SEEN`) and its bar, where it has one."""
+    settings = resources.key.settings.patterns
+    ends = np.searchsorted(bars.dates, dates).astype(np.int64)
+    there = ends < len(bars)
+    there[there] = bars.dates[ends[there]] == dates[there]
+    codes = np.full(len(dates), NO_BAR, dtype=np.int8)
+    codes[there] = usable_windows(bars.dates, settings.window_bars, settings.max_gap_days)[ends[there]]
+    through = resources.encoder.trained_through
+    if through is not None:
+        codes[(codes == USABLE) & (dates <= through)] = SEEN
+    return codes, ends
+
+
+def _history(
+    resources: Resources, bars: SymbolBars, dates: Dates, codes: NDArray[np.int8], ends: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Identifies all that each sample's value depends on beside the settings: its window and the patterns it may see."""
+    history = mix64(codes.astype(np.uint64) + np.uint64(1))
+    usable = np.flatnonzero((codes == USABLE) | (codes == SEEN))
+    window = window_content(bars.content, ends[usable], 1 - resources.key.settings.patterns.window_bars, 0)
+    visible = resources.patterns.history[resources.patterns.n_known(dates[usable])]
+    history[usable] = mix64(history[usable] ^ mix64(window) ^ visible)
+    return history.view(np.int64)
+
+
+def _reason(resources: Resources, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:
+    settings: PatternSettings = resources.key.settings.patterns
+    if code == TOO_FEW_BARS:
+        return f"too few bars: {end + 1} of {settings.window_bars}"
+    if code == HOLE:
+        return f"a hole of more than {settings.max_gap_days} days inside the window"
+    if code == SEEN:
+        return f"the encoder was trained through {resources.encoder.trained_through}"
+    return no_bar_reason(bars, date)
+
+
+def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:
+    """Why a symbol has no sample on a date on which it has no bar."""
+    if len(bars) == 0:
+        return f"{bars.symbol} never traded"
+    if date < bars.dates[0]:
+        return f"before the first bar ({bars.dates[0]})"
+    if date > bars.dates[-1]:
+        return f"after the last bar ({bars.dates[-1]})"
+    before = bars.dates[np.searchsorted(bars.dates, date) - 1]
+    return f"no trading day of {bars.symbol} (the one before is {before})"
+
+
+def check_as_of(resources: Resources, as_of: np.datetime64) -> None:
+    """Refuse a day on which none of the symbols has a bar. Raises `DateError` that names the nearest days."""
+    days = np.unique(np.concatenate([bars.dates for bars in resources.frames.values()]))
+    at = int(np.searchsorted(days, as_of))
+    if at < len(days) and days[at] == as_of:
+        return
+    if at in (0, len(days)):
+        raise DateError(f"as-of {as_of} lies outside the bars, which run from {days[0]} to {days[-1]}")
+    raise DateError(f"as-of {as_of} is no trading day of any symbol; the nearest are {days[at - 1]} and {days[at]}")

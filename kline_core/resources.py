@@ -1,0 +1,133 @@
+"""What a worker loads once and its threads share: bars, patterns, FAISS index and encoder of one state of a home.
+
+A state is named by a `ResourceKey`: the home, the versions of its tables, the settings and the encoder. `resources`
+gives the loaded state, loading it when it is first asked for; other threads that ask meanwhile wait for the same one.
+The newest states stay loaded, so that a run on a new version starts while one on the old version still works. Nothing
+in a state is ever changed.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kline_core.bars import frame_cache
+from kline_core.encoder import Encoder
+from kline_core.errors import EncoderError, StaleError
+from kline_core.index import PatternIndex
+from kline_core.keys import ResourceKey
+from kline_core.known import Frames, compare, known_windows
+from kline_core.patterns import Patterns
+from kline_core.tables import Home
+
+KEPT = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resources:
+    """A loaded state; read-only."""
+
+    key: ResourceKey
+    frames: Frames
+    patterns: Patterns
+    index: PatternIndex
+    encoder: Encoder
+    seconds: dict[str, float]
+    """How long each part took to load."""
+
+
+def load_resources(key: ResourceKey) -> Resources:
+    """Load a state from its tables.
+
+    Raises `StaleError` where the patterns are not exactly those that the bars give, `EncoderError` where this
+    machine's encoder is another one than the key's, and what `Home` raises.
+    """
+    home = Home(key.home)
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, load: Callable[[], Any]) -> Any:
+        start = perf_counter()
+        loaded = load()
+        seconds[name] = perf_counter() - start
+        return loaded
+
+    encoder: Encoder = timed("encoder", lambda: Encoder.load(key.encoder_path, key.device))
+    if encoder.fingerprint != key.encoder:
+        raise EncoderError(
+            f"the encoder here has fingerprint {encoder.fingerprint}, the run was started with {key.encoder}; "
+            "install the same version on every worker"
+        )
+    frames: Frames = timed("bars", lambda: frame_cache(home.read("bars", version=key.bars_version)))
+    patterns: Patterns = timed("patterns", lambda: _load_patterns(home, frames, key, encoder.dim))
+    index: PatternIndex = timed("index", lambda: PatternIndex.build(patterns))
+    return Resources(key, frames, index.attach(patterns), index, encoder, seconds)
+
+
+def _load_patterns(home: Home, frames: Frames, key: ResourceKey, dim: int) -> Patterns:
+    settings = key.settings.patterns
+    windows = known_windows(frames, settings)
+    if key.patterns_version is None:
+        if len(windows):
+            raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
+        return Patterns.empty(dim, len(settings.horizons))
+    table = home.read("patterns", version=key.patterns_version)
+    comparison = compare(table, windows)
+    if len(comparison.missing) or not comparison.sound.all():
+        raise StaleError(
+            f"the patterns of {home.uri} lag behind its bars ({len(comparison.missing)} windows missing, "
+            f"{int((~comparison.sound).sum())} no longer valid); run `kline index`"
+        )
+    order = np.empty(len(windows), dtype=np.int64)
+    order[comparison.place] = np.arange(table.num_rows)
+    returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in settings.horizons], axis=1)
+    names = np.array(windows.symbols, dtype=object)
+    return Patterns.from_arrays(
+        symbol=names[windows.code],
+        end=windows.end,
+        known_on=windows.known_on,
+        bar=windows.bar,
+        returns=returns,
+        barrier=table["barrier"].to_numpy()[order],
+        content=windows.content,
+        vectors=_vectors(table["vector"], dim)[order],
+    )
+
+
+def _vectors(column: pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
+    """The `vector` column as float32 `(n, dim)`."""
+    parts = []
+    for chunk in column.chunks:
+        offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        if (np.diff(offsets) != 4 * dim).any():
+            raise StaleError(f"a stored vector is not {dim} numbers long; run `kline index --rebuild`")
+        if len(chunk):
+            raw = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+            parts.append(raw.view("<f4").reshape(-1, dim))
+    return np.concatenate(parts) if parts else np.zeros((0, dim), np.float32)
+
+
+_loaded: OrderedDict[ResourceKey, Resources] = OrderedDict()
+_locks: dict[ResourceKey, threading.Lock] = {}
+_guard = threading.Lock()
+
+
+def resources(key: ResourceKey) -> Resources:
+    """The loaded state of that name, loaded once per process however many threads ask; see `load_resources`."""
+    with _guard:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:
+        found = _loaded.get(key)
+        if found is None:
+            found = load_resources(key)
+        with _guard:
+            _loaded[key] = found
+            _loaded.move_to_end(key)
+            while len(_loaded) > KEPT:
+                _locks.pop(_loaded.popitem(last=False)[0], None)
+    return found

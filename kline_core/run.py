@@ -1,0 +1,309 @@
+"""A run: factor values for many symbols, computed on a cluster and stored as they come.
+
+1. Name the state of the home that is to be read (`ResourceKey`), and have the workers load it.
+2. For every symbol choose the sample dates, and cut them into chunks, as many at a time as the cluster has threads.
+3. Workers compute the chunks whose stored values no longer hold; they return rows and write nothing.
+4. One writer, here, stores the rows of several symbols in one commit each of `matches` and `factors`, in this order, so
+   that a stored value has its matches. What was stored stays, whatever happens afterwards.
+5. Where more than `max_failed_share` of the samples failed, the run fails, with the count of each reason.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.cluster import Cluster
+from kline_core.errors import RunFailedError, SettingError, UnknownSymbolError
+from kline_core.keys import ResourceKey
+from kline_core.tables import TOMBSTONE, Home
+from kline_core.worker import Dates, Overview
+
+FLUSH_ROWS = 12_000
+KEY = ["symbol", "date", "fingerprint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a run."""
+
+    symbols: Sequence[str] | None = None
+    """None: every symbol with bars."""
+    samples: int = 600
+    as_of: np.datetime64 | None = None
+    """Newest date that may be a sample."""
+    dates: Mapping[str, Dates] | None = None
+    """Sample dates by symbol, in the place of `samples` and `as_of`."""
+    max_failed_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise SettingError(f"samples is {self.samples}; it must be at least 1")
+        if not 0 <= self.max_failed_share <= 1:
+            raise SettingError(f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1")
+
+
+@dataclass(slots=True)
+class SymbolResult:
+    """What became of one symbol's samples: `samples = done + failed + reused`."""
+
+    symbol: str
+    samples: int = 0
+    done: int = 0
+    failed: int = 0
+    reused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Failed samples by reason."""
+    problem: str | None = None
+    """Why there are no samples at all."""
+    seconds: Counter[str] = field(default_factory=Counter)
+    """Time by stage, added up over chunks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values, without times."""
+        counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused", "problem")}
+        return counts | {"reasons": dict(self.reasons)}
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did."""
+
+    run_id: str
+    fingerprint: str
+    versions: dict[str, int | None]
+    """Versions of the tables that it read."""
+    n_patterns: int
+    symbols: list[SymbolResult]
+    seconds: dict[str, float]
+    """`load` and `total` by the clock; the stages of the computation added up over threads."""
+
+    def count(self, name: str) -> int:
+        """Samples, done, failed or reused over all symbols."""
+        return sum(getattr(result, name) for result in self.symbols)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Failed samples by reason, over all symbols."""
+        return sum((result.reasons for result in self.symbols), Counter())
+
+    @property
+    def broken(self) -> list[SymbolResult]:
+        """Symbols without samples."""
+        return [result for result in self.symbols if result.problem is not None]
+
+    def check(self, max_failed_share: float) -> None:
+        """Raise `RunFailedError` where too many samples failed, or no symbol had any."""
+        samples, failed = self.count("samples"), self.count("failed")
+        if samples == 0:
+            problems = "; ".join(sorted({f"{result.symbol}: {result.problem}" for result in self.broken})[:3])
+            raise RunFailedError(f"no symbol has a sample ({problems or 'no symbols'}); ingest more bars")
+        if failed > max_failed_share * samples:
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(5))
+            raise RunFailedError(
+                f"{failed} of {samples} samples failed, more than max_failed_share {max_failed_share:g} allows: {reasons}; "
+                "the values that could be computed are stored"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        totals = {name: self.count(name) for name in ("samples", "done", "failed", "reused")}
+        return {
+            "run_id": self.run_id,
+            "fingerprint": self.fingerprint,
+            "versions": self.versions,
+            "patterns": self.n_patterns,
+            **totals,
+            "reasons": dict(self.reasons.most_common()),
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "symbols": [result.to_dict() for result in self.symbols],
+        }
+
+
+Progress = Callable[[SymbolResult], None]
+"""Called after every chunk with the counts of its symbol so far; from several threads, one at a time."""
+
+
+class Run:
+    """A run in progress: `score` may be called for its symbols from several threads, `finish` once at the end."""
+
+    def __init__(
+        self, home: Home, cluster: Cluster, key: ResourceKey, request: Request, progress: Progress | None = None
+    ) -> None:
+        """Have the workers load the state and check the request against it.
+
+        Raises `UnknownSymbolError`, `DateError` and what loading raises.
+        """
+        self._started = perf_counter()
+        self.home, self.cluster, self.key, self.request = home, cluster, key, request
+        self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+        self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
+        self._load_seconds = perf_counter() - self._started
+        self.symbols = self._check_symbols()
+        self._stored = self._read_stored()
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._results: list[SymbolResult] = []
+        self._waiting: list[tuple[pa.Table, pa.Table]] = []
+        self._write_seconds = 0.0
+
+    def score(self, symbol: str, chunks: int = 1) -> SymbolResult:
+        """Compute one symbol and hand its rows to the writer."""
+        result = SymbolResult(symbol)
+        if self.request.dates is not None:
+            dates = self.request.dates[symbol]
+        else:
+            dates = self.cluster.plan(self.key, symbol, self.request.samples, self.request.as_of)
+        result.samples = len(dates)
+        if len(dates) == 0:
+            bars = self.key.settings.patterns.window_bars
+            until = "" if self.request.as_of is None else f" up to {self.request.as_of}"
+            result.problem = f"too few bars: no window of {bars} consecutive bars{until}"
+        stored = self._stored.get(symbol, {})
+        history = np.array([stored.get(day, 0) for day in dates.tolist()], dtype=np.int64)
+        factors, matches = [], []
+        for scored in self.cluster.score(self.key, symbol, dates, history, chunks):
+            factors.append(scored.factors)
+            matches.append(scored.matches)
+            failed = scored.factors.filter(pc.equal(scored.factors["status"], "failed"))
+            result.failed += failed.num_rows
+            result.done += scored.factors.num_rows - failed.num_rows
+            result.reused += len(scored.reused)
+            result.reasons.update(failed["reason"].to_pylist())
+            result.seconds.update(scored.seconds)
+            self._report(result)
+        if len(dates) == 0:
+            self._report(result)
+        with self._lock:
+            self._results.append(result)
+        if factors:
+            self._store(pa.concat_tables(factors), pa.concat_tables(matches), stored)
+        return result
+
+    def finish(self) -> RunReport:
+        """Store what is still waiting, and report; does not judge (see `RunReport.check`)."""
+        with self._lock:
+            self._flush()
+        seconds: Counter[str] = Counter()
+        for result in self._results:
+            seconds.update(result.seconds)
+        return RunReport(
+            run_id=self.run_id,
+            fingerprint=self.key.fingerprint,
+            versions={"bars": self.key.bars_version, "patterns": self.key.patterns_version},
+            n_patterns=self.overview.n_patterns,
+            symbols=sorted(self._results, key=lambda result: result.symbol),
+            seconds={
+                "load": self._load_seconds,
+                **seconds,
+                "write": self._write_seconds,
+                "total": perf_counter() - self._started,
+            },
+        )
+
+    def _check_symbols(self) -> list[str]:
+        if self.request.dates is not None:
+            asked = sorted(self.request.dates)
+        elif self.request.symbols is None:
+            return self.overview.symbols
+        else:
+            asked = sorted(set(self.request.symbols))
+        unknown = sorted(set(asked) - set(self.overview.symbols))
+        if unknown:
+            raise UnknownSymbolError(
+                f"symbol {', '.join(map(repr, unknown[:5]))}{' ...' if len(unknown) > 5 else ''} has no bars in "
+                f"{self.home.uri}, which holds {len(self.overview.symbols)} symbols; ingest it or check the name"
+            )
+        return asked
+
+    def _read_stored(self) -> dict[str, dict[Any, int]]:
+        """History by date of every value stored for these symbols under this fingerprint."""
+        table = self.home.read(
+            "factors",
+            ["symbol", "date", "history"],
+            symbols=self.symbols,
+            where=pc.field("fingerprint") == self.key.fingerprint,
+        )
+        stored: dict[str, dict[Any, int]] = {}
+        for symbol, date, history in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+            stored.setdefault(symbol, {})[date] = history
+        return stored
+
+    def _report(self, result: SymbolResult) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._progress(result)
+
+    def _store(self, factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int]) -> None:
+        if factors.num_rows == 0:
+            return
+        with self._lock:
+            self._waiting.append((factors, _with_tombstones(factors, matches, stored, self.key.settings.factor.top_k)))
+            if sum(rows.num_rows for rows, _ in self._waiting) >= FLUSH_ROWS:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        started = perf_counter()
+        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting, strict=True))
+        metadata = {"run_id": self.run_id, "versions": [self.key.bars_version, self.key.patterns_version]}
+        if matches.num_rows:
+            self.home.upsert("matches", matches, [*KEY, "rank"], metadata)
+        self.home.upsert("factors", factors, KEY, metadata)
+        self._waiting.clear()
+        self._write_seconds += perf_counter() - started
+
+    def _stamped(self, rows: pa.Table) -> pa.Table:
+        for name, value in (("fingerprint", self.key.fingerprint), ("run_id", self.run_id)):
+            rows = rows.append_column(pa.field(name, pa.string(), nullable=False), pa.repeat(value, rows.num_rows))
+        return rows
+
+
+def run_symbols(run: Run) -> RunReport:
+    """Score all symbols of a run, several at a time, and finish it.
+
+    A symbol that breaks does not stop the others; what broke is its `problem`.
+    """
+    at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
+    chunks = max(1, run.cluster.threads // len(run.symbols)) if len(run.symbols) < run.cluster.threads else 1
+
+    with ThreadPoolExecutor(at_a_time, "symbol") as pool:
+        list(pool.map(lambda symbol: run.score(symbol, chunks), run.symbols))
+    return run.finish()
+
+
+def _with_tombstones(factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int], top_k: int) -> pa.Table:
+    """The matches, and a mark for each rank that a value stored before may have and the new one has not."""
+    matches = matches.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), pa.repeat(False, matches.num_rows))
+    again = [
+        (symbol, date, count)
+        for symbol, date, count in zip(*(factors[c].to_pylist() for c in ("symbol", "date", "matches")), strict=True)
+        if date in stored and count < top_k
+    ]
+    gone = [(symbol, date, rank) for symbol, date, count in again for rank in range(count + 1, top_k + 1)]
+    if not gone:
+        return matches
+    symbols, dates, ranks = zip(*gone, strict=True)
+    day = pa.array(dates, pa.date32())
+    filler: dict[str, Any] = {"symbol": symbols, "date": day, "rank": ranks, "match_symbol": symbols, "match_end": day}
+    columns = []
+    for kind in matches.schema:
+        if kind.name == TOMBSTONE:
+            columns.append(pa.repeat(True, len(gone)))
+        elif kind.name in filler:
+            columns.append(pa.array(filler[kind.name], kind.type))
+        elif kind.nullable:
+            columns.append(pa.nulls(len(gone), kind.type))
+        else:
+            columns.append(pa.repeat(pa.scalar(0, kind.type), len(gone)))
+    return pa.concat_tables([matches, pa.Table.from_arrays(columns, schema=matches.schema)])

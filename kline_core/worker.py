@@ -1,0 +1,102 @@
+"""The functions that run on Dask workers. Importing this module loads neither torch nor FAISS; calling them does.
+
+Work reaches them as keys and dates; the data they need is loaded once per worker process and shared by its threads
+(`kline_core.resources`). A chunk of samples that breaks is done again sample by sample, so that one sample's failure
+is that sample's alone.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kline_core.errors import KlineError
+from kline_core.keys import ResourceKey
+
+if TYPE_CHECKING:
+    from kline_core.pipeline import Scored
+    from kline_core.resources import Resources
+
+Dates = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a worker says of the state that it has loaded."""
+
+    symbols: list[str]
+    """Symbols with bars, sorted."""
+    n_patterns: int
+    seconds: dict[str, float]
+    """How long each part took to load, when it was loaded."""
+
+
+def overview(key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
+    """Load the state where it is not yet loaded, and describe it. Raises as `load_resources` and `check_as_of`."""
+    from kline_core.pipeline import check_as_of
+
+    loaded = _loaded(key)
+    if as_of is not None:
+        check_as_of(loaded, as_of)
+    return Overview(sorted(loaded.frames), len(loaded.patterns), loaded.seconds)
+
+
+def plan(key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
+    """Sample dates of a symbol; see `kline_core.pipeline.plan_dates`."""
+    from kline_core.pipeline import plan_dates
+
+    return plan_dates(_loaded(key), symbol, samples, as_of)
+
+
+def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> "Scored":
+    """Samples of one symbol; see `kline_core.pipeline.score_samples`."""
+    from kline_core.pipeline import score_samples
+
+    loaded = _loaded(key)
+    try:
+        return score_samples(loaded, symbol, dates, stored)
+    except KlineError:
+        raise
+    except Exception:  # noqa: BLE001  whatever broke the chunk is found again, and reported, sample by sample
+        return _one_by_one(loaded, symbol, dates, stored)
+
+
+def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> "Scored":
+    from kline_core.pipeline import NEVER_REUSED, Scored, failed_table, score_samples
+
+    parts: list[Scored] = []
+    for at in range(len(dates)):
+        one = slice(at, at + 1)
+        try:
+            parts.append(score_samples(loaded, symbol, dates[one], stored[one]))
+        except Exception as error:  # noqa: BLE001  the sample's reason says what it was, and the run counts it
+            text = str(error).splitlines()
+            reason = f"error: {type(error).__name__}: {text[0] if text else ''}"
+            rows = failed_table(symbol, dates[one], [reason], np.array([NEVER_REUSED]))
+            parts.append(Scored(rows, parts[0].matches.slice(0, 0) if parts else _no_matches(loaded), dates[:0], {}))
+    names = {name for part in parts for name in part.seconds}
+    return Scored(
+        pa.concat_tables([part.factors for part in parts]),
+        pa.concat_tables([part.matches for part in parts]),
+        np.concatenate([part.reused for part in parts]),
+        {name: sum(part.seconds.get(name, 0.0) for part in parts) for name in names},
+    )
+
+
+def _no_matches(loaded: "Resources") -> pa.Table:
+    from kline_core.tables import table_schema
+
+    table = table_schema("matches", loaded.key.settings.patterns.horizons).empty_table()
+    return table.drop_columns(["fingerprint", "run_id"])
+
+
+def _loaded(key: ResourceKey) -> "Resources":
+    from kline_core.resources import resources
+    from kline_core.threads import single_threaded
+
+    loaded: Any = resources(key)
+    # After loading, so that the libraries it imported are limited too.
+    single_threaded()
+    return loaded  # type: ignore[no-any-return]
