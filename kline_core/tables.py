@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
+from pyarrow.dataset import FileSystemDataset
 
 from kline_core.bars import check_symbol
 from kline_core.errors import HomeError
@@ -126,7 +127,7 @@ class Home:
             among = pc.field("symbol").isin(pa.array(symbols, pa.string()))
             condition = among if where is None else among & where
         with self._explained(table, "read"):
-            dataset = delta.to_pyarrow_dataset()
+            dataset = _without_guarantees(delta.to_pyarrow_dataset())
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 
     def create(
