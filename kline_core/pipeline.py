@@ -22,9 +22,9 @@ from kline_core.factor import FAILED, factor_values, match_columns
 from kline_core.patterns import Dates, mix64
 from kline_core.resources import Resources
 from kline_core.samples import choose_dates
+from kline_core.schemas import table_schema
 from kline_core.search import Queries, search
 from kline_core.settings import PatternSettings
-from kline_core.tables import table_schema
 from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
 
 NO_BAR, SEEN = 100, 101

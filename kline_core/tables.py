@@ -346,6 +346,15 @@ def _stored_schema(delta: DeltaTable) -> pa.Schema:
     return pa.schema(delta.schema().to_arrow())
 
 
+def _without_guarantees(dataset: FileSystemDataset) -> FileSystemDataset:
+    """The same files without Delta's bounds on them; Parquet's own still let whole row groups be passed over.
+
+    After a MERGE the bounds of text columns are string views, which pyarrow cannot compare with strings.
+    """
+    fragments = [dataset.format.make_fragment(file.path, file.filesystem) for file in dataset.get_fragments()]
+    return FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+
+
 def _commit(metadata: Mapping[str, Any] | None, retries: int | None = None) -> CommitProperties:
     custom = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)} if metadata else None
     return CommitProperties(custom_metadata=custom, max_commit_retries=retries)

@@ -86,7 +86,7 @@ def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDAr
 
 
 def _no_matches(loaded: "Resources") -> pa.Table:
-    from kline_core.tables import table_schema
+    from kline_core.schemas import table_schema
 
     table = table_schema("matches", loaded.key.settings.patterns.horizons).empty_table()
     return table.drop_columns(["fingerprint", "run_id"])
