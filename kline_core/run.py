@@ -231,7 +231,7 @@ class Run:
             "factors",
             ["symbol", "date", "history"],
             symbols=self.symbols,
-            where=pc.field("fingerprint") == self.key.fingerprint,
+            fingerprint=self.key.fingerprint,
         )
         stored: dict[str, dict[Any, int]] = {}
         for symbol, date, history in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
-from pyarrow.dataset import FileSystemDataset
 
 from kline_core.bars import check_symbol
 from kline_core.errors import HomeError
@@ -104,16 +103,16 @@ class Home:
         columns: Sequence[str] | None = None,
         version: int | None = None,
         symbols: Sequence[str] | None = None,
-        where: pc.Expression | None = None,
+        fingerprint: str | None = None,
     ) -> pa.Table:
-        """Rows of a table, in no set order; files whose statistics rule them out are not opened.
+        """Rows of a table, in no set order.
 
         Args:
             table: Name of the table. One that was never made reads as empty.
             columns: Columns to read; all by default.
             version: Version to read; the newest by default.
             symbols: Keep only rows with these symbols.
-            where: Keep only rows for which this holds, for instance ``pc.field("date") <= day``.
+            fingerprint: Keep only rows with this fingerprint.
 
         Raises:
             HomeError: The table is damaged or has no such version.
@@ -122,12 +121,12 @@ class Home:
         if delta is None:
             empty = table_schema(table).empty_table()
             return empty if columns is None else empty.select(list(columns))
-        condition = where
+        condition = None if fingerprint is None else _text("fingerprint") == fingerprint
         if symbols is not None:
-            among = pc.field("symbol").isin(pa.array(symbols, pa.string()))
-            condition = among if where is None else among & where
+            among = _text("symbol").isin(pa.array(symbols, pa.string()))
+            condition = among if condition is None else among & condition
         with self._explained(table, "read"):
-            dataset = _without_guarantees(delta.to_pyarrow_dataset())
+            dataset = delta.to_pyarrow_dataset()
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 
     def create(
@@ -346,13 +345,9 @@ def _stored_schema(delta: DeltaTable) -> pa.Schema:
     return pa.schema(delta.schema().to_arrow())
 
 
-def _without_guarantees(dataset: FileSystemDataset) -> FileSystemDataset:
-    """The same files without Delta's bounds on them; Parquet's own still let whole row groups be passed over.
-
-    After a MERGE the bounds of text columns are string views, which pyarrow cannot compare with strings.
-    """
-    fragments = [dataset.format.make_fragment(file.path, file.filesystem) for file in dataset.get_fragments()]
-    return FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+def _text(column: str) -> pc.Expression:
+    """A text column for use in a filter: after a MERGE it is stored as string views, which pyarrow cannot compare."""
+    return pc.field(column).cast(pa.string())
 
 
 def _commit(metadata: Mapping[str, Any] | None, retries: int | None = None) -> CommitProperties:
