@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -63,6 +65,13 @@ def to_numbers(column: pd.Series, name: str, faults: Faults) -> Floats:
     """A column as float64 (n,), NaN where a cell is missing; cells that are no number are marked."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if isinstance(column.dtype, pd.StringDtype):
+        texts = pa.array(column, pa.string())
+        try:
+            numbers = pc.if_else(pc.equal(texts, ""), None, texts).cast(pa.float64())
+            return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+        except pa.ArrowInvalid:
+            pass  # Some cell is no number, or has spaces round it: each is looked at below.
     pairs = [_number(cell) for cell in column]
     faults.mark(np.array([value is None for value in pairs], dtype=bool), name, "is no number")
     return np.array([np.nan if value is None else value for value in pairs], dtype=np.float64)

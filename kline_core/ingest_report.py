@@ -1,0 +1,103 @@
+"""What became of the rows that were ingested."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from kline_core.errors import InputError
+
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What became of one file. ``read == new + updated + unchanged + rejected``."""
+
+    path: str
+    read: int = 0
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    error: str | None = None
+    """Why nothing of the file could be used, or None."""
+    ignored_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of every row. ``read == stored_new + updated + unchanged + rejected``."""
+
+    files: list[FileReport]
+    rejections: pd.DataFrame
+    """One line per rejected row: source, row, symbol, reason, value."""
+    restated: list[str]
+    """Symbols of which a stored row changed, or which got rows before their last stored date."""
+    unadjusted: list[str]
+    """Symbols whose rows came without an adjustment factor: their prices are taken as already comparable."""
+    skipped: list[str]
+    """Files in the folders that are of no type that is read."""
+    version: int
+    """Version of `bars` that holds the rows."""
+    changed: bool
+    """Whether a new version was made; false where every row was stored already."""
+
+    @property
+    def read(self) -> int:
+        """Rows found in the files that could be read."""
+        return sum(file.read for file in self.files)
+
+    @property
+    def stored_new(self) -> int:
+        """Rows of symbols and dates that were not stored before."""
+        return sum(file.new for file in self.files)
+
+    @property
+    def updated(self) -> int:
+        """Rows that replaced a stored row with other contents."""
+        return sum(file.updated for file in self.files)
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that were stored already."""
+        return sum(file.unchanged for file in self.files)
+
+    @property
+    def rejected(self) -> int:
+        """Rows that were not taken, each with its reason in `rejections`."""
+        return sum(file.rejected for file in self.files)
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each file of which nothing could be used."""
+        return [file.error for file in self.files if file.error is not None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values: of the rejected rows the counts by reason and the first hundred."""
+        counts = self.rejections["reason"].value_counts(sort=True)
+        return {
+            "read": self.read,
+            "stored_new": self.stored_new,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "rejected": self.rejected,
+            "rejected_by_reason": {str(reason): int(count) for reason, count in counts.items()},
+            "rejections": self.rejections.head(_SHOWN).to_dict("records"),
+            "files": [asdict(file) | {"ignored_columns": list(file.ignored_columns)} for file in self.files],
+            "restated": self.restated,
+            "unadjusted": self.unadjusted,
+            "skipped": self.skipped,
+            "version": self.version,
+            "changed": self.changed,
+        }
+
+
+class NothingUsableError(InputError):
+    """No row of any file can be used; `report` says why, file by file and row by row."""
+
+    def __init__(self, report: IngestReport) -> None:
+        """Name the first file's reason."""
+        others = f" (and {len(report.files) - 1} other files)" if len(report.files) > 1 else ""
+        super().__init__(f"nothing could be ingested: {report.errors[0]}{others}")
+        self.report = report
