@@ -176,3 +176,27 @@ def factor_one(patterns, kept, date, settings):
         "return_q75": float(np.quantile(returns, 0.75)),
         "return_cvar": sum(tail) / len(tail),
     }
+
+
+# --- bars ---
+
+
+def is_sound_bar(symbol: str, open_: float, high: float, low: float, close: float, volume: float) -> bool:
+    """Whether a bar keeps every promise of the validating door; a missing volume is NaN."""
+    allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._^=-"
+    if not 1 <= len(symbol) <= 32 or any(letter not in allowed for letter in symbol) or ".." in symbol:
+        return False
+    if any(not 0 < price < float("inf") for price in (open_, high, low, close)):
+        return False
+    return low <= open_ <= high and low <= close <= high and not volume < 0 and volume != float("inf")
+
+
+def traded_bars(frame):
+    """Per symbol the adjusted bars (date, open, high, low, close, volume) of its traded days, in order."""
+    found = {}
+    for row in frame.itertuples():
+        rows = found.setdefault(row.symbol, [])
+        if not row.suspended:
+            prices = [price * row.adj_factor for price in (row.open, row.high, row.low, row.close)]
+            rows.append((row.date.date(), *prices, row.volume))
+    return {symbol: sorted(rows, key=lambda row: row[0]) for symbol, rows in found.items()}

@@ -1,0 +1,238 @@
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kline_core.bars import BAR_COLUMNS, check_symbol, frame_cache, is_symbol, validate_bars
+from kline_core.cells import REJECTED_COLUMNS
+from kline_core.errors import InputError
+from tests import naive
+
+
+def bars(*rows: tuple[object, ...], **columns: object) -> pd.DataFrame:
+    names = ["symbol", "date", "open", "high", "low", "close", "volume"]
+    return pd.DataFrame(list(rows), columns=names).assign(**columns)
+
+
+UNSAFE = ["", "../../x", "a/b", "a\\b", "a'b", 'a"b', "a..b", ".a", "^a", "a b", "a\n", "0" * 33, "ä", None, 7]
+GOOD = ("AAPL", "2020-01-02", 10.0, 11.0, 9.0, 10.5, 1000.0)
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "600519.SH", "BRK-B", "EURUSD=X", "a_b", "0" * 32])
+def test_safe_symbols_pass(symbol: str) -> None:
+    assert check_symbol(symbol) == symbol
+
+
+@pytest.mark.parametrize("symbol", UNSAFE)
+def test_unsafe_symbols_are_refused(symbol: object) -> None:
+    assert not is_symbol(symbol)
+    with pytest.raises(InputError, match="--symbol is"):
+        check_symbol(symbol, "--symbol")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason", "shown"),
+    [
+        ("symbol", "../x", "symbol is not safe", "../x"),
+        ("symbol", None, "symbol is not safe", ""),
+        ("symbol", 600519, "symbol is not safe", "600519"),
+        ("date", "2020-02-30", "date is missing or no date", "2020-02-30"),
+        ("open", "ten", "open is no number", "ten"),
+        ("open", "1_0", "open is no number", "1_0"),
+        ("open", True, "open is no number", "True"),
+        ("high", None, "high is missing", ""),
+        ("high", "", "high is missing", ""),
+        ("low", float("inf"), "low is not finite", "inf"),
+        ("close", -1.0, "close is not above 0", "-1"),
+        ("close", 0, "close is not above 0", "0"),
+        ("high", 8.0, "high is below low", "8"),
+        ("open", 11.5, "open lies outside low to high", "11.5"),
+        ("close", 8.5, "close lies outside low to high", "8.5"),
+        ("volume", -5, "volume is negative", "-5"),
+        ("volume", float("inf"), "volume is not finite", "inf"),
+        ("volume", "many", "volume is no number", "many"),
+        ("amount", -5, "amount is negative", "-5"),
+        ("adj_factor", 0, "adj_factor is not above 0", "0"),
+        ("adj_factor", None, "adj_factor is missing", ""),
+        ("adj_factor", 1e308, "adj_factor makes an adjusted price too large", "1e+308"),
+    ],
+)
+def test_a_bad_cell_is_rejected_with_its_reason(column: str, value: object, reason: str, shown: str) -> None:
+    frame = bars(GOOD, GOOD, amount=1.0, adj_factor=1.0).astype(object)
+    frame.loc[1, "date"] = "2020-01-03"
+    frame.loc[1, column] = value
+    result = validate_bars(frame.set_axis([2, 3]), "a.csv")
+    assert list(result.bars.index) == [2]
+    assert list(result.rejected.columns) == list(REJECTED_COLUMNS)
+    (row,) = result.rejected.to_dict("records")
+    assert (row["source"], row["row"], row["value"]) == ("a.csv", 3, shown)
+    assert row["reason"].startswith(reason)
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(InputError, match=r"a\.csv: column volume is missing"):
+        validate_bars(bars(GOOD).drop(columns="volume"), "a.csv")
+
+
+def test_equal_duplicates_leave_one_and_conflicting_ones_none() -> None:
+    other = (*GOOD[:5], 10.6, 1000.0)
+    later = ("AAPL", "2020-01-03", *GOOD[2:])
+    spelled = ("AAPL", "20200103", *GOOD[2:])
+    result = validate_bars(bars(GOOD, later, other, spelled, GOOD, ("MSFT", *GOOD[1:])), "a.csv")
+    assert result.bars.index.tolist() == [1, 5]
+    assert result.rejected["row"].tolist() == [0, 2, 3, 4]
+    assert ["different" in reason for reason in result.rejected["reason"]] == [True, True, False, True]
+    assert result.rejected["value"].tolist() == ["2020-01-02", "2020-01-02", "2020-01-03", "2020-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("prices", "volume", "suspended"),
+    [
+        ((5.0, 5.0, 5.0, 5.0), 0.0, True),
+        ((5.0, 5.0, 5.0, 5.0), None, True),
+        ((5.0, 5.0, 5.0, 5.0), 100.0, False),
+        ((5.0, 6.0, 5.0, 5.0), 0.0, False),
+        ((5.0, 6.0, 5.0, 5.0), None, False),
+    ],
+)
+def test_suspended_is_flat_without_volume(prices: tuple[float, ...], volume: float | None, suspended: bool) -> None:
+    result = validate_bars(bars(("A", "2020-01-02", *prices, volume)), "a.csv")
+    assert result.bars["suspended"].tolist() == [suspended]
+    assert len(frame_cache(result.bars.assign(adj_factor=1.0))["A"]) == (0 if suspended else 1)
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        [1.0, 2, 3.5, "2", " 3.5 ", "x", "", None, float("nan"), float("inf"), -1.0, 0, True, 1e308, 5e-324]
+    ),
+    st.floats(),
+    st.text(max_size=4),
+)
+PRICE = st.sampled_from([1.0, 2, 3, 4, "1", "2.0"]) | CELLS
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["A", "B", "600519.SH"]) | st.sampled_from(["", "../x", None, 5, "a'b"]),
+        st.sampled_from(["2020-01-02", "20200103", "2020/01/04", 20200102]) | CELLS,
+        PRICE,
+        PRICE,
+        PRICE,
+        PRICE,
+        st.sampled_from([0, 100, "5", None]) | CELLS,
+    ),
+    max_size=12,
+)
+
+
+FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=ROWS,
+    factors=st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12),
+    random=st.randoms(),
+)
+def test_the_door_divides_every_frame_and_lets_only_sound_bars_in(
+    rows: list[tuple[object, ...]], factors: list[object] | None, random: object
+) -> None:
+    frame = bars(*rows).astype(object)
+    if factors is not None:
+        frame["adj_factor"] = pd.Series(factors[: len(frame)], dtype=object, index=frame.index)
+    result = validate_bars(frame, "a.csv")
+    assert sorted([*result.bars.index, *result.rejected["row"]]) == list(range(len(frame)))
+    assert (result.rejected["reason"].str.len() > 0).all()
+    assert list(result.bars.columns) == list(BAR_COLUMNS)
+    kept = result.bars
+    assert not kept.duplicated(["symbol", "date"]).any()
+    for row in kept.itertuples():
+        assert naive.is_sound_bar(row.symbol, row.open, row.high, row.low, row.close, row.volume)
+        assert row.suspended == (row.open == row.high == row.low == row.close and not row.volume > 0)
+        assert np.isnan(row.adj_factor) == (factors is None)
+    order = list(range(len(frame)))
+    random.shuffle(order)
+    again = validate_bars(frame.iloc[order], "a.csv").bars
+    columns = list(BAR_COLUMNS)
+    expected = kept.sort_values(["symbol", "date"])[columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.sort_values(["symbol", "date"])[columns].reset_index(drop=True), expected)
+
+
+def market(seed: int = 0, symbols: int = 4, days: int = 30) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    n = symbols * days
+    close = np.exp(rng.normal(size=n))
+    first = np.datetime64("1969-12-20")
+    dates = np.arange(first, first + days).astype("datetime64[s]")
+    return pd.DataFrame(
+        {
+            "symbol": np.repeat([f"S{i}" for i in range(symbols)], days),
+            "date": np.tile(dates, symbols),
+            "open": close,
+            "high": close * 1.1,
+            "low": close * 0.9,
+            "close": close,
+            "volume": rng.choice([0.0, np.nan, 5.0], n),
+            "adj_factor": rng.choice([1.0, 2.5], n),
+            "suspended": rng.random(n) < 0.2,
+        }
+    )
+
+
+def test_frame_cache_equals_a_plain_loop_in_any_order() -> None:
+    frame = market()
+    expected = naive.traded_bars(frame)
+    for given_frame in (frame, frame.sample(frac=1, random_state=1)):
+        for source in (given_frame, pa.Table.from_pandas(given_frame, preserve_index=False)):
+            cache = frame_cache(source)
+            assert list(cache) == sorted(expected)
+            for symbol, rows in expected.items():
+                found = cache[symbol]
+                assert found.symbol == symbol
+                assert found.dates.dtype == np.dtype("datetime64[D]")
+                np.testing.assert_array_equal(found.dates, np.array([row[0] for row in rows], "datetime64[D]"))
+                for number, name in enumerate(("open", "high", "low", "close", "volume"), start=1):
+                    np.testing.assert_array_equal(getattr(found, name), [row[number] for row in rows])
+
+
+def test_frame_cache_keeps_only_the_symbols_asked_for() -> None:
+    assert list(frame_cache(market(), ["S2", "S0", "NONE"])) == ["S0", "S2"]
+    assert frame_cache(market(), []) == {}
+    assert frame_cache(market().iloc[:0]) == {}
+
+
+def test_arrays_are_read_only() -> None:
+    found = frame_cache(market())["S1"]
+    with pytest.raises(ValueError, match="read-only"):
+        found.close[0] = 1.0
+
+
+def test_two_bars_of_one_date_are_refused() -> None:
+    frame = market()
+    with pytest.raises(InputError, match=r"symbol S0 twice on 1969-12-20"):
+        frame_cache(pd.concat([frame, frame.iloc[:1]]))
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "adj_factor"])
+def test_content_changes_with_its_own_bar_only(column: str) -> None:
+    frame = market().assign(suspended=False)
+    before = frame_cache(frame)
+    frame.loc[5, column] = np.nextafter(frame.loc[5, column], 1e9)
+    after = frame_cache(frame)
+    assert np.flatnonzero(before["S0"].content != after["S0"].content).tolist() == [5]
+    for symbol in ("S1", "S2", "S3"):
+        np.testing.assert_array_equal(before[symbol].content, after[symbol].content)
+
+
+def test_content_tells_symbols_and_dates_apart_and_ignores_volume() -> None:
+    frame = market().assign(suspended=False)
+    frame[["open", "high", "low", "close", "adj_factor"]] = 1.0
+    cache = frame_cache(frame)
+    assert len(np.unique(np.concatenate([found.content for found in cache.values()]))) == len(frame)
+    np.testing.assert_array_equal(frame_cache(frame.assign(volume=1.0))["S0"].content, cache["S0"].content)
+
+
+def test_content_is_the_same_in_every_version_of_the_code() -> None:
+    frame = validate_bars(bars(GOOD, adj_factor=2.0), "a.csv").bars
+    # Written once: stored patterns carry these numbers.
+    assert frame_cache(frame)["AAPL"].content.tolist() == [16091354053533032765]

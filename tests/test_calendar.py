@@ -1,0 +1,126 @@
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kline_core.calendar import parse_date, parse_dates, session_ordinal
+from kline_core.errors import DateError, SettingError
+
+# exchange_calendars 4.13 still uses names that pandas 3 is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+DAY = np.datetime64("2020-01-02", "D")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2020-01-02",
+        "2020/01/02",
+        "2020/1/2",
+        "20200102",
+        20200102,
+        np.int64(20200102),
+        "2020-01-02 00:00:00",
+        "2020-01-02T00:00:00.000",
+        " 2020-01-02 ",
+        date(2020, 1, 2),
+        datetime(2020, 1, 2),
+        pd.Timestamp("2020-01-02"),
+        np.datetime64("2020-01-02", "D"),
+        np.datetime64("2020-01-02T00:00:00", "ns"),
+    ],
+)
+def test_parse_date_accepts(value: object) -> None:
+    parsed = parse_date(value, "--as-of")
+    assert parsed == DAY
+    assert parsed.dtype == np.dtype("datetime64[D]")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "yesterday",
+        "2020-13-01",
+        "2019-02-29",
+        "2020-01/02",
+        "02.01.2020",
+        "2020-01-02 09:30:00",
+        "2020-01-02T00:00:00Z",
+        "２０２０-01-02",
+        1577923200,
+        20200102.0,
+        True,
+        None,
+        pd.NaT,
+        np.datetime64("NaT", "D"),
+        datetime(2020, 1, 2, 9, 30),
+        datetime(2020, 1, 2, tzinfo=UTC),
+        pd.Timestamp("2020-01-02", tz="Asia/Shanghai"),
+        np.datetime64("2020-01-02T00:00:00.000000001", "ns"),
+    ],
+)
+def test_parse_date_refuses_and_names_the_parameter(value: object) -> None:
+    with pytest.raises(DateError, match="--as-of"):
+        parse_date(value, "--as-of")
+
+
+@given(st.dates(min_value=date(1, 1, 1)))
+def test_every_day_survives_every_form(day: date) -> None:
+    for text in (day.isoformat(), f"{day.year:04}/{day.month}/{day.day}", f"{day.year:04}{day.month:02}{day.day:02}"):
+        assert parse_date(text, "date") == np.datetime64(day, "D")
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=10), st.integers(), st.dates(), st.just("20200102"))))
+def test_a_column_is_parsed_as_its_cells_are(cells: list[object]) -> None:
+    days, bad = parse_dates(pd.Series(cells, dtype=object))
+    for cell, day, wrong in zip(cells, days, bad, strict=True):
+        try:
+            assert parse_date(cell, "date") == day
+            assert not wrong
+        except DateError:
+            assert wrong
+            assert np.isnat(day)
+
+
+def test_a_typed_column_is_taken_whole_and_times_of_day_are_marked() -> None:
+    column = pd.Series(pd.to_datetime(["2020-01-02 00:00", "2020-01-02 09:30", None]))
+    days, bad = parse_dates(column)
+    assert bad.tolist() == [False, True, True]
+    assert days[0] == DAY
+    assert np.isnat(days[1:]).all()
+
+
+def test_session_ordinals_count_sessions_and_skip_holidays() -> None:
+    # Spring Festival 2020: closed from 24 January to 2 February.
+    days = np.array(["2020-01-22", "2020-01-23", "2020-02-03", "2020-02-04"], "datetime64[D]")
+    ordinals = session_ordinal(days, "XSHG")
+    assert np.diff(ordinals).tolist() == [1, 1, 1]
+    # 7,109 sessions from the beginning of the calendar's knowledge in January 1991, and the same asked alone.
+    assert session_ordinal(days[2:3], "XSHG")[0] == ordinals[2]
+    assert session_ordinal(np.array(["1990-01-02"], "datetime64[D]"), "XNYS").tolist() == [0]
+    assert session_ordinal(np.array([], "datetime64[D]"), "XSHG").tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("day", "says"),
+    [
+        ("2020-01-25", "no session"),
+        ("2020-01-27", "no session"),
+        ("2199-01-02", "lies outside"),
+        ("1980-01-02", "lies outside"),
+        ("NaT", "missing"),
+    ],
+)
+def test_session_ordinal_refuses(day: str, says: str) -> None:
+    with pytest.raises(DateError, match=says):
+        session_ordinal(np.array([day], "datetime64[D]"), "XSHG")
+
+
+def test_an_unknown_calendar_is_named() -> None:
+    with pytest.raises(SettingError, match="XNOPE"):
+        session_ordinal(np.array(["2020-01-02"], "datetime64[D]"), "XNOPE")

@@ -1,0 +1,283 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kline_core.errors import HomeError, InputError
+from kline_core.tables import Home, TableChangedError, table_schema
+
+DAY = np.datetime64("2020-01-02", "D")
+KEYS = ["symbol", "date", "fingerprint", "rank"]
+
+
+def bar_rows(symbol: str, days: int, close: float = 10.0) -> pa.Table:
+    prices = pa.array([close] * days)
+    return pa.table(
+        {
+            "symbol": [symbol] * days,
+            "date": pa.array(DAY + np.arange(days)),
+            **dict.fromkeys(("open", "high", "low", "close"), prices),
+            "adj_factor": [1.0] * days,
+            "suspended": [False] * days,
+        }
+    )
+
+
+def match_rows(ranks: list[int], horizon: int = 1, run: str = "a", symbol: str = "A") -> pa.Table:
+    n = len(ranks)
+    return pa.table(
+        {
+            "symbol": [symbol] * n,
+            "date": pa.array(np.repeat(DAY, n)),
+            "fingerprint": ["f"] * n,
+            "rank": pa.array(ranks, pa.int16()),
+            "match_symbol": ["B"] * n,
+            "match_end": pa.array(np.repeat(DAY, n)),
+            "similarity": [0.5] * n,
+            "weight": [0.5] * n,
+            f"r{horizon}": pa.array([0.1] * n, pa.float32()),
+            "barrier": pa.array([1] * n, pa.int8()),
+            "run_id": [run] * n,
+        }
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home", create=True)
+
+
+def test_a_new_home_has_an_empty_bars_table_and_opens_again(home: Home) -> None:
+    assert home.version("bars") == 0
+    assert home.version("patterns") is None
+    again = Home(home.uri)
+    assert again.read("bars").schema == table_schema("bars")
+    assert again.folder is not None
+    assert Home(home.uri, create=True).version("bars") == 0
+    assert pickle.loads(pickle.dumps(home)).uri == home.uri
+
+
+@pytest.mark.parametrize("table", ["bars", "patterns", "factors", "matches"])
+def test_every_table_reads_as_empty_before_its_first_row(home: Home, table: str) -> None:
+    assert home.read(table).num_rows == 0
+    assert home.read(table, columns=["symbol"]).column_names == ["symbol"]
+
+
+def test_a_missing_home_is_named_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(HomeError, match=r"no home at .*nowhere; make one with `kline ingest`"):
+        Home(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_empty_folder_is_no_home_yet(tmp_path: Path) -> None:
+    with pytest.raises(HomeError, match="empty folder"):
+        Home(tmp_path)
+    assert Home(tmp_path, create=True).version("bars") == 0
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    for create in (False, True):
+        with pytest.raises(HomeError, match=r"no bars table.* empty folder"):
+            Home(tmp_path, create=create)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_home_that_lost_its_bars_log_is_half_made(home: Home) -> None:
+    home.append("bars", bar_rows("A", 2))
+    log = Path(home.uri) / "bars" / "_delta_log"
+    for entry in log.iterdir():
+        entry.unlink()
+    log.rmdir()
+    for create in (False, True):
+        with pytest.raises(HomeError, match="no bars table"):
+            Home(home.uri, create=create)
+
+
+def test_a_home_whose_making_was_cut_short_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "home" / "bars" / "_delta_log").mkdir(parents=True)
+    with pytest.raises(HomeError, match="half-made"):
+        Home(tmp_path / "home")
+    assert Home(tmp_path / "home", create=True).version("bars") == 0
+
+
+def test_a_damaged_log_is_named(home: Home) -> None:
+    (Path(home.uri) / "bars" / "_delta_log" / f"{0:020}.json").write_text("garbage")
+    with pytest.raises(HomeError, match=r"cannot read table bars of home .*restore it") as caught:
+        Home(home.uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_named(home: Home) -> None:
+    home.append("bars", bar_rows("A", 2))
+    for entry in (Path(home.uri) / "bars").glob("*.parquet"):
+        entry.unlink()
+    with pytest.raises(HomeError, match="cannot read table bars"):
+        home.read("bars")
+
+
+@pytest.mark.parametrize("below", ["/proc/kline", "file/home"])
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeError, match="name a folder that can be written"):
+        Home(tmp_path / below, create=True)
+
+
+def test_a_file_is_no_home(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for create in (False, True):
+        with pytest.raises(HomeError, match="is a file"):
+            Home(tmp_path / "file", create=create)
+
+
+def test_an_unwritable_table_is_refused_at_the_first_write(home: Home) -> None:
+    (Path(home.uri) / "factors").write_text("in the way")
+    with pytest.raises(HomeError, match="table factors"):
+        home.append("factors", table_schema("factors").empty_table())
+
+
+def test_reading_picks_columns_symbols_rows_and_versions(home: Home) -> None:
+    first = home.append("bars", bar_rows("A", 3))
+    second = home.append("bars", bar_rows("B", 3))
+    assert (first, second, home.version("bars")) == (1, 2, 2)
+    assert home.read("bars", columns=["date"], symbols=["B"]).to_pydict() == {
+        "date": (DAY + np.arange(3)).tolist(),
+    }
+    assert home.read("bars", symbols=[]).num_rows == 0
+    assert set(home.read("bars", version=1)["symbol"].to_pylist()) == {"A"}
+    assert home.read("bars", version=0).num_rows == 0
+    for version in (3, -1):
+        with pytest.raises(HomeError, match=f"no version {version}; the newest is 2"):
+            home.read("bars", version=version)
+
+
+def test_missing_nullable_columns_are_nulls_and_others_are_refused(home: Home) -> None:
+    home.append("bars", bar_rows("A", 1))
+    assert home.read("bars")["volume"].to_pylist() == [None]
+    with pytest.raises(ValueError, match=r"missing columns \['close'\]"):
+        home.append("bars", bar_rows("A", 1).drop_columns(["close"]))
+    with pytest.raises(ValueError, match=r"unknown columns \['colour'\]"):
+        home.append("bars", bar_rows("A", 1).append_column("colour", pa.array(["red"])))
+
+
+def test_upsert_updates_adds_and_removes_in_one_commit(home: Home) -> None:
+    home.append("matches", match_rows([0, 1, 2], run="old"))
+    rows = match_rows([0, 1, 3, 4], run="new").append_column("deleted", pa.array([False, True, False, True]))
+    assert home.upsert("matches", rows, KEYS) == 2
+    found = sorted(home.read("matches", ["rank", "run_id"]).to_pylist(), key=lambda row: row["rank"])
+    assert [(row["rank"], row["run_id"]) for row in found] == [(0, "new"), (2, "old"), (3, "new")]
+
+
+def test_upsert_twice_changes_no_row(home: Home) -> None:
+    for _ in range(2):
+        home.upsert("matches", match_rows([0, 1]), KEYS)
+        assert sorted(home.read("matches")["rank"].to_pylist()) == [0, 1]
+
+
+def test_filters_work_on_a_table_written_by_append_and_upsert(home: Home) -> None:
+    home.append("matches", match_rows([0], symbol="A"))
+    home.upsert("matches", match_rows([0], symbol="B"), KEYS)
+    home.upsert("matches", match_rows([1], symbol="B"), KEYS)
+    assert home.read("matches", symbols=["B"]).num_rows == 2
+    assert home.read("matches", fingerprint="f").num_rows == 3
+    assert home.read("matches", symbols=["A"], fingerprint="g").num_rows == 0
+
+
+def test_matches_of_other_horizons_share_the_table(home: Home) -> None:
+    home.append("matches", match_rows([0], horizon=1))
+    home.upsert("matches", match_rows([1], horizon=7), KEYS)
+    home.append("matches", match_rows([2], horizon=7))
+    found = sorted(home.read("matches", ["rank", "r1", "r7"]).to_pylist(), key=lambda row: row["rank"])
+    assert [(row["r1"] is None, row["r7"] is None) for row in found] == [(False, True), (True, False), (True, False)]
+
+
+def test_replace_and_delete_touch_only_the_named_symbols(home: Home) -> None:
+    home.append("bars", pa.concat_tables([bar_rows("A", 3), bar_rows("B", 3)]))
+    home.replace("bars", bar_rows("A", 1, close=7.0), ["A"])
+    assert home.read("bars", ["close"], symbols=["A"])["close"].to_pylist() == [7.0]
+    assert home.read("bars", symbols=["B"]).num_rows == 3
+    home.delete("bars", ["B", "C"])
+    assert home.read("bars")["symbol"].to_pylist() == ["A"]
+    version = home.version("bars")
+    with pytest.raises(HomeError, match="cannot write"):
+        home.replace("bars", bar_rows("B", 1), ["A"])
+    with pytest.raises(InputError, match="symbol is"):
+        home.delete("bars", ["A'; --"])
+    assert home.version("bars") == version
+
+
+def test_a_description_stays_with_its_table(home: Home) -> None:
+    assert home.description("patterns") == {}
+    assert home.create("patterns", {"window_bars": 20}, horizons=[1, 3]) == 0
+    assert home.description("patterns") == {"window_bars": 20}
+    assert {"r1", "r3"} <= set(home.read("patterns").column_names)
+    with pytest.raises(HomeError, match="already has a table patterns"):
+        home.create("patterns", {})
+    home.create("patterns", {"window_bars": 30}, replace=True)
+    assert home.description("patterns") == {"window_bars": 30}
+    assert "r20" in home.read("patterns").column_names
+    assert "r3" in home.read("patterns", version=0).column_names
+
+
+def test_metadata_is_kept_with_the_commit(home: Home) -> None:
+    home.append("bars", bar_rows("A", 1), {"run": "x", "rows": 1})
+    newest, made = home.history("bars")
+    assert (newest["version"], newest["metadata"]) == (1, {"run": "x", "rows": 1})
+    assert made["metadata"] == {}
+    assert home.history("factors") == []
+
+
+def test_a_write_worked_out_from_an_older_version_is_refused(home: Home) -> None:
+    assert home.append("bars", bar_rows("A", 1), expected_version=0) == 1
+    for write in (
+        lambda: home.append("bars", bar_rows("B", 1), expected_version=0),
+        lambda: home.upsert("bars", bar_rows("B", 1), ["symbol", "date"], expected_version=0),
+    ):
+        with pytest.raises(TableChangedError, match="another writer"):
+            write()
+    assert home.version("bars") == 1
+
+
+def test_writers_at_the_same_time_lose_nothing_and_double_nothing(home: Home) -> None:
+    def write(number: int) -> None:
+        home.upsert("matches", match_rows([0, number]), KEYS)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(1, 9)))
+    assert sorted(home.read("matches")["rank"].to_pylist()) == list(range(9))
+
+
+def test_a_reader_keeps_its_version_while_another_writes(home: Home) -> None:
+    home.append("bars", bar_rows("A", 2))
+    home.replace("bars", bar_rows("A", 1), ["A"])
+    assert home.read("bars", version=1).num_rows == 2
+    assert home.read("bars").num_rows == 1
+
+
+def test_vectors_come_back_bit_for_bit(home: Home) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 8)).astype("<f4")
+    rows = pa.table(
+        {
+            "symbol": ["A"] * 5,
+            "end": pa.array(DAY + np.arange(5)),
+            "known_on": pa.array(DAY + np.arange(5)),
+            **{f"r{h}": pa.array([0.0] * 5, pa.float32()) for h in (1, 5, 10, 20)},
+            "barrier": pa.array([0] * 5, pa.int8()),
+            "content": pa.array(np.arange(5)),
+            "vector": [row.tobytes() for row in vectors],
+        }
+    )
+    home.append("patterns", rows)
+    found = home.read("patterns").sort_by("end")["vector"].to_pylist()
+    np.testing.assert_array_equal(np.frombuffer(b"".join(found), "<f4").reshape(5, 8), vectors)
+
+
+@pytest.mark.parametrize("table", ["", "bar", "../x"])
+def test_only_the_four_tables_exist(home: Home, table: str) -> None:
+    with pytest.raises(ValueError, match="no table is called"):
+        home.read(table)
+    with pytest.raises(ValueError, match="no table is called"):
+        table_schema(table)
