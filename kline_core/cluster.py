@@ -76,9 +76,7 @@ def open_cluster(address: str | None = None, threads: int | None = None) -> Iter
         with _standing(address) as cluster:
             yield cluster
         return
-    threads = default_threads() if threads is None else threads
-    if not 1 <= threads <= 256:
-        raise SettingError(f"threads is {threads}; it must be between 1 and 256")
+    threads = checked_threads(threads)
     # Both addresses, since either left out opens a port on the machine's outer interface.
     local: SpecCluster = LocalCluster(
         processes=False,
@@ -91,11 +89,14 @@ def open_cluster(address: str | None = None, threads: int | None = None) -> Iter
         yield Cluster(client, threads, local.scheduler_address)
 
 
-def default_threads() -> int:
-    """One thread a core, at most 16: more were slower where it was measured."""
-    return max(
-        1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_THREADS)
-    )
+def checked_threads(threads: int | None) -> int:
+    """The number itself, or one thread a core and at most 16 for None. Raises `SettingError` where out of bounds."""
+    if threads is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, MAX_THREADS)
+    if not 1 <= threads <= 256:
+        raise SettingError(f"threads is {threads}; it must be between 1 and 256")
+    return threads
 
 
 @contextmanager

@@ -110,8 +110,8 @@ class RunReport:
         if failed > max_failed_share * samples:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(5))
             raise RunFailedError(
-                f"{failed} of {samples} samples failed, more than max_failed_share {max_failed_share:g} allows: {reasons}; "
-                "the values that could be computed are stored"
+                f"{failed} of {samples} samples failed, more than max_failed_share {max_failed_share:g} allows: "
+                f"{reasons}; the values that could be computed are stored"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Run:
         self._load_seconds = perf_counter() - self._started
         self.symbols = self._check_symbols()
         self._stored = self._read_stored()
-        self._progress = progress
+        self.progress = progress
         self._lock = threading.Lock()
         self._results: list[SymbolResult] = []
         self._waiting: list[tuple[pa.Table, pa.Table]] = []
@@ -239,9 +239,9 @@ class Run:
         return stored
 
     def _report(self, result: SymbolResult) -> None:
-        if self._progress is not None:
+        if self.progress is not None:
             with self._lock:
-                self._progress(result)
+                self.progress(result)
 
     def _store(self, factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int]) -> None:
         if factors.num_rows == 0:

@@ -1,0 +1,146 @@
+"""The command line: `kline`. Answers go to standard output, progress and logs to standard error.
+
+Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from kline_core import __version__
+from kline_core.commands import COMMANDS
+from kline_core.errors import KlineError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        answer = COMMANDS[options.command](options)
+    except KlineError as error:
+        return _fail(str(error), options)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was stored before is kept", options)
+    except BrokenPipeError:
+        # The reader of our output went away; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
+        return _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", options)
+    if options.json:
+        print(json.dumps(answer.document, ensure_ascii=False, allow_nan=False))
+    else:
+        print(answer.text)
+    if answer.failure is not None:
+        print(f"kline: {answer.failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fail(message: str, options: argparse.Namespace) -> int:
+    if options.debug:
+        raise
+    print(f"kline: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    common = _Parser(add_help=False)
+    common.add_argument(
+        "--home",
+        default=argparse.SUPPRESS,
+        help="folder or object-store URL with the tables (or set KLINE_HOME)",
+    )
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error came from")
+    parser = _Parser(
+        prog="kline",
+        description="K-line factor: how often charts like this one were followed by a rise.",
+        parents=[common],
+    )
+    parser.set_defaults(home=os.environ.get("KLINE_HOME"), json=False, debug=False)
+    parser.add_argument("--version", action="version", version=f"kline {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about, parents=[common])
+
+    demo = command("demo", "Everything on real bars of five US stocks, into a home of its own.")
+    demo.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
+    _add_threads(demo)
+
+    ingest = command("ingest", "Bars from CSV or Parquet files or folders, every row accounted for.")
+    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    ingest.add_argument("--rejected", type=Path, metavar="FILE", help="write every rejected row to this CSV file")
+
+    index = command("index", "Bring the patterns up to date with the bars.")
+    _add_pattern_options(index)
+    _add_threads(index)
+    index.add_argument("--rebuild", action="store_true", help="make all patterns again, with these settings")
+
+    run = command("run", "Compute and store factor values.")
+    run.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all)")
+    run.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
+    run.add_argument("--as-of", metavar="DATE", help="newest sample date (default: the newest bar)")
+    run.add_argument("--dates", type=Path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
+    run.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
+    _add_factor_options(run)
+    _add_pattern_options(run)
+    _add_threads(run)
+
+    match = command("match", "One sample's matches, with what followed them.")
+    match.add_argument("symbol", metavar="SYMBOL")
+    match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
+    match.add_argument("--png", type=Path, metavar="FILE", help="draw the query and its matches")
+    _add_factor_options(match)
+    _add_pattern_options(match)
+
+    export = command("export", "Stored values as a Parquet or CSV file.")
+    export.add_argument("file", type=Path, metavar="FILE", help="ends in .parquet or .csv")
+    export.add_argument("--format", choices=["long", "wide"], default="long", help="default %(default)s")
+    export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
+
+    train = command("train", "Train an encoder on synthetic charts.")
+    train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")
+    train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
+    train.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+    _add_threads(train)
+    return parser
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one per core, at most 16")
+
+
+def _add_factor_options(parser: argparse.ArgumentParser) -> None:
+    for name, kind, about in (
+        ("mode", str, "fast (vectors only)"),
+        ("top-k", int, "matches per sample"),
+        ("search-k", int, "candidates looked at, at most"),
+        ("min-matches", int, "fewer matches give no value"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, help=about)
+
+
+def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
+    parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts, such as XSHG")
+    parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

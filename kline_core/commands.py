@@ -1,0 +1,300 @@
+"""What each command does: options in, an `Answer` out. Heavy libraries are imported by the command that needs them."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kline_core.errors import HomeError, InputError, KlineError, RunFailedError, SettingError
+from kline_core.settings import FactorSettings, PatternSettings, Settings
+from kline_core.tables import Home
+
+if TYPE_CHECKING:
+    from kline_core.run import Request, RunReport
+
+SHOWN_ROWS = 20
+SHOWN_SYMBOLS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command has to say: to a person, to a program, and why it failed if it did after all."""
+
+    text: str
+    document: Any
+    failure: str | None = None
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings that the options ask for. Raises `SettingError`."""
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+    return Settings(
+        PatternSettings(**given("pattern_stride", "calendar")),
+        FactorSettings(**_fitting_matches(given("mode", "top_k", "search_k", "min_matches"))),
+    )
+
+
+def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
+    # A smaller top_k alone would fall below the default min_matches.
+    if "top_k" in given and "min_matches" not in given:
+        given["min_matches"] = max(1, min(given["top_k"], FactorSettings().min_matches))
+    return given
+
+
+def _home(options: argparse.Namespace, create: bool = False) -> Home:
+    if not options.home:
+        raise HomeError("no home is named; give --home FOLDER or set KLINE_HOME")
+    return Home(options.home, create=create)
+
+
+def demo(options: argparse.Namespace) -> Answer:
+    """`kline demo`."""
+    from kline_core.demo import demo as run_demo
+
+    report = run_demo(Path(options.home or "kline-demo"), threads=options.threads, samples=options.samples)
+    return Answer(report.text(), report.to_dict())
+
+
+def ingest(options: argparse.Namespace) -> Answer:
+    """`kline ingest`."""
+    from kline_core.console import bar
+    from kline_core.ingest import ingest as take_in
+    from kline_core.ingest_report import IngestReport, NothingUsableError
+
+    failure = None
+    missing = [path for path in options.paths if not path.exists()]
+    if missing:
+        raise InputError(f"{missing[0]} does not exist; name files or folders that do")
+    home = _home(options, create=True)
+    try:
+        with bar("ingest", " files") as progress:
+            report: IngestReport = take_in(options.paths, home, progress)
+    except NothingUsableError as error:
+        report, failure = error.report, str(error)
+    if options.rejected is not None:
+        report.rejections.to_csv(options.rejected, index=False)
+    lines = [
+        f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
+        f"already + {report.rejected} rejected, from {len(report.files)} files",
+        f"bars of {home.uri}: version {report.version}{'' if report.changed else ', unchanged'}",
+    ]
+    rejections = report.rejections
+    for reason, count in rejections["reason"].value_counts().items():
+        lines.append(f"rejected: {count} x {reason}")
+    shown = rejections.head(SHOWN_ROWS).itertuples()
+    lines += [f"  {row.source}, row {row.row}: {row.reason} ({row.value})" for row in shown]
+    if len(rejections) > SHOWN_ROWS and options.rejected is None:
+        lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
+    lines += [f"not used: {error}" for error in report.errors]
+    for what, symbols in (
+        ("restated, so that their patterns and values will be made again", report.restated),
+        ("without an adjustment factor, so that prices are taken as already comparable", report.unadjusted),
+    ):
+        if symbols:
+            lines.append(f"{len(symbols)} symbols {what}: {_some(symbols)}")
+    if report.skipped:
+        lines.append(f"{len(report.skipped)} files of other types were passed over: {_some(report.skipped)}")
+    return Answer("\n".join(lines), report.to_dict(), failure)
+
+
+def index(options: argparse.Namespace) -> Answer:
+    """`kline index`."""
+    from kline_core.cluster import checked_threads
+    from kline_core.console import bar
+    from kline_core.encoder import Encoder
+    from kline_core.extend import extend_patterns
+
+    home, settings = _home(options), settings_from(options)
+    threads = checked_threads(options.threads)
+    started = perf_counter()
+    encoder = Encoder.load(options.encoder, options.device)
+    with bar("index", " windows") as progress:
+        report = extend_patterns(
+            home, settings.patterns, encoder, rebuild=options.rebuild, threads=threads, progress=progress
+        )
+    seconds = perf_counter() - started
+    if report.added or report.removed:
+        text = f"{report.added} patterns added, {report.removed} removed, {report.total} in all, in {seconds:.1f} s"
+    elif report.total:
+        text = f"nothing to add: the {report.total} patterns are up to date"
+    else:
+        text = "nothing to add: no window has a known outcome yet"
+    if report.restated:
+        text += f"\n{len(report.restated)} symbols were made again because their bars changed: {_some(report.restated)}"
+    return Answer(text, report.to_dict() | {"seconds": round(seconds, 3)})
+
+
+def run(options: argparse.Namespace) -> Answer:
+    """`kline run`."""
+    from kline_core.cluster import open_cluster
+    from kline_core.console import sample_bar
+    from kline_core.keys import ResourceKey
+    from kline_core.run import Run, run_symbols
+
+    home, settings, request = _home(options), settings_from(options), request_from(options)
+    key = ResourceKey.newest(home, settings, options.encoder, options.device)
+    with open_cluster(options.scheduler, options.threads) as cluster:
+        work = Run(home, cluster, key, request)
+        with sample_bar(len(work.symbols), request.samples) as progress:
+            work.progress = progress
+            report = run_symbols(work)
+    failure = None
+    try:
+        report.check(request.max_failed_share)
+    except RunFailedError as error:
+        failure = str(error)
+    return Answer(run_text(report, request), report.to_dict(), failure)
+
+
+def run_text(report: "RunReport", request: "Request") -> str:
+    """A run for a person: symbols (where they are not too many), totals, reasons, and where the time went."""
+    from kline_core.console import table
+
+    shown = report.symbols if len(report.symbols) <= SHOWN_SYMBOLS else []
+    header = ["symbol", "samples", "done", "failed", "re-used"]
+    lines = [table(header, [[r.symbol, r.samples, r.done, r.failed, r.reused] for r in shown])] if shown else []
+    total = {name: report.count(name) for name in ("samples", "done", "failed", "reused")}
+    lines.append(
+        f"{len(report.symbols)} symbols, {total['samples']} samples = {total['done']} done + {total['failed']} failed "
+        f"+ {total['reused']} re-used; {report.n_patterns} patterns; run {report.run_id}"
+    )
+    lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]
+    short = [result.symbol for result in report.symbols if 0 < result.samples < request.samples]
+    if short and request.dates is None:
+        lines.append(
+            f"{len(short)} symbols have fewer than {request.samples} usable dates, so all of theirs: {_some(short)}"
+        )
+    lines += [f"no samples for {result.symbol}: {result.problem}" for result in report.broken[:SHOWN_ROWS]]
+    stages = ", ".join(f"{name} {value:.2f}" for name, value in report.seconds.items() if name != "total")
+    lines.append(f"seconds: {report.seconds['total']:.2f} by the clock; {stages} (stages added up over threads)")
+    return "\n".join(lines)
+
+
+def request_from(options: argparse.Namespace) -> "Request":
+    """What the options of `kline run` ask for. Raises `KlineError`."""
+    from kline_core.calendar import parse_date
+    from kline_core.run import Request
+
+    dates = None
+    if options.dates is not None:
+        if options.symbols or options.as_of:
+            raise SettingError("--dates names the samples itself; leave SYMBOL and --as-of away")
+        dates = read_dates(options.dates)
+    return Request(
+        symbols=options.symbols or None,
+        samples=options.samples,
+        as_of=parse_date(options.as_of, "--as-of") if options.as_of is not None else None,
+        dates=dates,
+        max_failed_share=options.max_failed_share,
+    )
+
+
+def read_dates(path: Path) -> dict[str, Any]:
+    """Sample dates by symbol from a CSV with columns symbol, date; each (symbol, date) once, in order.
+
+    Raises `InputError` for a file that is no such CSV, naming the row.
+    """
+    import pandas as pd
+
+    from kline_core.calendar import parse_date
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give a CSV in UTF-8 with columns symbol,date") from error
+    if not {"symbol", "date"} <= set(frame.columns) or frame.empty:
+        raise InputError(f"{path} has columns {', '.join(frame.columns)} and {len(frame)} rows; it needs symbol,date")
+    dates: dict[str, set[np.datetime64]] = {}
+    for row, (symbol, text) in enumerate(zip(frame["symbol"], frame["date"], strict=True), start=2):
+        try:
+            day = parse_date(text, "date")
+        except KlineError as error:
+            raise InputError(f"{path}, row {row}: {error}") from error
+        dates.setdefault(symbol.strip(), set()).add(day)
+    return {symbol: np.array(sorted(days), dtype="datetime64[D]") for symbol, days in dates.items()}
+
+
+def match(options: argparse.Namespace) -> Answer:
+    """`kline match`."""
+    from kline_core.calendar import parse_date
+    from kline_core.match import find_matches
+
+    home, settings = _home(options), settings_from(options)
+    date = parse_date(options.date, "DATE") if options.date is not None else None
+    view = find_matches(home, options.symbol, date, settings, options.encoder, options.device)
+    text = view.text()
+    if options.png is not None:
+        from kline_core.report import match_picture
+
+        match_picture(view, options.png)
+        text += f"\ndrawn in {options.png}"
+    return Answer(text, view.to_dict())
+
+
+def export(options: argparse.Namespace) -> Answer:
+    """`kline export`."""
+    from kline_core.export import export_values
+
+    rows = export_values(_home(options), options.file, options.format, options.fingerprint)
+    return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
+
+
+def train(options: argparse.Namespace) -> Answer:
+    """`kline train`."""
+    import torch
+
+    from kline_core.cluster import checked_threads
+    from kline_core.console import bar
+    from kline_core.encoder import save_weights
+    from kline_core.model_card import reconstruction_picture, write_card
+    from kline_core.training import WindowPool
+    from kline_core.training import train as train_encoder
+
+    if options.out.suffix != ".safetensors":
+        raise SettingError(f"--out is {options.out}; the weights' name must end in .safetensors")
+    if not options.out.parent.is_dir():
+        raise SettingError(f"--out is {options.out}; its folder does not exist")
+    torch.set_num_threads(checked_threads(options.threads))
+    started = perf_counter()
+    pool = WindowPool.synthetic(options.seed)
+    with bar("train", " steps") as progress:
+        training = train_encoder(
+            pool,
+            options.steps,
+            options.seed,
+            device=options.device,
+            progress=lambda done, losses: progress(done, options.steps, losses.line()),
+        )
+    save_weights(options.out, training.encoder, training.decoder, {})
+    card = write_card(options.out, training, pool, options.seed, perf_counter() - started)
+    picture = options.out.with_suffix(".png")
+    reconstruction_picture(options.out, WindowPool.synthetic(options.seed + 1, 200, 200), picture)
+    last = card["losses"][-1]
+    text = (
+        f"{options.steps} steps in {card['seconds']} s: "
+        f"pair {last['pair']}, rank {last['rank']}, pixel {last['pixel']}\n"
+        f"weights {options.out}, card {options.out.with_suffix('.json')}, reconstructions {picture}"
+    )
+    return Answer(text, card)
+
+
+def _some(names: list[str], shown: int = 8) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], Answer]] = {
+    "demo": demo,
+    "ingest": ingest,
+    "index": index,
+    "run": run,
+    "match": match,
+    "export": export,
+    "train": train,
+}

@@ -1,0 +1,56 @@
+"""What the commands show a person: progress on standard error, tables as text."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from kline_core.run import SymbolResult
+
+
+@contextmanager
+def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error, fed with what is done, what there is to do, and a note if there is one."""
+    with tqdm(desc=what, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=True, unit_scale=True) as shown:
+
+        def update(done: int, total: int, note: str = "") -> None:
+            shown.total = total
+            shown.set_postfix_str(note, refresh=False)
+            shown.update(done - shown.n)
+
+        yield update
+
+
+@contextmanager
+def sample_bar(symbols: int, samples: int) -> Iterator[Callable[[SymbolResult], None]]:
+    """A progress bar over samples, fed with the results of symbols as they grow; failed and re-used stand beside it.
+
+    `samples` is how many are expected of each symbol; one that has another number of them changes the total.
+    """
+    seen: dict[str, tuple[int, int, int]] = {}
+    with tqdm(desc="run", unit=" samples", total=symbols * samples, file=sys.stderr, dynamic_ncols=True) as shown:
+
+        def update(result: SymbolResult) -> None:
+            if result.symbol not in seen:
+                shown.total = (shown.total or 0) + result.samples - samples
+            before = sum(seen.get(result.symbol, (0, 0, 0)))
+            seen[result.symbol] = (result.done, result.failed, result.reused)
+            failed, reused = (sum(counts[at] for counts in seen.values()) for at in (1, 2))
+            shown.set_postfix_str(f"failed {failed}, re-used {reused}", refresh=False)
+            shown.update(sum(seen[result.symbol]) - before)
+
+        yield update
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows as aligned text; columns of numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[at]) for line in [list(header), *cells]) for at in range(len(header))]
+    right = [bool(rows) and all(isinstance(row[at], int | float) for row in rows) for at in range(len(header))]
+
+    def line(parts: Sequence[str]) -> str:
+        padded = [p.rjust(w) if r else p.ljust(w) for p, w, r in zip(parts, widths, right, strict=True)]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(list(header)), line(["-" * width for width in widths]), *map(line, cells)])

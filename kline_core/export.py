@@ -1,0 +1,63 @@
+"""Stored values as a file for other programs: Parquet or CSV, long or wide."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from kline_core.errors import FingerprintError, HomeError, InputError
+from kline_core.tables import Home
+
+LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
+SUFFIXES = (".parquet", ".csv")
+
+
+def stored_values(home: Home, fingerprint: str | None = None) -> pd.DataFrame:
+    """All stored values under one fingerprint, by symbol and date; dates as datetime64[s].
+
+    Without a fingerprint, the only one there is. Raises `HomeError` where no values are stored, and `FingerprintError`
+    where the fingerprint is unknown, or none is given and there are several.
+    """
+    table = home.read("factors", fingerprint=fingerprint)
+    if table.num_rows == 0:
+        stored = pc.value_counts(home.read("factors", ["fingerprint"])["fingerprint"]).to_pylist()
+        if not stored:
+            raise HomeError(f"home {home.uri} holds no values yet; run `kline run`")
+        raise FingerprintError(f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}")
+    found = pc.value_counts(table["fingerprint"]).to_pylist()
+    if len(found) > 1:
+        raise FingerprintError(f"values are stored under several fingerprints, {_listed(found)}; name one of them")
+    frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date"], ignore_index=True)
+    return frame.assign(date=pd.to_datetime(frame["date"]))
+
+
+def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str | None = None) -> int:
+    """Write stored values to a `.parquet` or `.csv` file, under another name first; returns the rows written.
+
+    `long`: one row per symbol and date with all columns, those of `LONG_FIRST` first. `wide`: one row per date, one
+    column per symbol, values only. Raises as `stored_values`, and `InputError` where the file cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv")
+    frame = stored_values(home, fingerprint)
+    if layout == "wide":
+        frame = frame.pivot(index="date", columns="symbol", values="value").reset_index()
+        frame.columns.name = None
+    else:
+        frame = frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
+    waiting = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        if path.suffix == ".csv":
+            frame.to_csv(waiting, index=False, date_format="%Y-%m-%d")
+        else:
+            frame.to_parquet(waiting, index=False)
+        waiting.replace(path)
+    except OSError as error:
+        waiting.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({error.strerror}); name a file in a folder that exists") from error
+    return len(frame)
+
+
+def _listed(counts: list[dict[str, object]]) -> str:
+    return ", ".join(f"{entry['values']} ({entry['counts']} rows)" for entry in counts)
