@@ -89,6 +89,8 @@ def _read_csv(path: Path) -> RawFile:
     if not names:
         raise InputError(f"{path}: is empty")
     used, ignored = _match_columns(path, names)
+    if not first.endswith(b"\n"):
+        raise InputError(f"{path}: holds no rows")
     malformed: list[pacsv.InvalidRow] = []
     try:
         table = _parse(path, names, used)
