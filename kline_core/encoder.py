@@ -152,8 +152,10 @@ class Encoder:
         A chart's vector is the same whatever other charts it is encoded with.
         """
         width = self.window_bars * PIXELS_PER_BAR
-        if charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
-            raise EncoderError(f"charts have shape {charts.shape}; this encoder takes (n, {width}, {HEIGHT})")
+        if charts.dtype != np.uint8 or charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
+            raise EncoderError(
+                f"charts are {charts.dtype} of shape {charts.shape}; this encoder takes uint8 (n, {width}, {HEIGHT})"
+            )
         vectors = np.empty((len(charts), self.dim), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(charts), BATCH):

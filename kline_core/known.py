@@ -63,7 +63,7 @@ def known_windows(frames: Frames, settings: PatternSettings) -> KnownWindows:
     """The windows of `frames` that are patterns now."""
     symbols = sorted(frames)
     parts: list[tuple[NDArray[Any], ...]] = []
-    for code, symbol in enumerate(symbols):
+    for which, symbol in enumerate(symbols):
         bars = frames[symbol]
         ends = usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)
         ends = ends[ends + settings.outcome_bars < len(bars.dates)]
@@ -72,7 +72,7 @@ def known_windows(frames: Frames, settings: PatternSettings) -> KnownWindows:
             ends = ends[ordinal % settings.pattern_stride == 0]
         content = window_content(bars.content, ends, 1 - settings.window_bars, settings.outcome_bars)
         known_on = bars.dates[ends + settings.outcome_bars]
-        parts.append((np.full(len(ends), code, np.int32), ends, bars.dates[ends], known_on, content))
+        parts.append((np.full(len(ends), which, np.int32), ends, bars.dates[ends], known_on, content))
     if not parts:
         day = np.zeros(0, "datetime64[D]")
         return KnownWindows([], np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))

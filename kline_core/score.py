@@ -4,7 +4,8 @@
 
 * `dtw`: 1 / (1 + d / n), d the dynamic-time-warping distance of the z-normalised closes with absolute differences and
   a band of 5 bars (Sakoe & Chiba, IEEE TASSP 26, 1978), n the number of bars;
-* `price`, `return`: (1 + r) / 2, r Pearson's correlation of the closes and of the log returns (0 where one is constant);
+* `price`, `return`: (1 + r) / 2, r Pearson's correlation of the closes and of the log returns (0 where one of the two
+  rows is constant);
 * `shape`: 1 minus the mean absolute difference of the features of `Shapes`.
 
 It teaches the encoder which charts are alike, and measures how well vectors find them.
@@ -56,7 +57,8 @@ class Shapes:
             ],
             axis=1,
         )
-        return cls(z_normalise(close), z_normalise(np.diff(np.log(close), axis=1)), features.astype(np.float32))
+        returns = z_normalise(np.diff(np.log(close), axis=1), 1.0)
+        return cls(z_normalise(close, bottom[:, None]), returns, features.astype(np.float32))
 
     def __getitem__(self, at: NDArray[np.intp] | slice) -> "Shapes":
         """The shapes at some positions."""
@@ -67,11 +69,14 @@ class Shapes:
         return len(self.closes)
 
 
-def z_normalise(rows: NDArray[np.float64]) -> Floats:
-    """Rows with mean 0 and standard deviation 1, as float32; a constant row becomes zeros."""
+def z_normalise(rows: NDArray[np.float64], unit: NDArray[np.float64] | float) -> Floats:
+    """Rows with mean 0 and standard deviation 1, as float32; a constant row becomes zeros.
+
+    Constant is what deviates by no more than rounding: 1e-12 of `unit`, a size per row `(n, 1)` or one for all.
+    """
     centred = rows - rows.mean(axis=1, keepdims=True)
     deviation = rows.std(axis=1, keepdims=True)
-    constant = deviation <= 1e-12 * np.abs(rows).max(axis=1, keepdims=True)
+    constant = deviation <= 1e-12 * unit
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation)).astype(np.float32)
 
 

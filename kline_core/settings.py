@@ -42,16 +42,17 @@ class PatternSettings:
     """exchange_calendars name; used only where `pattern_stride` is above 1."""
 
     def __post_init__(self) -> None:
+        """Check the bounds."""
         _check(2 <= self.window_bars <= 250, "window_bars", self.window_bars, "between 2 and 250")
         _check(self.max_gap_days >= 1, "max_gap_days", self.max_gap_days, "at least 1")
         _check(self.entry_lag_bars >= 1, "entry_lag_bars", self.entry_lag_bars, "at least 1")
         _check(
-            len(self.horizons) > 0 and all(h >= 1 for h in self.horizons) and list(self.horizons) == sorted(set(self.horizons)),
+            len(self.horizons) > 0 and min(self.horizons) >= 1 and list(self.horizons) == sorted(set(self.horizons)),
             "horizons",
             self.horizons,
             "distinct, increasing and at least 1",
         )
-        _check(0 < self.barrier_up, "barrier_up", self.barrier_up, "above 0")
+        _check(self.barrier_up > 0, "barrier_up", self.barrier_up, "above 0")
         _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
         _check(self.barrier_bars >= 1, "barrier_bars", self.barrier_bars, "at least 1")
         _check(self.pattern_stride >= 1, "pattern_stride", self.pattern_stride, "at least 1")
@@ -86,12 +87,14 @@ class FactorSettings:
     """Score dates up to an encoder's `trained_through` all the same, and mark them."""
 
     def __post_init__(self) -> None:
+        """Check the bounds."""
         if self.mode != "fast":
             raise SettingError(f"mode is {self.mode!r}; only 'fast' is available")
         _check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
         _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
         _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")
-        _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, f"between 1 and top_k ({self.top_k})")
+        enough = f"between 1 and top_k ({self.top_k})"
+        _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)
         _check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
         _check(self.half_life_days > 0, "half_life_days", self.half_life_days, "above 0")
 
@@ -109,6 +112,7 @@ class Settings:
     factor: FactorSettings = FactorSettings()
 
     def __post_init__(self) -> None:
+        """Check what one group asks of the other."""
         _check(
             self.factor.return_horizon in self.patterns.horizons,
             "return_horizon",

@@ -9,8 +9,8 @@
 4. part of each day's variance falls into the gap between the close and the next open;
 5. high and low are drawn from the exact law of a Brownian bridge's extremes between open and close (Karatzas & Shreve,
    Brownian Motion and Stochastic Calculus, section 2.8), times a random share of the day's volatility;
-6. some symbols trade under a limit of 10 % or 20 % of the last close; a day that hits it in full closes there, and some
-   such days trade at that one price only;
+6. some symbols open and close within a limit of 10 % or 20 % round the last close; a day that hits it in full closes
+   there, and some such days trade at that one price only (on the others, high and low may pass the limit);
 7. prices are rounded to 0.01, from levels between 2 and 500.
 
 `random_walk` is step 5 and 7 over Gaussian returns alone: bars with nothing in them to be found.
@@ -108,7 +108,8 @@ def _bars(rng: np.random.Generator, opens: Prices, closes: Prices, sigmas: Price
 
     def extreme(sign: int) -> Prices:
         luck = -2.0 * np.log(1.0 - rng.random(sigmas.shape))
-        return (opens + closes + sign * np.sqrt((closes - opens) ** 2 + spread * luck)) / 2
+        level: Prices = (opens + closes + sign * np.sqrt((closes - opens) ** 2 + spread * luck)) / 2
+        return level
 
     high, low = extreme(1), extreme(-1)
 

@@ -52,9 +52,16 @@ class WindowPool:
         ends = np.arange(window_bars - 1, bars.close.shape[1], stride)
         at = ends[:, None] + np.arange(1 - window_bars, 1)
         order = np.random.default_rng(seed).permutation(bars.close.shape[0] * len(ends))
-        prices = [p[:, at].reshape(-1, window_bars)[order] for p in (bars.open, bars.high, bars.low, bars.close)]
-        shapes = Shapes.of(*prices)
-        return cls(*(p.astype(np.float32) for p in prices), shapes)
+        open_, high, low, close = (
+            price[:, at].reshape(-1, window_bars)[order] for price in (bars.open, bars.high, bars.low, bars.close)
+        )
+        return cls(
+            open=open_.astype(np.float32),
+            high=high.astype(np.float32),
+            low=low.astype(np.float32),
+            close=close.astype(np.float32),
+            shapes=Shapes.of(open_, high, low, close),
+        )
 
     @classmethod
     def synthetic(cls, seed: int, n_symbols: int = 3_000, n_bars: int = 720) -> Self:
@@ -112,7 +119,9 @@ def train(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     where = choose_device(device)
-    encoder, decoder = AttentionEncoder(dim).to(where).train(), ChartDecoder(dim).to(where).train()
+    window_bars = pool.close.shape[1]
+    encoder = AttentionEncoder(dim, window_bars).to(where).train()
+    decoder = ChartDecoder(dim, window_bars).to(where).train()
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimiser = torch.optim.AdamW(parameters, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.1)
