@@ -10,7 +10,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -152,12 +152,13 @@ class Run:
         self._stored = self._read_stored()
         self.progress = progress
         self._lock = threading.Lock()
-        self._results: list[SymbolResult] = []
-        self._waiting: list[tuple[pa.Table, pa.Table]] = []
+        # By symbol, so that a symbol that is scored again takes its own place.
+        self._results: dict[str, SymbolResult] = {}
+        self._waiting: dict[str, tuple[pa.Table, pa.Table]] = {}
         self._write_seconds = 0.0
 
     def score(self, symbol: str, chunks: int = 1) -> SymbolResult:
-        """Compute one symbol and hand its rows to the writer."""
+        """Compute one symbol and hand its rows to the writer. May be called again for a symbol that broke."""
         result = SymbolResult(symbol)
         if self.request.dates is not None:
             dates = self.request.dates[symbol]
@@ -184,9 +185,9 @@ class Run:
         if len(dates) == 0:
             self._report(result)
         with self._lock:
-            self._results.append(result)
+            self._results[symbol] = result
         if factors:
-            self._store(pa.concat_tables(factors), pa.concat_tables(matches), stored)
+            self._store(symbol, pa.concat_tables(factors), pa.concat_tables(matches), stored)
         return result
 
     def finish(self) -> RunReport:
@@ -194,14 +195,14 @@ class Run:
         with self._lock:
             self._flush()
         seconds: Counter[str] = Counter()
-        for result in self._results:
+        for result in self._results.values():
             seconds.update(result.seconds)
         return RunReport(
             run_id=self.run_id,
             fingerprint=self.key.fingerprint,
             versions={"bars": self.key.bars_version, "patterns": self.key.patterns_version},
             n_patterns=self.overview.n_patterns,
-            symbols=sorted(self._results, key=lambda result: result.symbol),
+            symbols=sorted(self._results.values(), key=lambda result: result.symbol),
             seconds={
                 "load": self._load_seconds,
                 **seconds,
@@ -217,12 +218,7 @@ class Run:
             return self.overview.symbols
         else:
             asked = sorted(set(self.request.symbols))
-        unknown = sorted(set(asked) - set(self.overview.symbols))
-        if unknown:
-            raise UnknownSymbolError(
-                f"symbol {', '.join(map(repr, unknown[:5]))}{' ...' if len(unknown) > 5 else ''} has no bars in "
-                f"{self.home.uri}, which holds {len(self.overview.symbols)} symbols; ingest it or check the name"
-            )
+        check_symbols(self.home, asked, self.overview.symbols)
         return asked
 
     def _read_stored(self) -> dict[str, dict[Any, int]]:
@@ -243,19 +239,20 @@ class Run:
             with self._lock:
                 self.progress(result)
 
-    def _store(self, factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int]) -> None:
+    def _store(self, symbol: str, factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int]) -> None:
         if factors.num_rows == 0:
             return
+        matches = _with_tombstones(factors, matches, stored, self.key.settings.factor.top_k)
         with self._lock:
-            self._waiting.append((factors, _with_tombstones(factors, matches, stored, self.key.settings.factor.top_k)))
-            if sum(rows.num_rows for rows, _ in self._waiting) >= FLUSH_ROWS:
+            self._waiting[symbol] = factors, matches
+            if sum(rows.num_rows for rows, _ in self._waiting.values()) >= FLUSH_ROWS:
                 self._flush()
 
     def _flush(self) -> None:
         if not self._waiting:
             return
         started = perf_counter()
-        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting, strict=True))
+        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting.values(), strict=True))
         metadata = {"run_id": self.run_id, "versions": [self.key.bars_version, self.key.patterns_version]}
         if matches.num_rows:
             self.home.upsert("matches", matches, [*KEY, "rank"], metadata)
@@ -267,6 +264,18 @@ class Run:
         for name, value in (("fingerprint", self.key.fingerprint), ("run_id", self.run_id)):
             rows = rows.append_column(pa.field(name, pa.string(), nullable=False), pa.repeat(value, rows.num_rows))
         return rows
+
+
+def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:
+    """Raise `UnknownSymbolError` where a symbol is not among `known`, by default those with bars in the home."""
+    if known is None:
+        known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        raise UnknownSymbolError(
+            f"symbol {', '.join(map(repr, unknown[:5]))}{' ...' if len(unknown) > 5 else ''} has no bars in "
+            f"{home.uri}, which holds {len(known)} symbols; ingest it or check the name"
+        )
 
 
 def run_symbols(run: Run) -> RunReport:
