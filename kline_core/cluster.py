@@ -6,18 +6,19 @@ through the same functions of `kline_core.worker`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import dask
 import numpy as np
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from distributed.deploy.spec import SpecCluster
 
 from kline_core import worker
-from kline_core.errors import SchedulerError, SettingError
+from kline_core.errors import KlineError, SchedulerError, SettingError
 from kline_core.keys import ResourceKey
 from kline_core.worker import Dates, Overview
 
@@ -40,17 +41,15 @@ class Cluster:
         Raises what loading raises, and `SchedulerError` where the workers were lost.
         """
         addresses = list(self.client.scheduler_info(n_workers=-1)["workers"])
-        futures = [
-            self.client.submit(worker.overview, key, as_of, workers=[address], pure=False) for address in addresses
-        ]
+        futures = [self._submit(worker.overview, key, as_of, workers=[address]) for address in addresses]
         if not futures:
             raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
-        overviews: list[Overview] = self.client.gather(futures)
+        overviews: list[Overview] = [_answer(future) for future in futures]
         return overviews[0]
 
     def plan(self, key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
         """Sample dates of a symbol; see `kline_core.pipeline.plan_dates`."""
-        dates: Dates = self.client.submit(worker.plan, key, symbol, samples, as_of, pure=False).result()
+        dates: Dates = _answer(self._submit(worker.plan, key, symbol, samples, as_of))
         return dates
 
     def score(
@@ -60,9 +59,21 @@ class Cluster:
         from distributed import as_completed
 
         cuts = [piece for piece in np.array_split(np.arange(len(dates)), chunks) if len(piece)]
-        futures = [self.client.submit(worker.score, key, symbol, dates[cut], stored[cut], pure=False) for cut in cuts]
+        futures = [self._submit(worker.score, key, symbol, dates[cut], stored[cut]) for cut in cuts]
         for future in as_completed(futures):
-            yield future.result()
+            yield _answer(future)
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future:
+        # Named after the function, so that Dask's dashboard says what is going on.
+        name = f"{function.__name__}-{uuid4().hex}"
+        return self.client.submit(worker.answered, function, *arguments, key=name, workers=workers, pure=False)
+
+
+def _answer(future: Future) -> Any:
+    answer = future.result()
+    if isinstance(answer, KlineError):
+        raise answer
+    return answer
 
 
 @contextmanager

@@ -9,10 +9,15 @@ from tqdm import tqdm
 from kline_core.run import SymbolResult
 
 
+def _pace() -> float:
+    """Seconds between two states of a bar: a terminal overwrites them, a log keeps every one."""
+    return 0.1 if sys.stderr.isatty() else 10.0
+
+
 @contextmanager
 def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
     """A progress bar on standard error, fed with what is done, what there is to do, and a note if there is one."""
-    with tqdm(desc=what, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=True, unit_scale=True) as shown:
+    with tqdm(desc=what, unit=unit, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True) as shown:
 
         def update(done: int, total: int, note: str = "") -> None:
             shown.total = total
@@ -29,7 +34,10 @@ def sample_bar(symbols: int, samples: int) -> Iterator[Callable[[SymbolResult], 
     `samples` is how many are expected of each symbol; one that has another number of them changes the total.
     """
     seen: dict[str, tuple[int, int, int]] = {}
-    with tqdm(desc="run", unit=" samples", total=symbols * samples, file=sys.stderr, dynamic_ncols=True) as shown:
+    total = symbols * samples
+    with tqdm(
+        desc="run", unit=" samples", total=total, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True
+    ) as shown:
 
         def update(result: SymbolResult) -> None:
             if result.symbol not in seen:

@@ -5,6 +5,7 @@ Work reaches them as keys and dates; the data they need is loaded once per worke
 is that sample's alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,18 @@ class Overview:
     n_patterns: int
     seconds: dict[str, float]
     """How long each part took to load, when it was loaded."""
+
+
+def answered(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of this module returns, or the `KlineError` that it raises, as a value.
+
+    An error that is an answer (no such symbol, patterns to be made first) is no failure of the cluster: raised on a
+    worker, it would stand in Dask's log with a traceback.
+    """
+    try:
+        return function(*arguments)
+    except KlineError as error:
+        return error
 
 
 def overview(key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
