@@ -56,21 +56,14 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    common = _Parser(add_help=False)
-    common.add_argument(
-        "--home",
-        default=argparse.SUPPRESS,
-        help="folder or object-store URL with the tables (or set KLINE_HOME)",
-    )
-    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
-    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error came from")
     parser = _Parser(
-        prog="kline",
-        description="K-line factor: how often charts like this one were followed by a rise.",
-        parents=[common],
+        prog="kline", description="K-line factor: after charts like this one, how often did the price rise?"
     )
-    parser.set_defaults(home=os.environ.get("KLINE_HOME"), json=False, debug=False)
     parser.add_argument("--version", action="version", version=f"kline {__version__}")
+    _add_common(parser, os.environ.get("KLINE_HOME"), False)
+    # Given behind the command, the same options win; not given there, they must not reset what stands before it.
+    common = _Parser(add_help=False)
+    _add_common(common, argparse.SUPPRESS, argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
@@ -119,6 +112,13 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
     _add_threads(train)
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, home: str | None, off: bool | str) -> None:
+    about = "folder or object-store URL with the tables (or set KLINE_HOME)"
+    parser.add_argument("--home", default=home, metavar="HOME", help=about)
+    parser.add_argument("--json", action="store_true", default=off, help="print one JSON document")
+    parser.add_argument("--debug", action="store_true", default=off, help="show where an error came from")
 
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:

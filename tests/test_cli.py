@@ -1,0 +1,227 @@
+"""The command line as a person meets it: whole commands, what they print, and how they refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kline_core.cli import main
+from kline_core.synthetic import random_walk
+
+SYMBOLS, BARS = 3, 260
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    random_walk(SYMBOLS, BARS, seed=5).to_frame().to_csv(folder / "bars.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("cli") / "home"
+    assert main(["--home", str(place), "ingest", str(plain)]) == 0
+    assert main(["--home", str(place), "index"]) == 0
+    return place
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and the last line of standard error of a command."""
+    capsys.readouterr()
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    return code, out, err.strip().splitlines()[-1] if err.strip() else ""
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    code, out, line = ask(capsys, *words)
+    assert (code, out) == (1, "")
+    assert line.startswith("kline: ")
+    return line
+
+
+def test_the_whole_path_accounts_for_every_row(capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "home")
+    code, out, _ = ask(capsys, "--home", place, "--json", "ingest", str(plain))
+    taken = json.loads(out)
+    assert code == 0
+    assert taken["read"] == taken["stored_new"] == SYMBOLS * BARS
+    assert taken["rejected"] == 0
+
+    code, out, _ = ask(capsys, "index", "--home", place, "--json")
+    known = BARS - 19 - 21
+    assert (code, json.loads(out)["added"]) == (0, SYMBOLS * known)
+    assert "nothing to add" in ask(capsys, "index", "--home", place)[1]
+
+    words = ["run", "--home", place, "--samples", "40", "--max-failed-share", "1"]
+    code, out, _ = ask(capsys, *words, "--json")
+    first = json.loads(out)
+    assert code == 0
+    assert first["samples"] == SYMBOLS * 40 == first["done"] + first["failed"]
+    assert first["reused"] == 0
+    assert sum(first["reasons"].values()) == first["failed"]
+    again = json.loads(ask(capsys, *words, "--json")[1])
+    assert (again["done"], again["failed"], again["reused"]) == (0, 0, SYMBOLS * 40)
+
+    file = tmp_path / "out.parquet"
+    assert ask(capsys, "export", "--home", place, str(file))[0] == 0
+    values = pd.read_parquet(file)
+    assert len(values) == SYMBOLS * 40
+    assert list(values.columns[:6]) == ["symbol", "date", "value", "status", "reason", "matches"]
+    assert (values["status"] == "ok").sum() == first["done"]
+    assert values["value"].isna().equals(values["status"] == "failed")
+
+    wide = tmp_path / "wide.csv"
+    assert ask(capsys, "export", "--home", place, "--format", "wide", str(wide))[0] == 0
+    table = pd.read_csv(wide, index_col="date")
+    assert table.shape[1] == SYMBOLS
+    assert table.count().sum() == first["done"]
+
+
+def test_run_says_what_it_did_for_a_person(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    code, out, _ = ask(capsys, "--home", str(home), "run", "SYN00001", "--samples", "9999", "--max-failed-share", "1")
+    assert code == 0
+    assert "1 symbols have fewer than 9999 usable dates, so all of theirs: SYN00001" in out
+    assert f"{BARS - 19} samples" in out
+    assert "too few matches" in out
+    assert "seconds: " in out
+
+
+def test_chosen_dates_are_all_accounted_for(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    dates = tmp_path / "dates.csv"
+    dates.write_text(
+        "symbol,date\nSYN00000,2010-12-01\nSYN00000,2010-12-04\nSYN00001,1999-01-04\nSYN00002,2031-01-06\n"
+    )
+    words = ["--home", str(home), "--json", "run", "--dates", str(dates), "--max-failed-share", "1"]
+    code, out, _ = ask(capsys, *words)
+    report = json.loads(out)
+    assert code == 0
+    assert (report["samples"], report["done"], report["failed"]) == (4, 1, 3)
+    assert report["reasons"] == {
+        "no trading day of SYN00000 (the one before is 2010-12-03)": 1,
+        "before the first bar (2010-01-04)": 1,
+        "after the last bar (2010-12-31)": 1,
+    }
+
+
+def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    words = ["--home", str(home), "--json", "run", "--samples", "100", "--max-failed-share", "0"]
+    code, out, line = ask(capsys, *words)
+    report = json.loads(out)
+    assert code == 1
+    assert f"{report['failed'] + 0} of 300 samples failed" in line or report["reused"] > 0
+    assert "too few matches" in line
+    assert report["done"] + report["reused"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["run", "NOPE"], "'NOPE' has no bars"),
+        (["run", "../../x"], "'../../x' has no bars"),
+        (["run", ""], "'' has no bars"),
+        (["run", "a'b"], '"a\'b" has no bars'),
+        (["run", "--samples", "0"], "samples is 0; it must be at least 1"),
+        (["run", "--samples", "-5"], "samples is -5; it must be at least 1"),
+        (["run", "--as-of", "yesterday"], "--as-of is 'yesterday'"),
+        (["run", "--as-of", "2010-12-25"], "as-of 2010-12-25 is no trading day"),
+        (["run", "--as-of", "1999-12-25"], "as-of 1999-12-25 lies outside the bars"),
+        (["run", "--as-of", "2031-12-25"], "as-of 2031-12-25 lies outside the bars"),
+        (["run", "--mode", "full"], "mode is 'full'; only 'fast' is available"),
+        (["run", "--top-k", "0"], "top_k is 0; it must be at least 1"),
+        (["run", "--threads", "0"], "threads is 0; it must be between 1 and 256"),
+        (["run", "--max-failed-share", "2"], "max_failed_share is 2.0"),
+        (["run", "--pattern-stride", "5"], "pattern_stride 1 (now asked for: 5)"),
+        (["run", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (["run", "--encoder", "nowhere.safetensors"], "encoder weights nowhere.safetensors cannot be read"),
+        (["index", "--pattern-stride", "0"], "pattern_stride is 0"),
+        (["index", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["ingest", "no-such-folder"], "no-such-folder does not exist"),
+        (["match", "NOPE"], "'NOPE' has no bars"),
+        (["match", "SYN00000", "2010-12-04"], "2010-12-04"),
+        (["export", "out.xlsx"], "cannot write .xlsx; use .parquet or .csv"),
+        (["train", "--out", "weights.bin"], "must end in .safetensors"),
+        (["train", "--out", "no/such/w.safetensors"], "its folder does not exist"),
+    ],
+)
+def test_refusals_are_one_line_that_names_the_cause(
+    capsys: pytest.CaptureFixture[str], home: Path, words: list[str], named: str
+) -> None:
+    assert named in refused(capsys, "--home", str(home), *words)
+
+
+def test_another_encoder_is_refused_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    from kline_core.encoder import AttentionEncoder, ChartDecoder, save_weights
+
+    save_weights(tmp_path / "other.safetensors", AttentionEncoder(8), ChartDecoder(8), {})
+    line = refused(capsys, "--home", str(home), "run", "--encoder", str(tmp_path / "other.safetensors"))
+    assert "were made with encoder " in line
+    assert "kline index --rebuild" in line
+
+
+def test_homes_that_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KLINE_HOME", raising=False)
+    assert "no home is named; give --home FOLDER or set KLINE_HOME" in refused(capsys, "run")
+    assert str(tmp_path / "none") in refused(capsys, "--home", str(tmp_path / "none"), "run")
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "notes.txt").write_text("something else")
+    assert str(half) in refused(capsys, "--home", str(half), "index")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    bars = tmp_path / "bars.csv"
+    random_walk(1, 30, seed=1).to_frame().to_csv(bars, index=False)
+    assert str(blocked) in refused(capsys, "--home", str(blocked / "home"), "ingest", str(bars))
+
+
+def test_the_environment_names_the_home(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLINE_HOME", str(home))
+    code, out, _ = ask(capsys, "index", "--json")
+    assert (code, json.loads(out)["added"]) == (0, 0)
+
+
+@pytest.mark.parametrize("words", [[], ["fly"], ["run", "--samples", "many"], ["export"], ["run", "--what"]])
+def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "--help" in err
+
+
+def test_debug_shows_where_an_error_came_from(home: Path) -> None:
+    from kline_core.errors import UnknownSymbolError
+
+    with pytest.raises(UnknownSymbolError):
+        main(["--home", str(home), "--debug", "run", "NOPE"])
+
+
+def test_values_of_several_settings_are_exported_one_at_a_time(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    words = ["--home", str(home), "--json", "run", "SYN00000", "--samples", "20", "--max-failed-share", "1"]
+    five = json.loads(ask(capsys, *words)[1])["fingerprint"]
+    three = json.loads(ask(capsys, *words, "--top-k", "3")[1])["fingerprint"]
+    assert five != three
+    line = refused(capsys, "--home", str(home), "export", str(tmp_path / "x.csv"))
+    assert five in line
+    assert three in line
+    file = tmp_path / "three.csv"
+    assert ask(capsys, "--home", str(home), "export", str(file), "--fingerprint", three)[0] == 0
+    values = pd.read_csv(file)
+    assert set(values["fingerprint"]) == {three}
+    assert values["matches"].max() <= 3
+    assert "no values are stored" in refused(
+        capsys, "--home", str(home), "export", str(file), "--fingerprint", "0" * 16
+    )
+    assert np.isfinite(values.loc[values["status"] == "ok", "value"]).all()
