@@ -36,8 +36,13 @@ _BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(n
 def render(bars: "SymbolBars", ends: NDArray[np.int64], window_bars: int = 20) -> NDArray[np.uint8]:
     """Charts of the windows of one symbol that end at the bar positions `ends`.
 
-    Returns uint8 `(len(ends), 3 * window_bars, 64)`. Each `end` must have `window_bars - 1` bars before it.
+    Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError where a window leaves the history.
     """
+    if len(ends) and (ends.min() < window_bars - 1 or ends.max() >= len(bars.close)):
+        raise IndexError(
+            f"ends reach from {ends.min()} to {ends.max()}; for windows of {window_bars} bars they must lie between "
+            f"{window_bars - 1} and {len(bars.close) - 1}"
+        )
     at = np.asarray(ends)[:, None] + np.arange(1 - window_bars, 1)
     return render_windows(bars.open[at], bars.high[at], bars.low[at], bars.close[at])
 

@@ -98,7 +98,8 @@ def choose_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        # There and back: a device may make tensors that cannot be read.
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise EncoderError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps") from error
@@ -135,15 +136,13 @@ class Encoder:
         """
         path = Path(path) if path is not None else DEFAULT_WEIGHTS
         header, tensors = _read(path)
-        network = AttentionEncoder(int(header["dim"]), int(header["window_bars"]))
-        weights = {name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")}
         try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again") from error
-        through = header.get("trained_through")
-        trained_through = np.datetime64(through, "D") if through else None
+            network = AttentionEncoder(int(header["dim"]), int(header["window_bars"]))
+            network.load_state_dict(_half("encoder.", tensors))
+            through = header.get("trained_through")
+            trained_through = np.datetime64(through, "D") if through else None
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise _misfit(path, error) from error
         return cls(network, weights_fingerprint(path), trained_through, choose_device(device))
 
     def encode(self, charts: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -176,10 +175,14 @@ def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, h
 
 
 def load_decoder(path: str | Path | None = None) -> ChartDecoder:
-    """The decoder that was trained together with the encoder in the same file."""
-    header, tensors = _read(Path(path) if path is not None else DEFAULT_WEIGHTS)
-    decoder = ChartDecoder(int(header["dim"]), int(header["window_bars"]))
-    decoder.load_state_dict({n.removeprefix("decoder."): t for n, t in tensors.items() if n.startswith("decoder.")})
+    """The decoder that was trained together with the encoder in the same file; raises as `Encoder.load`."""
+    path = Path(path) if path is not None else DEFAULT_WEIGHTS
+    header, tensors = _read(path)
+    try:
+        decoder = ChartDecoder(int(header["dim"]), int(header["window_bars"]))
+        decoder.load_state_dict(_half("decoder.", tensors))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _misfit(path, error) from error
     return decoder.eval().requires_grad_(False)
 
 
@@ -195,6 +198,15 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if header.get("format") != _FORMAT:
         raise EncoderError(f"encoder weights {path} are no {_FORMAT} file; give a file written by `kline train`")
     return header, tensors
+
+
+def _half(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _misfit(path: Path, error: Exception) -> EncoderError:
+    reason = str(error).splitlines()[-1].strip()
+    return EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again")
 
 
 def _without_batch_norm(network: AttentionEncoder) -> AttentionEncoder:

@@ -103,12 +103,13 @@ def _vectors(column: pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
     """The `vector` column as float32 `(n, dim)`."""
     parts = []
     for chunk in column.chunks:
+        if len(chunk) == 0:
+            continue
         offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
         if (np.diff(offsets) != 4 * dim).any():
             raise StaleError(f"a stored vector is not {dim} numbers long; run `kline index --rebuild`")
-        if len(chunk):
-            raw = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
-            parts.append(raw.view("<f4").reshape(-1, dim))
+        raw = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+        parts.append(raw.view("<f4").reshape(-1, dim))
     return np.concatenate(parts) if parts else np.zeros((0, dim), np.float32)
 
 

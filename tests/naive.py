@@ -200,3 +200,69 @@ def traded_bars(frame):
             prices = [price * row.adj_factor for price in (row.open, row.high, row.low, row.close)]
             rows.append((row.date.date(), *prices, row.volume))
     return {symbol: sorted(rows, key=lambda row: row[0]) for symbol, rows in found.items()}
+
+
+# --- charts, full-mode score ---------------------------------------------------------------------------------------
+
+
+def chart(bars):
+    """`chart.render_windows` for one window of (open, high, low, close): columns from left to right, each bottom up."""
+    bottom = min(low for _, _, low, _ in bars)
+    height = max(high for _, high, _, _ in bars) - bottom
+
+    def row(price):
+        return math.floor(((price - bottom) / height if height > 0 else 0.5) * 63 + 0.5)
+
+    columns = []
+    for open_, high, low, close in bars:
+        body, wick = [0] * 64, [0] * 64
+        for y in range(row(low), row(high) + 1):
+            wick[y] = 96
+        for y in range(min(row(open_), row(close)), max(row(open_), row(close)) + 1):
+            body[y] = wick[y] = 255 if close >= open_ else 160
+        columns += [body, wick, body]
+    return columns
+
+
+def full_score(one, other):
+    """`score.pair_scores` for two windows of (open, high, low, close), in float64."""
+    x, y = _z_normalised([bar[3] for bar in one]), _z_normalised([bar[3] for bar in other])
+    dtw = 1 / (1 + warping_distance(x, y, 5) / len(x))
+    price = sum(a * b for a, b in zip(x, y, strict=True)) / len(x)
+    r, s = _z_normalised(_log_returns(one)), _z_normalised(_log_returns(other))
+    return_ = sum(a * b for a, b in zip(r, s, strict=True)) / len(r)
+    shape = 1 - sum(abs(a - b) for a, b in zip(_features(one), _features(other), strict=True)) / 6
+    return 0.4 * dtw + 0.3 * (1 + price) / 2 + 0.2 * (1 + return_) / 2 + 0.1 * shape
+
+
+def warping_distance(x, y, band):
+    """Dynamic time warping of two rows of equal length with absolute differences, cell by cell."""
+    best = {(-1, -1): 0.0}
+    for i in range(len(x)):
+        for j in range(max(0, i - band), min(len(y), i + band + 1)):
+            before = [best.get(cell, math.inf) for cell in ((i - 1, j), (i, j - 1), (i - 1, j - 1))]
+            best[i, j] = abs(x[i] - y[j]) + min(before)
+    return best[len(x) - 1, len(y) - 1]
+
+
+def _log_returns(bars):
+    return [math.log(bar[3]) - math.log(before[3]) for before, bar in zip(bars, bars[1:], strict=False)]
+
+
+def _z_normalised(row):
+    mean = sum(row) / len(row)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in row) / len(row))
+    return [(value - mean) / deviation if deviation > 1e-12 else 0.0 for value in row]
+
+
+def _features(bars):
+    bottom = min(low for _, _, low, _ in bars)
+    height = max(high for _, high, _, _ in bars) - bottom or 1.0
+    features = [(bars[0][3] - bottom) / height, (bars[-1][3] - bottom) / height, 0.0, 0.0, 0.0, 0.0]
+    for open_, high, low, close in bars:
+        span = high - low or 1.0
+        features[2] += (close > open_) / len(bars)
+        features[3] += abs(close - open_) / span / len(bars)
+        features[4] += (high - max(open_, close)) / span / len(bars)
+        features[5] += (min(open_, close) - low) / span / len(bars)
+    return features
