@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import itertools
 import math
 from fractions import Fraction
 
@@ -246,7 +247,7 @@ def warping_distance(x, y, band):
 
 
 def _log_returns(bars):
-    return [math.log(bar[3]) - math.log(before[3]) for before, bar in zip(bars, bars[1:], strict=False)]
+    return [math.log(bar[3]) - math.log(before[3]) for before, bar in itertools.pairwise(bars)]
 
 
 def _z_normalised(row):

@@ -149,13 +149,13 @@ def test_what_market_data_an_encoder_has_seen_is_kept(tmp_path):
 
 def test_missing_weights(tmp_path):
     for load in (Encoder.load, load_decoder, weights_fingerprint):
-        with pytest.raises(EncoderError, match="nowhere cannot be read .*kline train"):
+        with pytest.raises(EncoderError, match=r"nowhere cannot be read .*kline train"):
             load(tmp_path / "nowhere")
         with pytest.raises(EncoderError, match="cannot be read"):
             load(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [lambda raw: b"", lambda raw: raw[:-5], lambda raw: raw[:20], lambda raw: b"x" * 99])
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda raw: raw[:-5], lambda raw: raw[:20], lambda _: b"x" * 99])
 def test_damaged_weights(tmp_path, damage):
     path = write_encoder(tmp_path / "w")
     path.write_bytes(damage(path.read_bytes()))
@@ -194,7 +194,7 @@ def test_a_file_that_lacks_a_layer(tmp_path):
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta"])
 def test_devices_that_cannot_be_used(name):
-    with pytest.raises(EncoderError, match="cannot be used .*use auto, cpu, cuda or mps"):
+    with pytest.raises(EncoderError, match=r"cannot be used .*use auto, cpu, cuda or mps"):
         choose_device(name)
 
 
