@@ -63,13 +63,13 @@ class Cluster:
         for future in as_completed(futures):
             yield _answer(future)
 
-    def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future:
+    def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
         # Named after the function, so that Dask's dashboard says what is going on.
         name = f"{function.__name__}-{uuid4().hex}"
         return self.client.submit(worker.answered, function, *arguments, key=name, workers=workers, pure=False)
 
 
-def _answer(future: Future) -> Any:
+def _answer(future: Future[Any]) -> Any:
     answer = future.result()
     if isinstance(answer, KlineError):
         raise answer

@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kline_core.patterns import Dates, Doubles, Patterns, Rows, as_days
+from kline_core.schemas import FAILED, OK
 from kline_core.search import Matches
 from kline_core.settings import Settings
-
-OK, FAILED = "ok", "failed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

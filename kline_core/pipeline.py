@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from kline_core.bars import SymbolBars
 from kline_core.chart import render
 from kline_core.errors import DateError, UnknownSymbolError
-from kline_core.factor import FAILED, factor_values, match_columns
+from kline_core.factor import factor_values, match_columns
 from kline_core.patterns import Dates, mix64
 from kline_core.resources import Resources
 from kline_core.samples import choose_dates
-from kline_core.schemas import table_schema
+from kline_core.schemas import FAILED, table_schema
 from kline_core.search import Queries, search
 from kline_core.settings import PatternSettings
 from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
@@ -162,7 +162,7 @@ def _classify(resources: Resources, bars: SymbolBars, dates: Dates) -> tuple[NDA
 def _history(
     resources: Resources, bars: SymbolBars, dates: Dates, codes: NDArray[np.int8], ends: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Identifies all that each sample's value depends on beside the settings: its window and the patterns it may see."""
+    """Identifies what each sample's value depends on beside the settings: its window and the patterns it may see."""
     history = mix64(codes.astype(np.uint64) + np.uint64(1))
     usable = np.flatnonzero((codes == USABLE) | (codes == SEEN))
     window = window_content(bars.content, ends[usable], 1 - resources.key.settings.patterns.window_bars, 0)

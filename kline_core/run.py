@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -25,9 +25,12 @@ import pyarrow.compute as pc
 from kline_core.cluster import Cluster
 from kline_core.errors import RunFailedError, SettingError, UnknownSymbolError
 from kline_core.keys import ResourceKey
+from kline_core.schemas import FAILED
 from kline_core.tables import TOMBSTONE, Home
 from kline_core.worker import Dates, Overview
 
+Stored = dict[date, tuple[int, str | None]]
+"""Of one symbol's stored samples by date: the history they were computed from, and why there is no value if so."""
 FLUSH_ROWS = 12_000
 KEY = ["symbol", "date", "fingerprint"]
 
@@ -54,7 +57,10 @@ class Request:
 
 @dataclass(slots=True)
 class SymbolResult:
-    """What became of one symbol's samples: `samples = done + failed + reused`."""
+    """What became of one symbol's samples: `samples = done + failed + reused`.
+
+    A sample that has no value counts as failed, whether that was found now or stands in the store.
+    """
 
     symbol: str
     samples: int = 0
@@ -170,16 +176,18 @@ class Run:
             until = "" if self.request.as_of is None else f" up to {self.request.as_of}"
             result.problem = f"too few bars: no window of {bars} consecutive bars{until}"
         stored = self._stored.get(symbol, {})
-        history = np.array([stored.get(day, 0) for day in dates.tolist()], dtype=np.int64)
+        history = np.array([stored[day][0] if day in stored else 0 for day in dates.tolist()], dtype=np.int64)
         factors, matches = [], []
         for scored in self.cluster.score(self.key, symbol, dates, history, chunks):
             factors.append(scored.factors)
             matches.append(scored.matches)
-            failed = scored.factors.filter(pc.equal(scored.factors["status"], "failed"))
+            failed = scored.factors.filter(pc.equal(scored.factors["status"], FAILED))
             result.failed += failed.num_rows
             result.done += scored.factors.num_rows - failed.num_rows
-            result.reused += len(scored.reused)
-            result.reasons.update(failed["reason"].to_pylist())
+            without = [stored[day][1] for day in scored.reused.tolist() if stored[day][1] is not None]
+            result.failed += len(without)
+            result.reused += len(scored.reused) - len(without)
+            result.reasons.update(failed["reason"].to_pylist() + without)
             result.seconds.update(scored.seconds)
             self._report(result)
         if len(dates) == 0:
@@ -221,17 +229,18 @@ class Run:
         check_symbols(self.home, asked, self.overview.symbols)
         return asked
 
-    def _read_stored(self) -> dict[str, dict[Any, int]]:
-        """History by date of every value stored for these symbols under this fingerprint."""
+    def _read_stored(self) -> dict[str, "Stored"]:
+        """What is stored for these symbols under this fingerprint."""
         table = self.home.read(
             "factors",
-            ["symbol", "date", "history"],
+            ["symbol", "date", "history", "status", "reason"],
             symbols=self.symbols,
             fingerprint=self.key.fingerprint,
         )
-        stored: dict[str, dict[Any, int]] = {}
-        for symbol, date, history in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-            stored.setdefault(symbol, {})[date] = history
+        stored: dict[str, Stored] = {}
+        columns = (table[name].to_pylist() for name in table.column_names)
+        for symbol, day, history, status, reason in zip(*columns, strict=True):
+            stored.setdefault(symbol, {})[day] = (history, reason if status == FAILED else None)
         return stored
 
     def _report(self, result: SymbolResult) -> None:
@@ -239,7 +248,7 @@ class Run:
             with self._lock:
                 self.progress(result)
 
-    def _store(self, symbol: str, factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int]) -> None:
+    def _store(self, symbol: str, factors: pa.Table, matches: pa.Table, stored: Stored) -> None:
         if factors.num_rows == 0:
             return
         matches = _with_tombstones(factors, matches, stored, self.key.settings.factor.top_k)
@@ -291,20 +300,26 @@ def run_symbols(run: Run) -> RunReport:
     return run.finish()
 
 
-def _with_tombstones(factors: pa.Table, matches: pa.Table, stored: Mapping[Any, int], top_k: int) -> pa.Table:
+def _with_tombstones(factors: pa.Table, matches: pa.Table, stored: Stored, top_k: int) -> pa.Table:
     """The matches, and a mark for each rank that a value stored before may have and the new one has not."""
     matches = matches.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), pa.repeat(False, matches.num_rows))
     again = [
-        (symbol, date, count)
-        for symbol, date, count in zip(*(factors[c].to_pylist() for c in ("symbol", "date", "matches")), strict=True)
-        if date in stored and count < top_k
+        (symbol, day, count)
+        for symbol, day, count in zip(*(factors[c].to_pylist() for c in ("symbol", "date", "matches")), strict=True)
+        if day in stored and count < top_k
     ]
-    gone = [(symbol, date, rank) for symbol, date, count in again for rank in range(count + 1, top_k + 1)]
+    gone = [(symbol, day, rank) for symbol, day, count in again for rank in range(count + 1, top_k + 1)]
     if not gone:
         return matches
-    symbols, dates, ranks = zip(*gone, strict=True)
-    day = pa.array(dates, pa.date32())
-    filler: dict[str, Any] = {"symbol": symbols, "date": day, "rank": ranks, "match_symbol": symbols, "match_end": day}
+    symbols, days, ranks = zip(*gone, strict=True)
+    dates = pa.array(days, pa.date32())
+    filler: dict[str, Any] = {
+        "symbol": symbols,
+        "date": dates,
+        "rank": ranks,
+        "match_symbol": symbols,
+        "match_end": dates,
+    }
     columns = []
     for kind in matches.schema:
         if kind.name == TOMBSTONE:

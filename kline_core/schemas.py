@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 TABLES = ("bars", "patterns", "factors", "matches")
+OK, FAILED = "ok", "failed"
+"""`status` of a sample with a value, and of one without."""
 DEFAULT_HORIZONS = (1, 5, 10, 20)
 
 
