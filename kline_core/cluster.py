@@ -5,8 +5,9 @@ With one, a standing cluster is used, whose workers keep what they have loaded f
 through the same functions of `kline_core.worker`.
 """
 
-import os
+import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,10 @@ from uuid import uuid4
 
 import dask
 import numpy as np
-from distributed import Client, Future, LocalCluster
+from dask.system import CPU_COUNT
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, as_completed
+from distributed.client import FutureCancelledError
+from distributed.comm.core import connect
 from distributed.deploy.spec import SpecCluster
 
 from kline_core import worker
@@ -38,42 +42,60 @@ class Cluster:
     def load(self, key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
         """Have every worker load a state, all at the same time; what one of them says of it.
 
-        Raises what loading raises, and `SchedulerError` where the workers were lost.
+        Raises what loading raises, and `SchedulerError` where the workers were lost, as the other methods do.
         """
         addresses = list(self.client.scheduler_info(n_workers=-1)["workers"])
         futures = [self._submit(worker.overview, key, as_of, workers=[address]) for address in addresses]
         if not futures:
             raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
-        overviews: list[Overview] = [_answer(future) for future in futures]
+        overviews: list[Overview] = [self._answer(future) for future in futures]
         return overviews[0]
 
     def plan(self, key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
         """Sample dates of a symbol; see `kline_core.pipeline.plan_dates`."""
-        dates: Dates = _answer(self._submit(worker.plan, key, symbol, samples, as_of))
+        dates: Dates = self._answer(self._submit(worker.plan, key, symbol, samples, as_of))
         return dates
 
     def score(
         self, key: ResourceKey, symbol: str, dates: Dates, stored: "np.typing.NDArray[np.int64]", chunks: int
     ) -> Iterator[Any]:
         """Samples of a symbol in at most `chunks` pieces, each `Scored`, as they are finished."""
-        from distributed import as_completed
-
         cuts = [piece for piece in np.array_split(np.arange(len(dates)), chunks) if len(piece)]
         futures = [self._submit(worker.score, key, symbol, dates[cut], stored[cut]) for cut in cuts]
-        for future in as_completed(futures):
-            yield _answer(future)
+        # Without the loop it takes that of the newest client of the process, which may be another one.
+        for future in as_completed(futures, loop=self.client.loop):
+            yield self._answer(future)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
         # Named after the function, so that Dask's dashboard says what is going on.
         name = f"{function.__name__}-{uuid4().hex}"
-        return self.client.submit(worker.answered, function, *arguments, key=name, workers=workers, pure=False)
+        # A worker that has left since it was listed would be waited for without end, were no other one allowed.
+        elsewhere = workers is not None
+        return self.client.submit(
+            worker.answered,
+            function,
+            *arguments,
+            key=name,
+            workers=workers,
+            allow_other_workers=elsewhere,
+            pure=False,
+        )
 
-
-def _answer(future: Future[Any]) -> Any:
-    answer = future.result()
-    if isinstance(answer, KlineError):
-        raise answer
-    return answer
+    def _answer(self, future: Future[Any]) -> Any:
+        try:
+            answer = future.result()
+        except KilledWorker as error:
+            raise SchedulerError(
+                f"the work killed worker after worker of the cluster at {self.address}; "
+                "look into the workers' logs, and whether they have memory enough"
+            ) from error
+        except FutureCancelledError as error:
+            raise SchedulerError(
+                f"the scheduler at {self.address} gave up the work ({error}); see whether it still runs, and run again"
+            ) from error
+        if isinstance(answer, KlineError):
+            raise answer
+        return answer
 
 
 @contextmanager
@@ -88,11 +110,13 @@ def open_cluster(address: str | None = None, threads: int | None = None) -> Iter
             yield cluster
         return
     threads = checked_threads(threads)
-    # Both addresses, since either left out opens a port on the machine's outer interface.
+    # Both addresses, since either left out opens a port on the machine's outer interface. No memory limit: the worker
+    # would measure it against the whole process, and beyond it wait for ever for memory that is in use to come free.
     local: SpecCluster = LocalCluster(
         processes=False,
         n_workers=1,
         threads_per_worker=threads,
+        memory_limit=None,
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
     )
@@ -103,8 +127,8 @@ def open_cluster(address: str | None = None, threads: int | None = None) -> Iter
 def checked_threads(threads: int | None) -> int:
     """The number itself, or one thread a core and at most 16 for None. Raises `SettingError` where out of bounds."""
     if threads is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(cores, MAX_THREADS)
+        # Dask's count knows the limits of the container.
+        return max(1, min(CPU_COUNT, MAX_THREADS))
     if not 1 <= threads <= 256:
         raise SettingError(f"threads is {threads}; it must be between 1 and 256")
     return threads
@@ -113,11 +137,14 @@ def checked_threads(threads: int | None) -> int:
 @contextmanager
 def _standing(address: str) -> Iterator[Cluster]:
     try:
+        # In a thread of its own, since the caller's may be running an event loop already.
+        with ThreadPoolExecutor(1, "probe") as pool:
+            pool.submit(asyncio.run, _probe(address)).result()
         with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
             client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
+    except Exception as error:  # addresses can be wrong in more ways than Dask has exceptions for
         raise SchedulerError(
-            f"no Dask scheduler answers at {address} ({type(error).__name__}); "
+            f"no Dask scheduler answers at {address!r} ({type(error).__name__}); "
             "start one with `dask scheduler`, or leave the address out to compute in this process"
         ) from error
     with client:
@@ -127,3 +154,11 @@ def _standing(address: str) -> Iterator[Cluster]:
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
             )
         yield Cluster(client, threads, address)
+
+
+async def _probe(address: str) -> None:
+    """Raise where no Dask server answers within `CONNECT_SECONDS`; a `Client` waits for ever for one that is silent."""
+    security = Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT_SECONDS):
+        comm = await connect(address, timeout=CONNECT_SECONDS, **security)
+        comm.abort()
