@@ -1,0 +1,46 @@
+"""Values joined with what followed them, equal to a plain loop."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kline_core.bars import frame_cache
+from kline_core.evaluate import time_series_rank_ic
+from kline_core.realised import realised
+from kline_core.settings import Settings
+from tests.homes import market
+
+
+def test_equal_to_a_loop():
+    frame = market(2, 80, seed=1)
+    bars = frame_cache(frame)["S00001"]
+    rng = np.random.default_rng(0)
+    at = np.sort(rng.choice(80, 40, replace=False))
+    values = rng.random(40)
+    values[3] = np.nan
+    order = rng.permutation(40)
+    other = {"symbol": ["S00000"], "date": bars.dates[:1], "value": [0.5]}
+    holiday = {"symbol": ["S00001"], "date": np.array(["2020-01-11"], "datetime64[D]"), "value": [0.5]}
+    mine = {"symbol": ["S00001"] * 40, "date": bars.dates[at][order], "value": values[order]}
+    table = pa.concat_tables([pa.table(part) for part in (mine, other, holiday)])
+
+    joined = realised(table, bars, Settings())
+    assert joined.dates.tolist() == bars.dates[at].tolist()
+    assert joined.bars.tolist() == at.tolist()
+    np.testing.assert_array_equal(joined.values, values)
+    for bar, value in zip(at, joined.returns, strict=True):
+        if bar + 6 < 80:
+            assert value == pytest.approx(bars.close[bar + 6] / bars.close[bar + 1] - 1, rel=1e-5)
+        else:
+            assert np.isnan(value)
+    assert joined.rank_ic() == time_series_rank_ic(at, values, joined.returns, 6)
+
+
+def test_nothing_stored():
+    bars = frame_cache(market(1, 30))["S00000"]
+    empty = pa.table(
+        {"symbol": pa.array([], pa.string()), "date": pa.array([], pa.date32()), "value": pa.array([], pa.float64())}
+    )
+    joined = realised(empty, bars, Settings())
+    assert len(joined.dates) == 0
+    assert np.isnan(joined.rank_ic().value)
