@@ -1,0 +1,278 @@
+"""The whole path on real bars: AAPL, GOOG, IBM, MSFT and FB, as the PyPI package bokeh_sampledata carries them.
+
+Its open, high, low and close are as traded, with the splits in them (AAPL 2000-06-21 and 2005-02-28, MSFT 2003-02-18).
+Only `adj_close` is adjusted, for splits and dividends, from 2018 backwards. The adjustment factor of a day is therefore
+`adj_close / close`, divided by that of the first day, so that it starts at 1 and, like every backward factor, does not
+depend on what was paid after the day: a later dividend scales all of `adj_close` alike and cancels.
+
+`adj_close` is given to 12 digits and more, not to the cent. So the ratio stays where it is, to 14 digits, on all days
+but ex-dates (AAPL has 5 in thirteen years), and nothing is rounded or repaired. What is left of it in a day's adjusted
+return is below 1e-13. AAPL's fall by 52 % on 2000-09-29 is no split but a profit warning, and stays.
+
+The series end on 2013-03-01; FB begins on 2012-05-18 and has fewer usable dates than samples are asked for.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from kline_core.cluster import checked_threads, open_cluster
+from kline_core.console import bar, sample_bar, table
+from kline_core.encoder import Encoder
+from kline_core.errors import HomeError, InputError
+from kline_core.evaluate import RankIC
+from kline_core.extend import ExtendReport, extend_patterns
+from kline_core.ingest import ingest
+from kline_core.ingest_report import IngestReport
+from kline_core.keys import ResourceKey
+from kline_core.match import find_matches
+from kline_core.realised import realised
+from kline_core.report import match_picture
+from kline_core.resources import resources
+from kline_core.run import Request, Run, RunReport, SymbolResult, run_symbols
+from kline_core.settings import Settings
+from kline_core.tables import Home
+
+SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+FOLDER = "demo-csv"
+"""Folder of a demo home that holds the bars as CSV files; what tells a demo home from another."""
+PICTURE = "match.png"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSymbol:
+    """One line of the demo's table."""
+
+    result: SymbolResult
+    latest: np.datetime64
+    """Newest sample date."""
+    value: float
+    """Value on it, NaN where it failed."""
+    ic: RankIC
+    """Of the run's values with 5-bar returns."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line as plain JSON values."""
+        return self.result.to_dict() | {
+            "latest": str(self.latest),
+            "value": _or_none(self.value),
+            "rank_ic": _or_none(self.ic.value),
+            "rank_ic_se": _or_none(self.ic.se),
+            "rank_ic_pairs": self.ic.n,
+            "rank_ic_independent": self.ic.n_independent,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What the demo did."""
+
+    home: Path
+    samples: int
+    """Asked of each symbol."""
+    ingested: IngestReport
+    patterns: ExtendReport
+    run: RunReport
+    symbols: list[DemoSymbol]
+    seconds: dict[str, float]
+    """By stage and in total, by the clock."""
+    picture: Path
+
+    @property
+    def commands(self) -> list[str]:
+        """What to type next."""
+        kline = f"kline --home {shlex.quote(str(self.home))}"
+        return [
+            f"{kline} match AAPL 2008-10-10 --png match.png",
+            f"{kline} run",
+            f"{kline} export factors.csv",
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "home": str(self.home),
+            "bars": {name: getattr(self.ingested, name) for name in ("read", "stored_new", "unchanged", "rejected")},
+            "patterns": self.patterns.to_dict(),
+            "run_id": self.run.run_id,
+            "symbols": [symbol.to_dict() for symbol in self.symbols],
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "picture": str(self.picture),
+            "commands": self.commands,
+        }
+
+    def text(self) -> str:
+        """The report for a person: table, what it says, seconds, picture, next commands."""
+        head = ["symbol", "samples", "done", "failed", "re-used", "latest date", "value"]
+        rows = [
+            [
+                *(getattr(symbol.result, name) for name in ("symbol", "samples", "done", "failed", "reused")),
+                str(symbol.latest),
+                _number(symbol.value, ".3f"),
+                f"{_number(symbol.ic.value, '+.3f')} ± {_number(symbol.ic.se, '.3f')}",
+            ]
+            for symbol in self.symbols
+        ]
+        seconds = ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items())
+        return "\n".join(
+            [
+                table([*head, f"rank IC, {Settings().factor.return_horizon} bars"], rows),
+                "",
+                *self._notes(),
+                "",
+                f"seconds: {seconds}",
+                f"picture: {self.picture}",
+                "",
+                "Try next:",
+                *(f"  {command}" for command in self.commands),
+            ]
+        )
+
+    def _notes(self) -> Iterator[str]:
+        bars, patterns = self.ingested, self.patterns
+        yield f"bars: {bars.read} = {bars.stored_new} new + {bars.unchanged} stored already + {bars.rejected} rejected"
+        yield f"patterns: {patterns.added} new, {patterns.total} in all"
+        for result in self.run.symbols:
+            if result.samples < self.samples:
+                yield f"{result.symbol}: all of its {result.samples} usable dates, fewer than {self.samples}"
+        for reason, count in self.run.reasons.most_common():
+            yield f"failed: {count} x {reason}"
+        yield from ("", *_verdict([symbol for symbol in self.symbols if not np.isnan(symbol.ic.se)]))
+
+
+def demo(home: Path, *, threads: int | None = None, samples: int = 600) -> DemoReport:
+    """Bring the bars in, make patterns, compute the samples of every symbol, and draw one query with its matches.
+
+    Progress is shown on standard error.
+
+    Args:
+        home: A folder that is missing, empty, or the home of an earlier demo; there, what is stored is used again.
+        threads: Threads to compute with; one a core where it is None.
+        samples: Sample dates per symbol; a symbol with fewer usable ones has all of them.
+
+    Raises:
+        SettingError: `samples` or `threads` out of bounds.
+        InputError: bokeh_sampledata is not installed.
+        HomeError: The folder holds other things, or cannot be written.
+        RunFailedError: Too many samples failed.
+    """
+    home, settings = home.expanduser().absolute(), Settings()
+    request, threads = Request(symbols=SYMBOLS, samples=samples), checked_threads(threads)
+    clock = _Clock()
+    with clock.stage("bars"), bar("bars", " files") as progress:
+        stocks = _read_stocks()
+        opened = _demo_home(home)
+        ingested = ingest(_write_files(stocks, home / FOLDER), opened, progress)
+    with clock.stage("patterns"), bar("patterns", " charts") as progress:
+        encoder = Encoder.load()
+        patterns = extend_patterns(opened, settings.patterns, encoder, threads=threads, progress=progress)
+        progress(patterns.added, patterns.added, f"{patterns.added} new of {patterns.total}")
+    key = ResourceKey.newest(opened, settings)
+    with ExitStack() as running:
+        with clock.stage("load"):
+            cluster = running.enter_context(open_cluster(threads=threads))
+            run = Run(opened, cluster, key, request)
+        with clock.stage("run"), sample_bar(len(run.symbols), samples) as run.progress:
+            report = run_symbols(run)
+        dates = {symbol: cluster.plan(key, symbol, samples, None) for symbol in run.symbols}
+    report.check(request.max_failed_share)
+    with clock.stage("evaluate"):
+        symbols = _evaluate(opened, key, report, dates)
+    with clock.stage("picture"), bar("picture", " pictures") as progress:
+        picture = match_picture(find_matches(opened, SYMBOLS[0], None, settings), home / PICTURE)
+        progress(1, 1)
+    return DemoReport(home, samples, ingested, patterns, report, symbols, clock.finish(), picture)
+
+
+def _demo_home(path: Path) -> Home:
+    home = Home(path, create=True)
+    if home.version("bars") != 0 and not (path / FOLDER).is_dir():
+        raise HomeError(f"{path} is a home of other bars, to which the demo would add its own; name a new folder")
+    return home
+
+
+def _read_stocks() -> Mapping[str, pd.DataFrame]:
+    """The bars of each symbol in the plain layout: date (text), open, high, low, close, volume, adj_factor."""
+    try:
+        from bokeh_sampledata import stocks
+    except ImportError as error:
+        raise InputError(
+            "the demo needs the package bokeh_sampledata, which is not installed; "
+            "install it with `pip install 'kline-factor[demo]'`"
+        ) from error
+    frames = {}
+    for symbol in SYMBOLS:
+        frame = pd.DataFrame(getattr(stocks, symbol))
+        ratio = frame.pop("adj_close") / frame["close"]
+        frames[symbol] = frame.assign(adj_factor=ratio / ratio.iloc[0])
+    return frames
+
+
+def _write_files(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """One CSV file a symbol; numbers are written so that they read back as the same ones."""
+    folder.mkdir(exist_ok=True)
+    for symbol, frame in frames.items():
+        frame.to_csv(folder / f"{symbol}.csv", index=False)
+    return [folder]
+
+
+def _evaluate(
+    home: Home, key: ResourceKey, report: RunReport, dates: Mapping[str, NDArray[np.datetime64]]
+) -> list[DemoSymbol]:
+    frames = resources(key).frames
+    stored = home.read("factors", ["symbol", "date", "value"], symbols=SYMBOLS, fingerprint=key.fingerprint)
+    lines = []
+    for result in report.symbols:
+        asked = pa.array(dates[result.symbol], pa.date32())
+        joined = realised(stored.filter(pc.is_in(stored["date"], asked)), frames[result.symbol], key.settings)
+        lines.append(DemoSymbol(result, joined.dates[-1], float(joined.values[-1]), joined.rank_ic()))
+    return lines
+
+
+def _verdict(symbols: Sequence[DemoSymbol]) -> Iterator[str]:
+    """What the rank ICs say, honestly."""
+    yield "Value: weighted share of the most similar charts after which the price rose. Rank IC: its rank correlation"
+    yield "with the return that followed, ± one standard error, which counts overlapping returns once."
+    far = [symbol.result.symbol for symbol in symbols if abs(symbol.ic.value) > 2 * symbol.ic.se]
+    if far:
+        chance = 1 - 0.9545 ** len(symbols)
+        yield f"It lies more than two standard errors from zero for {', '.join(far)}. Among {len(symbols)} symbols"
+        yield f"chance alone does that to one or more in {chance:.0%} of cases, so it proves nothing."
+    else:
+        yield "It is about zero: nowhere two standard errors away. On these stocks alone the value did not tell which"
+        yield "days would be followed by higher returns."
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else format(value, form)
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = perf_counter()
+        yield
+        self._seconds[name] = perf_counter() - started
+
+    def finish(self) -> dict[str, float]:
+        return self._seconds | {"total": perf_counter() - self._started}
