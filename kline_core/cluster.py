@@ -144,7 +144,7 @@ def _standing(address: str) -> Iterator[Cluster]:
             client = Client(address, timeout=CONNECT_SECONDS)
     except Exception as error:  # addresses can be wrong in more ways than Dask has exceptions for
         raise SchedulerError(
-            f"no Dask scheduler answers at {address!r} ({type(error).__name__}); "
+            f"no Dask scheduler answers at {address} ({type(error).__name__}); "
             "start one with `dask scheduler`, or leave the address out to compute in this process"
         ) from error
     with client:

@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.cluster import Cluster
-from kline_core.errors import RunFailedError, SettingError, UnknownSymbolError
+from kline_core.errors import KlineError, RunFailedError, SettingError, UnknownSymbolError
 from kline_core.keys import ResourceKey
+from kline_core.patterns import as_days
 from kline_core.schemas import FAILED
 from kline_core.tables import TOMBSTONE, Home
 from kline_core.worker import Dates, Overview
@@ -45,7 +46,7 @@ class Request:
     as_of: np.datetime64 | None = None
     """Newest date that may be a sample."""
     dates: Mapping[str, Dates] | None = None
-    """Sample dates by symbol, in the place of `samples` and `as_of`."""
+    """Sample dates by symbol, datetime64[D], in the place of `samples` and `as_of`."""
     max_failed_share: float = 0.2
 
     def __post_init__(self) -> None:
@@ -53,6 +54,8 @@ class Request:
             raise SettingError(f"samples is {self.samples}; it must be at least 1")
         if not 0 <= self.max_failed_share <= 1:
             raise SettingError(f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1")
+        for symbol, dates in (self.dates or {}).items():
+            as_days(dates, f"dates of {symbol}")
 
 
 @dataclass(slots=True)
@@ -71,13 +74,15 @@ class SymbolResult:
     """Failed samples by reason."""
     problem: str | None = None
     """Why there are no samples at all."""
+    broke: bool = False
+    """The problem is an error, not a lack of bars; what was stored before stands."""
     seconds: Counter[str] = field(default_factory=Counter)
     """Time by stage, added up over chunks."""
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, without times."""
-        counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused", "problem")}
-        return counts | {"reasons": dict(self.reasons)}
+        counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused")}
+        return counts | {"problem": self.problem, "broke": self.broke, "reasons": dict(self.reasons)}
 
 
 @dataclass(slots=True)
@@ -108,12 +113,18 @@ class RunReport:
         return [result for result in self.symbols if result.problem is not None]
 
     def check(self, max_failed_share: float) -> None:
-        """Raise `RunFailedError` where too many samples failed, or no symbol had any."""
+        """Raise `RunFailedError` where a symbol broke, too many samples failed, or no symbol had any."""
         samples, failed = self.count("samples"), self.count("failed")
+        if broke := [f"{result.symbol} ({result.problem})" for result in self.symbols if result.broke]:
+            raise RunFailedError(
+                f"{len(broke)} of {len(self.symbols)} symbols broke: {', '.join(broke[:3])}"
+                f"{' ...' if len(broke) > 3 else ''}; the values of the others are stored, run again for the rest"
+            )
         if samples == 0:
             problems = "; ".join(sorted({f"{result.symbol}: {result.problem}" for result in self.broken})[:3])
             raise RunFailedError(f"no symbol has a sample ({problems or 'no symbols'}); ingest more bars")
-        if failed > max_failed_share * samples:
+        # Divided, since 0.29 * 100 is less than 29.
+        if failed / samples > max_failed_share:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(5))
             raise RunFailedError(
                 f"{failed} of {samples} samples failed, more than max_failed_share {max_failed_share:g} allows: "
@@ -136,7 +147,10 @@ class RunReport:
 
 
 Progress = Callable[[SymbolResult], None]
-"""Called after every chunk with the counts of its symbol so far; from several threads, one at a time."""
+"""Called after every chunk with the counts of its symbol so far; from several threads, one at a time.
+
+Where it raises, it is not called again, and `Run.finish` raises the same after it has stored everything.
+"""
 
 
 class Run:
@@ -157,6 +171,7 @@ class Run:
         self.symbols = self._check_symbols()
         self._stored = self._read_stored()
         self.progress = progress
+        self._progress_error: Exception | None = None
         self._lock = threading.Lock()
         # By symbol, so that a symbol that is scored again takes its own place.
         self._results: dict[str, SymbolResult] = {}
@@ -167,15 +182,13 @@ class Run:
         """Compute one symbol and hand its rows to the writer. May be called again for a symbol that broke."""
         result = SymbolResult(symbol)
         if self.request.dates is not None:
-            dates = self.request.dates[symbol]
+            dates = np.unique(self.request.dates[symbol])
         else:
             dates = self.cluster.plan(self.key, symbol, self.request.samples, self.request.as_of)
         result.samples = len(dates)
         if len(dates) == 0:
-            bars = self.key.settings.patterns.window_bars
-            until = "" if self.request.as_of is None else f" up to {self.request.as_of}"
-            result.problem = f"too few bars: no window of {bars} consecutive bars{until}"
-        stored = self._stored.get(symbol, {})
+            result.problem = self._why_no_dates()
+        stored = self._stored_of(symbol)
         history = np.array([stored[day][0] if day in stored else 0 for day in dates.tolist()], dtype=np.int64)
         factors, matches = [], []
         for scored in self.cluster.score(self.key, symbol, dates, history, chunks):
@@ -195,13 +208,25 @@ class Run:
         with self._lock:
             self._results[symbol] = result
         if factors:
-            self._store(symbol, pa.concat_tables(factors), pa.concat_tables(matches), stored)
+            self._store(symbol, pa.concat_tables(factors), pa.concat_tables(matches))
+        return result
+
+    def give_up(self, symbol: str, error: Exception) -> SymbolResult:
+        """Report a symbol as broken by what `score` raised."""
+        text = (str(error).splitlines() or [""])[0]
+        problem = text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
+        result = SymbolResult(symbol, problem=problem, broke=True)
+        with self._lock:
+            self._results[symbol] = result
+        self._report(result)
         return result
 
     def finish(self) -> RunReport:
         """Store what is still waiting, and report; does not judge (see `RunReport.check`)."""
         with self._lock:
             self._flush()
+        if self._progress_error is not None:
+            raise self._progress_error
         seconds: Counter[str] = Counter()
         for result in self._results.values():
             seconds.update(result.seconds)
@@ -229,29 +254,51 @@ class Run:
         check_symbols(self.home, asked, self.overview.symbols)
         return asked
 
-    def _read_stored(self) -> dict[str, "Stored"]:
-        """What is stored for these symbols under this fingerprint."""
+    def _why_no_dates(self) -> str:
+        if self.request.dates is not None:
+            return "no dates were asked for"
+        bars = self.key.settings.patterns.window_bars
+        until = "" if self.request.as_of is None else f" up to {self.request.as_of}"
+        return f"too few bars: no window of {bars} consecutive bars{until}"
+
+    def _read_stored(self) -> dict[str, pa.Table]:
+        """What is stored for these symbols under this fingerprint: date, history and reason by symbol."""
         table = self.home.read(
             "factors",
             ["symbol", "date", "history", "status", "reason"],
             symbols=self.symbols,
             fingerprint=self.key.fingerprint,
         )
-        stored: dict[str, Stored] = {}
-        columns = (table[name].to_pylist() for name in table.column_names)
-        for symbol, day, history, status, reason in zip(*columns, strict=True):
-            stored.setdefault(symbol, {})[day] = (history, reason if status == FAILED else None)
-        return stored
+        # As slices of one table: as Python objects, millions of values would take a gigabyte.
+        code = pc.index_in(table["symbol"].cast(pa.string()), pa.array(self.symbols, pa.string())).to_numpy()
+        order = np.argsort(code, kind="stable")
+        table = table.drop_columns(["symbol"]).take(pa.array(order))
+        bounds = np.searchsorted(code[order], np.arange(len(self.symbols) + 1)).tolist()
+        return {
+            symbol: table.slice(first, last - first)
+            for symbol, first, last in zip(self.symbols, bounds[:-1], bounds[1:], strict=True)
+        }
+
+    def _stored_of(self, symbol: str) -> Stored:
+        columns = (self._stored[symbol][name].to_pylist() for name in ("date", "history", "status", "reason"))
+        return {
+            day: (history, reason if status == FAILED else None)
+            for day, history, status, reason in zip(*columns, strict=True)
+        }
 
     def _report(self, result: SymbolResult) -> None:
-        if self.progress is not None:
-            with self._lock:
+        with self._lock:
+            if self.progress is None or self._progress_error is not None:
+                return
+            try:
                 self.progress(result)
+            except Exception as error:  # noqa: BLE001  it is the caller's, and `finish` hands it back
+                self._progress_error = error
 
-    def _store(self, symbol: str, factors: pa.Table, matches: pa.Table, stored: Stored) -> None:
+    def _store(self, symbol: str, factors: pa.Table, matches: pa.Table) -> None:
         if factors.num_rows == 0:
             return
-        matches = _with_tombstones(factors, matches, stored, self.key.settings.factor.top_k)
+        matches = _with_tombstones(factors, matches, self.key.settings.factor.top_k)
         with self._lock:
             self._waiting[symbol] = factors, matches
             if sum(rows.num_rows for rows, _ in self._waiting.values()) >= FLUSH_ROWS:
@@ -290,23 +337,29 @@ def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | Non
 def run_symbols(run: Run) -> RunReport:
     """Score all symbols of a run, several at a time, and finish it.
 
-    A symbol that breaks does not stop the others; what broke is its `problem`.
+    A symbol that breaks does not stop the others; the error is its `problem`.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
-    chunks = max(1, run.cluster.threads // len(run.symbols)) if len(run.symbols) < run.cluster.threads else 1
+    chunks = max(1, run.cluster.threads // max(1, len(run.symbols)))
+
+    def score(symbol: str) -> None:
+        try:
+            run.score(symbol, chunks)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this symbol's
+            run.give_up(symbol, error)
 
     with ThreadPoolExecutor(at_a_time, "symbol") as pool:
-        list(pool.map(lambda symbol: run.score(symbol, chunks), run.symbols))
+        list(pool.map(score, run.symbols))
     return run.finish()
 
 
-def _with_tombstones(factors: pa.Table, matches: pa.Table, stored: Stored, top_k: int) -> pa.Table:
-    """The matches, and a mark for each rank that a value stored before may have and the new one has not."""
+def _with_tombstones(factors: pa.Table, matches: pa.Table, top_k: int) -> pa.Table:
+    """The matches, and a mark for each rank that an earlier computation may have stored and this one has not."""
     matches = matches.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), pa.repeat(False, matches.num_rows))
     again = [
         (symbol, day, count)
         for symbol, day, count in zip(*(factors[c].to_pylist() for c in ("symbol", "date", "matches")), strict=True)
-        if day in stored and count < top_k
+        if count < top_k
     ]
     gone = [(symbol, day, rank) for symbol, day, count in again for rank in range(count + 1, top_k + 1)]
     if not gone:
