@@ -1,11 +1,11 @@
 """The whole path on real bars: AAPL, GOOG, IBM, MSFT and FB, as the PyPI package bokeh_sampledata carries them.
 
 Its open, high, low and close are as traded, with the splits in them (AAPL 2000-06-21 and 2005-02-28, MSFT 2003-02-18).
-Only `adj_close` is adjusted, for splits and dividends, from 2018 backwards. The adjustment factor of a day is therefore
+Only `adj_close` is adjusted, for splits and dividends, also later ones. The adjustment factor of a day is therefore
 `adj_close / close`, divided by that of the first day, so that it starts at 1 and, like every backward factor, does not
 depend on what was paid after the day: a later dividend scales all of `adj_close` alike and cancels.
 
-`adj_close` is given to 12 digits and more, not to the cent. So the ratio stays where it is, to 14 digits, on all days
+`adj_close` is given to 12 digits and more, not to the cent. So the ratio stays where it is, to 13 digits, on all days
 but ex-dates (AAPL has 5 in thirteen years), and nothing is rounded or repaired. What is left of it in a day's adjusted
 return is below 1e-13. AAPL's fall by 52 % on 2000-09-29 is no split but a profit warning, and stays.
 
