@@ -7,6 +7,7 @@
 4. Their matches are found under the point-in-time rule, and weighed into values.
 """
 
+import hashlib
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -77,7 +78,13 @@ def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArr
     started = perf_counter()
     bars, settings = symbol_bars(resources, symbol), resources.key.settings
     codes, ends = _classify(resources, bars, dates)
-    history = _history(resources, bars, dates, codes, ends)
+    scorable = (codes == USABLE) | (codes == SEEN) & settings.factor.allow_seen
+    refused = np.flatnonzero(~scorable)
+    reasons = np.array([_reason(resources, bars, dates[at], codes[at], ends[at]) for at in refused], dtype=object)
+    hashes = np.empty(len(dates), dtype=np.uint64)
+    hashes[scorable] = _history(resources, bars, dates[scorable], codes[scorable], ends[scorable])
+    hashes[refused] = [_text_hash(reason) for reason in reasons]
+    history = hashes.view(np.int64)
     reused = (stored == history) & (stored != NEVER_REUSED)
     seconds = {"plan": perf_counter() - started}
 
@@ -86,7 +93,7 @@ def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArr
         seconds[name] = now - since
         return now
 
-    usable = np.flatnonzero(((codes == USABLE) | (codes == SEEN) & settings.factor.allow_seen) & ~reused)
+    usable = np.flatnonzero(scorable & ~reused)
     clock = perf_counter()
     charts = render(bars, ends[usable], settings.patterns.window_bars)
     clock = stage("render", clock)
@@ -106,20 +113,20 @@ def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArr
     pairs = match_columns(resources.patterns, found, rows, settings.patterns.horizons)
     del pairs["sample"]
     matches = _table("matches", {"symbol": np.full(len(pairs["date"]), symbol, dtype=object), **pairs})
-    rest = np.flatnonzero(~reused & ~np.isin(np.arange(len(dates)), usable))
-    if len(rest):
-        reasons = [_reason(resources, bars, dates[at], codes[at], ends[at]) for at in rest]
-        factors = pa.concat_tables([factors, failed_table(symbol, dates[rest], reasons, history[rest])])
+    fresh = ~reused[refused]
+    if fresh.any():
+        rest = refused[fresh]
+        factors = pa.concat_tables([factors, failed_table(symbol, dates[rest], reasons[fresh], history[rest])])
     stage("factor", clock)
     return Scored(factors, matches, dates[reused], seconds)
 
 
-def failed_table(symbol: str, dates: Dates, reasons: list[str], history: NDArray[np.int64]) -> pa.Table:
+def failed_table(symbol: str, dates: Dates, reasons: NDArray[np.object_], history: NDArray[np.int64]) -> pa.Table:
     """Rows of samples that have no value, one reason each."""
     columns = {
         "date": dates,
         "status": np.full(len(dates), FAILED, dtype=object),
-        "reason": np.array(reasons, dtype=object),
+        "reason": reasons,
         "matches": np.zeros(len(dates), dtype=np.int16),
     }
     return factor_table(symbol, columns, history)
@@ -161,14 +168,16 @@ def _classify(resources: Resources, bars: SymbolBars, dates: Dates) -> tuple[NDA
 
 def _history(
     resources: Resources, bars: SymbolBars, dates: Dates, codes: NDArray[np.int8], ends: NDArray[np.int64]
-) -> NDArray[np.int64]:
+) -> NDArray[np.uint64]:
     """Identifies what each sample's value depends on beside the settings: its window and the patterns it may see."""
-    history = mix64(codes.astype(np.uint64) + np.uint64(1))
-    usable = np.flatnonzero((codes == USABLE) | (codes == SEEN))
-    window = window_content(bars.content, ends[usable], 1 - resources.key.settings.patterns.window_bars, 0)
-    visible = resources.patterns.history[resources.patterns.n_known(dates[usable])]
-    history[usable] = mix64(history[usable] ^ mix64(window) ^ visible)
-    return history.view(np.int64)
+    window = window_content(bars.content, ends, 1 - resources.key.settings.patterns.window_bars, 0)
+    visible = resources.patterns.history[resources.patterns.n_known(dates)]
+    return mix64(mix64(codes.astype(np.uint64)) ^ mix64(window) ^ visible)
+
+
+def _text_hash(text: str) -> int:
+    """Identifies a reason; one that changes, as when a holiday no longer lies after the last bar, is stored again."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _reason(resources: Resources, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:
@@ -196,7 +205,9 @@ def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:
 
 def check_as_of(resources: Resources, as_of: np.datetime64) -> None:
     """Refuse a day on which none of the symbols has a bar. Raises `DateError` that names the nearest days."""
-    days = np.unique(np.concatenate([bars.dates for bars in resources.frames.values()]))
+    days = np.unique(np.concatenate([np.zeros(0, as_of.dtype), *(bars.dates for bars in resources.frames.values())]))
+    if len(days) == 0:
+        raise DateError(f"as-of {as_of} is no trading day: {resources.key.home} holds no traded bars; ingest some")
     at = int(np.searchsorted(days, as_of))
     if at < len(days) and days[at] == as_of:
         return

@@ -87,8 +87,8 @@ def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDAr
         except Exception as error:  # noqa: BLE001  the sample's reason says what it was, and the run counts it
             text = str(error).splitlines()
             reason = f"error: {type(error).__name__}: {text[0] if text else ''}"
-            rows = failed_table(symbol, dates[one], [reason], np.array([NEVER_REUSED]))
-            parts.append(Scored(rows, parts[0].matches.slice(0, 0) if parts else _no_matches(loaded), dates[:0], {}))
+            rows = failed_table(symbol, dates[one], np.array([reason], dtype=object), np.array([NEVER_REUSED]))
+            parts.append(Scored(rows, _no_matches(loaded), dates[:0], {}))
     names = {name for part in parts for name in part.seconds}
     return Scored(
         pa.concat_tables([part.factors for part in parts]),
