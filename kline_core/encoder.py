@@ -10,6 +10,7 @@ shapes and a value must not depend on how the work was cut.
 """
 
 import copy
+import json
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -167,11 +168,18 @@ class Encoder:
 
 
 def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:
-    """Write both halves of the autoencoder to a safetensors file; `header` may name `trained_through` (ISO date)."""
+    """Write both halves of the autoencoder to a safetensors file; `header` may name `trained_through` (ISO date).
+
+    The same weights give the same bytes, and so the same fingerprint.
+    """
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
     sizes = {"format": _FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, sizes | header)
+    raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, sizes | header)
+    # safetensors writes the metadata in an order that changes from call to call; its own padding is spaces too.
+    length = int.from_bytes(raw[:8], "little")
+    sorted_header = json.dumps(json.loads(raw[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    path.write_bytes(raw[:8] + sorted_header.ljust(length) + raw[8 + length :])
 
 
 def load_decoder(path: str | Path | None = None) -> ChartDecoder:

@@ -42,6 +42,7 @@ class ExtendReport:
 
     added: int
     removed: int
+    """Patterns of restated symbols that were taken out; what a rebuild replaces is not counted."""
     total: int
     restated: list[str]
     """Symbols whose bars had changed."""

@@ -1,0 +1,210 @@
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from exchange_calendars import get_calendar
+
+from kline_core.bars import frame_cache
+from kline_core.encoder import Encoder
+from kline_core.errors import DateError, FingerprintError
+from kline_core.extend import extend_patterns
+from kline_core.keys import ResourceKey
+from kline_core.known import check_patterns, compare, known_windows
+from kline_core.settings import FactorSettings, PatternSettings, Settings
+from tests import naive
+from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
+
+# exchange_calendars 4.13 reads `Series.values` of times with a zone, which pandas 3.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning:DeprecationWarning")
+
+
+def by_plain_loop(frames, settings, sessions=None):
+    found = []
+    for symbol, bars in frames.items():
+        for end in range(len(bars)):
+            last = end + settings.outcome_bars
+            usable = naive.usable_window(bars.dates, end, settings.window_bars, settings.max_gap_days) == 0
+            due = sessions is None or sessions.index(bars.dates[end]) % settings.pattern_stride == 0
+            if usable and due and last < len(bars):
+                content = naive.window_content(bars.content, end, 1 - settings.window_bars, settings.outcome_bars)
+                found.append((bars.dates[last], symbol, bars.dates[end], end, content))
+    return sorted(found)
+
+
+def listed(windows):
+    names = [windows.symbols[code] for code in windows.code]
+    return list(zip(windows.known_on, names, windows.end, windows.bar.tolist(), windows.content.tolist(), strict=True))
+
+
+def with_gaps(frame, seed=0):
+    """Some days missing, some suspended, one month without any."""
+    rng = np.random.default_rng(seed)
+    frame = frame[rng.random(len(frame)) < 0.95]
+    frame = frame[~((frame["symbol"] == "S00001") & (frame["date"].dt.month == 3))]
+    return frame.assign(suspended=rng.random(len(frame)) < 0.05)
+
+
+def test_equal_to_the_plain_loop():
+    frames = frame_cache(with_gaps(market(4, 90)))
+    windows = known_windows(frames, SMALL)
+    assert listed(windows) == by_plain_loop(frames, SMALL)
+    assert 100 < len(windows) < 4 * 80
+
+
+def test_a_symbol_with_too_few_bars_has_no_windows():
+    assert len(known_windows(frame_cache(market(2, 9)), SMALL)) == 0
+    assert len(known_windows(frame_cache(market(2, 10)), SMALL)) == 2
+    assert len(known_windows({}, SMALL)) == 0
+
+
+STRIDED = PatternSettings(WINDOW_BARS, horizons=(1, 3), barrier_bars=4, pattern_stride=3)
+
+
+@lru_cache
+def sessions():
+    return get_calendar("XSHG", start="1990-12-03").sessions
+
+
+def on_sessions(n_bars, first):
+    """Bars on sessions of Shanghai, the first of them the `first` session of 2018."""
+    frame = market(2, n_bars)
+    since = sessions()[sessions() >= "2018-01-01"]
+    return frame.assign(date=np.tile(since[first : first + n_bars].to_numpy(), 2))
+
+
+def test_a_stride_counts_sessions_of_the_calendar():
+    frames = frame_cache(with_gaps(on_sessions(100, 0)))
+    windows = known_windows(frames, STRIDED)
+    days = list(sessions().to_numpy().astype("datetime64[D]"))
+    assert listed(windows) == by_plain_loop(frames, STRIDED, days)
+    assert 30 < len(windows) < 70
+
+
+@pytest.mark.parametrize("earlier", [1, 2, 4])
+def test_more_history_never_shifts_which_windows_are_patterns(earlier):
+    long = on_sessions(100, 0)
+    known = {(name, end) for _, name, end, *_ in listed(known_windows(frame_cache(long), STRIDED))}
+    later = long.groupby("symbol").tail(100 - earlier)
+    short = {(name, end) for _, name, end, *_ in listed(known_windows(frame_cache(later), STRIDED))}
+    first = later["date"].drop_duplicates().to_numpy().astype("datetime64[D]")[WINDOW_BARS - 1]
+    assert short == {(name, end) for name, end in known if end >= first}
+
+
+def test_a_day_that_is_no_session_is_named():
+    frame = on_sessions(20, 0)
+    frame.loc[frame["date"] == frame["date"].iloc[9], "date"] = np.datetime64("2018-01-14")
+    with pytest.raises(DateError, match="2018-01-14 is no session of calendar XSHG"):
+        known_windows(frame_cache(frame), STRIDED)
+    assert len(known_windows(frame_cache(frame), SMALL))
+
+
+def stored_like(windows):
+    names = [windows.symbols[code] for code in windows.code]
+    content = windows.content.view(np.int64)
+    return pa.table({"symbol": pa.array(names, pa.string()), "end": windows.end, "content": content})
+
+
+def test_stored_patterns_find_their_windows():
+    windows = known_windows(frame_cache(market(3, 30)), SMALL)
+    order = np.random.default_rng(0).permutation(len(windows))[:40]
+    comparison = compare(stored_like(windows.take(order)), windows)
+    np.testing.assert_array_equal(comparison.place, order)
+    assert comparison.sound.all()
+    np.testing.assert_array_equal(comparison.missing, np.setdiff1d(np.arange(len(windows)), order))
+
+
+def test_patterns_that_no_longer_hold_are_told_apart():
+    frame = market(3, 30)
+    windows = known_windows(frame_cache(frame), SMALL)
+    stored = stored_like(windows)
+    changed = frame.copy()
+    changed.loc[30 + 14, "volume"] += 1
+    changed.loc[60 + 14, "low"] /= 2
+    now = known_windows(frame_cache(changed[changed["symbol"] != "S00000"]), SMALL)
+    comparison = compare(stored, now)
+    names = np.array(stored["symbol"].to_pylist())
+    assert (comparison.place[names == "S00000"] == -1).all()
+    assert not comparison.sound[names == "S00000"].any()
+    assert comparison.sound[names == "S00001"].all(), "no value depends on the volume"
+    assert (comparison.place[names == "S00002"] >= 0).all()
+    # Bar 14 lies in windows that end up to four bars later, and in outcomes of windows up to five bars earlier.
+    touched = windows.take(~comparison.sound & (names == "S00002")).bar
+    np.testing.assert_array_equal(touched, np.arange(9, 19))
+    np.testing.assert_array_equal(now.take(comparison.missing).bar, touched)
+
+
+def test_a_pattern_that_is_stored_twice_is_not_sound():
+    windows = known_windows(frame_cache(market(1, 30)), SMALL)
+    stored = stored_like(windows)
+    comparison = compare(pa.concat_tables([stored, stored.slice(3, 1)]), windows)
+    np.testing.assert_array_equal(np.flatnonzero(~comparison.sound), [3, len(stored)])
+    np.testing.assert_array_equal(comparison.missing, [3])
+
+
+def test_nothing_stored_and_nothing_known():
+    windows = known_windows(frame_cache(market(1, 30)), SMALL)
+    none = windows.take(np.zeros(0, int))
+    assert len(compare(stored_like(none), windows).missing) == len(windows)
+    assert not compare(stored_like(windows), none).sound.any()
+    assert not compare(stored_like(windows), known_windows({}, SMALL)).sound.any()
+
+
+@pytest.fixture
+def indexed(tmp_path):
+    home = make_home(tmp_path / "home", market(2, 20))
+    encoder = Encoder.load(write_encoder(tmp_path / "w"), "cpu")
+    extend_patterns(home, SMALL, encoder)
+    return home, encoder
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PatternSettings(6, horizons=(1, 3), barrier_bars=4), r"window_bars 5 \(now asked for: 6\)"),
+        (PatternSettings(5, horizons=(1, 2), barrier_bars=4), r"horizons \[1, 3\] \(now asked for: \[1, 2\]\)"),
+        (
+            PatternSettings(5, horizons=(1, 3), barrier_bars=4, barrier_up=0.04),
+            r"barrier_up 0\.05 \(now asked for: 0\.04\)",
+        ),
+        (STRIDED, r"calendar unset \(now asked for: XSHG\), pattern_stride 1 \(now asked for: 3\)"),
+    ],
+)
+def test_other_settings_are_refused_by_name(indexed, settings, message):
+    home, encoder = indexed
+    with pytest.raises(FingerprintError, match=f"were made with {message}; .*kline index --rebuild"):
+        check_patterns(home, settings, encoder.fingerprint)
+    with pytest.raises(FingerprintError, match=message):
+        extend_patterns(
+            home, settings, Encoder.load(write_encoder(home.folder / "w6", 0, 8, settings.window_bars), "cpu")
+        )
+
+
+def test_another_encoder_is_refused_by_name(indexed, tmp_path):
+    home, encoder = indexed
+    other = write_encoder(tmp_path / "other", seed=1)
+    message = rf"encoder {encoder.fingerprint} \(now asked for: {Encoder.load(other).fingerprint}\)"
+    with pytest.raises(FingerprintError, match=message):
+        extend_patterns(home, SMALL, Encoder.load(other))
+    settings = Settings(SMALL, FactorSettings(return_horizon=3))
+    with pytest.raises(FingerprintError, match=message):
+        ResourceKey.newest(home, settings, str(other))
+    assert ResourceKey.newest(home, settings, str(tmp_path / "w")).encoder == encoder.fingerprint
+
+
+def test_no_patterns_yet_suit_every_setting(tmp_path):
+    check_patterns(make_home(tmp_path / "home", market(1, 20)), STRIDED, "any")
+
+
+@pytest.mark.parametrize("day", [20, 33, 47])
+def test_what_is_known_on_a_day_does_not_depend_on_later_bars(day):
+    frame, other = with_gaps(market(3, 60)), with_gaps(market(3, 60, seed=9))
+    until = frame["date"].min() + np.timedelta64(day, "D")
+    mixed = pd.concat([frame[frame["date"] <= until], other[other["date"] > until]])
+    known = []
+    for bars in (frame, mixed):
+        windows = known_windows(frame_cache(bars), SMALL)
+        known.append(listed(windows.take(windows.known_on <= until.to_datetime64())))
+    assert known[0] == known[1]
+    assert known[0]

@@ -1,0 +1,217 @@
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kline_core import resources as module
+from kline_core.encoder import Encoder
+from kline_core.errors import EncoderError, HomeError, StaleError
+from kline_core.extend import extend_patterns
+from kline_core.keys import ResourceKey
+from kline_core.resources import _vectors, load_resources, resources
+from kline_core.settings import FactorSettings, Settings
+from tests.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
+
+SETTINGS = Settings(SMALL, FactorSettings(return_horizon=3))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_encoder(tmp_path_factory.mktemp("weights") / "w")
+
+
+@pytest.fixture
+def extend(weights):
+    return lambda home: extend_patterns(home, SMALL, Encoder.load(weights, "cpu"))
+
+
+@pytest.fixture
+def newest(weights):
+    return lambda home: ResourceKey.newest(home, SETTINGS, str(weights), "cpu")
+
+
+@pytest.fixture
+def home(tmp_path):
+    return make_home(tmp_path / "home", market())
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(monkeypatch):
+    monkeypatch.setattr(module, "_loaded", OrderedDict())
+    monkeypatch.setattr(module, "_locks", {})
+
+
+def assert_like_the_table(loaded, home, version):
+    table = home.read("patterns", version=version)
+    patterns = loaded.patterns
+    found = {}
+    for row in range(len(patterns)):
+        name, end = patterns.symbols[patterns.code[row]], patterns.end[row]
+        assert loaded.frames[name].dates[patterns.bar[row]] == end
+        found[name, end.item()] = row
+    assert len(found) == table.num_rows
+    for stored in table.to_pylist():
+        row = found[stored["symbol"], stored["end"]]
+        assert patterns.known_on[row] == np.datetime64(stored["known_on"])
+        np.testing.assert_array_equal(patterns.returns[row], np.float32([stored["r1"], stored["r3"]]))
+        assert patterns.barrier[row] == stored["barrier"]
+        assert patterns.content[row] == np.int64(stored["content"]).view(np.uint64)
+        assert patterns.vectors[row].tobytes() == stored["vector"]
+
+
+def test_patterns_in_memory_are_those_of_the_table(home, extend, newest):
+    extend(home)
+    loaded = load_resources(newest(home))
+    assert_like_the_table(loaded, home, None)
+    assert (np.diff(loaded.patterns.known_on.astype(int)) >= 0).all()
+    assert len(loaded.index) == len(loaded.patterns) == 63
+    assert np.shares_memory(loaded.patterns.vectors, loaded.index.rows)
+    assert not loaded.patterns.vectors.flags.writeable
+    assert loaded.encoder.fingerprint == loaded.key.encoder
+    assert set(loaded.seconds) == {"encoder", "bars", "patterns", "index"}
+
+
+def test_patterns_of_several_commits_and_a_restated_symbol(tmp_path, extend, newest):
+    frame = market()
+    last = frame["date"].max()
+    home = make_home(tmp_path / "home", frame[frame["date"] < last])
+    extend(home)
+    add_bars(home, frame[frame["date"] == last])
+    extend(home)
+    frame.loc[frame["symbol"] == "S00001", "adj_factor"] = 2.0
+    replace_bars(home, frame, "S00001")
+    assert extend(home).removed == 21
+    loaded = load_resources(newest(home))
+    assert_like_the_table(loaded, home, None)
+
+    whole = make_home(tmp_path / "whole", frame)
+    extend(whole)
+    same = load_resources(newest(whole))
+    np.testing.assert_array_equal(loaded.patterns.history, same.patterns.history)
+    np.testing.assert_array_equal(loaded.patterns.vectors, same.patterns.vectors)
+
+
+def test_an_older_state_stays_loadable(tmp_path, extend, newest):
+    frame = market()
+    last = frame["date"].max()
+    home = make_home(tmp_path / "home", frame[frame["date"] < last])
+    extend(home)
+    old = newest(home)
+    add_bars(home, frame[frame["date"] == last])
+    extend(home)
+    assert_like_the_table(load_resources(old), home, old.patterns_version)
+    assert len(load_resources(old).patterns) == 60
+    assert len(load_resources(newest(home)).patterns) == 63
+
+
+def test_patterns_that_lag_behind_the_bars_are_refused(tmp_path, extend, newest):
+    frame = market()
+    last = frame["date"].max()
+    home = make_home(tmp_path / "home", frame[frame["date"] < last])
+    extend(home)
+    add_bars(home, frame[frame["date"] == last])
+    with pytest.raises(
+        StaleError, match=r"lag behind its bars \(3 windows missing, 0 no longer valid\); run `kline index`"
+    ):
+        load_resources(newest(home))
+    extend(home)
+    load_resources(newest(home))
+
+
+def test_patterns_of_restated_bars_are_refused(home, extend, newest):
+    extend(home)
+    frame = market()
+    frame.loc[14, "low"] /= 2
+    replace_bars(home, frame, "S00000")
+    with pytest.raises(StaleError, match="10 windows missing, 10 no longer valid"):
+        load_resources(newest(home))
+
+
+def test_bars_without_patterns_are_refused(home, newest):
+    with pytest.raises(StaleError, match="has no patterns yet; run `kline index`"):
+        load_resources(newest(home))
+
+
+def test_bars_too_few_for_a_pattern_need_none(tmp_path, newest):
+    home = make_home(tmp_path / "home", market(2, 9))
+    loaded = load_resources(newest(home))
+    assert len(loaded.patterns) == len(loaded.index) == 0
+    assert sorted(loaded.frames) == ["S00000", "S00001"]
+
+
+def test_another_encoder_on_the_worker_is_refused(home, extend, newest):
+    extend(home)
+    with pytest.raises(EncoderError, match=r"the run was started with 0123; install the same version"):
+        load_resources(replace(newest(home), encoder="0123"))
+
+
+def test_threads_that_ask_at_the_same_time_load_once(home, extend, newest, monkeypatch):
+    extend(home)
+    key, loads, start = newest(home), [], threading.Barrier(6)
+
+    def load(asked):
+        loads.append(asked)
+        return load_resources(asked)
+
+    monkeypatch.setattr(module, "load_resources", load)
+
+    def ask(_):
+        start.wait()
+        # An equal key, as it comes out of a pickle, names the same state.
+        return resources(replace(key))
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(ask, range(6)))
+    assert loads == [key]
+    assert all(each is found[0] for each in found)
+    assert resources(key) is found[0]
+
+
+def test_the_newest_states_stay_loaded(monkeypatch, newest, home, extend):
+    extend(home)
+    key, loads = newest(home), []
+    monkeypatch.setattr(module, "load_resources", lambda asked: loads.append(asked.device) or object())
+    for device in ("a", "b", "a", "c", "a", "b"):
+        resources(replace(key, device=device))
+    assert loads == ["a", "b", "c", "b"], "c pushed out b, which was asked for longest ago"
+    assert len(module._loaded) == len(module._locks) == module.KEPT
+
+
+def test_loading_that_failed_is_tried_again(home, extend, newest):
+    for _ in range(2):
+        with pytest.raises(StaleError):
+            resources(newest(home))
+    extend(home)
+    assert len(resources(newest(home)).patterns) == 63
+
+
+def test_a_version_that_is_gone_is_named(home, extend, newest):
+    extend(home)
+    with pytest.raises(HomeError, match="has no version 99"):
+        load_resources(replace(newest(home), patterns_version=99))
+
+
+def test_vectors_out_of_any_chunks():
+    raw = np.random.default_rng(0).normal(size=(9, 3)).astype("<f4")
+    whole = pa.array([row.tobytes() for row in raw], pa.binary())
+    column = pa.chunked_array([whole.slice(2, 3), whole.slice(0, 0), whole.slice(5)], pa.binary())
+    np.testing.assert_array_equal(_vectors(column, 3), raw[2:])
+    assert _vectors(pa.chunked_array([], pa.binary()), 3).shape == (0, 3)
+    with pytest.raises(StaleError, match="is not 4 numbers long"):
+        _vectors(column, 4)
+
+
+def test_the_key_names_the_newest_versions(home, extend, newest, weights):
+    assert newest(home).patterns_version is None
+    extend(home)
+    key = newest(home)
+    assert (key.home, key.bars_version, key.patterns_version) == (home.uri, 1, home.version("patterns"))
+    assert key.encoder == Encoder.load(weights).fingerprint
+    assert key.fingerprint == SETTINGS.fingerprint(key.encoder)
+    assert hash(replace(key)) == hash(key)
+    add_bars(home, market(1, 5, prefix="T"))
+    assert newest(home) != key
