@@ -1,0 +1,1 @@
+"""What Prefect runs. Parameters, tasks and artifacts only: everything is computed by `kline_core`."""

@@ -1,0 +1,273 @@
+"""The flow in this process, against a real server."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import LocalCluster
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+import kline_core.cluster
+import kline_core.run
+from flows.daily import daily, symbol_list
+from kline_core.errors import (
+    DateError,
+    HomeError,
+    InputError,
+    RunFailedError,
+    SchedulerError,
+    SettingError,
+    UnknownSymbolError,
+)
+from kline_core.run import Run
+from kline_core.settings import Settings
+from kline_core.synthetic import random_walk
+from kline_core.tables import Home
+from kline_core.weights import weights_fingerprint
+from tests.flows.conftest import SYMBOLS, Server
+
+OTHER_TASKS = {"refresh bars", "extend patterns", "publish summary"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def api(server: Server) -> Iterator[Server]:
+    """Flows of this process report to the server."""
+    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.folder / "client"}):
+        yield server
+        # What is still to be sent is sent while the server is there.
+        APILogWorker.instance().drain()
+        EventsWorker.drain_all()
+
+
+@pytest.fixture(scope="module")
+def stored(bar_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home after one run of the flow."""
+    home = tmp_path_factory.mktemp("home") / "home"
+    assert daily(str(home), str(bar_files), samples=30, threads=2, return_state=True).is_completed()
+    return home
+
+
+@pytest.fixture
+def home(stored: Path, tmp_path: Path) -> Path:
+    """That home with its bars and patterns only, to be changed at will."""
+    shutil.copytree(stored, tmp_path / "home")
+    shutil.rmtree(tmp_path / "home" / "factors")
+    shutil.rmtree(tmp_path / "home" / "matches")
+    return tmp_path / "home"
+
+
+def values(home: Path) -> list[tuple[Any, ...]]:
+    rows = (
+        Home(home)
+        .read("factors", ["symbol", "date", "value", "status", "reason"])
+        .sort_by([("symbol", "ascending"), ("date", "ascending")])
+    )
+    return list(zip(*rows.to_pydict().values(), strict=True))
+
+
+def run(**parameters: Any) -> Any:
+    return daily(**({"samples": 30, "threads": 2} | parameters), return_state=True)
+
+
+def flow_run(state: Any) -> str:
+    return str(state.state_details.flow_run_id)
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        (None, None),
+        ("AAPL", ["AAPL"]),
+        ("AAPL,MSFT", ["AAPL", "MSFT"]),
+        (" AAPL, MSFT,", ["AAPL", "MSFT"]),
+        # What a shell leaves of ["AAPL","MSFT"].
+        ("[AAPL,MSFT]", ["AAPL", "MSFT"]),
+        (["AAPL", "MSFT"], ["AAPL", "MSFT"]),
+        # A value that is a number in JSON; "000001" is none.
+        (600519, ["600519"]),
+        ("000001,600519", ["000001", "600519"]),
+        ([600519, "000001"], ["600519", "000001"]),
+    ],
+)
+def test_symbols_as_they_are_typed(typed: Any, names: list[str] | None) -> None:
+    assert symbol_list(typed) == names
+
+
+@pytest.mark.parametrize("typed", ["", " , ", "[]", []])
+def test_symbols_that_name_none_are_refused(typed: Any) -> None:
+    with pytest.raises(SettingError, match="name at least one"):
+        symbol_list(typed)
+
+
+def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_files: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first = run(home=str(home), source=str(bar_files))
+    assert first.is_completed()
+    assert first.message.startswith("3 symbols, 90 samples = ")
+    assert first.message.endswith(" + 0 re-used")
+    runs = api.task_runs(flow_run(first), 6)
+    assert set(runs) == OTHER_TASKS | set(SYMBOLS)
+    assert {each["state_type"] for each in runs.values()} == {"COMPLETED"}
+    shown = api.artifacts(flow_run(first))
+    report = first.result()
+    assert f"## {first.message}" in shown["daily-summary"]
+    assert "1200 rows read = 1200 new" in shown["daily-summary"]
+    assert "version of patterns" in shown["daily-summary"]
+    for reason, count in report["reasons"].items():
+        assert f"{count} x {reason}" in shown["daily-summary"]
+    rows = values(home)
+    assert len(rows) == 90
+    newest = {symbol: (str(date), value) for symbol, date, value, *_ in rows}
+    assert newest[SYMBOLS[0]][0] == str(random_walk(1, 400, 1).to_frame()["date"].iloc[-1].date())
+    latest = json.loads(shown["daily-latest"])
+    assert {row["symbol"]: (row["date"], row["value"]) for row in latest} == newest
+
+    again = run(home=str(home), source=str(bar_files))
+    assert again.is_completed()
+    # A sample without a value counts as failed on every run.
+    done, failed = report["done"], report["failed"]
+    assert failed < done
+    assert again.message == f"3 symbols, 90 samples = 0 done + {failed} failed + {done} re-used"
+    assert "1200 stored already" in api.artifacts(flow_run(again))["daily-summary"]
+    assert values(home) == rows
+
+
+def test_chosen_symbols_and_day(api: Server, home: Path) -> None:
+    day = "2011-01-03"
+    state = run(home=str(home), symbols="S00002, S00000", as_of=day)
+    assert state.is_completed()
+    assert set(api.task_runs(flow_run(state), 4)) == {"extend patterns", "publish summary", "S00000", "S00002"}
+    rows = values(home)
+    assert {row[0] for row in rows} == {"S00000", "S00002"}
+    assert {str(max(row[1] for row in rows if row[0] == name)) for name in ("S00000", "S00002")} == {day}
+    latest = json.loads(api.artifacts(flow_run(state))["daily-latest"])
+    assert [(row["symbol"], row["date"]) for row in latest] == [("S00000", day), ("S00002", day)]
+
+
+def test_one_symbol_that_breaks_does_not_stop_the_others(
+    api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = Run.score
+
+    def broken(self: Run, symbol: str, chunks: int = 1) -> Any:
+        if symbol == "S00001":
+            raise ValueError("bars on fire")
+        return score(self, symbol, chunks)
+
+    monkeypatch.setattr(Run, "score", broken)
+    state = run(home=str(home))
+    assert state.is_failed()
+    assert state.message.startswith("1 of 3 symbols broke: S00001 (ValueError: bars on fire); stored: 2 symbols, 60 ")
+    with pytest.raises(RunFailedError, match="S00001"):
+        state.result()
+    runs = api.task_runs(flow_run(state), 5)
+    assert {name: runs[name]["state_type"] for name in SYMBOLS} == dict(
+        zip(SYMBOLS, ["COMPLETED", "FAILED", "COMPLETED"], strict=True)
+    )
+    # Two more attempts were made.
+    assert runs["S00001"]["run_count"] == 3
+    page = api.artifacts(flow_run(state))["daily-summary"]
+    assert "### Symbols that broke\n\n- **S00001**: `ValueError: bars on fire`" in page
+    assert values(home) == [row for row in values(stored) if row[0] != "S00001"]
+
+
+def test_all_symbols_that_break(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("bars\non fire")
+
+    monkeypatch.setattr(Run, "score", broken)
+    state = run(home=str(home), symbols="S00001")
+    assert state.is_failed()
+    assert state.message == "1 of 1 symbols broke: S00001 (ValueError: bars)"
+
+
+def test_a_second_attempt_counts_once(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    upsert, left = Home.upsert, [1]
+
+    def fails_once(self: Home, table: str, *arguments: Any) -> int:
+        if table == "factors" and left:
+            left.pop()
+            raise HomeError("no room")
+        return upsert(self, table, *arguments)
+
+    # Each symbol's rows are written at once, so that the failure falls into its task.
+    monkeypatch.setattr(kline_core.run, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(Home, "upsert", fails_once)
+    state = run(home=str(home))
+    assert not left
+    assert state.is_completed()
+    assert state.message.startswith("3 symbols, 90 samples")
+    assert max(each["run_count"] for each in api.task_runs(flow_run(state), 5).values()) == 2
+    assert values(home) == values(stored)
+
+
+def test_too_many_failed_samples(home: Path) -> None:
+    state = run(home=str(home), max_failed_share=0.0)
+    assert state.is_failed()
+    assert "samples failed, more than max_failed_share 0 allows" in state.message
+    assert "too few matches" in state.message
+    assert len(values(home)) == 90
+
+
+def test_a_symbol_with_too_few_bars_is_said(api: Server, home: Path, tmp_path: Path) -> None:
+    random_walk(1, 12, seed=2).to_frame(prefix="NEW").to_csv(tmp_path / "new.csv", index=False)
+    state = run(home=str(home), source=str(tmp_path / "new.csv"))
+    assert state.is_completed()
+    page = api.artifacts(flow_run(state))["daily-summary"]
+    assert "### Symbols without samples\n\n- **NEW00000**: too few bars" in page
+    alone = run(home=str(home), symbols="NEW00000")
+    assert alone.is_failed()
+    assert "NEW00000: too few bars" in alone.message
+
+
+def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> None:
+    quiet = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(
+        processes=False, n_workers=1, threads_per_worker=3, protocol="tcp", host="127.0.0.1", **quiet
+    ) as cluster:
+        state = run(home=str(home), scheduler=cluster.scheduler_address)
+    assert state.is_completed()
+    assert values(home) == values(stored)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        ({"symbols": "NOPE,S00001"}, UnknownSymbolError, "'NOPE' has no bars"),
+        ({"symbols": "../../x"}, UnknownSymbolError, "'../../x' has no bars"),
+        ({"samples": 0}, SettingError, "samples is 0"),
+        ({"threads": 0}, SettingError, "threads is 0"),
+        ({"as_of": "yesterday"}, DateError, "as_of is 'yesterday'"),
+        ({"source": "/nowhere/bars"}, InputError, "'/nowhere/bars', which does not exist"),
+        ({"scheduler": "tcp://127.0.0.1:9"}, SchedulerError, "no Dask scheduler answers at tcp://127.0.0.1:9"),
+    ],
+)
+def test_refused_before_anything_is_computed(
+    home: Path, parameters: dict[str, Any], error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kline_core.cluster, "CONNECT_SECONDS", 0.5)
+    shutil.rmtree(home / "patterns")
+    state = run(home=str(home), **parameters)
+    assert state.is_failed()
+    assert words in state.message
+    with pytest.raises(error):
+        state.result()
+    assert Home(home).version("patterns") is None
+    assert Home(home).version("factors") is None
+
+
+def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KLINE_HOME", raising=False)
+    assert "set the parameter home, or KLINE_HOME" in run().message
+    monkeypatch.setenv("KLINE_HOME", str(stored))
+    assert run(symbols="S00001").message.startswith("1 symbols, 30 samples = 0 done + ")
+
+
+def test_values_carry_the_default_fingerprint(stored: Path) -> None:
+    rows = Home(stored).read("factors", ["fingerprint"])
+    assert rows["fingerprint"].unique().to_pylist() == [Settings().fingerprint(weights_fingerprint())]
