@@ -91,7 +91,8 @@ class Cluster:
             ) from error
         except FutureCancelledError as error:
             raise SchedulerError(
-                f"the scheduler at {self.address} gave up the work ({error}); see whether it still runs, and run again"
+                f"the scheduler at {self.address} gave up the work ({str(error).splitlines()[0]}); "
+                "see whether it still runs, and run again"
             ) from error
         if isinstance(answer, KlineError):
             raise answer

@@ -1,0 +1,41 @@
+import pytest
+from distributed import LocalCluster
+
+from kline_core.cluster import open_cluster
+from tests.helpers import scheduler_process
+from tests.homes import write_encoder
+
+
+@pytest.fixture(scope="session")
+def in_process():
+    """The cluster that a run starts where no scheduler is named."""
+    with open_cluster(threads=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def standing():
+    """Address of a threaded cluster that stands behind TCP, in this process so that patches reach its workers."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+    ) as local:
+        yield local.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory):
+    """Address of a scheduler with a worker, each a process of its own."""
+    with scheduler_process(tmp_path_factory.mktemp("dask")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory):
+    """An untrained encoder of windows of five bars."""
+    return write_encoder(tmp_path_factory.mktemp("weights") / "small.safetensors")
