@@ -9,7 +9,7 @@ in a state is ever changed.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -113,22 +113,28 @@ def _vectors(column: pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.zeros((0, dim), np.float32)
 
 
-_loaded: OrderedDict[ResourceKey, Resources] = OrderedDict()
-_locks: dict[ResourceKey, threading.Lock] = {}
+_State = tuple[object, ...]
+_loaded: OrderedDict[_State, Resources] = OrderedDict()
+_locks: dict[_State, threading.Lock] = {}
 _guard = threading.Lock()
 
 
 def resources(key: ResourceKey) -> Resources:
     """The loaded state of that name, loaded once per process however many threads ask; see `load_resources`."""
+    # All of the key but the factor's settings, on which nothing that is loaded depends.
+    state = (
+        *(key.home, key.bars_version, key.patterns_version, key.settings.patterns),
+        *(key.encoder_path, key.encoder, key.device),
+    )
     with _guard:
-        lock = _locks.setdefault(key, threading.Lock())
+        lock = _locks.setdefault(state, threading.Lock())
     with lock:
-        found = _loaded.get(key)
+        found = _loaded.get(state)
         if found is None:
             found = load_resources(key)
         with _guard:
-            _loaded[key] = found
-            _loaded.move_to_end(key)
+            _loaded[state] = found
+            _loaded.move_to_end(state)
             while len(_loaded) > KEPT:
                 _locks.pop(_loaded.popitem(last=False)[0], None)
-    return found
+    return replace(found, key=key)

@@ -167,14 +167,26 @@ def test_threads_that_ask_at_the_same_time_load_once(home, extend, newest, monke
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(ask, range(6)))
     assert loads == [key]
-    assert all(each is found[0] for each in found)
-    assert resources(key) is found[0]
+    assert all(each.patterns is found[0].patterns for each in found)
+    assert resources(key).index is found[0].index
+
+
+def test_other_factor_settings_share_what_is_loaded(home, extend, newest, monkeypatch):
+    extend(home)
+    key = newest(home)
+    first = resources(key)
+    monkeypatch.setattr(module, "load_resources", lambda asked: pytest.fail(f"{asked} was loaded again"))
+    other = replace(key, settings=replace(key.settings, factor=FactorSettings(top_k=3, min_matches=1)))
+    assert resources(other).index is first.index
+    assert resources(other).key == other
+    assert resources(key).key == key
 
 
 def test_the_newest_states_stay_loaded(monkeypatch, newest, home, extend):
     extend(home)
     key, loads = newest(home), []
-    monkeypatch.setattr(module, "load_resources", lambda asked: loads.append(asked.device) or object())
+    loaded = load_resources(key)
+    monkeypatch.setattr(module, "load_resources", lambda asked: loads.append(asked.device) or loaded)
     for device in ("a", "b", "a", "c", "a", "b"):
         resources(replace(key, device=device))
     assert loads == ["a", "b", "c", "b"], "c pushed out b, which was asked for longest ago"
