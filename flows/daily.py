@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.summary import Summary, latest_values
@@ -107,7 +107,6 @@ def daily(
             inside its own process.
         threads: Threads of that cluster, and of the extension of the patterns; the number of cores by default.
         max_failed_share: Share of samples that may fail, 0 to 1.
-
     """
     asked = symbol_list(symbols)
     newest = None if as_of is None else parse_date(as_of, "as_of")

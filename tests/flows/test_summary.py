@@ -1,0 +1,46 @@
+"""What the summary says of runs that a test would have to wait for."""
+
+from collections import Counter
+
+from flows.summary import Summary
+from kline_core.extend import ExtendReport
+from kline_core.run import RunReport, SymbolResult
+
+
+def summary(results: list[SymbolResult], broken: dict[str, str]) -> Summary:
+    versions: dict[str, int | None] = {"bars": 3, "patterns": 5}
+    report = RunReport("run-1", "abc", versions, 7, results, {"load": 1.5, "total": 2.25})
+    return Summary(report, broken, None, ExtendReport(1, 2, 3, [], 5))
+
+
+def test_all_is_well() -> None:
+    done = summary([SymbolResult("A", 10, 6, 1, 3, Counter({"too few bars: 3 of 20": 1}))], {})
+    assert done.headline == "1 symbols, 10 samples = 6 done + 1 failed + 3 re-used"
+    assert done.failure(0.2) is None
+    page = done.markdown()
+    assert "- 1 x too few bars: 3 of 20" in page
+    assert "- patterns: 1 added, 2 removed, 3 in all\n- version of bars: 3\n- version of patterns: 5" in page
+    assert "| total | 2.25 |" in page
+    assert "broke" not in page
+
+
+def test_many_broken_symbols_are_counted_and_some_named() -> None:
+    broken = {f"S{number:02}": "ValueError: no" for number in range(25)}
+    failed = summary([SymbolResult("A", 4, 4)], broken)
+    why = failed.failure(0.2)
+    assert why is not None
+    assert why.startswith("25 of 26 symbols broke: S00 (ValueError: no), S01 ")
+    assert "S19 (ValueError: no) and 5 more; stored: 1 symbols, 4 samples" in why
+    assert "S20" not in why
+    assert "- **S19**: `ValueError: no`\n- and 5 more" in failed.markdown()
+
+
+def test_broken_symbols_and_too_many_failed_samples_are_both_said() -> None:
+    reasons = Counter({"too few matches: 0 of 5": 5})
+    why = summary([SymbolResult("A", 10, 5, 5, 0, reasons)], {"B": "OSError: disk"}).failure(0.2)
+    assert why is not None
+    assert why.startswith("1 of 2 symbols broke: B (OSError: disk); 5 of 10 samples failed")
+
+
+def test_no_symbols() -> None:
+    assert "no symbol has a sample" in (summary([], {}).failure(0.2) or "")
