@@ -13,7 +13,7 @@ from kline_core.errors import EncoderError, HomeError, StaleError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
 from kline_core.resources import _vectors, load_resources, resources
-from kline_core.settings import FactorSettings, Settings
+from kline_core.settings import Settings
 from tests.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
 
 SETTINGS = Settings(SMALL, FactorSettings(return_horizon=3))
@@ -176,7 +176,8 @@ def test_other_factor_settings_share_what_is_loaded(home, extend, newest, monkey
     key = newest(home)
     first = resources(key)
     monkeypatch.setattr(module, "load_resources", lambda asked: pytest.fail(f"{asked} was loaded again"))
-    other = replace(key, settings=replace(key.settings, factor=FactorSettings(top_k=3, min_matches=1)))
+    few = replace(key.settings.factor, top_k=3, min_matches=1)
+    other = replace(key, settings=replace(key.settings, factor=few))
     assert resources(other).index is first.index
     assert resources(other).key == other
     assert resources(key).key == key
