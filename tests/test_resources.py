@@ -13,7 +13,7 @@ from kline_core.errors import EncoderError, HomeError, StaleError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
 from kline_core.resources import _vectors, load_resources, resources
-from kline_core.settings import Settings
+from kline_core.settings import FactorSettings, Settings
 from tests.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
 
 SETTINGS = Settings(SMALL, FactorSettings(return_horizon=3))
