@@ -31,7 +31,7 @@ def standing():
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory):
     """Address of a scheduler with a worker, each a process of its own."""
-    with scheduler_process(tmp_path_factory.mktemp("dask")) as address:
+    with scheduler_process(tmp_path_factory.mktemp("dask")) as (address, _):
         yield address
 
 

@@ -116,7 +116,7 @@ def perturbed(frame, after, seed):
 
 @contextmanager
 def scheduler_process(folder, workers=1, threads=2):
-    """Address of `dask scheduler` in a process of its own, with `dask worker` processes, on the loopback interface."""
+    """A `dask scheduler` and `dask worker`s, processes on the loopback interface: the address, and the scheduler."""
     file = folder / "scheduler.json"
     common = ["--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1", "--scheduler-file", str(file)]
     dask = [sys.executable, "-m", "dask"]
@@ -134,9 +134,8 @@ def scheduler_process(folder, workers=1, threads=2):
                 if workers:
                     client.wait_for_workers(workers, timeout=30)
                 address = client.scheduler.address
-            yield address
+            yield address, processes[0]
         finally:
             for process in reversed(processes):
-                process.terminate()
-            for process in reversed(processes):
+                process.kill()
                 process.wait(30)
