@@ -1,0 +1,136 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from kline_core import pipeline, worker
+from kline_core.errors import DateError, SettingError, UnknownSymbolError
+from tests.helpers import Bench
+from tests.homes import market
+
+FRAME = market(2, 50)
+DAYS = np.unique(FRAME["date"].to_numpy()).astype("datetime64[D]")
+ASKED = DAYS[[30, 35, 40, 45]]
+NEVER = np.zeros(4, np.int64)
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory, small_weights):
+    return Bench.of(tmp_path_factory.mktemp("worker") / "home", FRAME, weights=small_weights).key
+
+
+def breaking(monkeypatch, days, error):
+    real, calls = pipeline.score_samples, []
+
+    def score(loaded, symbol, dates, stored):
+        calls.append(len(dates))
+        if np.isin(dates, days).any():
+            raise error
+        return real(loaded, symbol, dates, stored)
+
+    monkeypatch.setattr(pipeline, "score_samples", score)
+    return calls
+
+
+def test_refusals_are_answers():
+    def refuse(symbol):
+        raise UnknownSymbolError(f"no {symbol}")
+
+    answer = worker.answered(refuse, "A")
+    assert isinstance(answer, UnknownSymbolError)
+    assert str(answer) == "no A"
+    assert worker.answered(len, "abc") == 3
+
+
+def test_other_errors_are_raised():
+    with pytest.raises(ZeroDivisionError):
+        worker.answered(lambda: 1 / 0)
+
+
+def test_what_is_sent_can_be_pickled(key):
+    assert pickle.loads(pickle.dumps(key)) == key
+    assert hash(pickle.loads(pickle.dumps(key))) == hash(key)
+    result = worker.score(key, "S00000", ASKED, NEVER)
+    again = pickle.loads(pickle.dumps(result))
+    assert again.factors.equals(result.factors)
+    assert again.matches.equals(result.matches)
+
+
+def test_overview(key):
+    overview = worker.overview(key)
+    assert overview.symbols == ["S00000", "S00001"]
+    assert overview.n_patterns == 2 * (50 - 4 - 5)
+    assert set(overview.seconds) == {"encoder", "bars", "patterns", "index"}
+    assert worker.overview(key, DAYS[7]) == overview
+    with pytest.raises(DateError, match="lies outside the bars"):
+        worker.overview(key, DAYS[0] - 1)
+
+
+def test_a_plan(key):
+    assert np.array_equal(worker.plan(key, "S00001", 1000, None), DAYS[4:])
+    with pytest.raises(SettingError, match="samples is 0"):
+        worker.plan(key, "S00001", 0, None)
+
+
+def test_a_chunk_that_works_is_computed_once(key, monkeypatch):
+    calls = breaking(monkeypatch, DAYS[:0], ValueError())
+    worker.score(key, "S00000", ASKED, NEVER)
+    assert calls == [4]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("it broke\nbadly"), "error: ValueError: it broke"),
+        (MemoryError(), "error: MemoryError: "),
+        (KeyError("close"), "error: KeyError: 'close'"),
+    ],
+)
+def test_a_chunk_that_breaks_is_done_sample_by_sample(key, monkeypatch, error, reason):
+    whole = worker.score(key, "S00000", ASKED, NEVER)
+    calls = breaking(monkeypatch, ASKED[[0, 2]], error)
+    result = worker.score(key, "S00000", ASKED, NEVER)
+    assert calls == [4, 1, 1, 1, 1]
+    right, rows = whole.factors.to_pylist(), result.factors.to_pylist()
+    assert [rows[1], rows[3]] == [right[1], right[3]]
+    for row, date in ((rows[0], ASKED[0]), (rows[2], ASKED[2])):
+        assert (row["date"], row["status"], row["reason"], row["value"]) == (date.item(), "failed", reason, None)
+        assert (row["matches"], row["history"]) == (0, pipeline.NEVER_REUSED)
+    kept = [match for match in whole.matches.to_pylist() if match["date"] in ASKED[[1, 3]].tolist()]
+    assert result.matches.to_pylist() == kept
+    assert result.factors.schema == whole.factors.schema
+    assert result.matches.schema == whole.matches.schema
+
+
+def test_a_chunk_of_which_all_breaks(key, monkeypatch):
+    breaking(monkeypatch, ASKED, ValueError("it broke"))
+    result = worker.score(key, "S00000", ASKED, NEVER)
+    assert result.factors["reason"].to_pylist() == ["error: ValueError: it broke"] * 4
+    assert (result.matches.num_rows, len(result.reused), result.seconds) == (0, 0, {})
+
+
+def test_stored_samples_of_a_chunk_that_breaks_are_still_re_used(key, monkeypatch):
+    history = np.array(worker.score(key, "S00000", ASKED, NEVER).factors["history"].to_pylist())
+    history[1] = 0
+    breaking(monkeypatch, ASKED[[1]], ValueError("it broke"))
+    result = worker.score(key, "S00000", ASKED, history)
+    assert np.array_equal(result.reused, ASKED[[0, 2, 3]])
+    assert result.factors["date"].to_pylist() == [ASKED[1].item()]
+
+
+def test_a_refusal_is_not_tried_sample_by_sample(key, monkeypatch):
+    calls = breaking(monkeypatch, ASKED, DateError("not that day"))
+    with pytest.raises(DateError, match="not that day"):
+        worker.score(key, "S00000", ASKED, NEVER)
+    assert calls == [4]
+
+
+def test_the_libraries_use_one_thread_in_every_thread_of_a_worker(key):
+    def threads():
+        worker.plan(key, "S00000", 5, None)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as fresh:
+        assert fresh.submit(threads).result() == 1
