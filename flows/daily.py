@@ -30,7 +30,8 @@ from kline_core.extend import ExtendReport, extend_patterns
 from kline_core.ingest import ingest
 from kline_core.ingest_report import IngestReport
 from kline_core.keys import ResourceKey
-from kline_core.run import Request, Run, SymbolResult, check_symbols
+from kline_core.run import Request, Run, check_symbols
+from kline_core.run_report import SymbolResult
 from kline_core.settings import PatternSettings, Settings
 from kline_core.tables import Home
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from kline_core.errors import RunFailedError
 from kline_core.extend import ExtendReport
 from kline_core.ingest_report import IngestReport
-from kline_core.run import RunReport
+from kline_core.run_report import RunReport
 from kline_core.tables import Home
 
 SHOWN = 20

@@ -14,7 +14,8 @@ from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.tables import Home
 
 if TYPE_CHECKING:
-    from kline_core.run import Request, RunReport
+    from kline_core.run import Request
+    from kline_core.run_report import RunReport
 
 SHOWN_ROWS = 20
 SHOWN_SYMBOLS = 40

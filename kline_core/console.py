@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from kline_core.run import SymbolResult
+from kline_core.run_report import SymbolResult
 
 
 def _pace() -> float:

@@ -39,7 +39,8 @@ from kline_core.match import find_matches
 from kline_core.realised import realised
 from kline_core.report import match_picture
 from kline_core.resources import resources
-from kline_core.run import Request, Run, RunReport, SymbolResult, run_symbols
+from kline_core.run import Request, Run, run_symbols
+from kline_core.run_report import RunReport, SymbolResult
 from kline_core.settings import Settings
 from kline_core.tables import Home
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from kline_core import pipeline, worker
-from kline_core import run as module
+from kline_core import store as module
 from kline_core.cluster import open_cluster
 from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, UnknownSymbolError
-from kline_core.run import Request, RunReport, SymbolResult, run_symbols
+from kline_core.run import Request, Run, run_symbols
+from kline_core.run_report import RunReport, SymbolResult
 from kline_core.settings import FactorSettings
 from tests.helpers import SMALL_SETTINGS, Bench
 from tests.homes import make_home, market, replace_bars
@@ -159,7 +160,7 @@ def test_ranks_of_a_run_that_died_between_its_two_commits_do_not_stay(bench, in_
     run = bench.start(in_process, dates=dates)
     run.score("S00001")
     upsert = bench.home.upsert
-    monkeypatch.setattr(run, "home", dying_home(bench.home, upsert))
+    monkeypatch.setattr(run.writer, "home", dying_home(bench.home, upsert))
     with pytest.raises(HomeError):
         run.finish()
     assert len(bench.rows("matches")) == 5
@@ -186,7 +187,7 @@ def test_rows_that_could_not_be_written_are_written_by_the_next_attempt(bench, i
     for symbol in run.symbols:
         run.score(symbol)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "home", dying_home(bench.home, bench.home.upsert))
+        patch.setattr(run.writer, "home", dying_home(bench.home, bench.home.upsert))
         with pytest.raises(HomeError, match="the disk is full"):
             run.finish()
     assert counts(run.finish())[0] == 40
@@ -203,6 +204,22 @@ def test_rows_are_written_as_they_come(bench, in_process, monkeypatch):
     run.finish()
     assert stored == [0, 0, 30, 30]
     assert bench.home.read("factors").num_rows == 40
+
+
+def test_an_interrupted_run_keeps_what_is_done(bench, in_process, monkeypatch):
+    run = bench.start(in_process, samples=10)
+    scored = []
+
+    def score(symbol, chunks):
+        scored.append(symbol)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return Run.score(run, symbol, chunks)
+
+    monkeypatch.setattr(run, "score", score)
+    with pytest.raises(KeyboardInterrupt):
+        run_symbols(run)
+    assert bench.home.read("factors").num_rows == 10 * (len(scored) - 1) > 0
 
 
 # --- dates that are asked for ---

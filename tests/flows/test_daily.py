@@ -13,7 +13,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 import kline_core.cluster
-import kline_core.run
+import kline_core.store
 from flows.daily import daily, symbol_list
 from kline_core.errors import (
     DateError,
@@ -196,7 +196,7 @@ def test_a_second_attempt_counts_once(api: Server, home: Path, stored: Path, mon
         return upsert(self, table, *arguments)
 
     # Each symbol's rows are written at once, so that the failure falls into its task.
-    monkeypatch.setattr(kline_core.run, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(kline_core.store, "FLUSH_ROWS", 1)
     monkeypatch.setattr(Home, "upsert", fails_once)
     state = run(home=str(home))
     assert not left

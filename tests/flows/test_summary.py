@@ -4,7 +4,7 @@ from collections import Counter
 
 from flows.summary import Summary
 from kline_core.extend import ExtendReport
-from kline_core.run import RunReport, SymbolResult
+from kline_core.run_report import RunReport, SymbolResult
 
 
 def summary(results: list[SymbolResult], broken: dict[str, str]) -> Summary:

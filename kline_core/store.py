@@ -1,0 +1,126 @@
+"""The stored values that a run starts from, and the one writer of those that it adds.
+
+Rows of several symbols go into one commit each of `matches` and `factors`, in this order, so that a stored value has
+its matches. A run that is cut off in between leaves matches without a value; computed again, they are overwritten.
+"""
+
+import threading
+from collections.abc import Sequence
+from datetime import date
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.keys import ResourceKey
+from kline_core.schemas import FAILED
+from kline_core.tables import TOMBSTONE, Home
+
+Stored = dict[date, tuple[int, str | None]]
+"""Of one symbol's stored samples by date: the history they were computed from, and why there is no value if so."""
+FLUSH_ROWS = 12_000
+KEY = ["symbol", "date", "fingerprint"]
+
+
+class StoredValues:
+    """What is stored for some symbols under one fingerprint, as it was when this was made."""
+
+    def __init__(self, home: Home, symbols: Sequence[str], fingerprint: str) -> None:
+        columns = ["symbol", "date", "history", "status", "reason"]
+        table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
+        # As slices of one table: as Python objects, millions of values would take a gigabyte.
+        code = pc.index_in(table["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy()
+        order = np.argsort(code, kind="stable")
+        table = table.drop_columns(["symbol"]).take(pa.array(order))
+        bounds = np.searchsorted(code[order], np.arange(len(symbols) + 1)).tolist()
+        self._of = {
+            symbol: table.slice(first, last - first)
+            for symbol, first, last in zip(symbols, bounds[:-1], bounds[1:], strict=True)
+        }
+
+    def of(self, symbol: str) -> Stored:
+        """What is stored for one of the symbols."""
+        columns = (self._of[symbol][name].to_pylist() for name in ("date", "history", "status", "reason"))
+        return {
+            day: (history, reason if status == FAILED else None)
+            for day, history, status, reason in zip(*columns, strict=True)
+        }
+
+
+class ValueWriter:
+    """Collects the rows of symbols and stores them; may be fed by several threads."""
+
+    def __init__(self, home: Home, key: ResourceKey, run_id: str) -> None:
+        self.home, self.key, self.run_id = home, key, run_id
+        self.seconds = 0.0
+        """Time spent storing."""
+        self._lock = threading.Lock()
+        # By symbol, so that a symbol that is scored again takes its own place.
+        self._waiting: dict[str, tuple[pa.Table, pa.Table]] = {}
+
+    def add(self, symbol: str, factors: pa.Table, matches: pa.Table) -> None:
+        """Take over rows without fingerprint and run_id; store what is waiting once that is enough for a commit."""
+        if factors.num_rows == 0:
+            return
+        matches = _with_tombstones(factors, matches, self.key.settings.factor.top_k)
+        with self._lock:
+            self._waiting[symbol] = factors, matches
+            if sum(rows.num_rows for rows, _ in self._waiting.values()) >= FLUSH_ROWS:
+                self._flush()
+
+    def flush(self) -> None:
+        """Store what is waiting."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        started = perf_counter()
+        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting.values(), strict=True))
+        metadata = {"run_id": self.run_id, "versions": [self.key.bars_version, self.key.patterns_version]}
+        if matches.num_rows:
+            self.home.upsert("matches", matches, [*KEY, "rank"], metadata)
+        self.home.upsert("factors", factors, KEY, metadata)
+        self._waiting.clear()
+        self.seconds += perf_counter() - started
+
+    def _stamped(self, rows: pa.Table) -> pa.Table:
+        for name, value in (("fingerprint", self.key.fingerprint), ("run_id", self.run_id)):
+            rows = rows.append_column(pa.field(name, pa.string(), nullable=False), pa.repeat(value, rows.num_rows))
+        return rows
+
+
+def _with_tombstones(factors: pa.Table, matches: pa.Table, top_k: int) -> pa.Table:
+    """The matches, and a mark for each rank that an earlier computation may have stored and this one has not."""
+    matches = matches.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), pa.repeat(False, matches.num_rows))
+    again = [
+        (symbol, day, count)
+        for symbol, day, count in zip(*(factors[c].to_pylist() for c in ("symbol", "date", "matches")), strict=True)
+        if count < top_k
+    ]
+    gone = [(symbol, day, rank) for symbol, day, count in again for rank in range(count + 1, top_k + 1)]
+    if not gone:
+        return matches
+    symbols, days, ranks = zip(*gone, strict=True)
+    dates = pa.array(days, pa.date32())
+    filler: dict[str, Any] = {
+        "symbol": symbols,
+        "date": dates,
+        "rank": ranks,
+        "match_symbol": symbols,
+        "match_end": dates,
+    }
+    columns = []
+    for kind in matches.schema:
+        if kind.name == TOMBSTONE:
+            columns.append(pa.repeat(True, len(gone)))
+        elif kind.name in filler:
+            columns.append(pa.array(filler[kind.name], kind.type))
+        elif kind.nullable:
+            columns.append(pa.nulls(len(gone), kind.type))
+        else:
+            columns.append(pa.repeat(pa.scalar(0, kind.type), len(gone)))
+    return pa.concat_tables([matches, pa.Table.from_arrays(columns, schema=matches.schema)])
