@@ -6,14 +6,16 @@ from tests.helpers import scheduler_process
 from tests.homes import write_encoder
 
 
-@pytest.fixture(scope="session")
+# Clusters inside this process last no longer than a module: their heartbeats draw from the `random` module, and
+# hypothesis takes that for a test that is not repeatable.
+@pytest.fixture(scope="module")
 def in_process():
     """The cluster that a run starts where no scheduler is named."""
     with open_cluster(threads=2) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def standing():
     """Address of a threaded cluster that stands behind TCP, in this process so that patches reach its workers."""
     with LocalCluster(
