@@ -74,11 +74,11 @@ def extend_patterns(
             f"window_bars is {settings.window_bars}, but the encoder takes charts of {encoder.window_bars} bars; "
             "use the same number or train another encoder"
         )
+    version = home.version("patterns")
     if not rebuild:
-        check_patterns(home, settings, encoder.fingerprint)
+        check_patterns(home, settings, encoder.fingerprint, version)
     frames = frame_cache(home.read("bars"))
     windows = known_windows(frames, settings)
-    version = home.version("patterns")
     if rebuild or version is None:
         if len(windows) == 0 and version is None:
             return ExtendReport(0, 0, 0, [], None)
@@ -97,7 +97,7 @@ def extend_patterns(
         again = np.isin(windows.code, [windows.symbols.index(name) for name in restated if name in windows.symbols])
         missing = np.union1d(missing, np.flatnonzero(again))
         removed = int(pc.sum(pc.is_in(stored["symbol"], pa.array(restated))).as_py())
-        version = home.delete("patterns", restated)
+        version = home.delete("patterns", restated, expected_version=version)
     for start in range(0, len(missing), COMMIT):
         part = windows.take(missing[start : start + COMMIT])
 

@@ -103,13 +103,13 @@ def compare(stored: pa.Table, windows: KnownWindows) -> Comparison:
     return Comparison(place, sound, np.flatnonzero(~have))
 
 
-def check_patterns(home: Home, settings: PatternSettings, encoder: str) -> None:
+def check_patterns(home: Home, settings: PatternSettings, encoder: str, version: int | None) -> None:
     """Refuse a `patterns` table that was made with other settings or another encoder (given by its fingerprint).
 
     Raises `FingerprintError`, which names what differs and what to do.
     """
-    made = home.description("patterns")
-    if not made or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
+    made = {} if version is None else home.description("patterns", version)
+    if version is None or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
         return
     asked = settings.to_dict() | {"encoder": encoder}
     stored = made.get("settings", {}) | {"encoder": made.get("encoder")}

@@ -22,7 +22,7 @@ from kline_core.encoder import Encoder
 from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
 from kline_core.keys import ResourceKey
-from kline_core.known import Frames, compare, known_windows
+from kline_core.known import Frames, check_patterns, compare, known_windows
 from kline_core.patterns import Patterns
 from kline_core.tables import Home
 
@@ -57,6 +57,8 @@ def load_resources(key: ResourceKey) -> Resources:
         seconds[name] = perf_counter() - start
         return loaded
 
+    if key.tables != (home.identity("bars"), home.identity("patterns")):
+        raise StaleError(f"home {key.home} was made anew after the run was started; start the run again")
     encoder: Encoder = timed("encoder", lambda: Encoder.load(key.encoder_path, key.device))
     if encoder.fingerprint != key.encoder:
         raise EncoderError(
@@ -76,6 +78,7 @@ def _load_patterns(home: Home, frames: Frames, key: ResourceKey, dim: int) -> Pa
         if len(windows):
             raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
         return Patterns.empty(dim, len(settings.horizons))
+    check_patterns(home, settings, key.encoder, key.patterns_version)
     table = home.read("patterns", version=key.patterns_version)
     comparison = compare(table, windows)
     if len(comparison.missing) or not comparison.sound.all():
@@ -123,7 +126,7 @@ def resources(key: ResourceKey) -> Resources:
     """The loaded state of that name, loaded once per process however many threads ask; see `load_resources`."""
     # All of the key but the factor's settings, on which nothing that is loaded depends.
     state = (
-        *(key.home, key.bars_version, key.patterns_version, key.settings.patterns),
+        *(key.home, key.bars_version, key.patterns_version, key.tables, key.settings.patterns),
         *(key.encoder_path, key.encoder, key.device),
     )
     with _guard:

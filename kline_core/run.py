@@ -2,7 +2,8 @@
 
 1. Name the state of the home that is to be read (`ResourceKey`), and have the workers load it.
 2. For every symbol choose the sample dates, and cut them into chunks, as many at a time as the cluster has threads.
-3. Workers compute the chunks whose stored values no longer hold; they return rows and write nothing.
+3. Workers compute what is not stored, or was stored from other bars or patterns than there are now; that includes the
+   symbol's dates of earlier runs, so that nothing outdated stays. They return rows and write nothing.
 4. One writer, here, stores the rows of several symbols in one commit each of `matches` and `factors`, in this order, so
    that a stored value has its matches. What was stored stays, whatever happens afterwards.
 5. Where more than `max_failed_share` of the samples failed, the run fails, with the count of each reason.
@@ -96,26 +97,33 @@ class Run:
         if len(dates) == 0:
             result.problem = self._why_no_dates()
         stored = self._stored.of(symbol)
-        history = np.array([stored[day][0] if day in stored else 0 for day in dates.tolist()], dtype=np.int64)
+        # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
+        earlier = np.array(sorted(stored.keys() - set(dates.tolist())), dtype="datetime64[D]")
+        every = np.union1d(dates, earlier)
+        history = np.array([stored[day][0] if day in stored else 0 for day in every.tolist()], dtype=np.int64)
+        asked = pa.array(dates, pa.date32())
         factors, matches = [], []
-        for scored in self.cluster.score(self.key, symbol, dates, history, chunks):
+        for scored in self.cluster.score(self.key, symbol, every, history, chunks):
             factors.append(scored.factors)
             matches.append(scored.matches)
-            failed = scored.factors.filter(pc.equal(scored.factors["status"], FAILED))
+            computed = scored.factors.filter(pc.is_in(scored.factors["date"], asked))
+            result.refreshed += scored.factors.num_rows - computed.num_rows
+            failed = computed.filter(pc.equal(computed["status"], FAILED))
             result.failed += failed.num_rows
-            result.done += scored.factors.num_rows - failed.num_rows
-            without = [stored[day][1] for day in scored.reused.tolist() if stored[day][1] is not None]
+            result.done += computed.num_rows - failed.num_rows
+            reused = np.intersect1d(scored.reused, dates)
+            without = [stored[day][1] for day in reused.tolist() if stored[day][1] is not None]
             result.failed += len(without)
-            result.reused += len(scored.reused) - len(without)
+            result.reused += len(reused) - len(without)
             result.reasons.update(failed["reason"].to_pylist() + without)
             result.seconds.update(scored.seconds)
             self._report(result)
         if len(dates) == 0:
             self._report(result)
-        with self._lock:
-            self._results[symbol] = result
         if factors:
             self.writer.add(symbol, pa.concat_tables(factors), pa.concat_tables(matches))
+        with self._lock:
+            self._results[symbol] = result
         return result
 
     def give_up(self, symbol: str, error: Exception) -> SymbolResult:

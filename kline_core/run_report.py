@@ -19,6 +19,8 @@ class SymbolResult:
     done: int = 0
     failed: int = 0
     reused: int = 0
+    refreshed: int = 0
+    """Dates of earlier runs, beside the samples, whose stored values no longer held and were made again."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Failed samples by reason."""
     problem: str | None = None
@@ -30,7 +32,7 @@ class SymbolResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, without times."""
-        counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused")}
+        counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused", "refreshed")}
         return counts | {"problem": self.problem, "broke": self.broke, "reasons": dict(self.reasons)}
 
 
@@ -48,7 +50,7 @@ class RunReport:
     """`load` and `total` by the clock; the stages of the computation added up over threads."""
 
     def count(self, name: str) -> int:
-        """Samples, done, failed or reused over all symbols."""
+        """Samples, done, failed, reused or refreshed over all symbols."""
         return sum(getattr(result, name) for result in self.symbols)
 
     @property
@@ -82,7 +84,7 @@ class RunReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
-        totals = {name: self.count(name) for name in ("samples", "done", "failed", "reused")}
+        totals = {name: self.count(name) for name in ("samples", "done", "failed", "reused", "refreshed")}
         return {
             "run_id": self.run_id,
             "fingerprint": self.fingerprint,

@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 from kline_core.errors import SettingError
 
+METHOD = 1
+"""Part of every fingerprint. Raise it with any change that gives other charts, outcomes, matches or values than before,
+so that what older code has stored is not mixed with what newer code computes."""
 Mode = Literal["fast", "full"]
 
 
@@ -131,4 +134,4 @@ def pattern_fingerprint(settings: PatternSettings, encoder: str) -> str:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(values | {"method": METHOD}, sort_keys=True).encode()).hexdigest()[:16]

@@ -34,6 +34,11 @@ _METADATA_KEY = "kline"
 _LOCKS: dict[tuple[str, str], threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
 
+# Delta takes a path for a URL: these would be decoded, or name another folder.
+_UNSAFE = frozenset("%[]\\?*")
+# A run names the versions that it read. By default their logs would be thrown away after thirty days.
+_KEEP_LOGS = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
+
 # Of 400,000 vectors of 128 float32: binary without a dictionary is written in 0.2-0.9 s and is a NumPy array after
 # 0.2-1.7 s; with a dictionary writing takes 2.8 s; list<float32> takes 0.5 s and 1.3-1.5 s.
 _WRITER = WriterProperties(column_properties={"vector": ColumnProperties(dictionary_enabled=False)})
@@ -60,6 +65,10 @@ class Home:
             HomeError: The home is missing (and `create` is false), half made, damaged, or cannot be made there.
         """
         self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
+        if self.folder is not None and (odd := sorted(set(self.uri) & _UNSAFE)):
+            raise HomeError(
+                f"home {self.uri} has {odd[0]!r} in its path, which Delta reads otherwise; name another folder"
+            )
         if self._open_or_none("bars") is not None:
             return
         if not create:
@@ -81,9 +90,14 @@ class Home:
         delta = self._open_or_none(table)
         return None if delta is None else int(delta.version())
 
-    def description(self, table: str) -> dict[str, Any]:
-        """What was said of the table when it was made; empty where nothing was, or where there is no table."""
+    def identity(self, table: str) -> str | None:
+        """What tells a table from one that was made anew in its place; None where it was never made."""
         delta = self._open_or_none(table)
+        return None if delta is None else str(delta.metadata().id)
+
+    def description(self, table: str, version: int | None = None) -> dict[str, Any]:
+        """What was said of the table when it was made; empty where nothing was, or where there is no table."""
+        delta = self._open_or_none(table) if version is None else self._open(table, version)
         text = None if delta is None else delta.metadata().description
         return dict(json.loads(text)) if text else {}
 
@@ -240,12 +254,20 @@ class Home:
 
         return self._write(table, rows, write, None)
 
-    def delete(self, table: str, symbols: Sequence[str], metadata: Mapping[str, Any] | None = None) -> int:
-        """Remove all rows of `symbols` in one commit; returns the new version."""
+    def delete(
+        self,
+        table: str,
+        symbols: Sequence[str],
+        metadata: Mapping[str, Any] | None = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """Remove all rows of `symbols` in one commit; the other arguments, result and errors are those of `append`."""
         predicate = _symbols_predicate(symbols)
-        return self._write(
-            table, None, lambda delta: delta.delete(predicate, commit_properties=_commit(metadata)), None
-        )
+
+        def write(delta: DeltaTable) -> None:
+            delta.delete(predicate, commit_properties=_commit(metadata, None if expected_version is None else 0))
+
+        return self._write(table, None, write, expected_version)
 
     def _path(self, table: str) -> str:
         if table not in TABLES:
@@ -273,7 +295,9 @@ class Home:
     def _make(self, table: str, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
         with self._lock(table), self._explained(table, "make"):
             text = json.dumps(dict(description), sort_keys=True)
-            delta = DeltaTable.create(self._path(table), schema, mode=mode, name=table, description=text)
+            delta = DeltaTable.create(
+                self._path(table), schema, mode=mode, name=table, description=text, configuration=_KEEP_LOGS
+            )
             return int(delta.version())
 
     def _write(

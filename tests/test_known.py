@@ -174,7 +174,7 @@ def indexed(tmp_path):
 def test_other_settings_are_refused_by_name(indexed, settings, message):
     home, encoder = indexed
     with pytest.raises(FingerprintError, match=f"were made with {message}; .*kline index --rebuild"):
-        check_patterns(home, settings, encoder.fingerprint)
+        check_patterns(home, settings, encoder.fingerprint, home.version("patterns"))
     with pytest.raises(FingerprintError, match=message):
         extend_patterns(
             home, settings, Encoder.load(write_encoder(home.folder / "w6", 0, 8, settings.window_bars), "cpu")
@@ -194,7 +194,7 @@ def test_another_encoder_is_refused_by_name(indexed, tmp_path):
 
 
 def test_no_patterns_yet_suit_every_setting(tmp_path):
-    check_patterns(make_home(tmp_path / "home", market(1, 20)), STRIDED, "any")
+    check_patterns(make_home(tmp_path / "home", market(1, 20)), STRIDED, "any", None)
 
 
 @pytest.mark.parametrize("day", [20, 33, 47])

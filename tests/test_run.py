@@ -406,7 +406,7 @@ def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkey
     with pytest.raises(RunFailedError, match=r"^1 of 4 symbols broke: S00001 \(OSError: no more memory\); the values"):
         report.check(1.0)
     assert report.to_dict()["symbols"][1] == {
-        **{"symbol": "S00001", "samples": 0, "done": 0, "failed": 0, "reused": 0},
+        **{"symbol": "S00001", "samples": 0, "done": 0, "failed": 0, "reused": 0, "refreshed": 0},
         **{"problem": "OSError: no more memory", "broke": True, "reasons": {}},
     }
 
