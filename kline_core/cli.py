@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="kline", description="K-line factor: after charts like this one, how often did the price rise?"
     )
     parser.add_argument("--version", action="version", version=f"kline {__version__}")
-    _add_common(parser, os.environ.get("KLINE_HOME"), False)
+    _add_common(parser, None, False)
     # Given behind the command, the same options win; not given there, they must not reset what stands before it.
     common = _Parser(add_help=False)
     _add_common(common, argparse.SUPPRESS, argparse.SUPPRESS)
@@ -69,7 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
     def command(name: str, about: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=about, description=about, parents=[common])
 
-    demo = command("demo", "Everything on real bars of five US stocks, into a home of its own.")
+    demo = command(
+        "demo",
+        "Everything on real bars of five US stocks, into a home of its own: the folder that --home names, else "
+        "./kline-demo. KLINE_HOME is not asked.",
+    )
     demo.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
     _add_threads(demo)
 

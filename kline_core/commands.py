@@ -1,6 +1,7 @@
 """What each command does: options in, an `Answer` out. Heavy libraries are imported by the command that needs them."""
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,16 +51,21 @@ def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _home(options: argparse.Namespace, create: bool = False) -> Home:
-    if not options.home:
+    named = os.environ.get("KLINE_HOME") if options.home is None else options.home
+    if not named:
         raise HomeError("no home is named; give --home FOLDER or set KLINE_HOME")
-    return Home(options.home, create=create)
+    return Home(named, create=create)
 
 
 def demo(options: argparse.Namespace) -> Answer:
     """`kline demo`."""
+    # KLINE_HOME names the user's own home, in which the demo's stocks have no place.
+    named = "kline-demo" if options.home is None else options.home
+    if not named or "://" in named:
+        raise HomeError(f"--home is {named!r}; the demo needs a folder of its own, no URL")
     from kline_core.demo import demo as run_demo
 
-    report = run_demo(Path(options.home or "kline-demo"), threads=options.threads, samples=options.samples)
+    report = run_demo(Path(named), threads=options.threads, samples=options.samples)
     return Answer(report.text(), report.to_dict())
 
 

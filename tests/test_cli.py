@@ -137,7 +137,7 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["run", "--max-failed-share", "2"], "max_failed_share is 2.0"),
         (["run", "--pattern-stride", "5"], "pattern_stride 1 (now asked for: 5)"),
         (["run", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
-        (["run", "--encoder", "nowhere.safetensors"], "encoder weights nowhere.safetensors cannot be read"),
+        (["run", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
         (["index", "--pattern-stride", "0"], "pattern_stride is 0"),
         (["index", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["ingest", "no-such-folder"], "no-such-folder does not exist"),

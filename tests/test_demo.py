@@ -121,6 +121,22 @@ def test_home_of_other_bars_is_refused(tmp_path):
     assert not (tmp_path / "home" / FOLDER).exists()
 
 
+def test_the_environment_does_not_name_its_home(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KLINE_HOME", str(tmp_path / "own"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--samples", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["home"] == str(tmp_path / "kline-demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["kline-demo"]
+
+
+@pytest.mark.parametrize("named", ["s3://bucket/home", ""])
+def test_only_a_folder_can_be_its_home(tmp_path, monkeypatch, capsys, named):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--home", named]) == 1
+    assert capsys.readouterr().err == f"kline: --home is {named!r}; the demo needs a folder of its own, no URL\n"
+    assert not any(tmp_path.iterdir())
+
+
 def test_numbers_out_of_bounds(tmp_path):
     with pytest.raises(SettingError, match="samples is 0"):
         demo(tmp_path / "home", samples=0)
