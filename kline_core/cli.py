@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         answer = COMMANDS[options.command](options)
+        print(json.dumps(answer.document, ensure_ascii=False, allow_nan=False) if options.json else answer.text)
+        # At the interpreter's end it would be too late to notice that nobody reads.
+        sys.stdout.flush()
     except KlineError as error:
         return _fail(str(error), options)
     except KeyboardInterrupt:
@@ -32,10 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
         return _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", options)
-    if options.json:
-        print(json.dumps(answer.document, ensure_ascii=False, allow_nan=False))
-    else:
-        print(answer.text)
     if answer.failure is not None:
         print(f"kline: {answer.failure}", file=sys.stderr)
         return 1

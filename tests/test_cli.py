@@ -1,6 +1,9 @@
 """The command line as a person meets it: whole commands, what they print, and how they refuse."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +208,21 @@ def test_debug_shows_where_an_error_came_from(home: Path) -> None:
 
     with pytest.raises(UnknownSymbolError):
         main(["--home", str(home), "--debug", "run", "NOPE"])
+
+
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_a_reader_that_went_away_is_no_error_to_talk_about(home: Path, json_wanted: bool) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = ["--home", str(home), "index", *(["--json"] if json_wanted else [])]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "kline_core.cli", *words], stdout=write, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 1
+    assert not any(word in done.stderr for word in ("Traceback", "BrokenPipe", "kline: "))
 
 
 def test_values_of_several_settings_are_exported_one_at_a_time(
