@@ -38,6 +38,7 @@ from kline_core.tables import Home
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
 IN_FLIGHT = 2 * checked_threads(None)
+_REASONS_SHOWN = 3
 
 
 @task(task_run_name="refresh bars", cache_policy=NO_CACHE)
@@ -49,6 +50,13 @@ def refresh_bars(home: Home, source: str) -> IngestReport:
         "%d rows read from %s: %d new, %d updated, %d stored already, %d rejected",
         *(report.read, source, report.stored_new, report.updated, report.unchanged, report.rejected),
     )
+    if report.rejected:
+        counts = report.rejections["reason"].value_counts().head(_REASONS_SHOWN)
+        logger.warning(
+            "%d rows rejected, most often: %s",
+            report.rejected,
+            "; ".join(f"{reason} ({count})" for reason, count in counts.items()),
+        )
     for line in report.errors:
         logger.warning("not used: %s", line)
     return report

@@ -139,6 +139,10 @@ def is_suspended(bars: pd.DataFrame) -> pd.Series:
 def reject_duplicates(bars: pd.DataFrame, sources: npt.NDArray[np.object_]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sound rows without those that share symbol and date, and the rejected ones; see `validate_bars`.
 
+    Files that give different contents for one bar of a symbol are perhaps deliveries on different adjustment bases: the
+    dates that only one of them has would then be on another scale than their neighbours. So all rows of such a symbol
+    are rejected, whichever file they are from.
+
     Args:
         bars: Rows of `Validated.bars`, perhaps of several files one after the other.
         sources: Name of the file of each row (n,).
@@ -150,17 +154,24 @@ def reject_duplicates(bars: pd.DataFrame, sources: npt.NDArray[np.object_]) -> t
     again = some.duplicated(list(BAR_COLUMNS), keep="first").to_numpy()
     group = some.groupby(["symbol", "date"]).ngroup().to_numpy()
     conflict = (np.bincount(group, weights=~again) > 1)[group]
+    files = some[["symbol", "date"]].assign(file=sources[repeated])[conflict].groupby(["symbol", "date"])["file"]
+    several = files.min() != files.max()
+    contested = several[several].index.to_frame(index=False).groupby("symbol")["date"].min()
+    hopeless = bars["symbol"].isin(contested.index).to_numpy()
+    different, same = np.zeros((2, len(bars)), dtype=bool)
+    different[repeated], same[repeated] = conflict, again & ~conflict
     rows = []
     for mask, reason in (
-        (conflict, "symbol and date are given more than once, with different contents"),
-        (again & ~conflict, "symbol and date are given more than once, with the same contents"),
+        (hopeless, "the files contradict each other about this symbol; remove the older delivery"),
+        (different & ~hopeless, "symbol and date are given more than once, with different contents"),
+        (same & ~hopeless, "symbol and date are given more than once, with the same contents"),
     ):
-        hit = some[mask]
+        hit = bars[mask]
         days = hit["date"].dt.strftime("%Y-%m-%d")
-        rows.append(rejected_rows(sources[repeated][mask], hit.index, hit["symbol"], reason, days))
-    dropped = repeated.copy()
-    dropped[repeated] = conflict | again
-    return bars[~dropped], rejected_frame(rows)
+        if mask is hopeless:
+            days = "first on " + hit["symbol"].map(contested.dt.strftime("%Y-%m-%d"))
+        rows.append(rejected_rows(sources[mask], hit.index, hit["symbol"], reason, days))
+    return bars[~(hopeless | different | same)], rejected_frame(rows)
 
 
 def frame_cache(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = None) -> FrameCache:

@@ -169,16 +169,32 @@ def test_row_numbers_are_lines_in_csv_and_rows_in_parquet(home: Home, tmp_path: 
     assert report.rejections[["row", "value"]].to_numpy().tolist() == [[3, "99"], [2, "99"]]
 
 
-def test_duplicates_across_files_are_one_bar_or_none(home: Home, tmp_path: Path) -> None:
-    first = csv(tmp_path / "a.csv", line(day=1), line(day=2), line(day=3))
-    second = csv(tmp_path / "b.csv", line(day=1), line(day=2, close=10.6), line(day=4))
-    report = run(home, first, second)
-    assert [row["date"].day for row in stored(home)] == [1, 3, 4]
-    assert [(Path(row["source"]).name, row["row"]) for row in report.rejections.to_dict("records")] == [
-        ("a.csv", 3),
-        ("b.csv", 2),
-        ("b.csv", 3),
-    ]
+def test_equal_rows_of_several_files_are_one_bar(home: Home, tmp_path: Path) -> None:
+    first = csv(tmp_path / "a.csv", line(day=1), line(day=2))
+    report = run(home, first, csv(tmp_path / "b.csv", line(day=2), line(day=3)))
+    assert [row["date"].day for row in stored(home)] == [1, 2, 3]
+    assert [(Path(row["source"]).name, row["row"]) for row in report.rejections.to_dict("records")] == [("b.csv", 2)]
+
+
+def test_a_symbol_on_which_files_contradict_each_other_is_rejected_as_a_whole(tmp_path: Path) -> None:
+    # Two deliveries on different bases: days 4 and 5 of the later one would be on half the scale of day 1.
+    first = csv(tmp_path / "a.csv", line(day=1), line(day=2), line(day=3), line("B"))
+    second = csv(tmp_path / "b.csv", *(f"A,2020-01-{day:02},5,5.5,4.5,5.2,100" for day in (2, 3, 4, 5)), line("B", 2))
+    for paths in ((first, second), (second, first)):
+        again = Home(tmp_path / paths[0].stem, create=True)
+        report = run(again, *paths)
+        assert {row["symbol"] for row in stored(again)} == {"B"}
+        assert (report.read, report.stored_new, report.rejected) == (9, 2, 7)
+        assert set(report.rejections["symbol"]) == {"A"}
+        assert set(report.rejections["value"]) == {"first on 2020-01-02"}
+        assert report.rejections["reason"].str.startswith("the files contradict each other").all()
+
+
+def test_rows_of_one_file_that_conflict_are_rejected_alone(home: Home, tmp_path: Path) -> None:
+    path = csv(tmp_path / "a.csv", line(day=1), line(day=2), line(day=2, close=10.6))
+    report = run(home, path, csv(tmp_path / "b.csv", line(day=3)))
+    assert [row["date"].day for row in stored(home)] == [1, 3]
+    assert report.rejections["row"].tolist() == [3, 4]
 
 
 def test_two_symbols_in_a_file_named_after_one_are_refused(home: Home, tmp_path: Path) -> None:
