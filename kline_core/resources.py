@@ -58,7 +58,7 @@ def load_resources(key: ResourceKey) -> Resources:
         return loaded
 
     if key.tables != (home.identity("bars"), home.identity("patterns")):
-        raise StaleError(f"home {key.home} was made anew after the run was started; start the run again")
+        raise StaleError(f"tables of {key.home} were made anew after the run was started; start the run again")
     encoder: Encoder = timed("encoder", lambda: Encoder.load(key.encoder_path, key.device))
     if encoder.fingerprint != key.encoder:
         raise EncoderError(

@@ -218,6 +218,24 @@ def test_two_calls_at_the_same_time_do_not_add_twice(home, encoder, monkeypatch)
     assert rows(home).num_rows == 63
 
 
+def test_of_two_calls_over_a_restated_symbol_one_gives_up(home, encoder, monkeypatch):
+    frame = market()
+    extend_patterns(home, SMALL, encoder)
+    replace_bars(home, frame.assign(close=frame["high"]), "S00001")
+    compare = extend.compare
+
+    def overtaken(stored, windows):
+        monkeypatch.setattr(extend, "compare", compare)
+        extend_patterns(home, SMALL, encoder)
+        return compare(stored, windows)
+
+    monkeypatch.setattr(extend, "compare", overtaken)
+    with pytest.raises(TableChangedError):
+        extend_patterns(home, SMALL, encoder)
+    table = rows(home)
+    assert len(set(keys(table))) == table.num_rows == 63
+
+
 def test_rebuilding_takes_other_settings(home, encoder, tmp_path):
     extend_patterns(home, SMALL, encoder)
     settings = PatternSettings(6, horizons=(2,), barrier_bars=3)

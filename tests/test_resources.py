@@ -9,7 +9,7 @@ import pytest
 
 from kline_core import resources as module
 from kline_core.encoder import Encoder
-from kline_core.errors import EncoderError, HomeError, StaleError
+from kline_core.errors import EncoderError, FingerprintError, HomeError, StaleError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
 from kline_core.resources import _vectors, load_resources, resources
@@ -228,3 +228,14 @@ def test_the_key_names_the_newest_versions(home, extend, newest, weights):
     assert hash(replace(key)) == hash(key)
     add_bars(home, market(1, 5, prefix="T"))
     assert newest(home) != key
+
+
+def test_patterns_rebuilt_for_another_encoder_in_between_are_refused(home, extend, newest):
+    extend(home)
+    key = newest(home)
+    other = write_encoder(home.folder.parent / "other.safetensors", seed=5)
+    extend_patterns(home, key.settings.patterns, Encoder.load(other, "cpu"), rebuild=True)
+    made = home.identity("bars"), home.identity("patterns")
+    overtaken = replace(key, patterns_version=home.version("patterns"), tables=made)
+    with pytest.raises(FingerprintError, match="encoder"):
+        load_resources(overtaken)

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from collections import Counter
 from contextlib import nullcontext
 
@@ -8,11 +9,12 @@ import pytest
 from kline_core import pipeline, worker
 from kline_core import store as module
 from kline_core.cluster import open_cluster
-from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, UnknownSymbolError
+from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, StaleError, UnknownSymbolError
+from kline_core.resources import load_resources
 from kline_core.run import Request, Run, run_symbols
 from kline_core.run_report import RunReport, SymbolResult
 from kline_core.settings import FactorSettings
-from tests.helpers import SMALL_SETTINGS, Bench
+from tests.helpers import PRICES, SMALL_SETTINGS, Bench
 from tests.homes import make_home, market, replace_bars
 
 BARS = 80
@@ -110,6 +112,66 @@ def test_one_more_day_computes_the_new_and_the_few_chosen_again(tmp_path, in_pro
     assert all(1 <= count <= 2 for count in fresh.values())
     assert all((symbol, DAYS[-1].item()) in after for symbol in SYMBOLS)
     assert report.count("done") <= 2 * len(SYMBOLS)
+
+
+def test_dates_of_earlier_runs_do_not_stay_when_they_no_longer_hold(tmp_path, in_process, small_weights):
+    bench = Bench.of(tmp_path / "home", first(FRAME, BARS - 6), weights=small_weights)
+    for day in range(BARS - 6, BARS):
+        bench.run(in_process, samples=12)
+        bench.add(FRAME[FRAME.groupby("symbol").cumcount() == day])
+    stored = bench.home.read("factors").num_rows
+    assert stored > 4 * 12, "some of the dates are no longer among the twelve"
+    restated = FRAME.copy()
+    restated.loc[restated["symbol"] == "S00002", PRICES] *= np.linspace(1, 2, BARS)[:, None]
+    replace_bars(bench.home, restated, "S00002")
+    bench.extend()
+    report = bench.run(in_process, samples=12)
+    assert counts(report)[0] == 48
+    assert report.count("refreshed") > 0
+    # As a fresh home that is asked for the same dates.
+    fresh = Bench.of(tmp_path / "fresh", restated, weights=small_weights)
+    dates = {}
+    for row in bench.rows("factors"):
+        dates.setdefault(row["symbol"], []).append(row["date"])
+    fresh.run(in_process, dates={symbol: np.array(days, "datetime64[D]") for symbol, days in dates.items()})
+    for table in ("factors", "matches"):
+        assert bench.rows(table) == fresh.rows(table)
+    assert bench.run(in_process, samples=12).count("refreshed") == 0
+
+
+def test_a_date_that_is_no_bar_any_more_loses_its_value(tmp_path, in_process, small_weights):
+    bench = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
+    bench.run(in_process, samples=12)
+    newest = DAYS[-1].item()
+    shorter = FRAME[(FRAME["symbol"] != "S00001") | (FRAME["date"].to_numpy() < DAYS[-1])]
+    replace_bars(bench.home, shorter, "S00001")
+    bench.extend()
+    bench.run(in_process, samples=12)
+    (row,) = [row for row in bench.rows("factors") if (row["symbol"], row["date"]) == ("S00001", newest)]
+    assert (row["status"], row["value"]) == ("failed", None)
+    assert row["reason"].startswith("after the last bar")
+    assert not [row for row in bench.rows("matches") if (row["symbol"], row["date"]) == ("S00001", newest)]
+
+
+def test_a_home_made_anew_in_the_same_place_is_another_home(tmp_path, in_process, small_weights):
+    first_home = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
+    first_home.run(in_process, samples=12)
+    other = market(4, BARS, seed=9)
+    shutil.rmtree(first_home.home.folder)
+    again = Bench.of(tmp_path / "home", other, weights=small_weights)
+    again.run(in_process, samples=12)
+    elsewhere = Bench.of(tmp_path / "elsewhere", other, weights=small_weights)
+    elsewhere.run(in_process, samples=12)
+    assert again.rows("factors") == elsewhere.rows("factors")
+
+
+def test_a_home_made_anew_during_a_run_is_refused(tmp_path, small_weights):
+    bench = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
+    key = bench.key
+    shutil.rmtree(bench.home.folder)
+    Bench.of(tmp_path / "home", FRAME, weights=small_weights)
+    with pytest.raises(StaleError, match="were made anew"):
+        load_resources(key)
 
 
 def test_a_restated_symbol_is_computed_again_with_all_that_it_touches(bench, in_process):

@@ -1,4 +1,6 @@
+import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -281,3 +283,29 @@ def test_only_the_four_tables_exist(home: Home, table: str) -> None:
         home.read(table)
     with pytest.raises(ValueError, match="no table is called"):
         table_schema(table)
+
+
+@pytest.mark.parametrize("name", ["x[1]", "p%20q", "back\\slash", "star*"])
+def test_paths_that_delta_would_misread_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HomeError, match="in its path"):
+        Home(tmp_path / name, create=True)
+
+
+def test_old_versions_stay_readable_however_many_follow(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", create=True)
+    log = tmp_path / "home" / "bars" / "_delta_log"
+    for day in range(1, 112):
+        home.append("bars", bar_rows(f"S{day}", 1), {"number": day})
+        for file in log.iterdir():
+            # As if the commits were two months old.
+            os.utime(file, (1, 1))
+    assert home.read("bars", version=3).num_rows == 3
+    assert len(home.history("bars")) == 112
+
+
+def test_a_table_made_anew_has_another_identity(tmp_path: Path) -> None:
+    first = Home(tmp_path / "home", create=True).identity("bars")
+    assert Home(tmp_path / "home").identity("bars") == first
+    shutil.rmtree(tmp_path / "home")
+    assert Home(tmp_path / "home", create=True).identity("bars") != first
+    assert Home(tmp_path / "home").identity("patterns") is None
