@@ -95,7 +95,11 @@ class MatchView:
                 f"({percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {weights.return_weight:.3g} x "
                 f"{factor['return_win_rate']:.3f} (higher {weights.return_horizon} bars after entry)"
             )
-        known = [f"{name} {percent(value, 1)}" for name, value in self.outcome.items() if name != "barrier" and value]
+        known = [
+            f"{name} {percent(value, 1)}"
+            for name, value in self.outcome.items()
+            if name != "barrier" and value is not None
+        ]
         lines = [
             f"{self.symbol} {self.date}: {said}",
             f"window {self.window.dates[0]} to {self.date}; what followed it: {', '.join(known) or 'not known yet'}",

@@ -94,6 +94,17 @@ def test_without_a_date_the_newest_is_taken_and_nothing_follows(home, days, weig
     assert "not known yet" in view.text()
 
 
+def test_a_price_that_stayed_is_known(tmp_path, weights):
+    frame = market(1, BARS, seed=3)
+    flat = frame["date"] >= frame["date"].unique()[40]
+    frame.loc[flat, ["open", "high", "low", "close"]] = 10.0
+    home = make_home(tmp_path / "home", frame)
+    extend_patterns(home, SMALL, Encoder.load(weights), threads=1)
+    view = find_matches(home, "S00000", frame["date"].unique()[45], SETTINGS, weights)
+    assert view.outcome["r1"] == view.outcome["r3"] == 0
+    assert "what followed it: r1 +0.0 %, r3 +0.0 %" in view.text()
+
+
 def test_text_date_is_parsed(home, days, weights):
     text = str(days[30]).replace("-", "/")
     assert find_matches(home, "S00001", text, SETTINGS, weights).date == days[30]
