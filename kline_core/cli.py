@@ -136,6 +136,8 @@ def _add_factor_options(parser: argparse.ArgumentParser) -> None:
         ("min-matches", int, "fewer matches give no value"),
     ):
         parser.add_argument(f"--{name}", type=kind, help=about)
+    about = "score dates through which the encoder was trained all the same, and mark them"
+    parser.add_argument("--allow-seen", action="store_true", help=about)
 
 
 def _add_pattern_options(parser: argparse.ArgumentParser) -> None:

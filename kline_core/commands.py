@@ -39,7 +39,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
     return Settings(
         PatternSettings(**given("pattern_stride", "calendar")),
-        FactorSettings(**_fitting_matches(given("mode", "top_k", "search_k", "min_matches"))),
+        FactorSettings(**_fitting_matches(given("mode", "top_k", "search_k", "min_matches", "allow_seen"))),
     )
 
 

@@ -95,6 +95,8 @@ class MatchView:
                 f"({percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {weights.return_weight:.3g} x "
                 f"{factor['return_win_rate']:.3f} (higher {weights.return_horizon} bars after entry)"
             )
+            # A value may have a reason too: the mark of a seen date.
+            said += f"; {factor['reason']}" if factor["reason"] else ""
         known = [
             f"{name} {percent(value, 1)}"
             for name, value in self.outcome.items()
@@ -230,7 +232,7 @@ def _query_end(loaded: Resources, bars: SymbolBars, date: str | datetime.date | 
     if through is not None and bars.dates[end] <= through and not loaded.key.settings.factor.allow_seen:
         raise EncoderError(
             f"the encoder was trained through {through}, and {bars.dates[end]} is not after it; "
-            "give a later date, or allow seen dates on purpose"
+            "give a later date, or allow seen ones (--allow-seen, FactorSettings.allow_seen)"
         )
     return end
 

@@ -65,7 +65,9 @@ def match_picture(view: MatchView, path: Path) -> Path:
 def _header(figure: Figure, view: MatchView) -> None:
     factor, settings = view.factor, view.settings.factor
     steps, count = view.settings.patterns, len(view.matches)
-    said = f"factor value {factor['value']:.2f}" if factor["status"] == "ok" else f"no value ({factor['reason']})"
+    said = f"factor value {factor['value']:.2f}" if factor["status"] == "ok" else "no value"
+    # A value may have a reason too: the mark of a date that the encoder has seen.
+    said += f" ({factor['reason']})" if factor["reason"] else ""
     figure.text(
         0.022, 0.93, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=_INK, family=_FONT
     )

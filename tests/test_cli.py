@@ -12,6 +12,7 @@ import pytest
 
 from kline_core.cli import main
 from kline_core.synthetic import random_walk
+from tests.homes import write_encoder
 
 SYMBOLS, BARS = 3, 260
 
@@ -166,6 +167,29 @@ def test_another_encoder_is_refused_with_what_to_do(
     line = refused(capsys, "--home", str(home), "run", "--encoder", str(tmp_path / "other.safetensors"))
     assert "were made with encoder " in line
     assert "kline index --rebuild" in line
+
+
+def test_seen_dates_are_scored_and_marked_where_they_are_allowed(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    seen = str(write_encoder(tmp_path / "seen.safetensors", window_bars=20, trained_through="2031-01-06"))
+    place, allowed = ["--home", str(tmp_path / "home"), "--json"], ["--encoder", seen, "--allow-seen"]
+    assert ask(capsys, *place, "ingest", str(plain))[0] == 0
+    assert ask(capsys, *place, "index", "--encoder", seen)[0] == 0
+    assert "--allow-seen" in refused(capsys, *place, "match", "SYN00000", "--encoder", seen)
+    view = json.loads(ask(capsys, *place, "match", "SYN00000", *allowed)[1])
+    assert view["value"] is not None
+    assert view["reason"] == "encoder trained through 2031-01-06"
+
+    run = [*place, "run", "SYN00000", "--samples", "20", "--max-failed-share", "1"]
+    report = json.loads(ask(capsys, *run, "--encoder", seen)[1])
+    assert (report["failed"], report["reasons"]) == (20, {"the encoder was trained through 2031-01-06": 20})
+    report = json.loads(ask(capsys, *run, *allowed)[1])
+    assert report["done"] > 0
+    file = tmp_path / "values.csv"
+    assert ask(capsys, *place, "export", str(file), "--fingerprint", report["fingerprint"])[0] == 0
+    values = pd.read_csv(file)
+    assert set(values.loc[values["status"] == "ok", "reason"]) == {view["reason"]}
 
 
 def test_homes_that_cannot_be_used(

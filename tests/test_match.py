@@ -157,7 +157,10 @@ def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):
         find_matches(home, "S00001", days[40], SETTINGS, seen)
     assert find_matches(home, "S00001", days[41], SETTINGS, seen).matches
     allowed = Settings(SMALL, FactorSettings(return_horizon=3, top_k=3, min_matches=2, allow_seen=True))
-    assert find_matches(home, "S00001", days[40], allowed, seen).matches
+    view = find_matches(home, "S00001", days[40], allowed, seen)
+    assert view.matches
+    assert f"bars after entry); encoder trained through {days[40]}\n" in view.text()
+    assert "trained through" not in find_matches(home, "S00001", days[41], allowed, seen).text()
 
 
 def test_stale_patterns_are_refused(tmp_path, weights):

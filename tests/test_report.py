@@ -102,6 +102,13 @@ def test_no_value_no_matches_and_more_matches_than_fit(tmp_path):
     assert match_picture(view_of(many), tmp_path / "many.png").stat().st_size > 10_000
 
 
+def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
+    view = view_of([])
+    marked = replace(view, factor=view.factor | {"reason": "encoder trained through 2020-03-01"})
+    plain, mark = (match_picture(each, tmp_path / f"{at}.png") for at, each in enumerate((view, marked)))
+    assert plain.read_bytes() != mark.read_bytes()
+
+
 def test_flat_bars(tmp_path):
     level = np.full(20, 10.0)
     view = view_of([])
