@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kline_core.calendar import Dates, parse_dates
 from kline_core.cells import Faults, Floats, rejected_frame, rejected_rows, to_numbers
@@ -54,7 +55,7 @@ def check_symbol(symbol: object, name: str = "symbol") -> str:
 class SymbolBars:
     """The traded bars of one symbol in order of their dates; suspended days are left out. The arrays are read-only.
 
-    Prices are adjusted: raw price times the cumulative backward adjustment factor of the day.
+    Prices are adjusted: raw price times the cumulative backward adjustment factor of the day, 1.0 where none was given.
     """
 
     symbol: str
@@ -141,20 +142,22 @@ def reject_duplicates(bars: pd.DataFrame, sources: npt.NDArray[np.object_]) -> t
 
     Files that give different contents for one bar of a symbol are perhaps deliveries on different adjustment bases: the
     dates that only one of them has would then be on another scale than their neighbours. So all rows of such a symbol
-    are rejected, whichever file they are from.
+    are rejected, whichever file they are from. Rows with an adjustment factor and rows without one are not compared.
 
     Args:
         bars: Rows of `Validated.bars`, perhaps of several files one after the other.
         sources: Name of the file of each row (n,).
     """
-    repeated = bars.duplicated(["symbol", "date"], keep=False).to_numpy()
+    key = ["symbol", "date", "given"]
+    keys = bars[key[:2]].assign(given=bars["adj_factor"].notna())
+    repeated = keys.duplicated(keep=False).to_numpy()
     if not repeated.any():
         return bars, rejected_frame([])
-    some = bars[repeated]
-    again = some.duplicated(list(BAR_COLUMNS), keep="first").to_numpy()
-    group = some.groupby(["symbol", "date"]).ngroup().to_numpy()
+    some = keys[repeated]
+    again = bars[repeated].duplicated(list(BAR_COLUMNS), keep="first").to_numpy()
+    group = some.groupby(key).ngroup().to_numpy()
     conflict = (np.bincount(group, weights=~again) > 1)[group]
-    files = some[["symbol", "date"]].assign(file=sources[repeated])[conflict].groupby(["symbol", "date"])["file"]
+    files = some.assign(file=sources[repeated])[conflict].groupby(key)["file"]
     several = files.min() != files.max()
     contested = several[several].index.to_frame(index=False).groupby("symbol")["date"].min()
     hopeless = bars["symbol"].isin(contested.index).to_numpy()
@@ -181,7 +184,7 @@ def frame_cache(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = N
     there with no bars.
 
     Args:
-        bars: Columns symbol, date, open, high, low, close, volume, adj_factor and suspended.
+        bars: Columns symbol, date, open, high, low, close, volume, adj_factor (perhaps missing) and suspended.
         symbols: Keep only these; all by default. Ones without bars are left out.
 
     Raises:
@@ -205,7 +208,7 @@ def frame_cache(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = N
     take = np.flatnonzero(traded) if order is None else order[traded[order]]
     codes, dates = codes[take], dates[take]
     raw = [_column(bars[name])[take] for name in PRICES]
-    factor = _column(bars["adj_factor"])[take]
+    factor = _column(pc.fill_null(bars["adj_factor"], 1.0))[take]
     hashes = np.array([_text_hash(name) for name in names], dtype=np.uint64)
     columns: list[npt.NDArray[Any]] = [dates, *(price * factor for price in raw), _column(bars["volume"])[take]]
     columns.append(_content(hashes[codes], dates, [*raw, factor]))

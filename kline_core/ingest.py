@@ -1,9 +1,10 @@
 """Files from outside into the `bars` table, every row accounted for.
 
 1. Each file is read (`plain.read_plain`) and its rows are checked one by one (`bars.check_rows`).
-2. Rows without an adjustment factor get 1.0, unless their symbol is known to have factors: then they are rejected,
-   because a silent 1.0 would make a jump out of every earlier dividend.
-3. Rows that share symbol and date, in one file or in several, are one bar or none (`bars.reject_duplicates`).
+2. Rows that share symbol and date, in one file or in several, are one bar or none (`bars.reject_duplicates`).
+3. The stored rows of a symbol have adjustment factors, all of them or none: a mixture would make a jump out of every
+   earlier dividend. Rows with factors are rejected where stored rows have none, unless they replace all of those; rows
+   without factors are rejected where the symbol has some, stored or in these files.
 4. What is left is compared with what is stored: new, updated, or there already.
 5. New and updated rows are written in one commit. If another writer came in between, 2-5 are done again.
 """
@@ -150,8 +151,9 @@ def _compare(bars: pd.DataFrame, sources: npt.NDArray[np.object_], home: Home, v
         return _Comparison(bars, nothing, nothing, [], [], [])
     names = np.array(bars["symbol"].unique(), dtype=object)
     stored = home.read("bars", version=version, symbols=list(names) if len(names) <= _FEW_SYMBOLS else None)
-    bars, without_factor, unadjusted = _fill_factors(bars, sources, stored)
     bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
+    bars, mixed = _reject_mixed_factors(bars, sources, stored, names)
+    unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
     key, last = _keys(bars, names), np.full(len(names), -1)
     stored_key = _stored_keys(stored, names)
     order = np.argsort(stored_key)
@@ -170,26 +172,30 @@ def _compare(bars: pd.DataFrame, sources: npt.NDArray[np.object_], home: Home, v
     np.maximum.at(last, stored_key[stored_key >= 0] >> 32, stored_key[stored_key >= 0])
     earlier = ~known & (key < last[key >> 32])
     restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
-    return _Comparison(bars, ~known, differs, [without_factor, duplicates], restated, unadjusted)
+    return _Comparison(bars, ~known, differs, [duplicates, mixed], restated, unadjusted)
 
 
-def _fill_factors(
-    bars: pd.DataFrame, sources: npt.NDArray[np.object_], stored: pa.Table
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Rows with their factors; the rows rejected for want of one; the symbols whose rows were given 1.0."""
-    lacking = bars["adj_factor"].isna()
-    if not lacking.any():
-        return bars, rejected_frame([]), []
-    adjusted = set(bars.loc[~lacking & (bars["adj_factor"] != 1.0), "symbol"])
-    adjusted |= set(stored.filter(pc.field("adj_factor") != 1.0)["symbol"].unique().to_pylist())
-    refused = lacking & bars["symbol"].isin(adjusted)
-    hit = bars[refused]
-    reason = "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"
-    empty = pd.Series("", index=hit.index)
-    rejected = rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, empty)
-    bars = bars[~refused]
-    unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
-    return bars.assign(adj_factor=bars["adj_factor"].fillna(1.0)), rejected_frame([rejected]), unadjusted
+def _reject_mixed_factors(
+    bars: pd.DataFrame, sources: npt.NDArray[np.object_], stored: pa.Table, names: npt.NDArray[np.object_]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows after which a symbol has factors throughout or not at all, and the rejected ones; step 3 of the module."""
+    given = bars["adj_factor"].notna()
+    bare = stored.filter(pc.field("adj_factor").is_null())
+    replaced = np.isin(_stored_keys(bare, names), _keys(bars[given], names))
+    kept_bare = bare.filter(pa.array(~replaced))["symbol"].unique().to_pylist()
+    late = given & bars["symbol"].isin(kept_bare)
+    factored = set(stored.filter(pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
+    factored |= set(bars.loc[given & ~late, "symbol"])
+    lacking = ~given & bars["symbol"].isin(factored)
+    rows = []
+    for refused, reason in (
+        (late, "adj_factor is given, but stored rows of the symbol have none; ingest all its rows with factors"),
+        (lacking, "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"),
+    ):
+        hit = bars[refused]
+        value = hit["adj_factor"]
+        rows.append(rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, value))
+    return bars[~(late | lacking)], rejected_frame(rows)
 
 
 def _keys(bars: pd.DataFrame, names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:

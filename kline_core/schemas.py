@@ -18,7 +18,8 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
     """Columns of a table; `patterns` and `matches` hold one column `r<h>` for each forward-return horizon `h`.
 
     Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
-    `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits.
+    `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits. `bars.adj_factor` is null
+    where none was given; prices then count as they are, as with a factor of 1.0.
     """
     key = [_field("symbol", pa.string()), _field("date", pa.date32())]
     returns = [pa.field(f"r{h}", pa.float32()) for h in horizons]
@@ -26,9 +27,8 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
         case "bars":
             prices = [_field(name, pa.float64()) for name in ("open", "high", "low", "close")]
             volumes = [pa.field("volume", pa.float64()), pa.field("amount", pa.float64())]
-            return pa.schema(
-                [*key, *prices, *volumes, _field("adj_factor", pa.float64()), _field("suspended", pa.bool_())]
-            )
+            factor = pa.field("adj_factor", pa.float64())
+            return pa.schema([*key, *prices, *volumes, factor, _field("suspended", pa.bool_())])
         case "patterns":
             dates = [_field("end", pa.date32()), _field("known_on", pa.date32())]
             rest = [_field("barrier", pa.int8()), _field("content", pa.int64()), _field("vector", pa.binary())]

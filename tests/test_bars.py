@@ -232,6 +232,16 @@ def test_content_tells_symbols_and_dates_apart_and_ignores_volume() -> None:
     np.testing.assert_array_equal(frame_cache(frame.assign(volume=1.0))["S0"].content, cache["S0"].content)
 
 
+def test_no_factor_counts_as_one_in_prices_and_content() -> None:
+    frame = market().assign(suspended=False, adj_factor=1.0)
+    bare = pa.Table.from_pandas(frame.assign(adj_factor=np.nan), preserve_index=False)
+    assert bare["adj_factor"].null_count == len(frame)
+    for symbol, found in frame_cache(bare).items():
+        expected = frame_cache(frame)[symbol]
+        np.testing.assert_array_equal(found.close, expected.close)
+        np.testing.assert_array_equal(found.content, expected.content)
+
+
 def test_content_is_the_same_in_every_version_of_the_code() -> None:
     frame = validate_bars(bars(GOOD, adj_factor=2.0), "a.csv").bars
     # Written once: stored patterns carry these numbers.

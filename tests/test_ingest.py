@@ -19,6 +19,7 @@ from kline_core.ingest_report import IngestReport, NothingUsableError
 from kline_core.tables import Home
 
 HEADER = "symbol,date,open,high,low,close,volume"
+FACTORS = HEADER + ",adj_factor"
 
 
 @pytest.fixture
@@ -190,6 +191,13 @@ def test_a_symbol_on_which_files_contradict_each_other_is_rejected_as_a_whole(tm
         assert report.rejections["reason"].str.startswith("the files contradict each other").all()
 
 
+def test_a_contradiction_about_factors_rejects_rows_without_any_too(home: Home, tmp_path: Path) -> None:
+    files = [csv(tmp_path / f"{f}.csv", line() + f",{f}", line("B") + ",1", header=FACTORS) for f in (1, 2)]
+    report = run(home, *files, csv(tmp_path / "bare.csv", line(day=2)))
+    assert [row["symbol"] for row in stored(home)] == ["B"]
+    assert report.rejections["reason"].str.startswith("the files contradict").tolist() == [True, True, False, True]
+
+
 def test_rows_of_one_file_that_conflict_are_rejected_alone(home: Home, tmp_path: Path) -> None:
     path = csv(tmp_path / "a.csv", line(day=1), line(day=2), line(day=2, close=10.6))
     report = run(home, path, csv(tmp_path / "b.csv", line(day=3)))
@@ -286,14 +294,53 @@ def test_a_missing_amount_leaves_the_stored_one(home: Home, tmp_path: Path) -> N
 
 
 def test_a_factor_is_never_made_up_for_a_symbol_that_has_some(home: Home, tmp_path: Path) -> None:
-    factors = csv(tmp_path / "a.csv", line("A", 1) + ",1", line("A", 2) + ",2", header=HEADER + ",adj_factor")
+    factors = csv(tmp_path / "a.csv", line("A", 1) + ",1", line("A", 2) + ",2", header=FACTORS)
     bare = csv(tmp_path / "b.csv", line("A", 3), line("B", 3))
     for paths in ([factors, bare], [bare]):
         report = run(home, *paths)
         assert report.rejections["row"].tolist() == [2]
         assert report.rejections["reason"][0].startswith("adj_factor is missing, but the symbol is known")
         assert report.unadjusted == ["B"]
-    assert [(row["symbol"], row["adj_factor"]) for row in stored(home)] == [("A", 1.0), ("A", 2.0), ("B", 1.0)]
+    assert [(row["symbol"], row["adj_factor"]) for row in stored(home)] == [("A", 1.0), ("A", 2.0), ("B", None)]
+    prices = {symbol: bars.close.tolist() for symbol, bars in frame_cache(home.read("bars")).items()}
+    assert prices == {"A": [10.5, 21.0], "B": [10.5]}
+
+
+def test_factors_do_not_begin_in_the_middle_of_a_history(home: Home, tmp_path: Path) -> None:
+    bare = csv(tmp_path / "a.csv", line("A", 1), line("A", 2, volume=0), line("B", 1))
+    run(home, bare)
+    assert run(home, bare).unchanged == 3
+    late = csv(tmp_path / "b.csv", line("A", 2) + ",3", line("A", 3) + ",3", line("C", 3) + ",3", header=FACTORS)
+    # Whether rows without factors come along makes no difference: they go on where the history has none.
+    report = run(home, late, csv(tmp_path / "c.csv", line("A", 4)))
+    assert (report.stored_new, report.restated, report.unadjusted) == (2, [], ["A"])
+    assert report.rejections[["row", "symbol", "value"]].to_numpy().tolist() == [[2, "A", "3"], [3, "A", "3"]]
+    assert report.rejections["reason"].str.startswith("adj_factor is given, but stored rows").all()
+    assert [row["adj_factor"] for row in stored(home)] == [None, None, None, None, 3.0]
+
+
+def test_factors_for_all_that_is_stored_replace_it(home: Home, tmp_path: Path) -> None:
+    run(home, csv(tmp_path / "a.csv", line("A", 1), line("A", 2), line("B", 1)))
+    # A factor of 1.0 is one that was given.
+    whole = [
+        csv(tmp_path / f"{day}.csv", line("A", day) + f",{factor}", header=FACTORS)
+        for day, factor in ((1, 1), (2, 2), (3, 2))
+    ]
+    report = run(home, *whole)
+    assert (report.updated, report.stored_new, report.rejected, report.restated) == (2, 1, 0, ["A"])
+    assert [row["adj_factor"] for row in stored(home)] == [1.0, 2.0, 2.0, None]
+    assert run(home, *whole).unchanged == 3
+    # A row that is rejected replaces nothing.
+    lines = [line("B", day, close) + ",1" for day, close in ((1, 9.5), (1, 9.6), (2, 9.5))]
+    conflict = csv(tmp_path / "c.csv", *lines, header=FACTORS)
+    with pytest.raises(NothingUsableError):
+        ingest([conflict], home)
+
+
+def test_the_first_dividend_after_a_history_of_given_ones_passes(home: Home, tmp_path: Path) -> None:
+    run(home, csv(tmp_path / "a.csv", line("A", 1) + ",1", line("A", 2) + ",1", header=FACTORS))
+    report = run(home, csv(tmp_path / "b.csv", line("A", 3) + ",1.5", header=FACTORS))
+    assert (report.stored_new, report.rejected) == (1, 0)
 
 
 def test_another_writer_in_between_is_taken_into_account(
