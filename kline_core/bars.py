@@ -4,9 +4,10 @@
 
 * a symbol that is safe in a path and in a query,
 * a date that no other row of its symbol has,
-* positive finite prices with ``low <= open, close <= high``, in raw form and times the adjustment factor,
+* prices with ``low <= open, close <= high``,
 * a volume and an amount that are missing or at least 0, and
-* a positive adjustment factor.
+* prices, an adjustment factor and products of the two from `LEAST` to `MOST`. No market has others, and ratios within
+  these bounds fit into a float32: one absurd price would otherwise make a return that no table takes.
 
 A day is *suspended* when its volume is 0 or missing and its bar is flat (open = high = low = close). A bar that moved
 was traded, whatever its volume says: vendors deliver days of zero or unknown volume with real prices. It is kept.
@@ -32,9 +33,11 @@ PRICES = ("open", "high", "low", "close")
 REQUIRED = ("symbol", "date", *PRICES, "volume")
 OPTIONAL = ("amount", "adj_factor")
 BAR_COLUMNS = (*REQUIRED, *OPTIONAL, "suspended")
+LEAST, MOST = 1e-12, 1e12
+"""Bounds, themselves included, of raw prices, of adjustment factors and of adjusted prices."""
 
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._^=-]{0,31}", re.ASCII)
-_TINY = float(np.finfo(np.float64).tiny)
+_ABSURD = f"is not between {LEAST:g} and {MOST:g}"
 
 
 def is_symbol(value: object) -> bool:
@@ -270,6 +273,7 @@ def _check_prices(numbers: dict[str, Floats], faults: Faults) -> None:
         faults.mark(np.isnan(numbers[name]), name, "is missing")
         faults.mark(np.isinf(numbers[name]), name, "is not finite")
         faults.mark(numbers[name] <= 0, name, "is not above 0")
+        faults.mark(_absurd(numbers[name]), name, _ABSURD)
     faults.mark(numbers["high"] < numbers["low"], "high", "is below low")
     for name in ("open", "close"):
         outside = (numbers[name] < numbers["low"]) | (numbers[name] > numbers["high"])
@@ -281,6 +285,11 @@ def _check_factors(numbers: dict[str, Floats], faults: Faults) -> None:
     faults.mark(np.isnan(factor), "adj_factor", "is missing")
     faults.mark(np.isinf(factor), "adj_factor", "is not finite")
     faults.mark(factor <= 0, "adj_factor", "is not above 0")
+    faults.mark(_absurd(factor), "adj_factor", _ABSURD)
     with np.errstate(all="ignore"):
-        out = ~np.isfinite(numbers["high"] * factor) | ~(numbers["low"] * factor >= _TINY)
-    faults.mark(out, "adj_factor", "makes an adjusted price too large or too small for a number")
+        out = _absurd(numbers["low"] * factor) | _absurd(numbers["high"] * factor)
+    faults.mark(out, "adj_factor", f"makes an adjusted price that {_ABSURD}")
+
+
+def _absurd(values: Floats) -> npt.NDArray[np.bool_]:
+    return (values < LEAST) | (values > MOST)

@@ -187,7 +187,7 @@ def is_sound_bar(symbol: str, open_: float, high: float, low: float, close: floa
     allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._^=-"
     if not 1 <= len(symbol) <= 32 or any(letter not in allowed for letter in symbol) or ".." in symbol:
         return False
-    if any(not 0 < price < float("inf") for price in (open_, high, low, close)):
+    if any(not 1e-12 <= price <= 1e12 for price in (open_, high, low, close)):
         return False
     return low <= open_ <= high and low <= close <= high and not volume < 0 and volume != float("inf")
 

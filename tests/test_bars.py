@@ -56,7 +56,11 @@ def test_unsafe_symbols_are_refused(symbol: object) -> None:
         ("amount", -5, "amount is negative", "-5"),
         ("adj_factor", 0, "adj_factor is not above 0", "0"),
         ("adj_factor", None, "adj_factor is missing", ""),
-        ("adj_factor", 1e308, "adj_factor makes an adjusted price too large", "1e+308"),
+        ("adj_factor", 1e13, "adj_factor is not between 1e-12 and 1e+12", "10000000000000"),
+        ("adj_factor", 1e-13, "adj_factor is not between 1e-12 and 1e+12", "1e-13"),
+        ("adj_factor", 5e11, "adj_factor makes an adjusted price that is not between", "500000000000"),
+        ("high", 1e300, "high is not between 1e-12 and 1e+12", "1e+300"),
+        ("low", 1e-300, "low is not between 1e-12 and 1e+12", "1e-300"),
     ],
 )
 def test_a_bad_cell_is_rejected_with_its_reason(column: str, value: object, reason: str, shown: str) -> None:
