@@ -57,6 +57,16 @@ def _home(options: argparse.Namespace, create: bool = False) -> Home:
     return Home(named, create=create)
 
 
+def _check_writable(option: str, path: Path) -> None:
+    """Found out before any work is done. Raises `SettingError`."""
+    if path.is_dir():
+        raise SettingError(f"{option} is {path}, which is a folder; name a file")
+    if not path.parent.is_dir():
+        raise SettingError(f"{option} is {path}; its folder does not exist")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingError(f"{option} is {path}, which cannot be written")
+
+
 def demo(options: argparse.Namespace) -> Answer:
     """`kline demo`."""
     # KLINE_HOME names the user's own home, in which the demo's stocks have no place.
@@ -79,6 +89,8 @@ def ingest(options: argparse.Namespace) -> Answer:
     missing = [path for path in options.paths if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]} does not exist; name files or folders that do")
+    if options.rejected is not None:
+        _check_writable("--rejected", options.rejected)
     home = _home(options, create=True)
     try:
         with bar("ingest", " files") as progress:
@@ -233,6 +245,8 @@ def match(options: argparse.Namespace) -> Answer:
     from kline_core.calendar import parse_date
     from kline_core.match import find_matches
 
+    if options.png is not None:
+        _check_writable("--png", options.png)
     home, settings = _home(options), settings_from(options)
     date = parse_date(options.date, "DATE") if options.date is not None else None
     view = find_matches(home, options.symbol, date, settings, options.encoder, options.device)
@@ -266,8 +280,7 @@ def train(options: argparse.Namespace) -> Answer:
 
     if options.out.suffix != ".safetensors":
         raise SettingError(f"--out is {options.out}; the weights' name must end in .safetensors")
-    if not options.out.parent.is_dir():
-        raise SettingError(f"--out is {options.out}; its folder does not exist")
+    _check_writable("--out", options.out)
     torch.set_num_threads(checked_threads(options.threads))
     started = perf_counter()
     pool = WindowPool.synthetic(options.seed)

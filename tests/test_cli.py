@@ -147,6 +147,8 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["ingest", "no-such-folder"], "no-such-folder does not exist"),
         (["match", "NOPE"], "'NOPE' has no bars"),
         (["match", "SYN00000", "2010-12-04"], "2010-12-04"),
+        (["match", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
+        (["match", "SYN00000", "--png", "/"], "--png is /, which is a folder"),
         (["export", "out.xlsx"], "cannot write .xlsx; use .parquet or .csv"),
         (["train", "--out", "weights.bin"], "must end in .safetensors"),
         (["train", "--out", "no/such/w.safetensors"], "its folder does not exist"),
@@ -156,6 +158,15 @@ def test_refusals_are_one_line_that_names_the_cause(
     capsys: pytest.CaptureFixture[str], home: Path, words: list[str], named: str
 ) -> None:
     assert named in refused(capsys, "--home", str(home), *words)
+
+
+def test_a_place_for_rejected_rows_is_asked_for_before_any_bar_is_stored(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    place, file = tmp_path / "home", tmp_path / "none" / "rejected.csv"
+    line = refused(capsys, "--home", str(place), "ingest", str(plain), "--rejected", str(file))
+    assert line == f"kline: --rejected is {file}; its folder does not exist"
+    assert not place.exists()
 
 
 def test_another_encoder_is_refused_with_what_to_do(
