@@ -11,6 +11,9 @@
    c. low at or below the lower barrier: -1;
    d. high at or above the upper barrier: +1.
 
+   A price within a relative `TOUCH` of a barrier counts as being at it. For prices in cents, +5 % exactly reached would
+   otherwise be decided by the rounding of float64 and by the adjustment factor's scale.
+
    A bar that touches both after its open counts as a loss: daily bars do not tell which came first, and the pessimist
    cannot be disappointed. Nothing touched in `barrier_bars` bars: 0.
 4. All of it is known on the date of the bar `outcome_bars` after the window's end.
@@ -30,6 +33,10 @@ from kline_core.settings import PatternSettings
 
 UNDECIDED: Final = -128
 """Barrier label of a window whose history ends before a barrier was touched; its `known_on` is NaT."""
+
+TOUCH: Final = 1e-9
+"""Relative distance within which a price counts as being at a barrier: far above the rounding of float64, far below a
+tick of any share."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +83,13 @@ def outcomes(
     return Outcomes(returns, _barrier(open_, high, low, close, entry, settings), known_on)
 
 
+def barriers(entry: NDArray[np.float64], settings: PatternSettings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Prices, float64 (m,) each, from which up and down to which the barriers of entries at `entry` are touched."""
+    up = entry * (1.0 + settings.barrier_up) * (1.0 - TOUCH)
+    down = entry * (1.0 - settings.barrier_down) * (1.0 + TOUCH)
+    return up, down
+
+
 def _barrier(
     open_: NDArray[np.float64],
     high: NDArray[np.float64],
@@ -88,8 +102,7 @@ def _barrier(
     label = np.full(len(entry), UNDECIDED, dtype=np.int8)
     rows = np.flatnonzero(entry < len(close))
     bar = entry[rows]
-    up = close[bar] * (1.0 + settings.barrier_up)
-    down = close[bar] * (1.0 - settings.barrier_down)
+    up, down = barriers(close[bar], settings)
     for _ in range(settings.barrier_bars):
         bar = bar + 1
         if len(bar) and bar.max() >= len(close):

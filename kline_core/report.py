@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kline_core.bars import SymbolBars
 from kline_core.match import Match, MatchView, percent
+from kline_core.outcomes import barriers
 from kline_core.settings import PatternSettings
 
 Doubles = NDArray[np.float64]
@@ -225,10 +226,9 @@ def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings)
 
 
 def _touch(after: SymbolBars, steps: PatternSettings) -> int:
-    """How many bars after the entry a barrier was first touched."""
+    """How many bars after the entry a barrier was first touched, by the rule of `outcomes`."""
     lag = steps.entry_lag_bars
-    entry = after.close[lag - 1]
-    up, down = entry * (1.0 + steps.barrier_up), entry * (1.0 - steps.barrier_down)
+    up, down = barriers(after.close[lag - 1 : lag], steps)
     return int(np.argmax((after.high[lag:] >= up) | (after.low[lag:] <= down))) + 1
 
 

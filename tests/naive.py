@@ -45,8 +45,8 @@ def outcome(dates, open_, high, low, close, end, settings):
 def _barrier(open_, high, low, close, entry, settings):
     if entry >= len(close):
         return -128
-    up = float(close[entry]) * (1.0 + settings.barrier_up)
-    down = float(close[entry]) * (1.0 - settings.barrier_down)
+    up = float(close[entry]) * (1.0 + settings.barrier_up) * (1.0 - 1e-9)
+    down = float(close[entry]) * (1.0 - settings.barrier_down) * (1.0 + 1e-9)
     for bar in range(entry + 1, entry + settings.barrier_bars + 1):
         if bar >= len(close):
             return -128

@@ -99,11 +99,28 @@ def test_barrier_label(after, label):
     assert_equal_to_oracle(bars, np.arange(len(bars[0])), SHORT)
 
 
-@pytest.mark.parametrize(("low", "label"), [(0.9894, -1), (np.nextafter(0.9894, 1.0), 0)])
-def test_barrier_level_to_the_last_bit(low, label):
-    # 1.02 * (1 - 0.03) is 0.9894; 1.02 - 1.02 * 0.03 would be the next larger float64.
-    bars = make_bars([(1.02,) * 4] * 2 + [(1.02, 1.02, low, 1.02)] * 4)
+@pytest.mark.parametrize("factor", [1.0, 1.234567, 1 / 3, 7e-7, 113.0])
+def test_a_price_in_cents_that_is_exactly_on_a_barrier_touches_it(factor):
+    # Entries whose +5 % and -3 % are whole cents; every way of rounding occurs among them.
+    for cents in range(100, 50_000, 100):
+        entry, up, down = (price / 100 * factor for price in (cents, cents * 105 // 100, cents * 97 // 100))
+        near = entry * 1.0499, entry * 0.9701
+        for high, low, label in ((up, entry, 1), (entry, down, -1), (*near, 0)):
+            bars = make_bars([(entry,) * 4, (entry,) * 4, *[(entry, high, low, entry)] * 4])
+            assert outcomes(*bars, np.array([0]), SHORT).barrier[0] == label, cents
+        for open_, label in ((up, 1), (down, -1)):
+            bars = make_bars([(entry,) * 4, (entry,) * 4, (open_, max(up, open_), min(down, open_), entry)])
+            assert outcomes(*bars, np.array([0]), SHORT).barrier[0] == label, cents
+
+
+@pytest.mark.parametrize(("away", "label"), [(0.9e-9, -1), (1.1e-9, 0)])
+def test_a_barrier_is_touched_from_a_billionth_away(away, label):
+    low = 97.0 * (1 + away)
+    bars = make_bars([(100.0,) * 4] * 2 + [(100.0, 100.0, low, 100.0)] * 4)
     assert outcomes(*bars, np.array([0]), SHORT).barrier.tolist() == [label]
+    high = 105.0 * (1 - away)
+    bars = make_bars([(100.0,) * 4] * 2 + [(100.0, high, 100.0, 100.0)] * 4)
+    assert outcomes(*bars, np.array([0]), SHORT).barrier.tolist() == [-label]
 
 
 def test_returns_start_at_the_next_bars_close_and_known_on_is_after_the_last_bar_looked_at():

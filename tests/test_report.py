@@ -10,7 +10,7 @@ from PIL import Image
 
 from kline_core.bars import SymbolBars
 from kline_core.match import Match, MatchView
-from kline_core.report import match_picture
+from kline_core.report import _touch, match_picture
 from kline_core.settings import Settings
 
 SETTINGS = Settings()
@@ -76,6 +76,15 @@ def test_the_ground_tells_the_outcome(tmp_path, barrier):
     # The legend has a small grey box, which is no chart.
     large = {tint for tint in TINTS.values() if found.get(tint, 0) > 5_000}
     assert large == {TINTS[barrier]}
+
+
+def test_the_marker_stands_where_the_outcome_found_a_touch():
+    # 1.1 * 1.05 is a little above 1.155.
+    match = followed(1)
+    flat = np.full(21, 1.1)
+    after = replace(match.after, open=flat, close=flat, low=flat, high=np.where(np.arange(21) < 4, flat, 1.155))
+    assert 1.1 * 1.05 > 1.155
+    assert _touch(after, SETTINGS.patterns) == 4
 
 
 def test_the_newest_query_has_no_ground_for_what_follows(tmp_path):
