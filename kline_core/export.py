@@ -4,7 +4,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from kline_core.errors import FingerprintError, HomeError, InputError
 from kline_core.tables import Home
@@ -36,22 +38,26 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
     """Write stored values to a `.parquet` or `.csv` file, under another name first; returns the rows written.
 
     `long`: one row per symbol and date with all columns, those of `LONG_FIRST` first. `wide`: one row per date, one
-    column per symbol, values only. Raises as `stored_values`, and `InputError` where the file cannot be written.
+    column per symbol, values only; the dates come first, and pandas reads them from Parquet as the index. Raises as
+    `stored_values`, and `InputError` where the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv")
     frame = stored_values(home, fingerprint)
-    if layout == "wide":
-        frame = frame.pivot(index="date", columns="symbol", values="value").reset_index()
-        frame.columns.name = None
+    wide = layout == "wide"
+    if wide:
+        # The dates stay the index: as a column they would clash with a symbol of the same name.
+        frame = frame.pivot(index="date", columns="symbol", values="value").rename_axis(columns=None)
     else:
         frame = frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
     waiting = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         if path.suffix == ".csv":
-            frame.to_csv(waiting, index=False, date_format="%Y-%m-%d")
+            frame.to_csv(waiting, index=wide, date_format="%Y-%m-%d")
         else:
-            frame.to_parquet(waiting, index=False)
+            table = pa.Table.from_pandas(frame, preserve_index=wide)
+            # Arrow puts an index behind the columns.
+            pq.write_table(table.select([-1, *range(table.num_columns - 1)]) if wide else table, waiting)
         waiting.replace(path)
     except OSError as error:
         waiting.unlink(missing_ok=True)
