@@ -15,6 +15,9 @@ from kline_core.errors import DateError, SettingError
 Dates = npt.NDArray[np.datetime64]
 """Array of datetime64[D]."""
 
+FIRST_DAY, LAST_DAY = np.datetime64("1800-01-01", "D"), np.datetime64("2199-12-31", "D")
+"""Bounds, themselves included, of all dates. No exchange has older prices, and a later year is a mistake, such as days
+read in a wrong unit; years beyond 9999 would break whatever reads the table."""
 _FORMS = "write YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD"
 _TEXT = re.compile(
     r"(?:(\d{4})(\d\d)(\d\d)|(\d{4})([-/])(\d{1,2})\5(\d{1,2}))(?:[ T]00:00(?::00(?:\.0{1,9})?)?)?", re.ASCII
@@ -32,14 +35,28 @@ def parse_date(value: object, name: str) -> np.datetime64:
         name: What the value is, for the error.
 
     Raises:
-        DateError: It is no such value: empty, of another form, no existing day, with a time of day or a time zone.
+        DateError: It is no such value: empty, of another form, no existing day, with a time of day or a time zone, or
+            not from `FIRST_DAY` to `LAST_DAY`.
     """
+    day = _parse(value, name)
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise DateError(f"{name} is {day}; give a day from {FIRST_DAY} to {LAST_DAY}")
+    return day
+
+
+def _parse(value: object, name: str) -> np.datetime64:
     if isinstance(value, str):
         return _parse_text(value.strip(), name)
     if isinstance(value, bool | np.bool_):
         raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
     if isinstance(value, int | np.integer):
         return _parse_text(str(int(value)), name)
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        # Not as a Timestamp, which knows no year beyond 9999.
+        midnight: np.datetime64 = value.astype("datetime64[D]")
+        if midnight != value:
+            raise DateError(f"{name} is {value!s}; give a day without a time")
+        return midnight
     if isinstance(value, np.datetime64 | datetime):
         stamp = pd.Timestamp(value)
         if pd.isna(stamp):
@@ -62,7 +79,11 @@ def parse_dates(values: pd.Series) -> tuple[Dates, npt.NDArray[np.bool_]]:
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
         stamps = values.to_numpy()
         days = stamps.astype("datetime64[D]")
-        bad = np.isnat(stamps) | (days != stamps)
+        bad = np.isnat(stamps) | (days != stamps) | (days < FIRST_DAY) | (days > LAST_DAY)
+    elif isinstance(values.dtype, pd.DatetimeTZDtype):
+        # None can be taken, and asking for one of a year beyond 9999 is an error.
+        days = np.full(len(values), "NaT", "datetime64[D]")
+        bad = np.ones(len(values), dtype=bool)
     else:
         codes, distinct = pd.factorize(values, use_na_sentinel=True)
         # The last place is that of missing values, whose code is -1.

@@ -57,7 +57,13 @@ def rejected_frame(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _as_text(cells: pd.Series) -> list[str]:
-    """Cells as a person wrote them: empty where missing, numbers as short as they can be."""
+    """Cells as a person wrote them: empty where missing, numbers as short as they can be, times as ISO 8601."""
+    if cells.dtype.kind == "M":
+        # Not as Timestamps, which cannot be written beyond the year 9999.
+        zoned = isinstance(cells.dtype, pd.DatetimeTZDtype)
+        zone = "Z" if zoned else ""
+        moments = (cells.dt.tz_convert(None) if zoned else cells).to_numpy()
+        return ["" if np.isnat(cell) else f"{np.datetime_as_string(cell, unit='auto')}{zone}" for cell in moments]
     return ["" if pd.isna(cell) else f"{cell:.15g}" if isinstance(cell, float) else str(cell) for cell in cells]
 
 

@@ -62,6 +62,11 @@ def test_parse_date_accepts(value: object) -> None:
         datetime(2020, 1, 2, tzinfo=UTC),
         pd.Timestamp("2020-01-02", tz="Asia/Shanghai"),
         np.datetime64("2020-01-02T00:00:00.000000001", "ns"),
+        "1799-12-31",
+        "2200-01-01",
+        date(9999, 12, 31),
+        np.datetime64("12000-01-01", "D"),
+        np.datetime64("-0001-01-01", "s"),
     ],
 )
 def test_parse_date_refuses_and_names_the_parameter(value: object) -> None:
@@ -69,7 +74,7 @@ def test_parse_date_refuses_and_names_the_parameter(value: object) -> None:
         parse_date(value, "--as-of")
 
 
-@given(st.dates(min_value=date(1, 1, 1)))
+@given(st.dates(min_value=date(1800, 1, 1), max_value=date(2199, 12, 31)))
 def test_every_day_survives_every_form(day: date) -> None:
     for text in (day.isoformat(), f"{day.year:04}/{day.month}/{day.day}", f"{day.year:04}{day.month:02}{day.day:02}"):
         assert parse_date(text, "date") == np.datetime64(day, "D")
@@ -93,6 +98,14 @@ def test_a_typed_column_is_taken_whole_and_times_of_day_are_marked() -> None:
     assert bad.tolist() == [False, True, True]
     assert days[0] == DAY
     assert np.isnat(days[1:]).all()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_a_typed_column_has_the_same_bounds(unit: str) -> None:
+    texts = ["1799-12-31", "1800-01-01", "2199-12-31", "2200-01-01", "12000-01-01", "-0200-01-01"]
+    days, bad = parse_dates(pd.Series(np.array(texts, f"datetime64[{unit}]")))
+    assert bad.tolist() == [True, False, False, True, True, True]
+    assert np.isnat(days).tolist() == bad.tolist()
 
 
 def test_session_ordinals_count_sessions_and_skip_holidays() -> None:

@@ -163,6 +163,20 @@ def test_bad_rows_are_named_and_the_others_go_in(home: Home, tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), pa.timestamp("us"), pa.timestamp("us", "UTC")])
+def test_years_that_no_table_can_hold_are_bad_dates(home: Home, tmp_path: Path, kind: pa.DataType) -> None:
+    days = pa.array([5_000_000, -900_000, 18_262], pa.int32()).cast(pa.date32())
+    table = pa.table({"symbol": ["A"] * 3, "date": days.cast(pa.timestamp("s")).cast(kind)})
+    for name in ("open", "high", "low", "close", "volume"):
+        table = table.append_column(name, pa.array([10.0] * 3))
+    pq.write_table(table, tmp_path / "a.parquet")
+    report = run(home, csv(tmp_path / "b.csv", line("B")), tmp_path / "a.parquet")
+    zoned = getattr(kind, "tz", None) is not None
+    assert report.rejections["row"].tolist() == ([1, 2, 3] if zoned else [1, 2])
+    assert set(report.rejections["reason"]) == {"date is missing or no date"}
+    assert len(stored(home)) == (1 if zoned else 2)
+
+
 def test_row_numbers_are_lines_in_csv_and_rows_in_parquet(home: Home, tmp_path: Path) -> None:
     text = csv(tmp_path / "a.csv", line(day=1), line(day=2, close=99))
     pd.read_csv(text).assign(symbol="B").to_parquet(tmp_path / "b.parquet")
