@@ -206,7 +206,10 @@ def frame_cache(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = N
         key = key[order]
         if twice := np.flatnonzero(key[1:] == key[:-1]).tolist():
             row = order[twice[0]]
-            raise InputError(f"bars hold symbol {names[codes[row]]} twice on {dates[row]}; run `kline verify`")
+            raise InputError(
+                f"bars hold symbol {names[codes[row]]} twice on {dates[row]}; "
+                "restore the home from a copy, or ingest all files into a new one"
+            )
     traded = ~_column(bars["suspended"]) & chosen[codes]
     take = np.flatnonzero(traded) if order is None else order[traded[order]]
     codes, dates = codes[take], dates[take]

@@ -213,7 +213,7 @@ def test_arrays_are_read_only() -> None:
 
 def test_two_bars_of_one_date_are_refused() -> None:
     frame = market()
-    with pytest.raises(InputError, match=r"symbol S0 twice on 1969-12-20"):
+    with pytest.raises(InputError, match=r"symbol S0 twice on 1969-12-20; restore the home from a copy"):
         frame_cache(pd.concat([frame, frame.iloc[:1]]))
 
 
