@@ -13,7 +13,6 @@ A day is *suspended* when its volume is 0 or missing and its bar is flat (open =
 was traded, whatever its volume says: vendors deliver days of zero or unknown volume with real prices. It is kept.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import pyarrow.compute as pc
 from kline_core.calendar import Dates, parse_dates
 from kline_core.cells import Faults, Floats, rejected_frame, rejected_rows, to_numbers
 from kline_core.errors import InputError
+from kline_core.hashes import mix64, text_hash
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("symbol", "date", *PRICES, "volume")
@@ -215,7 +215,7 @@ def frame_cache(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = N
     codes, dates = codes[take], dates[take]
     raw = [_column(bars[name])[take] for name in PRICES]
     factor = _column(pc.fill_null(bars["adj_factor"], 1.0))[take]
-    hashes = np.array([_text_hash(name) for name in names], dtype=np.uint64)
+    hashes = np.array([text_hash(name) for name in names], dtype=np.uint64)
     columns: list[npt.NDArray[Any]] = [dates, *(price * factor for price in raw), _column(bars["volume"])[take]]
     columns.append(_content(hashes[codes], dates, [*raw, factor]))
     for column in columns:
@@ -243,24 +243,12 @@ def _column(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return values
 
 
-def _text_hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
 def _content(symbol: npt.NDArray[np.uint64], dates: Dates, columns: list[Floats]) -> npt.NDArray[np.uint64]:
-    """One hash per row (n,), a chain of splitmix64 steps over the bits of the row's cells."""
-    state = _mix(symbol ^ dates.astype(np.int64).view(np.uint64))
+    """One hash per row (n,), a chain of `mix64` over the bits of the row's cells."""
+    state = mix64(symbol ^ dates.astype(np.int64).view(np.uint64))
     for column in columns:
-        state = _mix(state ^ column.view(np.uint64))
+        state = mix64(state ^ column.view(np.uint64))
     return state
-
-
-def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The splitmix64 step (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014)."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
 
 
 def _check_symbols(column: pd.Series, faults: Faults) -> pd.Series:

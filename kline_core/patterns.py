@@ -7,7 +7,6 @@ Every prefix has a hash. Two sets of patterns with the same hash at n agree in t
 whether a value computed from one of them would come out the same from the other.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kline_core.errors import DateError, StaleError
+from kline_core.hashes import mix64, text_hash
 
 Dates = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float32]
@@ -198,24 +198,12 @@ def _symbol_key(code: Codes, bar: Codes) -> Rows:
 
 
 def _history(symbols: list[str], code: Codes, end: Dates, known_on: Dates, bar: Codes, content: Hashes) -> Hashes:
-    named = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in symbols]
-    value = np.array(named, dtype=np.uint64)[code]
+    value = np.array([text_hash(name) for name in symbols], dtype=np.uint64)[code]
     for part in (end.astype(np.int64).view(np.uint64), known_on.astype(np.int64).view(np.uint64), bar, content):
         value = mix64(value ^ part.astype(np.uint64))
     history = np.zeros(len(code) + 1, dtype=np.uint64)
     np.cumsum(value, out=history[1:])
     return history
-
-
-def mix64(value: Hashes) -> Hashes:
-    """A bijection of uint64 whose every output bit depends on every input bit, elementwise.
-
-    Source: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
-    """
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
 
 
 def _check_types(

@@ -7,7 +7,6 @@
 4. Their matches are found under the point-in-time rule, and weighed into values.
 """
 
-import hashlib
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -20,7 +19,8 @@ from kline_core.bars import SymbolBars
 from kline_core.chart import render
 from kline_core.errors import DateError, UnknownSymbolError
 from kline_core.factor import factor_values, match_columns
-from kline_core.patterns import Dates, mix64
+from kline_core.hashes import mix64, text_hash
+from kline_core.patterns import Dates
 from kline_core.resources import Resources
 from kline_core.samples import choose_dates
 from kline_core.schemas import FAILED, table_schema
@@ -83,7 +83,8 @@ def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArr
     reasons = np.array([_reason(resources, bars, dates[at], codes[at], ends[at]) for at in refused], dtype=object)
     hashes = np.empty(len(dates), dtype=np.uint64)
     hashes[scorable] = _history(resources, bars, dates[scorable], codes[scorable], ends[scorable])
-    hashes[refused] = [_text_hash(reason) for reason in reasons]
+    # A reason that changes, as when a holiday no longer lies after the last bar, is stored again.
+    hashes[refused] = [text_hash(reason) for reason in reasons]
     history = hashes.view(np.int64)
     reused = (stored == history) & (stored != NEVER_REUSED)
     seconds = {"plan": perf_counter() - started}
@@ -173,11 +174,6 @@ def _history(
     window = window_content(bars.content, ends, 1 - resources.key.settings.patterns.window_bars, 0)
     visible = resources.patterns.history[resources.patterns.n_known(dates)]
     return mix64(mix64(codes.astype(np.uint64)) ^ mix64(window) ^ visible)
-
-
-def _text_hash(text: str) -> int:
-    """Identifies a reason; one that changes, as when a holiday no longer lies after the last bar, is stored again."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _reason(resources: Resources, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:

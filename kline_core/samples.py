@@ -1,11 +1,10 @@
 """The sample dates of a symbol: deterministic, spread over the years, and stable from one day to the next."""
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
 from kline_core.errors import SettingError
+from kline_core.hashes import GOLDEN, mix64, text_hash
 
 
 def choose_dates(symbol: str, dates: NDArray[np.datetime64], samples: int) -> NDArray[np.datetime64]:
@@ -59,9 +58,6 @@ def choose_dates(symbol: str, dates: NDArray[np.datetime64], samples: int) -> ND
 
 def _priority(symbol: str, dates: NDArray[np.datetime64]) -> NDArray[np.uint64]:
     """Step 3 of `choose_dates`: uint64 (n,)."""
-    seed = np.frombuffer(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), dtype="<u8").astype(np.uint64)
     days = dates.astype("datetime64[D]").astype(np.int64).astype(np.uint64)
-    mixed: NDArray[np.uint64] = seed + days * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    # `mix64` adds one step itself; arithmetic on uint64 arrays is modulo 2**64.
+    return mix64(np.uint64(text_hash(symbol)) + (days - np.uint64(1)) * GOLDEN)
