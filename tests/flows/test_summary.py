@@ -14,7 +14,7 @@ def summary(results: list[SymbolResult], broken: dict[str, str]) -> Summary:
 
 
 def test_all_is_well() -> None:
-    done = summary([SymbolResult("A", 10, 6, 1, 3, Counter({"too few bars: 3 of 20": 1}))], {})
+    done = summary([SymbolResult("A", 10, 6, 1, 3, reasons=Counter({"too few bars: 3 of 20": 1}))], {})
     assert done.headline == "1 symbols, 10 samples = 6 done + 1 failed + 3 re-used"
     assert done.failure(0.2) is None
     page = done.markdown()
@@ -37,7 +37,7 @@ def test_many_broken_symbols_are_counted_and_some_named() -> None:
 
 def test_broken_symbols_and_too_many_failed_samples_are_both_said() -> None:
     reasons = Counter({"too few matches: 0 of 5": 5})
-    why = summary([SymbolResult("A", 10, 5, 5, 0, reasons)], {"B": "OSError: disk"}).failure(0.2)
+    why = summary([SymbolResult("A", 10, 5, 5, 0, reasons=reasons)], {"B": "OSError: disk"}).failure(0.2)
     assert why is not None
     assert why.startswith("1 of 2 symbols broke: B (OSError: disk); 5 of 10 samples failed")
 
