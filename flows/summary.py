@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core.console import some
 from kline_core.errors import RunFailedError
 from kline_core.extend import ExtendReport
 from kline_core.ingest_report import IngestReport
@@ -41,7 +42,7 @@ class Summary:
         why = []
         if self.broken:
             total = len(self.broken.keys() | {result.symbol for result in self.report.symbols})
-            named = _some([f"{symbol} ({error})" for symbol, error in self.broken.items()])
+            named = some([f"{symbol} ({error})" for symbol, error in self.broken.items()], SHOWN)
             why.append(f"{len(self.broken)} of {total} symbols broke: {named}")
         if self.report.symbols or not self.broken:
             try:
@@ -99,7 +100,3 @@ def _listed(title: str, lines: Iterable[str], shown: int = SHOWN) -> str:
     lines = list(lines)
     more = [f"and {len(lines) - shown} more"] if len(lines) > shown else []
     return f"### {title}\n\n" + "\n".join(f"- {line}" for line in lines[:shown] + more) if lines else ""
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

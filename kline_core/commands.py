@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kline_core.console import bar, sample_bar, some, table
 from kline_core.errors import HomeError, InputError, KlineError, RunFailedError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.tables import Home
@@ -81,7 +82,6 @@ def demo(options: argparse.Namespace) -> Answer:
 
 def ingest(options: argparse.Namespace) -> Answer:
     """`kline ingest`."""
-    from kline_core.console import bar
     from kline_core.ingest import ingest as take_in
     from kline_core.ingest_report import IngestReport, NothingUsableError
 
@@ -117,16 +117,15 @@ def ingest(options: argparse.Namespace) -> Answer:
         ("without an adjustment factor, so that prices are taken as already comparable", report.unadjusted),
     ):
         if symbols:
-            lines.append(f"{len(symbols)} symbols {what}: {_some(symbols)}")
+            lines.append(f"{len(symbols)} symbols {what}: {some(symbols)}")
     if report.skipped:
-        lines.append(f"{len(report.skipped)} files of other types were passed over: {_some(report.skipped)}")
+        lines.append(f"{len(report.skipped)} files of other types were passed over: {some(report.skipped)}")
     return Answer("\n".join(lines), report.to_dict(), failure)
 
 
 def index(options: argparse.Namespace) -> Answer:
     """`kline index`."""
     from kline_core.cluster import checked_threads
-    from kline_core.console import bar
     from kline_core.encoder import Encoder
     from kline_core.extend import extend_patterns
 
@@ -146,14 +145,13 @@ def index(options: argparse.Namespace) -> Answer:
     else:
         text = "nothing to add: no window has a known outcome yet"
     if report.restated:
-        text += f"\n{len(report.restated)} symbols were made again because their bars changed: {_some(report.restated)}"
+        text += f"\n{len(report.restated)} symbols were made again because their bars changed: {some(report.restated)}"
     return Answer(text, report.to_dict() | {"seconds": round(seconds, 3)})
 
 
 def run(options: argparse.Namespace) -> Answer:
     """`kline run`."""
     from kline_core.cluster import open_cluster
-    from kline_core.console import sample_bar
     from kline_core.keys import ResourceKey
     from kline_core.run import Run, run_symbols
 
@@ -174,8 +172,6 @@ def run(options: argparse.Namespace) -> Answer:
 
 def run_text(report: "RunReport", request: "Request") -> str:
     """A run for a person: symbols (where they are not too many), totals, reasons, and where the time went."""
-    from kline_core.console import table
-
     shown = report.symbols if len(report.symbols) <= SHOWN_SYMBOLS else []
     header = ["symbol", "samples", "done", "failed", "re-used"]
     lines = [table(header, [[r.symbol, r.samples, r.done, r.failed, r.reused] for r in shown])] if shown else []
@@ -188,7 +184,7 @@ def run_text(report: "RunReport", request: "Request") -> str:
     short = [result.symbol for result in report.symbols if 0 < result.samples < request.samples]
     if short and request.dates is None:
         lines.append(
-            f"{len(short)} symbols have fewer than {request.samples} usable dates, so all of theirs: {_some(short)}"
+            f"{len(short)} symbols have fewer than {request.samples} usable dates, so all of theirs: {some(short)}"
         )
     lines += [f"no samples for {result.symbol}: {result.problem}" for result in report.broken[:SHOWN_ROWS]]
     stages = ", ".join(f"{name} {value:.2f}" for name, value in report.seconds.items() if name != "total")
@@ -272,7 +268,6 @@ def train(options: argparse.Namespace) -> Answer:
     import torch
 
     from kline_core.cluster import checked_threads
-    from kline_core.console import bar
     from kline_core.encoder import save_weights
     from kline_core.model_card import reconstruction_picture, write_card
     from kline_core.training import WindowPool
@@ -303,10 +298,6 @@ def train(options: argparse.Namespace) -> Answer:
         f"weights {options.out}, card {options.out.with_suffix('.json')}, reconstructions {picture}"
     )
     return Answer(text, card)
-
-
-def _some(names: list[str], shown: int = 8) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Answer]] = {

@@ -1,4 +1,4 @@
-"""What the commands show a person: progress on standard error, tables as text."""
+"""What the commands show a person: progress on standard error, tables and lists as text."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -62,3 +62,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(list(header)), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def some(names: Sequence[str], shown: int = 8) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
