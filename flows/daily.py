@@ -19,7 +19,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.summary import Summary, latest_values
 from kline_core.calendar import parse_date
@@ -38,6 +38,8 @@ from kline_core.tables import Home
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
 IN_FLIGHT = 2 * checked_threads(None)
+# Prefect's own type of it does not fit what its decorator asks for.
+_RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
 _REASONS_SHOWN = 3
 
 
@@ -93,7 +95,7 @@ def publish(summary: Summary, latest: list[dict[str, Any]]) -> None:
     create_table_artifact(latest, key="daily-latest", description="The newest sample of each symbol")
 
 
-@flow(name="daily", task_runner=ThreadPoolTaskRunner(max_workers=IN_FLIGHT))
+@flow(name="daily", task_runner=_RUNNER)
 def daily(
     home: str | None = None,
     source: str | None = None,
@@ -173,7 +175,7 @@ def _open_home(home: str | None, source: str | None) -> Home:
     return Home(named, create=source is not None)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: object) -> str:
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''}"
 
