@@ -72,6 +72,8 @@ class Summary:
             )
             data += [f"file not used: {error}" for error in bars.errors]
         data.append(f"patterns: {extended.added} added, {extended.removed} removed, {extended.total} in all")
+        if refreshed := report.count("refreshed"):
+            data.append(f"{refreshed} values of earlier runs no longer held, and were made again")
         data += [f"version of {table}: {version}" for table, version in report.versions.items()]
         data += [f"run {report.run_id}, values under fingerprint {report.fingerprint}"]
         parts.append(_listed("Data", data, len(data)))

@@ -180,6 +180,8 @@ def run_text(report: "RunReport", request: "Request") -> str:
         f"{len(report.symbols)} symbols, {total['samples']} samples = {total['done']} done + {total['failed']} failed "
         f"+ {total['reused']} re-used; {report.n_patterns} patterns; run {report.run_id}"
     )
+    if refreshed := report.count("refreshed"):
+        lines.append(f"{refreshed} values of earlier runs no longer held, and were made again")
     lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]
     short = [result.symbol for result in report.symbols if 0 < result.samples < request.samples]
     if short and request.dates is None:
