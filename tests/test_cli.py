@@ -246,18 +246,20 @@ def test_debug_shows_where_an_error_came_from(home: Path) -> None:
 
 
 @pytest.mark.parametrize("json_wanted", [True, False])
-def test_a_reader_that_went_away_is_no_error_to_talk_about(home: Path, json_wanted: bool) -> None:
+def test_a_reader_that_went_away_is_no_error_to_talk_about(json_wanted: bool) -> None:
+    # A command that does nothing: what is tested is how its answer is printed, up to the end of the process.
+    code = (
+        "import sys; from kline_core.cli import main; from kline_core.commands import COMMANDS, Answer; "
+        "COMMANDS['index'] = lambda options: Answer('done', {}); sys.exit(main(sys.argv[1:]))"
+    )
     read, write = os.pipe()
     os.close(read)
-    words = ["--home", str(home), "index", *(["--json"] if json_wanted else [])]
+    words = ["index", *(["--json"] if json_wanted else [])]
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "kline_core.cli", *words], stdout=write, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run([sys.executable, "-c", code, *words], stdout=write, stderr=subprocess.PIPE, text=True)
     finally:
         os.close(write)
-    assert done.returncode == 1
-    assert not any(word in done.stderr for word in ("Traceback", "BrokenPipe", "kline: "))
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_values_of_several_settings_are_exported_one_at_a_time(
