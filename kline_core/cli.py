@@ -4,6 +4,7 @@ Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -14,6 +15,20 @@ from typing import NoReturn
 from kline_core import __version__
 from kline_core.commands import COMMANDS
 from kline_core.errors import KlineError
+
+
+def entry() -> NoReturn:
+    """What the command `kline` runs: `main`, and then an end without the interpreter's own.
+
+    Native threads (Delta's runtime, Arrow's pools) that still run while the interpreter takes itself down abort the
+    process now and then ("terminate called without an active exception"), and a job that has done all its work would
+    end with signal 6.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,4 +163,4 @@ def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

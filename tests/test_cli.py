@@ -285,3 +285,15 @@ def test_values_of_several_settings_are_exported_one_at_a_time(
         capsys, "--home", str(home), "export", str(file), "--fingerprint", "0" * 16
     )
     assert np.isfinite(values.loc[values["status"] == "ok", "value"]).all()
+
+
+def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:
+    def end(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "kline_core.cli", "--home", str(home), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    code, out = end("--json", "index")
+    assert (code, json.loads(out)["added"]) == (0, 0)
+    assert end("run", "NOPE") == (1, "")
+    assert end("fly") == (2, "")
