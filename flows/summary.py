@@ -32,9 +32,11 @@ class Summary:
     def headline(self) -> str:
         """One line."""
         count = self.report.count
+        unused = len(self.refreshed.errors) if self.refreshed is not None else 0
+        warning = f"; {unused} files of bars could not be used" if unused else ""
         return (
             f"{len(self.report.symbols)} symbols, {count('samples')} samples = {count('done')} done + "
-            f"{count('failed')} failed + {count('reused')} re-used"
+            f"{count('failed')} failed + {count('reused')} re-used{warning}"
         )
 
     def failure(self, max_failed_share: float) -> str | None:

@@ -157,7 +157,7 @@ def _add_factor_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
-    parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts, such as XSHG")
+    parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
 

@@ -6,18 +6,20 @@ through the same functions of `kline_core.worker`.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 import dask
 import numpy as np
 from dask.system import CPU_COUNT
-from distributed import Client, Future, KilledWorker, LocalCluster, Security, as_completed
-from distributed.client import FutureCancelledError
+from distributed import Client, Future, KilledWorker, LocalCluster, Security
+from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm.core import connect
 from distributed.deploy.spec import SpecCluster
 
@@ -27,7 +29,10 @@ from kline_core.keys import ResourceKey
 from kline_core.worker import Dates, Overview
 
 CONNECT_SECONDS = 10.0
+PATIENCE_SECONDS = 2.0
+WORKERLESS_SECONDS = 60.0
 MAX_THREADS = 16
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,11 @@ class Cluster:
     threads: int
     """Threads of all workers together."""
     address: str
+
+    @property
+    def lost(self) -> bool:
+        """Whether the scheduler is gone, or all of its workers are."""
+        return self.client.status in ("closing", "closed") or not self.client.scheduler_info(n_workers=-1)["workers"]
 
     def load(self, key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
         """Have every worker load a state, all at the same time; what one of them says of it.
@@ -62,8 +72,7 @@ class Cluster:
         """Samples of a symbol in at most `chunks` pieces, each `Scored`, as they are finished."""
         cuts = [piece for piece in np.array_split(np.arange(len(dates)), chunks) if len(piece)]
         futures = [self._submit(worker.score, key, symbol, dates[cut], stored[cut]) for cut in cuts]
-        # Without the loop it takes that of the newest client of the process, which may be another one.
-        for future in as_completed(futures, loop=self.client.loop):
+        for future in futures:
             yield self._answer(future)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
@@ -71,32 +80,60 @@ class Cluster:
         name = f"{function.__name__}-{uuid4().hex}"
         # A worker that has left since it was listed would be waited for without end, were no other one allowed.
         elsewhere = workers is not None
-        return self.client.submit(
-            worker.answered,
-            function,
-            *arguments,
-            key=name,
-            workers=workers,
-            allow_other_workers=elsewhere,
-            pure=False,
-        )
+        try:
+            return self.client.submit(
+                worker.answered,
+                function,
+                *arguments,
+                key=name,
+                workers=workers,
+                allow_other_workers=elsewhere,
+                pure=False,
+            )
+        except ClosedClientError as error:
+            raise self._gone() from error
 
     def _answer(self, future: Future[Any]) -> Any:
         try:
-            answer = future.result()
+            answer = self._wait(future)
         except KilledWorker as error:
             raise SchedulerError(
                 f"the work killed worker after worker of the cluster at {self.address}; "
                 "look into the workers' logs, and whether they have memory enough"
             ) from error
         except FutureCancelledError as error:
-            raise SchedulerError(
-                f"the scheduler at {self.address} gave up the work ({str(error).splitlines()[0]}); "
-                "see whether it still runs, and run again"
-            ) from error
+            raise self._gone() from error
         if isinstance(answer, KlineError):
             raise answer
         return answer
+
+    def _wait(self, future: Future[Any]) -> Any:
+        # In short waits: a client that has lost its scheduler leaves some futures pending for ever, and so does a
+        # scheduler that has lost its last worker.
+        workerless_since = None
+        while True:
+            if self.client.status in ("closing", "closed"):
+                raise self._gone()
+            try:
+                return future.result(timeout=PATIENCE_SECONDS)
+            except TimeoutError:
+                if future.done():
+                    raise
+            if self.client.scheduler_info(n_workers=-1)["workers"]:
+                workerless_since = None
+            elif workerless_since is None:
+                workerless_since = monotonic()
+                _LOG.warning("no workers left at %s, waiting %d s for one", self.address, WORKERLESS_SECONDS)
+            elif monotonic() - workerless_since > WORKERLESS_SECONDS:
+                raise SchedulerError(
+                    f"the cluster at {self.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
+                    f"start one with `dask worker {self.address} --nthreads N` and run again"
+                )
+
+    def _gone(self) -> SchedulerError:
+        return SchedulerError(
+            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
+        )
 
 
 @contextmanager

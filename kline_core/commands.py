@@ -99,9 +99,10 @@ def ingest(options: argparse.Namespace) -> Answer:
         report, failure = error.report, str(error)
     if options.rejected is not None:
         report.rejections.to_csv(options.rejected, index=False)
+    used = len(report.files) - len(report.errors)
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
-        f"already + {report.rejected} rejected, from {len(report.files)} files",
+        f"already + {report.rejected} rejected, from {used} of {len(report.files)} files",
         f"bars of {home.uri}: version {report.version}{'' if report.changed else ', unchanged'}",
     ]
     rejections = report.rejections

@@ -43,6 +43,8 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
     frame = stored_values(home, fingerprint)
     wide = layout == "wide"
     if wide:
@@ -61,7 +63,8 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
         waiting.replace(path)
     except OSError as error:
         waiting.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written ({error.strerror}); name a file in a folder that exists") from error
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be written ({reason}); name a file that can be written") from error
     return len(frame)
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.cluster import Cluster
-from kline_core.errors import KlineError, SettingError, UnknownSymbolError
+from kline_core.errors import KlineError, SchedulerError, SettingError, UnknownSymbolError
 from kline_core.keys import ResourceKey
 from kline_core.patterns import as_days
 from kline_core.run_report import RunReport, SymbolResult
@@ -200,7 +200,8 @@ def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | Non
 def run_symbols(run: Run) -> RunReport:
     """Score all symbols of a run, several at a time, and finish it.
 
-    A symbol that breaks does not stop the others; the error is its `problem`.
+    A symbol that breaks does not stop the others; the error is its `problem`. Raises `SchedulerError` where the cluster
+    is lost; what was computed until then is stored.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
     chunks = max(1, run.cluster.threads // max(1, len(run.symbols)))
@@ -208,6 +209,10 @@ def run_symbols(run: Run) -> RunReport:
     def score(symbol: str) -> None:
         try:
             run.score(symbol, chunks)
+        except SchedulerError as error:
+            if run.cluster.lost:
+                raise
+            run.give_up(symbol, error)
         except Exception as error:  # noqa: BLE001  whatever it is, it is this symbol's
             run.give_up(symbol, error)
 

@@ -14,8 +14,10 @@ from distributed.client import FutureCancelledError
 
 from kline_core import cluster as module
 from kline_core import resources as resources_module
+from kline_core import store as store_module
 from kline_core.cluster import Cluster, checked_threads, open_cluster
 from kline_core.errors import DateError, SchedulerError, SettingError, UnknownSymbolError
+from kline_core.run import run_symbols
 from kline_core.settings import Settings
 from kline_core.synthetic import synthetic_market
 from tests.helpers import Bench, plain, scheduler_process
@@ -127,6 +129,39 @@ def test_a_scheduler_that_dies_under_the_work(tmp_path):
             cluster._answer(work)
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkeypatch, small_weights):
+    bench = Bench.of(tmp_path / "home", market(6, 60), weights=small_weights)
+    monkeypatch.setattr(store_module, "FLUSH_ROWS", 1)
+    with scheduler_process(tmp_path) as (address, process), open_cluster(address) as cluster:
+        run = bench.start(cluster, samples=10)
+        score = run.score
+
+        def dying(symbol, chunks):
+            if symbol == "S00003":
+                process.kill()
+            return score(symbol, chunks)
+
+        monkeypatch.setattr(run, "score", dying)
+        with pytest.raises(SchedulerError, match=r"went away; see whether it still runs, and run again$"):
+            run_symbols(run)
+    assert bench.home.read("factors").num_rows % 10 == 0
+
+
+def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "WORKERLESS_SECONDS", 0.2)
+    waits = SimpleNamespace(result=timed_out, done=lambda: False)
+    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
+    monkeypatch.setattr(module, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
+    with pytest.raises(SchedulerError, match="has had no workers for"):
+        Cluster(client, 1, "tcp://x")._answer(waits)
+
+
+def timed_out(**_):
+    raise TimeoutError
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -135,11 +170,11 @@ def test_a_scheduler_that_dies_under_the_work(tmp_path):
     ],
 )
 def test_lost_work_is_one_line(error, says):
-    def result():
+    def result(**_):
         raise error
 
     with pytest.raises(SchedulerError, match=says) as raised:
-        Cluster(None, 1, "tcp://x")._answer(SimpleNamespace(result=result))
+        Cluster(SimpleNamespace(status="running"), 1, "tcp://x")._answer(SimpleNamespace(result=result))
     assert "\n" not in str(raised.value)
 
 
