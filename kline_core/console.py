@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from kline_core.progress import SampleCount
 from kline_core.run_report import SymbolResult
 
 
@@ -33,20 +34,16 @@ def sample_bar(symbols: int, samples: int) -> Iterator[Callable[[SymbolResult], 
 
     `samples` is how many are expected of each symbol; one that has another number of them changes the total.
     """
-    seen: dict[str, tuple[int, int, int]] = {}
-    total = symbols * samples
+    count = SampleCount(symbols, samples)
     with tqdm(
-        desc="run", unit=" samples", total=total, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True
+        desc="run", unit=" samples", total=count.total, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True
     ) as shown:
 
         def update(result: SymbolResult) -> None:
-            if result.symbol not in seen:
-                shown.total = (shown.total or 0) + result.samples - samples
-            before = sum(seen.get(result.symbol, (0, 0, 0)))
-            seen[result.symbol] = (result.done, result.failed, result.reused)
-            failed, reused = (sum(counts[at] for counts in seen.values()) for at in (1, 2))
-            shown.set_postfix_str(f"failed {failed}, re-used {reused}", refresh=False)
-            shown.update(sum(seen[result.symbol]) - before)
+            count.update(result)
+            shown.total = count.total
+            shown.set_postfix_str(f"failed {count.failed}, re-used {count.reused}", refresh=False)
+            shown.update(count.finished - shown.n)
 
         yield update
 

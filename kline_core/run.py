@@ -126,6 +126,11 @@ class Run:
             self._results[symbol] = result
         return result
 
+    def has(self, symbol: str) -> bool:
+        """Whether the symbol was scored, and did not break."""
+        result = self._results.get(symbol)
+        return result is not None and not result.broke
+
     def give_up(self, symbol: str, error: Exception) -> SymbolResult:
         """Report a symbol as broken by what `score` raised."""
         text = (str(error).splitlines() or [""])[0]

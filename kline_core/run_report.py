@@ -1,7 +1,7 @@
 """What became of a run's samples, symbol by symbol, and whether that is good enough."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kline_core.errors import RunFailedError
@@ -62,6 +62,10 @@ class RunReport:
     def broken(self) -> list[SymbolResult]:
         """Symbols without samples."""
         return [result for result in self.symbols if result.problem is not None]
+
+    def without_broken(self) -> "RunReport":
+        """The report of the symbols that did not break."""
+        return replace(self, symbols=[result for result in self.symbols if not result.broke])
 
     def check(self, max_failed_share: float) -> None:
         """Raise `RunFailedError` where a symbol broke, too many samples failed, or no symbol had any."""
