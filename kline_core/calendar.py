@@ -1,8 +1,11 @@
-"""Dates: the one place where they are parsed, and the exchange sessions that `pattern_stride` counts."""
+"""Dates: the one place where they are parsed, and the sessions of exchanges."""
 
 import re
-from datetime import date, datetime
-from functools import lru_cache
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo
 
 import exchange_calendars
 import numpy as np
@@ -126,18 +129,112 @@ def session_ordinal(dates: Dates, calendar: str) -> npt.NDArray[np.int64]:
     return ordinals.astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class TradingDay:
+    """A day as an exchange's calendar knows it."""
+
+    calendar: str
+    day: np.datetime64
+    is_session: bool
+    previous: np.datetime64 | None
+    """The session before the day; None where the calendar knows none."""
+    next: np.datetime64 | None
+    """The session after the day; None where the calendar knows none."""
+    closes: datetime | None
+    """When the day's session closes, UTC; None where it is no session."""
+
+    @property
+    def reason(self) -> str:
+        """What the day is, in one line."""
+        if self.is_session:
+            return f"{self.day} is a session of {self.calendar}"
+        kind = f"a {self.day.item():%A}" if self.day.item().weekday() >= 5 else "a holiday"
+        around = [f"the last was {self.previous}"] if self.previous is not None else []
+        around += [f"the next is {self.next}"] if self.next is not None else []
+        return f"{self.day} is no session of {self.calendar} ({kind}); {', '.join(around)}"
+
+
+def trading_day(day: np.datetime64, calendar: str) -> TradingDay:
+    """What a day (datetime64[D]) is to an exchange.
+
+    Raises:
+        DateError: The day lies outside those that the calendar knows.
+        SettingError: There is no such calendar.
+    """
+    sessions = _sessions(calendar)
+    last = _last_day(calendar)
+    if np.isnat(day) or not sessions[0] <= day <= last:
+        raise DateError(
+            f"{day} lies outside the days that calendar {calendar} knows, {sessions[0]} to {last}; "
+            "install a newer exchange_calendars, or name no calendar"
+        )
+    at = int(np.searchsorted(sessions, day))
+    is_session = at < len(sessions) and bool(sessions[at] == day)
+    after = at + 1 if is_session else at
+    closes = None
+    if is_session:
+        closes = _calendar(calendar).session_close(pd.Timestamp(day)).to_pydatetime().astimezone(UTC)
+    return TradingDay(
+        calendar=calendar,
+        day=day,
+        is_session=is_session,
+        previous=sessions[at - 1] if at else None,
+        next=sessions[after] if after < len(sessions) else None,
+        closes=closes,
+    )
+
+
+def sessions_until(day: np.datetime64, count: int, calendar: str) -> Dates:
+    """The newest `count` sessions up to and including a day, datetime64[D], sorted; fewer where the calendar begins.
+
+    Raises as `trading_day`.
+    """
+    trading_day(day, calendar)
+    sessions = _sessions(calendar)
+    end = int(np.searchsorted(sessions, day, side="right"))
+    newest: Dates = sessions[max(0, end - count) : end]
+    return newest
+
+
+@cache
+def calendar_names() -> tuple[str, ...]:
+    """Names of all calendars, without their aliases, sorted."""
+    return tuple(sorted(exchange_calendars.get_calendar_names(include_aliases=False)))
+
+
+def time_zone(calendar: str) -> ZoneInfo:
+    """The time zone of an exchange. Raises `SettingError` where there is no such calendar."""
+    return ZoneInfo(str(_calendar(calendar).tz))
+
+
+@lru_cache(maxsize=8)
+def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+    """A calendar from the origin, or from its own beginning where it knows less, to its end."""
+    try:
+        with warnings.catch_warnings():
+            # exchange_calendars 4.13 asks pandas 3 for what it will answer otherwise one day.
+            warnings.filterwarnings("ignore", "Series.values returning an ndarray", DeprecationWarning)
+            # Without a start the calendar would begin twenty years before today, and the count would move every day.
+            bound = exchange_calendars.get_calendar(name).bound_min()
+            start = _ORIGIN if bound is None else max(_ORIGIN, bound)
+            return exchange_calendars.get_calendar(name, start=start)
+    except CalendarError as error:
+        raise SettingError(f"calendar is {name!r}, which exchange_calendars does not know: {error}") from error
+
+
 @lru_cache(maxsize=8)
 def _sessions(calendar: str) -> Dates:
-    """All sessions of a calendar from the origin to its end, datetime64[D], sorted."""
-    try:
-        # Without a start the calendar would begin twenty years before today, and the count would move every day.
-        bound = exchange_calendars.get_calendar(calendar).bound_min()
-        start = _ORIGIN if bound is None else max(_ORIGIN, bound)
-        sessions = exchange_calendars.get_calendar(calendar, start=start).sessions
-    except CalendarError as error:
-        raise SettingError(f"calendar is {calendar!r}, which exchange_calendars does not know: {error}") from error
-    days: Dates = sessions.to_numpy().astype("datetime64[D]")
+    """All sessions of a calendar, datetime64[D], sorted."""
+    days: Dates = _calendar(calendar).sessions.to_numpy().astype("datetime64[D]")
+    days.flags.writeable = False
     return days
+
+
+def _last_day(calendar: str) -> np.datetime64:
+    """The last day that a calendar knows: its fixed end, or its last session where it has none."""
+    bound = _calendar(calendar).bound_max()
+    last: np.datetime64 = _sessions(calendar)[-1] if bound is None else np.datetime64(bound.date(), "D")
+    return last
 
 
 def _parse_text(text: str, name: str) -> np.datetime64:

@@ -8,6 +8,7 @@
     ├── DateError           a date that cannot be parsed, or is no trading day of the symbol
     ├── FingerprintError    patterns or values made with other settings than now asked for
     ├── EncoderError        weights that are missing, damaged, or have seen the sample's date
+    ├── BarsMissingError    bars of a session that have not arrived
     ├── StaleError          tables that contradict each other until `kline index` is run
     ├── SchedulerError      a Dask scheduler that cannot be reached or lost its workers
     └── RunFailedError      more samples failed than `max_failed_share` allows
@@ -46,6 +47,10 @@ class FingerprintError(KlineError):
 
 class EncoderError(KlineError):
     """Encoder weights are missing or damaged, or the encoder was trained through a sample's date."""
+
+
+class BarsMissingError(KlineError):
+    """Bars of a session have not arrived."""
 
 
 class StaleError(KlineError):

@@ -16,9 +16,6 @@ from kline_core.settings import FactorSettings, PatternSettings, Settings
 from tests import naive
 from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
 
-# exchange_calendars 4.13 reads `Series.values` of times with a zone, which pandas 3.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning:DeprecationWarning")
-
 
 def by_plain_loop(frames, settings, sessions=None):
     found = []
