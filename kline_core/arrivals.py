@@ -59,8 +59,8 @@ class Arrivals:
         if self.off_calendar > MAX_OFF_CALENDAR:
             days = some([str(day) for day in self.off_days], 3)
             raise SettingError(
-                f"calendar is {self.calendar}, but {self.off_calendar:.1%} of the last year's bars lie on days that are "
-                f"no session of it ({days}); name the calendar of this home's exchange, or pause this deployment"
+                f"calendar is {self.calendar}, but {self.off_calendar:.1%} of the last year's bars lie on days that "
+                f"are no session of it ({days}); name the calendar of this home's exchange, or pause this deployment"
             )
 
 

@@ -148,7 +148,8 @@ class TradingDay:
         """What the day is, in one line."""
         if self.is_session:
             return f"{self.day} is a session of {self.calendar}"
-        kind = f"a {self.day.item():%A}" if self.day.item().weekday() >= 5 else "a holiday"
+        date: datetime = pd.Timestamp(self.day).to_pydatetime()
+        kind = f"a {date:%A}" if date.weekday() >= 5 else "a holiday"
         around = [f"the last was {self.previous}"] if self.previous is not None else []
         around += [f"the next is {self.next}"] if self.next is not None else []
         return f"{self.day} is no session of {self.calendar} ({kind}); {', '.join(around)}"

@@ -25,8 +25,9 @@ def latest_values(
     if as_of is not None:
         rows = rows.filter(pc.less_equal(rows["date"], pa.scalar(as_of.astype(object), pa.date32())))
     frame = rows.to_pandas().astype({"date": "datetime64[s]"})
-    newest = frame.sort_values(["symbol", "date"]).drop_duplicates("symbol", keep="last")
-    return newest.reset_index(drop=True)
+    newest: pd.DataFrame = frame.sort_values(["symbol", "date"]).drop_duplicates("symbol", keep="last")
+    newest = newest.reset_index(drop=True)
+    return newest
 
 
 def ranking(latest: pd.DataFrame, shown: int = 20) -> pd.DataFrame:
@@ -39,4 +40,5 @@ def ranking(latest: pd.DataFrame, shown: int = 20) -> pd.DataFrame:
     ranked = there.sort_values(["value", "symbol"], ascending=[False, True]).reset_index(drop=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     picked = ranked if len(ranked) <= 2 * shown else pd.concat([ranked.head(shown), ranked.tail(shown)])
-    return picked[["rank", "symbol", "date", "value", "matches", "return_mean"]].reset_index(drop=True)
+    shortened: pd.DataFrame = picked[["rank", "symbol", "date", "value", "matches", "return_mean"]]
+    return shortened.reset_index(drop=True)

@@ -15,7 +15,7 @@ SESSION = np.datetime64("2024-10-08")
 
 
 def bars(symbol, days, **columns):
-    prices = {name: 10.0 for name in ("open", "high", "low", "close")}
+    prices = dict.fromkeys(("open", "high", "low", "close"), 10.0)
     frame = pd.DataFrame({"symbol": symbol, "date": pd.to_datetime(days).date, **prices})
     return frame.assign(**({"volume": 1.0, "amount": np.nan, "adj_factor": 1.0, "suspended": False} | columns))
 
