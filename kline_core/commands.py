@@ -128,16 +128,15 @@ def index(options: argparse.Namespace) -> Answer:
     """`kline index`."""
     from kline_core.cluster import checked_threads
     from kline_core.encoder import Encoder
+    from kline_core.encoding import LocalEncoding
     from kline_core.extend import extend_patterns
 
     home, settings = _home(options), settings_from(options)
     threads = checked_threads(options.threads)
     started = perf_counter()
-    encoder = Encoder.load(options.encoder, options.device)
+    encoding = LocalEncoding(Encoder.load(options.encoder, options.device), threads)
     with bar("index", " windows") as progress:
-        report = extend_patterns(
-            home, settings.patterns, encoder, rebuild=options.rebuild, threads=threads, progress=progress
-        )
+        report = extend_patterns(home, settings.patterns, encoding, rebuild=options.rebuild, progress=progress)
     seconds = perf_counter() - started
     if report.added or report.removed:
         text = f"{report.added} patterns added, {report.removed} removed, {report.total} in all, in {seconds:.1f} s"

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from kline_core.cluster import checked_threads, open_cluster
 from kline_core.console import bar, sample_bar, table
 from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
 from kline_core.errors import HomeError, InputError
 from kline_core.evaluate import RankIC
 from kline_core.extend import ExtendReport, extend_patterns
@@ -175,8 +176,8 @@ def demo(home: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
         opened = _demo_home(home)
         ingested = ingest(_write_files(stocks, home / FOLDER), opened, progress)
     with clock.stage("patterns"), bar("patterns", " charts") as progress:
-        encoder = Encoder.load()
-        patterns = extend_patterns(opened, settings.patterns, encoder, threads=threads, progress=progress)
+        encoding = LocalEncoding(Encoder.load(), threads)
+        patterns = extend_patterns(opened, settings.patterns, encoding, progress=progress)
         progress(patterns.added, patterns.added, f"{patterns.added} new of {patterns.total}")
     key = ResourceKey.newest(opened, settings)
     with ExitStack() as running:

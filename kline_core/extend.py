@@ -8,12 +8,14 @@
    missing in the same way.
 
 The table carries the settings and the encoder that it was made with; another combination is refused.
+
+Who draws and encodes is handed in as an `Encoding`: the threads of this process (`kline_core.encoding`) or a cluster
+(`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to others.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,19 +23,46 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kline_core.bars import frame_cache
-from kline_core.chart import render_windows
-from kline_core.encoder import BATCH, Encoder
 from kline_core.errors import SettingError
-from kline_core.known import Frames, KnownWindows, check_patterns, compare, known_windows
+from kline_core.known import Frames, KnownWindows, by_code, check_patterns, compare, known_windows
 from kline_core.outcomes import outcomes
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.tables import Home
-from kline_core.threads import single_threaded
 
-SLICE = 32 * BATCH
+SLICE = 2048
+"""Windows that are encoded as one piece of work: some tenths of a second."""
 COMMIT = 250_000
 
 Progress = Callable[[int, int], None]
+
+
+class Encoding(Protocol):
+    """Makes vectors of windows. The vector of a window is the same, bit for bit, whoever makes it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder."""
+
+    @property
+    def window_bars(self) -> int:
+        """Bars of the windows that the encoder takes."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    def vectors(
+        self,
+        version: int | None,
+        frames: Frames,
+        windows: KnownWindows,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Vectors of windows of any symbols: float32 `(n, dim)`, in the order of `windows`.
+
+        `frames` are the bars, as the table `bars` has them in that `version`; whoever encodes elsewhere loads them by
+        it. `progress` is called with the windows encoded so far.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +86,35 @@ class ExtendReport:
 def extend_patterns(
     home: Home,
     settings: PatternSettings,
-    encoder: Encoder,
+    encoding: Encoding,
     *,
     rebuild: bool = False,
-    threads: int = 2,
     progress: Progress | None = None,
 ) -> ExtendReport:
     """Bring `patterns` up to date; `progress` is called with the windows encoded and the windows to encode.
 
     `rebuild` makes the table anew, with whatever settings and encoder are given. Raises `FingerprintError` (see
     `check_patterns`), `SettingError` where the encoder takes other windows than `settings.window_bars`, and what
-    `Home` raises.
+    `Home` and the encoding raise.
     """
-    if encoder.window_bars != settings.window_bars:
+    if encoding.window_bars != settings.window_bars:
         raise SettingError(
-            f"window_bars is {settings.window_bars}, but the encoder takes charts of {encoder.window_bars} bars; "
+            f"window_bars is {settings.window_bars}, but the encoder takes charts of {encoding.window_bars} bars; "
             "use the same number or train another encoder"
         )
     version = home.version("patterns")
     if not rebuild:
-        check_patterns(home, settings, encoder.fingerprint, version)
-    frames = frame_cache(home.read("bars"))
+        check_patterns(home, settings, encoding.fingerprint, version)
+    bars_version = home.version("bars")
+    frames = frame_cache(home.read("bars", version=bars_version))
     windows = known_windows(frames, settings)
     if rebuild or version is None:
         if len(windows) == 0 and version is None:
             return ExtendReport(0, 0, 0, [], None)
         description = {
-            "fingerprint": pattern_fingerprint(settings, encoder.fingerprint),
+            "fingerprint": pattern_fingerprint(settings, encoding.fingerprint),
             "settings": settings.to_dict(),
-            "encoder": encoder.fingerprint,
+            "encoder": encoding.fingerprint,
         }
         version = home.create("patterns", description, settings.horizons, replace=rebuild)
     stored = home.read("patterns", ["symbol", "end", "content"], version)
@@ -105,65 +134,17 @@ def extend_patterns(
             if progress is not None:
                 progress(before + encoded, len(missing))
 
-        vectors = encode_windows(frames, part, encoder, settings.window_bars, threads, count)
+        vectors = encoding.vectors(bars_version, frames, part, count)
         # Another `kline index` at the same time would add the same windows: the slower one of the two gives up.
         version = home.append("patterns", _rows(frames, part, vectors, settings), expected_version=version)
     return ExtendReport(len(missing), removed, len(windows), restated, version)
-
-
-def encode_windows(
-    frames: Frames,
-    windows: KnownWindows,
-    encoder: Encoder,
-    window_bars: int,
-    threads: int,
-    progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float32]:
-    """Vectors of windows of any symbols: float32 `(n, dim)`, in the order of `windows`."""
-    vectors = np.empty((len(windows), encoder.dim), dtype=np.float32)
-
-    def work(start: int) -> int:
-        single_threaded()
-        part = slice(start, start + SLICE)
-        prices = _gather(frames, windows.symbols, windows.code[part], windows.bar[part], window_bars)
-        vectors[part] = encoder.encode(render_windows(*prices))
-        return len(windows.code[part])
-
-    done = 0
-    with ThreadPoolExecutor(threads, "encode") as pool:
-        for count in pool.map(work, range(0, len(windows), SLICE)):
-            done += count
-            if progress is not None:
-                progress(done)
-    return vectors
-
-
-def _gather(
-    frames: Frames, symbols: list[str], code: NDArray[np.int32], bar: NDArray[np.int64], window_bars: int
-) -> list[NDArray[np.float64]]:
-    """Open, high, low and close of windows of many symbols, float64 `(n, window_bars)` each."""
-    prices = [np.empty((len(code), window_bars)) for _ in range(4)]
-    offsets = np.arange(1 - window_bars, 1)
-    for which, at in _by_code(code):
-        bars = frames[symbols[which]]
-        place = bar[at][:, None] + offsets
-        for price, column in zip(prices, (bars.open, bars.high, bars.low, bars.close), strict=True):
-            price[at] = column[place]
-    return prices
-
-
-def _by_code(code: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Positions of each code that occurs."""
-    order = np.argsort(code, kind="stable")
-    which, first = np.unique(code[order], return_index=True)
-    yield from zip(which.tolist(), np.split(order, first[1:]), strict=True)
 
 
 def _rows(frames: Frames, windows: KnownWindows, vectors: NDArray[np.float32], settings: PatternSettings) -> pa.Table:
     """Windows with their vectors and outcomes as rows of the table."""
     returns = np.empty((len(windows), len(settings.horizons)), dtype=np.float32)
     barrier = np.empty(len(windows), dtype=np.int8)
-    for which, at in _by_code(windows.code):
+    for which, at in by_code(windows.code):
         b = frames[windows.symbols[which]]
         followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
         returns[at], barrier[at] = followed.returns, followed.barrier

@@ -4,7 +4,7 @@ Both ways between `bars` and `patterns` go through here: `kline index` adds what
 that are not exactly those that the bars give.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,13 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
         f"the patterns of {home.uri} were made with {differences}; ask for the same, "
         "or make them again with `kline index --rebuild`"
     )
+
+
+def by_code(code: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each code that occurs in `code` (n,), with its positions."""
+    order = np.argsort(code, kind="stable")
+    which, first = np.unique(code[order], return_index=True)
+    yield from zip(which.tolist(), np.split(order, first[1:]), strict=True)
 
 
 def _keys(code: NDArray[Any], end: NDArray[np.datetime64]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import numpy as np
 from distributed import Client
 
 from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
 from kline_core.run import Request, Run, run_symbols
@@ -41,7 +42,7 @@ class Bench:
         return ResourceKey.newest(self.home, self.settings, self.weights, "cpu")
 
     def extend(self):
-        return extend_patterns(self.home, self.settings.patterns, Encoder.load(self.weights, "cpu"))
+        return extend_patterns(self.home, self.settings.patterns, LocalEncoding(Encoder.load(self.weights, "cpu")))
 
     def add(self, frame):
         add_bars(self.home, frame)

@@ -8,6 +8,7 @@ from exchange_calendars import get_calendar
 
 from kline_core.bars import frame_cache
 from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
 from kline_core.errors import DateError, FingerprintError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
@@ -152,7 +153,7 @@ def test_nothing_stored_and_nothing_known():
 def indexed(tmp_path):
     home = make_home(tmp_path / "home", market(2, 20))
     encoder = Encoder.load(write_encoder(tmp_path / "w"), "cpu")
-    extend_patterns(home, SMALL, encoder)
+    extend_patterns(home, SMALL, LocalEncoding(encoder))
     return home, encoder
 
 
@@ -172,10 +173,9 @@ def test_other_settings_are_refused_by_name(indexed, settings, message):
     home, encoder = indexed
     with pytest.raises(FingerprintError, match=f"were made with {message}; .*kline index --rebuild"):
         check_patterns(home, settings, encoder.fingerprint, home.version("patterns"))
+    weights = write_encoder(home.folder / "w6", 0, 8, settings.window_bars)
     with pytest.raises(FingerprintError, match=message):
-        extend_patterns(
-            home, settings, Encoder.load(write_encoder(home.folder / "w6", 0, 8, settings.window_bars), "cpu")
-        )
+        extend_patterns(home, settings, LocalEncoding(Encoder.load(weights, "cpu")))
 
 
 def test_another_encoder_is_refused_by_name(indexed, tmp_path):
@@ -183,7 +183,7 @@ def test_another_encoder_is_refused_by_name(indexed, tmp_path):
     other = write_encoder(tmp_path / "other", seed=1)
     message = rf"encoder {encoder.fingerprint} \(now asked for: {Encoder.load(other).fingerprint}\)"
     with pytest.raises(FingerprintError, match=message):
-        extend_patterns(home, SMALL, Encoder.load(other))
+        extend_patterns(home, SMALL, LocalEncoding(Encoder.load(other)))
     settings = Settings(SMALL, FactorSettings(return_horizon=3))
     with pytest.raises(FingerprintError, match=message):
         ResourceKey.newest(home, settings, str(other))

@@ -9,6 +9,7 @@ import pytest
 
 from kline_core.cluster import open_cluster
 from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
 from kline_core.errors import DateError, EncoderError, StaleError, UnknownSymbolError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
@@ -39,7 +40,7 @@ def bars():
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, bars, weights):
     home = make_home(tmp_path_factory.mktemp("match") / "home", bars)
-    extend_patterns(home, SMALL, Encoder.load(weights), threads=1)
+    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
     return home
 
 
@@ -99,7 +100,7 @@ def test_a_price_that_stayed_is_known(tmp_path, weights):
     flat = frame["date"] >= frame["date"].unique()[40]
     frame.loc[flat, ["open", "high", "low", "close"]] = 10.0
     home = make_home(tmp_path / "home", frame)
-    extend_patterns(home, SMALL, Encoder.load(weights), threads=1)
+    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
     view = find_matches(home, "S00000", frame["date"].unique()[45], SETTINGS, weights)
     assert view.outcome["r1"] == view.outcome["r3"] == 0
     assert "what followed it: r1 +0.0 %, r3 +0.0 %" in view.text()
@@ -152,7 +153,7 @@ def test_refusals(home, weights, symbol, date, error, words):
 def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):
     seen = str(write_encoder(tmp_path / "seen.safetensors", trained_through=str(days[40])))
     home = make_home(tmp_path / "home", bars)
-    extend_patterns(home, SMALL, Encoder.load(seen), threads=1)
+    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(seen), 1))
     with pytest.raises(EncoderError, match="trained through"):
         find_matches(home, "S00001", days[40], SETTINGS, seen)
     assert find_matches(home, "S00001", days[41], SETTINGS, seen).matches
@@ -165,7 +166,7 @@ def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):
 
 def test_stale_patterns_are_refused(tmp_path, weights):
     home = make_home(tmp_path / "home", market(1, 30))
-    extend_patterns(home, SMALL, Encoder.load(weights), threads=1)
+    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
     add_bars(home, market(1, 30, prefix="T"))
     with pytest.raises(StaleError, match="kline index"):
         find_matches(home, "S00000", None, SETTINGS, weights)

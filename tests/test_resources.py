@@ -9,6 +9,7 @@ import pytest
 
 from kline_core import resources as module
 from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
 from kline_core.errors import EncoderError, FingerprintError, HomeError, StaleError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
@@ -26,7 +27,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def extend(weights):
-    return lambda home: extend_patterns(home, SMALL, Encoder.load(weights, "cpu"))
+    return lambda home: extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights, "cpu")))
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_patterns_rebuilt_for_another_encoder_in_between_are_refused(home, exten
     extend(home)
     key = newest(home)
     other = write_encoder(home.folder.parent / "other.safetensors", seed=5)
-    extend_patterns(home, key.settings.patterns, Encoder.load(other, "cpu"), rebuild=True)
+    extend_patterns(home, key.settings.patterns, LocalEncoding(Encoder.load(other, "cpu")), rebuild=True)
     made = home.identity("bars"), home.identity("patterns")
     overtaken = replace(key, patterns_version=home.version("patterns"), tables=made)
     with pytest.raises(FingerprintError, match="encoder"):

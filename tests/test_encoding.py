@@ -1,0 +1,66 @@
+"""Vectors of windows of many symbols, whoever makes them and however the work is cut."""
+
+import numpy as np
+import pytest
+
+from kline_core import encoding as module
+from kline_core.bars import frame_cache
+from kline_core.chart import render
+from kline_core.encoder import BATCH, Encoder
+from kline_core.encoding import LocalEncoding, encode_windows
+from kline_core.extend import SLICE
+from kline_core.known import known_windows
+from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder.load(write_encoder(tmp_path_factory.mktemp("weights") / "w"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    return frame_cache(make_home(tmp_path_factory.mktemp("encoding") / "home", market()).read("bars"))
+
+
+def one_by_one(frames, windows, encoder):
+    return np.concatenate(
+        [
+            encoder.encode(render(frames[windows.symbols[code]], np.array([bar]), WINDOW_BARS))
+            for code, bar in zip(windows.code, windows.bar, strict=True)
+        ]
+    )
+
+
+def test_a_slice_is_whole_batches():
+    """Else every slice would end in a batch that is padded for nothing."""
+    assert SLICE % BATCH == 0
+
+
+def test_it_says_what_it_encodes_with(encoder):
+    made = LocalEncoding(encoder)
+    assert (made.fingerprint, made.window_bars, made.dim) == (encoder.fingerprint, WINDOW_BARS, 8)
+
+
+@pytest.mark.parametrize(("piece", "threads"), [(SLICE, 1), (5, 3), (1, 2)])
+def test_vectors_are_those_of_each_chart_by_itself(frames, encoder, monkeypatch, piece, threads):
+    monkeypatch.setattr(module, "SLICE", piece)
+    windows = known_windows(frames, SMALL)
+    progress = []
+    vectors = LocalEncoding(encoder, threads).vectors(1, frames, windows, progress.append)
+    assert vectors.dtype == np.float32
+    assert np.array_equal(vectors, one_by_one(frames, windows, encoder))
+    assert progress == sorted(set(progress))
+    assert progress[-1] == len(windows) == 63
+
+
+def test_symbols_may_be_any_part(frames, encoder):
+    windows = known_windows(frames, SMALL)
+    some = windows.take(windows.code == 2)
+    vectors = encode_windows(frames, ["S00002"], np.zeros(len(some), np.int32), some.bar, encoder)
+    assert np.array_equal(vectors, one_by_one(frames, some, encoder))
+
+
+def test_no_windows_are_no_vectors(frames, encoder):
+    none = known_windows(frames, SMALL).take(np.zeros(0, np.int64))
+    assert LocalEncoding(encoder).vectors(1, frames, none).shape == (0, 8)
