@@ -3,14 +3,21 @@
 Without a scheduler address a cluster is started inside this process: one worker whose threads share what it loads.
 With one, a standing cluster is used, whose workers keep what they have loaded from run to run. Both do the same work
 through the same functions of `kline_core.worker`.
+
+What these say while they work for a client is sent to that client alone, as events under the client's own id: the
+scheduler forgets those some time after the client has left. They travel the same way as the news that the work is
+done, and before it.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator
+import datetime
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -18,21 +25,30 @@ from uuid import uuid4
 import dask
 import numpy as np
 from dask.system import CPU_COUNT
-from distributed import Client, Future, KilledWorker, LocalCluster, Security
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm.core import connect
 from distributed.deploy.spec import SpecCluster
+from numpy.typing import NDArray
 
 from kline_core import worker
 from kline_core.errors import KlineError, SchedulerError, SettingError
-from kline_core.keys import ResourceKey
+from kline_core.extend import SLICE
+from kline_core.keys import BarsKey, EncoderKey, ResourceKey
+from kline_core.known import Frames, KnownWindows
+from kline_core.log import Listener, listening, logger
+from kline_core.tables import Home
+from kline_core.weights import weights_shape
 from kline_core.worker import Dates, Overview
 
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 WORKERLESS_SECONDS = 60.0
 MAX_THREADS = 16
-_LOG = logging.getLogger(__name__)
+SLICES_PER_THREAD = 3
+"""Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
+_SAID = "kline_core"
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,8 @@ class Cluster:
     threads: int
     """Threads of all workers together."""
     address: str
+    log: Listener | None = None
+    """Told of what workers say while they work for this client."""
 
     @property
     def lost(self) -> bool:
@@ -66,6 +84,21 @@ class Cluster:
         dates: Dates = self._answer(self._submit(worker.plan, key, symbol, samples, as_of))
         return dates
 
+    def encoding(self, home: Home, encoder_path: str | Path | None = None, device: str = "auto") -> "ClusterEncoding":
+        """Encodes windows of a home on the workers; for `kline_core.extend.extend_patterns`.
+
+        Raises `EncoderError` where the weights cannot be read here.
+        """
+        return ClusterEncoding(self, home, EncoderKey.of(encoder_path, device))
+
+    def picture(self, key: ResourceKey, symbol: str, date: str | datetime.date | np.datetime64 | None = None) -> bytes:
+        """A symbol on a date with its matches, drawn by a worker in a state that it has loaded: a PNG.
+
+        Without a date the newest usable one is taken. Raises as `kline_core.match.find_matches`.
+        """
+        drawn: bytes = self._answer(self._submit(worker.picture, key, symbol, date))
+        return drawn
+
     def score(
         self, key: ResourceKey, symbol: str, dates: Dates, stored: "np.typing.NDArray[np.int64]", chunks: int
     ) -> Iterator[Any]:
@@ -75,6 +108,19 @@ class Cluster:
         for future in futures:
             yield self._answer(future)
 
+    def in_turn(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """What a function of `kline_core.worker` answers to each of many calls, in their order.
+
+        Only so many calls are under way at a time, so that little is left to be done when the caller goes away.
+        """
+        waiting: deque[Future[Any]] = deque()
+        for arguments in calls:
+            waiting.append(self._submit(function, *arguments))
+            if len(waiting) >= SLICES_PER_THREAD * self.threads:
+                yield self._answer(waiting.popleft())
+        while waiting:
+            yield self._answer(waiting.popleft())
+
     def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
         # Named after the function, so that Dask's dashboard says what is going on.
         name = f"{function.__name__}-{uuid4().hex}"
@@ -82,7 +128,8 @@ class Cluster:
         elsewhere = workers is not None
         try:
             return self.client.submit(
-                worker.answered,
+                _answered,
+                None if self.log is None else self.client.id,
                 function,
                 *arguments,
                 key=name,
@@ -123,7 +170,8 @@ class Cluster:
                 workerless_since = None
             elif workerless_since is None:
                 workerless_since = monotonic()
-                _LOG.warning("no workers left at %s, waiting %d s for one", self.address, WORKERLESS_SECONDS)
+                with listening(self.log):
+                    _LOG.warning("no workers left at %s, waiting %d s for one", self.address, WORKERLESS_SECONDS)
             elif monotonic() - workerless_since > WORKERLESS_SECONDS:
                 raise SchedulerError(
                     f"the cluster at {self.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
@@ -136,15 +184,78 @@ class Cluster:
         )
 
 
+class ClusterEncoding:
+    """An `Encoding` by the workers of a cluster; see `kline_core.extend`.
+
+    They load the bars by their version, and are sent no more than which windows to encode.
+    """
+
+    def __init__(self, cluster: Cluster, home: Home, encoder: EncoderKey) -> None:
+        self._cluster, self._home, self._encoder = cluster, home, encoder
+        # As of now: a home that is made anew from here on is refused by the workers.
+        self._identity = home.identity("bars")
+        self.fingerprint = encoder.fingerprint
+        self.dim, self.window_bars = weights_shape(encoder.path)
+
+    def vectors(
+        self,
+        version: int | None,
+        frames: Frames,  # noqa: ARG002  the workers have their own
+        windows: KnownWindows,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Vectors of windows; see `kline_core.extend.Encoding`. Raises what loading raises, and `SchedulerError`."""
+        bars = BarsKey(self._home.uri, version, self._identity)
+        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+        parts = [slice(start, start + SLICE) for start in range(0, len(windows), SLICE)]
+        calls = ((bars, self._encoder, *_named(windows, part)) for part in parts)
+        for part, encoded in zip(parts, self._cluster.in_turn(worker.encode, calls), strict=True):
+            vectors[part] = encoded
+            if progress is not None:
+                progress(min(part.stop, len(windows)))
+        return vectors
+
+
+def _named(windows: KnownWindows, part: slice) -> tuple[list[str], NDArray[np.int32], NDArray[np.int64]]:
+    """Some of the windows, by the symbols that occur among them, codes into these, and ordinals of bars."""
+    codes, code = np.unique(windows.code[part], return_inverse=True)
+    return [windows.symbols[which] for which in codes], code.astype(np.int32), windows.bar[part]
+
+
+def _answered(client: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """On a worker: `worker.answered`, while the client of that id, if any, is told of what is said."""
+    listener: Listener | None = None
+    if client is not None:
+        dask_worker = get_worker()
+
+        def listener(level: int, message: str) -> None:
+            dask_worker.log_event(client, {_SAID: [level, message]})
+
+    with listening(listener):
+        return worker.answered(function, *arguments)
+
+
+def _hear(log: Listener, event: tuple[float, Any]) -> None:
+    """On the client: one event under its id, of which the scheduler has some of its own."""
+    said = event[1].get(_SAID) if isinstance(event[1], dict) else None
+    if said is not None:
+        log(*said)
+
+
 @contextmanager
-def open_cluster(address: str | None = None, threads: int | None = None) -> Iterator[Cluster]:
+def open_cluster(
+    address: str | None = None, threads: int | None = None, log: Listener | None = None
+) -> Iterator[Cluster]:
     """The standing cluster at `address`, or else one of `threads` threads inside this process.
 
-    `threads` is the number of cores unless given. Raises `SettingError` for a number of threads out of bounds, and
-    `SchedulerError` where nobody listens at the address, or it has no workers.
+    `threads` is the number of cores unless given. `log` is called with level and message of what the workers say while
+    they work for this client; from a thread of its own, which must not wait for the cluster.
+
+    Raises `SettingError` for a number of threads out of bounds, and `SchedulerError` where nobody listens at the
+    address, or it has no workers.
     """
     if address is not None:
-        with _standing(address) as cluster:
+        with _standing(address, log) as cluster:
             yield cluster
         return
     threads = checked_threads(threads)
@@ -159,7 +270,7 @@ def open_cluster(address: str | None = None, threads: int | None = None) -> Iter
         worker_dashboard_address="127.0.0.1:0",
     )
     with local, Client(local) as client:
-        yield Cluster(client, threads, local.scheduler_address)
+        yield _heard(Cluster(client, threads, local.scheduler_address, log))
 
 
 def checked_threads(threads: int | None) -> int:
@@ -173,7 +284,7 @@ def checked_threads(threads: int | None) -> int:
 
 
 @contextmanager
-def _standing(address: str) -> Iterator[Cluster]:
+def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
     try:
         # In a thread of its own, since the caller's may be running an event loop already.
         with ThreadPoolExecutor(1, "probe") as pool:
@@ -191,7 +302,13 @@ def _standing(address: str) -> Iterator[Cluster]:
             raise SchedulerError(
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
             )
-        yield Cluster(client, threads, address)
+        yield _heard(Cluster(client, threads, address, log))
+
+
+def _heard(cluster: Cluster) -> Cluster:
+    if cluster.log is not None:
+        cluster.client.subscribe_topic(cluster.client.id, partial(_hear, cluster.log))
+    return cluster
 
 
 async def _probe(address: str) -> None:

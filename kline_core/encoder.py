@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,10 +25,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kline_core.chart import HEIGHT, PIXELS_PER_BAR
 from kline_core.errors import EncoderError
-from kline_core.weights import DEFAULT_WEIGHTS, weights_fingerprint
+from kline_core.weights import DEFAULT_WEIGHTS, FORMAT, misfit, unreadable, weights_fingerprint, weights_header
 
 BATCH = 64
-_FORMAT = "kline-attention-cae-1"
 
 
 class AttentionEncoder(nn.Module):
@@ -143,7 +142,7 @@ class Encoder:
             through = header.get("trained_through")
             trained_through = np.datetime64(through, "D") if through else None
         except (KeyError, ValueError, RuntimeError) as error:
-            raise _misfit(path, error) from error
+            raise misfit(path, error) from error
         return cls(network, weights_fingerprint(path), trained_through, choose_device(device))
 
     def encode(self, charts: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -174,7 +173,7 @@ def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, h
     """
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
-    sizes = {"format": _FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
+    sizes = {"format": FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
     raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, sizes | header)
     # safetensors writes the metadata in an order that changes from call to call; its own padding is spaces too.
     length = int.from_bytes(raw[:8], "little")
@@ -190,31 +189,20 @@ def load_decoder(path: str | Path | None = None) -> ChartDecoder:
         decoder = ChartDecoder(int(header["dim"]), int(header["window_bars"]))
         decoder.load_state_dict(_half("decoder.", tensors))
     except (KeyError, ValueError, RuntimeError) as error:
-        raise _misfit(path, error) from error
+        raise misfit(path, error) from error
     return decoder.eval().requires_grad_(False)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    header = weights_header(path)
     try:
-        with safe_open(path, "pt") as file:
-            header: dict[str, str] = file.metadata() or {}
-        tensors = load_file(path)
+        return header, load_file(path)
     except (OSError, SafetensorError) as error:
-        raise EncoderError(
-            f"encoder weights {path} cannot be read ({error}); give a file written by `kline train`"
-        ) from error
-    if header.get("format") != _FORMAT:
-        raise EncoderError(f"encoder weights {path} are no {_FORMAT} file; give a file written by `kline train`")
-    return header, tensors
+        raise unreadable(path, error) from error
 
 
 def _half(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _misfit(path: Path, error: Exception) -> EncoderError:
-    reason = str(error).splitlines()[-1].strip()
-    return EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again")
 
 
 def _without_batch_norm(network: AttentionEncoder) -> AttentionEncoder:

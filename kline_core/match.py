@@ -152,7 +152,7 @@ def find_matches(
     encoder_path: str | None = None,
     device: str = "auto",
 ) -> MatchView:
-    """Find the matches of a symbol on a date; nothing is stored.
+    """Find the matches of a symbol on a date, in the newest state of a home; nothing is stored.
 
     Args:
         home: Where bars and patterns are.
@@ -168,7 +168,11 @@ def find_matches(
         EncoderError: The encoder was trained through the date, and `allow_seen` is false.
         StaleError, FingerprintError, HomeError: As for a run.
     """
-    loaded = resources(ResourceKey.newest(home, settings, encoder_path, device))
+    return matches_of(resources(ResourceKey.newest(home, settings, encoder_path, device)), symbol, date)
+
+
+def matches_of(loaded: Resources, symbol: str, date: str | datetime.date | np.datetime64 | None) -> MatchView:
+    """`find_matches` in a state that is loaded. Raises its `UnknownSymbolError`, `DateError` and `EncoderError`."""
     # A run computes under the same limit, and must give the same value.
     single_threaded()
     bars = symbol_bars(loaded, symbol)
@@ -177,6 +181,7 @@ def find_matches(
     scored = score_samples(loaded, symbol, bars.dates[end : end + 1], np.array([NEVER_REUSED]))
     pairs = scored.matches.to_pylist()
     total = sum(pair["weight"] for pair in pairs)
+    settings = loaded.key.settings
     steps = settings.patterns
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, np.array([end]), steps)
     known = [None if np.isnan(value) else value for value in followed.returns[0].astype(np.float64).tolist()]

@@ -8,6 +8,7 @@ and in New York. Colour is kept for what came of it: blue for the upper barrier,
 neither (M. Okabe and K. Ito, Color Universal Design, 2008: told apart by every kind of colour vision).
 """
 
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -35,14 +36,18 @@ _FONT: Final = "DejaVu Sans"
 
 
 def match_picture(view: MatchView, path: Path) -> Path:
-    """Draw a query with its best matches and what followed each, as a PNG of 1800 x 960 pixels; returns `path`.
+    """Write `match_png` to a file; returns `path`. Raises OSError where the file cannot be written."""
+    path.write_bytes(match_png(view))
+    return path
+
+
+def match_png(view: MatchView) -> bytes:
+    """Draw a query with its best matches and what followed each, as a PNG of 1800 x 960 pixels.
 
     Left: the query's window and, behind the line, what followed it as far as that is stored by now; the value below.
     Right: up to five matches in order of similarity, each with its window, its entry, the barriers, and the bars that
     followed; last, all of them from their entries on. Prices are percentages of the entry's close (of the last close,
     where the query's entry is not known yet), and every chart is scaled by itself, as the encoder sees it.
-
-    Raises OSError where the file cannot be written.
     """
     figure = Figure(figsize=(12, 6.4), dpi=150, facecolor=_PAPER)
     FigureCanvasAgg(figure)
@@ -58,9 +63,10 @@ def match_picture(view: MatchView, path: Path) -> Path:
         _match(figure.add_subplot(right[place // 3, place % 3]), match, view)
     if shown:
         _paths(figure.add_subplot(right[1, 2]), shown, view)
+    drawn = BytesIO()
     # Without matplotlib's version the bytes depend on the picture alone.
-    figure.savefig(path, format="png", metadata={"Software": None})
-    return path
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    return drawn.getvalue()
 
 
 def _header(figure: Figure, view: MatchView) -> None:

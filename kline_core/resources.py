@@ -4,10 +4,11 @@ A state is named by a `ResourceKey`: the home, the versions of its tables, the s
 gives the loaded state, loading it when it is first asked for; other threads that ask meanwhile wait for the same one.
 The newest states stay loaded, so that a run on a new version starts while one on the old version still works. Nothing
 in a state is ever changed.
+
+Bars and encoders are kept by themselves too: states that differ in their patterns alone share them, and windows can be
+encoded (`kline_core.worker.encode`) before there is a state.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -21,12 +22,16 @@ from kline_core.bars import frame_cache
 from kline_core.encoder import Encoder
 from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
-from kline_core.keys import ResourceKey
+from kline_core.kept import Kept
+from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.known import Frames, check_patterns, compare, known_windows
+from kline_core.log import logger
 from kline_core.patterns import Patterns
 from kline_core.tables import Home
 
 KEPT = 2
+"""Of each kind: with two, a run on the newest version and one on the version before it find theirs."""
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,17 +63,51 @@ def load_resources(key: ResourceKey) -> Resources:
         return loaded
 
     if key.tables != (home.identity("bars"), home.identity("patterns")):
-        raise StaleError(f"tables of {key.home} were made anew after the run was started; start the run again")
-    encoder: Encoder = timed("encoder", lambda: Encoder.load(key.encoder_path, key.device))
-    if encoder.fingerprint != key.encoder:
-        raise EncoderError(
-            f"the encoder here has fingerprint {encoder.fingerprint}, the run was started with {key.encoder}; "
-            "install the same version on every worker"
-        )
-    frames: Frames = timed("bars", lambda: frame_cache(home.read("bars", version=key.bars_version)))
+        raise _made_anew(key.home)
+    encoder: Encoder = timed("encoder", lambda: loaded_encoder(key.weights))
+    frames: Frames = timed("bars", lambda: loaded_bars(key.bars))
     patterns: Patterns = timed("patterns", lambda: _load_patterns(home, frames, key, encoder.dim))
     index: PatternIndex = timed("index", lambda: PatternIndex.build(patterns))
+    took = ", ".join(f"{name} {each:.1f} s" for name, each in seconds.items())
+    _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
     return Resources(key, frames, index.attach(patterns), index, encoder, seconds)
+
+
+def loaded_bars(key: BarsKey) -> Frames:
+    """Bars of that name, read once per process while they are among the newest.
+
+    Raises `StaleError` where the table was made anew since, and what `Home` raises.
+    """
+    return _bars.get(key, lambda: _load_bars(key))
+
+
+def loaded_encoder(key: EncoderKey) -> Encoder:
+    """The encoder of that name, read once per process while it is among the newest.
+
+    Raises what `Encoder.load` does, and `EncoderError` where this machine's encoder is another one than the key's.
+    """
+    return _encoders.get(key, lambda: _load_encoder(key))
+
+
+def _load_bars(key: BarsKey) -> Frames:
+    home = Home(key.home)
+    if key.identity != home.identity("bars"):
+        raise _made_anew(key.home)
+    return frame_cache(home.read("bars", version=key.version))
+
+
+def _load_encoder(key: EncoderKey) -> Encoder:
+    encoder = Encoder.load(key.path, key.device)
+    if encoder.fingerprint != key.fingerprint:
+        raise EncoderError(
+            f"the encoder here has fingerprint {encoder.fingerprint}, the run was started with {key.fingerprint}; "
+            "install the same version on every worker"
+        )
+    return encoder
+
+
+def _made_anew(home: str) -> StaleError:
+    return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
 
 
 def _load_patterns(home: Home, frames: Frames, key: ResourceKey, dim: int) -> Patterns:
@@ -116,28 +155,13 @@ def _vectors(column: pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.zeros((0, dim), np.float32)
 
 
-_State = tuple[object, ...]
-_loaded: OrderedDict[_State, Resources] = OrderedDict()
-_locks: dict[_State, threading.Lock] = {}
-_guard = threading.Lock()
+_states: Kept[Resources] = Kept(KEPT)
+_bars: Kept[Frames] = Kept(KEPT)
+_encoders: Kept[Encoder] = Kept(KEPT)
 
 
 def resources(key: ResourceKey) -> Resources:
     """The loaded state of that name, loaded once per process however many threads ask; see `load_resources`."""
     # All of the key but the factor's settings, on which nothing that is loaded depends.
-    state = (
-        *(key.home, key.bars_version, key.patterns_version, key.tables, key.settings.patterns),
-        *(key.encoder_path, key.encoder, key.device),
-    )
-    with _guard:
-        lock = _locks.setdefault(state, threading.Lock())
-    with lock:
-        found = _loaded.get(state)
-        if found is None:
-            found = load_resources(key)
-        with _guard:
-            _loaded[state] = found
-            _loaded.move_to_end(state)
-            while len(_loaded) > KEPT:
-                _locks.pop(_loaded.popitem(last=False)[0], None)
-    return replace(found, key=key)
+    state = (key.bars, key.patterns_version, key.tables, key.settings.patterns, key.weights)
+    return replace(_states.get(state, lambda: load_resources(key)), key=key)

@@ -1,11 +1,12 @@
 """The functions that run on Dask workers. Importing this module loads neither torch nor FAISS; calling them does.
 
-Work reaches them as keys and dates; the data they need is loaded once per worker process and shared by its threads
-(`kline_core.resources`). A chunk of samples that breaks is done again sample by sample, so that one sample's failure
-is that sample's alone.
+Work reaches them as keys, dates and ordinals of bars; the data they need is loaded once per worker process and shared
+by its threads (`kline_core.resources`). A chunk of samples that breaks is done again sample by sample, so that one
+sample's failure is that sample's alone.
 """
 
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kline_core.errors import KlineError
-from kline_core.keys import ResourceKey
+from kline_core.keys import BarsKey, EncoderKey, ResourceKey
+from kline_core.log import logger
 
 if TYPE_CHECKING:
     from kline_core.pipeline import Scored
     from kline_core.resources import Resources
 
 Dates = npt.NDArray[np.datetime64]
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,37 @@ def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.in
         return score_samples(loaded, symbol, dates, stored)
     except KlineError:
         raise
-    except Exception:  # noqa: BLE001  whatever broke the chunk is found again, and reported, sample by sample
+    except Exception as error:  # noqa: BLE001  whatever broke the chunk is found again, and reported, sample by sample
+        _LOG.warning(
+            "%s: a chunk of %d samples from %s on broke (%s), so it is done sample by sample",
+            *(symbol, len(dates), dates[0], _one_line(error)),
+        )
         return _one_by_one(loaded, symbol, dates, stored)
+
+
+def encode(
+    bars: BarsKey,
+    encoder: EncoderKey,
+    symbols: Sequence[str],
+    code: npt.NDArray[np.int32],
+    bar: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float32]:
+    """Vectors of windows; see `kline_core.encoding.encode_windows`."""
+    from kline_core.encoding import encode_windows
+    from kline_core.resources import loaded_bars, loaded_encoder
+    from kline_core.threads import single_threaded
+
+    network, frames = loaded_encoder(encoder), loaded_bars(bars)
+    single_threaded()
+    return encode_windows(frames, symbols, code, bar, network)
+
+
+def picture(key: ResourceKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:
+    """A query with its matches as a PNG; see `kline_core.match.matches_of` and `kline_core.report.match_png`."""
+    from kline_core.match import matches_of
+    from kline_core.report import match_png
+
+    return match_png(matches_of(_loaded(key), symbol, date))
 
 
 def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> "Scored":
@@ -85,8 +117,7 @@ def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDAr
         try:
             parts.append(score_samples(loaded, symbol, dates[one], stored[one]))
         except Exception as error:  # noqa: BLE001  the sample's reason says what it was, and the run counts it
-            text = str(error).splitlines()
-            reason = f"error: {type(error).__name__}: {text[0] if text else ''}"
+            reason = f"error: {_one_line(error)}"
             rows = failed_table(symbol, dates[one], np.array([reason], dtype=object), np.array([NEVER_REUSED]))
             parts.append(Scored(rows, _no_matches(loaded), dates[:0], {}))
     names = {name for part in parts for name in part.seconds}
@@ -96,6 +127,11 @@ def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDAr
         np.concatenate([part.reused for part in parts]),
         {name: sum(part.seconds.get(name, 0.0) for part in parts) for name in names},
     )
+
+
+def _one_line(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _no_matches(loaded: "Resources") -> pa.Table:

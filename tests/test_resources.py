@@ -1,5 +1,6 @@
+import logging
+import re
 import threading
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,8 +13,10 @@ from kline_core.encoder import Encoder
 from kline_core.encoding import LocalEncoding
 from kline_core.errors import EncoderError, FingerprintError, HomeError, StaleError
 from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
-from kline_core.resources import _vectors, load_resources, resources
+from kline_core.kept import Kept
+from kline_core.keys import BarsKey, EncoderKey, ResourceKey
+from kline_core.log import listening
+from kline_core.resources import _vectors, load_resources, loaded_bars, loaded_encoder, resources
 from kline_core.settings import FactorSettings, Settings
 from tests.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
 
@@ -42,8 +45,8 @@ def home(tmp_path):
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(module, "_loaded", OrderedDict())
-    monkeypatch.setattr(module, "_locks", {})
+    for name in ("_states", "_bars", "_encoders"):
+        monkeypatch.setattr(module, name, Kept(module.KEPT))
 
 
 def assert_like_the_table(loaded, home, version):
@@ -192,7 +195,7 @@ def test_the_newest_states_stay_loaded(monkeypatch, newest, home, extend):
     for device in ("a", "b", "a", "c", "a", "b"):
         resources(replace(key, device=device))
     assert loads == ["a", "b", "c", "b"], "c pushed out b, which was asked for longest ago"
-    assert len(module._loaded) == len(module._locks) == module.KEPT
+    assert len(module._states) == module.KEPT
 
 
 def test_loading_that_failed_is_tried_again(home, extend, newest):
@@ -240,3 +243,95 @@ def test_patterns_rebuilt_for_another_encoder_in_between_are_refused(home, exten
     overtaken = replace(key, patterns_version=home.version("patterns"), tables=made)
     with pytest.raises(FingerprintError, match="encoder"):
         load_resources(overtaken)
+
+
+# --- what states share ---
+
+
+def counted(monkeypatch, name):
+    calls, real = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda key: calls.append(key) or real(key))
+    return calls
+
+
+def test_states_that_differ_in_their_patterns_share_bars_and_encoder(home, extend, newest, monkeypatch, encode_again):
+    bars, encoders = counted(monkeypatch, "_load_bars"), counted(monkeypatch, "_load_encoder")
+    extend(home)
+    first = resources(newest(home))
+    encode_again(home)
+    second = resources(newest(home))
+    assert second.key.patterns_version > first.key.patterns_version
+    assert second.patterns is not first.patterns
+    assert second.frames is first.frames
+    assert second.encoder is first.encoder
+    assert (bars, encoders) == ([first.key.bars], [first.key.weights])
+
+
+@pytest.fixture
+def encode_again(weights):
+    encoding = LocalEncoding(Encoder.load(weights, "cpu"))
+
+    def again(home):
+        home.delete("patterns", ["S00001"])
+        extend_patterns(home, SMALL, encoding)
+
+    return again
+
+
+def test_new_bars_are_loaded_with_the_old_encoder(home, extend, newest):
+    extend(home)
+    first = resources(newest(home))
+    add_bars(home, market(1, 20, prefix="T"))
+    extend(home)
+    second = resources(newest(home))
+    assert second.encoder is first.encoder
+    assert sorted(second.frames) == [*sorted(first.frames), "T00000"]
+    assert sorted(first.frames) == ["S00000", "S00001", "S00002"]
+    assert resources(first.key).frames is first.frames
+
+
+def test_bars_that_windows_were_encoded_from_serve_the_state_too(home, extend, newest):
+    frames = loaded_bars(newest(home).bars)
+    encoder = loaded_encoder(newest(home).weights)
+    extend(home)
+    loaded = resources(newest(home))
+    assert loaded.frames is frames
+    assert loaded.encoder is encoder
+
+
+def test_bars_of_a_home_made_anew_are_others(home, newest):
+    key = newest(home).bars
+    assert sorted(loaded_bars(key)) == ["S00000", "S00001", "S00002"]
+    with pytest.raises(StaleError, match="were made anew after the run was started"):
+        loaded_bars(replace(key, identity="another"))
+
+
+def test_an_encoder_that_was_trained_again_is_another(tmp_path):
+    path = write_encoder(tmp_path / "w")
+    first = loaded_encoder(EncoderKey.of(path, "cpu"))
+    old = EncoderKey.of(path, "cpu")
+    write_encoder(path, seed=1)
+    second = loaded_encoder(EncoderKey.of(path, "cpu"))
+    assert second.fingerprint != first.fingerprint
+    assert loaded_encoder(old) is first, "kept, though its file is gone"
+
+
+def test_keys_name_parts_of_a_state(home, extend, newest, weights):
+    extend(home)
+    key = newest(home)
+    assert key.bars == BarsKey(home.uri, home.version("bars"), home.identity("bars"))
+    assert key.weights == EncoderKey.of(str(weights), "cpu")
+    assert EncoderKey.of().path is None
+
+
+def test_loading_says_what_was_loaded_and_how_long_it_took(home, extend, newest):
+    extend(home)
+    said = []
+    with listening(lambda level, message: said.append((level, message))):
+        for _ in range(2):
+            resources(newest(home))
+    ((level, message),) = said
+    assert level == logging.INFO
+    number = r"\d+\.\d s"
+    took = ", ".join(f"{part} {number}" for part in ("encoder", "bars", "patterns", "index"))
+    assert re.fullmatch(f"loaded 3 symbols, 63 patterns of {home.uri}: {took}", message)

@@ -1,11 +1,14 @@
-"""Weights of the default encoder, and what identifies the weights in a file; imports no torch."""
+"""Weights of the default encoder, and what a file of weights says of itself; imports no torch."""
 
 import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from kline_core.errors import EncoderError
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "default.safetensors"
+FORMAT = "kline-attention-cae-1"
 
 
 def weights_fingerprint(path: str | Path | None = None) -> str:
@@ -20,3 +23,39 @@ def weights_fingerprint(path: str | Path | None = None) -> str:
         raise EncoderError(
             f"encoder weights {path} cannot be read ({error.strerror}); give a file written by `kline train`"
         ) from error
+
+
+def weights_header(path: str | Path | None = None) -> dict[str, str]:
+    """What a weights file (None: the default one) says of its network: format, dim, window_bars and others.
+
+    Raises `EncoderError` where the file cannot be read, or holds something else.
+    """
+    path = Path(path) if path is not None else DEFAULT_WEIGHTS
+    try:
+        with safe_open(path, "np") as file:
+            header: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from error
+    if header.get("format") != FORMAT:
+        raise EncoderError(f"encoder weights {path} are no {FORMAT} file; give a file written by `kline train`")
+    return header
+
+
+def weights_shape(path: str | Path | None = None) -> tuple[int, int]:
+    """Length of the vectors that an encoder makes, and bars of the windows that it takes. Raises `EncoderError`."""
+    header = weights_header(path)
+    try:
+        return int(header["dim"]), int(header["window_bars"])
+    except (KeyError, ValueError) as error:
+        raise misfit(Path(path) if path is not None else DEFAULT_WEIGHTS, error) from error
+
+
+def misfit(path: Path, error: Exception) -> EncoderError:
+    """The error of a weights file whose header or tensors are not those of the network."""
+    reason = str(error).splitlines()[-1].strip()
+    return EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again")
+
+
+def unreadable(path: Path, error: Exception) -> EncoderError:
+    """The error of a weights file that is missing or damaged."""
+    return EncoderError(f"encoder weights {path} cannot be read ({error}); give a file written by `kline train`")
