@@ -5,7 +5,6 @@ Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage.
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import NoReturn
 
 from kline_core import __version__
 from kline_core.commands import COMMANDS
+from kline_core.console import show
 from kline_core.errors import KlineError
 
 
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         answer = COMMANDS[options.command](options)
-        print(json.dumps(answer.document, ensure_ascii=False, allow_nan=False) if options.json else answer.text)
-        # At the interpreter's end it would be too late to notice that nobody reads.
-        sys.stdout.flush()
+        if answer is None:
+            return 0
+        show(answer.text, answer.document, options.json)
     except KlineError as error:
         return _fail(str(error), options)
     except KeyboardInterrupt:
@@ -122,6 +122,14 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=Path, metavar="FILE", help="ends in .parquet or .csv")
     export.add_argument("--format", choices=["long", "wide"], default="long", help="default %(default)s")
     export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
+
+    up = command(
+        "up",
+        "Prefect server, work pool, deployments, worker and warm cluster of a home, until Ctrl-C. The home is a folder, "
+        "and is made where it is missing.",
+    )
+    up.add_argument("--port", type=int, default=4200, help="of the server and its pages (default %(default)s)")
+    _add_threads(up)
 
     train = command("train", "Train an encoder on synthetic charts.")
     train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")

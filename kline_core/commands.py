@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kline_core.console import bar, sample_bar, some, table
+from kline_core.console import bar, sample_bar, show, some, table
 from kline_core.errors import HomeError, InputError, KlineError, RunFailedError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.tables import Home
 
 if TYPE_CHECKING:
+    from flows.state import Ready
     from kline_core.run import Request
     from kline_core.run_report import RunReport
 
@@ -52,10 +53,14 @@ def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _home(options: argparse.Namespace, create: bool = False) -> Home:
+    return Home(_named_home(options), create=create)
+
+
+def _named_home(options: argparse.Namespace) -> str:
     named = os.environ.get("KLINE_HOME") if options.home is None else options.home
     if not named:
         raise HomeError("no home is named; give --home FOLDER or set KLINE_HOME")
-    return Home(named, create=create)
+    return str(named)
 
 
 def _check_writable(option: str, path: Path) -> None:
@@ -302,7 +307,17 @@ def train(options: argparse.Namespace) -> Answer:
     return Answer(text, card)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], Answer]] = {
+def up(options: argparse.Namespace) -> None:
+    """`kline up`, which speaks as soon as everything is ready."""
+    from flows.up import up as run_all
+
+    def announce(ready: "Ready") -> None:
+        show(ready.text(), ready.to_dict(), options.json)
+
+    run_all(_named_home(options), options.port, options.threads, announce)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "demo": demo,
     "ingest": ingest,
     "index": index,
@@ -310,4 +325,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer]] = {
     "match": match,
     "export": export,
     "train": train,
+    "up": up,
 }

@@ -1,8 +1,10 @@
 """What the commands show a person: progress on standard error, tables and lists as text."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -64,3 +66,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def some(names: Sequence[str], shown: int = 8) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def show(text: str, document: Any, as_json: bool) -> None:
+    """An answer on standard output: for a person, or as one JSON document for a program."""
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
+    # At the interpreter's end it would be too late to notice that nobody reads.
+    sys.stdout.flush()

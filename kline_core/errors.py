@@ -11,7 +11,8 @@
     ├── BarsMissingError    bars of a session that have not arrived
     ├── StaleError          tables that contradict each other until `kline index` is run
     ├── SchedulerError      a Dask scheduler that cannot be reached or lost its workers
-    └── RunFailedError      more samples failed than `max_failed_share` allows
+    ├── RunFailedError      more samples failed than `max_failed_share` allows
+    └── StartError          a program that `kline up` needs does not start, or does not stay
 
 A message names what was wrong (parameter, file, row or symbol), the value, and what to do about it, in one line.
 """
@@ -63,3 +64,7 @@ class SchedulerError(KlineError):
 
 class RunFailedError(KlineError):
     """The share of failed samples of a run passes `max_failed_share`."""
+
+
+class StartError(KlineError):
+    """A program that `kline up` or `kline demo` needs does not start, or does not stay."""

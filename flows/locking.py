@@ -1,0 +1,63 @@
+"""One `kline up` or `kline demo` on a home at a time."""
+
+import fcntl
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from kline_core.errors import HomeError
+
+NOTE = "up.json"
+"""File beside the lock that says who holds it; gone when nobody does."""
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[Path]:
+    """The home's folder for Prefect, made where it is missing, and no one else's for the time.
+
+    The folder itself is locked, so that no file is left behind and a process that is killed leaves no lock.
+    Raises `HomeError` where it is locked already, with who does it and how to stop that.
+    """
+    folder = home / "prefect"
+    try:
+        folder.mkdir(exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise HomeError(f"{folder} cannot be used ({error.strerror}); name a home that can be written") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HomeError(_who(home, folder / NOTE)) from error
+        try:
+            write_note(folder, {})
+            yield folder
+        finally:
+            (folder / NOTE).unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def write_note(folder: Path, note: dict[str, Any]) -> None:
+    """Say who holds the lock, for the next one who asks."""
+    text = json.dumps({"pid": os.getpid()} | note)
+    scratch = folder / f"{NOTE}.new"
+    scratch.write_text(text + "\n")
+    scratch.replace(folder / NOTE)
+
+
+def _who(home: Path, note: Path) -> str:
+    known: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        known = json.loads(note.read_text())
+    process = f" (process {known['pid']})" if "pid" in known else ""
+    link = f" at {known['ui']}" if "ui" in known else ""
+    stop = f"kill {known['pid']}" if "pid" in known else "end that process"
+    return (
+        f"kline runs for the home {shlex.quote(str(home))} already{process}{link}; "
+        f"stop it with Ctrl-C where it runs, or with `{stop}`"
+    )

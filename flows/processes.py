@@ -1,0 +1,119 @@
+"""Programs that run beside this one: started with a log of their own, marked, found again, and ended.
+
+Every program that is started here carries the home's folder in its environment, and so does whatever it starts. By
+this mark they are found again, grandchildren included, even where everything between was killed.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+MARK = "KLINE_UP"
+"""Variable whose value is the home for which a program was started."""
+_FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+_POLL = 0.05
+
+
+class Part:
+    """One program of several that belong together."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], folder: Path, cwd: Path | None = None
+    ) -> None:
+        """Describe the program; `start` runs it in `cwd` (or `folder`), its output added to a log in `folder/logs`."""
+        self.name = name
+        self.log = folder / "logs" / f"{name.replace(' ', '-')}.log"
+        self._command, self._env, self._cwd = list(command), dict(env), cwd or folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+
+    def start(self) -> None:
+        """Run the program, in a session of its own: a Ctrl-C in the terminal is for its parent alone."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of what was started last."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Exit code of a program that has ended, None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self, patience: float) -> None:
+        """Ask the program to end, and make it after `patience` seconds."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def last_words(self) -> str:
+        """The end of the log, in one line."""
+        with suppress(OSError):
+            lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
+            return " | ".join([line for line in lines if line][-3:])
+        return ""
+
+
+def marked(home: Path, flow_runs_only: bool = False) -> list[psutil.Process]:
+    """Programs that were started for a home, those that run flows or all of them; without this process."""
+    found = []
+    for process in psutil.process_iter():
+        # Programs of others do not show their environment; those that end meanwhile have none.
+        with suppress(psutil.Error, OSError):
+            environ = process.environ()
+            ours = environ.get(MARK) == str(home) and process.pid != os.getpid()
+            if ours and (_FLOW_RUN in environ or not flow_runs_only):
+                found.append(process)
+    return found
+
+
+def end_all(processes: Sequence[psutil.Process], patience: Callable[[], float]) -> None:
+    """Ask programs to end, and make those that are still there when no patience is left.
+
+    Args:
+        processes: Those to end. They are known by process id and start time, so that none is mistaken for another.
+        patience: Seconds that may still be waited, asked again and again.
+    """
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    while patience() > 0 and any(_runs(process) for process in processes):
+        time.sleep(_POLL)
+    for process in processes:
+        with suppress(psutil.Error):
+            if _runs(process):
+                process.kill()
+    psutil.wait_procs(list(processes), timeout=5)
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
