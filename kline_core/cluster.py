@@ -37,6 +37,7 @@ from kline_core.extend import SLICE
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.known import Frames, KnownWindows
 from kline_core.log import Listener, listening, logger
+from kline_core.scored import Scored
 from kline_core.tables import Home
 from kline_core.weights import weights_shape
 from kline_core.worker import Dates, Overview
@@ -100,9 +101,9 @@ class Cluster:
         return drawn
 
     def score(
-        self, key: ResourceKey, symbol: str, dates: Dates, stored: "np.typing.NDArray[np.int64]", chunks: int
-    ) -> Iterator[Any]:
-        """Samples of a symbol in at most `chunks` pieces, each `Scored`, as they are finished."""
+        self, key: ResourceKey, symbol: str, dates: Dates, stored: NDArray[np.int64], chunks: int
+    ) -> Iterator[Scored]:
+        """Samples of a symbol in at most `chunks` pieces, in their order."""
         cuts = [piece for piece in np.array_split(np.arange(len(dates)), chunks) if len(piece)]
         futures = [self._submit(worker.score, key, symbol, dates[cut], stored[cut]) for cut in cuts]
         for future in futures:

@@ -7,7 +7,6 @@
 4. Their matches are found under the point-in-time rule, and weighed into values.
 """
 
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -24,6 +23,7 @@ from kline_core.patterns import Dates
 from kline_core.resources import Resources
 from kline_core.samples import choose_dates
 from kline_core.schemas import FAILED, table_schema
+from kline_core.scored import Scored
 from kline_core.search import Queries, search
 from kline_core.settings import PatternSettings
 from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
@@ -31,20 +31,6 @@ from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_w
 NO_BAR, SEEN = 100, 101
 NEVER_REUSED = 0
 """History of a stored row that is always computed again: one whose computation broke."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """Samples of one symbol after their computation."""
-
-    factors: pa.Table
-    """Rows of the `factors` table for the samples that were computed, without fingerprint and run_id."""
-    matches: pa.Table
-    """Rows of the `matches` table for these, likewise."""
-    reused: Dates
-    """datetime64[D]: samples whose stored values hold."""
-    seconds: dict[str, float]
-    """Time by stage: render, encode, search, factor."""
 
 
 def symbol_bars(resources: Resources, symbol: str) -> SymbolBars:

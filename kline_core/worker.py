@@ -17,9 +17,9 @@ import pyarrow as pa
 from kline_core.errors import KlineError
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
+from kline_core.scored import Scored
 
 if TYPE_CHECKING:
-    from kline_core.pipeline import Scored
     from kline_core.resources import Resources
 
 Dates = npt.NDArray[np.datetime64]
@@ -66,7 +66,7 @@ def plan(key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | Non
     return plan_dates(_loaded(key), symbol, samples, as_of)
 
 
-def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> "Scored":
+def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> Scored:
     """Samples of one symbol; see `kline_core.pipeline.score_samples`."""
     from kline_core.pipeline import score_samples
 
@@ -108,8 +108,8 @@ def picture(key: ResourceKey, symbol: str, date: str | datetime.date | np.dateti
     return match_png(matches_of(_loaded(key), symbol, date))
 
 
-def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> "Scored":
-    from kline_core.pipeline import NEVER_REUSED, Scored, failed_table, score_samples
+def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> Scored:
+    from kline_core.pipeline import NEVER_REUSED, failed_table, score_samples
 
     parts: list[Scored] = []
     for at in range(len(dates)):

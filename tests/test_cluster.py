@@ -1,6 +1,10 @@
 import asyncio
+import logging
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,19 +13,34 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-from distributed import KilledWorker
+from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
 
 from kline_core import cluster as module
+from kline_core import pipeline
 from kline_core import resources as resources_module
 from kline_core import store as store_module
+from kline_core.bars import frame_cache
 from kline_core.cluster import Cluster, checked_threads, open_cluster
-from kline_core.errors import DateError, SchedulerError, SettingError, UnknownSymbolError
+from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
+from kline_core.errors import (
+    DateError,
+    EncoderError,
+    SchedulerError,
+    SettingError,
+    StaleError,
+    UnknownSymbolError,
+)
+from kline_core.extend import extend_patterns
+from kline_core.known import known_windows
+from kline_core.match import find_matches
+from kline_core.report import match_png
 from kline_core.run import run_symbols
 from kline_core.settings import Settings
 from kline_core.synthetic import synthetic_market
-from tests.helpers import Bench, plain, scheduler_process
-from tests.homes import market
+from tests.helpers import SMALL_SETTINGS, Bench, plain, scheduler_process
+from tests.homes import SMALL, add_bars, make_home, market
 
 
 @pytest.fixture
@@ -292,3 +311,295 @@ def test_values_do_not_depend_on_how_the_work_was_cut(tmp_path, standing):
                 found[name, chunks] = bench.rows("factors"), bench.rows("matches")
     expected = found["1", 1]
     assert all(rows == expected for rows in found.values())
+
+
+# --- encoding ---
+
+
+def local(bench):
+    return LocalEncoding(Encoder.load(bench.weights, "cpu"))
+
+
+@both
+def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
+    monkeypatch.setattr(module, "SLICE", 10)
+    version, frames = bench.home.version("bars"), frame_cache(bench.home.read("bars"))
+    windows = known_windows(frames, SMALL)
+    # Whatever part is asked for: the last slice is short, and most lack a symbol.
+    windows = windows.take(np.flatnonzero((windows.code != 1) | (np.arange(len(windows)) % 7 == 0)))
+    encoding, progress = opened.encoding(bench.home, bench.weights, "cpu"), []
+    made = local(bench)
+    assert (encoding.fingerprint, encoding.window_bars, encoding.dim) == (made.fingerprint, made.window_bars, made.dim)
+    vectors = encoding.vectors(version, frames, windows, progress.append)
+    assert vectors.dtype == np.float32
+    assert np.array_equal(vectors, made.vectors(version, frames, windows))
+    assert progress == [*range(10, len(windows), 10), len(windows)]
+
+
+def test_patterns_made_elsewhere_are_the_same_bit_for_bit(elsewhere, tmp_path):
+    frame = plain(synthetic_market(3, 160, seed=4))
+    here, there = make_home(tmp_path / "here", frame), make_home(tmp_path / "there", frame)
+    extend_patterns(here, Settings().patterns, LocalEncoding(Encoder.load()))
+    with open_cluster(elsewhere) as cluster:
+        report = extend_patterns(there, Settings().patterns, cluster.encoding(there))
+        assert report.added == here.read("patterns").num_rows > 300
+        assert cluster.load(Bench(there, Settings()).key).n_patterns == report.total
+    assert there.read("patterns").equals(here.read("patterns"))
+    assert there.description("patterns") == here.description("patterns")
+
+
+@both
+def test_only_so_many_calls_are_under_way(opened):
+    begun, most = [], module.SLICES_PER_THREAD * opened.threads
+    calls = ((begun.append(at) or at,) for at in range(50))
+    for done, answer in enumerate(opened.in_turn(abs, calls)):
+        assert answer == done
+        assert len(begun) - done <= most
+    assert len(begun) == 50
+
+
+@both
+def test_calls_that_nobody_waits_for_any_more_are_given_up(opened):
+    before = set(opened.client.futures)
+    answers = opened.in_turn(abs, ((at,) for at in range(50)))
+    assert next(answers) == 0
+    assert len(set(opened.client.futures) - before) > 1
+    answers.close()
+    until(lambda: not set(opened.client.futures) - before)
+
+
+@both
+def test_what_an_encoding_refuses(opened, bench, tmp_path):
+    with pytest.raises(EncoderError, match="cannot be read"):
+        opened.encoding(bench.home, tmp_path / "nowhere")
+    home = make_home(tmp_path / "home", market(1, 20))
+    encoding = opened.encoding(home, bench.weights, "cpu")
+    shutil.rmtree(home.folder)
+    make_home(home.folder, market(1, 20, seed=1))
+    with pytest.raises(StaleError, match="were made anew"):
+        extend_patterns(home, SMALL, encoding)
+    assert home.read("patterns").num_rows == 0
+
+
+# --- pictures ---
+
+
+@both
+def test_a_picture_drawn_by_a_worker(opened, bench):
+    opened.load(bench.key)
+    day = opened.plan(bench.key, "S00001", 10, None)[5]
+    for date in (None, day):
+        view = find_matches(bench.home, "S00001", date, SMALL_SETTINGS, bench.weights, "cpu")
+        assert opened.picture(bench.key, "S00001", date) == match_png(view)
+    with pytest.raises(DateError, match="no trading day of S00001"):
+        opened.picture(bench.key, "S00001", "2020-01-11")
+
+
+def test_with_a_standing_cluster_a_process_loads_nothing_heavy(elsewhere, bench, tmp_path):
+    home = make_home(tmp_path / "home", market(2, 40))
+    code = """
+import sys
+from kline_core.cluster import open_cluster
+from kline_core.extend import extend_patterns
+from kline_core.keys import ResourceKey
+from kline_core.run import Request, Run, run_symbols
+from kline_core.settings import FactorSettings, PatternSettings, Settings
+from kline_core.tables import Home
+
+address, folder, weights = sys.argv[1:]
+settings = Settings(
+    PatternSettings(window_bars=5, horizons=(1, 3), barrier_bars=4), FactorSettings(return_horizon=3, isolation_bars=5)
+)
+home = Home(folder)
+with open_cluster(address) as cluster:
+    extended = extend_patterns(home, settings.patterns, cluster.encoding(home, weights, "cpu"))
+    key = ResourceKey.newest(home, settings, weights, "cpu")
+    report = run_symbols(Run(home, cluster, key, Request(samples=20)))
+    size = len(cluster.picture(key, "S00001"))
+heavy = {"torch", "faiss", "matplotlib", "PIL"} & sys.modules.keys()
+print(extended.total, report.count("samples"), size > 10_000, *heavy)
+"""
+    arguments = [elsewhere, home.uri, bench.weights]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["62", "40", "True"]
+
+
+# --- what workers say ---
+
+
+def breaking(monkeypatch):
+    def score(*_):
+        raise ValueError("it broke")
+
+    monkeypatch.setattr(pipeline, "score_samples", score)
+
+
+@pytest.mark.parametrize("kind", ["in process", "standing"])
+def test_what_workers_say_reaches_the_client(standing, bench, tmp_path, monkeypatch, caplog, kind):
+    said = []
+    fresh = bench.copy(tmp_path / "fresh")
+    with open_cluster(standing if kind == "standing" else None, 2, lambda *record: said.append(record)) as cluster:
+        cluster.load(fresh.key)
+        # It is there before the answer is.
+        ((level, message),) = said
+        assert level == logging.INFO
+        assert message.startswith(
+            f"loaded 3 symbols, {bench.home.read('patterns').num_rows} patterns of {fresh.home.uri}"
+        )
+        breaking(monkeypatch)
+        dates = cluster.plan(fresh.key, "S00001", 6, None)
+        list(cluster.score(fresh.key, "S00001", dates, np.zeros(6, np.int64), 2))
+        assert [level for level, _ in said[1:]] == [logging.WARNING] * 2
+        assert all("S00001: a chunk of 3 samples" in message for _, message in said[1:])
+    assert not [record for record in caplog.records if record.name.startswith("kline_core")]
+
+
+def test_nobody_hears_what_is_said_to_others(standing, elsewhere, bench, tmp_path):
+    for address in (standing, elsewhere):
+        homes = [bench.copy(tmp_path / f"{address[-5:]}-{name}") for name in "abc"]
+        heard = [[] for _ in homes]
+        with (
+            open_cluster(address, log=lambda _, message, to=heard[0]: to.append(message)) as first,
+            open_cluster(address, log=lambda _, message, to=heard[1]: to.append(message)) as second,
+            open_cluster(address) as third,
+            ThreadPoolExecutor(3) as pool,
+        ):
+            clusters = (first, second, third)
+            list(pool.map(lambda cluster, home: cluster.load(home.key), clusters, homes))
+        assert [len(each) for each in heard] == [1, 1, 0]
+        assert all(f"patterns of {home.home.uri}:" in each[0] for home, each in zip(homes, heard[:2], strict=False))
+
+
+def test_the_scheduler_forgets_what_was_said(standing, bench, tmp_path):
+    """It stands under the client's own id, whose events are dropped some time after the client has left."""
+    with open_cluster(standing, log=lambda *_: None) as cluster, Client(standing, set_as_default=False) as client:
+        before = set(client.get_events())
+        cluster.load(bench.copy(tmp_path / "fresh").key)
+        assert set(client.get_events()) == before
+        assert cluster.client.id in before
+
+
+def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "monotonic", iter([10.0, 100.0]).__next__)
+    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
+    said = []
+    with pytest.raises(SchedulerError):
+        Cluster(client, 1, "tcp://x", lambda *record: said.append(record))._answer(
+            SimpleNamespace(result=timed_out, done=lambda: False)
+        )
+    assert said == [(logging.WARNING, "no workers left at tcp://x, waiting 60 s for one")]
+
+
+# --- versions that change, clients that go ---
+
+
+@both
+def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, small_weights, monkeypatch):
+    frame = market(2, 70, seed=8)
+    days = frame.groupby("symbol").cumcount()
+    bench = Bench(make_home(tmp_path / "home", frame[days < 60]), weights=small_weights)
+    # The fixture's cluster has its encoder from other tests, which may have pushed it out.
+    loads = []
+    for name in ("_load_bars", "_load_encoder"):
+        real = getattr(resources_module, name)
+        monkeypatch.setattr(resources_module, name, lambda key, name=name, real=real: loads.append(name) or real(key))
+
+    def extend():
+        extend_patterns(bench.home, SMALL, opened.encoding(bench.home, bench.weights, "cpu"))
+        return opened.load(bench.key).n_patterns
+
+    assert extend() == 2 * 51
+    assert loads.count("_load_bars") == 1
+    add_bars(bench.home, frame[days >= 60])
+    assert extend() == 2 * 61
+    assert loads.count("_load_bars") == 2
+    bench.home.delete("patterns", ["S00001"])
+    assert extend() == 2 * 61
+    assert loads.count("_load_bars") == 2
+    assert loads.count("_load_encoder") <= 1
+
+
+@both
+def test_runs_on_two_versions_at_the_same_time_see_each_its_own(opened, tmp_path, small_weights):
+    frame = market(2, 90, seed=7)
+    days = frame.groupby("symbol").cumcount()
+    bench = Bench.of(tmp_path / "home", frame[days < 60], weights=small_weights)
+    keys = [bench.key]
+    bench.add(frame[days >= 60])
+    keys.append(bench.key)
+    zeros = np.zeros(40, np.int64)
+    alone = {}
+    for key in keys:
+        dates = opened.plan(key, "S00001", 40, None)
+        (scored,) = opened.score(key, "S00001", dates, zeros, 1)
+        alone[key] = dates, scored.factors
+    assert alone[keys[0]][0][-1] < alone[keys[1]][0][-1]
+
+    def score(key):
+        dates = opened.plan(key, "S00001", 40, None)
+        parts = list(opened.score(key, "S00001", dates, zeros, 4))
+        return key, dates, {row["date"]: row for part in parts for row in part.factors.to_pylist()}
+
+    with ThreadPoolExecutor(8) as pool:
+        for key, dates, rows in pool.map(score, keys * 6):
+            assert np.array_equal(dates, alone[key][0])
+            assert rows == {row["date"]: row for row in alone[key][1].to_pylist()}
+
+
+def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeypatch):
+    begun, go_on = [], threading.Event()
+    real = pipeline.score_samples
+
+    def slow(loaded, symbol, dates, stored):
+        begun.append(dates)
+        assert go_on.wait(60)
+        return real(loaded, symbol, dates, stored)
+
+    monkeypatch.setattr(pipeline, "score_samples", slow)
+    with Client(standing, set_as_default=False) as watching, ThreadPoolExecutor(1) as pool:
+        with open_cluster(standing) as cluster:
+            dates = cluster.plan(bench.key, "S00000", 40, None)
+            left = pool.submit(list, cluster.score(bench.key, "S00000", dates, np.zeros(40, np.int64), 40))
+            until(lambda: len(begun) == 2)
+        with pytest.raises(SchedulerError, match="gave up the work or went away"):
+            left.result(30)
+        until(lambda: tasks(watching) == 0)
+        go_on.set()
+        until(lambda: not any(watching.run(lambda dask_worker: dask_worker.state.executing_count).values()))
+    assert len(begun) == 2, "one for each thread; the other 38 were never begun"
+
+
+def test_work_of_a_client_that_was_killed_stops(elsewhere):
+    code = """
+import sys, time
+from kline_core.cluster import open_cluster
+
+with open_cluster(sys.argv[1]) as cluster:
+    futures = [cluster._submit(time.sleep, 0.2) for _ in range(5_000)]
+    cluster._answer(futures[0])
+    print("at work", flush=True)
+    cluster._answer(futures[-1])
+"""
+    with (
+        subprocess.Popen([sys.executable, "-c", code, elsewhere], stdout=subprocess.PIPE, text=True) as process,
+        Client(elsewhere, set_as_default=False) as watching,
+    ):
+        try:
+            assert process.stdout.readline() == "at work\n"
+            assert tasks(watching) > 1_000
+        finally:
+            process.kill()
+        # Left to itself the work would take minutes.
+        until(lambda: tasks(watching) == 0)
+
+
+def tasks(client):
+    return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+
+
+def until(happened):
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)

@@ -13,7 +13,8 @@ from kline_core.encoding import LocalEncoding
 from kline_core.errors import DateError, EncoderError, StaleError, UnknownSymbolError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
-from kline_core.match import find_matches, percent
+from kline_core.match import find_matches, matches_of, percent
+from kline_core.resources import load_resources
 from kline_core.run import Request, Run, run_symbols
 from kline_core.settings import FactorSettings, Settings
 from tests.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, write_encoder
@@ -182,3 +183,17 @@ def test_percent(share, digits, text):
 def test_dates_of_matches_are_days(home, days, weights):
     view = find_matches(home, "S00001", days[30], SETTINGS, weights)
     assert all(match.end.dtype == np.dtype("datetime64[D]") for match in view.matches)
+
+
+def test_in_an_older_state_only_what_it_knew_is_found(tmp_path, bars, days, weights):
+    home = make_home(tmp_path / "home", bars[bars["date"] <= days[40]])
+    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
+    old = ResourceKey.newest(home, SETTINGS, weights)
+    add_bars(home, bars[bars["date"] > days[40]])
+    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
+    view = matches_of(load_resources(old), "S00001", None)
+    assert view.date == days[40]
+    assert len(view.after) == 0
+    now = find_matches(home, "S00001", days[40], SETTINGS, weights)
+    assert view.factor["value"] == now.factor["value"]
+    assert len(now.after) > 0

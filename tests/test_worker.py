@@ -1,3 +1,4 @@
+import logging
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +7,15 @@ import pytest
 import torch
 
 from kline_core import pipeline, worker
+from kline_core.bars import frame_cache
+from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
 from kline_core.errors import DateError, SettingError, UnknownSymbolError
+from kline_core.known import known_windows
+from kline_core.log import listening
+from kline_core.match import find_matches
+from kline_core.report import match_png
+from kline_core.tables import Home
 from tests.helpers import Bench
 from tests.homes import market
 
@@ -104,6 +113,17 @@ def test_a_chunk_that_breaks_is_done_sample_by_sample(key, monkeypatch, error, r
     assert result.matches.schema == whole.matches.schema
 
 
+def test_a_chunk_that_breaks_is_spoken_of_with_its_error(key, monkeypatch):
+    breaking(monkeypatch, ASKED[[2]], ValueError("it broke\nbadly"))
+    said = []
+    with listening(lambda level, message: said.append((level, message))):
+        worker.score(key, "S00000", ASKED, NEVER)
+    says = (
+        f"S00000: a chunk of 4 samples from {ASKED[0]} on broke (ValueError: it broke), so it is done sample by sample"
+    )
+    assert said == [(logging.WARNING, says)]
+
+
 def test_a_chunk_of_which_all_breaks(key, monkeypatch):
     breaking(monkeypatch, ASKED, ValueError("it broke"))
     result = worker.score(key, "S00000", ASKED, NEVER)
@@ -125,6 +145,22 @@ def test_a_refusal_is_not_tried_sample_by_sample(key, monkeypatch):
     with pytest.raises(DateError, match="not that day"):
         worker.score(key, "S00000", ASKED, NEVER)
     assert calls == [4]
+
+
+def test_windows_by_symbols_codes_and_bars(key):
+    frames = frame_cache(Home(key.home).read("bars"))
+    windows = known_windows(frames, key.settings.patterns)
+    expected = LocalEncoding(Encoder.load(key.encoder_path, "cpu")).vectors(None, frames, windows)
+    some = windows.take(windows.code == 1)
+    vectors = worker.encode(key.bars, key.weights, ["S00001"], np.zeros(len(some), np.int32), some.bar)
+    assert np.array_equal(vectors, expected[windows.code == 1])
+
+
+def test_a_picture_is_that_of_the_matches(key):
+    view = find_matches(Home(key.home), "S00001", DAYS[40], key.settings, key.encoder_path, "cpu")
+    assert worker.picture(key, "S00001", str(DAYS[40])) == match_png(view)
+    with pytest.raises(UnknownSymbolError, match="'NONE' has no bars"):
+        worker.picture(key, "NONE", None)
 
 
 def test_the_libraries_use_one_thread_in_every_thread_of_a_worker(key):

@@ -1,0 +1,21 @@
+"""What a worker sends back. Loads nothing, since whoever receives it imports this module."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from kline_core.patterns import Dates
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Samples of one symbol after their computation."""
+
+    factors: pa.Table
+    """Rows of the `factors` table for the samples that were computed, without fingerprint and run_id."""
+    matches: pa.Table
+    """Rows of the `matches` table for these, likewise."""
+    reused: Dates
+    """datetime64[D]: samples whose stored values hold."""
+    seconds: dict[str, float]
+    """Time by stage: render, encode, search, factor."""
