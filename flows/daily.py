@@ -1,183 +1,143 @@
 """The daily flow: bars in, patterns up to date, factor values of every symbol, and a summary of it all.
 
-1. Bars are refreshed from a folder, where one is given.
-2. Patterns are extended by what has become known since.
-3. Each symbol is a task run of its own, named by the symbol. They share one run on one cluster, so that the data is
-   loaded once. A symbol that breaks is tried again, and does not stop the others.
-4. The summary is published as artifacts. The final state is Failed where a symbol broke, or where more samples failed
+1. The exchange's calendar is asked whether the day is a session, where one is named. On another day the run ends at
+   once, Completed, with the reason.
+2. Bars are refreshed from a folder, where one is named, until those of the session have arrived: a task that is tried
+   again, and fails naming the symbols that are missing.
+3. Patterns are extended by what has become known since, on the cluster.
+4. Symbols are scored as task runs (`flows.scoring`). They share one run on one cluster, so that the data is loaded
+   once. Progress is an artifact that changes while they work.
+5. The summary is published as artifacts. The final state is Failed where a symbol broke, or where more samples failed
    than `max_failed_share` allows; what could be computed is stored all the same.
+
+With a standing cluster this process holds no encoder and no index.
 """
 
-import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from prefect import State, flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+import numpy as np
+from prefect import State, flow, get_run_logger
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.summary import Summary, latest_values
-from kline_core.calendar import parse_date
-from kline_core.cluster import checked_threads, open_cluster
-from kline_core.encoder import Encoder
-from kline_core.errors import HomeError, InputError, RunFailedError, SettingError
-from kline_core.extend import ExtendReport, extend_patterns
-from kline_core.ingest import ingest
-from kline_core.ingest_report import IngestReport
+from flows.bars import BarsInfo, refresh_bars, worth_another_try
+from flows.hooks import leave_advice
+from flows.parameters import Calendar, Date, Retries, Samples, Seconds, Share, Symbols, Threads, symbol_list
+from flows.patterns import extend
+from flows.places import open_home, opened_cluster
+from flows.progress import LiveProgress
+from flows.publish import artifact_key, publish
+from flows.scoring import score_all
+from flows.session import asked_day, closed_session, run_name
+from flows.summary import Summary
+from kline_core.change import session_change
+from kline_core.cluster import Cluster, checked_threads
+from kline_core.errors import RunFailedError
 from kline_core.keys import ResourceKey
+from kline_core.latest import latest_values
 from kline_core.run import Request, Run, check_symbols
-from kline_core.run_report import SymbolResult
-from kline_core.settings import PatternSettings, Settings
-from kline_core.tables import Home
+from kline_core.settings import Settings
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
 IN_FLIGHT = 2 * checked_threads(None)
 # Prefect's own type of it does not fit what its decorator asks for.
-_RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
-_REASONS_SHOWN = 3
+RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
 
 
-@task(task_run_name="refresh bars", cache_policy=NO_CACHE)
-def refresh_bars(home: Home, source: str) -> IngestReport:
-    """Bring the files of a folder into `bars`."""
-    report = ingest([Path(source)], home)
-    logger = get_run_logger()
-    logger.info(
-        "%d rows read from %s: %d new, %d updated, %d stored already, %d rejected",
-        *(report.read, source, report.stored_new, report.updated, report.unchanged, report.rejected),
-    )
-    if report.rejected:
-        counts = report.rejections["reason"].value_counts().head(_REASONS_SHOWN)
-        logger.warning(
-            "%d rows rejected, most often: %s",
-            report.rejected,
-            "; ".join(f"{reason} ({count})" for reason, count in counts.items()),
-        )
-    for line in report.errors:
-        logger.warning("not used: %s", line)
-    return report
-
-
-@task(task_run_name="extend patterns", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
-def extend(home: Home, settings: PatternSettings, threads: int) -> ExtendReport:
-    """Bring `patterns` up to date with `bars`, as `kline index` does.
-
-    Of two flow runs that do so at the same time the slower one gives up; tried again, it finds the work done.
-    """
-    report = extend_patterns(home, settings, Encoder.load(), threads=threads)
-    get_run_logger().info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
-    return report
-
-
-@task(task_run_name="{symbol}", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
-def score(run: Run, symbol: str, chunks: int) -> SymbolResult:
-    """Factor values of one symbol."""
-    result = run.score(symbol, chunks)
-    # Dask's threads know nothing of Prefect: the log line is written here.
-    get_run_logger().info(
-        "%d samples: %d done, %d failed, %d re-used%s",
-        *(result.samples, result.done, result.failed, result.reused),
-        f" ({result.problem})" if result.problem else "",
-    )
-    return result
-
-
-@task(task_run_name="publish summary", cache_policy=NO_CACHE)
-def publish(summary: Summary, latest: list[dict[str, Any]]) -> None:
-    """Show the summary and the newest value of each symbol among the flow run's artifacts."""
-    create_markdown_artifact(summary.markdown(), key="daily-summary", description=summary.headline)
-    create_table_artifact(latest, key="daily-latest", description="The newest sample of each symbol")
-
-
-@flow(name="daily", task_runner=_RUNNER)
+@flow(
+    name="daily",
+    flow_run_name=run_name,
+    task_runner=RUNNER,
+    on_failure=[leave_advice],
+    on_crashed=[leave_advice],
+)
 def daily(
     home: str | None = None,
     source: str | None = None,
-    symbols: str | int | list[str | int] | None = None,
-    samples: int = 600,
-    as_of: str | int | None = None,
+    calendar: Calendar = None,
+    symbols: Symbols = None,
+    samples: Samples = 600,
+    as_of: Date = None,
+    max_failed_share: Share = 0.2,
+    max_missing_share: Share = 0.05,
+    arrival_retries: Retries = 12,
+    arrival_retry_seconds: Seconds = 600.0,
     scheduler: str | None = None,
-    threads: int | None = None,
-    max_failed_share: float = 0.2,
+    threads: Threads = None,
 ) -> State[Any]:
     """Refresh bars, extend patterns, score symbols, publish a summary.
 
     Args:
-        home: Folder or object-store URL with the tables; by default what KLINE_HOME says where the flow runs.
-        source: Folder of bar files to bring in first; none by default.
-        symbols: A list, or one text with commas: `AAPL,MSFT`. All symbols with bars by default.
+        home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
+        source: Folder of bar files to bring in first. Empty: bars are ingested by other means.
+        calendar: Exchange whose sessions decide whether there is anything to do, such as XSHG or XNYS. Empty: no
+            calendar is asked, and the newest bars are taken as they are.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT. Empty: all symbols with bars.
         samples: Sample dates per symbol.
-        as_of: Newest day that may be a sample, YYYY-MM-DD; the newest bar by default.
-        scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786; by default the flow starts one
-            inside its own process.
-        threads: Threads of that cluster, and of the extension of the patterns; the number of cores by default.
-        max_failed_share: Share of samples that may fail, 0 to 1.
+        as_of: The day that the run is for, YYYY-MM-DD; no later bar is used. Empty: with a calendar the scheduled day
+            where the exchange is, without one the day of the newest bar.
+        max_failed_share: Share of samples that may be without a value, 0 to 1; above it the run fails.
+        max_missing_share: Share of symbols whose bar of the session may be missing, 0 to 1; above it the run waits.
+        arrival_retries: How many times to look again for bars of the session that have not arrived.
+        arrival_retry_seconds: Seconds between two looks.
+        scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
+            where the flow runs, or else a cluster inside the flow's own process.
+        threads: Threads of a cluster inside the flow's own process. Empty: one a core.
     """
+    logger = get_run_logger()
+    day = asked_day(calendar, as_of)
+    session = None
+    if calendar is not None and day is not None:
+        session = closed_session(calendar, day)
+        if not session.is_session:
+            return Completed(message=f"nothing to do: {session.reason}")
+    store = open_home(home, source)
     asked = symbol_list(symbols)
-    newest = None if as_of is None else parse_date(as_of, "as_of")
-    request = Request(asked, samples, newest, max_failed_share=max_failed_share)
+    request = Request(asked, samples, day, max_failed_share=max_failed_share)
     settings = Settings()
-    store = _open_home(home, source)
     # Before anything else, so that a cluster that is not there is found out within seconds.
-    with open_cluster(scheduler, threads) as cluster:
-        refreshed = None if source is None else refresh_bars(store, source)
+    with opened_cluster(scheduler, threads) as cluster:
+        info = BarsInfo(None, None)
+        if source is not None or session is not None:
+            look = refresh_bars.with_options(
+                retries=arrival_retries if session is not None else 0,
+                retry_delay_seconds=arrival_retry_seconds,
+                retry_condition_fn=worth_another_try,
+            )
+            info = look(store, source, session, max_missing_share)
         if asked is not None:
             check_symbols(store, asked)
-        extended = extend(store, settings.patterns, checked_threads(threads))
+        extended = extend(store, cluster, settings)
         run = Run(store, cluster, ResourceKey.newest(store, settings), request)
-        # All threads of the cluster have work, however few symbols there are.
-        chunks = max(1, cluster.threads // max(1, min(len(run.symbols), IN_FLIGHT)))
-        futures = {symbol: score.submit(run, symbol, chunks) for symbol in run.symbols}
-        wait(list(futures.values()))
-        report = run.finish()
-    broken = {
-        symbol: _one_line(future.result(raise_on_failure=False))
-        for symbol, future in futures.items()
-        if not future.state.is_completed()
-    }
-    summary = Summary(report, broken, refreshed, extended)
+        logger.info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
+        with LiveProgress(artifact_key("daily", "progress", calendar), len(run.symbols), samples) as run.progress:
+            report = score_all(run, IN_FLIGHT)
+        latest = latest_values(store, run.symbols, report.fingerprint, day)
+        change = session_change(store, report.fingerprint, run.symbols, _newest(latest, day))
+        summary = Summary(report, info, extended, change)
+        publish(summary, latest, calendar, _picture_of(cluster, run))
     failure = summary.failure(max_failed_share)
-    publish(summary, latest_values(store, run.symbols, report.fingerprint, newest))
     if failure is not None:
         return Failed(message=failure, data=RunFailedError(failure))
     return Completed(message=summary.headline, data=report.to_dict())
 
 
-def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | None:
-    """Symbols as they are typed, as a list; None for all.
-
-    `prefect deployment run` reads `-p symbols=VALUE` as JSON, and as text where it is none. So `AAPL,MSFT` is a text,
-    `600519` a number, `'["AAPL", "MSFT"]'` a list, and the same without the outer quotes, of which a shell leaves
-    `[AAPL,MSFT]`, a text again. All of them name symbols. Raises `SettingError` where none is named.
-    """
-    if symbols is None:
-        return None
-    given = symbols.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(symbols, str) else symbols
-    names = [str(name).strip() for name in ([given] if isinstance(given, int) else given)]
-    names = [name for name in names if name]
-    if not names:
-        raise SettingError(f"symbols is {symbols!r}; name at least one, such as AAPL,MSFT, or leave it out for all")
-    return names
+def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:
+    if latest.empty:
+        return day
+    return np.datetime64(latest["date"].max().date(), "D")
 
 
-def _open_home(home: str | None, source: str | None) -> Home:
-    named = home or os.environ.get("KLINE_HOME")
-    if not named:
-        raise HomeError("no home is named; set the parameter home, or KLINE_HOME where the worker runs")
-    if source is not None and not Path(source).exists():
-        raise InputError(f"source is {source!r}, which does not exist; name a folder of bar files")
-    return Home(named, create=source is not None)
+def _picture_of(cluster: Cluster, run: Run) -> Callable[[str, np.datetime64], bytes]:
+    """Draws a symbol's query with its matches where they are loaded."""
 
+    def draw(symbol: str, date: np.datetime64) -> bytes:
+        return cluster.picture(run.key, symbol, date)
 
-def _one_line(error: object) -> str:
-    text = str(error).splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''}"
+    return draw
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A real Prefect server on a loopback port of its own, one for all tests of the flows."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from kline_core.synthetic import random_walk
+from tests.postgres import free_port
 
 ROOT = Path(__file__).parents[2]
 SYMBOLS = ["S00000", "S00001", "S00002"]
@@ -93,24 +96,23 @@ class Server:
         return {artifact["key"]: artifact["data"] for artifact in found if artifact["key"]}
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@contextmanager
+def prefect_server(folder: Path, port: int | None = None, **more: str) -> Iterator[Server]:
+    """A Prefect server with its state in a folder; `more` goes into its environment."""
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}/api"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "KLINE_", "DASK_"))}
     env |= {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # The scripts of this environment come first, whether or not it was activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
     }
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with process(*command, log=folder / "server.log", env=env, cwd=folder) as running:
+    with process(*command, log=folder / "server.log", env=env | more, cwd=folder) as running:
 
         def ready() -> bool:
             assert running.poll() is None, (folder / "server.log").read_text()
@@ -121,6 +123,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
         poll(ready, "Prefect server")
         yield Server(url, env, folder)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as running:
+        yield running
+
+
+@contextmanager
+def reporting_to(server: Server) -> Iterator[None]:
+    """Flows that this process runs itself report to the server."""
+    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.folder / "client"}):
+        yield
+        # What is still to be sent is sent while the server is there.
+        APILogWorker.instance().drain()
+        EventsWorker.drain_all()
+
+
+@pytest.fixture(scope="module")
+def reporting(server: Server) -> Iterator[Server]:
+    """The server, to which flows of this process report."""
+    with reporting_to(server):
+        yield server
 
 
 @pytest.fixture(scope="session")

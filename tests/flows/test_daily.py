@@ -1,27 +1,24 @@
 """The flow in this process, against a real server."""
 
+import base64
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import LocalCluster
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.exceptions import ParameterTypeError
 
+import flows.scoring
 import kline_core.cluster
 import kline_core.store
-from flows.daily import daily, symbol_list
+from flows.daily import daily
 from kline_core.errors import (
-    DateError,
     HomeError,
     InputError,
     RunFailedError,
     SchedulerError,
-    SettingError,
     UnknownSymbolError,
 )
 from kline_core.run import Run
@@ -29,19 +26,14 @@ from kline_core.settings import Settings
 from kline_core.synthetic import random_walk
 from kline_core.tables import Home
 from kline_core.weights import weights_fingerprint
-from tests.flows.conftest import SYMBOLS, Server
+from tests.flows.conftest import SYMBOLS, Server, poll
 
 OTHER_TASKS = {"refresh bars", "extend patterns", "publish summary"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def api(server: Server) -> Iterator[Server]:
-    """Flows of this process report to the server."""
-    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.folder / "client"}):
-        yield server
-        # What is still to be sent is sent while the server is there.
-        APILogWorker.instance().drain()
-        EventsWorker.drain_all()
+def api(reporting: Server) -> Server:
+    return reporting
 
 
 @pytest.fixture(scope="module")
@@ -78,32 +70,6 @@ def flow_run(state: Any) -> str:
     return str(state.state_details.flow_run_id)
 
 
-@pytest.mark.parametrize(
-    ("typed", "names"),
-    [
-        (None, None),
-        ("AAPL", ["AAPL"]),
-        ("AAPL,MSFT", ["AAPL", "MSFT"]),
-        (" AAPL, MSFT,", ["AAPL", "MSFT"]),
-        # What a shell leaves of ["AAPL","MSFT"].
-        ("[AAPL,MSFT]", ["AAPL", "MSFT"]),
-        (["AAPL", "MSFT"], ["AAPL", "MSFT"]),
-        # A value that is a number in JSON; "000001" is none.
-        (600519, ["600519"]),
-        ("000001,600519", ["000001", "600519"]),
-        ([600519, "000001"], ["600519", "000001"]),
-    ],
-)
-def test_symbols_as_they_are_typed(typed: Any, names: list[str] | None) -> None:
-    assert symbol_list(typed) == names
-
-
-@pytest.mark.parametrize("typed", ["", " , ", "[]", []])
-def test_symbols_that_name_none_are_refused(typed: Any) -> None:
-    with pytest.raises(SettingError, match="name at least one"):
-        symbol_list(typed)
-
-
 def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_files: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     first = run(home=str(home), source=str(bar_files))
@@ -124,8 +90,20 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     assert len(rows) == 90
     newest = {symbol: (str(date), value) for symbol, date, value, *_ in rows}
     assert newest[SYMBOLS[0]][0] == str(random_walk(1, 400, 1).to_frame()["date"].iloc[-1].date())
-    latest = json.loads(shown["daily-latest"])
-    assert {row["symbol"]: (row["date"], row["value"]) for row in latest} == newest
+    symbols = json.loads(shown["daily-symbols"])
+    assert {row["symbol"]: (row["newest"], row["value"]) for row in symbols} == {
+        symbol: (day, None if value is None else round(value, 4)) for symbol, (day, value) in newest.items()
+    }
+    ranking = json.loads(shown["daily-ranking"])
+    with_value = [value for _, value in newest.values() if value is not None]
+    assert [row["value"] for row in ranking] == [round(value, 4) for value in sorted(with_value, reverse=True)]
+    assert all(row["matches"] == 5 for row in ranking)
+    for picture in ("daily-values", "daily-matches"):
+        head, image = shown[picture].split(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(image).startswith(b"\x89PNG")
+    assert shown["daily-progress"] == 100.0
+    assert "### Against the previous session" in shown["daily-summary"]
 
     again = run(home=str(home), source=str(bar_files))
     assert again.is_completed()
@@ -145,8 +123,8 @@ def test_chosen_symbols_and_day(api: Server, home: Path) -> None:
     rows = values(home)
     assert {row[0] for row in rows} == {"S00000", "S00002"}
     assert {str(max(row[1] for row in rows if row[0] == name)) for name in ("S00000", "S00002")} == {day}
-    latest = json.loads(api.artifacts(flow_run(state))["daily-latest"])
-    assert [(row["symbol"], row["date"]) for row in latest] == [("S00000", day), ("S00002", day)]
+    rows = json.loads(api.artifacts(flow_run(state))["daily-symbols"])
+    assert [(row["symbol"], row["newest"]) for row in rows] == [("S00000", day), ("S00002", day)]
 
 
 def test_one_symbol_that_breaks_does_not_stop_the_others(
@@ -240,9 +218,8 @@ def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> N
     [
         ({"symbols": "NOPE,S00001"}, UnknownSymbolError, "'NOPE' has no bars"),
         ({"symbols": "../../x"}, UnknownSymbolError, "'../../x' has no bars"),
-        ({"samples": 0}, SettingError, "samples is 0"),
-        ({"threads": 0}, SettingError, "threads is 0"),
-        ({"as_of": "yesterday"}, DateError, "as_of is 'yesterday'"),
+        ({"samples": 0}, ParameterTypeError, "samples: Input should be greater than or equal to 1"),
+        ({"as_of": "yesterday"}, ParameterTypeError, "as_of: "),
         ({"source": "/nowhere/bars"}, InputError, "'/nowhere/bars', which does not exist"),
         ({"scheduler": "tcp://127.0.0.1:9"}, SchedulerError, "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
@@ -266,6 +243,33 @@ def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch
     assert "set the parameter home, or KLINE_HOME" in run().message
     monkeypatch.setenv("KLINE_HOME", str(stored))
     assert run(symbols="S00001").message.startswith("1 symbols, 30 samples = 0 done + ")
+
+
+def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.scoring, "TASK_RUNS", 2)
+    score, broken = Run.score, ["S00001"]
+
+    def breaks_once(self: Run, symbol: str, chunks: int = 1) -> Any:
+        if symbol in broken:
+            broken.remove(symbol)
+            raise ValueError("bars on fire")
+        return score(self, symbol, chunks)
+
+    monkeypatch.setattr(Run, "score", breaks_once)
+    state = run(home=str(home))
+    assert state.is_completed()
+    runs = api.task_runs(flow_run(state), 4)
+    assert set(runs) == {"extend patterns", "publish summary", "S00000 to S00001 (2 symbols)", "S00002"}
+    # What was done at the first attempt is not done again.
+    assert runs["S00000 to S00001 (2 symbols)"]["run_count"] == 2
+
+    def logged() -> list[str] | None:
+        lines = api.post("logs/filter", logs={"flow_run_id": {"any_": [flow_run(state)]}})
+        said = [line["message"] for line in lines if ": 30 samples: " in line["message"]]
+        return said if len(said) >= 3 else None
+
+    assert sorted(line.split(":")[0] for line in poll(logged, "log of three symbols", 20)) == SYMBOLS
+    assert values(home) == values(stored)
 
 
 def test_values_carry_the_default_fingerprint(stored: Path) -> None:

@@ -1,0 +1,85 @@
+"""Backfill: values for every trading day of a range, or of chosen symbols, whatever the samples of the daily runs are.
+
+It may be stopped and started again at any time: what is stored, and still holds, is not computed again.
+"""
+
+from typing import Any
+
+from prefect import State, flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed
+
+from flows.bars import BarsInfo
+from flows.daily import IN_FLIGHT, RUNNER
+from flows.hooks import leave_advice
+from flows.parameters import Date, Share, Symbols, Threads, as_day, symbol_list
+from flows.patterns import extend
+from flows.places import open_home, opened_cluster
+from flows.progress import LiveProgress
+from flows.publish import artifact_key
+from flows.scoring import score_all
+from flows.session import run_name
+from flows.summary import Summary
+from kline_core.errors import RunFailedError, SettingError
+from kline_core.keys import ResourceKey
+from kline_core.ranges import usable_dates
+from kline_core.run import Request, Run, check_symbols
+from kline_core.settings import Settings
+
+
+@flow(
+    name="backfill",
+    flow_run_name=run_name,
+    task_runner=RUNNER,
+    on_failure=[leave_advice],
+    on_crashed=[leave_advice],
+)
+def backfill(
+    home: str | None = None,
+    symbols: Symbols = None,
+    first: Date = None,
+    last: Date = None,
+    max_failed_share: Share = 0.2,
+    scheduler: str | None = None,
+    threads: Threads = None,
+) -> State[Any]:
+    """Values for every trading day of a range of dates, of chosen symbols or of all.
+
+    Args:
+        home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT. Empty: all symbols with bars; then name a first
+            day.
+        first: First day, YYYY-MM-DD. Empty: the first day on which a symbol can have a value.
+        last: Last day, YYYY-MM-DD. Empty: the newest bar.
+        max_failed_share: Share of samples that may be without a value, 0 to 1; above it the run fails.
+        scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
+            where the flow runs, or else a cluster inside the flow's own process.
+        threads: Threads of a cluster inside the flow's own process. Empty: one a core.
+    """
+    asked = symbol_list(symbols)
+    if asked is None and first is None:
+        raise SettingError("neither symbols nor first is given; name symbols, or the first day of a range")
+    if first is not None and last is not None and first > last:
+        raise SettingError(f"first is {first}, after last, {last}; swap them")
+    store, settings = open_home(home), Settings()
+    with opened_cluster(scheduler, threads) as cluster:
+        if asked is not None:
+            check_symbols(store, asked)
+        extended = extend(store, cluster, settings)
+        key = ResourceKey.newest(store, settings)
+        dates = usable_dates(store, settings.patterns, asked, as_day(first), as_day(last), key.bars_version)
+        total = sum(map(len, dates.values()))
+        get_run_logger().info("%d days of %d symbols", total, len(dates))
+        run = Run(store, cluster, key, Request(dates=dates, max_failed_share=max_failed_share))
+        # No number of samples is the same for all symbols: the mean, until each has said its own.
+        with LiveProgress(artifact_key("backfill", "progress", None), len(dates), round(total / len(dates))) as shown:
+            run.progress = shown
+            report = score_all(run, IN_FLIGHT)
+    summary = Summary(report, BarsInfo(None, None), extended, None)
+    create_markdown_artifact(
+        summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline
+    )
+    failure = summary.failure(max_failed_share)
+    if failure is not None:
+        return Failed(message=failure, data=RunFailedError(failure))
+    return Completed(message=summary.headline, data=report.to_dict())

@@ -1,0 +1,53 @@
+"""The factor's report over stored values: how well they ranked the returns that followed."""
+
+from typing import Any
+
+from prefect import State, flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from flows.hooks import leave_advice
+from flows.parameters import Date, Symbols, as_day, symbol_list
+from flows.places import open_home
+from flows.publish import artifact_key, show_picture
+from flows.session import run_name
+from kline_core.evaluation import Evaluation, evaluation
+from kline_core.figures import evaluation_picture
+
+
+@task(task_run_name="publish evaluation", cache_policy=NO_CACHE)
+def publish_evaluation(found: Evaluation) -> None:
+    """The report as a page, and its picture."""
+    create_markdown_artifact(found.markdown(), key=artifact_key("evaluate", "report", None), description=found.verdict)
+    show_picture(evaluation_picture(found), artifact_key("evaluate", "picture", None), found.verdict)
+
+
+@flow(name="evaluate", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
+def evaluate(
+    home: str | None = None,
+    symbols: Symbols = None,
+    first: Date = None,
+    last: Date = None,
+    fingerprint: str | None = None,
+) -> State[Any]:
+    """IC, rank IC, decay and quantile returns of the stored values. Nothing is computed anew.
+
+    Args:
+        home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT. Empty: all symbols with values.
+        first: First sample date, YYYY-MM-DD. Empty: the first that is stored.
+        last: Last sample date, YYYY-MM-DD. Empty: the newest that is stored.
+        fingerprint: Which values, where the home holds several kinds. Empty: those of the default settings.
+    """
+    found = evaluation(
+        open_home(home),
+        fingerprint=fingerprint,
+        symbols=symbol_list(symbols),
+        first=as_day(first),
+        last=as_day(last),
+    )
+    for line in found.text().splitlines():
+        get_run_logger().info(line)
+    publish_evaluation(found)
+    return Completed(message=found.verdict, data=found.to_dict())

@@ -1,0 +1,60 @@
+"""Maintenance: are the tables what they should be, are their files few, is what nobody needs any more gone?"""
+
+from typing import Any
+
+from prefect import State, flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed
+
+from flows.hooks import leave_advice
+from flows.parameters import KeepDays
+from flows.places import open_home
+from flows.publish import artifact_key
+from flows.session import run_name
+from kline_core.errors import RunFailedError
+from kline_core.tables import Home
+from kline_core.upkeep import Upkeep, compact, vacuum
+from kline_core.verify import VerifyReport, verify
+
+
+@task(task_run_name="verify", cache_policy=NO_CACHE)
+def verify_tables(home: Home) -> VerifyReport:
+    """Check every table against the others."""
+    report = verify(home)
+    for finding in report.findings:
+        get_run_logger().error("%s", finding)
+    return report
+
+
+@task(task_run_name="compact", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+def compact_tables(home: Home) -> Upkeep:
+    """Make few large files of many small ones. A run at the same time may win; then it is tried again."""
+    return compact(home)
+
+
+@task(task_run_name="vacuum", cache_policy=NO_CACHE)
+def vacuum_tables(home: Home, values_keep_days: int, inputs_keep_days: int) -> Upkeep:
+    """Remove the files that only old versions need."""
+    return vacuum(home, values_keep_days, inputs_keep_days)
+
+
+@flow(name="maintain", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
+def maintain(home: str | None = None, values_keep_days: KeepDays = 30, inputs_keep_days: KeepDays = 365) -> State[Any]:
+    """Verify the tables, compact their files, and remove files that only old versions need.
+
+    Args:
+        home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
+        values_keep_days: Days for which old versions of factors and matches stay readable.
+        inputs_keep_days: Days for which old versions of bars and patterns, which runs name, stay readable.
+    """
+    store = open_home(home)
+    checked = verify_tables(store)
+    # Damaged tables are left as they are, for whoever has to find out.
+    done = [] if not checked.ok else [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
+    page = "\n\n".join(f"```\n{part.text()}\n```" for part in (checked, *done))
+    create_markdown_artifact(page, key=artifact_key("maintain", "report", None), description=checked.headline)
+    if not checked.ok:
+        failure = f"{checked.headline}; nothing was compacted or removed"
+        return Failed(message=failure, data=RunFailedError(failure))
+    return Completed(message="; ".join([checked.headline, *(part.headline for part in done)]))

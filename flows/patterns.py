@@ -1,0 +1,33 @@
+"""Patterns brought up to date with the bars, on the cluster."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from kline_core.cluster import Cluster
+from kline_core.errors import StaleError
+from kline_core.extend import ExtendReport, extend_patterns
+from kline_core.keys import ResourceKey
+from kline_core.settings import Settings
+from kline_core.tables import Home
+
+
+@task(task_run_name="extend patterns", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
+def extend(home: Home, cluster: Cluster, settings: Settings) -> ExtendReport:
+    """Bring `patterns` up to date with `bars`, as `kline index` does.
+
+    Of two flow runs that do so at the same time the slower one gives up; tried again, it finds the work done.
+    """
+    logger = get_run_logger()
+    if home.version("patterns") is not None:
+        key = ResourceKey.newest(home, settings)
+        try:
+            # Workers refuse to load patterns that are not exactly those that the bars give. A warm one answers at once.
+            total = cluster.load(key).n_patterns
+        except StaleError:
+            logger.info("patterns lag behind the bars")
+        else:
+            logger.info("%d patterns, all up to date", total)
+            return ExtendReport(0, 0, total, [], key.patterns_version)
+    report = extend_patterns(home, settings.patterns, cluster.encoding(home))
+    logger.info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
+    return report

@@ -1,0 +1,85 @@
+"""Symbols as Prefect's task runs, on one run of one cluster.
+
+Up to `TASK_RUNS` symbols are a task run each, named by the symbol. More than that share task runs, several symbols
+each: what a task run costs Prefect's server does not depend on how much it does, and one trading day of one symbol is
+computed in less time than that. A symbol's result stands in the log and in the table of all symbols either way.
+"""
+
+import threading
+from math import ceil
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
+
+from kline_core.errors import RunFailedError, SchedulerError
+from kline_core.run import Run
+from kline_core.run_report import RunReport, SymbolResult
+
+TASK_RUNS = 200
+
+
+@task(task_run_name="{name}", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
+def score(
+    run: Run,
+    name: str,  # noqa: ARG001  the task run's
+    symbols: list[str],
+    chunks: int,
+    stopped: threading.Event,
+) -> list[SymbolResult]:
+    """Factor values of some symbols. Another attempt takes up only those that broke."""
+    logger = get_run_logger()
+    results = []
+    broke: dict[str, Exception] = {}
+    for symbol in symbols:
+        if stopped.is_set():
+            break
+        if run.has(symbol):
+            continue
+        try:
+            result = run.score(symbol, chunks)
+        except Exception as error:
+            if isinstance(error, SchedulerError) and run.cluster.lost:
+                raise
+            run.give_up(symbol, error)
+            broke[symbol] = error
+            continue
+        results.append(result)
+        logger.info(
+            "%s: %d samples: %d done, %d failed, %d re-used%s",
+            *(symbol, result.samples, result.done, result.failed, result.reused),
+            f" ({result.problem})" if result.problem else "",
+        )
+    if len(symbols) == 1 and broke:
+        raise broke[symbols[0]]
+    if broke:
+        named = "; ".join(f"{symbol}: {error}" for symbol, error in list(broke.items())[:5])
+        raise RunFailedError(f"{len(broke)} of {len(symbols)} symbols broke: {named}")
+    return results
+
+
+def score_all(run: Run, in_flight: int) -> RunReport:
+    """Score all symbols of a run, `in_flight` task runs at a time, and finish it.
+
+    A symbol that breaks does not stop the others; it stands in the report. Where the flow run is cancelled, what is
+    done is stored, and the rest is not begun. Raises `SchedulerError` where the cluster was lost.
+    """
+    size = max(1, ceil(len(run.symbols) / TASK_RUNS))
+    batches = [run.symbols[start : start + size] for start in range(0, len(run.symbols), size)]
+    # All threads of the cluster have work, however few symbols there are.
+    chunks = max(1, run.cluster.threads // max(1, min(len(batches), in_flight)))
+    stopped = threading.Event()
+    try:
+        futures = [score.submit(run, _name(batch), batch, chunks, stopped) for batch in batches]
+        wait(futures)
+    finally:
+        stopped.set()
+        report = run.finish()
+    if run.cluster.lost:
+        for future in futures:
+            future.result()
+    return report
+
+
+def _name(symbols: list[str]) -> str:
+    return symbols[0] if len(symbols) == 1 else f"{symbols[0]} to {symbols[-1]} ({len(symbols)} symbols)"

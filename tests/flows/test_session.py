@@ -1,0 +1,78 @@
+"""Which day a run is for, without a server."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from prefect.runtime import flow_run
+
+from flows import session
+from flows.session import asked_day, closed_session, run_name
+from kline_core.errors import DateError
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def runtime(scheduled: str, **parameters: Any) -> None:
+        monkeypatch.setattr(flow_run, "scheduled_start_time", datetime.fromisoformat(scheduled), raising=False)
+        monkeypatch.setattr(flow_run, "parameters", parameters, raising=False)
+
+    return runtime
+
+
+@pytest.mark.parametrize(
+    ("calendar", "scheduled", "day"),
+    [
+        ("XSHG", "2024-10-08T09:30:00+00:00", "2024-10-08"),
+        # Half past six in the evening in New York is the next day in Greenwich in winter.
+        ("XNYS", "2024-12-03T23:30:00+00:00", "2024-12-03"),
+        ("XNYS", "2024-12-04T04:59:00+00:00", "2024-12-03"),
+        ("XSHG", "2024-10-08T16:01:00+00:00", "2024-10-09"),
+    ],
+)
+def test_the_scheduled_day_is_that_of_the_exchange(asked: Any, calendar: str, scheduled: str, day: str) -> None:
+    asked(scheduled, calendar=calendar)
+    assert asked_day(calendar, None) == np.datetime64(day)
+    assert run_name() == f"{calendar} {day}"
+
+
+def test_a_day_that_is_named_wins(asked: Any) -> None:
+    asked("2024-10-08T09:30:00+00:00", calendar="XSHG", as_of=date(2024, 9, 30))
+    assert asked_day("XSHG", date(2024, 9, 30)) == np.datetime64("2024-09-30")
+    assert run_name() == "XSHG 2024-09-30"
+    assert asked_day(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({}, "all symbols"),
+        ({"symbols": "AAPL,MSFT", "as_of": date(2024, 9, 30)}, "AAPL,MSFT 2024-09-30"),
+        ({"symbols": ["AAPL", 600519]}, "AAPL,600519"),
+        ({"first": date(2024, 1, 2), "last": date(2024, 1, 5)}, "all symbols 2024-01-02 to 2024-01-05"),
+        ({"symbols": ["S"] * 100}, "S," * 30 + "..."),
+    ],
+)
+def test_runs_without_a_market_are_named_by_what_was_asked(asked: Any, parameters: dict[str, Any], name: str) -> None:
+    asked("2024-10-08T09:30:00+00:00", **parameters)
+    assert run_name() == name
+
+
+def test_a_session_that_is_not_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Clock":
+            return cls(2024, 10, 8, 6, 59, tzinfo=UTC).astimezone(tz)
+
+    monkeypatch.setattr(session, "datetime", Clock)
+    with pytest.raises(DateError, match=r"2024-10-08 on XSHG closes at 2024-10-08 15:00 CST.* 14:59.*as_of=2024-09-30"):
+        closed_session("XSHG", np.datetime64("2024-10-08"))
+    # Holidays have no close, and the day before is over.
+    assert not closed_session("XSHG", np.datetime64("2024-10-07")).is_session
+    assert closed_session("XSHG", np.datetime64("2024-09-30")).is_session
+
+
+def test_the_end_of_the_calendar_is_said() -> None:
+    with pytest.raises(DateError, match="newer exchange_calendars"):
+        closed_session("XSHG", np.datetime64("2031-01-06"))

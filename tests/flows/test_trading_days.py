@@ -1,0 +1,134 @@
+"""Sessions, holidays and bars that arrive late, on a real server."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flows import bars as bars_module
+from flows.daily import daily
+from kline_core.calendar import sessions_until
+from kline_core.errors import BarsMissingError, DateError
+from kline_core.synthetic import random_walk
+from kline_core.tables import Home
+from tests.flows.conftest import Server
+
+SESSIONS = sessions_until(pd.Timestamp("2024-10-09").to_numpy().astype("datetime64[D]"), 120, "XSHG")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def api(reporting: Server) -> Server:
+    return reporting
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Bars of three symbols up to 2024-10-08, without those of S00002 on that day."""
+    folder = tmp_path / "delivered"
+    folder.mkdir()
+    deliver(folder, "2024-10-08", {"S00002": "2024-09-30"})
+    return folder
+
+
+def deliver(folder: Path, until: str, sooner: dict[str, str]) -> None:
+    frame = random_walk(3, len(SESSIONS), seed=3).to_frame(prefix="S")
+    frame["date"] = list(SESSIONS) * 3
+    for symbol, rows in frame.groupby("symbol"):
+        rows[rows["date"] <= sooner.get(str(symbol), until)].to_csv(folder / f"{symbol}.csv", index=False)
+
+
+def run(home: Path, source: Path, **parameters: Any) -> Any:
+    given = {"samples": 20, "threads": 2, "calendar": "XSHG", "max_failed_share": 1.0, "arrival_retry_seconds": 0.1}
+    return daily(home=str(home), source=str(source), **(given | parameters), return_state=True)
+
+
+def name_of(api: Server, state: Any) -> str:
+    return str(api.get(f"flow_runs/{state.state_details.flow_run_id}")["name"])
+
+
+def test_on_a_holiday_the_run_ends_at_once_with_the_reason(api: Server, tmp_path: Path, source: Path) -> None:
+    state = run(tmp_path / "home", source, as_of="2024-10-02")
+    assert state.is_completed()
+    assert state.message == (
+        "nothing to do: 2024-10-02 is no session of XSHG (a holiday); the last was 2024-09-30, the next is 2024-10-08"
+    )
+    assert not (tmp_path / "home").exists()
+    assert name_of(api, state) == "XSHG 2024-10-02"
+
+
+def test_past_the_end_of_the_calendar(tmp_path: Path, source: Path) -> None:
+    state = run(tmp_path / "home", source, as_of="2031-01-06")
+    assert state.is_failed()
+    assert "2031-01-06 lies outside the days that calendar XSHG knows" in state.message
+    with pytest.raises(DateError):
+        state.result()
+
+
+def test_bars_that_do_not_arrive_fail_the_run_and_are_named(api: Server, tmp_path: Path, source: Path) -> None:
+    state = run(tmp_path / "home", source, as_of="2024-10-08", arrival_retries=2)
+    assert state.is_failed()
+    assert "1 of 3 symbols have no bar of the session of 2024-10-08 on XSHG: S00002; the newest bar" in state.message
+    with pytest.raises(BarsMissingError):
+        state.result()
+    runs = api.task_runs(str(state.state_details.flow_run_id), 1)
+    assert runs["refresh bars"]["run_count"] == 3
+    home = Home(tmp_path / "home")
+    assert home.read("bars").num_rows > 0
+    assert home.version("factors") is None
+    advice = api.artifacts(str(state.state_details.flow_run_id))["daily-to-do"]
+    assert advice.startswith("daily XSHG 2024-10-08 failed: ")
+    assert "run it again: prefect deployment run daily/manual " in advice
+    assert "-p as_of=2024-10-08" in advice
+    assert "\n" not in advice
+
+
+def test_bars_that_arrive_late_are_waited_for(
+    api: Server, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    arrivals = bars_module.arrivals
+
+    def late(*given: Any) -> Any:
+        looked.append(given)
+        found = arrivals(*given)
+        if len(looked) == 2:
+            deliver(source, "2024-10-08", {})
+        return found
+
+    monkeypatch.setattr(bars_module, "arrivals", late)
+    state = run(tmp_path / "home", source, as_of="2024-10-08", arrival_retries=5)
+    assert state.is_completed(), state.message
+    assert len(looked) == 3
+    page = api.artifacts(str(state.state_details.flow_run_id))["daily-xshg-summary"]
+    assert "- session: 3 of 3 symbols have its bar" in page
+
+
+def test_a_delivery_that_is_still_empty_is_waited_for(tmp_path: Path, api: Server) -> None:
+    (tmp_path / "empty").mkdir()
+    state = run(tmp_path / "home", tmp_path / "empty", as_of="2024-10-08", arrival_retries=1)
+    assert state.is_failed()
+    assert api.task_runs(str(state.state_details.flow_run_id), 1)["refresh bars"]["run_count"] == 2
+
+
+def test_a_few_missing_symbols_are_said_and_do_not_stop_the_run(api: Server, tmp_path: Path, source: Path) -> None:
+    state = run(tmp_path / "home", source, as_of="2024-10-08", max_missing_share=0.4)
+    assert state.is_completed()
+    assert state.message.endswith("; 1 symbols without a bar of the session")
+    page = api.artifacts(str(state.state_details.flow_run_id))["daily-xshg-summary"]
+    assert "- no bar of the session: S00002" in page
+
+
+def test_no_bar_after_the_day_is_used(tmp_path: Path, source: Path) -> None:
+    deliver(source, "2024-10-09", {})
+    assert run(tmp_path / "home", source, as_of="2024-10-08").is_completed()
+    days = Home(tmp_path / "home").read("factors", ["date"])["date"].to_pylist()
+    assert str(max(days)) == "2024-10-08"
+
+
+def test_bars_of_another_exchange_are_refused(tmp_path: Path, source: Path) -> None:
+    deliver(source, "2024-10-09", {})
+    state = run(tmp_path / "home", source, calendar="XNYS", as_of="2024-10-08")
+    assert state.is_failed()
+    assert "calendar is XNYS, but " in state.message
+    assert "name the calendar of this home's exchange" in state.message
