@@ -16,11 +16,14 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.fs import DeltaStorageHandler
 
 from kline_core.bars import check_symbol
 from kline_core.errors import HomeError
+from kline_core.folder import check_room, why_no_home
 from kline_core.schemas import DEFAULT_HORIZONS, TABLES, conform, horizons_of, table_schema
 
 Mode = Literal["error", "ignore", "overwrite"]
@@ -30,6 +33,8 @@ TOMBSTONE = "deleted"
 # A commit that lost a race is made again on the new version; sixteen lost in a row means that something else is wrong.
 _ATTEMPTS = 16
 _METADATA_KEY = "kline"
+# What this commit changes is how rows lie in files, never the rows.
+_COMPACTION = "OPTIMIZE"
 # Writers of one process queue up here instead of losing races against each other.
 _LOCKS: dict[tuple[str, str], threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
@@ -72,8 +77,8 @@ class Home:
         if self._open_or_none("bars") is not None:
             return
         if not create:
-            raise HomeError(self._why_no_home())
-        self._check_room()
+            raise HomeError(why_no_home(self.uri, self.folder))
+        check_room(self.uri, self.folder)
         self._make("bars", table_schema("bars"), {}, mode="ignore")
 
     def __repr__(self) -> str:
@@ -139,7 +144,7 @@ class Home:
         if symbols is not None:
             among = _text("symbol").isin(pa.array(symbols, pa.string()))
             condition = among if condition is None else among & condition
-        with self._explained(table, "read"):
+        with self.explained(table, "read" if version is None else "read an old version of"):
             dataset = delta.to_pyarrow_dataset()
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 
@@ -172,7 +177,7 @@ class Home:
             table: Name of the table; made, without a description, where it is missing.
             rows: Columns of `table_schema`; missing nullable columns are filled with nulls.
             metadata: JSON values kept with the commit and given back by `history`.
-            expected_version: Write only if this is still the newest version.
+            expected_version: Write only if this is still the newest version, compactions apart, which change no row.
 
         Raises:
             TableChangedError: `expected_version` is no longer the newest.
@@ -269,6 +274,28 @@ class Home:
 
         return self._write(table, None, write, expected_version)
 
+    def compact(self, table: str, target_bytes: int) -> int:
+        """Put the rows of small files into files of about `target_bytes`, in one commit; returns the new version.
+
+        No row changes, and the old files stay for old versions. Nothing is committed where nothing can be joined.
+        A commit that lost a race against another writer is worked out again; raises what `append` does.
+        """
+
+        def write(delta: DeltaTable) -> None:
+            delta.optimize.compact(target_size=target_bytes, writer_properties=_WRITER)
+
+        return self._write(table, None, write, None)
+
+    def files(self, table: str, version: int | None = None) -> dict[str, int]:
+        """Data files that a version (the newest by default) is made of, by their names within the table: bytes."""
+        with self.explained(table, "read"):
+            actions = pa.table(self._open(table, version).get_add_actions())
+        return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))
+
+    def storage(self, table: str) -> pafs.FileSystem:
+        """Where the files of a table lie, old ones and its log included, as a file system of its own."""
+        return pafs.PyFileSystem(DeltaStorageHandler(self._path(table)))
+
     def _path(self, table: str) -> str:
         if table not in TABLES:
             raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
@@ -276,7 +303,7 @@ class Home:
 
     def _open_or_none(self, table: str) -> DeltaTable | None:
         path = self._path(table)
-        with self._explained(table, "read"):
+        with self.explained(table, "read"):
             return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
@@ -289,11 +316,11 @@ class Home:
             raise HomeError(
                 f"table {table} of home {self.uri} has no version {version}; the newest is {delta.version()}"
             )
-        with self._explained(table, "read"):
+        with self.explained(table, "read"):
             return DeltaTable(self._path(table), version=version)
 
     def _make(self, table: str, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
-        with self._lock(table), self._explained(table, "make"):
+        with self._lock(table), self.explained(table, "make"):
             text = json.dumps(dict(description), sort_keys=True)
             delta = DeltaTable.create(
                 self._path(table), schema, mode=mode, name=table, description=text, configuration=_KEEP_LOGS
@@ -308,10 +335,10 @@ class Home:
         with self._lock(table):
             for attempt in range(_ATTEMPTS):
                 delta = self._open(table)
-                if expected is not None and delta.version() != expected:
+                if expected is not None and not _same_rows(delta, expected):
                     break
                 try:
-                    with self._explained(table, "write", let_through=CommitFailedError):
+                    with self.explained(table, "write", let_through=CommitFailedError):
                         write(delta)
                     return int(delta.version())
                 except CommitFailedError:
@@ -326,43 +353,31 @@ class Home:
             yield
 
     @contextmanager
-    def _explained(self, table: str, action: str, let_through: type[Exception] | None = None) -> Iterator[None]:
+    def explained(self, table: str, action: str, let_through: type[Exception] | None = None) -> Iterator[None]:
+        """Turn what the storage raises while it is read or written into a `HomeError` that says what to do.
+
+        `action` is read, make or write, or "read an old version of".
+        """
         try:
             yield
         except (DeltaError, OSError, pa.ArrowException) as error:
             if let_through is not None and isinstance(error, let_through):
                 raise
-            reason = " ".join(str(error).split("\n   0: ")[0].split())
+            # Behind the first line the library shows where it came from, in colours.
+            reason = " ".join(str(error).split("\n   0: ")[0].split("\x1b")[0].split())
             remedy = {
                 "read": "restore it from a copy, or make a new home and ingest again",
+                "read an old version of": "versions are kept for a time; read a newer one, or restore a copy",
                 "make": "name a folder that can be written",
                 "write": "check that it can be written",
             }[action]
             raise HomeError(f"cannot {action} table {table} of home {self.uri}: {reason}; {remedy}") from error
 
-    def _why_no_home(self) -> str:
-        folder = self.folder
-        if folder is None or not folder.exists():
-            return f"there is no home at {self.uri}; make one with `kline ingest` or name another with --home"
-        if not folder.is_dir():
-            return f"{self.uri} is a file, not a home; name a folder with --home"
-        if not any(folder.iterdir()):
-            return f"{self.uri} is an empty folder, not a home; make one there with `kline ingest`"
-        return f"{self.uri} is no home, or a half-made one: it has no bars table; ingest into an empty folder instead"
 
-    def _check_room(self) -> None:
-        """Refuse to make a home among other things, but finish one whose making was cut short."""
-        folder = self.folder
-        if folder is None or not folder.exists():
-            return
-        if not folder.is_dir():
-            raise HomeError(self._why_no_home())
-        others = sorted(entry.name for entry in folder.iterdir() if entry.name != "bars")
-        if others or any(entry.is_file() for entry in folder.rglob("*")):
-            held = ", ".join(others[:3]) or "bars without its log"
-            raise HomeError(
-                f"{self.uri} holds other things ({held}) and no bars table; name an empty folder with --home"
-            )
+def _same_rows(delta: DeltaTable, version: int) -> bool:
+    """Whether a table as it was opened holds the rows of an older version of it."""
+    since = delta.version() - version
+    return since == 0 or (since > 0 and all(entry["operation"] == _COMPACTION for entry in delta.history(since)))
 
 
 def _stored_schema(delta: DeltaTable) -> pa.Schema:

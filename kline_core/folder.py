@@ -1,0 +1,31 @@
+"""Whether a folder is a home, or may become one."""
+
+from pathlib import Path
+
+from kline_core.errors import HomeError
+
+
+def why_no_home(uri: str, folder: Path | None) -> str:
+    """What to say of a place without a bars table; `folder` is None where the place is a URL."""
+    if folder is None or not folder.exists():
+        return f"there is no home at {uri}; make one with `kline ingest` or name another with --home"
+    if not folder.is_dir():
+        return f"{uri} is a file, not a home; name a folder with --home"
+    if not any(folder.iterdir()):
+        return f"{uri} is an empty folder, not a home; make one there with `kline ingest`"
+    return f"{uri} is no home, or a half-made one: it has no bars table; ingest into an empty folder instead"
+
+
+def check_room(uri: str, folder: Path | None) -> None:
+    """Refuse to make a home among other things, but let one whose making was cut short be finished.
+
+    Raises `HomeError`.
+    """
+    if folder is None or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise HomeError(why_no_home(uri, folder))
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name != "bars")
+    if others or any(entry.is_file() for entry in folder.rglob("*")):
+        held = ", ".join(others[:3]) or "bars without its log"
+        raise HomeError(f"{uri} holds other things ({held}) and no bars table; name an empty folder with --home")
