@@ -8,7 +8,8 @@ The coefficients themselves use all samples, which can only make them more preci
 Missing values and returns (NaN) are left out in pairs and counted.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,8 +38,8 @@ class RankIC:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CrossSectionRankIC:
-    """Rank IC across symbols, averaged over dates."""
+class CrossSectionIC:
+    """IC or rank IC across symbols, averaged over dates."""
 
     value: float
     """Mean of `by_session`; NaN where it is empty."""
@@ -53,7 +54,7 @@ class CrossSectionRankIC:
     sessions: NDArray[np.int64]
     """int64 (s,), increasing: the sessions used."""
     by_session: NDArray[np.float64]
-    """float64 (s,): Spearman's coefficient across the symbols of each session."""
+    """float64 (s,): the coefficient across the symbols of each session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class PooledRankIC:
     value: float
     """Plain mean over symbols; NaN where there is none."""
     se: float
-    """Standard error of the mean, for symbols whose returns are independent of each other."""
+    """Standard error of the mean; see `pooled_rank_ic` for what it takes the symbols to be."""
     symbols: int
     """Symbols used."""
     symbols_left_out: int
@@ -104,7 +105,7 @@ def time_series_rank_ic(
     """
     use = ~(np.isnan(values) | np.isnan(returns))
     value = rank_ic(values, returns)
-    independent = len(_spread(np.sort(bars[use]), apart))
+    independent = len(spread(np.sort(bars[use]), apart))
     se = (independent - 1) ** -0.5 if independent >= MIN_PAIRS and not np.isnan(value) else float("nan")
     return RankIC(value, se, int(use.sum()), independent, int((~use).sum()))
 
@@ -115,8 +116,8 @@ def cross_section_rank_ic(
     returns: NDArray[np.float64],
     apart: int,
     min_symbols: int,
-) -> CrossSectionRankIC:
-    """Rank IC across the symbols of each session, and its mean over sessions.
+) -> CrossSectionIC:
+    """Rank IC across the symbols of each session (Spearman's coefficient), and its mean over sessions.
 
     `sessions`: int64 (n,): a count of sessions shared by all symbols, one entry per (symbol, date), in any order.
     `values`, `returns`: (n,). `apart`: sessions from which on two dates count as independent. Sessions with fewer than
@@ -127,16 +128,38 @@ def cross_section_rank_ic(
     one date may move together; dates that do not overlap are taken as independent. Source of the mean over dates and
     its error: E. Fama and J. MacBeth, Risk, Return, and Equilibrium, Journal of Political Economy 81 (1973).
     """
+    return _cross_section(_grouped_spearman, sessions, values, returns, apart, min_symbols)
+
+
+def cross_section_ic(
+    sessions: NDArray[np.int64],
+    values: NDArray[np.float64],
+    returns: NDArray[np.float64],
+    apart: int,
+    min_symbols: int,
+) -> CrossSectionIC:
+    """`cross_section_rank_ic` with Pearson's coefficient, which large returns can dominate."""
+    return _cross_section(_grouped_pearson, sessions, values, returns, apart, min_symbols)
+
+
+def _cross_section(
+    coefficient: Callable[[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    sessions: NDArray[np.int64],
+    values: NDArray[np.float64],
+    returns: NDArray[np.float64],
+    apart: int,
+    min_symbols: int,
+) -> CrossSectionIC:
     use = ~(np.isnan(values) | np.isnan(returns))
     days, group, count = np.unique(sessions[use], return_inverse=True, return_counts=True)
-    coefficients = _grouped_spearman(group, values[use], returns[use])
+    coefficients = coefficient(group, values[use], returns[use])
     kept = (count >= max(min_symbols, MIN_PAIRS)) & ~np.isnan(coefficients)
     days, coefficients = days[kept], coefficients[kept]
-    independent = coefficients[_spread(days, apart)]
-    return CrossSectionRankIC(
-        value=float(coefficients.mean()) if len(coefficients) else float("nan"),
-        se=float(independent.std(ddof=1) / len(independent) ** 0.5) if len(independent) >= 2 else float("nan"),
-        n_independent=len(independent),
+    value, se, independent = session_mean(days, coefficients, apart)
+    return CrossSectionIC(
+        value=value,
+        se=se,
+        n_independent=independent,
         n_missing=int((~use).sum()),
         n_thin=int((~kept).sum()),
         sessions=days,
@@ -144,19 +167,35 @@ def cross_section_rank_ic(
     )
 
 
-def pooled_rank_ic(results: Iterable[RankIC]) -> PooledRankIC:
+def session_mean(sessions: NDArray[np.int64], figures: NDArray[np.float64], apart: int) -> tuple[float, float, int]:
+    """Mean of one figure a session, its standard error, and how many sessions the latter counts.
+
+    `sessions`: int64 (s,), increasing. `figures`: float64 (s,), without NaN. The error is that of
+    `cross_section_rank_ic`; NaN with fewer than two sessions that are `apart`, as the mean is with none.
+    """
+    independent = figures[spread(sessions, apart)]
+    return (
+        float(figures.mean()) if len(figures) else float("nan"),
+        float(independent.std(ddof=1) / len(independent) ** 0.5) if len(independent) >= 2 else float("nan"),
+        len(independent),
+    )
+
+
+def pooled_rank_ic(results: Iterable[RankIC], together: bool = False) -> PooledRankIC:
     """Mean rank IC over symbols, with standard error sqrt(sum of the squared standard errors) / symbols.
 
     That takes the symbols' returns as independent of each other. It holds for separately drawn random walks, even where
     their values come from a common set of patterns, since the returns still to come are independent of all values. It
-    does not hold for a market, whose symbols move together: there, use `cross_section_rank_ic`.
+    does not hold for a market, whose symbols move together: there, use `cross_section_rank_ic`, or ask for `together`.
+    The standard error is then the mean of the symbols', which is its upper bound, however much they move together.
     """
     given = list(results)
     used = [result for result in given if not np.isnan(result.se)]
     if not used:
         return PooledRankIC(float("nan"), float("nan"), 0, len(given))
     value = float(np.mean([result.value for result in used]))
-    se = float(np.sqrt(sum(result.se**2 for result in used)) / len(used))
+    errors = np.array([result.se for result in used])
+    se = float(errors.mean() if together else np.sqrt((errors**2).sum()) / len(used))
     return PooledRankIC(value, se, len(used), len(given) - len(used))
 
 
@@ -177,11 +216,32 @@ def _grouped_spearman(
     return result
 
 
-def _spread(ordinals: NDArray[np.int64], apart: int) -> NDArray[np.int64]:
+def _grouped_pearson(
+    group: NDArray[np.int64], values: NDArray[np.float64], returns: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Pearson's coefficient in each of the groups 0, 1, ... (all of them present); NaN where one side is constant."""
+    size = np.bincount(group)
+    varies = np.ones(len(size), dtype=bool)
+    sides = []
+    for side in (values, returns):
+        grouped = pd.Series(side).groupby(group)
+        # By its extremes: the rounding of a mean lets equal numbers seem to differ.
+        varies &= (grouped.min() < grouped.max()).to_numpy()
+        sides.append(side - (np.bincount(group, weights=side) / size)[group])
+    x, y = sides
+    xy, xx, yy = (np.bincount(group, weights=product) for product in (x * y, x * x, y * y))
+    # Numbers so small that their squares vanish have no coefficient either.
+    varies &= (xx > 0) & (yy > 0)
+    result = np.full(len(size), np.nan)
+    result[varies] = np.clip(xy[varies] / np.sqrt(xx[varies]) / np.sqrt(yy[varies]), -1.0, 1.0)
+    return result
+
+
+def spread(ordinals: NDArray[np.int64], apart: int) -> NDArray[np.int64]:
     """Positions kept when going through increasing `ordinals` and skipping those less than `apart` after the last."""
-    kept = []
-    position = 0
-    while position < len(ordinals):
+    # A list, since asking an array for one number takes longer than the search.
+    given, kept, position = ordinals.tolist(), [], 0
+    while position < len(given):
         kept.append(position)
-        position = int(np.searchsorted(ordinals, ordinals[position] + apart))
+        position = bisect_left(given, given[position] + apart, position + 1)
     return np.array(kept, dtype=np.int64)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kline_core.errors import FingerprintError, HomeError, InputError
+from kline_core.errors import FingerprintError, HomeError, InputError, KlineError
 from kline_core.tables import Home
 
 LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
@@ -23,15 +23,22 @@ def stored_values(home: Home, fingerprint: str | None = None) -> pd.DataFrame:
     """
     table = home.read("factors", fingerprint=fingerprint)
     if table.num_rows == 0:
-        stored = pc.value_counts(home.read("factors", ["fingerprint"])["fingerprint"]).to_pylist()
-        if not stored:
-            raise HomeError(f"home {home.uri} holds no values yet; run `kline run`")
-        raise FingerprintError(f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}")
+        raise why_no_values(home, fingerprint)
     found = pc.value_counts(table["fingerprint"]).to_pylist()
     if len(found) > 1:
         raise FingerprintError(f"values are stored under several fingerprints, {_listed(found)}; name one of them")
     frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date"], ignore_index=True)
     return frame.assign(date=pd.to_datetime(frame["date"]))
+
+
+def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
+    """The error to raise where a fingerprint has no values: there are none at all, or only under others."""
+    stored = pc.value_counts(home.read("factors", ["fingerprint"])["fingerprint"]).to_pylist()
+    if not stored:
+        return HomeError(f"home {home.uri} holds no values yet; run `kline run`")
+    return FingerprintError(
+        f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}; name one of them"
+    )
 
 
 def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str | None = None) -> int:

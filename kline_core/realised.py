@@ -26,6 +26,8 @@ class Realised:
     """float64 (n,): factor values, NaN where the sample failed."""
     returns: NDArray[np.float64]
     """float64 (n,): return over `return_horizon` bars from the entry, NaN where it is not known yet."""
+    forward: NDArray[np.float64]
+    """float64 (n, horizons): the same over each horizon of the pattern settings."""
     apart: int
     """Bars from which on two returns do not overlap, with the entry's lag to be safe."""
 
@@ -51,11 +53,13 @@ def realised(factors: pa.Table, bars: SymbolBars, settings: Settings) -> Realise
     ends = ends[there]
     steps, horizon = settings.patterns, settings.factor.return_horizon
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, ends, steps)
+    forward = followed.returns.astype(np.float64)
     return Realised(
         symbol=bars.symbol,
         dates=dates[there],
         bars=ends,
         values=mine["value"].to_numpy().astype(np.float64)[there],
-        returns=followed.returns[:, steps.horizons.index(horizon)].astype(np.float64),
+        returns=forward[:, steps.horizons.index(horizon)],
+        forward=forward,
         apart=horizon + steps.entry_lag_bars,
     )

@@ -1,26 +1,22 @@
-"""Pictures for people, and the only module that imports matplotlib.
-
-Figures are made through matplotlib's objects, never through pyplot, whose state all threads share. Nothing depends on
-the time, so that the same view gives the same picture, byte for byte, with the same matplotlib.
+"""The picture of a query and its matches.
 
 Candles are hollow where the price rose and filled where it fell, since red and green mean opposite things in Shanghai
 and in New York. Colour is kept for what came of it: blue for the upper barrier, vermillion for the lower one, grey for
 neither (M. Okabe and K. Ito, Color Universal Design, 2008: told apart by every kind of colour vision).
 """
 
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kline_core.bars import SymbolBars
+from kline_core.look import COLOURS, FONT, INK, PAPER, QUIET, TINTS, bare, png, sheet
 from kline_core.match import Match, MatchView, percent
 from kline_core.outcomes import barriers
 from kline_core.settings import PatternSettings
@@ -29,10 +25,6 @@ Doubles = NDArray[np.float64]
 
 SHOWN: Final = 5
 """Matches that a picture has room for."""
-_INK, _QUIET, _FAINT, _PAPER = "#1d2733", "#6b7683", "#d5dae0", "#ffffff"
-_COLOURS: Final = {1: "#0072b2", -1: "#c44f00", 0: "#6b7683"}
-_TINTS: Final = {1: "#e4f0f8", -1: "#fbeadf", 0: "#f0f2f4"}
-_FONT: Final = "DejaVu Sans"
 
 
 def match_picture(view: MatchView, path: Path) -> Path:
@@ -49,8 +41,7 @@ def match_png(view: MatchView) -> bytes:
     followed; last, all of them from their entries on. Prices are percentages of the entry's close (of the last close,
     where the query's entry is not known yet), and every chart is scaled by itself, as the encoder sees it.
     """
-    figure = Figure(figsize=(12, 6.4), dpi=150, facecolor=_PAPER)
-    FigureCanvasAgg(figure)
+    figure = sheet(12, 6.4)
     left = figure.add_gridspec(
         2, 1, left=0.022, right=0.25, top=0.755, bottom=0.05, height_ratios=[2.1, 1], hspace=0.25
     )
@@ -63,10 +54,7 @@ def match_png(view: MatchView) -> bytes:
         _match(figure.add_subplot(right[place // 3, place % 3]), match, view)
     if shown:
         _paths(figure.add_subplot(right[1, 2]), shown, view)
-    drawn = BytesIO()
-    # Without matplotlib's version the bytes depend on the picture alone.
-    figure.savefig(drawn, format="png", metadata={"Software": None})
-    return drawn.getvalue()
+    return png(figure)
 
 
 def _header(figure: Figure, view: MatchView) -> None:
@@ -76,7 +64,7 @@ def _header(figure: Figure, view: MatchView) -> None:
     # A value may have a reason too: the mark of a date that the encoder has seen.
     said += f" ({factor['reason']})" if factor["reason"] else ""
     figure.text(
-        0.022, 0.93, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=_INK, family=_FONT
+        0.022, 0.93, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=INK, family=FONT
     )
     found = f"The {count} charts most like its last {steps.window_bars} bars" if count else "No similar chart"
     lines = [f"{found}, of all whose outcome was known by that day{', and what followed each' if count else ''}."]
@@ -88,7 +76,7 @@ def _header(figure: Figure, view: MatchView) -> None:
             "similar and recent charts weigh more."
         )
     for row, line in enumerate(lines):
-        figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=_QUIET, family=_FONT)
+        figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=QUIET, family=FONT)
 
 
 def _query(axes: Axes, view: MatchView) -> None:
@@ -99,12 +87,12 @@ def _query(axes: Axes, view: MatchView) -> None:
     ends = f"{view.window.dates[0]} to {view.date}{' · what followed was not used' if len(view.after) else ''}"
     label = view.outcome["barrier"]
     if label is None:
-        outcome, colour, tint = "what follows is not known yet", _QUIET, _TINTS[0]
+        outcome, colour, tint = "what follows is not known yet", QUIET, TINTS[0]
     else:
         outcome, colour, tint = (
             _outcome(int(label), view.after, view.settings.patterns),
-            _COLOURS[int(label)],
-            _TINTS[int(label)],
+            COLOURS[int(label)],
+            TINTS[int(label)],
         )
     _titles(axes, f"The chart: {view.symbol}", outcome, colour, ends, size=10.5)
     _candles(axes, view.window, view.after, base, tint)
@@ -125,32 +113,32 @@ def _match(axes: Axes, match: Match, view: MatchView) -> None:
     after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars"
     details = " · ".join(filter(None, [f"similarity {match.similarity:.3f}", share, after]))
     outcome = _outcome(match.barrier, match.after, steps)
-    _titles(axes, f"{match.rank}   {match.symbol}  {match.end}", outcome, _COLOURS[match.barrier], details)
+    _titles(axes, f"{match.rank}   {match.symbol}  {match.end}", outcome, COLOURS[match.barrier], details)
     base = match.after.close[steps.entry_lag_bars - 1]
-    _candles(axes, match.window, match.after, base, _TINTS[match.barrier])
+    _candles(axes, match.window, match.after, base, TINTS[match.barrier])
     _barriers(axes, match.after, match.barrier, steps)
 
 
 def _paths(axes: Axes, matches: list[Match], view: MatchView) -> None:
     """The closes of all matches from their entries on, in one frame."""
     steps = view.settings.patterns
-    _titles(axes, f"All {len(matches)} from their entries", "close, % of entry", _QUIET, "thicker: more weight")
+    _titles(axes, f"All {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
     ends = []
     for match in reversed(matches):
         closes = match.after.close[steps.entry_lag_bars - 1 :]
         path = closes / closes[0] - 1
         width = 0.9 + 2.1 * (0 if np.isnan(match.share) else match.share)
-        axes.plot(np.arange(len(path)), path, color=_COLOURS[match.barrier], linewidth=width, solid_capstyle="round")
+        axes.plot(np.arange(len(path)), path, color=COLOURS[match.barrier], linewidth=width, solid_capstyle="round")
         ends.append(path[-1])
     last = len(path) - 1
-    levels = {0.0: _QUIET, steps.barrier_up: _COLOURS[1], -steps.barrier_down: _COLOURS[-1]}
+    levels = {0.0: QUIET, steps.barrier_up: COLOURS[1], -steps.barrier_down: COLOURS[-1]}
     for level, colour in levels.items():
         axes.plot([0, last], [level, level], color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     low, high = axes.get_ylim()
     for match, height in zip(reversed(matches), _spread(np.array(ends), 0.085 * (high - low)), strict=True):
-        colour = _COLOURS[match.barrier]
+        colour = COLOURS[match.barrier]
         axes.text(
-            last + 0.7, height, f"{match.rank}", color=colour, fontsize=8, weight="bold", va="center", family=_FONT
+            last + 0.7, height, f"{match.rank}", color=colour, fontsize=8, weight="bold", va="center", family=FONT
         )
     axes.set_yticks(list(levels), ["0 %", percent(steps.barrier_up), percent(-steps.barrier_down)])
     axes.set_xticks([0, last], ["entry", f"{last} bars later"])
@@ -164,17 +152,17 @@ def _legend(axes: Axes, steps: PatternSettings) -> None:
     axes.set_xlim(0, 10)
     axes.set_ylim(0, 5)
     for x, rose in ((0.15, True), (0.55, False)):
-        face = _PAPER if rose else _INK
-        axes.vlines(x, 4.15, 4.85, color=_INK, linewidth=0.8, zorder=1)
+        face = PAPER if rose else INK
+        axes.vlines(x, 4.15, 4.85, color=INK, linewidth=0.8, zorder=1)
         axes.add_collection(
-            PolyCollection(_boxes(np.array([x]), 4.3, 4.7, 0.22), facecolor=face, edgecolor=_INK, linewidth=0.8)
+            PolyCollection(_boxes(np.array([x]), 4.3, 4.7, 0.22), facecolor=face, edgecolor=INK, linewidth=0.8)
         )
-    axes.plot(0.35, 3.5, marker="o", color=_INK, markersize=4.5)
+    axes.plot(0.35, 3.5, marker="o", color=INK, markersize=4.5)
     marks = {2.5: (1, "^"), 1.5: (-1, "v")}
     for height, (label, marker) in marks.items():
-        axes.plot([0, 0.7], [height, height], color=_COLOURS[label], linewidth=1, linestyle=(0, (4, 3)))
-        axes.plot(0.35, height, marker=marker, color=_COLOURS[label], markersize=5.5)
-    axes.add_collection(PolyCollection(_boxes(np.array([0.35]), 0.25, 0.75, 0.7), facecolor=_TINTS[0]))
+        axes.plot([0, 0.7], [height, height], color=COLOURS[label], linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(0.35, height, marker=marker, color=COLOURS[label], markersize=5.5)
+    axes.add_collection(PolyCollection(_boxes(np.array([0.35]), 0.25, 0.75, 0.7), facecolor=TINTS[0]))
     words = [
         "hollow: rose; filled: fell",
         f"entry: close {steps.entry_lag_bars} bar{'s' if steps.entry_lag_bars > 1 else ''} after the chart",
@@ -183,17 +171,17 @@ def _legend(axes: Axes, steps: PatternSettings) -> None:
         f"neither within {steps.barrier_bars} bars",
     ]
     for row, word in enumerate(words):
-        axes.text(1.05, 4.5 - row, word, fontsize=8.5, color=_QUIET, va="center", family=_FONT)
+        axes.text(1.05, 4.5 - row, word, fontsize=8.5, color=QUIET, va="center", family=FONT)
     axes.set_axis_off()
 
 
 def _candles(axes: Axes, window: SymbolBars, after: SymbolBars, base: float, tint: str) -> None:
     """Bars up to and including position 0, then those after it on tinted ground; heights relative to `base`."""
-    for bars, first, colour in ((window, 1 - len(window), _INK), (after, 1, _QUIET)):
+    for bars, first, colour in ((window, 1 - len(window), INK), (after, 1, QUIET)):
         x = np.arange(first, first + len(bars), dtype=np.float64)
         open_, high, low, close = (price / base - 1 for price in (bars.open, bars.high, bars.low, bars.close))
         axes.add_collection(LineCollection(_uprights(x, low, high), colors=colour, linewidths=0.9, zorder=2))
-        faces = np.where(close >= open_, _PAPER, colour)
+        faces = np.where(close >= open_, PAPER, colour)
         bodies = _boxes(x, np.minimum(open_, close), np.maximum(open_, close), 0.62)
         axes.add_collection(
             PolyCollection(bodies, facecolors=faces.tolist(), edgecolors=colour, linewidths=0.9, zorder=3)
@@ -209,7 +197,7 @@ def _candles(axes: Axes, window: SymbolBars, after: SymbolBars, base: float, tin
     axes.set_xticks([])
     axes.set_yticks([])
     axes.yaxis.tick_right()
-    _plain(axes, [_QUIET] * 3)
+    _plain(axes, [QUIET] * 3)
 
 
 def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings) -> None:
@@ -217,18 +205,16 @@ def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings)
     lag, last = steps.entry_lag_bars, steps.entry_lag_bars + steps.barrier_bars
     levels = {1: steps.barrier_up, -1: -steps.barrier_down}
     for side, level in levels.items():
-        axes.plot([lag, last], [level, level], color=_COLOURS[side], linewidth=1, linestyle=(0, (4, 3)), zorder=4)
-    axes.plot(lag, 0, marker="o", color=_INK, markeredgecolor=_PAPER, markersize=5.5, zorder=6)
+        axes.plot([lag, last], [level, level], color=COLOURS[side], linewidth=1, linestyle=(0, (4, 3)), zorder=4)
+    axes.plot(lag, 0, marker="o", color=INK, markeredgecolor=PAPER, markersize=5.5, zorder=6)
     if label:
         marker, x = ("^" if label > 0 else "v"), lag + _touch(after, steps)
-        axes.plot(
-            x, levels[label], marker=marker, color=_COLOURS[label], markeredgecolor=_PAPER, markersize=8, zorder=6
-        )
+        axes.plot(x, levels[label], marker=marker, color=COLOURS[label], markeredgecolor=PAPER, markersize=8, zorder=6)
     low, high = axes.get_ylim()
     margin = 0.06 * (high - low)
     axes.set_ylim(min(low, levels[-1] - margin), max(high, levels[1] + margin))
     axes.set_yticks([levels[1], levels[-1]], [percent(levels[1]), percent(levels[-1])])
-    _plain(axes, [_COLOURS[1], _COLOURS[-1]])
+    _plain(axes, [COLOURS[1], COLOURS[-1]])
 
 
 def _touch(after: SymbolBars, steps: PatternSettings) -> int:
@@ -248,7 +234,7 @@ def _outcome(label: int, after: SymbolBars, steps: PatternSettings) -> str:
 
 def _titles(axes: Axes, name: str, outcome: str, colour: str, details: str, size: float = 9.5) -> None:
     """Three lines above the axes: what it is, what came of it, details."""
-    rows = ((name, _INK, size, "bold", 27), (outcome, colour, 8.5, "bold", 15.5), (details, _QUIET, 7.5, "normal", 4.5))
+    rows = ((name, INK, size, "bold", 27), (outcome, colour, 8.5, "bold", 15.5), (details, QUIET, 7.5, "normal", 4.5))
     for text, ink, points, weight, lift in rows:
         axes.annotate(
             text,
@@ -259,15 +245,14 @@ def _titles(axes: Axes, name: str, outcome: str, colour: str, details: str, size
             fontsize=points,
             weight=weight,
             color=ink,
-            family=_FONT,
+            family=FONT,
             annotation_clip=False,
         )
 
 
 def _plain(axes: Axes, colours: list[str]) -> None:
-    """No frame and no ticks; the labels of the y axis in `colours`."""
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=7.5, labelcolor=_QUIET, labelfontfamily=_FONT, pad=2)
+    """Bare axes with the labels of the y axis in `colours`."""
+    bare(axes)
     for label, colour in zip(axes.get_yticklabels(), colours, strict=False):
         label.set_color(colour)
 
