@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from kline_core.bars import frame_cache
 from kline_core.errors import SettingError
-from kline_core.known import Frames, KnownWindows, by_code, check_patterns, compare, known_windows
-from kline_core.outcomes import outcomes
+from kline_core.known import Frames, KnownWindows, check_patterns, compare, known_windows, what_followed
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.tables import Home
 
@@ -142,12 +141,7 @@ def extend_patterns(
 
 def _rows(frames: Frames, windows: KnownWindows, vectors: NDArray[np.float32], settings: PatternSettings) -> pa.Table:
     """Windows with their vectors and outcomes as rows of the table."""
-    returns = np.empty((len(windows), len(settings.horizons)), dtype=np.float32)
-    barrier = np.empty(len(windows), dtype=np.int8)
-    for which, at in by_code(windows.code):
-        b = frames[windows.symbols[which]]
-        followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
-        returns[at], barrier[at] = followed.returns, followed.barrier
+    returns, barrier = what_followed(frames, windows, settings)
     names = pa.DictionaryArray.from_arrays(pa.array(windows.code), pa.array(windows.symbols, pa.string()))
     width = 4 * vectors.shape[1]
     raw = pa.py_buffer(np.ascontiguousarray(vectors.astype("<f4", copy=False)))

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kline_core.matches import Matches
 from kline_core.patterns import Dates, Doubles, Patterns, Rows, as_days
 from kline_core.schemas import FAILED, OK
-from kline_core.search import Matches
 from kline_core.settings import Settings
 
 

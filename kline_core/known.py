@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kline_core.bars import SymbolBars
 from kline_core.calendar import session_ordinal
 from kline_core.errors import FingerprintError
+from kline_core.outcomes import outcomes
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.tables import Home
 from kline_core.windows import usable_ends, window_content
@@ -83,17 +84,7 @@ def known_windows(frames: Frames, settings: PatternSettings) -> KnownWindows:
 
 def compare(stored: pa.Table, windows: KnownWindows) -> Comparison:
     """Compare stored patterns (columns symbol, end, content) with the windows that are known now."""
-    code = pc.fill_null(pc.index_in(stored["symbol"], value_set=pa.array(windows.symbols, pa.string())), -1).to_numpy()
-    end = stored["end"].to_numpy().astype("datetime64[D]")
-    keys = _keys(windows.code, windows.end)
-    by_key = np.argsort(keys)
-    asked = _keys(code, end)
-    at = np.searchsorted(keys, asked, sorter=by_key)
-    place = np.full(len(asked), -1, dtype=np.int64)
-    inside = np.flatnonzero(at < len(keys))
-    candidate = by_key[at[inside]]
-    hit = keys[candidate] == asked[inside]
-    place[inside[hit]] = candidate[hit]
+    place = places(windows, stored["symbol"], stored["end"])
     times = np.bincount(place[place >= 0], minlength=len(windows))
     content = stored["content"].to_numpy().view(np.uint64)
     sound = place >= 0
@@ -101,6 +92,35 @@ def compare(stored: pa.Table, windows: KnownWindows) -> Comparison:
     have = np.zeros(len(windows), dtype=bool)
     have[place[sound]] = True
     return Comparison(place, sound, np.flatnonzero(~have))
+
+
+def places(windows: KnownWindows, symbol: pa.ChunkedArray, end: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Which window each (symbol, end) is of: int64 (n,), -1 for none."""
+    names = pa.array(windows.symbols, pa.string())
+    code = pc.fill_null(pc.index_in(symbol.cast(pa.string()), value_set=names), -1).to_numpy()
+    keys = _keys(windows.code, windows.end)
+    by_key = np.argsort(keys)
+    asked = _keys(code, end.to_numpy().astype("datetime64[D]"))
+    at = np.searchsorted(keys, asked, sorter=by_key)
+    place = np.full(len(asked), -1, dtype=np.int64)
+    inside = np.flatnonzero(at < len(keys))
+    candidate = by_key[at[inside]]
+    hit = keys[candidate] == asked[inside]
+    place[inside[hit]] = candidate[hit]
+    return place
+
+
+def what_followed(
+    frames: Frames, windows: KnownWindows, settings: PatternSettings
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Outcomes of windows of any symbols: forward returns float32 `(n, horizons)` and barrier labels int8 `(n,)`."""
+    returns = np.empty((len(windows), len(settings.horizons)), dtype=np.float32)
+    barrier = np.empty(len(windows), dtype=np.int8)
+    for which, at in by_code(windows.code):
+        b = frames[windows.symbols[which]]
+        followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
+        returns[at], barrier[at] = followed.returns, followed.barrier
+    return returns, barrier
 
 
 def check_patterns(home: Home, settings: PatternSettings, encoder: str, version: int | None) -> None:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kline_core.index import PatternIndex
+from kline_core.matches import Matches
 from kline_core.patterns import MAX_LENGTH, Codes, Dates, Doubles, Flags, Floats, Patterns, Rows
 from kline_core.settings import FactorSettings
 
@@ -54,22 +55,6 @@ class Queries:
     def __len__(self) -> int:
         """Number of samples q."""
         return len(self.vectors)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Matches:
-    """The matches of q samples, best first."""
-
-    rows: Rows
-    """int64 (q, top_k): rows of the patterns, -1 where there are fewer matches."""
-    similarity: Doubles
-    """float64 (q, top_k), NaN where there are fewer matches."""
-    eligible: Rows
-    """int64 (q,): number of patterns that were eligible."""
-
-    def __len__(self) -> int:
-        """Number of samples q."""
-        return len(self.rows)
 
 
 def search(

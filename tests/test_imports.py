@@ -109,7 +109,7 @@ MAY_BE_HEAVY = {
     f"kline_core.{name}"
     for name in (
         *("chart", "encoder", "encoding", "training", "model_card"),
-        *("index", "search", "factor", "resources", "pipeline"),
+        *("index", "search", "resources", "pipeline"),
         *("match", "look", "report", "figures", "demo"),
     )
 }
