@@ -97,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     index = command("index", "Bring the patterns up to date with the bars.")
     _add_pattern_options(index)
+    _add_device(index)
     _add_threads(index)
     index.add_argument("--rebuild", action="store_true", help="make all patterns again, with these settings")
 
@@ -109,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
     _add_factor_options(run)
     _add_pattern_options(run)
+    _add_device(run)
     _add_threads(run)
 
     match = command("match", "One sample's matches, with what followed them.")
@@ -117,6 +119,17 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("--png", type=Path, metavar="FILE", help="draw the query and its matches")
     _add_factor_options(match)
     _add_pattern_options(match)
+    _add_device(match)
+
+    evaluate = command("evaluate", "What the stored values were worth: IC, decay, returns by value, coverage by year.")
+    evaluate.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all with values)")
+    evaluate.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
+    evaluate.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    about = "which values (default: those of the settings that the other options name)"
+    evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
+    evaluate.add_argument("--png", type=Path, metavar="FILE", help="draw the IC by horizon and the returns by value")
+    _add_factor_options(evaluate)
+    _add_pattern_options(evaluate)
 
     export = command("export", "Stored values as a Parquet or CSV file.")
     export.add_argument("file", type=Path, metavar="FILE", help="ends in .parquet or .csv")
@@ -135,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
     train.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+    _add_device(train)
     _add_threads(train)
     return parser
 
@@ -167,6 +180,9 @@ def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
     parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
 
 

@@ -262,6 +262,31 @@ def match(options: argparse.Namespace) -> Answer:
     return Answer(text, view.to_dict())
 
 
+def evaluate(options: argparse.Namespace) -> Answer:
+    """`kline evaluate`."""
+    from kline_core.calendar import parse_date
+    from kline_core.evaluation import evaluation
+
+    if options.png is not None:
+        _check_writable("--png", options.png)
+    found = evaluation(
+        _home(options),
+        settings_from(options),
+        options.encoder,
+        options.fingerprint,
+        options.symbols or None,
+        None if options.first is None else parse_date(options.first, "--first"),
+        None if options.last is None else parse_date(options.last, "--last"),
+    )
+    text = found.text()
+    if options.png is not None:
+        from kline_core.figures import evaluation_picture
+
+        options.png.write_bytes(evaluation_picture(found))
+        text += f"\ndrawn in {options.png}"
+    return Answer(text, found.to_dict())
+
+
 def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
     from kline_core.export import export_values
@@ -323,6 +348,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "index": index,
     "run": run,
     "match": match,
+    "evaluate": evaluate,
     "export": export,
     "train": train,
     "up": up,

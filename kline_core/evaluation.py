@@ -183,7 +183,9 @@ def _horizon(joined: _Joined, at: int, horizon: int, apart: int) -> HorizonIC:
         (time_series_rank_ic(one.bars, one.values, one.forward[:, at], apart) for one in joined.symbols), together=True
     )
     pairs = int((~np.isnan(joined.values) & ~np.isnan(returns)).sum())
-    missing = f"none of {joined.n_values} values has a known {horizon}-bar return yet" if pairs == 0 else None
+    missing = None
+    if pairs == 0:
+        missing = "no value has a known return yet" if joined.n_values else "there is no value"
     alone = missing or "no symbol has three values whose returns do not overlap"
     return HorizonIC(
         horizon=horizon,

@@ -200,7 +200,8 @@ class Evaluation:
             if found.across
             else "ranked over all dates and beyond their mean, since too few symbols share sessions"
         )
-        difference = f"{_percent(found.spread)} ± {_percent(found.spread_se, '.2f')}"
+        known = not math.isnan(found.spread_se)
+        difference = f"{_percent(found.spread)} ± {_percent(found.spread_se, '.2f')}" if known else "-"
         return f"Mean {self.horizon}-bar return by value, {how}; highest less lowest: {difference}."
 
     def _quantile_head(self) -> tuple[str, ...]:
