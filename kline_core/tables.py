@@ -144,7 +144,8 @@ class Home:
         if symbols is not None:
             among = _text("symbol").isin(pa.array(symbols, pa.string()))
             condition = among if condition is None else among & condition
-        with self.explained(table, "read" if version is None else "read an old version of"):
+        old = version is not None and version != self.version(table)
+        with self.explained(table, "read an old version of" if old else "read"):
             dataset = delta.to_pyarrow_dataset()
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 

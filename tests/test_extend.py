@@ -208,6 +208,30 @@ def test_however_the_work_is_cut_the_table_is_the_same(tmp_path, encoder, monkey
     assert made[0].equals(made[1])
 
 
+def test_who_encodes_is_told_the_version_that_was_read(home, encoding, monkeypatch):
+    """Workers load the bars by it: windows are ordinals of bars, and bars may arrive in between."""
+    version, told, late = Home.version, [], [market(1, 30, seed=1, prefix="A")]
+
+    def overtaken(self, table):
+        found = version(self, table)
+        if table == "bars" and late:
+            add_bars(self, late.pop())
+        return found
+
+    def vectors(self, bars_version, frames, *rest):
+        told.append((bars_version, sorted(frames)))
+        return encode(self, bars_version, frames, *rest)
+
+    encode = LocalEncoding.vectors
+    monkeypatch.setattr(LocalEncoding, "vectors", vectors)
+    with monkeypatch.context() as context:
+        context.setattr(Home, "version", overtaken)
+        assert extend_patterns(home, SMALL, encoding).total == 63
+    ((read, symbols),) = told
+    assert symbols == sorted(frame_cache(home.read("bars", version=read))) == ["S00000", "S00001", "S00002"]
+    assert sorted(frame_cache(home.read("bars"))) == ["A00000", *symbols]
+
+
 def test_two_calls_at_the_same_time_do_not_add_twice(home, encoding, monkeypatch):
     encode = LocalEncoding.vectors
 

@@ -1,3 +1,4 @@
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -62,7 +63,10 @@ STRIDED = PatternSettings(WINDOW_BARS, horizons=(1, 3), barrier_bars=4, pattern_
 
 @lru_cache
 def sessions():
-    return get_calendar("XSHG", start="1990-12-03").sessions
+    with warnings.catch_warnings():
+        # exchange_calendars 4.13 reads `Series.values` of times with a zone, which pandas 3.1 deprecates.
+        warnings.filterwarnings("ignore", "Series.values returning", DeprecationWarning)
+        return get_calendar("XSHG", start="1990-12-03").sessions
 
 
 def on_sessions(n_bars, first):
