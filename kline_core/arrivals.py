@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kline_core.calendar import sessions_until
+from kline_core.calendar import sessions_until, trading_day
 from kline_core.console import some
-from kline_core.errors import BarsMissingError, SettingError
+from kline_core.errors import BarsMissingError, DateError, SettingError
 from kline_core.tables import Home
 
 RECENT_SESSIONS = 10
@@ -45,7 +45,7 @@ class Arrivals:
         if not self.expected:
             held = "no bars at all" if self.newest is None else f"no bars after {self.newest}"
             raise BarsMissingError(
-                f"the home holds {held} up to the session of {self.session} on {self.calendar}; ingest newer ones"
+                f"the home holds {held} up to the session of {self.session} on {self.calendar}; ingest that session's"
             )
         if len(self.missing) / self.expected > max_missing_share:
             raise BarsMissingError(
@@ -67,9 +67,13 @@ class Arrivals:
 def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
     """See which symbols have a bar of a session (datetime64[D]).
 
-    Raises `DateError` where the calendar does not know the day, `SettingError` for an unknown calendar, `HomeError`.
+    Raises `DateError` where the day is no session or the calendar does not know it, `SettingError` for a calendar that
+    is unknown or cannot be made, `HomeError`.
     """
-    sessions = sessions_until(session, YEAR_SESSIONS + 1, calendar)
+    day = trading_day(session, calendar)
+    if not day.is_session:
+        raise DateError(f"{day.reason}; ask for one of these")
+    sessions = sessions_until(session, YEAR_SESSIONS, calendar)
     bars = home.read("bars", ["symbol", "date"])
     days = bars["date"].to_numpy().astype("datetime64[D]")
     newest = days[days <= session].max() if (days <= session).any() else None

@@ -213,14 +213,21 @@ def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
     """A calendar from the origin, or from its own beginning where it knows less, to its end."""
     try:
         with warnings.catch_warnings():
-            # exchange_calendars 4.13 asks pandas 3 for what it will answer otherwise one day.
+            # exchange_calendars 4.13 asks pandas 3 for what it will answer otherwise, or not at all, one day.
             warnings.filterwarnings("ignore", "Series.values returning an ndarray", DeprecationWarning)
+            warnings.filterwarnings("ignore", "DatetimeIndex.weekday is deprecated", DeprecationWarning)
             # Without a start the calendar would begin twenty years before today, and the count would move every day.
             bound = exchange_calendars.get_calendar(name).bound_min()
             start = _ORIGIN if bound is None else max(_ORIGIN, bound)
             return exchange_calendars.get_calendar(name, start=start)
     except CalendarError as error:
         raise SettingError(f"calendar is {name!r}, which exchange_calendars does not know: {error}") from error
+    except (NotImplementedError, ValueError) as error:
+        # With pandas 3.1 exchange_calendars 4.13.2 fails so for Athens, Belgrade, Bucharest, Nicosia and Tel Aviv.
+        raise SettingError(
+            f"calendar is {name!r}, which exchange_calendars {exchange_calendars.__version__} cannot make with pandas "
+            f"{pd.__version__}; install a newer exchange_calendars, or name another calendar"
+        ) from error
 
 
 @lru_cache(maxsize=8)

@@ -1,12 +1,18 @@
 """Which bars of a session have arrived, on Shanghai's calendar."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kline_core.arrivals import arrivals
 from kline_core.calendar import sessions_until
 from kline_core.errors import BarsMissingError, DateError, SettingError
+from kline_core.schemas import table_schema
 from kline_core.tables import Home
 from tests.homes import add_bars
 
@@ -89,3 +95,50 @@ def test_days_that_the_calendar_does_not_know(fill):
         arrivals(fill(), "XSHG", np.datetime64("2099-01-05"))
     with pytest.raises(SettingError, match="'XNOT'"):
         arrivals(fill(), "XNOT", SESSION)
+
+
+def test_a_day_that_is_no_session_is_refused(fill):
+    with pytest.raises(DateError, match=r"2024-10-02 is no session of XSHG \(a holiday\); the last was 2024-09-30"):
+        arrivals(fill(bars("A", until(SESSION))), "XSHG", np.datetime64("2024-10-02"))
+
+
+def test_the_year_is_250_sessions(fill):
+    session = np.datetime64("2024-10-14")
+    year = until(session, 250)
+    assert str(year[0]) == "2023-09-25"  # A Monday; the rows of the weekend before it are too old to count.
+    found = arrivals(fill(bars("A", year), bars("OLD", ["2023-09-23", "2023-09-24"])), "XSHG", session)
+    assert found.off_days == []
+
+
+class Memory:
+    """Bars without a home."""
+
+    def __init__(self, rows):
+        frame = pd.DataFrame(rows, columns=["symbol", "date"]).astype({"symbol": "str"})
+        self.table = pa.Table.from_pandas(frame, pa.schema([table_schema("bars").field(n) for n in frame.columns]))
+
+    def read(self, table, columns):
+        assert (table, columns) == ("bars", ["symbol", "date"])
+        return self.table
+
+
+DAYS = st.dates(date(2023, 9, 1), date(2024, 10, 20)) | st.dates(date(2024, 9, 10), date(2024, 10, 10))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("ABCDE"), DAYS), unique=True),
+    st.sampled_from(until(SESSION, 12).astype(object).tolist()),
+)
+def test_as_a_plain_loop_would_have_it(rows, session):
+    found = arrivals(Memory(rows), "XSHG", np.datetime64(session))
+    sessions = until(session, 250).astype(object).tolist()
+    held = {symbol: {day for other, day in rows if other == symbol and day <= session} for symbol in "ABCDE"}
+    expected = [symbol for symbol, days in held.items() if any(day >= sessions[-11] for day in days)]
+    year = [day for days in held.values() for day in days if day >= sessions[0]]
+    off = [day for day in year if day not in sessions]
+    assert found.expected == len(expected)
+    assert found.missing == [symbol for symbol in expected if session not in held[symbol]]
+    assert found.newest == max((np.datetime64(day) for days in held.values() for day in days), default=None)
+    assert found.off_calendar == (len(off) / len(year) if year else 0.0)
+    assert [day.item() for day in found.off_days] == sorted(set(off))

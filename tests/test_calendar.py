@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime
 
+import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,3 +204,27 @@ def test_names_and_time_zones():
     assert list(calendar_names()) == sorted(set(calendar_names()))
     assert str(time_zone("XSHG")) == "Asia/Shanghai"
     assert str(time_zone("XNYS")) == "America/New_York"
+
+
+def test_warnings_of_hong_kong_stay_inside():
+    # Golden Week's first day only: Hong Kong trades on the others.
+    assert not trading_day(np.datetime64("2024-10-01"), "XHKG").is_session
+    assert trading_day(np.datetime64("2024-10-02"), "XHKG").is_session
+
+
+@pytest.mark.parametrize(
+    "error", [NotImplementedError("implemented by subclasses"), ValueError("no sessions. " * 1000)]
+)
+def test_a_calendar_that_the_library_cannot_make_is_named(monkeypatch, error):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(exchange_calendars, "get_calendar", broken)
+    for ask in (
+        lambda: trading_day(DAY, "BROKEN"),
+        lambda: time_zone("BROKEN"),
+        lambda: sessions_until(DAY, 1, "BROKEN"),
+    ):
+        with pytest.raises(SettingError, match=r"^calendar is 'BROKEN'.*newer exchange_calendars") as caught:
+            ask()
+        assert len(str(caught.value)) < 200
