@@ -122,7 +122,7 @@ def daily(
     failure = summary.failure(max_failed_share)
     if failure is not None:
         return Failed(message=failure, data=RunFailedError(failure))
-    return Completed(message=summary.headline, data=report.to_dict())
+    return Completed(message=summary.headline, data=summary)
 
 
 def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:

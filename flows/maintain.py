@@ -52,7 +52,7 @@ def maintain(home: str | None = None, values_keep_days: KeepDays = 30, inputs_ke
     checked = verify_tables(store)
     # Damaged tables are left as they are, for whoever has to find out.
     done = [] if not checked.ok else [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
-    page = "\n\n".join(f"```\n{part.text()}\n```" for part in (checked, *done))
+    page = "\n\n".join(f"```\n{text}\n```" for text in [checked.text(), *(part.text() for part in done)])
     create_markdown_artifact(page, key=artifact_key("maintain", "report", None), description=checked.headline)
     if not checked.ok:
         failure = f"{checked.headline}; nothing was compacted or removed"

@@ -49,23 +49,22 @@ def _symbols(value: Any) -> Any:
 def _date(value: Any) -> datetime.date | None:
     # By our own rule: pydantic would take the number 20130301 for seconds since 1970.
     try:
-        day: datetime.date | None = None if value is None else parse_date(value, "the date").item()
+        return None if value is None else datetime.date.fromisoformat(str(parse_date(value, "the date")))
     except DateError as error:
         raise ValueError(str(error)) from error
-    return day
 
 
-def _calendar(value: str | None) -> str | None:
-    if value is not None and value not in calendar_names():
+def _calendar(value: str) -> str:
+    if value not in calendar_names():
         raise ValueError(f"{value!r} is no calendar of exchange_calendars, such as XSHG or XNYS")
     return value
 
 
 Symbols = Annotated[str | int | list[str | int] | None, AfterValidator(_symbols)]
 Date = Annotated[datetime.date | None, BeforeValidator(_date)]
-Calendar = Annotated[
-    str | None, AfterValidator(_calendar), Field(json_schema_extra={"enum": [None, *calendar_names()]})
-]
+# The choices belong to the text, so that the form offers them as a list beside "None".
+_Choice = Annotated[str, AfterValidator(_calendar), Field(json_schema_extra={"enum": list(calendar_names())})]
+Calendar = _Choice | None
 Samples = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int | None, Field(ge=1, le=256)]

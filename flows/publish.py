@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.summary import Summary
@@ -24,8 +24,9 @@ def artifact_key(flow: str, what: str, calendar: str | None) -> str:
 
 def show_picture(png: bytes, key: str, description: str) -> None:
     """A picture among the artifacts of the run. It travels inside the artifact, so that the page needs no network."""
+    # An image artifact would show its address beneath the picture: here that is the picture again, as text.
     image = base64.b64encode(png).decode("ascii")
-    create_image_artifact(f"data:image/png;base64,{image}", key=key, description=description)
+    create_markdown_artifact(f"![{description}](data:image/png;base64,{image})", key=key, description=description)
 
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
@@ -45,8 +46,9 @@ def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, draw: 
         return
     newest = ranked["date"].iloc[0].date()
     rows = ranked.assign(date=str(newest)).rename(columns={"return_mean": "mean outcome"})
+    rounded = rows.round({"value": 4, "mean outcome": 4})
     create_table_artifact(
-        rows.round({"value": 4, "mean outcome": 4}).to_dict("records"),
+        [{str(name): cell for name, cell in row.items()} for row in rounded.to_dict("records")],
         key=key("ranking"),
         description=f"Highest and lowest values of {newest}; mean outcome: mean 5-bar return of the matches",
     )

@@ -8,8 +8,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -106,12 +106,9 @@ def server_part(env: dict[str, str], folder: Path, port: int) -> Part:
     return Part("server", command, env, folder)
 
 
-@contextmanager
-def server_ready(part: Part, port: int, pause: Callable[[float], None]) -> Iterator[SyncPrefectClient]:
-    """A client of the server, once it answers. Raises `StartError` where it does not, and what `pause` raises."""
-    wait_until(lambda: _answers(port), part, pause)
-    with SyncPrefectClient(api_url(port), httpx_settings={"trust_env": False}) as client:
-        yield client
+def connect(port: int) -> SyncPrefectClient:
+    """A client of the server, to be entered."""
+    return SyncPrefectClient(api_url(port), httpx_settings={"trust_env": False})
 
 
 def wait_until(ready: Callable[[], bool], part: Part, pause: Callable[[float], None]) -> None:
@@ -133,7 +130,8 @@ def wait_until(ready: Callable[[], bool], part: Part, pause: Callable[[float], N
         pause(0.1)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether the server is ready."""
     try:
         return httpx.get(f"{api_url(port)}/health", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:

@@ -21,7 +21,7 @@ def asked_day(calendar: str | None, as_of: Any) -> np.datetime64 | None:
     """
     if as_of is not None or calendar is None:
         return as_day(as_of)
-    scheduled: datetime = flow_run.scheduled_start_time  # type: ignore[attr-defined]
+    scheduled: datetime = flow_run.scheduled_start_time
     return np.datetime64(scheduled.astimezone(time_zone(calendar)).date(), "D")
 
 

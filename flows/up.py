@@ -31,7 +31,6 @@ from flows.server import (
     free_port,
     prefect_environment,
     server_part,
-    server_ready,
     ui_url,
     wait_until,
 )
@@ -126,7 +125,8 @@ class _Control:
         for part in (self._server, *self._cluster):
             part.start()
         self._warming.start()
-        with server_ready(self._server, self._port, pause) as client:
+        wait_until(lambda: answers(self._port), self._server, pause)
+        with connect(self._port) as client:
             notes = [f"{name}: {said}" for name, said in end_abandoned(client)]
             ensure_pool(client)
             notes += deploy(client, self._home, self._env, self._folder, pause)

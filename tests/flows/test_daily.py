@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     assert set(runs) == OTHER_TASKS | set(SYMBOLS)
     assert {each["state_type"] for each in runs.values()} == {"COMPLETED"}
     shown = api.artifacts(flow_run(first))
-    report = first.result()
+    report = first.result().report.to_dict()
     assert f"## {first.message}" in shown["daily-summary"]
     assert "1200 rows read = 1200 new" in shown["daily-summary"]
     assert "version of patterns" in shown["daily-summary"]
@@ -99,9 +100,9 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     assert [row["value"] for row in ranking] == [round(value, 4) for value in sorted(with_value, reverse=True)]
     assert all(row["matches"] == 5 for row in ranking)
     for picture in ("daily-values", "daily-matches"):
-        head, image = shown[picture].split(",")
-        assert head == "data:image/png;base64"
-        assert base64.b64decode(image).startswith(b"\x89PNG")
+        image = re.fullmatch(r"!\[[^]]+\]\(data:image/png;base64,(\S+)\)", shown[picture])
+        assert image
+        assert base64.b64decode(image[1]).startswith(b"\x89PNG")
     assert shown["daily-progress"] == 100.0
     assert "### Against the previous session" in shown["daily-summary"]
 

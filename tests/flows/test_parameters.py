@@ -55,7 +55,7 @@ def test_every_field_of_a_form_has_help_and_a_default(flow: Any) -> None:
 
 def test_choices_and_bounds_are_in_the_form() -> None:
     fields = daily.parameters.properties
-    assert {"XSHG", "XNYS", None} <= set(fields["calendar"]["enum"])
+    assert {"XSHG", "XNYS"} <= set(fields["calendar"]["anyOf"][0]["enum"])
     assert (fields["samples"]["minimum"], fields["max_failed_share"]["maximum"]) == (1, 1)
     assert {"format": "date", "type": "string"} in fields["as_of"]["anyOf"]
     assert maintain.parameters.properties["values_keep_days"]["minimum"] == 7
