@@ -4,9 +4,8 @@ Without a scheduler address a cluster is started inside this process: one worker
 With one, a standing cluster is used, whose workers keep what they have loaded from run to run. Both do the same work
 through the same functions of `kline_core.worker`.
 
-What these say while they work for a client is sent to that client alone, as events under the client's own id: the
-scheduler forgets those some time after the client has left. They travel the same way as the news that the work is
-done, and before it.
+What these say while they work for a client is sent to that client alone, as events under a topic of its own. They
+travel the same way as the news that the work is done, and before it.
 """
 
 import asyncio
@@ -48,7 +47,7 @@ WORKERLESS_SECONDS = 60.0
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
 """Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
-_SAID = "kline_core"
+_SAID = "kline-said"
 _LOG = logger(__name__)
 
 
@@ -62,6 +61,12 @@ class Cluster:
     address: str
     log: Listener | None = None
     """Told of what workers say while they work for this client."""
+
+    @property
+    def topic(self) -> str:
+        """Under which the scheduler passes on what workers say; it keeps the few lines of each until it ends."""
+        # Not the client's id alone: under that the scheduler itself tells of a client that leaves, to a closed line.
+        return f"{_SAID}-{self.client.id}"
 
     @property
     def lost(self) -> bool:
@@ -130,7 +135,7 @@ class Cluster:
         try:
             return self.client.submit(
                 _answered,
-                None if self.log is None else self.client.id,
+                None if self.log is None else self.topic,
                 function,
                 *arguments,
                 key=name,
@@ -223,24 +228,22 @@ def _named(windows: KnownWindows, part: slice) -> tuple[list[str], NDArray[np.in
     return [windows.symbols[which] for which in codes], code.astype(np.int32), windows.bar[part]
 
 
-def _answered(client: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
-    """On a worker: `worker.answered`, while the client of that id, if any, is told of what is said."""
+def _answered(topic: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """On a worker: `worker.answered`, while what is said goes out under that topic, if there is one."""
     listener: Listener | None = None
-    if client is not None:
+    if topic is not None:
         dask_worker = get_worker()
 
         def listener(level: int, message: str) -> None:
-            dask_worker.log_event(client, {_SAID: [level, message]})
+            dask_worker.log_event(topic, [level, message])
 
     with listening(listener):
         return worker.answered(function, *arguments)
 
 
 def _hear(log: Listener, event: tuple[float, Any]) -> None:
-    """On the client: one event under its id, of which the scheduler has some of its own."""
-    said = event[1].get(_SAID) if isinstance(event[1], dict) else None
-    if said is not None:
-        log(*said)
+    """On the client: one event."""
+    log(*event[1])
 
 
 @contextmanager
@@ -308,7 +311,7 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
 
 def _heard(cluster: Cluster) -> Cluster:
     if cluster.log is not None:
-        cluster.client.subscribe_topic(cluster.client.id, partial(_hear, cluster.log))
+        cluster.client.subscribe_topic(cluster.topic, partial(_hear, cluster.log))
     return cluster
 
 
