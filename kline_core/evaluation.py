@@ -202,8 +202,8 @@ def _across(found: CrossSectionIC, missing: str | None) -> Estimate:
     if found.n_independent >= MIN_SESSIONS:
         return Estimate(found.value, found.se, found.n_independent, None)
     few = (
-        f"{found.n_independent} sessions with {MIN_SYMBOLS} or more symbols whose returns do not overlap, fewer than "
-        f"{MIN_SESSIONS}"
+        f"{found.n_independent} sessions with returns that do not overlap have {MIN_SYMBOLS} or more symbols of "
+        f"different values; {MIN_SESSIONS} are needed"
     )
     return Estimate(float("nan"), float("nan"), found.n_independent, missing or few)
 

@@ -16,7 +16,6 @@ from kline_core.evaluation_report import Evaluation
 from kline_core.look import COLOURS, FAINT, FONT, INK, PAPER, QUIET, bare, png, sheet
 
 _BINS: Final = 20
-_PALETTE: Final = 64
 _HEAD_CHARACTERS: Final = 106
 Doubles = NDArray[np.float64]
 
@@ -52,7 +51,7 @@ def values_picture(values: Doubles, title: str) -> bytes:
     axes.set_yticks([])
     bare(axes)
     axes.spines["bottom"].set(visible=True, color=FAINT)
-    return png(figure, _PALETTE)
+    return png(figure, palette=True)
 
 
 def evaluation_picture(found: Evaluation) -> bytes:
@@ -89,7 +88,7 @@ def evaluation_picture(found: Evaluation) -> bytes:
     _title(right, f"Mean {found.horizon}-bar return beyond that of {base}", "by fifth of the values, mean value below")
     said = "thick and thin bar: one and two standard errors  ·  grey: within two standard errors of zero"
     figure.text(0.022, 0.035, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
-    return png(figure, _PALETTE)
+    return png(figure, palette=True)
 
 
 def _head(figure: Figure, title: list[str], details: str) -> None:
