@@ -26,8 +26,10 @@ from flows.locking import locked, write_note
 from flows.processes import Part, end_all, marked
 from flows.recovery import end_abandoned
 from flows.server import (
+    answers,
     api_url,
     check_port,
+    connect,
     free_port,
     prefect_environment,
     server_part,

@@ -16,6 +16,8 @@ from kline_core.commands import COMMANDS
 from kline_core.console import show
 from kline_core.errors import KlineError
 
+_WITH_PREFECT = {"demo", "up"}
+
 
 def entry() -> NoReturn:
     """What the command `kline` runs: `main`, and then an end without the interpreter's own.
@@ -24,11 +26,22 @@ def entry() -> NoReturn:
     process now and then ("terminate called without an active exception"), and a job that has done all its work would
     end with signal 6.
     """
+    _be_quiet_outside()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
     os._exit(code)
+
+
+def _be_quiet_outside() -> None:
+    """Begin again with DO_NOT_TRACK=1, which Prefect asks when it is imported.
+
+    In a terminal it would otherwise tell its makers of its first use. A new environment, since nobody changes that of a
+    process at work.
+    """
+    if "DO_NOT_TRACK" not in os.environ and _WITH_PREFECT & set(sys.argv[1:]):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "DO_NOT_TRACK": "1"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,8 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     up = command(
         "up",
-        "Prefect server, work pool, deployments, worker and warm cluster of a home, until Ctrl-C. The home is a folder, "
-        "and is made where it is missing.",
+        "Prefect server, work pool, deployments, worker and warm cluster of a home, until Ctrl-C. The home is a folder "
+        "and made where it is missing.",
     )
     up.add_argument("--port", type=int, default=4200, help="of the server and its pages (default %(default)s)")
     _add_threads(up)

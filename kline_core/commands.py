@@ -79,7 +79,7 @@ def demo(options: argparse.Namespace) -> Answer:
     named = "kline-demo" if options.home is None else options.home
     if not named or "://" in named:
         raise HomeError(f"--home is {named!r}; the demo needs a folder of its own, no URL")
-    from kline_core.demo import demo as run_demo
+    from flows.demo import demo as run_demo
 
     report = run_demo(Path(named), threads=options.threads, samples=options.samples)
     return Answer(report.text(), report.to_dict())

@@ -14,7 +14,7 @@ The series end on 2013-03-01; FB begins on 2012-05-18 and has fewer usable dates
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -24,23 +24,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from kline_core.cluster import checked_threads, open_cluster
-from kline_core.console import bar, sample_bar, table
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
+from kline_core.console import table
 from kline_core.errors import HomeError, InputError
 from kline_core.evaluate import RankIC
-from kline_core.extend import ExtendReport, extend_patterns
-from kline_core.ingest import ingest
+from kline_core.extend import ExtendReport
 from kline_core.ingest_report import IngestReport
 from kline_core.keys import ResourceKey
 from kline_core.match import find_matches
+from kline_core.pipeline import plan_dates
 from kline_core.realised import realised
 from kline_core.report import match_picture
 from kline_core.resources import resources
-from kline_core.run import Request, Run, run_symbols
 from kline_core.run_report import RunReport, SymbolResult
 from kline_core.settings import Settings
 from kline_core.tables import Home
@@ -49,6 +44,9 @@ SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 FOLDER = "demo-csv"
 """Folder of a demo home that holds the bars as CSV files; what tells a demo home from another."""
 PICTURE = "match.png"
+CALENDAR = "XNYS"
+LAST_DAY = "2013-03-01"
+"""Day of the newest bars, for which the demo's run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,7 @@ class DemoReport:
             f"{kline} match AAPL 2008-10-10 --png match.png",
             f"{kline} run",
             f"{kline} export factors.csv",
+            f"{kline} up",
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,6 +136,7 @@ class DemoReport:
                 "",
                 "Try next:",
                 *(f"  {command}" for command in self.commands),
+                "The last one shows the run that has just been made, with its pictures, in the browser.",
             ]
         )
 
@@ -152,55 +152,45 @@ class DemoReport:
         yield from ("", *_verdict([symbol for symbol in self.symbols if not np.isnan(symbol.ic.se)]))
 
 
-def demo(home: Path, *, threads: int | None = None, samples: int = 600) -> DemoReport:
-    """Bring the bars in, make patterns, compute the samples of every symbol, and draw one query with its matches.
-
-    Progress is shown on standard error.
+def write_bars(path: Path) -> tuple[Home, Path]:
+    """The home and, in it, the folder with one CSV file of bars for each symbol.
 
     Args:
-        home: A folder that is missing, empty, or the home of an earlier demo; there, what is stored is used again.
-        threads: Threads to compute with; one a core where it is None.
-        samples: Sample dates per symbol; a symbol with fewer usable ones has all of them.
+        path: A folder that is missing, empty, or the home of an earlier demo.
 
     Raises:
-        SettingError: `samples` or `threads` out of bounds.
         InputError: bokeh_sampledata is not installed.
         HomeError: The folder holds other things, or cannot be written.
-        RunFailedError: Too many samples failed.
     """
-    home, settings = home.expanduser().absolute(), Settings()
-    request, threads = Request(symbols=SYMBOLS, samples=samples), checked_threads(threads)
-    clock = _Clock()
-    with clock.stage("bars"), bar("bars", " files") as progress:
-        stocks = _read_stocks()
-        opened = _demo_home(home)
-        ingested = ingest(_write_files(stocks, home / FOLDER), opened, progress)
-    with clock.stage("patterns"), bar("patterns", " charts") as progress:
-        encoding = LocalEncoding(Encoder.load(), threads)
-        patterns = extend_patterns(opened, settings.patterns, encoding, progress=progress)
-        progress(patterns.added, patterns.added, f"{patterns.added} new of {patterns.total}")
-    key = ResourceKey.newest(opened, settings)
-    with ExitStack() as running:
-        with clock.stage("load"):
-            cluster = running.enter_context(open_cluster(threads=threads))
-            run = Run(opened, cluster, key, request)
-        with clock.stage("run"), sample_bar(len(run.symbols), samples) as run.progress:
-            report = run_symbols(run)
-        dates = {symbol: cluster.plan(key, symbol, samples, None) for symbol in run.symbols}
-    report.check(request.max_failed_share)
-    with clock.stage("evaluate"):
-        symbols = _evaluate(opened, key, report, dates)
-    with clock.stage("picture"), bar("picture", " pictures") as progress:
-        picture = match_picture(find_matches(opened, SYMBOLS[0], None, settings), home / PICTURE)
-        progress(1, 1)
-    return DemoReport(home, samples, ingested, patterns, report, symbols, clock.finish(), picture)
-
-
-def _demo_home(path: Path) -> Home:
+    stocks = _read_stocks()
     home = Home(path, create=True)
-    if home.version("bars") != 0 and not (path / FOLDER).is_dir():
+    folder = path / FOLDER
+    if home.version("bars") != 0 and not folder.is_dir():
         raise HomeError(f"{path} is a home of other bars, to which the demo would add its own; name a new folder")
-    return home
+    folder.mkdir(exist_ok=True)
+    for symbol, frame in stocks.items():
+        # Numbers are written so that they read back as the same ones.
+        frame.to_csv(folder / f"{symbol}.csv", index=False)
+    return home, folder
+
+
+def evaluate(home: Home, report: RunReport, samples: int) -> list[DemoSymbol]:
+    """What a run of `samples` samples per symbol came to, in the order of the run's symbols."""
+    key = ResourceKey.newest(home, Settings())
+    loaded = resources(key)
+    stored = home.read("factors", ["symbol", "date", "value"], symbols=SYMBOLS, fingerprint=key.fingerprint)
+    lines = []
+    for result in report.symbols:
+        asked = pa.array(plan_dates(loaded, result.symbol, samples, np.datetime64(LAST_DAY)), pa.date32())
+        chosen = stored.filter(pc.is_in(stored["date"], asked))
+        joined = realised(chosen, loaded.frames[result.symbol], key.settings)
+        lines.append(DemoSymbol(result, joined.dates[-1], float(joined.values[-1]), joined.rank_ic()))
+    return lines
+
+
+def draw(home: Home, file: Path) -> Path:
+    """The newest sample of the first symbol with its matches, as a picture in `file`."""
+    return match_picture(find_matches(home, SYMBOLS[0], None, Settings()), file)
 
 
 def _read_stocks() -> Mapping[str, pd.DataFrame]:
@@ -218,27 +208,6 @@ def _read_stocks() -> Mapping[str, pd.DataFrame]:
         ratio = frame.pop("adj_close") / frame["close"]
         frames[symbol] = frame.assign(adj_factor=ratio / ratio.iloc[0])
     return frames
-
-
-def _write_files(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """One CSV file a symbol; numbers are written so that they read back as the same ones."""
-    folder.mkdir(exist_ok=True)
-    for symbol, frame in frames.items():
-        frame.to_csv(folder / f"{symbol}.csv", index=False)
-    return [folder]
-
-
-def _evaluate(
-    home: Home, key: ResourceKey, report: RunReport, dates: Mapping[str, NDArray[np.datetime64]]
-) -> list[DemoSymbol]:
-    frames = resources(key).frames
-    stored = home.read("factors", ["symbol", "date", "value"], symbols=SYMBOLS, fingerprint=key.fingerprint)
-    lines = []
-    for result in report.symbols:
-        asked = pa.array(dates[result.symbol], pa.date32())
-        joined = realised(stored.filter(pc.is_in(stored["date"], asked)), frames[result.symbol], key.settings)
-        lines.append(DemoSymbol(result, joined.dates[-1], float(joined.values[-1]), joined.rank_ic()))
-    return lines
 
 
 def _verdict(symbols: Sequence[DemoSymbol]) -> Iterator[str]:
@@ -263,7 +232,7 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-class _Clock:
+class Clock:
     """Seconds by stage."""
 
     def __init__(self) -> None:
@@ -272,9 +241,11 @@ class _Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Count what is done within."""
         started = perf_counter()
         yield
         self._seconds[name] = perf_counter() - started
 
     def finish(self) -> dict[str, float]:
+        """All stages, and the time since the clock was made."""
         return self._seconds | {"total": perf_counter() - self._started}

@@ -1,0 +1,169 @@
+"""`kline demo`: the daily flow on bundled real bars, recorded by the demo home's own Prefect server.
+
+The server is that of `kline up`: same folder, same database. It runs for the time of the demo only, and `kline up`
+shows the run afterwards.
+"""
+
+import logging
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from prefect import State
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from flows.daily import daily
+from flows.locking import locked
+from flows.processes import end_all, marked
+from flows.recovery import end_abandoned
+from flows.server import answers, api_url, connect, free_port, prefect_environment, server_part, wait_until
+from flows.summary import Summary
+from kline_core.cluster import checked_threads
+from kline_core.console import bar
+from kline_core.demo import CALENDAR, LAST_DAY, PICTURE, SYMBOLS, Clock, DemoReport, draw, evaluate, write_bars
+from kline_core.errors import StartError
+from kline_core.run import Request
+
+RECORD_SECONDS = 15.0
+STOP_SECONDS = 8.0
+_LAST_TASK = "publish summary"
+
+
+def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoReport:
+    """Bring the bars in, make patterns, compute the samples of every symbol, and draw one query with its matches.
+
+    Progress is shown on standard error.
+
+    Args:
+        path: A folder that is missing, empty, or the home of an earlier demo; there, what is stored is used again.
+        threads: Threads to compute with; one a core where it is None.
+        samples: Sample dates per symbol; a symbol with fewer usable ones has all of them.
+
+    Raises:
+        SettingError: `samples` or `threads` out of bounds.
+        InputError: bokeh_sampledata is not installed.
+        HomeError: The folder holds other things, cannot be written, or `kline up` runs for it.
+        StartError: The server does not start.
+        RunFailedError: Too many samples failed.
+    """
+    path = path.expanduser().resolve()
+    Request(symbols=SYMBOLS, samples=samples)
+    threads = checked_threads(threads)
+    clock = Clock()
+    with clock.stage("bars"):
+        home, source = write_bars(path)
+    with _terminated_as_interrupted(), locked(path) as folder, _server(path, folder, clock) as client:
+        with clock.stage("run"):
+            state = daily(
+                home=str(path),
+                source=str(source),
+                calendar=CALENDAR,
+                as_of=LAST_DAY,
+                symbols=list(SYMBOLS),
+                samples=samples,
+                arrival_retries=0,
+                threads=threads,
+                return_state=True,
+            )
+        with clock.stage("record"):
+            _await_records(client, state)
+    summary = _summary_of(state)
+    with clock.stage("evaluate"):
+        symbols = evaluate(home, summary.report, samples)
+    with clock.stage("picture"), bar("picture", " pictures") as progress:
+        picture = draw(home, path / PICTURE)
+        progress(1, 1)
+    ingested = summary.bars.ingested
+    assert ingested is not None, "a source was named"
+    return DemoReport(path, samples, ingested, summary.extended, summary.report, symbols, clock.finish(), picture)
+
+
+@contextmanager
+def _server(path: Path, folder: Path, clock: Clock) -> Iterator[SyncPrefectClient]:
+    """The home's server, to which flows of this process report."""
+    end_all(marked(path), _patience(STOP_SECONDS))
+    (folder / "tmp").mkdir(exist_ok=True)
+    port = free_port()
+    part = server_part(prefect_environment(path, folder, port), folder, port)
+    settings: dict[Any, Any] = {PREFECT_API_URL: api_url(port), PREFECT_HOME: folder}
+    # A flow in a process of its own has them in the log of its worker; here they would stand between what people read.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    try:
+        with clock.stage("server"):
+            print("starting the demo's own Prefect server ...", file=sys.stderr, flush=True)
+            part.start()
+            # It takes a while, on one core; what the run needs is loaded meanwhile.
+            import kline_core.encoder
+            import kline_core.index  # noqa: F401
+
+            wait_until(lambda: answers(port), part, time.sleep)
+        with (
+            temporary_settings(settings, restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING}),
+            connect(port) as client,
+        ):
+            end_abandoned(client)
+            yield client
+    finally:
+        part.end(STOP_SECONDS)
+        end_all(marked(path), _patience(STOP_SECONDS))
+        shutil.rmtree(folder / "tmp", ignore_errors=True)
+
+
+def _await_records(client: SyncPrefectClient, state: State[Any]) -> None:
+    """Wait until the server has all that the run has to tell: it is sent in the background.
+
+    Raises `StartError` where it has not within `RECORD_SECONDS`.
+    """
+    APILogWorker.instance().drain()
+    EventsWorker.drain_all()
+    run = state.state_details.flow_run_id
+    assert run is not None, "a flow that has ended has run"
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    deadline = time.monotonic() + RECORD_SECONDS
+    while True:
+        flow_run = client.read_flow_run(run)
+        tasks = client.read_task_runs(flow_run_filter=only)
+        ended = {each.name for each in tasks if each.state is not None and each.state.is_final()}
+        # A run that failed may not have come to its tasks.
+        expected = {*SYMBOLS, _LAST_TASK} if state.is_completed() else set()
+        if flow_run.state is not None and flow_run.state.is_final() and expected <= ended:
+            return
+        if time.monotonic() > deadline:
+            raise StartError(f"the server has not recorded the whole run after {RECORD_SECONDS:.0f} s; run it again")
+        time.sleep(0.1)
+
+
+def _summary_of(state: State[Any]) -> Summary:
+    """What the run did. Raises what it failed of."""
+    summary: Any = state.result()
+    assert isinstance(summary, Summary), "the day is a session"
+    return summary
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, so that the server is ended before this process is."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of handlers
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _patience(seconds: float) -> Callable[[], float]:
+    until = time.monotonic() + seconds
+    return lambda: until - time.monotonic()
