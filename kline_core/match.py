@@ -13,9 +13,10 @@ import pandas as pd
 from kline_core.bars import SymbolBars
 from kline_core.calendar import parse_date
 from kline_core.errors import DateError, EncoderError
+from kline_core.history import NEVER_REUSED
 from kline_core.keys import ResourceKey
 from kline_core.outcomes import UNDECIDED, outcomes
-from kline_core.pipeline import NEVER_REUSED, no_bar_reason, score_samples, symbol_bars
+from kline_core.pipeline import no_bar_reason, score_samples, symbol_bars
 from kline_core.resources import Resources, resources
 from kline_core.settings import Settings
 from kline_core.tables import Home

@@ -18,7 +18,8 @@ from kline_core.bars import SymbolBars
 from kline_core.chart import render
 from kline_core.errors import DateError, UnknownSymbolError
 from kline_core.factor import factor_values, match_columns
-from kline_core.hashes import mix64, text_hash
+from kline_core.hashes import text_hash
+from kline_core.history import NEVER_REUSED, NO_BAR, SEEN, sample_history
 from kline_core.patterns import Dates
 from kline_core.resources import Resources
 from kline_core.samples import choose_dates
@@ -27,10 +28,6 @@ from kline_core.scored import Scored
 from kline_core.search import Queries, search
 from kline_core.settings import PatternSettings
 from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
-
-NO_BAR, SEEN = 100, 101
-NEVER_REUSED = 0
-"""History of a stored row that is always computed again: one whose computation broke."""
 
 
 def symbol_bars(resources: Resources, symbol: str) -> SymbolBars:
@@ -159,7 +156,7 @@ def _history(
     """Identifies what each sample's value depends on beside the settings: its window and the patterns it may see."""
     window = window_content(bars.content, ends, 1 - resources.key.settings.patterns.window_bars, 0)
     visible = resources.patterns.history[resources.patterns.n_known(dates)]
-    return mix64(mix64(codes.astype(np.uint64)) ^ mix64(window) ^ visible)
+    return sample_history(codes, window, visible)
 
 
 def _reason(resources: Resources, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:

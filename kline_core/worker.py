@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kline_core.errors import KlineError
+from kline_core.history import NEVER_REUSED
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
 from kline_core.scored import Scored
@@ -109,7 +110,7 @@ def picture(key: ResourceKey, symbol: str, date: str | datetime.date | np.dateti
 
 
 def _one_by_one(loaded: "Resources", symbol: str, dates: Dates, stored: npt.NDArray[np.int64]) -> Scored:
-    from kline_core.pipeline import NEVER_REUSED, failed_table, score_samples
+    from kline_core.pipeline import failed_table, score_samples
 
     parts: list[Scored] = []
     for at in range(len(dates)):
