@@ -157,6 +157,11 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=int, default=4200, help="of the server and its pages (default %(default)s)")
     _add_threads(up)
 
+    verify = command("verify", "Check every table against the others; 1 where something is wrong. Changes nothing.")
+    _add_factor_options(verify)
+    about = "weights that the patterns were made with (default: those that come along)"
+    verify.add_argument("--encoder", metavar="FILE", help=about)
+
     train = command("train", "Train an encoder on synthetic charts.")
     train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")

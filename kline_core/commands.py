@@ -295,6 +295,14 @@ def export(options: argparse.Namespace) -> Answer:
     return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
 
 
+def verify(options: argparse.Namespace) -> Answer:
+    """`kline verify`."""
+    from kline_core.verify import verify as check
+
+    report = check(_home(options), settings_from(options), options.encoder)
+    return Answer(report.text(), report.to_dict(), None if report.ok else report.headline)
+
+
 def train(options: argparse.Namespace) -> Answer:
     """`kline train`."""
     import torch
@@ -350,6 +358,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "match": match,
     "evaluate": evaluate,
     "export": export,
+    "verify": verify,
     "train": train,
     "up": up,
 }
