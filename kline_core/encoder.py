@@ -11,6 +11,8 @@ shapes and a value must not depend on how the work was cut.
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -148,7 +150,7 @@ class Encoder:
     def encode(self, charts: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors of uint8 charts `(n, 3 * window_bars, 64)`: float32 `(n, dim)`, each of length 1.
 
-        A chart's vector is the same whatever other charts it is encoded with.
+        A chart's vector is the same whatever other charts it is encoded with, and however many threads torch may use.
         """
         width = self.window_bars * PIXELS_PER_BAR
         if charts.dtype != np.uint8 or charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
@@ -156,7 +158,7 @@ class Encoder:
                 f"charts are {charts.dtype} of shape {charts.shape}; this encoder takes uint8 (n, {width}, {HEIGHT})"
             )
         vectors = np.empty((len(charts), self.dim), dtype=np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             for start in range(0, len(charts), BATCH):
                 batch = charts[start : start + BATCH]
                 if len(batch) < BATCH:
@@ -164,6 +166,21 @@ class Encoder:
                 encoded = self.network(to_input(batch, self.device)).cpu().numpy()
                 vectors[start : start + BATCH] = encoded[: len(vectors) - start]
         return vectors
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread in the thread that calls: on some processors convolutions round differently with several."""
+    before = torch.get_num_threads()
+    if before == 1:
+        # As in every worker; nothing is set there, since the limit is not the calling thread's alone.
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:

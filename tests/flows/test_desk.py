@@ -68,22 +68,27 @@ class Desk:
         page.screenshot(path=self.pictures / f"{name}.png")
         page.close()
 
+    def submit(self, deployment: str, picture: str) -> str:
+        """Fill in nothing in the form of a deployment and submit it, as a person does; the id of the run."""
+        found = self.server.get(f"deployments/name/daily/{deployment}")["id"]
+        only = {"id": {"any_": [found]}}
+        before = {run["id"] for run in self.server.post("flow_runs/filter", deployments=only)}
+        form = self.page(f"/deployments/deployment/{found}/run")
+        expect(form.get_by_text("Share of samples that may be without a value, 0 to 1")).to_be_visible()
+        form.wait_for_load_state("networkidle")
+        form.screenshot(path=self.pictures / f"{picture}.png")
+        form.get_by_role("button", name="Submit").click()
+        expect(form.get_by_text("scheduled to start").first).to_be_visible(timeout=20_000)
+        self.keep(form, f"{picture}-submitted")
+        (run,) = {run["id"] for run in self.server.post("flow_runs/filter", deployments=only)} - before
+        return str(run)
+
     def ended(self, flow_run: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:
             run: dict[str, Any] = self.server.get(f"flow_runs/{flow_run}")
             return run if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
         return poll(found, f"end of flow run {flow_run}")
-
-    def newest_run(self, deployment: str, but: set[str]) -> str:
-        """The id of a run of the deployment that is not among `but`."""
-        only = {"id": {"any_": [self.server.get(f"deployments/name/daily/{deployment}")["id"]]}}
-
-        def found() -> str | None:
-            runs = self.server.post("flow_runs/filter", deployments=only)
-            return next((str(run["id"]) for run in runs if run["id"] not in but), None)
-
-        return str(poll(found, f"run of {deployment}"))
 
     def artifact(self, flow_run: str, key: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:
@@ -109,12 +114,11 @@ def kline_up(home: Path, clone: Path) -> Iterator[tuple[subprocess.Popen[str], d
             family = psutil.Process(running.pid).children(recursive=True)
             yield running, json.loads(line)
             family += psutil.Process(running.pid).children(recursive=True)
-            running.send_signal(signal.SIGTERM)
-            assert running.wait(60) == 0
-            assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         finally:
-            running.kill()
-            running.wait(15)
+            running.send_signal(signal.SIGTERM)
+            code = running.wait(60)
+        assert code == 0
+        assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +163,7 @@ def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
         the_deployments_are_there(desk)
         a_scheduled_run_comes_by_itself(desk)
         finished = a_run_by_hand_shows_its_progress_and_what_came_of_it(desk)
-        a_run_is_cancelled_half_way(desk, finished)
+        a_run_is_cancelled_half_way(desk)
         assert desk.hosts == {"127.0.0.1"}
     # Stopped and started between two sessions of bars.
     ingest([place / "day.csv"], Home(place / "home"))
@@ -191,13 +195,7 @@ def a_scheduled_run_comes_by_itself(desk: Desk) -> None:
 
 
 def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
-    form = desk.page(f"/deployments/deployment/{desk.server.get('deployments/name/daily/slow')['id']}/run")
-    expect(form.get_by_text("Share of samples that may be without a value, 0 to 1")).to_be_visible()
-    form.screenshot(path=desk.pictures / "form.png")
-    form.get_by_role("button", name="Submit").click()
-    run = desk.newest_run("slow", set())
-    form.close()
-
+    run = desk.submit("slow", "form")
     progress = desk.artifact(run, "daily-progress")
     page = desk.page(f"/artifacts/artifact/{progress['id']}")
     seen: list[float] = []
@@ -233,12 +231,9 @@ def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
     return run
 
 
-def a_run_is_cancelled_half_way(desk: Desk, finished: str) -> None:
+def a_run_is_cancelled_half_way(desk: Desk) -> None:
     before = Home(desk.home).read("factors").num_rows
-    form = desk.page(f"/deployments/deployment/{desk.server.get('deployments/name/daily/slow')['id']}/run")
-    form.get_by_role("button", name="Submit").click()
-    run = desk.newest_run("slow", {finished})
-    form.close()
+    run = desk.submit("slow", "again")
     poll(lambda: float(desk.artifact(run, "daily-progress")["data"]) > 0, "progress")
     page = desk.page(f"/runs/flow-run/{run}")
     page.locator(".flow-run-menu, .page-heading__actions button, header button").last.click()
