@@ -149,6 +149,10 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["match", "SYN00000", "2010-12-04"], "2010-12-04"),
         (["match", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
         (["match", "SYN00000", "--png", "/"], "--png is /, which is a folder"),
+        (["evaluate", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
+        (["evaluate", "--first", "yesterday"], "--first is 'yesterday'"),
+        (["evaluate", "--top-k", "0"], "top_k is 0; it must be at least 1"),
+        (["evaluate", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
         (["export", "out.xlsx"], "cannot write .xlsx; use .parquet or .csv"),
         (["train", "--out", "weights.bin"], "must end in .safetensors"),
         (["train", "--out", "no/such/w.safetensors"], "its folder does not exist"),
@@ -285,6 +289,40 @@ def test_values_of_several_settings_are_exported_one_at_a_time(
         capsys, "--home", str(home), "export", str(file), "--fingerprint", "0" * 16
     )
     assert np.isfinite(values.loc[values["status"] == "ok", "value"]).all()
+
+
+def test_evaluate_judges_what_is_stored(
+    capsys: pytest.CaptureFixture[str], plain: Path, home: Path, tmp_path: Path
+) -> None:
+    place = ["--home", str(tmp_path / "home")]
+    assert ask(capsys, *place, "ingest", str(plain))[0] == 0
+    assert "holds no values yet; run `kline run`" in refused(capsys, *place, "evaluate")
+
+    words = ["--home", str(home), "--json"]
+    run = [*words, "run", "--samples", "150", "--max-failed-share", "1"]
+    report = json.loads(ask(capsys, *run)[1])
+    three = json.loads(ask(capsys, *run, "--top-k", "3", "SYN00000")[1])
+    picture = tmp_path / "evaluation.png"
+    code, out, _ = ask(capsys, "--home", str(home), "evaluate", "--png", str(picture))
+    assert code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"drawn in {picture}" in out
+    assert "rank IC over time" in out.splitlines()[0]
+
+    found = json.loads(ask(capsys, *words, "evaluate")[1])
+    assert found["verdict"] == out.splitlines()[0]
+    assert found["fingerprint"] == report["fingerprint"]
+    assert found["samples"] >= report["samples"]
+    assert found["samples"] - found["values"] == sum(found["failed"].values()) > 0
+    assert [each["horizon"] for each in found["horizons"]] == [1, 5, 10, 20]
+    for options in (["--top-k", "3"], ["--fingerprint", three["fingerprint"]]):
+        other = json.loads(ask(capsys, *words, "evaluate", *options)[1])
+        assert (other["fingerprint"], other["symbols"]) == (three["fingerprint"], 1)
+    some = json.loads(ask(capsys, *words, "evaluate", "SYN00001", "--first", "2010-06-01", "--last", "20101130")[1])
+    assert some["symbols"] == 1
+    assert "2010-06-01" <= some["first"] <= some["last"] <= "2010-11-30"
+    assert report["fingerprint"] in refused(capsys, *words, "evaluate", "--top-k", "4")
+    assert "'NOPE'" in refused(capsys, *words, "evaluate", "NOPE")
 
 
 def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:

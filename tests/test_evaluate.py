@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from kline_core.evaluate import (
     RankIC,
+    cross_section_ic,
     cross_section_rank_ic,
     pooled_rank_ic,
     rank_ic,
+    session_mean,
     time_series_rank_ic,
 )
 from tests import naive
@@ -122,6 +124,31 @@ def test_cross_section_equals_the_plain_loop(rows, min_symbols):
         assert math.isnan(got.value)
 
 
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(-9, 9), st.integers(-9, 9)), max_size=60))
+def test_cross_section_with_returns_equals_numpy(rows):
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    # A common level is no correlation, and a constant side has none, however its mean is rounded.
+    values, returns = table[:, 1] / 10 + 0.1, table[:, 2] / 7
+    got = cross_section_ic(table[:, 0], values, returns, apart=1, min_symbols=3)
+    expected = {}
+    for session in np.unique(table[:, 0]).tolist():
+        mine = table[:, 0] == session
+        if mine.sum() >= 3 and all(len(np.unique(table[mine, side])) > 1 for side in (1, 2)):
+            expected[session] = np.corrcoef(values[mine], returns[mine])[0, 1]
+    assert got.sessions.tolist() == list(expected)
+    assert got.by_session.tolist() == pytest.approx(list(expected.values()), abs=1e-9)
+
+
+def test_session_mean_by_hand():
+    value, se, independent = session_mean(np.array([0, 2, 3, 7]), np.array([1.0, 5.0, 3.0, 9.0]), apart=3)
+    # Sessions 0, 3 and 7 are kept: 1, 3 and 9.
+    assert (value, independent) == (4.5, 3)
+    assert se == pytest.approx(np.std([1, 3, 9], ddof=1) / math.sqrt(3))
+    one = session_mean(np.array([4]), np.array([2.0]), apart=3)
+    assert (one[0], one[2]) == (2.0, 1)
+    assert math.isnan(one[1])
+
+
 def test_cross_section_error_uses_sessions_that_are_apart():
     order = {1.0: [1.0, 2, 3], -1.0: [3.0, 2, 1], 0.5: [1.0, 3, 2]}
     by_session = {0: 1.0, 1: -1.0, 5: 0.5, 6: 0.5, 9: -1.0, 11: 0.5}
@@ -142,6 +169,7 @@ def test_pooled_by_hand():
     assert got.value == pytest.approx(0.2)
     assert got.se == pytest.approx(0.25)
     assert (got.symbols, got.symbols_left_out) == (2, 1)
+    assert pooled_rank_ic(results, together=True).se == pytest.approx(0.35)
 
 
 def test_pooled_of_nothing_is_nan():

@@ -79,6 +79,13 @@ def test_values_are_counted(words):
     assert any("median (triangle) 0.75" in word for word in words)
 
 
+def test_the_highest_value_stands_at_the_right_end():
+    dark = (pixels(values_picture(np.ones(9), "")) < 140).all(axis=-1)
+    # The axes take 5.5 to 97 % of the width, and the last of twenty columns a twentieth of them.
+    columns = np.flatnonzero(dark.sum(axis=0) > 100)
+    assert (columns.min(), columns.max()) == pytest.approx((1164 - 55, 1164), abs=4)
+
+
 @pytest.mark.parametrize("values", [np.full(3, NAN), np.zeros(0)])
 def test_no_values_are_said_to_be_none(words, values):
     values_picture(values, "Factor values")

@@ -33,6 +33,11 @@ def test_equal_to_a_loop():
             assert value == pytest.approx(bars.close[bar + 6] / bars.close[bar + 1] - 1, rel=1e-5)
         else:
             assert np.isnan(value)
+    for column, horizon in enumerate((1, 5, 10, 20)):
+        for bar, value in zip(at, joined.forward[:, column], strict=True):
+            known = bar + 1 + horizon < 80
+            expected = bars.close[bar + 1 + horizon] / bars.close[bar + 1] - 1 if known else np.nan
+            assert value == pytest.approx(expected, rel=1e-5, nan_ok=True)
     assert joined.rank_ic() == time_series_rank_ic(at, values, joined.returns, 6)
 
 
