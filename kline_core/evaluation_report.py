@@ -118,7 +118,7 @@ class Evaluation:
         else:
             distance = abs(judged.value) / judged.se
             chance = math.erfc(distance / math.sqrt(2))
-            said += f", {distance:.1f} standard errors from zero; values that say nothing get so far in {chance:.2g}"
+            said += f", {distance:.1f} standard errors from zero; values that say nothing get so far in {100 * chance:.2g} %"
             said += " of all cases, and costs are not deducted"
         if self.seen:
             said += f" ({self.seen} values are of dates that the encoder was trained on)"
