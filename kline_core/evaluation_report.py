@@ -117,9 +117,9 @@ class Evaluation:
             said += ", so far from zero that a leak is likelier than a signal: look for what the values could not know"
         else:
             distance = abs(judged.value) / judged.se
-            chance = math.erfc(distance / math.sqrt(2))
-            said += f", {distance:.1f} standard errors from zero; values that say nothing get so far in {100 * chance:.2g} %"
-            said += " of all cases, and costs are not deducted"
+            chance = 100 * math.erfc(distance / math.sqrt(2))
+            said += f", {distance:.1f} standard errors from zero; values that say nothing get so far in"
+            said += f" {chance:.2g} % of all cases, and costs are not deducted"
         if self.seen:
             said += f" ({self.seen} values are of dates that the encoder was trained on)"
         return said + "."
