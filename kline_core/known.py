@@ -148,7 +148,7 @@ def by_code(code: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Each code that occurs in `code` (n,), with its positions."""
     order = np.argsort(code, kind="stable")
     which, first = np.unique(code[order], return_index=True)
-    yield from zip(which.tolist(), np.split(order, first[1:]), strict=True)
+    yield from zip(which.tolist(), np.split(order, first)[1:], strict=True)
 
 
 def _keys(code: NDArray[Any], end: NDArray[np.datetime64]) -> NDArray[np.int64]:

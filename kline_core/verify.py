@@ -18,13 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core.console import some
 from kline_core.errors import HomeError, SettingError
 from kline_core.findings import Finding, Ledger
-from kline_core.schemas import TABLES
+from kline_core.schemas import TABLES, table_schema
 from kline_core.settings import PatternSettings, Settings, pattern_fingerprint
 from kline_core.tables import Home
 from kline_core.verify_inputs import NEW_BARS, REBUILD, Expected, check_bars, check_patterns
-from kline_core.verify_values import AGAIN, check_rows, check_values
+from kline_core.verify_values import AGAIN, check_rows, check_values, check_win_rates
 from kline_core.weights import weights_fingerprint, weights_shape
 
 _DEFAULT = Settings()
@@ -100,10 +101,16 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         expected = Expected.of(_without(tables["bars"], damaged), steps)
         if "patterns" in tables:
             dim = weights_shape(encoder_path)[0] if encoder == weights else None
-            check_patterns(_without(tables["patterns"], damaged), expected, dim, ledger)
+            stored = tables["patterns"] if made is not None else table_schema("patterns", steps.horizons).empty_table()
+            check_patterns(_without(stored, damaged), expected, dim, ledger)
     if "factors" in tables and "matches" in tables:
         joined = check_rows(tables["factors"], tables["matches"], ledger)
-        check_values(joined, None if damaged else expected, _with_factor(steps, settings), str(encoder), ledger)
+        why = _why_not_again(expected, damaged, settings)
+        if expected is not None and why is None:
+            check_values(joined, expected, Settings(expected.settings, settings.factor), str(encoder), ledger)
+        else:
+            check_win_rates(joined, joined.ok, ledger)
+            ledger.notes.append(f"values were checked by themselves only, because {why}")
     return VerifyReport(ledger.findings, ledger.notes, rows, versions)
 
 
@@ -111,12 +118,14 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
     """All tables that can be read, empty ones for those that were never made, and the versions of those that were."""
     tables: dict[str, pa.Table] = {}
     versions: dict[str, int] = {}
-    pinned: dict[str, int | None] = {}
+    try:
+        pinned = _values_with_matches(home)
+    except HomeError:
+        # Whichever of the two it is, is found below.
+        pinned = {}
     # In the other direction of the work, so that no table has rows which those that they come from do not have yet.
     for name in ("factors", "matches", "patterns", "bars"):
         try:
-            if name == "factors":
-                pinned = _values_with_matches(home)
             version = pinned[name] if name in pinned else home.version(name)
             tables[name] = home.read(name, version=version)
             if version is not None:
@@ -168,11 +177,15 @@ def _made_with(made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> Patt
     return steps
 
 
-def _with_factor(steps: PatternSettings | None, settings: Settings) -> Settings | None:
-    """The settings of the values that are computed again, if there can be such values."""
-    if steps is None or settings.factor.return_horizon not in steps.horizons:
-        return None
-    return Settings(steps, settings.factor)
+def _why_not_again(expected: Expected | None, damaged: list[str], settings: Settings) -> str | None:
+    """Why no value can be computed again from its matches."""
+    if damaged:
+        return f"the bars of {some(damaged)} are damaged"
+    if expected is None:
+        return "bars or the settings of the patterns are not known"
+    if settings.factor.return_horizon not in expected.settings.horizons:
+        return f"the patterns have no returns over {settings.factor.return_horizon} bars"
+    return None
 
 
 def _without(table: pa.Table, symbols: list[str]) -> pa.Table:

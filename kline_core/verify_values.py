@@ -116,45 +116,39 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     return joined
 
 
-def check_values(
-    joined: Joined, expected: Expected | None, settings: Settings | None, encoder: str, ledger: Ledger
-) -> None:
+def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:
     """Check the values against what they were made from.
 
     Args:
         joined: The values and their matches.
-        expected: What follows from the bars; None where these are damaged.
-        settings: Those of the values that are to be computed again; None where there can be none.
+        expected: What follows from the bars.
+        settings: Those of the values that are to be computed again.
         encoder: Fingerprint of the encoder of the patterns.
         ledger: Where findings and notes go.
     """
-    again = np.zeros(len(joined.factors), dtype=bool)
-    if expected is not None and settings is not None:
-        fingerprint = settings.fingerprint(encoder)
-        mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
-        patterns = _as_patterns(expected)
-        current, there, unexplained = _made_from(joined, expected, patterns)
-        kind = "rows with a value on a day on which the symbol has no bar"
-        ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, AGAIN)
-        again = mine & current & joined.tidy
-        _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
-        if others := int((~mine).sum()):
-            ledger.notes.append(
-                f"{others} values of other settings than fingerprint {fingerprint} were checked by themselves only; "
-                "name their settings to have them computed again"
-            )
-        if changed := int((mine & unexplained).sum()):
-            ledger.notes.append(
-                f"{changed} values were made from other bars than there are now, so they were checked by themselves "
-                "only; the next run of their symbols makes them again"
-            )
-    elif len(joined.factors):
-        why = "bars are damaged" if expected is None else "patterns were made for other settings"
-        ledger.notes.append(f"values were checked by themselves only, because {why}")
-    _check_win_rate(joined, ~again, ledger)
+    fingerprint = settings.fingerprint(encoder)
+    mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
+    patterns = _as_patterns(expected)
+    current, there, unexplained = _made_from(joined, expected, patterns)
+    kind = "rows with a value on a day on which the symbol has no bar"
+    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, AGAIN)
+    again = mine & current & joined.tidy
+    _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
+    check_win_rates(joined, ~again, ledger)
+    if others := int((~mine).sum()):
+        ledger.notes.append(
+            f"{others} values of other settings than fingerprint {fingerprint} were checked by themselves only; "
+            "name their settings to have them computed again"
+        )
+    if changed := int((mine & unexplained).sum()):
+        ledger.notes.append(
+            f"{changed} values were made from other bars than there are now, so they were checked by themselves only; "
+            "the next run of their symbols makes them again"
+        )
 
 
-def _check_win_rate(joined: Joined, where: Flags, ledger: Ledger) -> None:
+def check_win_rates(joined: Joined, where: Flags, ledger: Ledger) -> None:
+    """Check the one figure that follows from the matches whatever the settings, of the samples `where` is true."""
     rows = joined.of >= 0
     of, weight = joined.of[rows], joined.matches["weight"].to_numpy()[rows]
     won = joined.matches["barrier"].to_numpy()[rows] == 1
