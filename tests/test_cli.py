@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -335,3 +336,24 @@ def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:
     assert (code, json.loads(out)["added"]) == (0, 0)
     assert end("run", "NOPE") == (1, "")
     assert end("fly") == (2, "")
+
+
+def test_verify_says_what_is_wrong_and_fails(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    place = tmp_path / "home"
+    shutil.copytree(home, place)
+    words = ["--home", str(place), "verify"]
+    code, out, line = ask(capsys, *words)
+    assert (code, line) == (0, "")
+    assert out.startswith(f"tables are sound: {SYMBOLS * BARS} bars, ")
+    assert json.loads(ask(capsys, *words, "--json")[1])["findings"] == []
+
+    shutil.rmtree(place / "patterns")
+    code, out, line = ask(capsys, *words)
+    known = SYMBOLS * (BARS - 19 - 21)
+    assert code == 1
+    assert f"patterns: {known} windows missing, such as SYN00000 " in out
+    assert "run `kline index`" in out
+    assert line == f"kline: tables are damaged: patterns: {known} windows missing"
+    code, out, _ = ask(capsys, *words, "--json")
+    assert (code, json.loads(out)["findings"][0]["count"]) == (1, known)
+    assert "nowhere.safetensors cannot be read" in refused(capsys, *words, "--encoder", "nowhere.safetensors")

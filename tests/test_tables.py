@@ -309,3 +309,39 @@ def test_a_table_made_anew_has_another_identity(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "home")
     assert Home(tmp_path / "home", create=True).identity("bars") != first
     assert Home(tmp_path / "home").identity("patterns") is None
+
+
+def test_a_version_names_its_files_with_their_sizes(home: Home) -> None:
+    home.append("bars", bar_rows("A", 1))
+    home.append("bars", bar_rows("B", 1))
+    folder = Path(home.uri) / "bars"
+    assert home.files("bars") == {file.name: file.stat().st_size for file in folder.glob("*.parquet")}
+    assert home.files("bars", 1).keys() < home.files("bars").keys()
+    assert home.files("bars", 0) == {}
+    with pytest.raises(HomeError, match="has no table factors"):
+        home.files("factors")
+
+
+def test_the_storage_of_a_table_is_its_folder_whatever_its_path(tmp_path: Path) -> None:
+    home = Home(tmp_path / "a home", create=True)
+    home.append("bars", bar_rows("A", 1))
+    (name,) = home.files("bars")
+    storage = home.storage("bars")
+    assert storage.get_file_info(name).size == home.files("bars")[name]
+    storage.delete_file(name)
+    assert not list((tmp_path / "a home" / "bars").glob("*.parquet"))
+
+
+def test_a_compaction_changes_no_row_and_is_no_change_for_who_expects_a_version(home: Home) -> None:
+    for symbol in "ABC":
+        home.append("bars", bar_rows(symbol, 2))
+    version = home.version("bars")
+    assert version == 3
+    before = home.read("bars").sort_by("symbol")
+    assert home.compact("bars", 2**20) == 4
+    assert len(home.files("bars")) == 1
+    assert home.read("bars").sort_by("symbol").equals(before)
+    assert home.compact("bars", 2**20) == 4
+    assert home.delete("bars", ["A"], expected_version=version) == 5
+    with pytest.raises(TableChangedError):
+        home.delete("bars", ["B"], expected_version=version)
