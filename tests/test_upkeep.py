@@ -219,6 +219,17 @@ def test_a_vacuum_makes_no_version_and_leaves_all_that_is_young(home):
     assert home.read("bars", version=1).num_rows == 1
 
 
+def test_a_file_that_was_written_long_before_its_commit_stays_with_its_version(home):
+    home.append("bars", bar_rows("A", 1))
+    (name,) = data_files(home, "bars")
+    home.replace("bars", bar_rows("A", 2), ["A"])
+    aged(home, "bars", [500, 100, 10])
+    stamp = (NOW - timedelta(days=400)).timestamp()
+    os.utime(home.folder / "bars" / name, (stamp, stamp))
+    assert vacuum(home, now=NOW).tables[0].removed == 0
+    assert home.read("bars", version=1).num_rows == 1
+
+
 def test_files_of_writers_at_work_stay_and_those_of_writers_long_dead_go(home):
     home.append("bars", bar_rows("A", 1))
     aged(home, "bars", 100)
