@@ -18,7 +18,8 @@ from kline_core.tables import Home
 def cluster_parts(env: dict[str, str], folder: Path, port: int, threads: int) -> list[Part]:
     """Scheduler and worker. No nanny beside the worker: it is watched here, as all parts are."""
     dask = [sys.executable, "-m", "dask"]
-    common = ["--host", HOST, "--no-dashboard"]
+    # Without an address of its own the page that tells how they are listens on every interface, dashboard or not.
+    common = ["--host", HOST, "--dashboard-address", f"{HOST}:0"]
     worker = [*dask, "worker", cluster_address(port), *common, "--nworkers", "1", "--nthreads", str(threads)]
     # No memory limit: beyond it the worker would wait for ever for memory that is in use to come free.
     worker += ["--no-nanny", "--memory-limit", "0", "--local-directory", str(folder / "tmp"), "--name", "kline"]

@@ -67,6 +67,9 @@ class Server:
     def get(self, path: str) -> Any:
         return self._answer("GET", path).json()
 
+    def patch(self, path: str, **body: Any) -> None:
+        self._answer("PATCH", path, body)
+
     def delete(self, path: str) -> None:
         self._answer("DELETE", path)
 
