@@ -171,7 +171,8 @@ class Cluster:
                 return future.result(timeout=PATIENCE_SECONDS)
             except TimeoutError:
                 if future.done():
-                    raise
+                    # Just in time, or the time-out was the task's own.
+                    return future.result()
             if self.client.scheduler_info(n_workers=-1)["workers"]:
                 workerless_since = None
             elif workerless_since is None:

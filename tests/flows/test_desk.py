@@ -68,20 +68,18 @@ class Desk:
         page.screenshot(path=self.pictures / f"{name}.png")
         page.close()
 
-    def submit(self, deployment: str, picture: str) -> str:
-        """Fill in nothing in the form of a deployment and submit it, as a person does; the id of the run."""
-        found = self.server.get(f"deployments/name/daily/{deployment}")["id"]
-        only = {"id": {"any_": [found]}}
-        before = {run["id"] for run in self.server.post("flow_runs/filter", deployments=only)}
-        form = self.page(f"/deployments/deployment/{found}/run")
-        expect(form.get_by_text("Share of samples that may be without a value, 0 to 1")).to_be_visible()
-        form.wait_for_load_state("networkidle")
-        form.screenshot(path=self.pictures / f"{picture}.png")
-        form.get_by_role("button", name="Submit").click()
-        expect(form.get_by_text("scheduled to start").first).to_be_visible(timeout=20_000)
-        self.keep(form, f"{picture}-submitted")
-        (run,) = {run["id"] for run in self.server.post("flow_runs/filter", deployments=only)} - before
-        return str(run)
+    def prefect(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["prefect", *arguments], cwd=self.home, env=self.server.env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, deployment: str) -> str:
+        said = self.prefect("deployment", "run", f"daily/{deployment}")
+        found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)
+        assert found, said
+        return found[0]
 
     def ended(self, flow_run: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:
@@ -196,7 +194,10 @@ def a_scheduled_run_comes_by_itself(desk: Desk) -> None:
 
 
 def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
-    run = desk.submit("slow", "form")
+    form = desk.page(f"/deployments/deployment/{desk.server.get('deployments/name/daily/slow')['id']}/run")
+    expect(form.get_by_text("Share of samples that may be without a value, 0 to 1")).to_be_visible()
+    desk.keep(form, "form")
+    run = desk.start("slow")
     progress = desk.artifact(run, "daily-progress")
     page = desk.page(f"/artifacts/artifact/{progress['id']}")
     seen: list[float] = []
@@ -234,12 +235,11 @@ def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
 
 def a_run_is_cancelled_half_way(desk: Desk) -> None:
     before = Home(desk.home).read("factors").num_rows
-    run = desk.submit("slow", "again")
+    run = desk.start("slow")
     poll(lambda: float(desk.artifact(run, "daily-progress")["data"]) > 0, "progress")
     page = desk.page(f"/runs/flow-run/{run}")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
-    command = ["prefect", "flow-run", "cancel", run]
-    subprocess.run(command, env=desk.server.env, cwd=desk.home, check=True, capture_output=True, timeout=60)
+    desk.prefect("flow-run", "cancel", run)
     ended = desk.ended(run)
     assert ended["state_type"] == "CANCELLED", ended["state"]
     expect(page.get_by_text("Cancelled").first).to_be_visible()
