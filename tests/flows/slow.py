@@ -10,7 +10,7 @@ from kline_core.run import Run
 
 __all__ = ["daily"]
 
-TIMES = 8
+TIMES = 6
 _score = Run.score
 
 

@@ -1,4 +1,4 @@
-"""A desk's day, as a person sees it: `kline up`, the pages in a real browser, a schedule, a run by hand, a cancellation.
+"""A desk's day, as a person sees it: `kline up`, pages in a real browser, a schedule, a run by hand, a cancellation.
 
 With KLINE_SCREENSHOTS naming a folder, what the browser saw is kept there.
 """
@@ -115,6 +115,8 @@ def kline_up(home: Path, clone: Path) -> Iterator[tuple[subprocess.Popen[str], d
         finally:
             running.send_signal(signal.SIGTERM)
             code = running.wait(60)
+            if running.stdout is not None:
+                running.stdout.close()
         assert code == 0
         assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 

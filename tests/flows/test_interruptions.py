@@ -28,7 +28,7 @@ from tests.flows.conftest import ROOT, Server, poll, prefect_server, process
 from tests.helpers import scheduler_process
 from tests.postgres import free_port
 
-SYMBOLS, BARS = 30, 300
+SYMBOLS, BARS = 24, 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 SLOW = """
   - name: slow
