@@ -88,7 +88,8 @@ def prefect_environment(home: Path, folder: Path, port: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         # The interface that needs nothing from outside.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        # In memory, a server that is started again would count the slots of runs before it as taken for ever.
+        # In memory, a server that is started again would know nothing of the slots that runs at work hold, and a run
+        # that cannot renew its own is terminated.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -176,6 +177,9 @@ def is_the_only_one(desk: Desk) -> None:
 
 
 def starts_again_what_dies(desk: Desk, up: Up) -> None:
+    leases = f"{desk.server.url}/v2/concurrency_limits"
+    desk.server.post("v2/concurrency_limits/", name="slots", limit=1)
+    held = desk.server.post("v2/concurrency_limits/increment-with-lease", names=["slots"], slots=1, mode="concurrency")
     before = up.ready["processes"]
     for pid in before.values():
         psutil.Process(pid).kill()
@@ -189,8 +193,10 @@ def starts_again_what_dies(desk: Desk, up: Up) -> None:
     said = up.errors.read_text()
     for part in PARTS:
         assert f"the {part} ended with code -9 and is started again" in said
-    # And they work together again.
+    # And they work together again. A run at work could keep the slot that it holds.
     poll(lambda: answers(desk), "server again")
+    renewed = httpx.post(f"{leases}/leases/{held['lease_id']}/renew", json={"lease_duration": 300})
+    assert renewed.status_code == 204, renewed.text
     run = desk.begin()
     (desk.home / "seen" / "go").touch()
     poll(lambda: desk.state(run)[0] == "Completed", "run on the parts that were started again")
