@@ -87,7 +87,8 @@ class Desk:
             run: dict[str, Any] = self.server.get(f"flow_runs/{flow_run}")
             return run if run["state_type"] in ENDED else None
 
-        return poll(found, f"end of flow run {flow_run}")
+        # A client that has lost its server asks again after 2, 4, 8, 16 and 32 seconds.
+        return poll(found, f"end of flow run {flow_run}", 240)
 
     def values(self) -> list[tuple[Any, ...]]:
         rows = Home(self.home).read("factors", ["symbol", "date", "value", "status", "reason"])
