@@ -75,11 +75,17 @@ class Server:
 
     def _answer(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         def answer() -> httpx.Response | None:
-            response = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            try:
+                response = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            except httpx.ReadTimeout:
+                # A server that is just starting again may take its time; what only reads may be asked again.
+                if method != "GET" and not path.endswith("/filter"):
+                    raise
+                return None
             # Its SQLite file was busy; Prefect's own clients ask again as well.
             return None if response.status_code == 503 else response.raise_for_status()
 
-        found: httpx.Response = poll(answer, f"answer to {path}", 30)
+        found: httpx.Response = poll(answer, f"answer to {path}", 100)
         return found
 
     def task_runs(self, flow_run: str, expected: int) -> dict[str, dict[str, Any]]:
