@@ -8,6 +8,9 @@ from prefect import Flow, State
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import deployment
+
+from flows.session import asked_day
 
 _PREFIX = "Flow run encountered an exception: "
 
@@ -24,9 +27,16 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
 
 
 def again(flow: Flow[Any, Any], flow_run: FlowRun) -> str:
-    """The command that starts the flow with the same parameters."""
-    words = ["prefect", "deployment", "run", f"{flow.name}/manual"]
-    for name, value in sorted(flow_run.parameters.items()):
+    """The command that starts the flow with the same parameters, for the same day.
+
+    It names the deployment that the run is of; `manual` where it is of none.
+    """
+    words = ["prefect", "deployment", "run", f"{flow.name}/{deployment.name or 'manual'}"]
+    asked = dict(flow_run.parameters)
+    if asked.get("calendar") is not None and asked.get("as_of") is None:
+        # Tomorrow, the same without a day would be a run for tomorrow.
+        asked["as_of"] = str(asked_day(asked["calendar"], None))
+    for name, value in sorted(asked.items()):
         if value != flow.parameters.properties.get(name, {}).get("default"):
             words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"]
     return shlex.join(words)

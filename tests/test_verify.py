@@ -419,8 +419,14 @@ def test_a_table_that_cannot_be_read_is_found_and_the_others_are_checked(bench, 
 
 def cut_off(bench, run_id="20990101T000000-abcdef"):
     """Store the matches of one more sample, and not its value: a run was cut off in between, or is at work."""
-    matches = bench.home.read("matches").slice(0, 1).to_pandas().assign(date=pd.Timestamp("2020-01-15").date(), rank=1)
-    rows = pa.Table.from_pandas(matches, table_schema("matches", SMALL.horizons), preserve_index=False)
+    matches = bench.home.read("matches").slice(0, 1).to_pandas()
+    symbol = matches["symbol"].item()
+    # Rows come in no set order, and each symbol has sample dates of its own: one that this symbol has not.
+    bars, values = (bench.home.read(table, ["date"], symbols=[symbol]) for table in ("bars", "factors"))
+    day = min(set(bars["date"].to_pylist()) - set(values["date"].to_pylist()))
+    rows = pa.Table.from_pandas(
+        matches.assign(date=day, rank=1), table_schema("matches", SMALL.horizons), preserve_index=False
+    )
     bench.home.upsert("matches", rows, [*KEY, "rank"], {"run_id": run_id})
     return run_id
 
