@@ -1,10 +1,11 @@
 """The FAISS index: derived from patterns, built once, shared by threads and never changed.
 
 A flat index, because the search must be exact. The index owns the one copy of the vectors; `rows` shows it as an array
-and `attach` makes the patterns use it too.
+and `attach` makes the patterns use it too. Beside it stand the same vectors rounded to 8 bits, where this machine
+multiplies those faster: they propose the rows of many queries at once (`kline_core.scan`), FAISS those of a few.
 
-A query is always confined to a prefix of the rows, those known on its date. Scores are float32 and off by up to
-`score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
+A query is always confined to a prefix of the rows, those known on its date. FAISS's scores are float32 and off by up
+to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import faiss
 import numpy as np
 
 from kline_core.patterns import MAX_LENGTH, Doubles, Floats, Patterns, Rows
+from kline_core.scan import Scan, worth_it
 
 _BATCH_FROM = 8
 """Queries from which FAISS is to use matrix products; below, its scan of single queries is faster.
@@ -36,6 +38,8 @@ class PatternIndex:
     """The `faiss.IndexFlatIP`."""
     rows: Floats
     """float32 (P, d), read-only: the index's own memory, kept alive by the array."""
+    scan: Scan | None = None
+    """The same rows rounded; None where FAISS does it all."""
 
     def __len__(self) -> int:
         """Number of patterns P."""
@@ -45,13 +49,14 @@ class PatternIndex:
     def build(cls, patterns: Patterns) -> Self:
         """Index the vectors of `patterns`; row i of the index is row i of the patterns.
 
-        Sets FAISS's process-wide bound between single scans and matrix products. It changes speed and float32
-        rounding only, and no result depends on either.
+        Sets FAISS's process-wide bound between single scans and matrix products. That, and whether this machine is
+        found to be quick with 8 bits, changes speed and float32 rounding only, and no result depends on either.
         """
         flat = faiss.IndexFlatIP(patterns.dim)
         flat.add(patterns.vectors)
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * patterns.dim
-        return cls(flat=flat, rows=np.asarray(_Memory(flat)))
+        rows = np.asarray(_Memory(flat))
+        return cls(flat=flat, rows=rows, scan=Scan.of(rows) if worth_it(patterns.dim) else None)
 
     def attach(self, patterns: Patterns) -> Patterns:
         """The same patterns with `rows` as their vectors, so that the copy they were built from can be freed.
@@ -76,9 +81,10 @@ class PatternIndex:
     def nearest(self, vectors: Floats, known: Rows, count: int) -> tuple[Rows, Doubles]:
         """Propose the best-scoring rows of a prefix for each query, by exact scan.
 
-        A block of rows is searched for all queries that may see the whole of it. The first block ends at the median
-        cutoff and serves the queries from there on; the queries before it, and the rows after it, are treated likewise
-        until every query was given its prefix and nothing else. Most of the work falls into a few large blocks.
+        Many queries are left to the rounded rows, where there are any. FAISS searches a block of rows for all queries
+        that may see the whole of it: the first block ends at the median cutoff and serves the queries from there on;
+        the queries before it, and the rows after it, are treated likewise until every query was given its prefix and
+        nothing else. Most of the work falls into a few large blocks.
 
         Args:
             vectors: float32 (q, d), C-contiguous.
@@ -89,6 +95,8 @@ class PatternIndex:
             rows: int64 (q, count) in no order, -1 where the prefix is shorter.
             floor: float64 (q,): no other row of the prefix scores above this; -inf if there is no other row.
         """
+        if self.scan is not None and len(vectors) >= _BATCH_FROM:
+            return self.scan.nearest(vectors, known, count)
         score = np.full((len(vectors), count), -np.inf, dtype=np.float32)
         row = np.full((len(vectors), count), -1, dtype=np.int64)
         # (first, last, start): queries first:last have seen rows 0:start, and each may see at least these.

@@ -84,8 +84,9 @@ def test_nothing_is_pickled():
     assert not users("pickle", "dill", "joblib", "cloudpickle")
 
 
-def test_the_search_needs_no_torch_and_the_encoder_no_faiss():
+def test_the_index_is_faiss_and_its_rounded_rows_and_the_encoder_are_torch():
     assert "kline_core.index" not in users("torch")
+    assert "kline_core.scan" not in users("faiss")
     assert "kline_core.encoder" not in users("faiss")
 
 
@@ -109,7 +110,7 @@ MAY_BE_HEAVY = {
     f"kline_core.{name}"
     for name in (
         *("chart", "encoder", "encoding", "training", "model_card"),
-        *("index", "search", "resources", "pipeline"),
+        *("index", "scan", "search", "resources", "pipeline"),
         *("match", "look", "report", "figures", "demo"),
     )
 }

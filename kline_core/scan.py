@@ -1,0 +1,190 @@
+"""The exact scan of many queries at once: 8-bit matrix products propose, and a proven bound says what they may miss.
+
+Vectors are rounded to whole numbers of -127 to 127, one scale for all rows and one for each query. Products of whole
+numbers are exact, and a processor with instructions for them makes them several times as fast as float32 ones. The
+rounding is undone by bounds, not by hope: with x = s p + e and y = t q + f, where p and q are the whole numbers,
+
+    |x y - s t p q| = |e y + s p f| <= |e| |y| + (|x| + |e|) |f|            (Cauchy-Schwarz)
+
+and the lengths |e| and |f| are known. So no row whose 8-bit score is far enough below can be among the best ones, and
+what is proposed is ranked by its exact similarity elsewhere (`kline_core.search`).
+
+1. Rows are taken in blocks, for all queries that may see at least the first of them.
+2. A score above its query's bar is a hit. The bar is the lowest of the `count` best scores so far, so hits become rare,
+   and only cells whose highest score is above the bar are looked into.
+3. Hits outside the query's prefix are dropped; whenever the rows seen have doubled, the best `count` are kept and
+   the bars raised.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kline_core.patterns import MAX_LENGTH, Doubles, Floats, Rows
+
+Whole = NDArray[np.int32]
+
+_BLOCK, _CELL = 1024, 64
+"""Rows of one product, and of one cell of it."""
+_CELLS = _BLOCK // _CELL
+_GROUP = 32
+"""Queries are left out by so many at a time, so that products come in few shapes: each new one is compiled first."""
+_WIDTH = 4
+"""Dimensions are filled up with zeros to a multiple of this many, as processors take them."""
+_MOST = 127
+_SLICE = 65_536
+_LOWEST = np.iinfo(np.int32).min
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """The rounded vectors of an index; read-only, and safe to share between threads."""
+
+    codes: Any
+    """int8 torch tensor (P rounded up to whole blocks, d rounded up to a multiple of 4)."""
+    scale: float
+    """Similarity of one step in one dimension."""
+    error: float
+    """Longest of the rows' rounding errors |e|."""
+
+    @classmethod
+    def of(cls, rows: Floats) -> Self:
+        """Round vectors, float32 (P, d)."""
+        count, dim = rows.shape
+        codes = _zeros(count, _BLOCK, dim)
+        scale = float(np.abs(rows).max(initial=0.0)) / _MOST or 1.0
+        error = 0.0
+        for start in range(0, count, _SLICE):
+            part = rows[start : start + _SLICE].astype(np.float64)
+            rounded = np.rint(part / scale)
+            codes[start : start + len(part), :dim] = rounded
+            error = max(error, float(np.linalg.norm(part - scale * rounded, axis=1).max()))
+        return cls(torch.from_numpy(codes), scale, error)
+
+    def nearest(self, vectors: Floats, known: Rows, count: int) -> tuple[Rows, Doubles]:
+        """Propose rows of a prefix for each query; arguments and result as of `PatternIndex.nearest`.
+
+        Nothing but rounding is lost: no other row's exact similarity is above its query's `floor`.
+        """
+        scales, errors, queries = self._rounded(vectors)
+        best = _Best(len(vectors), count)
+        scores = torch.empty(len(queries) * _BLOCK, dtype=torch.int32)
+        tops = torch.empty(len(queries) * _CELLS, dtype=torch.int32)
+        merged = _BLOCK
+        total = int(known[-1]) if len(known) else 0
+        for start in range(0, total, _BLOCK):
+            # Those before `first` have seen all they may.
+            first = int(np.searchsorted(known, start, side="right")) // _GROUP * _GROUP
+            left = len(queries) - first
+            product, top = scores[: left * _BLOCK], tops[: left * _CELLS]
+            torch._int_mm(queries[first:], self.codes[start : start + _BLOCK].T, out=product.view(left, _BLOCK))
+            torch.amax(product.view(left * _CELLS, _CELL), 1, out=top)
+            cell = np.flatnonzero(top.numpy().reshape(left, _CELLS)[: len(vectors) - first] > best.bar[first:, None])
+            if len(cell):
+                query = first + cell // _CELLS
+                score = product.numpy().reshape(-1, _CELL)[cell]
+                which, place = np.nonzero(score > best.bar[query, None])
+                query, row = query[which], start + cell[which] % _CELLS * _CELL + place
+                inside = row < known[query]
+                best.add(query[inside], row[inside], score[which, place][inside])
+            if start + _BLOCK >= merged or best.crowded:
+                best.merge()
+                merged = max(merged, 2 * start)
+        best.merge()
+        floor = best.bar * (self.scale * scales) + errors
+        return best.row, np.where(known <= count, -np.inf, floor)
+
+    def _rounded(self, vectors: Floats) -> tuple[Doubles, Doubles, Any]:
+        """Of each query its scale and the most that its scores are off, and codes, in whole groups."""
+        exact = vectors.astype(np.float64)
+        scales = np.abs(exact).max(axis=1, initial=0.0) / _MOST
+        scales[scales == 0] = 1.0
+        rounded = np.rint(exact / scales[:, None])
+        errors = np.linalg.norm(exact - scales[:, None] * rounded, axis=1)
+        codes = _zeros(len(vectors), _GROUP, vectors.shape[1])
+        codes[: len(vectors), : vectors.shape[1]] = rounded
+        # The last factor and term are for the rounding of these very sums.
+        most = (self.error * MAX_LENGTH + (MAX_LENGTH + self.error) * errors) * (1 + 1e-9) + 1e-12
+        return scales, most, torch.from_numpy(codes)
+
+
+class _Best:
+    """The `count` best hits of each of q queries."""
+
+    def __init__(self, queries: int, count: int) -> None:
+        self.bar = np.full(queries, _LOWEST, dtype=np.int32)
+        """int32 (q,): a score must be above it to be of interest."""
+        self.row = np.full((queries, count), -1, dtype=np.int64)
+        """int64 (q, count), in no order; -1 for none."""
+        self._score = np.full((queries, count), _LOWEST, dtype=np.int32)
+        self._waiting: list[tuple[Rows, Rows, Whole]] = []
+        self._number = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Whether many hits wait to be merged."""
+        return self._number > 4 * self._score.size
+
+    def add(self, query: Rows, row: Rows, score: Whole) -> None:
+        """Take in hits, for the next `merge`."""
+        self._waiting.append((query, row, score))
+        self._number += len(query)
+
+    def merge(self) -> None:
+        """Keep the best, and raise the bars of the queries that have `count` of them."""
+        if self._number == 0:
+            return
+        query, row, score = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
+        self._waiting, self._number = [], 0
+        order = np.argsort(query, kind="stable")
+        query, row, score = query[order], row[order], score[order]
+        counts = np.bincount(query, minlength=len(self.bar))
+        place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+        count = self.row.shape[1]
+        # Only of the queries that have hits.
+        some = np.flatnonzero(counts)
+        line = np.cumsum(counts > 0)[query] - 1
+        scores = np.full((len(some), count + int(counts.max())), _LOWEST, dtype=np.int32)
+        rows = np.full(scores.shape, -1, dtype=np.int64)
+        scores[:, :count], rows[:, :count] = self._score[some], self.row[some]
+        scores[line, count + place], rows[line, count + place] = score, row
+        best = np.argpartition(scores, scores.shape[1] - count, axis=1)[:, -count:]
+        self._score[some] = np.take_along_axis(scores, best, axis=1)
+        self.row[some] = np.take_along_axis(rows, best, axis=1)
+        self.bar[some] = self._score[some].min(axis=1)
+
+
+def _zeros(count: int, step: int, dim: int) -> NDArray[np.int8]:
+    """Room for `count` vectors, in whole steps."""
+    return np.zeros((-(-count // step) * step, -(-dim // _WIDTH) * _WIDTH), dtype=np.int8)
+
+
+def worth_it(dim: int) -> bool:
+    """Whether this machine makes 8-bit products right, and faster than float32 ones. Speed alone depends on it."""
+    numbers = np.arange(_BLOCK * _WIDTH * -(-dim // _WIDTH)) * 37 % (2 * _MOST + 1) - _MOST
+    whole = torch.from_numpy(numbers.astype(np.int8).reshape(_BLOCK, -1))
+    real = whole.float()
+    product = torch.empty((_BLOCK, _BLOCK), dtype=torch.int32)
+    try:
+        quick = _seconds(lambda: torch._int_mm(whole, whole.T, out=product)) < _seconds(lambda: torch.mm(real, real.T))
+    except (RuntimeError, NotImplementedError):
+        return False
+    # Sums of whole numbers below 2**53 are exact in float64.
+    exact = whole.numpy().astype(np.float64)
+    return quick and np.array_equal(product.numpy(), exact @ exact.T)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The shortest of some tries, after one that may compile."""
+    work()
+    best = np.inf
+    for _ in range(5):
+        started = perf_counter()
+        work()
+        best = min(best, perf_counter() - started)
+    return float(best)

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kline_core import scan as scan_module
+from kline_core.index import PatternIndex
+from kline_core.scan import Scan, worth_it
+from kline_core.search import search
+from kline_core.settings import FactorSettings
+from tests.naive import similarity
+from tests.test_index import asked, built, drawn
+from tests.test_search import assert_naive, assert_same, cases, market, some
+
+
+@pytest.fixture
+def small_blocks():
+    """Small enough for every stage to be reached by small sets."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in (("_BLOCK", 12), ("_CELL", 4), ("_CELLS", 3), ("_GROUP", 3), ("_SLICE", 7)):
+            patch.setattr(scan_module, name, size)
+        yield
+
+
+def scanned(index):
+    """The same index, with the rounded rows whether or not this machine is quick with them."""
+    return PatternIndex(index.flat, index.rows, Scan.of(index.rows))
+
+
+def naive_codes(vector, scale):
+    return [round(float(value) / scale) for value in vector]
+
+
+@given(asked)
+@settings(deadline=None)
+def test_bounds_hold_for_every_pair(asked):
+    index, vectors, _ = drawn(*asked)
+    scan = Scan.of(index.rows)
+    scales, most, codes = scan._rounded(vectors)
+    assert codes.shape[0] % scan_module._GROUP == 0
+    for query, vector in enumerate(vectors):
+        assert codes[query, : len(vector)].tolist() == naive_codes(vector, scales[query])
+        assert not codes[query, len(vector) :].any()
+        for place, row in enumerate(index.rows):
+            assert scan.codes[place, : len(row)].tolist() == naive_codes(row, scan.scale)
+            whole = sum(a * b for a, b in zip(codes[query].tolist(), scan.codes[place].tolist(), strict=True))
+            assert abs(similarity(vector, row) - whole * scan.scale * scales[query]) <= most[query]
+
+
+@given(asked, st.integers(1, 70))
+@settings(deadline=None)
+@pytest.mark.usefixtures("small_blocks")
+def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count):
+    index, vectors, known = drawn(*asked)
+    scan = Scan.of(index.rows)
+    rows, floor = scan.nearest(vectors, known, count)
+    for query in range(len(known)):
+        proposed = [row for row in rows[query].tolist() if row >= 0]
+        assert len(set(proposed)) == len(proposed) == min(count, known[query])
+        assert all(row < known[query] for row in proposed)
+        for row in set(range(known[query])) - set(proposed):
+            assert similarity(vectors[query], index.rows[row]) <= floor[query]
+        assert (floor[query] == -np.inf) == (known[query] <= count)
+
+
+@given(cases())
+@settings(deadline=None, max_examples=200)
+@pytest.mark.usefixtures("small_blocks")
+def test_search_over_rounded_rows_equals_the_plain_loop(case):
+    patterns, queries, factor, window_bars, first_ask = case
+    index = scanned(PatternIndex.build(patterns))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kline_core.search._FIRST_ASK", first_ask)
+        patch.setattr("kline_core.index._BATCH_FROM", 1)
+        matches = search(index, patterns, queries, factor, window_bars)
+    assert_naive(matches, patterns, queries, factor, window_bars)
+
+
+@pytest.mark.parametrize("kinds", [3, 40, 5000])
+def test_whole_blocks_equal_faiss(kinds):
+    patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
+    queries = some(queries, np.arange(0, len(queries), 11))
+    index = PatternIndex.build(patterns)
+    by_faiss = search(PatternIndex(index.flat, index.rows), patterns, queries, FactorSettings(), 20)
+    assert_same(search(scanned(index), patterns, queries, FactorSettings(), 20), by_faiss)
+
+
+def test_a_query_like_all_rows_at_once_is_no_trouble():
+    # Rows that come closer and closer: every one of them is a hit.
+    count, dim = 5000, 8
+    rows = np.zeros((count, dim), dtype=np.float32)
+    angle = np.linspace(np.pi / 2, 0, count)
+    rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)
+    vectors = np.zeros((40, dim), dtype=np.float32)
+    vectors[:, 0] = 1.0
+    proposed, floor = Scan.of(rows).nearest(vectors, np.full(40, count), 32)
+    for query in range(40):
+        left = rows[np.setdiff1d(np.arange(count), proposed[query])]
+        assert (left.astype(np.float64) @ vectors[query] <= floor[query]).all()
+
+
+@example(0)
+@given(st.integers(0, 5))
+@settings(deadline=None)
+def test_nothing_to_scan(queries):
+    scan = Scan.of(np.zeros((0, 4), dtype=np.float32))
+    rows, floor = scan.nearest(np.zeros((queries, 4), dtype=np.float32), np.zeros(queries, dtype=np.int64), 3)
+    assert rows.tolist() == [[-1] * 3] * queries
+    assert floor.tolist() == [-np.inf] * queries
+
+
+def test_a_machine_without_such_products_is_served_by_faiss(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("not on this machine")
+
+    monkeypatch.setattr(torch, "_int_mm", refuse)
+    assert not worth_it(64)
+    assert built(20).scan is None
+
+
+def test_speed_decides_where_the_products_are_right(monkeypatch):
+    # First of the 8-bit products, then of the others.
+    seconds = iter([1.0, 2.0, 2.0, 1.0, 1.0, 2.0])
+
+    def taken(work):
+        work()
+        return next(seconds)
+
+    monkeypatch.setattr(scan_module, "_seconds", taken)
+    right = torch._int_mm
+    assert worth_it(1)
+    assert not worth_it(64)
+    monkeypatch.setattr(torch, "_int_mm", lambda one, other, out: right(one, other, out=out).add_(1))
+    assert not worth_it(64)
