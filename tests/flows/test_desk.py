@@ -325,7 +325,8 @@ def a_run_is_cancelled_half_way(desk: Desk) -> None:
     assert answer.json()["status"] == "ACCEPT", answer.text()
     ended = desk.ended(run)
     assert ended["state_type"] == "CANCELLED", ended["state"]
-    expect(page.get_by_text("Cancelled").first).to_be_visible()
+    # Exactly: a message in passing says that it was cancelled while it is still being.
+    expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible()
     desk.keep(page, "cancelled")
     assert Home(desk.home).read("factors").num_rows == before
 
