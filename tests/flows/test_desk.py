@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from kline_core.encoder import Encoder
 from kline_core.encoding import LocalEncoding
@@ -34,6 +35,12 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 SYMBOLS, BARS = 24, 300
+# More than any symbol has usable dates, and not what the form offers.
+ASKED = 500
+# A page may take its time where the machine is busy with something else; in milliseconds.
+PAGE, CLICK = 60_000, 20_000
+CLICKS = 3
+expect.set_options(timeout=PAGE)
 MORE = """
   - name: soon
     entrypoint: flows/daily.py:daily
@@ -60,26 +67,46 @@ class Desk:
 
     def page(self, path: str) -> Page:
         page = self.browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PAGE)
         page.on("request", lambda request: self.hosts.add(request.url.split("/")[2].split(":")[0]))
         page.goto(self.server.url.removesuffix("/api") + path)
         return page
 
-    def keep(self, page: Page, name: str) -> None:
+    def picture(self, page: Page, name: str) -> None:
         page.screenshot(path=self.pictures / f"{name}.png")
+
+    def keep(self, page: Page, name: str) -> None:
+        self.picture(page, name)
         page.close()
 
-    def prefect(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["prefect", *arguments], cwd=self.home, env=self.server.env, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def runs(self, deployment: str) -> dict[str, dict[str, Any]]:
+        """Flow runs of a deployment by id."""
+        found = self.server.post("flow_runs/filter", deployments={"id": {"any_": [deployment]}})
+        return {run["id"]: run for run in found}
 
-    def start(self, deployment: str) -> str:
-        said = self.prefect("deployment", "run", f"daily/{deployment}")
-        found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)
-        assert found, said
-        return found[0]
+    def start(self, name: str) -> str:
+        """A run of a daily deployment, by the form; its id."""
+        deployment = self.server.get(f"deployments/name/daily/{name}")["id"]
+        before = self.runs(deployment)
+        form = self.form(deployment)
+        field(form, "samples").get_by_role("spinbutton").fill(str(ASKED))
+        answer = answered(form, "/create_flow_run", submit(form).click)
+        assert answer.status == 201, answer.text()
+        made = answer.json()["id"]
+        # Where a run is made, the form is left.
+        expect(form).to_have_url(re.compile(f"/deployments/deployment/{deployment}$"))
+        form.close()
+        # One, however often it was clicked.
+        (run,) = set(self.runs(deployment)) - set(before)
+        assert run == made
+        return run
+
+    def form(self, deployment: str) -> Page:
+        """The form of a run by hand, once it is filled with what is the default."""
+        form = self.page(f"/deployments/deployment/{deployment}/run")
+        expect(field(form, "samples").get_by_role("spinbutton")).to_have_value("600")
+        expect(submit(form)).to_be_enabled()
+        return form
 
     def ended(self, flow_run: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:
@@ -95,6 +122,39 @@ class Desk:
 
         answer: dict[str, Any] = poll(found, f"artifact {key}")
         return answer
+
+
+def field(form: Page, name: str) -> Locator:
+    return form.locator(".schema-form-property").filter(has=form.get_by_text(f"{name} (Optional)", exact=True))
+
+
+def submit(form: Page) -> Locator:
+    return form.get_by_role("button", name="Submit", exact=True)
+
+
+def answered(page: Page, path: str, press: Callable[[], None]) -> Response:
+    """What the server answers to what a click makes the page send to `path`.
+
+    A click that the page has lost is repeated, as a person would. None that was taken is: the page is listened to all
+    the time.
+    """
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if wanted(request) else None)
+
+    def wanted(request: Request) -> bool:
+        return request.method == "POST" and request.url.endswith(path)
+
+    for _ in range(CLICKS):
+        try:
+            with page.expect_request(wanted, timeout=CLICK):
+                press()
+        except PlaywrightTimeoutError:
+            if not sent:
+                continue
+        answer = sent[0].response()
+        assert answer is not None
+        return answer
+    raise AssertionError(f"nothing was sent to {path} after {CLICKS} clicks")
 
 
 @contextmanager
@@ -163,6 +223,7 @@ def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
     with opened(place, browser) as desk:
         the_deployments_are_there(desk)
         a_scheduled_run_comes_by_itself(desk)
+        the_form_refuses_what_does_not_fit(desk)
         finished = a_run_by_hand_shows_its_progress_and_what_came_of_it(desk)
         a_run_is_cancelled_half_way(desk)
         assert desk.hosts == {"127.0.0.1"}
@@ -195,11 +256,21 @@ def a_scheduled_run_comes_by_itself(desk: Desk) -> None:
     assert ended["name"] == "S00000,S00001"
 
 
-def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
-    form = desk.page(f"/deployments/deployment/{desk.server.get('deployments/name/daily/slow')['id']}/run")
+def the_form_refuses_what_does_not_fit(desk: Desk) -> None:
+    deployment = desk.server.get("deployments/name/daily/slow")["id"]
+    form = desk.form(deployment)
     expect(form.get_by_text("Share of samples that may be without a value, 0 to 1")).to_be_visible()
-    desk.keep(form, "form")
+    desk.picture(form, "form")
+    field(form, "samples").get_by_role("spinbutton").fill("0")
+    assert answered(form, "/create_flow_run", submit(form).click).status == 409
+    expect(form.get_by_text("Validation failed for field 'samples'").first).to_be_visible()
+    desk.keep(form, "refused")
+    assert desk.runs(deployment) == {}
+
+
+def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
     run = desk.start("slow")
+    assert desk.server.get(f"flow_runs/{run}")["parameters"]["samples"] == ASKED
     progress = desk.artifact(run, "daily-progress")
     page = desk.page(f"/artifacts/artifact/{progress['id']}")
     seen: list[float] = []
@@ -238,13 +309,24 @@ def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
 def a_run_is_cancelled_half_way(desk: Desk) -> None:
     before = Home(desk.home).read("factors").num_rows
     run = desk.start("slow")
-    poll(lambda: float(desk.artifact(run, "daily-progress")["data"]) > 0, "progress")
     page = desk.page(f"/runs/flow-run/{run}")
-    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
-    desk.prefect("flow-run", "cancel", run)
+    cancel = page.get_by_role("button", name="Cancel", exact=True)
+    expect(cancel).to_be_enabled()
+    poll(lambda: float(desk.artifact(run, "daily-progress")["data"]) > 0, "progress")
+    dialogue = page.get_by_role("dialog").filter(has_text="Cancel Flow Run")
+
+    def confirm() -> None:
+        # It may have gone away with a click that was lost.
+        if not dialogue.is_visible():
+            cancel.click()
+        dialogue.get_by_role("button", name="Confirm", exact=True).click()
+
+    answer = answered(page, f"/flow_runs/{run}/set_state", confirm)
+    assert answer.json()["status"] == "ACCEPT", answer.text()
     ended = desk.ended(run)
     assert ended["state_type"] == "CANCELLED", ended["state"]
-    expect(page.get_by_text("Cancelled").first).to_be_visible()
+    # Exactly: a message in passing says that it was cancelled while it is still being.
+    expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible()
     desk.keep(page, "cancelled")
     assert Home(desk.home).read("factors").num_rows == before
 
