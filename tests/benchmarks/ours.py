@@ -1,0 +1,157 @@
+"""Our own way: cold, and warm with 1, 2 and 4 threads, in process and over TCP.
+
+Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in one chunk per thread,
+hold the rows. Nothing is stored and nothing re-used. Over TCP scheduler and worker are processes of their own. That
+all of these give the same answers is checked in every round.
+
+Cold is the time from the start of a fresh Python process until that process holds the values of all samples, with the
+files in the system's cache. Run as a module, this is that process:
+
+    python -m tests.benchmarks.ours HOME SYMBOL --samples 600 --threads 2
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from kline_core.cluster import Cluster, open_cluster
+from kline_core.keys import ResourceKey
+from kline_core.scored import Scored
+from kline_core.settings import Settings
+from kline_core.tables import Home
+from tests.benchmarks.answer import Answer, answers
+from tests.benchmarks.measured import Measured, added
+from tests.benchmarks.question import Question
+from tests.benchmarks.roofline import Work, least_work
+from tests.helpers import scheduler_process
+
+THREADS = (1, 2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the question is about, in figures."""
+
+    symbols: int
+    patterns: int
+    dim: int
+    samples: int
+    with_value: int
+    first: str
+    last: str
+    mean_known: float
+    """Mean share of the patterns that a sample may see."""
+    load_seconds: dict[str, float]
+    work: dict[str, Work]
+    """Least work by stage."""
+
+
+class Ours:
+    """The clusters that are compared, with everything loaded."""
+
+    def __init__(self, question: Question, places: list[tuple[str, int]]) -> None:
+        self.question = question
+        self._stack = ExitStack()
+        self.clusters: dict[tuple[str, int], Cluster] = {}
+        for where, threads in places:
+            address = None
+            if where == "TCP":
+                folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+                address, _ = self._stack.enter_context(scheduler_process(folder, threads=threads))
+            cluster = self._stack.enter_context(open_cluster(address, None if address else threads))
+            self.clusters[where, threads] = cluster
+        found = [cluster.load(question.key) for cluster in self.clusters.values()]
+        self.load_seconds = found[0].seconds
+        self.expected = answers(self._scored(next(iter(self.clusters.values()))))
+
+    def close(self) -> None:
+        """End the clusters."""
+        self._stack.close()
+
+    def measure(self, round_: int, where: str, threads: int) -> Measured:  # noqa: ARG002  all samples in every round
+        """Seconds by the clock, and by stage added up over threads; raises where the answers are not the same."""
+        started = perf_counter()
+        scored = self._scored(self.clusters[where, threads])
+        seconds = perf_counter() - started
+        if answers(scored) != self.expected:
+            raise AssertionError(f"{where}, {threads} threads: other answers than before")
+        return Measured(seconds, len(self.expected), added([part.seconds for part in scored]))
+
+    def answers(self) -> dict[np.datetime64, Answer]:
+        """The answer to each sample."""
+        return self.expected
+
+    def facts(self) -> Facts:
+        """Loads the question into this process, where it is not there already."""
+        loaded = self.question.load()
+        state = loaded.state
+        known = state.patterns.n_known(loaded.dates)
+        return Facts(
+            symbols=len(state.frames),
+            patterns=len(state.patterns),
+            dim=state.patterns.dim,
+            samples=len(loaded.dates),
+            with_value=sum(answer.value is not None for answer in self.expected.values()),
+            first=str(loaded.dates[0]),
+            last=str(loaded.dates[-1]),
+            mean_known=float(known.mean() / len(state.patterns)),
+            load_seconds=self.load_seconds,
+            work=least_work(state, known),
+        )
+
+    def _scored(self, cluster: Cluster) -> list[Scored]:
+        return samples_of(cluster, self.question)
+
+
+def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
+    """The question answered by a cluster, in one chunk per thread."""
+    dates = cluster.plan(question.key, question.symbol, question.samples, None)
+    stored = np.zeros(len(dates), np.int64)
+    return list(cluster.score(question.key, question.symbol, dates, stored, cluster.threads))
+
+
+def cold(question: Question, threads: int) -> Measured:
+    """A fresh process, from its start to all values; its stages are those of loading."""
+    command = [sys.executable, "-m", "tests.benchmarks.ours", question.key.home, question.symbol]
+    command += ["--samples", str(question.samples), "--threads", str(threads)]
+    started = perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seconds = perf_counter() - started
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    said = json.loads(line)
+    return Measured(seconds, said["samples"], said["load"], said["peak_mib"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home")
+    parser.add_argument("symbol")
+    parser.add_argument("--samples", type=int, default=600)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    key = ResourceKey.newest(Home(options.home), Settings(), device="cpu")
+    with open_cluster(threads=options.threads) as cluster:
+        overview = cluster.load(key)
+        scored = samples_of(cluster, Question(key, options.symbol, options.samples))
+        said = {
+            "samples": sum(part.factors.num_rows for part in scored),
+            "load": overview.seconds,
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    main()

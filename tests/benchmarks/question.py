@@ -1,0 +1,77 @@
+"""What every way is asked: the samples of one symbol, against the patterns of one home."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars import SymbolBars
+from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
+from kline_core.extend import extend_patterns
+from kline_core.keys import ResourceKey
+from kline_core.patterns import Dates, Rows
+from kline_core.pipeline import plan_dates, symbol_bars
+from kline_core.resources import Resources, resources
+from kline_core.settings import Settings
+from kline_core.tables import Home
+from tests.homes import make_home, market
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Small enough to be sent to the process of each way."""
+
+    key: ResourceKey
+    symbol: str
+    samples: int
+
+    @classmethod
+    def of(cls, home: str, symbol: str | None, samples: int) -> Self:
+        """About a symbol of a home; without a name, the first of those with the most bars."""
+        place = Home(home)
+        if symbol is None:
+            counts = pc.value_counts(place.read("bars", ["symbol"])["symbol"].cast(pa.string()).combine_chunks())
+            symbol = min((-row["counts"], row["values"]) for row in counts.to_pylist())[1]
+        return cls(ResourceKey.newest(place, Settings(), device="cpu"), symbol, samples)
+
+    def load(self) -> "Loaded":
+        """Bars, patterns and encoder in this process, and the sample dates."""
+        state = resources(self.key)
+        bars = symbol_bars(state, self.symbol)
+        dates = plan_dates(state, self.symbol, self.samples, None)
+        return Loaded(state, bars, dates, np.searchsorted(bars.dates, dates).astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """The question with all that is needed to answer it."""
+
+    state: Resources
+    bars: SymbolBars
+    dates: Dates
+    ends: Rows
+    """int64 (samples,): ordinal of each date among the symbol's bars."""
+
+    def some(self, count: int, round_: int) -> list[int]:
+        """Positions of about `count` samples, at equal distances over the years, other ones in every round."""
+        step = max(1, len(self.dates) // count)
+        return list(range(round_ % step, len(self.dates), step))[:count]
+
+
+def synthetic_home(place: Path | None, symbols: int, bars: int) -> Home:
+    """A home with the patterns of a synthetic market, built where `place` does not hold it yet."""
+    folder = Path(tempfile.mkdtemp(prefix="kline-bench-")) if place is None else place
+    path = folder / f"home-{symbols}x{bars}"
+    if not path.exists():
+        # Under another name until it is whole, so that one whose making was interrupted is not taken for whole.
+        made = folder / f"{path.name}.part{np.random.default_rng().integers(1 << 40)}"
+        made.mkdir(parents=True)
+        home = make_home(made, market(symbols, bars, seed=0, start="2010-01-04"))
+        extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load(device="cpu")))
+        made.rename(path)
+    return Home(path)
