@@ -35,7 +35,7 @@ _ASKED = 400
 """Patterns that are asked as queries to measure the recall."""
 _BLOCK = 256
 """Vectors whose scores with all centroids are made at a time: 1 MB, which stays in the cache."""
-_PLENTY = 4
+_PLENTY = 8
 """How many times the wanted rows are looked at for a first bound of the scores."""
 _LIST = 33
 """Bits that a row takes in a key; the number of its list stands above them."""
@@ -126,7 +126,7 @@ class ApproximateIndex(PatternIndex):
             asking, end = query[start:stop], last[start:stop]
             first = int(probed.first[order[start]])
             scores = vectors[asking] @ self.grouped[first : int(end.max())].T
-            which, place = np.nonzero(scores >= lowest[asking, None])
+            which, place = np.divmod(np.flatnonzero(scores >= lowest[asking, None]), scores.shape[1])
             seen = first + place < end[which]
             which, place = which[seen], place[seen]
             found.append((asking[which], _row(self.keys[first + place]), scores[which, place]))

@@ -25,9 +25,7 @@ class Recall:
     def __str__(self) -> str:
         """For a person."""
         if not self.asked:
-            return (
-                f"index ivf: every sample is searched exactly, as long as it may see {self.trained} patterns or fewer"
-            )
+            return f"index ivf: no recall to measure yet, since up to {self.trained} patterns are searched exactly"
         return (
             f"index ivf with {self.probes} probes: recall@{self.top_k} {self.share:.4f}, measured with {self.asked} "
             "patterns as queries"
