@@ -122,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
     run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
     _add_factor_options(run)
+    _add_min_recall(run)
     _add_pattern_options(run)
     _add_device(run)
     _add_threads(run)
@@ -131,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
     match.add_argument("--png", type=Path, metavar="FILE", help="draw the query and its matches")
     _add_factor_options(match)
+    _add_min_recall(match)
     _add_pattern_options(match)
     _add_device(match)
 
@@ -190,8 +192,17 @@ def _add_factor_options(parser: argparse.ArgumentParser) -> None:
         ("min-matches", int, "fewer matches give no value"),
     ):
         parser.add_argument(f"--{name}", type=kind, help=about)
+    about = "exact, or ivf: approximate, for very large histories (default exact)"
+    parser.add_argument("--index", choices=["exact", "ivf"], help=about)
+    about = "of 1024 lists, how many an ivf index compares a sample with (default 96)"
+    parser.add_argument("--probes", type=int, metavar="N", help=about)
     about = "score dates through which the encoder was trained all the same, and mark them"
     parser.add_argument("--allow-seen", action="store_true", help=about)
+
+
+def _add_min_recall(parser: argparse.ArgumentParser) -> None:
+    about = "refuse an ivf index that finds a smaller share of the exact matches (default 0.99)"
+    parser.add_argument("--min-recall", type=float, metavar="SHARE", help=about)
 
 
 def _add_pattern_options(parser: argparse.ArgumentParser) -> None:

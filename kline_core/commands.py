@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 20
 SHOWN_SYMBOLS = 40
+_FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
     return Settings(
         PatternSettings(**given("pattern_stride", "calendar")),
-        FactorSettings(**_fitting_matches(given("mode", "top_k", "search_k", "min_matches", "allow_seen"))),
+        FactorSettings(**_fitting_matches(given(*_FACTOR_OPTIONS))),
     )
 
 
@@ -185,6 +186,8 @@ def run_text(report: "RunReport", request: "Request") -> str:
         f"{len(report.symbols)} symbols, {total['samples']} samples = {total['done']} done + {total['failed']} failed "
         f"+ {total['reused']} re-used; {report.n_patterns} patterns; run {report.run_id}"
     )
+    if report.recall is not None:
+        lines.append(str(report.recall))
     if refreshed := report.count("refreshed"):
         lines.append(f"{refreshed} values of earlier runs no longer held, and were made again")
     lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]

@@ -11,6 +11,7 @@
     ├── BarsMissingError    bars of a session that have not arrived
     ├── StaleError          tables that contradict each other until `kline index` is run
     ├── SchedulerError      a Dask scheduler that cannot be reached or lost its workers
+    ├── RecallError         an approximate index that finds less of the exact matches than `min_recall`
     ├── RunFailedError      more samples failed than `max_failed_share` allows
     └── StartError          a program that `kline up` needs does not start, or does not stay
 
@@ -60,6 +61,10 @@ class StaleError(KlineError):
 
 class SchedulerError(KlineError):
     """A Dask scheduler cannot be reached, or has no workers."""
+
+
+class RecallError(KlineError):
+    """An approximate index finds a smaller share of the exact matches than `min_recall` asks."""
 
 
 class RunFailedError(KlineError):

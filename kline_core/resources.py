@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kline_core.approximate import ApproximateIndex, measured_recall
 from kline_core.bars import frame_cache
 from kline_core.encoder import Encoder
 from kline_core.errors import EncoderError, StaleError
@@ -27,6 +28,7 @@ from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.known import Frames, check_patterns, compare, known_windows
 from kline_core.log import logger
 from kline_core.patterns import Patterns
+from kline_core.recall import Recall
 from kline_core.tables import Home
 
 KEPT = 2
@@ -43,6 +45,8 @@ class Resources:
     patterns: Patterns
     index: PatternIndex
     encoder: Encoder
+    recall: Recall | None
+    """Of an approximate index; None for the exact one."""
     seconds: dict[str, float]
     """How long each part took to load."""
 
@@ -51,7 +55,8 @@ def load_resources(key: ResourceKey) -> Resources:
     """Load a state from its tables.
 
     Raises `StaleError` where the patterns are not exactly those that the bars give, `EncoderError` where this
-    machine's encoder is another one than the key's, and what `Home` raises.
+    machine's encoder is another one than the key's, `RecallError` where an approximate index finds too little, and
+    what `Home` raises.
     """
     home = Home(key.home)
     seconds: dict[str, float] = {}
@@ -68,9 +73,18 @@ def load_resources(key: ResourceKey) -> Resources:
     frames: Frames = timed("bars", lambda: loaded_bars(key.bars))
     patterns: Patterns = timed("patterns", lambda: _load_patterns(home, frames, key, encoder.dim))
     index: PatternIndex = timed("index", lambda: PatternIndex.build(patterns))
+    patterns, recall = index.attach(patterns), None
+    factor = key.settings.factor
+    if factor.index == "ivf":
+        approximate = timed("ivf", lambda: ApproximateIndex.of(index, factor.probes))
+        bars = key.settings.patterns.window_bars
+        recall = timed("recall", lambda: measured_recall(approximate, patterns, factor, bars))
+        _LOG.info("%s", recall)
+        recall.check(factor.min_recall)
+        index = approximate
     took = ", ".join(f"{name} {each:.1f} s" for name, each in seconds.items())
     _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
-    return Resources(key, frames, index.attach(patterns), index, encoder, seconds)
+    return Resources(key, frames, patterns, index, encoder, recall, seconds)
 
 
 def loaded_bars(key: BarsKey) -> Frames:
@@ -162,6 +176,7 @@ _encoders: Kept[Encoder] = Kept(KEPT)
 
 def resources(key: ResourceKey) -> Resources:
     """The loaded state of that name, loaded once per process however many threads ask; see `load_resources`."""
-    # All of the key but the factor's settings, on which nothing that is loaded depends.
-    state = (key.bars, key.patterns_version, key.tables, key.settings.patterns, key.weights)
+    # All of the key but the factor's settings, on which nothing that is loaded depends but an approximate index.
+    factor = None if key.settings.factor.index == "exact" else key.settings.factor
+    state = (key.bars, key.patterns_version, key.tables, key.settings.patterns, factor, key.weights)
     return replace(_states.get(state, lambda: load_resources(key)), key=key)

@@ -161,6 +161,7 @@ class Run:
                 "write": self.writer.seconds,
                 "total": perf_counter() - self._started,
             },
+            recall=self.overview.recall,
         )
 
     def _check_symbols(self) -> list[str]:

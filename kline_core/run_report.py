@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kline_core.errors import RunFailedError
+from kline_core.recall import Recall
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class RunReport:
     symbols: list[SymbolResult]
     seconds: dict[str, float]
     """`load` and `total` by the clock; the stages of the computation added up over threads."""
+    recall: Recall | None = None
+    """Of an approximate index; None for the exact one."""
 
     def count(self, name: str) -> int:
         """Samples, done, failed, reused or refreshed over all symbols."""
@@ -94,6 +97,7 @@ class RunReport:
             "fingerprint": self.fingerprint,
             "versions": self.versions,
             "patterns": self.n_patterns,
+            "recall": None if self.recall is None else self.recall.to_dict(),
             **totals,
             "reasons": dict(self.reasons.most_common()),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},

@@ -19,6 +19,7 @@ METHOD = 1
 """Part of every fingerprint. Raise it with any change that gives other charts, outcomes, matches or values than before,
 so that what older code has stored is not mixed with what newer code computes."""
 Mode = Literal["fast", "full"]
+Index = Literal["exact", "ivf"]
 
 
 def _check(ok: bool, name: str, value: object, bound: str) -> None:
@@ -88,6 +89,12 @@ class FactorSettings:
     half_life_days: float = 180.0
     allow_seen: bool = False
     """Score dates up to an encoder's `trained_through` all the same, and mark them."""
+    index: Index = "exact"
+    """"ivf" compares a sample with a part of a very long history only; see `kline_core.approximate`."""
+    probes: int = 96
+    """Lists of 1024 that a sample is compared with; used only where `index` is "ivf"."""
+    min_recall: float = 0.99
+    """Smallest share of the exact matches that an approximate index must find. No value depends on it."""
 
     def __post_init__(self) -> None:
         """Check the bounds."""
@@ -100,11 +107,22 @@ class FactorSettings:
         _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)
         _check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
         _check(self.half_life_days > 0, "half_life_days", self.half_life_days, "above 0")
+        _check(self.index in ("exact", "ivf"), "index", self.index, "'exact' or 'ivf'")
+        _check(1 <= self.probes <= 1024, "probes", self.probes, "between 1 and 1024")
+        _check(0 <= self.min_recall <= 1, "min_recall", self.min_recall, "between 0 and 1")
 
     @property
     def return_weight(self) -> float:
         """Weight of the return win rate in the value."""
         return 1.0 - self.barrier_weight
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that values depend on as plain JSON values; an exact search leaves those of another one out."""
+        values = asdict(self)
+        del values["min_recall"]
+        if self.index == "exact":
+            del values["index"], values["probes"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +143,7 @@ class Settings:
 
     def fingerprint(self, encoder: str) -> str:
         """Key under which values are stored: 16 hexadecimal digits over all settings and the encoder's fingerprint."""
-        return _digest({"patterns": self.patterns.to_dict(), "factor": asdict(self.factor), "encoder": encoder})
+        return _digest({"patterns": self.patterns.to_dict(), "factor": self.factor.to_dict(), "encoder": encoder})
 
 
 def pattern_fingerprint(settings: PatternSettings, encoder: str) -> str:

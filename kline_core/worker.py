@@ -18,6 +18,7 @@ from kline_core.errors import KlineError
 from kline_core.history import NEVER_REUSED
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
+from kline_core.recall import Recall
 from kline_core.scored import Scored
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Overview:
     n_patterns: int
     seconds: dict[str, float]
     """How long each part took to load, when it was loaded."""
+    recall: Recall | None
+    """Of an approximate index; None for the exact one."""
 
 
 def answered(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -57,7 +60,7 @@ def overview(key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
     loaded = _loaded(key)
     if as_of is not None:
         check_as_of(loaded, as_of)
-    return Overview(sorted(loaded.frames), len(loaded.patterns), loaded.seconds)
+    return Overview(sorted(loaded.frames), len(loaded.patterns), loaded.seconds, loaded.recall)
 
 
 def plan(key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:

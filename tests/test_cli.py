@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -96,6 +98,34 @@ def test_run_says_what_it_did_for_a_person(capsys: pytest.CaptureFixture[str], h
     assert "seconds: " in out
 
 
+def test_an_approximate_index_says_what_it_finds_and_is_refused_where_that_is_too_little(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kline_core import resources
+
+    few = SimpleNamespace(of=partial(resources.ApproximateIndex.of, lists=64, trained=100))
+    monkeypatch.setattr(resources, "ApproximateIndex", few)
+    words = ["--home", str(home), "run", "--samples", "20", "--max-failed-share", "1", "--index", "ivf"]
+    line = refused(capsys, *words, "--probes", "1")
+    assert "recall@5 of the approximate index is 0." in line
+    assert "with probes 1, below min_recall 0.99; raise --probes" in line
+    match = ["--home", str(home), "match", "SYN00000", "--index", "ivf", "--probes", "1"]
+    assert "below min_recall 0.99" in refused(capsys, *match)
+    assert ask(capsys, *match, "--min-recall", "0")[0] == 0
+
+    code, out, _ = ask(capsys, *words, "--probes", "1", "--min-recall", "0")
+    assert code == 0
+    assert "index ivf with 1 probes: recall@5 0." in out
+    code, out, _ = ask(capsys, "--json", *words, "--probes", "64")
+    report = json.loads(out)
+    assert code == 0
+    assert report["recall"]["share"] == 1.0
+    exact = json.loads(ask(capsys, "--json", *words[:-2])[1])
+    assert exact["recall"] is None
+    assert exact["fingerprint"] != report["fingerprint"]
+    assert (exact["done"] + exact["reused"], exact["failed"]) == (report["done"], report["failed"])
+
+
 def test_chosen_dates_are_all_accounted_for(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     dates = tmp_path / "dates.csv"
     dates.write_text(
@@ -138,6 +168,8 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["run", "--as-of", "2031-12-25"], "as-of 2031-12-25 lies outside the bars"),
         (["run", "--mode", "full"], "mode is 'full'; only 'fast' is available"),
         (["run", "--top-k", "0"], "top_k is 0; it must be at least 1"),
+        (["run", "--probes", "1025"], "probes is 1025; it must be between 1 and 1024"),
+        (["run", "--min-recall", "2"], "min_recall is 2.0; it must be between 0 and 1"),
         (["run", "--threads", "0"], "threads is 0; it must be between 1 and 256"),
         (["run", "--max-failed-share", "2"], "max_failed_share is 2.0"),
         (["run", "--pattern-stride", "5"], "pattern_stride 1 (now asked for: 5)"),
