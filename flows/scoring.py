@@ -12,7 +12,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 
-from kline_core.errors import RunFailedError, SchedulerError
+from kline_core.errors import RunFailedError
 from kline_core.run import Run
 from kline_core.run_report import RunReport, SymbolResult
 
@@ -31,25 +31,18 @@ def score(
     logger = get_run_logger()
     results = []
     broke: dict[str, Exception] = {}
-    for symbol in symbols:
+    for group in run.groups([symbol for symbol in symbols if not run.has(symbol)], len(symbols)):
         if stopped.is_set():
             break
-        if run.has(symbol):
-            continue
-        try:
-            result = run.score(symbol, chunks)
-        except Exception as error:
-            if isinstance(error, SchedulerError) and run.cluster.lost:
-                raise
-            run.give_up(symbol, error)
-            broke[symbol] = error
-            continue
-        results.append(result)
-        logger.info(
-            "%s: %d samples: %d done, %d failed, %d re-used%s",
-            *(symbol, result.samples, result.done, result.failed, result.reused),
-            f" ({result.problem})" if result.problem else "",
-        )
+        done, broken = run.score_together(group, chunks)
+        results += done
+        broke |= broken
+        for result in done:
+            logger.info(
+                "%s: %d samples: %d done, %d failed, %d re-used%s",
+                *(result.symbol, result.samples, result.done, result.failed, result.reused),
+                f" ({result.problem})" if result.problem else "",
+            )
     if len(symbols) == 1 and broke:
         raise broke[symbols[0]]
     if broke:

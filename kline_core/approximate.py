@@ -68,6 +68,7 @@ class ApproximateIndex(PatternIndex):
         return cls(
             flat=exact.flat,
             rows=rows,
+            scan=exact.scan,
             trained=trained,
             probes=probes,
             centroids=centroids,
@@ -160,7 +161,7 @@ def measured_recall(
     number = min(most, len(late))
     chosen = late[np.arange(number) * len(late) // max(number, 1)]
     queries = Queries(index.rows[chosen], patterns.end[chosen], patterns.code[chosen], patterns.bar[chosen])
-    exact = search(PatternIndex(index.flat, index.rows), patterns, queries, settings, window_bars).rows
+    exact = search(PatternIndex(index.flat, index.rows, index.scan), patterns, queries, settings, window_bars).rows
     found = search(index, patterns, queries, settings, window_bars).rows
     there = exact >= 0
     hit = (exact[:, :, None] == found[:, None, :]).any(axis=2) & there

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kline_core.calendar import sessions_until, trading_day
 from kline_core.console import some
 from kline_core.errors import BarsMissingError, DateError, SettingError
-from kline_core.tables import Home
+from kline_core.tables import Home, since
 
 RECENT_SESSIONS = 10
 YEAR_SESSIONS = 250
@@ -74,8 +74,12 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
     if not day.is_session:
         raise DateError(f"{day.reason}; ask for one of these")
     sessions = sessions_until(session, YEAR_SESSIONS, calendar)
-    bars = home.read("bars", ["symbol", "date"])
+    bars = home.read("bars", ["symbol", "date"], where=since(sessions[0]))
     days = bars["date"].to_numpy().astype("datetime64[D]")
+    if not (days <= session).any():
+        # For the message alone: what there is of older bars.
+        bars = home.read("bars", ["symbol", "date"])
+        days = bars["date"].to_numpy().astype("datetime64[D]")
     newest = days[days <= session].max() if (days <= session).any() else None
     year = (days >= sessions[0]) & (days <= session)
     off = year & ~np.isin(days, sessions)

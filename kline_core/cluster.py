@@ -11,7 +11,7 @@ travel the same way as the news that the work is done, and before it.
 import asyncio
 import datetime
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from kline_core.extend import SLICE
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.known import Frames, KnownWindows
 from kline_core.log import Listener, listening, logger
-from kline_core.scored import Scored
+from kline_core.scored import Asked, Scored, ScoredTogether
 from kline_core.tables import Home
 from kline_core.weights import weights_shape
 from kline_core.worker import Dates, Overview
@@ -90,6 +90,18 @@ class Cluster:
         dates: Dates = self._answer(self._submit(worker.plan, key, symbol, samples, as_of))
         return dates
 
+    def plan_together(
+        self, key: ResourceKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None
+    ) -> list[Dates]:
+        """Sample dates of several symbols, as one piece of work."""
+        dates: list[Dates] = self._answer(self._submit(worker.plan_together, key, symbols, samples, as_of))
+        return dates
+
+    def score_together(self, key: ResourceKey, asked: Sequence[Asked]) -> ScoredTogether | None:
+        """Samples of several symbols as one piece of work; None where they have to be done one by one."""
+        scored: ScoredTogether | None = self._answer(self._submit(worker.score_together, key, asked))
+        return scored
+
     def encoding(self, home: Home, encoder_path: str | Path | None = None, device: str = "auto") -> "ClusterEncoding":
         """Encodes windows of a home on the workers; for `kline_core.extend.extend_patterns`.
 
@@ -108,8 +120,9 @@ class Cluster:
     def score(
         self, key: ResourceKey, symbol: str, dates: Dates, stored: NDArray[np.int64], chunks: int
     ) -> Iterator[Scored]:
-        """Samples of a symbol in at most `chunks` pieces, in their order."""
-        cuts = [piece for piece in np.array_split(np.arange(len(dates)), chunks) if len(piece)]
+        """Samples of a symbol in at most `chunks` pieces of like cost; the dates of each are increasing."""
+        # Every so many-eth date: later ones see more patterns, so that pieces of neighbouring dates would cost unlike.
+        cuts = [slice(first, None, chunks) for first in range(min(chunks, len(dates)))]
         futures = [self._submit(worker.score, key, symbol, dates[cut], stored[cut]) for cut in cuts]
         for future in futures:
             yield self._answer(future)

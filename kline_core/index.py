@@ -38,7 +38,7 @@ class PatternIndex:
     """The `faiss.IndexFlatIP`."""
     rows: Floats
     """float32 (P, d), read-only: the index's own memory, kept alive by the array."""
-    scan: Scan | None = None
+    scan: Scan | None
     """The same rows rounded; None where FAISS does it all."""
 
     def __len__(self) -> int:

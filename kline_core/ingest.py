@@ -11,6 +11,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from kline_core.cells import rejected_frame, rejected_rows
 from kline_core.errors import InputError
 from kline_core.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.plain import SUFFIXES, read_plain, suffix_of
-from kline_core.tables import Home, TableChangedError
+from kline_core.tables import Home, TableChangedError, since
 
 Progress = Callable[[int, int], None]
 """Called with the files read and the files to read."""
@@ -150,9 +151,13 @@ def _compare(bars: pd.DataFrame, sources: npt.NDArray[np.object_], home: Home, v
         nothing = np.zeros(0, dtype=bool)
         return _Comparison(bars, nothing, nothing, [], [], [])
     names = np.array(bars["symbol"].unique(), dtype=object)
-    stored = home.read("bars", version=version, symbols=list(names) if len(names) <= _FEW_SYMBOLS else None)
+    among = list(names) if len(names) <= _FEW_SYMBOLS else None
+    read = partial(home.read, "bars", version=version, symbols=among)
+    # Of older rows none is replaced, and none is a later one than a row of these.
+    first = bars["date"].to_numpy().min()
     bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
-    bars, mixed = _reject_mixed_factors(bars, sources, stored, names)
+    bars, mixed = _reject_mixed_factors(bars, sources, read, names)
+    stored = read(where=since(first))
     unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
     key, last = _keys(bars, names), np.full(len(names), -1)
     stored_key = _stored_keys(stored, names)
@@ -176,16 +181,22 @@ def _compare(bars: pd.DataFrame, sources: npt.NDArray[np.object_], home: Home, v
 
 
 def _reject_mixed_factors(
-    bars: pd.DataFrame, sources: npt.NDArray[np.object_], stored: pa.Table, names: npt.NDArray[np.object_]
+    bars: pd.DataFrame, sources: npt.NDArray[np.object_], read: Callable[..., pa.Table], names: npt.NDArray[np.object_]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows after which a symbol has factors throughout or not at all, and the rejected ones; step 3 of the module."""
+    """Rows after which a symbol has factors throughout or not at all, and the rejected ones; step 3 of the module.
+
+    `read` gives stored rows of these symbols, of all dates. Each kind is asked for only where it can matter.
+    """
     given = bars["adj_factor"].notna()
-    bare = stored.filter(pc.field("adj_factor").is_null())
-    replaced = np.isin(_stored_keys(bare, names), _keys(bars[given], names))
-    kept_bare = bare.filter(pa.array(~replaced))["symbol"].unique().to_pylist()
-    late = given & bars["symbol"].isin(kept_bare)
-    factored = set(stored.filter(pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
-    factored |= set(bars.loc[given & ~late, "symbol"])
+    late = np.zeros(len(bars), dtype=bool)
+    if given.any():
+        bare = read(["symbol", "date"], where=pc.field("adj_factor").is_null())
+        replaced = np.isin(_stored_keys(bare, names), _keys(bars[given], names))
+        kept_bare = bare["symbol"].filter(pa.array(~replaced)).unique().to_pylist()
+        late = (given & bars["symbol"].isin(kept_bare)).to_numpy()
+    factored = set(bars.loc[given & ~late, "symbol"])
+    if not given.all():
+        factored |= set(read(["symbol"], where=pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
     lacking = ~given & bars["symbol"].isin(factored)
     rows = []
     for refused, reason in (

@@ -1,4 +1,4 @@
-"""One symbol's samples, from bars to factor rows, with everything it needs handed in.
+"""Samples of a symbol, or of several, from bars to factor rows, with everything it needs handed in.
 
 1. Each sample date is looked up among the symbol's bars; one that is no trading day, or ends no usable window, fails
    with its reason.
@@ -7,6 +7,8 @@
 4. Their matches are found under the point-in-time rule, and weighed into values.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -24,7 +26,7 @@ from kline_core.patterns import Dates
 from kline_core.resources import Resources
 from kline_core.samples import choose_dates
 from kline_core.schemas import FAILED, table_schema
-from kline_core.scored import Scored
+from kline_core.scored import Asked, Scored, ScoredTogether
 from kline_core.search import Queries, search
 from kline_core.settings import PatternSettings
 from kline_core.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
@@ -58,7 +60,74 @@ def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArr
     `stored`: int64, the `history` under which each date's value is stored, `NEVER_REUSED` where it is not. Raises
     `UnknownSymbolError`; a sample that has no value is a row with its reason, not an error.
     """
+    found = score_symbols(resources, [(symbol, dates, stored)])
+    return Scored(found.factors, found.matches, found.reused[0], found.seconds)
+
+
+def score_symbols(resources: Resources, asked: Sequence[Asked]) -> ScoredTogether:
+    """Factor values of several symbols, each with dates and stored histories as for `score_samples`.
+
+    The values are those that each symbol has by itself; drawn, encoded and searched together they cost less. Raises
+    `UnknownSymbolError`.
+    """
     started = perf_counter()
+    settings = resources.key.settings
+    looks = [_look(resources, *each) for each in asked]
+    seconds = {"plan": perf_counter() - started}
+
+    def stage(name: str, since: float) -> float:
+        now = perf_counter()
+        seconds[name] = now - since
+        return now
+
+    clock = perf_counter()
+    charts = np.concatenate([render(look.bars, look.ends, settings.patterns.window_bars) for look in looks])
+    clock = stage("render", clock)
+    vectors = resources.encoder.encode(charts)
+    clock = stage("encode", clock)
+    symbols = [look.bars.symbol for look in looks]
+    which = np.repeat(np.arange(len(looks)), [len(look.ends) for look in looks])
+    dates, ends, history, seen = (
+        np.concatenate([getattr(look, name) for look in looks]) for name in ("dates", "ends", "history", "seen")
+    )
+    queries = Queries(vectors, dates, resources.patterns.codes_of(symbols)[which], ends.astype(np.int32))
+    found = search(resources.index, resources.patterns, queries, settings.factor, settings.patterns.window_bars)
+    clock = stage("search", clock)
+    rows = factor_values(resources.patterns, found, dates, settings)
+    names = np.array(symbols, dtype=object)
+    columns = {"symbol": names[which], **rows.columns()}
+    marked = seen & (columns["status"] != FAILED)
+    columns["reason"] = np.where(
+        marked, f"encoder trained through {resources.encoder.trained_through}", columns["reason"]
+    )
+    pairs = match_columns(resources.patterns, found, rows, settings.patterns.horizons)
+    matches = _table("matches", {"symbol": names[which[pairs.pop("sample")]], **pairs})
+    factors = _table("factors", columns | {"history": history})
+    failed = [look.failed for look in looks if look.failed is not None]
+    if failed:
+        factors = pa.concat_tables([factors, *failed])
+    stage("factor", clock)
+    return ScoredTogether(factors, matches, [look.reused for look in looks], seconds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """What one symbol's samples are before anything is computed: steps 1 and 2 at the head of this module.
+
+    The arrays `dates`, `ends`, `history` and `seen` are of the samples that are to be computed, one entry each.
+    """
+
+    bars: SymbolBars
+    dates: Dates
+    ends: NDArray[np.int64]
+    history: NDArray[np.int64]
+    seen: NDArray[np.bool_]
+    reused: Dates
+    failed: pa.Table | None
+    """Rows of the samples that have no value, where these are not stored already."""
+
+
+def _look(resources: Resources, symbol: str, dates: Dates, stored: NDArray[np.int64]) -> _Look:
     bars, settings = symbol_bars(resources, symbol), resources.key.settings
     codes, ends = _classify(resources, bars, dates)
     scorable = (codes == USABLE) | (codes == SEEN) & settings.factor.allow_seen
@@ -70,39 +139,13 @@ def score_samples(resources: Resources, symbol: str, dates: Dates, stored: NDArr
     hashes[refused] = [text_hash(reason) for reason in reasons]
     history = hashes.view(np.int64)
     reused = (stored == history) & (stored != NEVER_REUSED)
-    seconds = {"plan": perf_counter() - started}
-
-    def stage(name: str, since: float) -> float:
-        now = perf_counter()
-        seconds[name] = now - since
-        return now
-
-    usable = np.flatnonzero(scorable & ~reused)
-    clock = perf_counter()
-    charts = render(bars, ends[usable], settings.patterns.window_bars)
-    clock = stage("render", clock)
-    vectors = resources.encoder.encode(charts)
-    clock = stage("encode", clock)
-    code = np.repeat(resources.patterns.codes_of([symbol]), len(usable))
-    queries = Queries(vectors, dates[usable], code, ends[usable].astype(np.int32))
-    found = search(resources.index, resources.patterns, queries, settings.factor, settings.patterns.window_bars)
-    clock = stage("search", clock)
-    rows = factor_values(resources.patterns, found, dates[usable], settings)
-    columns = rows.columns()
-    seen = (codes[usable] == SEEN) & (columns["status"] != FAILED)
-    columns["reason"] = np.where(
-        seen, f"encoder trained through {resources.encoder.trained_through}", columns["reason"]
-    )
-    factors = factor_table(symbol, columns, history[usable])
-    pairs = match_columns(resources.patterns, found, rows, settings.patterns.horizons)
-    del pairs["sample"]
-    matches = _table("matches", {"symbol": np.full(len(pairs["date"]), symbol, dtype=object), **pairs})
-    fresh = ~reused[refused]
+    usable, fresh = np.flatnonzero(scorable & ~reused), ~reused[refused]
+    failed = None
     if fresh.any():
         rest = refused[fresh]
-        factors = pa.concat_tables([factors, failed_table(symbol, dates[rest], reasons[fresh], history[rest])])
-    stage("factor", clock)
-    return Scored(factors, matches, dates[reused], seconds)
+        failed = failed_table(symbol, dates[rest], reasons[fresh], history[rest])
+    seen = codes[usable] == SEEN
+    return _Look(bars, dates[usable], ends[usable], history[usable], seen, dates[reused], failed)
 
 
 def failed_table(symbol: str, dates: Dates, reasons: NDArray[np.object_], history: NDArray[np.int64]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 1. Name the state of the home that is to be read (`ResourceKey`), and have the workers load it.
 2. For every symbol choose the sample dates, and cut them into chunks, as many at a time as the cluster has threads.
+   Symbols with little to compute share a piece of work.
 3. Workers compute what is not stored, or was stored from other bars or patterns than there are now; that includes the
    symbol's dates of earlier runs, so that nothing outdated stays. They return rows and write nothing.
 4. One writer, here, stores the rows of several symbols in one commit each of `matches` and `factors`, in this order, so
@@ -14,13 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from time import perf_counter
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from kline_core.cluster import Cluster
 from kline_core.errors import KlineError, SchedulerError, SettingError, UnknownSymbolError
@@ -28,7 +30,7 @@ from kline_core.keys import ResourceKey
 from kline_core.patterns import as_days
 from kline_core.run_report import RunReport, SymbolResult
 from kline_core.schemas import FAILED
-from kline_core.store import StoredValues, ValueWriter
+from kline_core.store import Stored, StoredValues, ValueWriter
 from kline_core.tables import Home
 from kline_core.worker import Dates, Overview
 
@@ -54,6 +56,13 @@ class Request:
         for symbol, dates in (self.dates or {}).items():
             as_days(dates, f"dates of {symbol}")
 
+
+GROUP_SAMPLES = 512
+"""New samples that are worth a piece of work: their search makes full use of matrix products."""
+GROUP_DATES = 10_000
+"""Sample dates of a group, new or stored. Where what is stored no longer holds, all of them are computed."""
+_Computed = tuple[date, str, str | None]
+"""Date, status and reason of a sample that was computed."""
 
 Progress = Callable[[SymbolResult], None]
 """Called after every chunk with the counts of its symbol so far; from several threads, one at a time.
@@ -93,38 +102,107 @@ class Run:
             dates = np.unique(self.request.dates[symbol])
         else:
             dates = self.cluster.plan(self.key, symbol, self.request.samples, self.request.as_of)
-        result.samples = len(dates)
-        if len(dates) == 0:
-            result.problem = self._why_no_dates()
-        stored = self._stored.of(symbol)
-        # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
-        earlier = np.array(sorted(stored.keys() - set(dates.tolist())), dtype="datetime64[D]")
-        every = np.union1d(dates, earlier)
-        history = np.array([stored[day][0] if day in stored else 0 for day in every.tolist()], dtype=np.int64)
-        asked = pa.array(dates, pa.date32())
+        stored, every, history = self._asked(result, dates)
         factors, matches = [], []
         for scored in self.cluster.score(self.key, symbol, every, history, chunks):
             factors.append(scored.factors)
             matches.append(scored.matches)
-            computed = scored.factors.filter(pc.is_in(scored.factors["date"], asked))
-            result.refreshed += scored.factors.num_rows - computed.num_rows
-            failed = computed.filter(pc.equal(computed["status"], FAILED))
-            result.failed += failed.num_rows
-            result.done += computed.num_rows - failed.num_rows
-            reused = np.intersect1d(scored.reused, dates)
-            without = [stored[day][1] for day in reused.tolist() if stored[day][1] is not None]
-            result.failed += len(without)
-            result.reused += len(reused) - len(without)
-            result.reasons.update(failed["reason"].to_pylist() + without)
+            computed = (scored.factors[name].to_pylist() for name in ("date", "status", "reason"))
+            _count(result, dates, stored, list(zip(*computed, strict=True)), scored.reused)
             result.seconds.update(scored.seconds)
             self._report(result)
         if len(dates) == 0:
             self._report(result)
         if factors:
-            self.writer.add(symbol, pa.concat_tables(factors), pa.concat_tables(matches))
+            self.writer.add([symbol], pa.concat_tables(factors), pa.concat_tables(matches))
         with self._lock:
             self._results[symbol] = result
         return result
+
+    def groups(self, symbols: Sequence[str], at_most: int) -> list[list[str]]:
+        """Symbols in the same order, cut into groups for `score_together`: alone where there is enough to compute.
+
+        As much as `GROUP_SAMPLES` new samples make a group, and no more than `at_most` symbols.
+        """
+        groups: list[list[str]] = [[]]
+        new = asked = 0
+        for symbol in symbols:
+            dates = None if self.request.dates is None else self.request.dates[symbol]
+            samples = self.request.samples if dates is None else len(dates)
+            stored = self._stored.count(symbol)
+            new, asked = new + max(1, samples - stored), asked + max(samples, stored)
+            if groups[-1] and (new > GROUP_SAMPLES or asked > GROUP_DATES or len(groups[-1]) == at_most):
+                groups.append([])
+                new, asked = max(1, samples - stored), max(samples, stored)
+            groups[-1].append(symbol)
+        return [group for group in groups if group]
+
+    def score_together(
+        self, symbols: Sequence[str], chunks: int = 1
+    ) -> tuple[list[SymbolResult], dict[str, Exception]]:
+        """Compute several symbols as one piece of work, or each by itself, in `chunks`, where that breaks or is one.
+
+        Returns the results of those that were computed, and what the others raised; these are given up. Raises
+        `SchedulerError` where the cluster was lost.
+        """
+        results = self._all_at_once(symbols) if len(symbols) > 1 else None
+        if results is not None:
+            return results, {}
+        results, broke = [], {}
+        for symbol in symbols:
+            try:
+                results.append(self.score(symbol, chunks))
+            except Exception as error:
+                if isinstance(error, SchedulerError) and self.cluster.lost:
+                    raise
+                self.give_up(symbol, error)
+                broke[symbol] = error
+        return results, broke
+
+    def _all_at_once(self, symbols: Sequence[str]) -> list[SymbolResult] | None:
+        """The symbols computed as one piece of work; None where that broke."""
+        try:
+            if self.request.dates is not None:
+                planned = [np.unique(self.request.dates[symbol]) for symbol in symbols]
+            else:
+                samples, as_of = self.request.samples, self.request.as_of
+                planned = self.cluster.plan_together(self.key, symbols, samples, as_of)
+            results = [SymbolResult(symbol) for symbol in symbols]
+            looked = [self._asked(result, dates) for result, dates in zip(results, planned, strict=True)]
+            asked = [(symbol, every, history) for symbol, (_, every, history) in zip(symbols, looked, strict=True)]
+            scored = self.cluster.score_together(self.key, asked)
+        except Exception:
+            # Whatever it is comes out again, and is reported, where each symbol is done by itself.
+            if self.cluster.lost:
+                raise
+            return None
+        if scored is None:
+            return None
+        computed: dict[str, list[_Computed]] = {symbol: [] for symbol in symbols}
+        columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
+        for symbol, *row in zip(*columns, strict=True):
+            computed[symbol].append(tuple(row))
+        share = 1 / len(symbols)
+        for result, dates, (stored, _, _), reused in zip(results, planned, looked, scored.reused, strict=True):
+            _count(result, dates, stored, computed[result.symbol], reused)
+            result.seconds.update({name: share * seconds for name, seconds in scored.seconds.items()})
+            self._report(result)
+        self.writer.add(symbols, scored.factors, scored.matches)
+        with self._lock:
+            self._results.update({result.symbol: result for result in results})
+        return results
+
+    def _asked(self, result: SymbolResult, dates: Dates) -> tuple[Stored, Dates, NDArray[np.int64]]:
+        """What is stored of a symbol; the dates to look at, and the history stored for each."""
+        result.samples = len(dates)
+        if len(dates) == 0:
+            result.problem = self._why_no_dates()
+        stored = self._stored.of(result.symbol)
+        # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
+        earlier = np.array(sorted(stored.keys() - set(dates.tolist())), dtype="datetime64[D]")
+        every = np.union1d(dates, earlier)
+        history = np.array([stored[day][0] if day in stored else 0 for day in every.tolist()], dtype=np.int64)
+        return stored, every, history
 
     def has(self, symbol: str) -> bool:
         """Whether the symbol was scored, and did not break."""
@@ -191,6 +269,28 @@ class Run:
                 self._progress_error = error
 
 
+def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[_Computed], reused: Dates) -> None:
+    """Add samples of a symbol that was asked for `dates` to its result."""
+    asked = set(dates.tolist())
+    for day, status, reason in computed:
+        if day not in asked:
+            result.refreshed += 1
+        elif status == FAILED:
+            result.failed += 1
+            result.reasons[str(reason)] += 1
+        else:
+            result.done += 1
+    for day in reused.tolist():
+        if day not in asked:
+            continue
+        without = stored[day][1]
+        if without is None:
+            result.reused += 1
+        else:
+            result.failed += 1
+            result.reasons[without] += 1
+
+
 def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:
     """Raise `UnknownSymbolError` where a symbol is not among `known`, by default those with bars in the home."""
     if known is None:
@@ -211,20 +311,12 @@ def run_symbols(run: Run) -> RunReport:
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
     chunks = max(1, run.cluster.threads // max(1, len(run.symbols)))
-
-    def score(symbol: str) -> None:
-        try:
-            run.score(symbol, chunks)
-        except SchedulerError as error:
-            if run.cluster.lost:
-                raise
-            run.give_up(symbol, error)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is this symbol's
-            run.give_up(symbol, error)
+    # Every thread has work to the end.
+    groups = run.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 
     try:
         with ThreadPoolExecutor(at_a_time, "symbol") as pool:
-            list(pool.map(score, run.symbols))
+            list(pool.map(partial(run.score_together, chunks=chunks), groups))
     finally:
         # Interrupted, the run still stores the symbols that are done.
         report = run.finish()

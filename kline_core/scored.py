@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kline_core.patterns import Dates
+
+Asked = tuple[str, Dates, NDArray[np.int64]]
+"""A symbol, its sample dates, and the history under which the value of each is stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,3 +24,15 @@ class Scored:
     """datetime64[D]: samples whose stored values hold."""
     seconds: dict[str, float]
     """Time by stage: render, encode, search, factor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredTogether:
+    """Samples of several symbols after their computation in one piece; as `Scored` otherwise."""
+
+    factors: pa.Table
+    """Rows of all symbols."""
+    matches: pa.Table
+    reused: list[Dates]
+    """Of each symbol that was asked for, in that order."""
+    seconds: dict[str, float]

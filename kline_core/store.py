@@ -40,6 +40,10 @@ class StoredValues:
             for symbol, first, last in zip(symbols, bounds[:-1], bounds[1:], strict=True)
         }
 
+    def count(self, symbol: str) -> int:
+        """How many samples are stored for one of the symbols."""
+        return int(self._of[symbol].num_rows)
+
     def of(self, symbol: str) -> Stored:
         """What is stored for one of the symbols."""
         columns = (self._of[symbol][name].to_pylist() for name in ("date", "history", "status", "reason"))
@@ -57,16 +61,22 @@ class ValueWriter:
         self.seconds = 0.0
         """Time spent storing."""
         self._lock = threading.Lock()
-        # By symbol, so that a symbol that is scored again takes its own place.
-        self._waiting: dict[str, tuple[pa.Table, pa.Table]] = {}
+        # By symbols, so that symbols that are scored again take their own place.
+        self._waiting: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
 
-    def add(self, symbol: str, factors: pa.Table, matches: pa.Table) -> None:
-        """Take over rows without fingerprint and run_id; store what is waiting once that is enough for a commit."""
+    def add(self, symbols: Sequence[str], factors: pa.Table, matches: pa.Table) -> None:
+        """Take over rows of symbols, without fingerprint and run_id; store what waits once it is enough for a commit.
+
+        Rows of these symbols that wait already are replaced where they came together, and else stored before.
+        """
         if factors.num_rows == 0:
             return
         matches = _with_tombstones(factors, matches, self.key.settings.factor.top_k)
+        name = tuple(symbols)
         with self._lock:
-            self._waiting[symbol] = factors, matches
+            if any(not set(name).isdisjoint(other) for other in self._waiting if other != name):
+                self._flush()
+            self._waiting[name] = factors, matches
             if sum(rows.num_rows for rows, _ in self._waiting.values()) >= FLUSH_ROWS:
                 self._flush()
 

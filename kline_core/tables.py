@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
@@ -123,8 +126,12 @@ class Home:
         version: int | None = None,
         symbols: Sequence[str] | None = None,
         fingerprint: str | None = None,
+        where: pc.Expression | None = None,
     ) -> pa.Table:
         """Rows of a table, in no set order.
+
+        Files and parts of files of which the table's statistics say that no row can be wanted are not read: for the
+        newest dates of a table that grew day by day that is most of it.
 
         Args:
             table: Name of the table. One that was never made reads as empty.
@@ -132,6 +139,7 @@ class Home:
             version: Version to read; the newest by default.
             symbols: Keep only rows with these symbols.
             fingerprint: Keep only rows with this fingerprint.
+            where: Keep only rows for which this holds; see `since`.
 
         Raises:
             HomeError: The table is damaged or has no such version.
@@ -140,10 +148,12 @@ class Home:
         if delta is None:
             empty = table_schema(table).empty_table()
             return empty if columns is None else empty.select(list(columns))
-        condition = None if fingerprint is None else _text("fingerprint") == fingerprint
+        conditions = [] if where is None else [where]
+        if fingerprint is not None:
+            conditions.append(_text("fingerprint") == fingerprint)
         if symbols is not None:
-            among = _text("symbol").isin(pa.array(symbols, pa.string()))
-            condition = among if condition is None else among & condition
+            conditions.append(_text("symbol").isin(pa.array(symbols, pa.string())))
+        condition = reduce(and_, conditions) if conditions else None
         old = version is not None and version != self.version(table)
         with self.explained(table, "read an old version of" if old else "read"):
             dataset = delta.to_pyarrow_dataset()
@@ -373,6 +383,11 @@ class Home:
                 "write": "check that it can be written",
             }[action]
             raise HomeError(f"cannot {action} table {table} of home {self.uri}: {reason}; {remedy}") from error
+
+
+def since(day: np.datetime64) -> pc.Expression:
+    """Rows of that date (datetime64[D]) and later ones, for `Home.read`."""
+    return pc.field("date") >= pa.scalar(day.astype("datetime64[D]").astype(object), pa.date32())
 
 
 def _same_rows(delta: DeltaTable, version: int) -> bool:

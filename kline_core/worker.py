@@ -19,7 +19,7 @@ from kline_core.history import NEVER_REUSED
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
 from kline_core.recall import Recall
-from kline_core.scored import Scored
+from kline_core.scored import Asked, Scored, ScoredTogether
 
 if TYPE_CHECKING:
     from kline_core.resources import Resources
@@ -85,6 +85,31 @@ def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.in
             *(symbol, len(dates), dates[0], _one_line(error)),
         )
         return _one_by_one(loaded, symbol, dates, stored)
+
+
+def plan_together(key: ResourceKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None) -> list[Dates]:
+    """Sample dates of several symbols; see `kline_core.pipeline.plan_dates`."""
+    from kline_core.pipeline import plan_dates
+
+    loaded = _loaded(key)
+    return [plan_dates(loaded, symbol, samples, as_of) for symbol in symbols]
+
+
+def score_together(key: ResourceKey, asked: Sequence[Asked]) -> ScoredTogether | None:
+    """Samples of several symbols; see `kline_core.pipeline.score_symbols`. None where it broke: ask for each alone."""
+    from kline_core.pipeline import score_symbols
+
+    loaded = _loaded(key)
+    try:
+        return score_symbols(loaded, asked)
+    except KlineError:
+        raise
+    except Exception as error:  # noqa: BLE001  whose it is comes out when each symbol is done by itself
+        _LOG.warning(
+            "%d symbols from %s on broke together (%s), so each is done by itself",
+            *(len(asked), asked[0][0], _one_line(error)),
+        )
+        return None
 
 
 def encode(

@@ -117,9 +117,9 @@ class Memory:
         frame = pd.DataFrame(rows, columns=["symbol", "date"]).astype({"symbol": "str"})
         self.table = pa.Table.from_pandas(frame, pa.schema([table_schema("bars").field(n) for n in frame.columns]))
 
-    def read(self, table, columns):
+    def read(self, table, columns, where=None):
         assert (table, columns) == ("bars", ["symbol", "date"])
-        return self.table
+        return self.table if where is None else self.table.filter(where)
 
 
 DAYS = st.dates(date(2023, 9, 1), date(2024, 10, 20)) | st.dates(date(2024, 9, 10), date(2024, 10, 10))

@@ -110,7 +110,7 @@ MAY_BE_HEAVY = {
     f"kline_core.{name}"
     for name in (
         *("chart", "encoder", "encoding", "training", "model_card"),
-        *("index", "scan", "search", "resources", "pipeline"),
+        *("index", "scan", "approximate", "search", "resources", "pipeline"),
         *("match", "look", "report", "figures", "demo"),
     )
 }

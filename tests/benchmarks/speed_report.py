@@ -167,8 +167,8 @@ def _foot(results: Results) -> str:
     check = results.check
     if check is not None:
         lines += [
-            f"Serial against ours, each chart encoded in the padded shape: {check.identical} of {check.samples} are equal",
-            "bit for bit in value, status and matches. With the batch of one, as it is timed, "
+            f"Serial against ours, each chart encoded in the padded shape: {check.identical} of {check.samples} are",
+            "equal bit for bit in value, status and matches. With the batch of one, as it is timed, "
             f"{check.same_matches_alone} have",
             f"the same matches, and values differ by {check.difference_alone:.1e} at most.",
         ]
