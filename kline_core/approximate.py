@@ -11,7 +11,7 @@ are compared as in `kline_core.search`: in float64, each pair summed on its own,
 sums of groups are made in the order of the patterns. The same patterns give the same lists on every machine, and the
 answer is bit for bit independent of batches and threads: it is the exact one among the lists that are probed.
 
-FAISS scans the lists, one query after the other: its `IndexIVFFlat` is told which lists to probe.
+FAISS scans the lists: its `IndexIVFFlat` is told which ones to probe.
 """
 
 from collections.abc import Iterator
