@@ -109,7 +109,7 @@ MAY_BE_HEAVY = {
     f"kline_core.{name}"
     for name in (
         *("chart", "encoder", "encoding", "training", "model_card"),
-        *("index", "search", "resources", "pipeline"),
+        *("index", "search", "approximate", "resources", "pipeline"),
         *("match", "look", "report", "figures", "demo"),
     )
 }
