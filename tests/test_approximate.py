@@ -108,7 +108,6 @@ def test_equals_the_plain_loop(case, first_ask):
         # Small enough for every stage to be reached by small sets.
         patch.setattr(search_module, "_FIRST_ASK", first_ask)
         patch.setattr(module, "_BLOCK", 7)
-        patch.setattr(module, "_PLENTY", 2)
         matches = search(index, patterns, queries, factor, window_bars)
     assert len(index.centroids) == LISTS
     assert_naive(matches, patterns, queries, factor, window_bars, index.centroids)
@@ -180,7 +179,7 @@ def test_a_history_that_is_not_long_enough_is_searched_exactly(trained):
     patterns, queries = market(4, symbols=4, bars=60, dim=8, kinds=300, delay=5, noise=1.0)
     assert len(patterns) == 197
     index = built(patterns, probes=1, trained=trained)
-    assert len(index.keys) == len(index.grouped) == len(index.centroids) == 0
+    assert index.lists is None
     exact = search(PatternIndex.build(patterns), patterns, queries, FactorSettings(), 20)
     assert_same(search(index, patterns, queries, FactorSettings(), 20), exact)
     recall = measured_recall(index, patterns, FactorSettings(), 20)
