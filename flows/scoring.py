@@ -1,11 +1,13 @@
 """Symbols as Prefect's task runs, on one run of one cluster.
 
-Up to `TASK_RUNS` symbols are a task run each, named by the symbol. More than that share task runs, several symbols
-each: what a task run costs Prefect's server does not depend on how much it does, and one trading day of one symbol is
-computed in less time than that. A symbol's result stands in the log and in the table of all symbols either way.
+Up to `NAMED` symbols are a task run each, named by the symbol. More than that share task runs: one costs Prefect some
+25 ms of a core however little it does, and one trading day of one symbol is computed in far less. Then a task run is as
+much as is worth a piece of work (`Run.groups`), or more where there would be more than `TASK_RUNS`. A symbol's result
+stands in the log and in the table of all symbols either way.
 """
 
 import threading
+from itertools import chain
 from math import ceil
 
 from prefect import get_run_logger, task
@@ -16,7 +18,8 @@ from kline_core.errors import RunFailedError
 from kline_core.run import Run
 from kline_core.run_report import RunReport, SymbolResult
 
-TASK_RUNS = 200
+NAMED = 50
+TASK_RUNS = 100
 
 
 @task(task_run_name="{name}", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
@@ -57,8 +60,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     A symbol that breaks does not stop the others; it stands in the report. Where the flow run is cancelled, what is
     done is stored, and the rest is not begun. Raises `SchedulerError` where the cluster was lost.
     """
-    size = max(1, ceil(len(run.symbols) / TASK_RUNS))
-    batches = [run.symbols[start : start + size] for start in range(0, len(run.symbols), size)]
+    batches = _batches(run)
     # All threads of the cluster have work, however few symbols there are.
     chunks = max(1, run.cluster.threads // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
@@ -72,6 +74,16 @@ def score_all(run: Run, in_flight: int) -> RunReport:
         for future in futures:
             future.result()
     return report
+
+
+def _batches(run: Run) -> list[list[str]]:
+    """The symbols of each task run."""
+    if len(run.symbols) <= NAMED:
+        return [[symbol] for symbol in run.symbols]
+    # At least so many task runs, so that all threads have work and progress is seen.
+    groups = run.groups(run.symbols, max(1, len(run.symbols) // NAMED))
+    size = max(1, ceil(len(groups) / TASK_RUNS))
+    return [list(chain(*groups[start : start + size])) for start in range(0, len(groups), size)]
 
 
 def _name(symbols: list[str]) -> str:

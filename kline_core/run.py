@@ -87,6 +87,7 @@ class Run:
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started
         self.symbols = self._check_symbols()
+        self._windows = dict(zip(self.overview.symbols, self.overview.windows, strict=True))
         self._stored = StoredValues(home, self.symbols, key.fingerprint)
         self.writer = ValueWriter(home, key, self.run_id)
         self.progress = progress
@@ -128,7 +129,7 @@ class Run:
         new = asked = 0
         for symbol in symbols:
             dates = None if self.request.dates is None else self.request.dates[symbol]
-            samples = self.request.samples if dates is None else len(dates)
+            samples = min(self.request.samples, self._windows[symbol]) if dates is None else len(dates)
             stored = self._stored.count(symbol)
             new, asked = new + max(1, samples - stored), asked + max(samples, stored)
             if groups[-1] and (new > GROUP_SAMPLES or asked > GROUP_DATES or len(groups[-1]) == at_most):

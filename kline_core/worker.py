@@ -34,6 +34,8 @@ class Overview:
 
     symbols: list[str]
     """Symbols with bars, sorted."""
+    windows: list[int]
+    """Of each symbol, how many windows end on its bars up to the day that was asked about, holes not looked at."""
     n_patterns: int
     seconds: dict[str, float]
     """How long each part took to load, when it was loaded."""
@@ -60,7 +62,11 @@ def overview(key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
     loaded = _loaded(key)
     if as_of is not None:
         check_as_of(loaded, as_of)
-    return Overview(sorted(loaded.frames), len(loaded.patterns), loaded.seconds, loaded.recall)
+    symbols, least = sorted(loaded.frames), loaded.key.settings.patterns.window_bars - 1
+    dates = (loaded.frames[symbol].dates for symbol in symbols)
+    bars = (len(days) if as_of is None else int(np.searchsorted(days, as_of, side="right")) for days in dates)
+    windows = [max(0, count - least) for count in bars]
+    return Overview(symbols, windows, len(loaded.patterns), loaded.seconds, loaded.recall)
 
 
 def plan(key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:

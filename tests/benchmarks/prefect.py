@@ -3,8 +3,8 @@
 Three homes hold the same synthetic market, with values for its history. Trading day after trading day, in turn, each
 gets one more bar of every symbol: one by the functions that `kline run` uses, the others by the flow `daily`, reporting
 to a Prefect server on SQLite and to one on PostgreSQL. All three ingest the same file, extend patterns, score the same
-samples and store the same values, which is checked. A day with one new sample per symbol is the least work that a run
-can have, so Prefect's share of it is the largest.
+samples, store the same values, which is checked, and draw the same pictures. A day with one new sample per symbol is
+the least work that a run can have, so Prefect's share of it is the largest; it falls with the length of the history.
 
 Every day is a process of its own, as every run of a deployment is, and is timed from its start until it has ended with
 all its records sent: what Prefect costs holds its import, its artifacts and its task runs.
@@ -29,13 +29,16 @@ import numpy as np
 import pandas as pd
 
 from kline_core.calendar import sessions_until
+from kline_core.change import session_change
 from kline_core.cluster import open_cluster
 from kline_core.console import table
 from kline_core.encoder import Encoder
 from kline_core.encoding import LocalEncoding
 from kline_core.extend import extend_patterns
+from kline_core.figures import values_picture
 from kline_core.ingest import ingest
 from kline_core.keys import ResourceKey
+from kline_core.latest import latest_values, ranking
 from kline_core.run import Request, Run, run_symbols
 from kline_core.settings import Settings
 from kline_core.synthetic import synthetic_market
@@ -47,30 +50,34 @@ SERVER = "KLINE_BENCHMARK_SERVER"
 
 
 def plain(home: Home, file: Path, samples: int) -> None:
-    """The same work without Prefect."""
+    """The same work without Prefect, what the artifacts show included."""
     settings = Settings()
     with open_cluster() as cluster:
         ingest([file], home)
         extend_patterns(home, settings.patterns, cluster.encoding(home))
-        run_symbols(Run(home, cluster, ResourceKey.newest(home, settings), Request(samples=samples)))
+        run = Run(home, cluster, ResourceKey.newest(home, settings), Request(samples=samples))
+        report = run_symbols(run)
+        latest = latest_values(home, run.symbols, report.fingerprint)
+        newest = ranking(latest).iloc[0]
+        day = np.datetime64(newest["date"].date(), "D")
+        session_change(home, report.fingerprint, run.symbols, day)
+        values_picture(latest["value"].to_numpy(dtype=np.float64), "values")
+        cluster.picture(run.key, newest["symbol"], day)
 
 
-def prepared(place: Path, symbols: int, bars: int, days: int, samples: int) -> tuple[Path, list[Path]]:
-    """A home with values of all but the last days, and one file for each of these."""
+def prepared(place: Path, symbols: int, bars: int, days: int, samples: int) -> None:
+    """Make a home with values of all but the last days, and one file for each of these."""
     sessions = sessions_until(np.datetime64("2024-12-31"), bars, "XSHG")
     frame = synthetic_market(symbols, bars, 0).to_frame(prefix="S")
     frame["date"] = np.tile(sessions, symbols)
-    files = []
     for day in sessions[-days:]:
-        files.append(place / f"{day}.parquet")
-        frame[frame["date"] == pd.Timestamp(day)].to_parquet(files[-1], index=False)
+        frame[frame["date"] == pd.Timestamp(day)].to_parquet(place / f"{day}.parquet", index=False)
     frame[frame["date"] < pd.Timestamp(sessions[-days])].to_parquet(place / "history.parquet", index=False)
     home = Home(place / "home", create=True)
     ingest([place / "history.parquet"], home)
     extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load()))
     with open_cluster() as cluster:
         run_symbols(Run(home, cluster, ResourceKey.newest(home, Settings()), Request(samples=samples)))
-    return place / "home", files
 
 
 @contextmanager
@@ -128,6 +135,7 @@ def main() -> None:
     parser.add_argument("--bars", type=int, default=300)
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--samples", type=int, default=600)
+    parser.add_argument("--place", type=Path, help="keep the prepared home there, and use one that is")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -137,7 +145,11 @@ def main() -> None:
         return
     place = Path(tempfile.mkdtemp(prefix="kline-prefect-"))
     try:
-        base, files = prepared(place, options.symbols, options.bars, options.days, options.samples)
+        kept = options.place or place
+        if not (kept / "home").exists():
+            kept.mkdir(exist_ok=True)
+            prepared(kept, options.symbols, options.bars, options.days, options.samples)
+        base, files = kept / "home", sorted(kept.glob("2*.parquet"))[: options.days]
         seconds: dict[str, list[float]] = {}
         with ways(place, base) as found:
             for file in files:
@@ -152,8 +164,6 @@ def main() -> None:
 
 
 def report(options: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
-    from flows.scoring import TASK_RUNS
-
     base = statistics.median(seconds["without Prefect"])
     rows = []
     for name, took in seconds.items():
@@ -162,8 +172,8 @@ def report(options: argparse.Namespace, seconds: dict[str, list[float]]) -> None
         spread = f"{min(took):.1f} to {max(took):.1f}"
         rows.append([name, f"{median:.2f}", spread, f"{100 * share:.1f} %", f"{1000 * each:.2f}"])
     print(
-        f"{options.symbols} symbols, one new day each, {options.days} days in turn; "
-        f"{min(options.symbols, TASK_RUNS)} task runs at most; the values are the same"
+        f"{options.symbols} symbols of {options.bars} bars, one new day each, {options.days} days in turn; "
+        "the values are the same"
     )
     print(table(["reporting to", "median s", "spread", "Prefect's share", "ms per symbol"], rows))
     if options.json:

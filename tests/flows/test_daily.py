@@ -15,6 +15,7 @@ import flows.scoring
 import kline_core.cluster
 import kline_core.store
 from flows.daily import daily
+from kline_core import run as run_module
 from kline_core.errors import (
     HomeError,
     InputError,
@@ -247,7 +248,9 @@ def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.scoring, "NAMED", 1)
     monkeypatch.setattr(flows.scoring, "TASK_RUNS", 2)
+    monkeypatch.setattr(run_module, "GROUP_DATES", 1)
     score, broken = Run.score, ["S00001"]
 
     def breaks_once(self: Run, symbol: str, chunks: int = 1) -> Any:
