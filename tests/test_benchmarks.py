@@ -11,7 +11,7 @@ from kline_core.encoder import AttentionEncoder, Encoder
 from tests.benchmarks.machine import Peaks, best, description
 from tests.benchmarks.measured import Measured, Spread, added, middle_round, ratio
 from tests.benchmarks.others import known_closes
-from tests.benchmarks.ours import Ours
+from tests.benchmarks.ours import IN_PROCESS, Ours
 from tests.benchmarks.question import Question, synthetic_home
 from tests.benchmarks.roofline import Work, encoder_operations, least_work, search_operations
 from tests.benchmarks.serial import Serial
@@ -28,7 +28,7 @@ def question(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ours(question):
-    found = Ours(question, [("in process", 2)])
+    found = Ours(question, IN_PROCESS, 2)
     yield found
     found.close()
 

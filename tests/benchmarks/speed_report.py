@@ -55,7 +55,7 @@ def limits(results: Results, name: str) -> list[dict[str, Any]]:
     """Rows of the roofline of one of our ways: each stage, what lies between them, and all together.
 
     A stage that is added up over threads is divided by their number: what the clock would show if they shared it
-    evenly.
+    evenly. Where they do not, and one waits for the other, that is part of all else.
     """
     threads, middle = LIMITED[name], middle_round(results.ways[name])
     rate, stream = results.peaks.fastest(threads)[1], results.peaks.bytes[threads]
@@ -66,7 +66,7 @@ def limits(results: Results, name: str) -> list[dict[str, Any]]:
         total += least
         rows.append(_limit(stage, work.operations, work.bytes, least, middle.stages[stage] / threads))
     between = middle.seconds - sum(row["measured"] for row in rows)
-    rows.append(_limit("all else", 0.0, 0.0, 0.0, between))
+    rows.append(_limit("all else, waiting", 0.0, 0.0, 0.0, between))
     operations, moved = (sum(row[name] for row in rows) for name in ("operations", "bytes"))
     return [*rows, _limit("together", operations, moved, total, middle.seconds)]
 
@@ -167,9 +167,8 @@ def _foot(results: Results) -> str:
     check = results.check
     if check is not None:
         lines += [
-            f"Serial against ours, each chart encoded in the padded shape: {check.identical} of {check.samples} are equal",
-            "bit for bit in value, status and matches. With the batch of one, as it is timed, "
-            f"{check.same_matches_alone} have",
-            f"the same matches, and values differ by {check.difference_alone:.1e} at most.",
+            f"Serial against ours: {check.identical} of {check.samples} samples are equal bit for bit in value, status and",
+            "matches, where each chart is encoded in the padded shape. With the batch of one, as it is timed,",
+            f"{check.same_matches_alone} have the same matches, and values differ by {check.difference_alone:.1e} at most.",
         ]
     return "\n".join(lines)
