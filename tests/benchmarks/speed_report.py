@@ -167,8 +167,8 @@ def _foot(results: Results) -> str:
     check = results.check
     if check is not None:
         lines += [
-            f"Serial against ours: {check.identical} of {check.samples} samples are equal bit for bit in value, status and",
-            "matches, where each chart is encoded in the padded shape. With the batch of one, as it is timed,",
-            f"{check.same_matches_alone} have the same matches, and values differ by {check.difference_alone:.1e} at most.",
+            f"Serial against ours: {check.identical} of {check.samples} samples are equal bit for bit in value, status",
+            "and matches, where each chart is encoded in the padded shape. With the batch of one, as it is timed,",
+            f"{check.same_matches_alone} have the same matches; values differ by {check.difference_alone:.1e} at most.",
         ]
     return "\n".join(lines)
