@@ -20,6 +20,7 @@ a, b and stumpy need `pip install '.[bench]'`.
 import argparse
 import datetime
 import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -27,7 +28,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.benchmarks.away import Away
-from tests.benchmarks.machine import LIBRARIES, Machine, best, description
+from tests.benchmarks.machine import LIBRARIES, Machine, Peaks, best, description
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, Ours, cold
 from tests.benchmarks.question import Question, synthetic_home
@@ -86,14 +87,16 @@ def main(arguments: list[str] | None = None) -> None:
             extra += "stumpy", "numba"
             add("e stumpy.match", "5 nearest", partial(away(Stumpy, question, STUMPY_SAMPLES).ask, "measure"))
             add("e FAISS on closes", "20 numbers, k = 5", partial(away(Closes, question).ask, "measure"))
-        rounds = {name: [] for name in ways}
-        peaks = []
+        rounds: dict[str, list[Measured]] = {name: [] for name in ways}
+        peaks: list[Peaks] = []
         for number in range(options.rounds + 1):
-            found = {name: way(number) for name, way in ways.items()}
+            for name, way in ways.items():
+                print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
+                measured = way(number)
+                if number:
+                    rounds[name].append(measured)
             if number:
                 peaks.append(machine.ask("peaks"))
-                for name, measured in found.items():
-                    rounds[name].append(measured)
         facts = ours.ask("facts")
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     seen = description(LIBRARIES + extra)
