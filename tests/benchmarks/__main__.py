@@ -28,7 +28,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.benchmarks.away import Away
-from tests.benchmarks.machine import LIBRARIES, Machine, Peaks, best, description
+from tests.benchmarks.machine import LIBRARIES, Elsewhere, Machine, Peaks, best, description
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, Ours, cold
 from tests.benchmarks.question import Question, synthetic_home
@@ -89,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
             add("e FAISS on closes", "20 numbers, k = 5", partial(away(Closes, question).ask, "measure"))
         rounds: dict[str, list[Measured]] = {name: [] for name in ways}
         peaks: list[Peaks] = []
+        elsewhere = Elsewhere()
         for number in range(options.rounds + 1):
             for name, way in ways.items():
                 print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
@@ -97,10 +98,10 @@ def main(arguments: list[str] | None = None) -> None:
                     rounds[name].append(measured)
             if number:
                 peaks.append(machine.ask("peaks"))
-        facts = ours.ask("facts")
+        busy, facts = elsewhere.cores(), ours.ask("facts")
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     seen = description(LIBRARIES + extra)
-    results = Results(date, seen, home, question.symbol, facts, best(peaks), rounds, check, said)
+    results = Results(date, seen, home, question.symbol, facts, best(peaks), busy, rounds, check, said)
     print(text(results))
     if options.json is not None:
         options.json.write_text(json.dumps(document(results), indent=2) + "\n")

@@ -14,6 +14,9 @@ OURS = "ours, 2 threads"
 LIMITED = {"ours, 1 thread": 1, OURS: 2}
 """Ways that are compared with the limit of so many threads."""
 
+NOISE = 0.1
+"""Cores: from here on other programs disturb what needs all cores at once."""
+
 
 @dataclass(slots=True)
 class Results:
@@ -25,6 +28,8 @@ class Results:
     symbol: str
     facts: Facts
     peaks: Peaks
+    elsewhere: float
+    """Cores that other programs kept busy while the rounds went on, on average."""
     ways: dict[str, list[Measured]]
     """The rounds of each way, by its name, in the order of the table."""
     check: Check | None = None
@@ -45,7 +50,7 @@ def document(results: Results) -> dict[str, Any]:
         for name, rounds in results.ways.items()
     }
     roofline = {name: limits(results, name) for name in LIMITED if name in results.ways}
-    rest = {name: getattr(results, name) for name in ("date", "machine", "home", "symbol")}
+    rest = {name: getattr(results, name) for name in ("date", "machine", "home", "symbol", "elsewhere")}
     parts = {"facts": asdict(results.facts), "peaks": asdict(results.peaks)}
     check = None if results.check is None else asdict(results.check)
     return rest | parts | {"ways": ways, "roofline": roofline, "check": check}
@@ -100,6 +105,8 @@ def _head(results: Results) -> str:
             f"({facts.with_value} of them with a value), against {facts.patterns} patterns of {facts.dim} numbers "
             f"from {facts.symbols} symbols; a sample may see {100 * facts.mean_known:.0f} % of them on average",
             f"home: {results.home}",
+            f"other programs kept {results.elsewhere:.2f} cores busy meanwhile"
+            + "; measure again when they do not" * (results.elsewhere > NOISE),
         ]
     )
 
