@@ -4,14 +4,15 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from kline_core.encoder import AttentionEncoder, Encoder
-from tests.benchmarks.machine import Peaks, best, description
+from tests.benchmarks.machine import Elsewhere, Peaks, best, description
 from tests.benchmarks.measured import Measured, Spread, added, middle_round, ratio
 from tests.benchmarks.others import known_closes
-from tests.benchmarks.ours import Ours
+from tests.benchmarks.ours import IN_PROCESS, Ours
 from tests.benchmarks.question import Question, synthetic_home
 from tests.benchmarks.roofline import Work, encoder_operations, least_work, search_operations
 from tests.benchmarks.serial import Serial
@@ -28,7 +29,7 @@ def question(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ours(question):
-    found = Ours(question, [("in process", 2)])
+    found = Ours(question, IN_PROCESS, 2)
     yield found
     found.close()
 
@@ -36,7 +37,7 @@ def ours(question):
 def results(facts, stages):
     ways = {OURS: [Measured(1.0, 60, stages)], "slow": [Measured.scaled(5.0, {}, 30, 60)] * 2}
     said = dict.fromkeys(ways, "")
-    return Results("2026-01-01", description(("numpy",)), "home", "S00000", facts, PEAKS, ways, None, said)
+    return Results("2026-01-01", description(("numpy",)), "home", "S00000", facts, PEAKS, 0.5, ways, None, said)
 
 
 # --- the ways
@@ -158,6 +159,12 @@ def test_the_best_of_all_rounds_is_the_peak():
     assert found.bytes == {1: 2e9, 2: 2e9}
 
 
+def test_what_this_program_spends_is_not_spent_elsewhere():
+    elsewhere = Elsewhere()
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    assert 0 <= elsewhere.cores() <= psutil.cpu_count()
+
+
 # --- report
 
 
@@ -169,6 +176,8 @@ def test_tables_and_document_agree(ours):
     assert "30, scaled up" in slow
     assert "10.00" in slow
     assert told["roofline"][OURS][-1]["measured"] == 1.0
+    assert "other programs kept 0.50 cores busy meanwhile; measure again" in shown
+    assert told["elsewhere"] == 0.5
     assert told["machine"]["versions"] == {"numpy": np.__version__}
 
 

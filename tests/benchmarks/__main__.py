@@ -20,15 +20,17 @@ a, b and stumpy need `pip install '.[bench]'`.
 import argparse
 import datetime
 import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from tests.benchmarks.away import Away
-from tests.benchmarks.machine import LIBRARIES, Machine, best, description
+from tests.benchmarks.machine import LIBRARIES, Elsewhere, Machine, Peaks, best, description
 from tests.benchmarks.measured import Measured
-from tests.benchmarks.ours import THREADS, Ours, cold
+from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, Ours, cold
 from tests.benchmarks.question import Question, synthetic_home
 from tests.benchmarks.serial import Serial
 from tests.benchmarks.speed_report import OURS, Results, document, text
@@ -52,8 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
         def add(name: str, what: str, way: Way) -> None:
             ways[name], said[name] = way, what
 
-        places = [("in process", threads) for threads in THREADS] + [("TCP", threads) for threads in THREADS]
-        ours = away(Ours, question, places if "d" in options.only else [("in process", 2)])
+        ours = away(Ours, question, IN_PROCESS, 2)
+        expected = ours.ask("answers")
         machine = away(Machine)
         if {"a", "b"} & options.only:
             from tests.benchmarks.note import Note
@@ -67,41 +69,42 @@ def main(arguments: list[str] | None = None) -> None:
         check = None
         if "c" in options.only:
             serial = away(Serial, question, options.serial_samples)
-            check = serial.ask("check", ours.ask("answers"))
+            check = serial.ask("check", expected)
             add("c ours, done serially", "one sample at a time", partial(serial.ask, "measure"))
         if "d" in options.only:
             add("ours, cold", "a fresh process with 2 threads", lambda _: cold(question, 2))
-            for where, threads in places:
-                name = f"ours, {threads} thread" + "s" * (threads > 1) + ", TCP" * (where == "TCP")
-                add(name, f"loaded, {where}", partial(_ours, ours, where, threads))
+            for where, threads in product((IN_PROCESS, TCP), THREADS):
+                name = f"ours, {threads} thread" + "s" * (threads > 1) + ", TCP" * (where == TCP)
+                cluster = ours if name == OURS else away(Ours, question, where, threads)
+                if cluster.ask("answers") != expected:
+                    raise AssertionError(f"{name}: other answers than with two threads in process")
+                add(name, f"loaded, {where}", partial(cluster.ask, "measure"))
         else:
-            add(OURS, "loaded, in process", partial(_ours, ours, "in process", 2))
+            add(OURS, "loaded, in process", partial(ours.ask, "measure"))
         if "e" in options.only:
             from tests.benchmarks.others import Closes, Stumpy
 
             extra += "stumpy", "numba"
             add("e stumpy.match", "5 nearest", partial(away(Stumpy, question, STUMPY_SAMPLES).ask, "measure"))
             add("e FAISS on closes", "20 numbers, k = 5", partial(away(Closes, question).ask, "measure"))
-        rounds = {name: [] for name in ways}
-        peaks = []
+        rounds: dict[str, list[Measured]] = {name: [] for name in ways}
+        peaks: list[Peaks] = []
+        elsewhere = Elsewhere()
         for number in range(options.rounds + 1):
-            found = {name: way(number) for name, way in ways.items()}
+            for name, way in ways.items():
+                print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
+                measured = way(number)
+                if number:
+                    rounds[name].append(measured)
             if number:
                 peaks.append(machine.ask("peaks"))
-                for name, measured in found.items():
-                    rounds[name].append(measured)
-        facts = ours.ask("facts")
+        busy, facts = elsewhere.cores(), ours.ask("facts")
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     seen = description(LIBRARIES + extra)
-    results = Results(date, seen, home, question.symbol, facts, best(peaks), rounds, check, said)
+    results = Results(date, seen, home, question.symbol, facts, best(peaks), busy, rounds, check, said)
     print(text(results))
     if options.json is not None:
         options.json.write_text(json.dumps(document(results), indent=2) + "\n")
-
-
-def _ours(process: Away, where: str, threads: int, number: int) -> Measured:
-    measured: Measured = process.ask("measure", number, where, threads)
-    return measured
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:

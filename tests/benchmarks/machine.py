@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import psutil
 import torch
 from threadpoolctl import threadpool_limits
 from torch.nn import functional
@@ -39,6 +40,31 @@ def description(libraries: tuple[str, ...]) -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in libraries},
     }
+
+
+class Elsewhere:
+    """How much of the processor others use meanwhile: where they do, no figure of that run is worth much."""
+
+    def __init__(self) -> None:
+        self._started, self._spent = perf_counter(), _spent_by_others()
+
+    def cores(self) -> float:
+        """Cores that programs other than this one and those that it has started have kept busy, on average."""
+        return max(0.0, (_spent_by_others() - self._spent) / (perf_counter() - self._started))
+
+
+def _spent_by_others() -> float:
+    """Seconds of processor time of everything but this program and what it has started."""
+    times = psutil.cpu_times()
+    # The kernel counts the guests of a virtual machine as its users already.
+    idle = times.idle + sum(getattr(times, name, 0.0) for name in ("iowait", "guest", "guest_nice"))
+    here = psutil.Process()
+    ended = here.cpu_times()
+    own = ended.children_user + ended.children_system
+    for process in [here, *here.children(recursive=True)]:
+        spent = process.cpu_times()
+        own += spent.user + spent.system
+    return float(sum(times) - idle - own)
 
 
 @dataclass(frozen=True, slots=True)

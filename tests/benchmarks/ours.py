@@ -2,7 +2,7 @@
 
 Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in one chunk per thread,
 hold the rows. Nothing is stored and nothing re-used. Over TCP scheduler and worker are processes of their own. That
-all of these give the same answers is checked in every round.
+all of these give the same answers is checked.
 
 Cold is the time from the start of a fresh Python process until that process holds the values of all samples, with the
 files in the system's cache. Run as a module, this is that process:
@@ -35,6 +35,7 @@ from tests.benchmarks.roofline import Work, least_work
 from tests.helpers import scheduler_process
 
 THREADS = (1, 2, 4)
+IN_PROCESS, TCP = "in process", "TCP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +57,30 @@ class Facts:
 
 
 class Ours:
-    """The clusters that are compared, with everything loaded."""
+    """A cluster with everything loaded, and nothing beside it in its process, as in a run."""
 
-    def __init__(self, question: Question, places: list[tuple[str, int]]) -> None:
+    def __init__(self, question: Question, where: str, threads: int) -> None:
         self.question = question
         self._stack = ExitStack()
-        self.clusters: dict[tuple[str, int], Cluster] = {}
-        for where, threads in places:
-            address = None
-            if where == "TCP":
-                folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-                address, _ = self._stack.enter_context(scheduler_process(folder, threads=threads))
-            cluster = self._stack.enter_context(open_cluster(address, None if address else threads))
-            self.clusters[where, threads] = cluster
-        found = [cluster.load(question.key) for cluster in self.clusters.values()]
-        self.load_seconds = found[0].seconds
-        self.expected = answers(self._scored(next(iter(self.clusters.values()))))
+        address = None
+        if where == TCP:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+            address, _ = self._stack.enter_context(scheduler_process(folder, threads=threads))
+        self.cluster = self._stack.enter_context(open_cluster(address, None if address else threads))
+        self.load_seconds = self.cluster.load(question.key).seconds
+        self.expected = answers(samples_of(self.cluster, question))
 
     def close(self) -> None:
-        """End the clusters."""
+        """End the cluster."""
         self._stack.close()
 
-    def measure(self, round_: int, where: str, threads: int) -> Measured:  # noqa: ARG002  all samples in every round
+    def measure(self, round_: int) -> Measured:
         """Seconds by the clock, and by stage added up over threads; raises where the answers are not the same."""
         started = perf_counter()
-        scored = self._scored(self.clusters[where, threads])
+        scored = samples_of(self.cluster, self.question)
         seconds = perf_counter() - started
         if answers(scored) != self.expected:
-            raise AssertionError(f"{where}, {threads} threads: other answers than before")
+            raise AssertionError(f"round {round_} gave other answers than before")
         return Measured(seconds, len(self.expected), added([part.seconds for part in scored]))
 
     def answers(self) -> dict[np.datetime64, Answer]:
@@ -107,9 +104,6 @@ class Ours:
             load_seconds=self.load_seconds,
             work=least_work(state, known),
         )
-
-    def _scored(self, cluster: Cluster) -> list[Scored]:
-        return samples_of(cluster, self.question)
 
 
 def samples_of(cluster: Cluster, question: Question) -> list[Scored]:

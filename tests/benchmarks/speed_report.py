@@ -14,6 +14,9 @@ OURS = "ours, 2 threads"
 LIMITED = {"ours, 1 thread": 1, OURS: 2}
 """Ways that are compared with the limit of so many threads."""
 
+NOISE = 0.1
+"""Cores: from here on other programs disturb what needs all cores at once."""
+
 
 @dataclass(slots=True)
 class Results:
@@ -25,6 +28,8 @@ class Results:
     symbol: str
     facts: Facts
     peaks: Peaks
+    elsewhere: float
+    """Cores that other programs kept busy while the rounds went on, on average."""
     ways: dict[str, list[Measured]]
     """The rounds of each way, by its name, in the order of the table."""
     check: Check | None = None
@@ -45,7 +50,7 @@ def document(results: Results) -> dict[str, Any]:
         for name, rounds in results.ways.items()
     }
     roofline = {name: limits(results, name) for name in LIMITED if name in results.ways}
-    rest = {name: getattr(results, name) for name in ("date", "machine", "home", "symbol")}
+    rest = {name: getattr(results, name) for name in ("date", "machine", "home", "symbol", "elsewhere")}
     parts = {"facts": asdict(results.facts), "peaks": asdict(results.peaks)}
     check = None if results.check is None else asdict(results.check)
     return rest | parts | {"ways": ways, "roofline": roofline, "check": check}
@@ -55,7 +60,7 @@ def limits(results: Results, name: str) -> list[dict[str, Any]]:
     """Rows of the roofline of one of our ways: each stage, what lies between them, and all together.
 
     A stage that is added up over threads is divided by their number: what the clock would show if they shared it
-    evenly.
+    evenly. Where they do not, and one waits for the other, that is part of all else.
     """
     threads, middle = LIMITED[name], middle_round(results.ways[name])
     rate, stream = results.peaks.fastest(threads)[1], results.peaks.bytes[threads]
@@ -66,7 +71,7 @@ def limits(results: Results, name: str) -> list[dict[str, Any]]:
         total += least
         rows.append(_limit(stage, work.operations, work.bytes, least, middle.stages[stage] / threads))
     between = middle.seconds - sum(row["measured"] for row in rows)
-    rows.append(_limit("all else", 0.0, 0.0, 0.0, between))
+    rows.append(_limit("all else, waiting", 0.0, 0.0, 0.0, between))
     operations, moved = (sum(row[name] for row in rows) for name in ("operations", "bytes"))
     return [*rows, _limit("together", operations, moved, total, middle.seconds)]
 
@@ -100,6 +105,8 @@ def _head(results: Results) -> str:
             f"({facts.with_value} of them with a value), against {facts.patterns} patterns of {facts.dim} numbers "
             f"from {facts.symbols} symbols; a sample may see {100 * facts.mean_known:.0f} % of them on average",
             f"home: {results.home}",
+            f"other programs kept {results.elsewhere:.2f} cores busy meanwhile"
+            + "; measure again when they do not" * (results.elsewhere > NOISE),
         ]
     )
 
@@ -167,9 +174,8 @@ def _foot(results: Results) -> str:
     check = results.check
     if check is not None:
         lines += [
-            f"Serial against ours, each chart encoded in the padded shape: {check.identical} of {check.samples} are",
-            "equal bit for bit in value, status and matches. With the batch of one, as it is timed, "
-            f"{check.same_matches_alone} have",
-            f"the same matches, and values differ by {check.difference_alone:.1e} at most.",
+            f"Serial against ours: {check.identical} of {check.samples} samples are equal bit for bit in value, status",
+            "and matches, where each chart is encoded in the padded shape. With the batch of one, as it is timed,",
+            f"{check.same_matches_alone} have the same matches; values differ by {check.difference_alone:.1e} at most.",
         ]
     return "\n".join(lines)
