@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kline_core.bars import frame_cache
 from kline_core.errors import SettingError
+from kline_core.keys import BarsKey
 from kline_core.known import Frames, KnownWindows, check_patterns, compare, known_windows, what_followed
+from kline_core.loaded_bars import loaded_bars
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.tables import Home
 
@@ -105,7 +106,7 @@ def extend_patterns(
     if not rebuild:
         check_patterns(home, settings, encoding.fingerprint, version)
     bars_version = home.version("bars")
-    frames = frame_cache(home.read("bars", version=bars_version))
+    frames = loaded_bars(BarsKey(home.uri, bars_version, home.identity("bars")))
     windows = known_windows(frames, settings)
     if rebuild or version is None:
         if len(windows) == 0 and version is None:

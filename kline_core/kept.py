@@ -21,6 +21,11 @@ class Kept(Generic[Thing]):
         """Number of things that are kept now."""
         return len(self._things)
 
+    def items(self) -> list[tuple[Hashable, Thing]]:
+        """What is kept now, with its names, that which was asked for last first."""
+        with self._guard:
+            return list(reversed(self._things.items()))
+
     def get(self, name: Hashable, make: Callable[[], Thing]) -> Thing:
         """The thing of that name; where it is not kept, what `make` gives. Threads that ask meanwhile wait for it.
 

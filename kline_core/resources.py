@@ -19,20 +19,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kline_core.approximate import ApproximateIndex, measured_recall
-from kline_core.bars import frame_cache
 from kline_core.encoder import Encoder
 from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
 from kline_core.kept import Kept
-from kline_core.keys import BarsKey, EncoderKey, ResourceKey
+from kline_core.keys import EncoderKey, ResourceKey
 from kline_core.known import Frames, check_patterns, compare, known_windows
+from kline_core.loaded_bars import KEPT, loaded_bars, made_anew
 from kline_core.log import logger
 from kline_core.patterns import Patterns
 from kline_core.recall import Recall
 from kline_core.tables import Home
 
-KEPT = 2
-"""Of each kind: with two, a run on the newest version and one on the version before it find theirs."""
 _LOG = logger(__name__)
 
 
@@ -68,7 +66,7 @@ def load_resources(key: ResourceKey) -> Resources:
         return loaded
 
     if key.tables != (home.identity("bars"), home.identity("patterns")):
-        raise _made_anew(key.home)
+        raise made_anew(key.home)
     encoder: Encoder = timed("encoder", lambda: loaded_encoder(key.weights))
     frames: Frames = timed("bars", lambda: loaded_bars(key.bars))
     patterns: Patterns = timed("patterns", lambda: _load_patterns(home, frames, key, encoder.dim))
@@ -87,27 +85,12 @@ def load_resources(key: ResourceKey) -> Resources:
     return Resources(key, frames, patterns, index, encoder, recall, seconds)
 
 
-def loaded_bars(key: BarsKey) -> Frames:
-    """Bars of that name, read once per process while they are among the newest.
-
-    Raises `StaleError` where the table was made anew since, and what `Home` raises.
-    """
-    return _bars.get(key, lambda: _load_bars(key))
-
-
 def loaded_encoder(key: EncoderKey) -> Encoder:
     """The encoder of that name, read once per process while it is among the newest.
 
     Raises what `Encoder.load` does, and `EncoderError` where this machine's encoder is another one than the key's.
     """
     return _encoders.get(key, lambda: _load_encoder(key))
-
-
-def _load_bars(key: BarsKey) -> Frames:
-    home = Home(key.home)
-    if key.identity != home.identity("bars"):
-        raise _made_anew(key.home)
-    return frame_cache(home.read("bars", version=key.version))
 
 
 def _load_encoder(key: EncoderKey) -> Encoder:
@@ -118,10 +101,6 @@ def _load_encoder(key: EncoderKey) -> Encoder:
             "install the same version on every worker"
         )
     return encoder
-
-
-def _made_anew(home: str) -> StaleError:
-    return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
 
 
 def _load_patterns(home: Home, frames: Frames, key: ResourceKey, dim: int) -> Patterns:
@@ -170,7 +149,6 @@ def _vectors(column: pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
 
 
 _states: Kept[Resources] = Kept(KEPT)
-_bars: Kept[Frames] = Kept(KEPT)
 _encoders: Kept[Encoder] = Kept(KEPT)
 
 

@@ -23,6 +23,7 @@ import pyarrow.fs as pafs
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.fs import DeltaStorageHandler
+from pyarrow.dataset import FileSystemDataset
 
 from kline_core.bars import check_symbol
 from kline_core.errors import HomeError
@@ -158,6 +159,23 @@ class Home:
         with self.explained(table, "read an old version of" if old else "read"):
             dataset = delta.to_pyarrow_dataset()
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
+
+    def appended(self, table: str, columns: Sequence[str], after: int, version: int) -> pa.Table | None:
+        """Rows that a version has beyond an older one, or None where it may not hold all rows of that one.
+
+        Known by the files: a file is never changed, so that a version that still has all files of an older one has its
+        rows, and those of the files that were added. None also where the files were compacted in between.
+        """
+        old, new = (self.files(table, each) for each in (after, version))
+        if after > version or not old.keys() <= new.keys():
+            return None
+        with self.explained(table, "read"):
+            dataset = self._open(table, version).to_pyarrow_dataset()
+            added = [part for part in dataset.get_fragments() if part.path not in old]
+            if len(added) != len(new) - len(old):
+                return None
+            part = FileSystemDataset(added, dataset.schema, dataset.format, dataset.filesystem)
+            return part.to_table(columns=list(columns))
 
     def create(
         self,

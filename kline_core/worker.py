@@ -127,7 +127,8 @@ def encode(
 ) -> npt.NDArray[np.float32]:
     """Vectors of windows; see `kline_core.encoding.encode_windows`."""
     from kline_core.encoding import encode_windows
-    from kline_core.resources import loaded_bars, loaded_encoder
+    from kline_core.loaded_bars import loaded_bars
+    from kline_core.resources import loaded_encoder
     from kline_core.threads import single_threaded
 
     network, frames = loaded_encoder(encoder), loaded_bars(bars)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from kline_core import loaded_bars as loaded_bars_module
 from kline_core import resources as module
 from kline_core.encoder import Encoder
 from kline_core.encoding import LocalEncoding
@@ -15,8 +16,9 @@ from kline_core.errors import EncoderError, FingerprintError, HomeError, StaleEr
 from kline_core.extend import extend_patterns
 from kline_core.kept import Kept
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
+from kline_core.loaded_bars import loaded_bars
 from kline_core.log import listening
-from kline_core.resources import _vectors, load_resources, loaded_bars, loaded_encoder, resources
+from kline_core.resources import _vectors, load_resources, loaded_encoder, resources
 from kline_core.settings import FactorSettings, Settings
 from tests.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
 
@@ -45,8 +47,8 @@ def home(tmp_path):
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch):
-    for name in ("_states", "_bars", "_encoders"):
-        monkeypatch.setattr(module, name, Kept(module.KEPT))
+    for where, name in ((module, "_states"), (loaded_bars_module, "_bars"), (module, "_encoders")):
+        monkeypatch.setattr(where, name, Kept(module.KEPT))
 
 
 def assert_like_the_table(loaded, home, version):
@@ -248,14 +250,17 @@ def test_patterns_rebuilt_for_another_encoder_in_between_are_refused(home, exten
 # --- what states share ---
 
 
-def counted(monkeypatch, name):
-    calls, real = [], getattr(module, name)
-    monkeypatch.setattr(module, name, lambda key: calls.append(key) or real(key))
+def counted(monkeypatch, where, name):
+    calls, real = [], getattr(where, name)
+    monkeypatch.setattr(where, name, lambda key: calls.append(key) or real(key))
     return calls
 
 
 def test_states_that_differ_in_their_patterns_share_bars_and_encoder(home, extend, newest, monkeypatch, encode_again):
-    bars, encoders = counted(monkeypatch, "_load_bars"), counted(monkeypatch, "_load_encoder")
+    bars, encoders = (
+        counted(monkeypatch, loaded_bars_module, "_load_bars"),
+        counted(monkeypatch, module, "_load_encoder"),
+    )
     extend(home)
     first = resources(newest(home))
     encode_again(home)

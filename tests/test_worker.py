@@ -1,5 +1,6 @@
 import logging
 import pickle
+from dataclasses import replace
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -72,7 +73,9 @@ def test_overview(key):
     assert overview.symbols == ["S00000", "S00001"]
     assert overview.n_patterns == 2 * (50 - 4 - 5)
     assert set(overview.seconds) == {"encoder", "bars", "patterns", "index"}
-    assert worker.overview(key, DAYS[7]) == overview
+    assert overview.windows == [46, 46]
+    assert worker.overview(key, DAYS[7]) == replace(overview, windows=[4, 4])
+    assert worker.overview(key, DAYS[2]) == replace(overview, windows=[0, 0])
     with pytest.raises(DateError, match="lies outside the bars"):
         worker.overview(key, DAYS[0] - 1)
 

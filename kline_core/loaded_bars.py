@@ -1,0 +1,92 @@
+"""Bars in memory, read once per process and shared by whoever works on the same version of them. Imports no torch.
+
+Where an older version is in memory to which rows were only added, all of them newer than any that it has, just these
+are read: a process that stays warm pays for the day, not for the history. In every other case (a restated bar, a late
+one, compacted files) all is read.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pyarrow.compute as pc
+
+from kline_core.bars import SymbolBars, frame_cache
+from kline_core.errors import StaleError
+from kline_core.kept import Kept
+from kline_core.keys import BarsKey
+from kline_core.known import Frames
+from kline_core.tables import Home
+
+KEPT: Final = 2
+"""With two, a run on the newest version and one on the version before it find theirs."""
+
+
+def loaded_bars(key: BarsKey) -> Frames:
+    """Bars of that name, read once per process while they are among the newest.
+
+    Raises `StaleError` where the table was made anew since, and what `Home` raises.
+    """
+    return _bars.get(key, lambda: _load_bars(key)).frames
+
+
+def made_anew(home: str) -> StaleError:
+    """The error for a table that is another one than the name that was given."""
+    return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    frames: Frames
+    newest: date | None
+    """Day of the newest row, suspended ones among them."""
+
+
+def _load_bars(key: BarsKey) -> _Loaded:
+    home = Home(key.home)
+    if key.identity != home.identity("bars"):
+        raise made_anew(key.home)
+    for other, loaded in _bars.items():
+        if isinstance(other, BarsKey) and (grown := _grown(home, key, other, loaded)) is not None:
+            return grown
+    rows = home.read("bars", COLUMNS, version=key.version)
+    return _Loaded(frame_cache(rows), pc.max(rows["date"]).as_py())
+
+
+def _grown(home: Home, key: BarsKey, other: BarsKey, loaded: _Loaded) -> _Loaded | None:
+    """What is loaded with the rows that came to it, where these are all newer than any that it has."""
+    if (other.home, other.identity) != (key.home, key.identity) or loaded.newest is None:
+        return None
+    if other.version is None or key.version is None or other.version > key.version:
+        return None
+    rows = home.appended("bars", COLUMNS, other.version, key.version)
+    if rows is None:
+        return None
+    if rows.num_rows == 0:
+        return loaded
+    if pc.min(rows["date"]).as_py() <= loaded.newest:
+        return None
+    return _Loaded(_joined(loaded.frames, frame_cache(rows)), pc.max(rows["date"]).as_py())
+
+
+def _joined(frames: Frames, newer: Frames) -> Frames:
+    """Bars of all symbols, of which the newer ones are all later."""
+    joined = dict(frames)
+    for symbol, later in newer.items():
+        earlier = frames.get(symbol)
+        joined[symbol] = later if earlier is None else _after(earlier, later)
+    return {symbol: joined[symbol] for symbol in sorted(joined)}
+
+
+def _after(earlier: SymbolBars, later: SymbolBars) -> SymbolBars:
+    columns = []
+    for field in fields(SymbolBars)[1:]:
+        column = np.concatenate([getattr(earlier, field.name), getattr(later, field.name)])
+        column.flags.writeable = False
+        columns.append(column)
+    return SymbolBars(earlier.symbol, *columns)
+
+
+COLUMNS: Final = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_factor", "suspended")
+_bars: Kept[_Loaded] = Kept(KEPT)
