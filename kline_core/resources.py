@@ -23,8 +23,8 @@ from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
 from kline_core.kept import Kept
 from kline_core.keys import EncoderKey, ResourceKey
-from kline_core.known import Frames, check_patterns, compare, known_windows
-from kline_core.loaded_bars import KEPT, loaded_bars, made_anew
+from kline_core.known import Frames, check_patterns, compare
+from kline_core.loaded_bars import KEPT, loaded_bars, loaded_windows, made_anew
 from kline_core.log import logger
 from kline_core.patterns import Patterns
 from kline_core.tables import Home
@@ -64,7 +64,7 @@ def load_resources(key: ResourceKey) -> Resources:
         raise made_anew(key.home)
     encoder: Encoder = timed("encoder", lambda: loaded_encoder(key.weights))
     frames: Frames = timed("bars", lambda: loaded_bars(key.bars))
-    patterns: Patterns = timed("patterns", lambda: _load_patterns(home, frames, key, encoder.dim))
+    patterns: Patterns = timed("patterns", lambda: _load_patterns(home, key, encoder.dim))
     index: PatternIndex = timed("index", lambda: PatternIndex.build(patterns))
     took = ", ".join(f"{name} {each:.1f} s" for name, each in seconds.items())
     _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
@@ -89,9 +89,9 @@ def _load_encoder(key: EncoderKey) -> Encoder:
     return encoder
 
 
-def _load_patterns(home: Home, frames: Frames, key: ResourceKey, dim: int) -> Patterns:
+def _load_patterns(home: Home, key: ResourceKey, dim: int) -> Patterns:
     settings = key.settings.patterns
-    windows = known_windows(frames, settings)
+    windows = loaded_windows(key.bars, settings)
     if key.patterns_version is None:
         if len(windows):
             raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
