@@ -122,11 +122,11 @@ def session_ordinal(dates: Dates, calendar: str) -> npt.NDArray[np.int64]:
             f"{outside[0]} lies outside the sessions of calendar {calendar}, which are known from {sessions[0]} to "
             f"{sessions[-1]}; use pattern_stride 1 or a newer exchange_calendars"
         )
-    ordinals = np.searchsorted(sessions, days)
-    strange = days[sessions[ordinals] != days]
+    ordinals: npt.NDArray[np.int64] = _ordinals(calendar)[(days - sessions[0]).astype(np.int64)]
+    strange = days[ordinals < 0]
     if strange.size:
         raise DateError(f"{strange[0]} is no session of calendar {calendar}; check the date or name another calendar")
-    return ordinals.astype(np.int64)
+    return ordinals
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +236,17 @@ def _sessions(calendar: str) -> Dates:
     days: Dates = _calendar(calendar).sessions.to_numpy().astype("datetime64[D]")
     days.flags.writeable = False
     return days
+
+
+@lru_cache(maxsize=8)
+def _ordinals(calendar: str) -> npt.NDArray[np.int64]:
+    """For each day from a calendar's first session to its last, the session's number; -1 where the day is none."""
+    sessions = _sessions(calendar)
+    at = (sessions - sessions[0]).astype(np.int64)
+    ordinals = np.full(at[-1] + 1, -1, dtype=np.int64)
+    ordinals[at] = np.arange(len(at))
+    ordinals.flags.writeable = False
+    return ordinals
 
 
 def _last_day(calendar: str) -> np.datetime64:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from kline_core.errors import SettingError
 from kline_core.keys import BarsKey
-from kline_core.known import Frames, KnownWindows, check_patterns, compare, known_windows, what_followed
-from kline_core.loaded_bars import loaded_bars
+from kline_core.known import Frames, KnownWindows, check_patterns, compare, what_followed
+from kline_core.loaded_bars import loaded_bars, loaded_windows
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.tables import Home
 
@@ -106,8 +106,8 @@ def extend_patterns(
     if not rebuild:
         check_patterns(home, settings, encoding.fingerprint, version)
     bars_version = home.version("bars")
-    frames = loaded_bars(BarsKey(home.uri, bars_version, home.identity("bars")))
-    windows = known_windows(frames, settings)
+    bars = BarsKey(home.uri, bars_version, home.identity("bars"))
+    frames, windows = loaded_bars(bars), loaded_windows(bars, settings)
     if rebuild or version is None:
         if len(windows) == 0 and version is None:
             return ExtendReport(0, 0, 0, [], None)

@@ -16,7 +16,8 @@ from kline_core.bars import SymbolBars, frame_cache
 from kline_core.errors import StaleError
 from kline_core.kept import Kept
 from kline_core.keys import BarsKey
-from kline_core.known import Frames
+from kline_core.known import Frames, KnownWindows, known_windows
+from kline_core.settings import PatternSettings
 from kline_core.tables import Home
 
 KEPT: Final = 2
@@ -29,6 +30,11 @@ def loaded_bars(key: BarsKey) -> Frames:
     Raises `StaleError` where the table was made anew since, and what `Home` raises.
     """
     return _bars.get(key, lambda: _load_bars(key)).frames
+
+
+def loaded_windows(key: BarsKey, settings: PatternSettings) -> KnownWindows:
+    """The windows of these bars that are patterns (`known_windows`), found once likewise; raises as `loaded_bars`."""
+    return _windows.get((key, settings), lambda: known_windows(loaded_bars(key), settings))
 
 
 def made_anew(home: str) -> StaleError:
@@ -90,3 +96,4 @@ def _after(earlier: SymbolBars, later: SymbolBars) -> SymbolBars:
 
 COLUMNS: Final = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_factor", "suspended")
 _bars: Kept[_Loaded] = Kept(KEPT)
+_windows: Kept[KnownWindows] = Kept(1)

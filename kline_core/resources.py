@@ -24,8 +24,8 @@ from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
 from kline_core.kept import Kept
 from kline_core.keys import EncoderKey, ResourceKey
-from kline_core.known import Frames, check_patterns, compare, known_windows
-from kline_core.loaded_bars import KEPT, loaded_bars, made_anew
+from kline_core.known import Frames, check_patterns, compare
+from kline_core.loaded_bars import KEPT, loaded_bars, loaded_windows, made_anew
 from kline_core.log import logger
 from kline_core.patterns import Patterns
 from kline_core.recall import Recall
@@ -69,7 +69,7 @@ def load_resources(key: ResourceKey) -> Resources:
         raise made_anew(key.home)
     encoder: Encoder = timed("encoder", lambda: loaded_encoder(key.weights))
     frames: Frames = timed("bars", lambda: loaded_bars(key.bars))
-    patterns: Patterns = timed("patterns", lambda: _load_patterns(home, frames, key, encoder.dim))
+    patterns: Patterns = timed("patterns", lambda: _load_patterns(home, key, encoder.dim))
     index: PatternIndex = timed("index", lambda: PatternIndex.build(patterns))
     patterns, recall = index.attach(patterns), None
     factor = key.settings.factor
@@ -103,9 +103,9 @@ def _load_encoder(key: EncoderKey) -> Encoder:
     return encoder
 
 
-def _load_patterns(home: Home, frames: Frames, key: ResourceKey, dim: int) -> Patterns:
+def _load_patterns(home: Home, key: ResourceKey, dim: int) -> Patterns:
     settings = key.settings.patterns
-    windows = known_windows(frames, settings)
+    windows = loaded_windows(key.bars, settings)
     if key.patterns_version is None:
         if len(windows):
             raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")

@@ -5,6 +5,7 @@ no bars (`kline_core.bars` leaves them out), so a window may reach across them, 
 bars whose dates lie more than `max_gap_days` calendar days apart.
 """
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -52,7 +53,8 @@ def window_content(
     pattern depends on, the offsets are `1 - window_bars` and `outcome_bars`.
 
     Returns uint64 (m,): the polynomial `sum(content[bar] * M ** (last - bar))` modulo 2**64, by Horner's rule. The
-    order of the bars counts, and so does each bar; bars outside the range do not.
+    order of the bars counts, and so does each bar; bars outside the range do not. Where many windows overlap, all come
+    out of one running sum of `content[bar] * M ** -bar`, in numbers modulo 2**64 without any rounding.
 
     Raises IndexError where a range leaves the history.
     """
@@ -61,8 +63,27 @@ def window_content(
             f"ends reach from {ends.min()} to {ends.max()}; with offsets {first_offset} to {last_offset} "
             f"they must stay inside the {len(content)} bars"
         )
+    if len(ends) * (last_offset + 1 - first_offset) > 4 * len(content):
+        powers, inverses = _powers(1 << len(content).bit_length())
+        before = np.zeros(len(content) + 1, dtype=np.uint64)
+        np.cumsum(content * inverses[: len(content)], out=before[1:])
+        last = ends + last_offset
+        return (before[last + 1] - before[ends + first_offset]) * powers[last]
     total = np.zeros(len(ends), dtype=np.uint64)
     multiplier = np.uint64(_MULTIPLIER)
     for offset in range(first_offset, last_offset + 1):
         total = total * multiplier + content[ends + offset]
     return total
+
+
+@cache
+def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Powers of the multiplier and of its inverse modulo 2**64, from 0 on: uint64 (count,) each."""
+    both = []
+    for factor in (_MULTIPLIER, pow(_MULTIPLIER, -1, 2**64)):
+        power = np.full(count, factor, dtype=np.uint64)
+        power[0] = 1
+        power = np.multiply.accumulate(power)
+        power.flags.writeable = False
+        both.append(power)
+    return both[0], both[1]

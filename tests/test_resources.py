@@ -49,6 +49,7 @@ def home(tmp_path):
 def nothing_loaded(monkeypatch):
     for where, name in ((module, "_states"), (loaded_bars_module, "_bars"), (module, "_encoders")):
         monkeypatch.setattr(where, name, Kept(module.KEPT))
+    monkeypatch.setattr(loaded_bars_module, "_windows", Kept(1))
 
 
 def assert_like_the_table(loaded, home, version):
