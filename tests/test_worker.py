@@ -1,7 +1,7 @@
 import logging
 import pickle
-from dataclasses import replace
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
