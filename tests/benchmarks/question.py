@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,8 +41,14 @@ class Question:
         return cls(ResourceKey.newest(place, Settings(), device="cpu"), symbol, samples)
 
     def load(self) -> "Loaded":
-        """Bars, patterns and encoder in this process, and the sample dates."""
+        """Bars, patterns and encoder in this process, and the sample dates.
+
+        FAISS's bound between scans and matrix products, which our index sets for the whole process, is put back: other
+        ways' searches are to run as the library comes.
+        """
+        bound = faiss.cvar.distance_compute_blas_threshold
         state = resources(self.key)
+        faiss.cvar.distance_compute_blas_threshold = bound
         bars = symbol_bars(state, self.symbol)
         dates = plan_dates(state, self.symbol, self.samples, None)
         return Loaded(state, bars, dates, np.searchsorted(bars.dates, dates).astype(np.int64))
