@@ -1,6 +1,5 @@
 """What `tests.benchmarks.scale` measures; each function runs in a process of its own and answers with plain values."""
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from kline_core.arrivals import arrivals
+from kline_core.bars import frame_cache
 from kline_core.change import session_change
 from kline_core.cluster import open_cluster
-from kline_core.extend import extend_patterns
+from kline_core.encoder import Encoder
+from kline_core.encoding import LocalEncoding
+from kline_core.extend import SLICE, extend_patterns
+from kline_core.index import PatternIndex
 from kline_core.ingest import ingest
 from kline_core.keys import ResourceKey
+from kline_core.known import known_windows
 from kline_core.latest import latest_values, ranking
+from kline_core.patterns import Patterns
+from kline_core.resources import resources
 from kline_core.run import Request, Run, run_symbols
+from kline_core.search import Queries, search
+from kline_core.settings import PatternSettings
+from kline_core.synthetic import synthetic_market
 from kline_core.tables import Home
-from tests.benchmarks.market import CALENDAR, Market
+from kline_core.threads import single_threaded
+from tests.benchmarks.market import CALENDAR, Market, linked
 
 
 class Clock:
@@ -39,15 +50,22 @@ class Clock:
 
 
 def peak_megabytes() -> float:
-    """Highest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Highest resident memory of this process so far; `getrusage` would count the parent's before the start."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
-def daily(home: Path, file: Path, market: Market, threads: int) -> dict[str, Any]:
-    """One more bar of every symbol: what the flow `daily` does, without Prefect."""
+def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, Any]:
+    """One more bar of every symbol: what the flow `daily` does, without Prefect.
+
+    `warm`: the process has the state of the day before loaded, as a standing cluster's worker has.
+    """
+    home, file = linked(Path(folder) / "home", Path(folder) / "copy"), Path(folder) / "day.csv"
     clock, store, settings = Clock(), Home(home), market.settings
     day = market.sessions[-1]
-    with clock.step("start"), open_cluster(threads=threads) as cluster:
+    with open_cluster(threads=threads) as cluster:
+        if warm:
+            cluster.load(ResourceKey.newest(store, settings))
         with clock.step("ingest"):
             taken = ingest([file], store)
             arrivals(store, CALENDAR, day).check(0.05)
@@ -61,7 +79,6 @@ def daily(home: Path, file: Path, market: Market, threads: int) -> dict[str, Any
             latest = latest_values(store, run.symbols, report.fingerprint, day)
             change = session_change(store, report.fingerprint, run.symbols, day)
             ranked = ranking(latest)
-    del clock.steps["start"]
     assert taken.stored_new == market.symbols == extended.added, (taken.stored_new, extended)
     assert report.count("done") == market.symbols == change.compared == len(latest), report.to_dict()
     assert change.day == day
@@ -70,7 +87,93 @@ def daily(home: Path, file: Path, market: Market, threads: int) -> dict[str, Any
         "steps": clock.steps,
         "stages": report.seconds,
         "loading": run.overview.seconds,
+        "threads": threads,
         "patterns": report.n_patterns,
         "peak": peak_megabytes(),
-        "value": float(np.nansum(latest["value"])),
     }
+
+
+def encode(windows: int, threads: int, device: str) -> dict[str, Any]:
+    """Windows drawn and encoded from prices in memory, per second."""
+    frames = frame_cache(synthetic_market(200, 500, 0).to_frame().assign(adj_factor=1.0, suspended=False))
+    known = known_windows(frames, PatternSettings())
+    known = known.take(np.arange(min(windows, len(known))))
+    encoding = LocalEncoding(Encoder.load(device=device), threads)
+    encoding.vectors(None, frames, known.take(np.arange(2 * SLICE)))
+    started = time.perf_counter()
+    encoding.vectors(None, frames, known)
+    return {"windows": len(known), "rate": len(known) / (time.perf_counter() - started), "peak": peak_megabytes()}
+
+
+def index(folder: str, market: Market, threads: int) -> dict[str, Any]:
+    """All patterns of a home made anew, per second."""
+    home = Home(linked(Path(folder) / "home", Path(folder) / "copy"))
+    with open_cluster(threads=threads) as cluster:
+        started = time.perf_counter()
+        made = extend_patterns(home, market.settings.patterns, cluster.encoding(home), rebuild=True)
+        seconds = time.perf_counter() - started
+    return {"windows": made.total, "rate": made.total / seconds, "peak": peak_megabytes()}
+
+
+def backfill(folder: str, market: Market, threads: int, symbols: int, samples: int) -> dict[str, Any]:
+    """Samples of some symbols; loading apart. Of each the newest is stored already and re-used."""
+    home = Home(linked(Path(folder) / "home", Path(folder) / "copy"))
+    names = [f"S{number:05d}" for number in range(symbols)]
+    with open_cluster(threads=threads) as cluster:
+        run = Run(home, cluster, ResourceKey.newest(home, market.settings), Request(names, samples))
+        started = time.perf_counter()
+        report = run_symbols(run)
+        seconds = time.perf_counter() - started
+    work = sum(report.seconds[name] for name in ("render", "encode", "search", "factor"))
+    return {
+        "samples": report.count("samples"),
+        "seconds": seconds,
+        "rate": report.count("samples") / seconds,
+        "overhead": 1 - work / (seconds * threads),
+        "patterns": report.n_patterns,
+        "stages": report.seconds,
+        "peak": peak_megabytes(),
+    }
+
+
+def search_time(folder: str, market: Market, patterns: int, samples: int) -> dict[str, Any]:
+    """Samples of one date against so many patterns: those of the home, and beyond these, slightly changed copies."""
+    home = Home(Path(folder) / "home")
+    stored = resources(ResourceKey.newest(home, market.settings)).patterns
+    copies = -(-patterns // len(stored))
+    rng = np.random.default_rng(0)
+    vectors = np.tile(stored.vectors, (copies, 1))[:patterns]
+    changed = vectors[len(stored) :]
+    changed += rng.normal(0, 0.02, changed.shape).astype(np.float32)
+    changed /= np.linalg.norm(changed, axis=1, keepdims=True)
+    row = np.arange(patterns) % len(stored)
+    # Copies are symbols of their own, so that no two patterns are of the same window.
+    names = (
+        np.array(stored.symbols, dtype=object)[stored.code[row]]
+        + np.array([f"-{number}" for number in range(copies)], dtype=object)[np.arange(patterns) // len(stored)]
+    )
+    columns = {name: getattr(stored, name)[row] for name in ("end", "known_on", "bar", "returns", "barrier", "content")}
+    many = Patterns.from_arrays(symbol=names, vectors=vectors, **columns)
+    flat = PatternIndex.build(many)
+    many = flat.attach(many)
+    del vectors, changed, columns
+    single_threaded()
+    chosen = rng.choice(len(stored), samples, replace=False)
+    date = np.full(samples, many.known_on[-1])
+    codes = np.full(samples, -1, np.int32)
+    queries = Queries(np.ascontiguousarray(stored.vectors[chosen]), date, codes, np.zeros(samples, np.int32))
+    started = time.perf_counter()
+    search(flat, many, queries, market.settings.factor, market.settings.patterns.window_bars)
+    return {"patterns": patterns, "seconds": time.perf_counter() - started, "peak": peak_megabytes()}
+
+
+def cold(folder: str, market: Market) -> dict[str, Any]:
+    """Nothing loaded: the first value of a symbol, imports included, as seconds since the process began."""
+    home = Home(Path(folder) / "home")
+    with open_cluster() as cluster:
+        key = ResourceKey.newest(home, market.settings)
+        overview = cluster.load(key)
+        dates = cluster.plan(key, "S00000", 1, None)
+        list(cluster.score(key, "S00000", dates, np.zeros(1, np.int64), 1))
+    seconds = time.time() - psutil.Process().create_time()
+    return {"patterns": overview.n_patterns, "seconds": seconds, "peak": peak_megabytes()}
