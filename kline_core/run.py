@@ -200,10 +200,8 @@ class Run:
             result.problem = self._why_no_dates()
         stored = self._stored.of(result.symbol)
         # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
-        earlier = np.array(sorted(stored.keys() - set(dates.tolist())), dtype="datetime64[D]")
-        every = np.union1d(dates, earlier)
-        history = np.array([stored[day][0] if day in stored else 0 for day in every.tolist()], dtype=np.int64)
-        return stored, every, history
+        every = np.union1d(dates, stored.dates)
+        return stored, every, stored.history_on(every)
 
     def has(self, symbol: str) -> bool:
         """Whether the symbol was scored, and did not break."""
@@ -281,15 +279,11 @@ def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterabl
             result.reasons[str(reason)] += 1
         else:
             result.done += 1
-    for day in reused.tolist():
-        if day not in asked:
-            continue
-        without = stored[day][1]
-        if without is None:
-            result.reused += 1
-        else:
-            result.failed += 1
-            result.reasons[without] += 1
+    holding = np.intersect1d(reused, dates, assume_unique=True)
+    without = stored.reasons_on(holding)
+    result.failed += len(without)
+    result.reused += len(holding) - len(without)
+    result.reasons.update(without)
 
 
 def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:

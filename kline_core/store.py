@@ -6,20 +6,58 @@ its matches. A run that is cut off in between leaves matches without a value; co
 
 import threading
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from kline_core.history import NEVER_REUSED
 from kline_core.keys import ResourceKey
+from kline_core.patterns import Dates
 from kline_core.schemas import FAILED
 from kline_core.tables import TOMBSTONE, Home
 
-Stored = dict[date, tuple[int, str | None]]
-"""Of one symbol's stored samples by date: the history they were computed from, and why there is no value if so."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """One symbol's stored samples, in order of their dates."""
+
+    dates: Dates
+    """datetime64[D] (n,), increasing."""
+    history: NDArray[np.int64]
+    """What each was computed from."""
+    failed: NDArray[np.bool_]
+    """Where there is no value."""
+    reason: pa.ChunkedArray
+    """Why, null where there is one."""
+
+    def history_on(self, dates: Dates) -> NDArray[np.int64]:
+        """The history stored for each of some dates, `NEVER_REUSED` where nothing is stored."""
+        at, there = self._places(dates)
+        found = np.full(len(dates), NEVER_REUSED, dtype=np.int64)
+        found[there] = self.history[at[there]]
+        return found
+
+    def reasons_on(self, dates: Dates) -> list[str]:
+        """Why there is no value, of those of some dates that are stored without one."""
+        at, there = self._places(dates)
+        rows = at[there]
+        reasons: list[str] = self.reason.take(pa.array(rows[self.failed[rows]])).to_pylist()
+        return reasons
+
+    def _places(self, dates: Dates) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where each date would stand, and whether it does."""
+        at = np.searchsorted(self.dates, dates)
+        there = at < len(self.dates)
+        there[there] = self.dates[at[there]] == dates[there]
+        return at, there
+
+
 FLUSH_ROWS = 12_000
 KEY = ["symbol", "date", "fingerprint"]
 
@@ -32,25 +70,26 @@ class StoredValues:
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # As slices of one table: as Python objects, millions of values would take a gigabyte.
         code = pc.index_in(table["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy()
-        order = np.argsort(code, kind="stable")
-        table = table.drop_columns(["symbol"]).take(pa.array(order))
-        bounds = np.searchsorted(code[order], np.arange(len(symbols) + 1)).tolist()
-        self._of = {
-            symbol: table.slice(first, last - first)
-            for symbol, first, last in zip(symbols, bounds[:-1], bounds[1:], strict=True)
-        }
+        dates = table["date"].to_numpy().astype("datetime64[D]")
+        order = np.lexsort((dates, code))
+        bounds: list[int] = np.searchsorted(code[order], np.arange(len(symbols) + 1)).tolist()
+        self._slices = dict(zip(symbols, pairwise(bounds), strict=True))
+        self._dates, self._history = dates[order], table["history"].to_numpy()[order]
+        self._failed = pc.equal(table["status"].cast(pa.string()), FAILED).to_numpy()[order]
+        self._reason = table["reason"].take(pa.array(order))
 
     def count(self, symbol: str) -> int:
         """How many samples are stored for one of the symbols."""
-        return int(self._of[symbol].num_rows)
+        first, last = self._slices[symbol]
+        return last - first
 
     def of(self, symbol: str) -> Stored:
         """What is stored for one of the symbols."""
-        columns = (self._of[symbol][name].to_pylist() for name in ("date", "history", "status", "reason"))
-        return {
-            day: (history, reason if status == FAILED else None)
-            for day, history, status, reason in zip(*columns, strict=True)
-        }
+        first, last = self._slices[symbol]
+        part = slice(first, last)
+        return Stored(
+            self._dates[part], self._history[part], self._failed[part], self._reason.slice(first, last - first)
+        )
 
 
 class ValueWriter:
