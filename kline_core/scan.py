@@ -16,9 +16,7 @@ what is proposed is ranked by its exact similarity elsewhere (`kline_core.search
    the bars raised.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -165,26 +163,17 @@ def _zeros(count: int, step: int, dim: int) -> NDArray[np.int8]:
 
 
 def worth_it(dim: int) -> bool:
-    """Whether this machine makes 8-bit products right, and faster than float32 ones. Speed alone depends on it."""
+    """Whether this machine is known to make 8-bit products several times as fast as float32 ones, and makes them right.
+
+    Asked of the processor rather than timed: a busy machine would give now this answer, now that. Speed alone depends
+    on it. Measured on an AMD EPYC of the fourth generation, 600 x 1024 rows of 64 numbers: 398 against 96 billion
+    operations a second on one core.
+    """
+    if not torch.cpu.get_capabilities().get("avx512_vnni", False):
+        return False
     numbers = np.arange(_BLOCK * _WIDTH * -(-dim // _WIDTH)) * 37 % (2 * _MOST + 1) - _MOST
     whole = torch.from_numpy(numbers.astype(np.int8).reshape(_BLOCK, -1))
-    real = whole.float()
-    product = torch.empty((_BLOCK, _BLOCK), dtype=torch.int32)
-    try:
-        quick = _seconds(lambda: torch._int_mm(whole, whole.T, out=product)) < _seconds(lambda: torch.mm(real, real.T))
-    except (RuntimeError, NotImplementedError):
-        return False
+    product = torch._int_mm(whole[:_GROUP], whole.T)
     # Sums of whole numbers below 2**53 are exact in float64.
     exact = whole.numpy().astype(np.float64)
-    return quick and np.array_equal(product.numpy(), exact @ exact.T)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """The shortest of some tries, after one that may compile."""
-    work()
-    best = np.inf
-    for _ in range(5):
-        started = perf_counter()
-        work()
-        best = min(best, perf_counter() - started)
-    return float(best)
+    return np.array_equal(product.numpy(), exact[:_GROUP] @ exact.T)

@@ -110,26 +110,18 @@ def test_nothing_to_scan(queries):
     assert floor.tolist() == [-np.inf] * queries
 
 
-def test_a_machine_without_such_products_is_served_by_faiss(monkeypatch):
-    def refuse(*_, **__):
-        raise RuntimeError("not on this machine")
+def test_the_processor_decides_where_the_products_are_right(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
+    for dim in (1, 6, 64):
+        assert worth_it(dim)
+    assert built(20).scan is not None
+    right = torch._int_mm
+    monkeypatch.setattr(torch, "_int_mm", lambda one, other: right(one, other) + 1)
+    assert not worth_it(64)
 
-    monkeypatch.setattr(torch, "_int_mm", refuse)
+
+@pytest.mark.parametrize("said", [{}, {"avx512_vnni": False}])
+def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said)
     assert not worth_it(64)
     assert built(20).scan is None
-
-
-def test_speed_decides_where_the_products_are_right(monkeypatch):
-    # First of the 8-bit products, then of the others.
-    seconds = iter([1.0, 2.0, 2.0, 1.0, 1.0, 2.0])
-
-    def taken(work):
-        work()
-        return next(seconds)
-
-    monkeypatch.setattr(scan_module, "_seconds", taken)
-    right = torch._int_mm
-    assert worth_it(1)
-    assert not worth_it(64)
-    monkeypatch.setattr(torch, "_int_mm", lambda one, other, out: right(one, other, out=out).add_(1))
-    assert not worth_it(64)
