@@ -48,3 +48,10 @@ def test_while_one_is_made_others_are_had():
         assert kept.get("b", lambda: "b") == "b"
         go_on.set()
         assert waiting.result(30) == "slow"
+
+
+def test_what_is_kept_is_listed_from_the_last_asked_for():
+    kept = Kept(2)
+    for name in "abcb":
+        kept.get(name, lambda name=name: name.upper())
+    assert kept.items() == [("b", "B"), ("c", "C")]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kline_core import pipeline, worker
+from kline_core import run as run_module
 from kline_core import store as module
 from kline_core.cluster import open_cluster
 from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, StaleError, UnknownSymbolError
@@ -569,3 +570,99 @@ def test_progress_that_breaks_costs_no_values(bench, in_process):
         run_symbols(run)
     assert len(calls) == 1
     assert len(bench.rows("factors")) == 40
+
+
+# --- several symbols as one piece of work ---
+
+
+def same_rows(one, other):
+    for table in ("factors", "matches"):
+        assert one.rows(table) == other.rows(table)
+
+
+def test_symbols_scored_together_have_the_values_that_each_has_alone(bench, made, in_process, tmp_path):
+    alone = made.copy(tmp_path / "alone")
+    for samples, day in ((1, DAYS[70]), (20, DAYS[75]), (1, DAYS[76])):
+        right = alone.run(in_process, samples=samples, as_of=day)
+        seen = []
+        run = bench.start(in_process, lambda result, to=seen: to.append(result.symbol), samples=samples, as_of=day)
+        results, broke = run.score_together(run.symbols)
+        assert ([result.symbol for result in results], broke, seen) == (SYMBOLS, {}, SYMBOLS)
+        report = run.finish()
+        assert counts(report) == counts(right)
+        assert [result.to_dict() for result in report.symbols] == [result.to_dict() for result in right.symbols]
+        same_rows(bench, alone)
+
+
+def test_dates_asked_for_together_fail_each_with_its_reason(bench, made, in_process, tmp_path):
+    alone = made.copy(tmp_path / "alone")
+    dates = {"S00001": DAYS[[2, 60, 70]], "S00002": DAYS[[1]], "S00003": DAYS[:0]}
+    for _ in range(2):
+        right = alone.run(in_process, dates=dates, max_failed_share=1)
+        run = bench.start(in_process, dates=dates, max_failed_share=1)
+        run.score_together(run.symbols)
+        report = run.finish()
+        assert [result.to_dict() for result in report.symbols] == [result.to_dict() for result in right.symbols]
+        same_rows(bench, alone)
+
+
+@pytest.mark.parametrize("what", ["plan_together", "score_together"])
+def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkeypatch, tmp_path, what):
+    alone = made.copy(tmp_path / "alone")
+    alone.run(in_process, samples=10)
+
+    def broken(*_):
+        raise OSError("no more memory")
+
+    monkeypatch.setattr(worker, what, broken)
+    run = bench.start(in_process, samples=10)
+    results, broke = run.score_together(run.symbols)
+    assert ([result.symbol for result in results], broke) == (SYMBOLS, {})
+    run.finish()
+    same_rows(bench, alone)
+
+
+def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process, monkeypatch):
+    together, alone = pipeline.score_symbols, worker.score
+
+    def breaks(resources, asked):
+        if len(asked) > 1:
+            raise ValueError("it broke")
+        return together(resources, asked)
+
+    def score(key, symbol, *arguments):
+        if symbol == "S00001":
+            raise OSError("no more memory")
+        return alone(key, symbol, *arguments)
+
+    monkeypatch.setattr(pipeline, "score_symbols", breaks)
+    monkeypatch.setattr(worker, "score", score)
+    run = bench.start(in_process, samples=10)
+    results, broke = run.score_together(run.symbols)
+    assert [result.symbol for result in results] == ["S00000", "S00002", "S00003"]
+    assert [(symbol, str(error)) for symbol, error in broke.items()] == [("S00001", "no more memory")]
+    assert [result.symbol for result in run.finish().broken] == ["S00001"]
+    assert {row["symbol"] for row in bench.rows("factors")} == {"S00000", "S00002", "S00003"}
+
+
+def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process):
+    run = bench.start(in_process, samples=10)
+    run.score_together(run.symbols)
+    run.score("S00001")
+    assert counts(run.finish())[0] == 40
+    assert len(bench.rows("factors")) == 40
+
+
+def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatch):
+    run = bench.start(in_process, samples=10)
+    assert run.groups(SYMBOLS, 10) == [SYMBOLS]
+    assert run.groups(SYMBOLS, 3) == [SYMBOLS[:3], SYMBOLS[3:]]
+    assert run.groups([], 3) == []
+    monkeypatch.setattr(run_module, "GROUP_SAMPLES", 20)
+    assert run.groups(SYMBOLS, 10) == [SYMBOLS[:2], SYMBOLS[2:]]
+    run.score_together(SYMBOLS[:2])
+    run.finish()
+    again = bench.start(in_process, samples=10)
+    assert again.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
+    monkeypatch.setattr(run_module, "GROUP_DATES", 15)
+    assert again.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
