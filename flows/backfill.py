@@ -71,9 +71,7 @@ def backfill(
         total = sum(map(len, dates.values()))
         get_run_logger().info("%d days of %d symbols", total, len(dates))
         run = Run(store, cluster, key, Request(dates=dates, max_failed_share=max_failed_share))
-        # No number of samples is the same for all symbols: the mean, until each has said its own.
-        with LiveProgress(artifact_key("backfill", "progress", None), len(dates), round(total / len(dates))) as shown:
-            run.progress = shown
+        with LiveProgress(artifact_key("backfill", "progress", None), run.expected) as run.progress:
             report = score_all(run, IN_FLIGHT)
     summary = Summary(report, BarsInfo(None, None), extended, None)
     create_markdown_artifact(

@@ -113,7 +113,7 @@ def daily(
         extended = extend(store, cluster, settings)
         run = Run(store, cluster, ResourceKey.newest(store, settings), request)
         logger.info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
-        with LiveProgress(artifact_key("daily", "progress", calendar), len(run.symbols), samples) as run.progress:
+        with LiveProgress(artifact_key("daily", "progress", calendar), run.expected) as run.progress:
             report = score_all(run, IN_FLIGHT)
         latest = latest_values(store, run.symbols, report.fingerprint, day)
         change = session_change(store, report.fingerprint, run.symbols, _newest(latest, day))

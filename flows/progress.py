@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+from collections.abc import Mapping
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -26,9 +27,9 @@ class LiveProgress:
     answer is told of once in the log, and does not disturb the run.
     """
 
-    def __init__(self, key: str, symbols: int, samples: int) -> None:
-        self.count = SampleCount(symbols, samples)
-        self._key, self._symbols = key, symbols
+    def __init__(self, key: str, expected: Mapping[str, int]) -> None:
+        self.count = SampleCount(expected)
+        self._symbols = len(expected)
         self._started = perf_counter()
         self._over = threading.Event()
         self._silent = False
@@ -59,7 +60,8 @@ class LiveProgress:
         seconds = perf_counter() - self._started
         rate = count.finished / seconds if seconds > 0 else 0.0
         left = f"about {_duration((count.total - count.finished) / rate)} left" if rate else "time left unknown"
-        if count.finished >= count.total:
+        # Over, though samples are missing, where a symbol broke.
+        if self._over.is_set() or count.finished >= count.total:
             left = f"took {_duration(seconds)}"
         return (
             f"{count.finished} of {count.total} samples = {count.done} done + {count.failed} failed + "

@@ -165,7 +165,7 @@ def run(options: argparse.Namespace) -> Answer:
     key = ResourceKey.newest(home, settings, options.encoder, options.device)
     with open_cluster(options.scheduler, options.threads) as cluster:
         work = Run(home, cluster, key, request)
-        with sample_bar(len(work.symbols), request.samples) as progress:
+        with sample_bar(work.expected) as progress:
             work.progress = progress
             report = run_symbols(work)
     failure = None

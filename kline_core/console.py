@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,12 +31,12 @@ def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def sample_bar(symbols: int, samples: int) -> Iterator[Callable[[SymbolResult], None]]:
+def sample_bar(expected: Mapping[str, int]) -> Iterator[Callable[[SymbolResult], None]]:
     """A progress bar over samples, fed with the results of symbols as they grow; failed and re-used stand beside it.
 
-    `samples` is how many are expected of each symbol; one that has another number of them changes the total.
+    `expected`: by symbol, at most how many samples it has; one that has fewer of them changes the total.
     """
-    count = SampleCount(symbols, samples)
+    count = SampleCount(expected)
     with tqdm(
         desc="run", unit=" samples", total=count.total, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True
     ) as shown:

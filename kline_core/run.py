@@ -87,7 +87,8 @@ class Run:
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started
         self.symbols = self._check_symbols()
-        self._windows = dict(zip(self.overview.symbols, self.overview.windows, strict=True))
+        self.expected = self._expected()
+        """By symbol, at most how many samples it has; fewer where holes in its bars leave fewer windows."""
         self._stored = StoredValues(home, self.symbols, key.fingerprint)
         self.writer = ValueWriter(home, key, self.run_id)
         self.progress = progress
@@ -128,9 +129,7 @@ class Run:
         groups: list[list[str]] = [[]]
         new = asked = 0
         for symbol in symbols:
-            dates = None if self.request.dates is None else self.request.dates[symbol]
-            samples = min(self.request.samples, self._windows[symbol]) if dates is None else len(dates)
-            stored = self._stored.count(symbol)
+            samples, stored = self.expected[symbol], self._stored.count(symbol)
             new, asked = new + max(1, samples - stored), asked + max(samples, stored)
             if groups[-1] and (new > GROUP_SAMPLES or asked > GROUP_DATES or len(groups[-1]) == at_most):
                 groups.append([])
@@ -251,6 +250,12 @@ class Run:
         check_symbols(self.home, asked, self.overview.symbols)
         return asked
 
+    def _expected(self) -> dict[str, int]:
+        if self.request.dates is not None:
+            return {symbol: len(np.unique(self.request.dates[symbol])) for symbol in self.symbols}
+        windows = dict(zip(self.overview.symbols, self.overview.windows, strict=True))
+        return {symbol: min(self.request.samples, windows[symbol]) for symbol in self.symbols}
+
     def _why_no_dates(self) -> str:
         if self.request.dates is not None:
             return "no dates were asked for"
@@ -292,10 +297,11 @@ def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | Non
         known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
     unknown = sorted(set(asked) - set(known))
     if unknown:
-        raise UnknownSymbolError(
-            f"symbol {', '.join(map(repr, unknown[:5]))}{' ...' if len(unknown) > 5 else ''} has no bars in "
-            f"{home.uri}, which holds {len(known)} symbols; ingest it or check the name"
-        )
+        named = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
+        what, fix = (f"symbol {named} has", "it or check the name")
+        if len(unknown) > 1:
+            what, fix = (f"symbols {named} have", "them or check the names")
+        raise UnknownSymbolError(f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}")
 
 
 def run_symbols(run: Run) -> RunReport:

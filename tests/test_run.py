@@ -384,9 +384,27 @@ def test_unknown_symbols(bench, in_process, symbol):
         assert "\n" not in str(raised.value)
 
 
+def test_several_unknown_symbols(bench, in_process):
+    with pytest.raises(
+        UnknownSymbolError, match=r"^symbols 'A', 'B' have no bars in .*; ingest them or check the names$"
+    ):
+        bench.start(in_process, symbols=["S00001", "B", "A"])
+
+
 def test_more_samples_than_there_are_dates(bench, in_process):
     report = bench.run(in_process, samples=10_000)
     assert counts(report)[0] == 4 * (BARS - 4)
+
+
+def test_how_many_samples_there_will_be_is_known_from_the_start(bench, in_process):
+    for request in (
+        {"samples": 7},
+        {"samples": 10_000},
+        {"samples": 50, "as_of": DAYS[9]},
+        {"dates": {"S00001": DAYS[[9, 8, 9]]}},
+    ):
+        run = bench.start(in_process, **request)
+        assert run.expected == {result.symbol: result.samples for result in run_symbols(run).symbols}
 
 
 # --- what breaks ---

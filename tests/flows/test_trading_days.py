@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
 
 from flows import bars as bars_module
 from flows.daily import daily
@@ -132,3 +134,24 @@ def test_bars_of_another_exchange_are_refused(tmp_path: Path, source: Path) -> N
     assert state.is_failed()
     assert "calendar is XNYS, but " in state.message
     assert "name the calendar of this home's exchange" in state.message
+
+
+def test_a_run_that_is_tried_again_later_is_still_for_its_day(api: Server, tmp_path: Path, source: Path) -> None:
+    given = {"home": str(tmp_path / "home"), "source": str(source), "calendar": "XSHG", "arrival_retries": 0}
+    given |= {"samples": 20, "threads": 2, "max_failed_share": 1.0}
+    flow = api.post("flows/", name="daily")["id"]
+    deployment = api.post("deployments/", name="retried", flow_id=flow)["id"]
+    due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2024-10-08T09:30:00+00:00"}}
+    made = api.post(f"deployments/{deployment}/create_flow_run", parameters=given, state=due)["id"]
+    with get_client(sync_client=True) as client:
+        state = run_flow(daily, client.read_flow_run(made), return_type="state")
+        assert "S00002" in state.message
+        # Bars of the next day have come as well; what Retry on the page of the run sends, far from its day.
+        deliver(source, "2024-10-09", {})
+        retry = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+        assert api.post(f"flow_runs/{made}/set_state", state=retry)["status"] == "ACCEPT"
+        state = run_flow(daily, client.read_flow_run(made), return_type="state")
+    assert state.is_completed(), state.message
+    assert name_of(api, state) == "XSHG 2024-10-08"
+    days = Home(tmp_path / "home").read("factors", ["date"])["date"].to_pylist()
+    assert str(max(days)) == "2024-10-08"
