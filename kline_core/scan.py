@@ -16,6 +16,8 @@ what is proposed is ranked by its exact similarity elsewhere (`kline_core.search
    the bars raised.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,8 +30,9 @@ from kline_core.patterns import MAX_LENGTH, Doubles, Floats, Rows
 Whole = NDArray[np.int32]
 
 _BLOCK, _CELL = 1024, 64
-"""Rows of one product, and of one cell of it."""
-_CELLS = _BLOCK // _CELL
+"""Rows of one product of `_FULL` queries or more, and of one cell of it."""
+_FULL = 512
+"""Fewer queries take more rows at a time, so that threads that share the queries make no more products than one."""
 _GROUP = 32
 """Queries are left out by so many at a time, so that products come in few shapes: each new one is compiled first."""
 _WIDTH = 4
@@ -71,26 +74,28 @@ class Scan:
         """
         scales, errors, queries = self._rounded(vectors)
         best = _Best(len(vectors), count)
-        scores = torch.empty(len(queries) * _BLOCK, dtype=torch.int32)
-        tops = torch.empty(len(queries) * _CELLS, dtype=torch.int32)
-        merged = _BLOCK
-        total = int(known[-1]) if len(known) else 0
-        for start in range(0, total, _BLOCK):
+        block = _BLOCK * max(1, _FULL // max(1, len(queries)))
+        cells, limits = block // _CELL, known.tolist()
+        scores = torch.empty(len(queries) * block, dtype=torch.int32)
+        tops = torch.empty(len(queries) * cells, dtype=torch.int32)
+        merged, total = _BLOCK, limits[-1] if limits else 0
+        for start, codes in _blocks(self.codes, total, block):
             # Those before `first` have seen all they may.
-            first = int(np.searchsorted(known, start, side="right")) // _GROUP * _GROUP
-            left = len(queries) - first
-            product, top = scores[: left * _BLOCK], tops[: left * _CELLS]
-            torch._int_mm(queries[first:], self.codes[start : start + _BLOCK].T, out=product.view(left, _BLOCK))
-            torch.amax(product.view(left * _CELLS, _CELL), 1, out=top)
-            cell = np.flatnonzero(top.numpy().reshape(left, _CELLS)[: len(vectors) - first] > best.bar[first:, None])
+            first = bisect_right(limits, start) // _GROUP * _GROUP
+            left, rows = len(queries) - first, len(codes)
+            cells = rows // _CELL
+            product, top = scores[: left * rows], tops[: left * cells]
+            torch._int_mm(queries[first:], codes.T, out=product.view(left, rows))
+            torch.amax(product.view(left * cells, _CELL), 1, out=top)
+            cell = np.flatnonzero(top.numpy().reshape(left, cells)[: len(vectors) - first] > best.bar[first:, None])
             if len(cell):
-                query = first + cell // _CELLS
+                query = first + cell // cells
                 score = product.numpy().reshape(-1, _CELL)[cell]
                 which, place = np.nonzero(score > best.bar[query, None])
-                query, row = query[which], start + cell[which] % _CELLS * _CELL + place
+                query, row = query[which], start + cell[which] % cells * _CELL + place
                 inside = row < known[query]
                 best.add(query[inside], row[inside], score[which, place][inside])
-            if start + _BLOCK >= merged or best.crowded:
+            if start + rows >= merged or best.crowded:
                 best.merge()
                 merged = max(merged, 2 * start)
         best.merge()
@@ -109,6 +114,15 @@ class Scan:
         # The last factor and term are for the rounding of these very sums.
         most = (self.error * MAX_LENGTH + (MAX_LENGTH + self.error) * errors) * (1 + 1e-9) + 1e-12
         return scales, most, torch.from_numpy(codes)
+
+
+def _blocks(codes: Any, total: int, most: int) -> Iterator[tuple[int, Any]]:
+    """Rows from 0 to `total` in whole steps, few at first, since all of them are hits: where each begins, and codes."""
+    start, rows = 0, _BLOCK
+    while start < total:
+        yield start, codes[start : start + rows]
+        start += rows
+        rows = min(most, 2 * rows)
 
 
 class _Best:

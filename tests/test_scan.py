@@ -18,7 +18,7 @@ from tests.test_search import assert_naive, assert_same, cases, market, some
 def small_blocks():
     """Small enough for every stage to be reached by small sets."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("_BLOCK", 12), ("_CELL", 4), ("_CELLS", 3), ("_GROUP", 3), ("_SLICE", 7)):
+        for name, size in (("_BLOCK", 12), ("_CELL", 4), ("_FULL", 6), ("_GROUP", 3), ("_SLICE", 7)):
             patch.setattr(scan_module, name, size)
         yield
 
