@@ -503,9 +503,9 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
     bench = Bench(make_home(tmp_path / "home", frame[days < 60]), weights=small_weights)
     # The fixture's cluster has its encoder from other tests, which may have pushed it out.
     loads = []
-    for place, name in ((loaded_bars_module, "_load_bars"), (resources_module, "_load_encoder")):
-        real = getattr(place, name)
-        monkeypatch.setattr(place, name, lambda key, name=name, real=real: loads.append(name) or real(key))
+    for where, name in ((loaded_bars_module, "_load_bars"), (resources_module, "_load_encoder")):
+        real = getattr(where, name)
+        monkeypatch.setattr(where, name, lambda key, name=name, real=real: loads.append(name) or real(key))
 
     def extend():
         extend_patterns(bench.home, SMALL, opened.encoding(bench.home, bench.weights, "cpu"))
