@@ -132,7 +132,7 @@ ROWS = st.lists(
 FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     rows=ROWS,
     factors=st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kline_core.encoder import AttentionEncoder, Encoder
+from tests.benchmarks.__main__ import main
 from tests.benchmarks.machine import Elsewhere, Peaks, best, description
 from tests.benchmarks.measured import Measured, Spread, added, middle_round, ratio
 from tests.benchmarks.others import known_closes
@@ -191,9 +192,9 @@ def test_the_command(tmp_path, question):
     assert found["check"]["identical"] == 20
 
 
-def test_unknown_ways_are_refused(tmp_path):
-    command = [sys.executable, "-m", "tests.benchmarks", "--place", str(tmp_path), "--only", "a,x"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "give some of a,b,c,d,e" in done.stderr
+def test_unknown_ways_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["--place", str(tmp_path), "--only", "a,x"])
+    assert raised.value.code == 2
+    assert "give some of a,b,c,d,e" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

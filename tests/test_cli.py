@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kline_core import cluster
 from kline_core.cli import main
 from kline_core.synthetic import random_walk
 from tests.homes import write_encoder
@@ -192,8 +193,10 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
     ],
 )
 def test_refusals_are_one_line_that_names_the_cause(
-    capsys: pytest.CaptureFixture[str], home: Path, words: list[str], named: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path, words: list[str], named: str
 ) -> None:
+    # How long a scheduler is waited for is tested beside it.
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
     assert named in refused(capsys, "--home", str(home), *words)
 
 

@@ -34,7 +34,9 @@ from tests.postgres import free_port
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
-SYMBOLS, BARS = 24, 300
+SYMBOLS, BARS = 8, 300
+# All that there are.
+SAMPLES = SYMBOLS * (BARS - Settings().patterns.window_bars + 1)
 # More than any symbol has usable dates, and not what the form offers.
 ASKED = 500
 # A page may take its time where the machine is busy with something else; in milliseconds.
@@ -100,6 +102,18 @@ class Desk:
         (run,) = set(self.runs(deployment)) - set(before)
         assert run == made
         return run
+
+    def hold(self, symbols: int) -> None:
+        """Let runs of the deployment `slow` finish so many symbols, and no more."""
+        (self.home / "hold.new").write_text(str(symbols))
+        (self.home / "hold.new").rename(self.home / "hold")
+
+    def let_go(self) -> None:
+        (self.home / "hold").unlink()
+
+    def progress(self, flow_run: str) -> float:
+        """The share that its page shows, in percent."""
+        return float(self.artifact(flow_run, "daily-progress")["data"])
 
     def form(self, deployment: str) -> Page:
         """The form of a run by hand, once it is filled with what is the default."""
@@ -222,8 +236,9 @@ def opened(place: Path, browser: Browser) -> Iterator[Desk]:
 def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
     with opened(place, browser) as desk:
         the_deployments_are_there(desk)
-        a_scheduled_run_comes_by_itself(desk)
+        # Something to do while the minute passes at which the scheduled run is due.
         the_form_refuses_what_does_not_fit(desk)
+        a_scheduled_run_comes_by_itself(desk)
         finished = a_run_by_hand_shows_its_progress_and_what_came_of_it(desk)
         a_run_is_cancelled_half_way(desk)
         assert desk.hosts == {"127.0.0.1"}
@@ -269,21 +284,27 @@ def the_form_refuses_what_does_not_fit(desk: Desk) -> None:
 
 
 def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
+    desk.hold(SYMBOLS // 4)
     run = desk.start("slow")
     assert desk.server.get(f"flow_runs/{run}")["parameters"]["samples"] == ASKED
-    progress = desk.artifact(run, "daily-progress")
-    page = desk.page(f"/artifacts/artifact/{progress['id']}")
     seen: list[float] = []
 
-    def moves() -> bool:
-        seen.append(float(desk.artifact(run, "daily-progress")["data"]))
-        return len({share for share in seen if 0 < share < 100}) >= 2
+    def shows(share: float) -> bool:
+        seen.append(desk.progress(run))
+        return seen[-1] == share
 
-    poll(moves, "progress that moves")
-    assert seen == sorted(seen)
+    poll(lambda: shows(25), "a quarter")
+    page = desk.page(f"/artifacts/artifact/{desk.artifact(run, 'daily-progress')['id']}")
+    line = "^{} of {} samples = [0-9]+ done"
+    expect(page.get_by_text(re.compile(line.format(SAMPLES // 4, SAMPLES)))).to_be_visible()
+    desk.hold(SYMBOLS // 2)
+    poll(lambda: shows(50), "half")
     page.reload()
-    expect(page.get_by_text(re.compile(r"^\d+ of \d+ samples = \d+ done"))).to_be_visible()
+    expect(page.get_by_text(re.compile(line.format(SAMPLES // 2, SAMPLES)))).to_be_visible()
     desk.keep(page, "progress")
+    desk.let_go()
+    poll(lambda: shows(100), "all")
+    assert seen == sorted(seen)
 
     ended = desk.ended(run)
     assert ended["state_type"] == "COMPLETED", ended["state"]
@@ -308,11 +329,12 @@ def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> str:
 
 def a_run_is_cancelled_half_way(desk: Desk) -> None:
     before = Home(desk.home).read("factors").num_rows
+    desk.hold(SYMBOLS // 2)
     run = desk.start("slow")
     page = desk.page(f"/runs/flow-run/{run}")
     cancel = page.get_by_role("button", name="Cancel", exact=True)
     expect(cancel).to_be_enabled()
-    poll(lambda: float(desk.artifact(run, "daily-progress")["data"]) > 0, "progress")
+    poll(lambda: desk.progress(run) == 50, "half")
     dialogue = page.get_by_role("dialog").filter(has_text="Cancel Flow Run")
 
     def confirm() -> None:
@@ -328,6 +350,7 @@ def a_run_is_cancelled_half_way(desk: Desk) -> None:
     # Exactly: a message in passing says that it was cancelled while it is still being.
     expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible()
     desk.keep(page, "cancelled")
+    desk.let_go()
     assert Home(desk.home).read("factors").num_rows == before
 
 

@@ -1,14 +1,14 @@
 """Runs that are cancelled, whose worker is killed, or whose server goes away: nothing lost, nothing doubled, no hang.
 
-The flow is the daily one, slowed down by doing its work many times over, on a standing cluster of processes.
+The flow is the daily one, which stands still half way as long as it is told to, on a standing cluster of processes.
+Server, worker and cluster are shared; every test has a home of its own.
 """
 
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from kline_core.run_report import RunReport
 from kline_core.settings import Settings
 from kline_core.synthetic import random_walk
 from kline_core.tables import Home
-from tests.flows.conftest import ROOT, Server, poll, prefect_server, process
+from tests.flows.conftest import ROOT, poll, prefect_server, process
 from tests.helpers import scheduler_process
 from tests.postgres import free_port
 
-SYMBOLS, BARS = 24, 300
+SYMBOLS, BARS = 8, 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 SLOW = """
   - name: slow
@@ -38,61 +38,99 @@ SLOW = """
 """
 
 
-@dataclass
-class Desk:
-    """A server with its deployments, a cluster, and a home that is ready to be run."""
+class Office:
+    """A server with a deployment of the flow, and a worker; either may be killed and started again."""
 
-    server: Server
-    clone: Path
-    home: Path
-    scheduler: str
+    def __init__(self, place: Path, clone: Path, scheduler: str) -> None:
+        self._place, self._clone, self.scheduler = place, clone, scheduler
+        self._port = free_port()
+        self._serving, self._working = ExitStack(), ExitStack()
+
+    def __enter__(self) -> "Office":
+        self.start_server()
+        self.prefect("work-pool", "create", "kline", "--type", "process")
+        self.prefect("--no-prompt", "deploy", "--name", "daily/slow")
+        self.start_worker()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._serving, self._working:
+            left = psutil.Process(self.worker.pid).children(True) if self.worker.poll() is None else []
+        for child in left:
+            if child.is_running():
+                child.kill()
 
     def prefect(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["prefect", *arguments], cwd=self.clone, env=self.server.env, capture_output=True, text=True, timeout=60
+            ["prefect", *arguments], cwd=self._clone, env=self.server.env, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        env = self.server.env | {"KLINE_HOME": str(self.home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-        env |= {"KLINE_SCHEDULER": self.scheduler, "PYTHONUNBUFFERED": "1"}
+    def start_server(self) -> None:
+        self.server = self._serving.enter_context(prefect_server(self._place, self._port))
+
+    def stop_server(self) -> None:
+        self._serving.close()
+
+    def start_worker(self) -> None:
+        env = self.server.env | {"KLINE_SCHEDULER": self.scheduler, "PREFECT_WORKER_QUERY_SECONDS": "1"}
         command = ["prefect", "worker", "start", "--pool", "kline"]
-        with process(*command, log=self.home / "worker.log", env=env, cwd=self.clone) as running:
-            children = [psutil.Process(running.pid)]
-            try:
-                yield running
-            finally:
-                with_children = [each for parent in children if parent.is_running() for each in parent.children(True)]
-                for child in with_children:
-                    child.kill()
+        log = self._place / "worker.log"
+        self.worker = self._working.enter_context(process(*command, log=log, env=env, cwd=self._clone))
+
+    def kill_worker(self) -> psutil.Process:
+        """Returns the flow's process, which it leaves behind."""
+        children = psutil.Process(self.worker.pid).children()
+        (child,) = [each for each in children if "prefect" in " ".join(each.cmdline())]
+        self.worker.kill()
+        self.worker.wait(15)
+        return child
+
+    @cached_property
+    def deployment(self) -> str:
+        return str(self.server.get("deployments/name/daily/slow")["id"])
+
+
+class Desk:
+    """The office, and a home that is ready to be run."""
+
+    def __init__(self, office: Office, home: Path) -> None:
+        self.office, self.home = office, home
 
     def start(self) -> str:
-        said = self.prefect("deployment", "run", "daily/slow")
-        found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)
-        assert found, said
-        return found[0]
+        asked = {"home": str(self.home)}
+        made = self.office.server.post(f"deployments/{self.office.deployment}/create_flow_run", parameters=asked)
+        return str(made["id"])
+
+    def half_way(self) -> str:
+        """A run of which half is done, and the rest will not be until it is let go."""
+        (self.home / "hold").write_text(str(SYMBOLS // 2))
+        flow_run = self.start()
+        poll(lambda: self.progress(flow_run) == 50, f"half of {flow_run}")
+        return flow_run
+
+    def let_go(self) -> None:
+        (self.home / "hold").unlink()
 
     def progress(self, flow_run: str) -> float:
-        return float(self.server.artifacts(flow_run).get("daily-progress") or 0)
-
-    def half_way(self, flow_run: str) -> None:
-        """Wait until some of the run is done, and not nearly all."""
-        poll(lambda: self.progress(flow_run) > 10, f"progress of {flow_run}")
-        assert self.progress(flow_run) < 90
+        return float(self.office.server.artifacts(flow_run).get("daily-progress") or 0)
 
     def ended(self, flow_run: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:
-            run: dict[str, Any] = self.server.get(f"flow_runs/{flow_run}")
+            run: dict[str, Any] = self.office.server.get(f"flow_runs/{flow_run}")
             return run if run["state_type"] in ENDED else None
 
         # A client that has lost its server asks again after 2, 4, 8, 16 and 32 seconds.
         return poll(found, f"end of flow run {flow_run}", 240)
 
     def values(self) -> list[tuple[Any, ...]]:
-        rows = Home(self.home).read("factors", ["symbol", "date", "value", "status", "reason"])
-        return sorted(zip(*rows.to_pydict().values(), strict=True), key=str)
+        return values(self.home)
+
+
+def values(home: Path) -> list[tuple[Any, ...]]:
+    rows = Home(home).read("factors", ["symbol", "date", "value", "status", "reason"])
+    return sorted(zip(*rows.to_pydict().values(), strict=True), key=str)
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +163,7 @@ def undisturbed(ready: Path, cluster: str, tmp_path_factory: pytest.TempPathFact
     with open_cluster(cluster) as standing:
         report: RunReport = run_symbols(Run(home, standing, ResourceKey.newest(home, Settings()), Request()))
     assert report.count("done")
-    rows = home.read("factors", ["symbol", "date", "value", "status", "reason"])
-    return sorted(zip(*rows.to_pydict().values(), strict=True), key=str)
+    return values(place)
 
 
 @pytest.fixture(scope="module")
@@ -138,34 +175,31 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def office(clone: Path, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with Office(tmp_path_factory.mktemp("office"), clone, cluster) as office:
+        yield office
+
+
 @pytest.fixture
-def desk(server: Server, clone: Path, ready: Path, cluster: str, tmp_path: Path) -> Desk:
-    return deployed(server, clone, ready, cluster, tmp_path)
-
-
-def deployed(server: Server, clone: Path, ready: Path, cluster: str, place: Path) -> Desk:
-    home = place / "home"
-    shutil.copytree(ready, home)
-    desk = Desk(server, clone, home, cluster)
-    desk.prefect("work-pool", "create", "kline", "--type", "process", "--overwrite")
-    desk.prefect("--no-prompt", "deploy", "--name", "daily/slow")
-    return desk
+def desk(office: Office, ready: Path, tmp_path: Path) -> Desk:
+    shutil.copytree(ready, tmp_path / "home")
+    return Desk(office, tmp_path / "home")
 
 
 def test_a_cancelled_run_stops_the_cluster_and_keeps_what_is_finished(desk: Desk, undisturbed: Any) -> None:
-    with desk.worker():
-        first = desk.start()
-        desk.half_way(first)
-        desk.prefect("flow-run", "cancel", first)
-        run = desk.ended(first)
-        assert run["state_type"] == "CANCELLED", run["state"]
-        with Client(desk.scheduler, set_as_default=False) as client:
-            # Nothing is left to do.
-            poll(lambda: not any(client.processing().values()) and not client.who_has(), "idle cluster", 15)
-        kept = desk.values()
-        assert 0 < len(kept) < len(undisturbed)
-        assert set(kept) <= set(undisturbed)
-        again = desk.ended(desk.start())
+    first = desk.half_way()
+    desk.office.prefect("flow-run", "cancel", first)
+    run = desk.ended(first)
+    assert run["state_type"] == "CANCELLED", run["state"]
+    with Client(desk.office.scheduler, set_as_default=False) as client:
+        # Nothing is left to do.
+        poll(lambda: not any(client.processing().values()) and not client.who_has(), "idle cluster", 15)
+    kept = desk.values()
+    assert 0 < len(kept) < len(undisturbed)
+    assert set(kept) <= set(undisturbed)
+    desk.let_go()
+    again = desk.ended(desk.start())
     assert again["state_type"] == "COMPLETED", again["state"]
     failed = sum(row[3] == "failed" for row in undisturbed)
     reused = sum(row[3] == "ok" for row in kept)
@@ -174,41 +208,32 @@ def test_a_cancelled_run_stops_the_cluster_and_keeps_what_is_finished(desk: Desk
 
 
 def test_a_killed_worker_loses_nothing(desk: Desk, undisturbed: Any) -> None:
-    with ExitStack() as first_life:
-        running = first_life.enter_context(desk.worker())
-        run = desk.start()
-        desk.half_way(run)
-        (child,) = [each for each in psutil.Process(running.pid).children() if "prefect" in " ".join(each.cmdline())]
-        running.kill()
-        running.wait(15)
-    with desk.worker():
-        # Prefect ends a flow's process that has lost its worker; it stores what is finished, and says that it crashed.
-        ended = desk.ended(run)
-        assert ended["state_type"] in ("COMPLETED", "CRASHED"), ended["state"]["message"]
-        child.wait(30)
-        kept = desk.values()
-        assert kept
-        assert set(kept) <= set(undisturbed)
-        again = desk.ended(desk.start())
+    run = desk.half_way()
+    child = desk.office.kill_worker()
+    desk.let_go()
+    desk.office.start_worker()
+    # A flow's process that has lost its worker goes on until it writes to its log, which nobody reads any more. It
+    # stores what is finished, and says that it crashed.
+    ended = desk.ended(run)
+    assert ended["state_type"] in ("COMPLETED", "CRASHED"), ended["state"]["message"]
+    child.wait(30)
+    kept = desk.values()
+    assert kept
+    assert set(kept) <= set(undisturbed)
+    again = desk.ended(desk.start())
     assert again["state_type"] == "COMPLETED", again["state"]
     assert again["state"]["message"].endswith(f" + {sum(row[3] == 'ok' for row in kept)} re-used")
     assert desk.values() == undisturbed
 
 
-def test_a_server_that_starts_again_during_a_run(
-    clone: Path, ready: Path, cluster: str, undisturbed: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "prefect").mkdir()
-    port = free_port()
-    with ExitStack() as stack:
-        with prefect_server(tmp_path / "prefect", port) as server:
-            desk = deployed(server, clone, ready, cluster, tmp_path)
-            stack.enter_context(desk.worker())
-            run = desk.start()
-            desk.half_way(run)
-        with prefect_server(tmp_path / "prefect", port):
-            first = desk.ended(run)
-            assert first["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), first["state"]
-            again = desk.ended(desk.start())
-            assert again["state_type"] == "COMPLETED", again["state"]
-            assert desk.values() == undisturbed
+def test_a_server_that_starts_again_during_a_run(desk: Desk, undisturbed: Any) -> None:
+    run = desk.half_way()
+    desk.office.stop_server()
+    # The rest is done while nobody listens.
+    desk.let_go()
+    desk.office.start_server()
+    first = desk.ended(run)
+    assert first["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), first["state"]
+    again = desk.ended(desk.start())
+    assert again["state_type"] == "COMPLETED", again["state"]
+    assert desk.values() == undisturbed
