@@ -162,13 +162,14 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> bytes:
         ("backfill, by samples", "samples", fills),
         ("search, by patterns", "patterns", results.get("patterns", [])),
     ]
+    curves = [curve for curve in curves if curve[2]]
     figure = sheet(10, 5.6)
     for column, (title, across, points) in enumerate(curves):
         points = sorted(points, key=lambda each: float(each[across]))
         for row, (name, label) in enumerate((("seconds", "seconds"), ("peak", "peak memory, MiB"))):
-            axes: Axes = figure.add_subplot(2, 3, 1 + column + 3 * row)
+            axes: Axes = figure.add_subplot(2, len(curves), 1 + column + len(curves) * row)
             axes.plot([each[across] for each in points], [each[name] for each in points], "o-", color=INK, markersize=4)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * max(each[name] for each in points))
             axes.set_xlim(left=0)
             axes.set_title(f"{title}: {label}", fontsize=8)
             axes.tick_params(labelsize=7)
