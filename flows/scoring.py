@@ -61,8 +61,8 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     done is stored, and the rest is not begun. Raises `SchedulerError` where the cluster was lost.
     """
     batches = _batches(run)
-    # All threads of the cluster have work, however few symbols there are.
-    chunks = max(1, run.cluster.threads // max(1, min(len(batches), in_flight)))
+    # All cores of the cluster have work, however few symbols there are.
+    chunks = max(1, run.cluster.at_once // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
     try:
         futures = [score.submit(run, _name(batch), batch, chunks, stopped) for batch in batches]

@@ -61,6 +61,13 @@ class Cluster:
     address: str
     log: Listener | None = None
     """Told of what workers say while they work for this client."""
+    cores: int | None = None
+    """Cores behind these threads, where they are known."""
+
+    @property
+    def at_once(self) -> int:
+        """Pieces of work that are computed at a time: one a thread, and no more than there are cores."""
+        return self.threads if self.cores is None else min(self.threads, self.cores)
 
     @property
     def topic(self) -> str:
@@ -288,7 +295,7 @@ def open_cluster(
         worker_dashboard_address="127.0.0.1:0",
     )
     with local, Client(local) as client:
-        yield _heard(Cluster(client, threads, local.scheduler_address, log))
+        yield _heard(Cluster(client, threads, local.scheduler_address, log, CPU_COUNT))
 
 
 def checked_threads(threads: int | None) -> int:
@@ -320,7 +327,15 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
             raise SchedulerError(
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
             )
-        yield _heard(Cluster(client, threads, address, log))
+        # A worker that has just died is left out, and counts with its threads.
+        each = client.run(_cores, on_error="ignore")
+        cores = sum(min(each.get(worker, count), count) for worker, count in client.nthreads().items())
+        yield _heard(Cluster(client, threads, address, log, cores))
+
+
+def _cores() -> int:
+    """On a worker: the cores that it may use."""
+    return int(CPU_COUNT)
 
 
 def _heard(cluster: Cluster) -> Cluster:

@@ -311,7 +311,7 @@ def run_symbols(run: Run) -> RunReport:
     is lost; what was computed until then is stored.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
-    chunks = max(1, run.cluster.threads // max(1, len(run.symbols)))
+    chunks = max(1, run.cluster.at_once // max(1, len(run.symbols)))
     # Every thread has work to the end.
     groups = run.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 

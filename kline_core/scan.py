@@ -31,7 +31,7 @@ Whole = NDArray[np.int32]
 
 _BLOCK, _CELL = 1024, 64
 """Rows of one product of `_FULL` queries or more, and of one cell of it."""
-_FULL = 512
+_FULL = 1024
 """Fewer queries take more rows at a time, so that threads that share the queries make no more products than one."""
 _GROUP = 32
 """Queries are left out by so many at a time, so that products come in few shapes: each new one is compiled first."""
@@ -74,11 +74,11 @@ class Scan:
         """
         scales, errors, queries = self._rounded(vectors)
         best = _Best(len(vectors), count)
-        block = _BLOCK * max(1, _FULL // max(1, len(queries)))
+        block = _BLOCK * -(-_FULL // max(1, len(queries)))
         cells, limits = block // _CELL, known.tolist()
         scores = torch.empty(len(queries) * block, dtype=torch.int32)
         tops = torch.empty(len(queries) * cells, dtype=torch.int32)
-        merged, total = _BLOCK, limits[-1] if limits else 0
+        merged, total = _CELL, limits[-1] if limits else 0
         for start, codes in _blocks(self.codes, total, block):
             # Those before `first` have seen all they may.
             first = bisect_right(limits, start) // _GROUP * _GROUP
@@ -118,7 +118,7 @@ class Scan:
 
 def _blocks(codes: Any, total: int, most: int) -> Iterator[tuple[int, Any]]:
     """Rows from 0 to `total` in whole steps, few at first, since all of them are hits: where each begins, and codes."""
-    start, rows = 0, _BLOCK
+    start, rows = 0, _CELL
     while start < total:
         yield start, codes[start : start + rows]
         start += rows

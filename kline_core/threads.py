@@ -5,12 +5,18 @@ them fight for the same cores. OpenMP keeps its limit per calling thread, so a l
 reach the threads of a pool: every one of them has to set its own.
 """
 
+import os
 import sys
 import threading
 
 from threadpoolctl import ThreadpoolController
 
 _done = threading.local()
+
+CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""Held by a thread that computes, so that no more of them do so than there are cores, however many a cluster has.
+
+More would only take the interpreter's lock from each other: four at a time on two cores took a third longer."""
 
 
 def single_threaded() -> None:

@@ -20,6 +20,7 @@ from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
 from kline_core.recall import Recall
 from kline_core.scored import Asked, Scored, ScoredTogether
+from kline_core.threads import CORES
 
 if TYPE_CHECKING:
     from kline_core.resources import Resources
@@ -82,7 +83,8 @@ def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.in
 
     loaded = _loaded(key)
     try:
-        return score_samples(loaded, symbol, dates, stored)
+        with CORES:
+            return score_samples(loaded, symbol, dates, stored)
     except KlineError:
         raise
     except Exception as error:  # noqa: BLE001  whatever broke the chunk is found again, and reported, sample by sample
@@ -107,7 +109,8 @@ def score_together(key: ResourceKey, asked: Sequence[Asked]) -> ScoredTogether |
 
     loaded = _loaded(key)
     try:
-        return score_symbols(loaded, asked)
+        with CORES:
+            return score_symbols(loaded, asked)
     except KlineError:
         raise
     except Exception as error:  # noqa: BLE001  whose it is comes out when each symbol is done by itself
@@ -133,7 +136,8 @@ def encode(
 
     network, frames = loaded_encoder(encoder), loaded_bars(bars)
     single_threaded()
-    return encode_windows(frames, symbols, code, bar, network)
+    with CORES:
+        return encode_windows(frames, symbols, code, bar, network)
 
 
 def picture(key: ResourceKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:

@@ -1,5 +1,6 @@
 import logging
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -173,3 +174,26 @@ def test_the_libraries_use_one_thread_in_every_thread_of_a_worker(key):
 
     with ThreadPoolExecutor(1) as fresh:
         assert fresh.submit(threads).result() == 1
+
+
+def test_no_more_threads_compute_than_there_are_cores(key, monkeypatch):
+    monkeypatch.setattr(worker, "CORES", threading.BoundedSemaphore(2))
+    alone = threading.Lock()
+    at_work, most = [], []
+    real = pipeline.score_samples
+
+    def counted(*arguments):
+        with alone:
+            at_work.append(None)
+            most.append(len(at_work))
+        try:
+            return real(*arguments)
+        finally:
+            with alone:
+                at_work.pop()
+
+    monkeypatch.setattr(pipeline, "score_samples", counted)
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda _: worker.score(key, "S00000", ASKED, NEVER), range(12)))
+    assert max(most) <= 2
+    assert all(result.factors.equals(results[0].factors) for result in results)

@@ -1,6 +1,6 @@
 """Our own way: cold, and warm with 1, 2 and 4 threads, in process and over TCP.
 
-Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in one chunk per thread,
+Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in as many chunks as a run makes,
 hold the rows. Nothing is stored and nothing re-used. Over TCP scheduler and worker are processes of their own. That
 all of these give the same answers is checked.
 
@@ -107,10 +107,10 @@ class Ours:
 
 
 def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
-    """The question answered by a cluster, in one chunk per thread."""
+    """The question answered by a cluster, in as many chunks as a run makes of one symbol."""
     dates = cluster.plan(question.key, question.symbol, question.samples, None)
     stored = np.zeros(len(dates), np.int64)
-    return list(cluster.score(question.key, question.symbol, dates, stored, cluster.threads))
+    return list(cluster.score(question.key, question.symbol, dates, stored, cluster.at_once))
 
 
 def cold(question: Question, threads: int) -> Measured:
