@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from kline_core import threads
 from kline_core.errors import KlineError
 from kline_core.history import NEVER_REUSED
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
 from kline_core.recall import Recall
 from kline_core.scored import Asked, Scored, ScoredTogether
-from kline_core.threads import CORES
 
 if TYPE_CHECKING:
     from kline_core.resources import Resources
@@ -83,7 +83,7 @@ def score(key: ResourceKey, symbol: str, dates: Dates, stored: npt.NDArray[np.in
 
     loaded = _loaded(key)
     try:
-        with CORES:
+        with threads.CORES:
             return score_samples(loaded, symbol, dates, stored)
     except KlineError:
         raise
@@ -109,7 +109,7 @@ def score_together(key: ResourceKey, asked: Sequence[Asked]) -> ScoredTogether |
 
     loaded = _loaded(key)
     try:
-        with CORES:
+        with threads.CORES:
             return score_symbols(loaded, asked)
     except KlineError:
         raise
@@ -132,11 +132,10 @@ def encode(
     from kline_core.encoding import encode_windows
     from kline_core.loaded_bars import loaded_bars
     from kline_core.resources import loaded_encoder
-    from kline_core.threads import single_threaded
 
     network, frames = loaded_encoder(encoder), loaded_bars(bars)
-    single_threaded()
-    with CORES:
+    threads.single_threaded()
+    with threads.CORES:
         return encode_windows(frames, symbols, code, bar, network)
 
 
@@ -183,9 +182,8 @@ def _no_matches(loaded: "Resources") -> pa.Table:
 
 def _loaded(key: ResourceKey) -> "Resources":
     from kline_core.resources import resources
-    from kline_core.threads import single_threaded
 
     loaded: Any = resources(key)
     # After loading, so that the libraries it imported are limited too.
-    single_threaded()
+    threads.single_threaded()
     return loaded  # type: ignore[no-any-return]
