@@ -5,7 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from kline_core.cluster import Cluster
 from kline_core.errors import StaleError
-from kline_core.extend import ExtendReport, extend_patterns
+from kline_core.extend import ExtendReport
 from kline_core.keys import ResourceKey
 from kline_core.settings import Settings
 from kline_core.tables import Home
@@ -28,6 +28,6 @@ def extend(home: Home, cluster: Cluster, settings: Settings) -> ExtendReport:
         else:
             logger.info("%d patterns, all up to date", total)
             return ExtendReport(0, 0, total, [], key.patterns_version)
-    report = extend_patterns(home, settings.patterns, cluster.encoding(home))
+    report = cluster.extend(home, settings.patterns)
     logger.info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
     return report

@@ -32,11 +32,12 @@ from numpy.typing import NDArray
 
 from kline_core import worker
 from kline_core.errors import KlineError, SchedulerError, SettingError
-from kline_core.extend import SLICE
+from kline_core.extend import SLICE, ExtendReport, extend_patterns
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.known import Frames, KnownWindows
 from kline_core.log import Listener, listening, logger
 from kline_core.scored import Asked, Scored, ScoredTogether
+from kline_core.settings import PatternSettings
 from kline_core.tables import Home
 from kline_core.weights import weights_shape
 from kline_core.worker import Dates, Overview
@@ -47,6 +48,8 @@ WORKERLESS_SECONDS = 60.0
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
 """Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
+FEW_WINDOWS = 50_000
+"""New patterns that one worker encodes by itself, within some seconds: those of a day."""
 _SAID = "kline-said"
 _LOG = logger(__name__)
 
@@ -115,6 +118,20 @@ class Cluster:
         Raises `EncoderError` where the weights cannot be read here.
         """
         return ClusterEncoding(self, home, EncoderKey.of(encoder_path, device))
+
+    def extend(
+        self, home: Home, settings: PatternSettings, encoder_path: str | Path | None = None, device: str = "auto"
+    ) -> ExtendReport:
+        """Bring the patterns of a home up to date, as `kline_core.extend.extend_patterns` does, and raising the same.
+
+        Where few windows are missing a worker does it all, since it holds the bars already. Many are encoded by all
+        workers in pieces, and committed here.
+        """
+        key = EncoderKey.of(encoder_path, device)
+        report: ExtendReport | None = self._answer(self._submit(worker.extend, home.uri, settings, key, FEW_WINDOWS))
+        if report is None:
+            report = extend_patterns(home, settings, self.encoding(home, encoder_path, device))
+        return report
 
     def picture(self, key: ResourceKey, symbol: str, date: str | datetime.date | np.datetime64 | None = None) -> bytes:
         """A symbol on a date with its matches, drawn by a worker in a state that it has loaded: a PNG.

@@ -36,6 +36,10 @@ COMMIT = 250_000
 Progress = Callable[[int, int], None]
 
 
+class ManyWindowsError(Exception):
+    """More windows are missing than the caller allowed; nothing was changed."""
+
+
 class Encoding(Protocol):
     """Makes vectors of windows. The vector of a window is the same, bit for bit, whoever makes it."""
 
@@ -90,12 +94,13 @@ def extend_patterns(
     *,
     rebuild: bool = False,
     progress: Progress | None = None,
+    at_most: int | None = None,
 ) -> ExtendReport:
     """Bring `patterns` up to date; `progress` is called with the windows encoded and the windows to encode.
 
     `rebuild` makes the table anew, with whatever settings and encoder are given. Raises `FingerprintError` (see
-    `check_patterns`), `SettingError` where the encoder takes other windows than `settings.window_bars`, and what
-    `Home` and the encoding raise.
+    `check_patterns`), `SettingError` where the encoder takes other windows than `settings.window_bars`,
+    `ManyWindowsError` where more than `at_most` would have to be encoded, and what `Home` and the encoding raise.
     """
     if encoding.window_bars != settings.window_bars:
         raise SettingError(
@@ -125,6 +130,9 @@ def extend_patterns(
     if restated:
         again = np.isin(windows.code, [windows.symbols.index(name) for name in restated if name in windows.symbols])
         missing = np.union1d(missing, np.flatnonzero(again))
+    if at_most is not None and len(missing) > at_most:
+        raise ManyWindowsError
+    if restated:
         removed = int(pc.sum(pc.is_in(stored["symbol"], pa.array(restated))).as_py())
         version = home.delete("patterns", restated, expected_version=version)
     for start in range(0, len(missing), COMMIT):

@@ -6,6 +6,7 @@ sample's failure is that sample's alone.
 """
 
 import datetime
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,14 @@ import pyarrow as pa
 
 from kline_core import threads
 from kline_core.errors import KlineError
+from kline_core.extend import ExtendReport, ManyWindowsError, extend_patterns
 from kline_core.history import NEVER_REUSED
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.log import logger
 from kline_core.recall import Recall
 from kline_core.scored import Asked, Scored, ScoredTogether
+from kline_core.settings import PatternSettings
+from kline_core.tables import Home
 
 if TYPE_CHECKING:
     from kline_core.resources import Resources
@@ -137,6 +141,18 @@ def encode(
     threads.single_threaded()
     with threads.CORES:
         return encode_windows(frames, symbols, code, bar, network)
+
+
+def extend(home: str, settings: PatternSettings, encoder: EncoderKey, at_most: int) -> ExtendReport | None:
+    """Bring `patterns` up to date; see `kline_core.extend.extend_patterns`. None where more windows are missing."""
+    from kline_core.encoding import LocalEncoding
+    from kline_core.resources import loaded_encoder
+
+    encoding = LocalEncoding(loaded_encoder(encoder), os.cpu_count() or 1)
+    try:
+        return extend_patterns(Home(home), settings, encoding, at_most=at_most)
+    except ManyWindowsError:
+        return None
 
 
 def picture(key: ResourceKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,7 @@ from kline_core.encoding import LocalEncoding
 from kline_core.errors import (
     DateError,
     EncoderError,
+    FingerprintError,
     SchedulerError,
     SettingError,
     StaleError,
@@ -520,6 +522,24 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
     assert extend() == 2 * 61
     assert loads.count("_load_bars") == 2
     assert loads.count("_load_encoder") <= 1
+
+
+@both
+@pytest.mark.parametrize("few", [0, 50, 10_000])
+def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, small_weights, monkeypatch):
+    frame = market(2, 70, seed=9)
+    days = frame.groupby("symbol").cumcount()
+    bench = Bench(make_home(tmp_path / "home", frame[days < 60]), weights=small_weights)
+    other = Bench.of(tmp_path / "other", frame, weights=small_weights)
+    monkeypatch.setattr(module, "FEW_WINDOWS", few)
+    assert opened.extend(bench.home, SMALL, bench.weights, "cpu").added == 2 * 51
+    add_bars(bench.home, frame[days >= 60])
+    assert opened.extend(bench.home, SMALL, bench.weights, "cpu").added == 2 * 10
+    assert opened.extend(bench.home, SMALL, bench.weights, "cpu").added == 0
+    keys = [("symbol", "ascending"), ("end", "ascending")]
+    assert bench.home.read("patterns").sort_by(keys).equals(other.home.read("patterns").sort_by(keys))
+    with pytest.raises(FingerprintError):
+        opened.extend(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu")
 
 
 @both

@@ -54,7 +54,7 @@ def plain(home: Home, file: Path, samples: int) -> None:
     settings = Settings()
     with open_cluster() as cluster:
         ingest([file], home)
-        extend_patterns(home, settings.patterns, cluster.encoding(home))
+        cluster.extend(home, settings.patterns)
         run = Run(home, cluster, ResourceKey.newest(home, settings), Request(samples=samples))
         report = run_symbols(run)
         latest = latest_values(home, run.symbols, report.fingerprint)

@@ -70,7 +70,7 @@ def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, An
             taken = ingest([file], store)
             arrivals(store, CALENDAR, day).check(0.05)
         with clock.step("extend"):
-            extended = extend_patterns(store, settings.patterns, cluster.encoding(store))
+            extended = cluster.extend(store, settings.patterns)
         with clock.step("load"):
             run = Run(store, cluster, ResourceKey.newest(store, settings), Request(samples=1, as_of=day))
         with clock.step("score"):
