@@ -62,11 +62,14 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     """
     batches = _batches(run)
     # All cores of the cluster have work, however few symbols there are.
-    chunks = max(1, run.cluster.at_once // max(1, min(len(batches), in_flight)))
+    chunks = max(1, run.at_once // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
     try:
         futures = [score.submit(run, _name(batch), batch, chunks, stopped) for batch in batches]
         wait(futures)
+        # A task run that failed by itself says nothing of its symbols.
+        for symbol in run.unheard():
+            run.give_up(symbol, RunFailedError("its task run failed before it was computed; its log says why"))
     finally:
         stopped.set()
         report = run.finish()
@@ -81,7 +84,7 @@ def _batches(run: Run) -> list[list[str]]:
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
     # At least so many task runs, so that all threads have work and progress is seen.
-    groups = run.groups(run.symbols, max(1, len(run.symbols) // NAMED))
+    groups = run.groups(run.symbols, ceil(len(run.symbols) / NAMED))
     size = max(1, ceil(len(groups) / TASK_RUNS))
     return [list(chain(*groups[start : start + size])) for start in range(0, len(groups), size)]
 

@@ -64,13 +64,6 @@ class Cluster:
     address: str
     log: Listener | None = None
     """Told of what workers say while they work for this client."""
-    cores: int | None = None
-    """Cores behind these threads, where they are known."""
-
-    @property
-    def at_once(self) -> int:
-        """Pieces of work that are computed at a time: one a thread, and no more than there are cores."""
-        return self.threads if self.cores is None else min(self.threads, self.cores)
 
     @property
     def topic(self) -> str:
@@ -127,8 +120,11 @@ class Cluster:
         Where few windows are missing a worker does it all, since it holds the bars already. Many are encoded by all
         workers in pieces, and committed here.
         """
-        key = EncoderKey.of(encoder_path, device)
-        report: ExtendReport | None = self._answer(self._submit(worker.extend, home.uri, settings, key, FEW_WINDOWS))
+        bars = BarsKey(home.uri, home.version("bars"), home.identity("bars"))
+        encoder = EncoderKey.of(encoder_path, device)
+        threads = max(1, self.threads // max(1, len(self.client.scheduler_info(n_workers=-1)["workers"])))
+        call = self._submit(worker.extend, bars, settings, encoder, FEW_WINDOWS, threads)
+        report: ExtendReport | None = self._answer(call)
         if report is None:
             report = extend_patterns(home, settings, self.encoding(home, encoder_path, device))
         return report
@@ -312,7 +308,7 @@ def open_cluster(
         worker_dashboard_address="127.0.0.1:0",
     )
     with local, Client(local) as client:
-        yield _heard(Cluster(client, threads, local.scheduler_address, log, CPU_COUNT))
+        yield _heard(Cluster(client, threads, local.scheduler_address, log))
 
 
 def checked_threads(threads: int | None) -> int:
@@ -344,15 +340,7 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
             raise SchedulerError(
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
             )
-        # A worker that has just died is left out, and counts with its threads.
-        each = client.run(_cores, on_error="ignore")
-        cores = sum(min(each.get(worker, count), count) for worker, count in client.nthreads().items())
-        yield _heard(Cluster(client, threads, address, log, cores))
-
-
-def _cores() -> int:
-    """On a worker: the cores that it may use."""
-    return int(CPU_COUNT)
+        yield _heard(Cluster(client, threads, address, log))
 
 
 def _heard(cluster: Cluster) -> Cluster:

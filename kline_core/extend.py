@@ -114,6 +114,8 @@ def extend_patterns(
     bars = BarsKey(home.uri, bars_version, home.identity("bars"))
     frames, windows = loaded_bars(bars), loaded_windows(bars, settings)
     if rebuild or version is None:
+        if at_most is not None and len(windows) > at_most:
+            raise ManyWindowsError
         if len(windows) == 0 and version is None:
             return ExtendReport(0, 0, 0, [], None)
         description = {

@@ -5,7 +5,7 @@ are read: a process that stays warm pays for the day, not for the history. In ev
 one, compacted files) all is read.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Final
 
@@ -47,6 +47,8 @@ class _Loaded:
     frames: Frames
     newest: date | None
     """Day of the newest row, suspended ones among them."""
+    files: frozenset[str]
+    """Those that were read: asked of the table later, the files of that version may be those of a restored copy."""
 
 
 def _load_bars(key: BarsKey) -> _Loaded:
@@ -57,7 +59,11 @@ def _load_bars(key: BarsKey) -> _Loaded:
         if isinstance(other, BarsKey) and (grown := _grown(home, key, other, loaded)) is not None:
             return grown
     rows = home.read("bars", COLUMNS, version=key.version)
-    return _Loaded(frame_cache(rows), pc.max(rows["date"]).as_py())
+    return _Loaded(frame_cache(rows), pc.max(rows["date"]).as_py(), _files(home, key))
+
+
+def _files(home: Home, key: BarsKey) -> frozenset[str]:
+    return frozenset() if key.version is None else frozenset(home.files("bars", key.version))
 
 
 def _grown(home: Home, key: BarsKey, other: BarsKey, loaded: _Loaded) -> _Loaded | None:
@@ -66,14 +72,15 @@ def _grown(home: Home, key: BarsKey, other: BarsKey, loaded: _Loaded) -> _Loaded
         return None
     if other.version is None or key.version is None or other.version > key.version:
         return None
-    rows = home.appended("bars", COLUMNS, other.version, key.version)
+    rows = home.appended("bars", COLUMNS, loaded.files, key.version)
     if rows is None:
         return None
+    files = _files(home, key)
     if rows.num_rows == 0:
-        return loaded
+        return replace(loaded, files=files)
     if pc.min(rows["date"]).as_py() <= loaded.newest:
         return None
-    return _Loaded(_joined(loaded.frames, frame_cache(rows)), pc.max(rows["date"]).as_py())
+    return _Loaded(_joined(loaded.frames, frame_cache(rows)), pc.max(rows["date"]).as_py(), files)
 
 
 def _joined(frames: Frames, newer: Frames) -> Frames:

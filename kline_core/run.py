@@ -1,7 +1,7 @@
 """A run: factor values for many symbols, computed on a cluster and stored as they come.
 
 1. Name the state of the home that is to be read (`ResourceKey`), and have the workers load it.
-2. For every symbol choose the sample dates, and cut them into chunks, as many at a time as the cluster has threads.
+2. For every symbol choose the sample dates, and cut them into chunks, as many as the cluster has cores to compute with.
    Symbols with little to compute share a piece of work.
 3. Workers compute what is not stored, or was stored from other bars or patterns than there are now; that includes the
    symbol's dates of earlier runs, so that nothing outdated stays. They return rows and write nothing.
@@ -171,23 +171,23 @@ class Run:
             looked = [self._asked(result, dates) for result, dates in zip(results, planned, strict=True)]
             asked = [(symbol, every, history) for symbol, (_, every, history) in zip(symbols, looked, strict=True)]
             scored = self.cluster.score_together(self.key, asked)
-        except Exception:
+            if scored is None:
+                return None
+            computed: dict[str, list[_Computed]] = {symbol: [] for symbol in symbols}
+            columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
+            for symbol, *row in zip(*columns, strict=True):
+                computed[symbol].append(tuple(row))
+            share = 1 / len(symbols)
+            for result, dates, (stored, _, _), reused in zip(results, planned, looked, scored.reused, strict=True):
+                _count(result, dates, stored, computed[result.symbol], reused)
+                result.seconds.update({name: share * seconds for name, seconds in scored.seconds.items()})
+                self._report(result)
+            self.writer.add(symbols, scored.factors, scored.matches)
+        except Exception as error:
             # Whatever it is comes out again, and is reported, where each symbol is done by itself.
-            if self.cluster.lost:
+            if isinstance(error, SchedulerError) and self.cluster.lost:
                 raise
             return None
-        if scored is None:
-            return None
-        computed: dict[str, list[_Computed]] = {symbol: [] for symbol in symbols}
-        columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
-        for symbol, *row in zip(*columns, strict=True):
-            computed[symbol].append(tuple(row))
-        share = 1 / len(symbols)
-        for result, dates, (stored, _, _), reused in zip(results, planned, looked, scored.reused, strict=True):
-            _count(result, dates, stored, computed[result.symbol], reused)
-            result.seconds.update({name: share * seconds for name, seconds in scored.seconds.items()})
-            self._report(result)
-        self.writer.add(symbols, scored.factors, scored.matches)
         with self._lock:
             self._results.update({result.symbol: result for result in results})
         return results
@@ -206,6 +206,16 @@ class Run:
         """Whether the symbol was scored, and did not break."""
         result = self._results.get(symbol)
         return result is not None and not result.broke
+
+    @property
+    def at_once(self) -> int:
+        """Pieces of work that are computed at a time: one a thread, and no more than there are cores."""
+        workers = len(self.cluster.client.scheduler_info(n_workers=-1)["workers"])
+        return max(1, min(self.cluster.threads, self.overview.cores * workers))
+
+    def unheard(self) -> list[str]:
+        """Symbols of which nothing is known, neither that they are done nor that they broke."""
+        return [symbol for symbol in self.symbols if symbol not in self._results]
 
     def give_up(self, symbol: str, error: Exception) -> SymbolResult:
         """Report a symbol as broken by what `score` raised."""
@@ -311,7 +321,7 @@ def run_symbols(run: Run) -> RunReport:
     is lost; what was computed until then is stored.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
-    chunks = max(1, run.cluster.at_once // max(1, len(run.symbols)))
+    chunks = max(1, run.at_once // max(1, len(run.symbols)))
     # Every thread has work to the end.
     groups = run.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 

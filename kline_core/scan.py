@@ -58,7 +58,7 @@ class Scan:
         """Round vectors, float32 (P, d)."""
         count, dim = rows.shape
         codes = _zeros(count, _BLOCK, dim)
-        scale = float(np.abs(rows).max(initial=0.0)) / _MOST or 1.0
+        scale = float(max(rows.max(initial=0.0), -rows.min(initial=0.0))) / _MOST or 1.0
         error = 0.0
         for start in range(0, count, _SLICE):
             part = rows[start : start + _SLICE].astype(np.float64)
@@ -111,7 +111,8 @@ class Scan:
         errors = np.linalg.norm(exact - scales[:, None] * rounded, axis=1)
         codes = _zeros(len(vectors), _GROUP, vectors.shape[1])
         codes[: len(vectors), : vectors.shape[1]] = rounded
-        # The last factor and term are for the rounding of these very sums.
+        # The last factor and term are for the rounding of these very sums; that of the lengths, which were checked in
+        # float32, is within the score error that the search adds.
         most = (self.error * MAX_LENGTH + (MAX_LENGTH + self.error) * errors) * (1 + 1e-9) + 1e-12
         return scales, most, torch.from_numpy(codes)
 
@@ -153,11 +154,14 @@ class _Best:
             return
         query, row, score = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
         self._waiting, self._number = [], 0
-        order = np.argsort(query, kind="stable")
+        order = np.lexsort((-score, query))
         query, row, score = query[order], row[order], score[order]
         counts = np.bincount(query, minlength=len(self.bar))
         place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+        # The best of each suffice, however many hits a single query has.
         count = self.row.shape[1]
+        query, row, score, place = (column[place < count] for column in (query, row, score, place))
+        counts = np.minimum(counts, count)
         # Only of the queries that have hits.
         some = np.flatnonzero(counts)
         line = np.cumsum(counts > 0)[query] - 1

@@ -9,7 +9,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from operator import and_
@@ -160,14 +160,14 @@ class Home:
             dataset = delta.to_pyarrow_dataset()
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 
-    def appended(self, table: str, columns: Sequence[str], after: int, version: int) -> pa.Table | None:
-        """Rows that a version has beyond an older one, or None where it may not hold all rows of that one.
+    def appended(self, table: str, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
+        """Rows that a version has beyond some of its files, or None where it does not have all of these.
 
-        Known by the files: a file is never changed, so that a version that still has all files of an older one has its
-        rows, and those of the files that were added. None also where the files were compacted in between.
+        Of an older version (`files`) these tell whether its rows are all there still: a file is never changed, and no
+        two have the same name. None also where the files were compacted in between.
         """
-        old, new = (self.files(table, each) for each in (after, version))
-        if after > version or not old.keys() <= new.keys():
+        new = self.files(table, version)
+        if not set(old) <= new.keys():
             return None
         with self.explained(table, "read"):
             dataset = self._open(table, version).to_pyarrow_dataset()

@@ -13,7 +13,9 @@ from threadpoolctl import ThreadpoolController
 
 _done = threading.local()
 
-CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
+# The cores of this process, where the system tells them from those of the machine.
+CORE_COUNT = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = threading.BoundedSemaphore(CORE_COUNT)
 """Held by a thread that computes, so that no more of them do so than there are cores, however many a cluster has.
 
 More would only take the interpreter's lock from each other: four at a time on two cores took a third longer."""

@@ -6,7 +6,6 @@ sample's failure is that sample's alone.
 """
 
 import datetime
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from kline_core.errors import KlineError
 from kline_core.extend import ExtendReport, ManyWindowsError, extend_patterns
 from kline_core.history import NEVER_REUSED
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
+from kline_core.loaded_bars import made_anew
 from kline_core.log import logger
 from kline_core.recall import Recall
 from kline_core.scored import Asked, Scored, ScoredTogether
@@ -39,6 +39,8 @@ class Overview:
 
     symbols: list[str]
     """Symbols with bars, sorted."""
+    cores: int
+    """That it may use."""
     windows: list[int]
     """Of each symbol, how many windows end on its bars up to the day that was asked about, holes not looked at."""
     n_patterns: int
@@ -71,7 +73,7 @@ def overview(key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
     dates = (loaded.frames[symbol].dates for symbol in symbols)
     bars = (len(days) if as_of is None else int(np.searchsorted(days, as_of, side="right")) for days in dates)
     windows = [max(0, count - least) for count in bars]
-    return Overview(symbols, windows, len(loaded.patterns), loaded.seconds, loaded.recall)
+    return Overview(symbols, threads.CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall)
 
 
 def plan(key: ResourceKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
@@ -143,14 +145,23 @@ def encode(
         return encode_windows(frames, symbols, code, bar, network)
 
 
-def extend(home: str, settings: PatternSettings, encoder: EncoderKey, at_most: int) -> ExtendReport | None:
-    """Bring `patterns` up to date; see `kline_core.extend.extend_patterns`. None where more windows are missing."""
+def extend(
+    bars: BarsKey, settings: PatternSettings, encoder: EncoderKey, at_most: int, limit: int
+) -> ExtendReport | None:
+    """Bring `patterns` up to date, with at most `limit` threads; see `kline_core.extend.extend_patterns`.
+
+    The one function here that writes. None where more than `at_most` windows are missing, and nothing was written.
+    Raises `StaleError` where the home is another one than that of whoever asks.
+    """
     from kline_core.encoding import LocalEncoding
     from kline_core.resources import loaded_encoder
 
-    encoding = LocalEncoding(loaded_encoder(encoder), os.cpu_count() or 1)
+    home = Home(bars.home)
+    if home.identity("bars") != bars.identity:
+        raise made_anew(bars.home)
+    encoding = LocalEncoding(loaded_encoder(encoder), min(limit, threads.CORE_COUNT))
     try:
-        return extend_patterns(Home(home), settings, encoding, at_most=at_most)
+        return extend_patterns(home, settings, encoding, at_most=at_most)
     except ManyWindowsError:
         return None
 

@@ -631,13 +631,3 @@ def until(happened):
     while not happened():
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
-
-
-@pytest.mark.parametrize(("threads", "cores", "at_once"), [(4, 2, 2), (2, 16, 2), (3, None, 3)])
-def test_no_more_pieces_at_once_than_cores(threads, cores, at_once):
-    assert Cluster(None, threads, "tcp://x", None, cores).at_once == at_once
-
-
-def test_cores_of_workers_elsewhere_are_known(elsewhere):
-    with open_cluster(elsewhere) as cluster:
-        assert cluster.cores == min(cluster.threads, os.cpu_count())

@@ -15,6 +15,7 @@ from kline_core.resources import load_resources
 from kline_core.run import Request, Run, run_symbols
 from kline_core.run_report import RunReport, SymbolResult
 from kline_core.settings import FactorSettings
+from kline_core.tables import Home
 from tests.helpers import PRICES, SMALL_SETTINGS, Bench
 from tests.homes import make_home, market, replace_bars
 
@@ -684,3 +685,29 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     assert again.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
     monkeypatch.setattr(run_module, "GROUP_DATES", 15)
     assert again.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
+
+
+def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(bench, in_process, monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_ROWS", 1)
+
+    def full(*_):
+        raise HomeError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        run = bench.start(in_process, samples=10)
+        patch.setattr(Home, "upsert", full)
+        results, broke = run.score_together(run.symbols)
+        assert results == []
+        assert {str(error) for error in broke.values()} == {"the disk is full"}
+        assert list(broke) == run.symbols
+        assert run.unheard() == []
+    assert bench.run(in_process, samples=10).count("samples") == 40
+
+
+def test_symbols_of_which_nothing_was_heard_are_known(bench, in_process):
+    run = bench.start(in_process, samples=10)
+    assert run.unheard() == SYMBOLS
+    run.score("S00001")
+    run.give_up("S00002", ValueError("it broke"))
+    assert run.unheard() == ["S00000", "S00003"]
+    assert 1 <= run.at_once <= in_process.threads

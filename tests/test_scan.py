@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,20 @@ def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatc
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said)
     assert not worth_it(64)
     assert built(20).scan is None
+
+
+def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
+    best = scan_module._Best(600, 32)
+    hits = np.arange(200_000)
+    rng = np.random.default_rng(0)
+    score = rng.permutation(hits).astype(np.int32)
+    tracemalloc.start()
+    best.add(np.zeros(len(hits), dtype=np.int64), hits, score)
+    best.add(np.arange(600), np.arange(600), np.zeros(600, dtype=np.int32))
+    best.merge()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000
+    assert set(best.row[0]) == set(np.flatnonzero(score >= 200_000 - 32))
+    assert best.bar[0] == 200_000 - 32
+    assert (best.bar[1:] == scan_module._LOWEST).all()

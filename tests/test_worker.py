@@ -1,4 +1,5 @@
 import logging
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,7 @@ def test_overview(key):
     assert overview.n_patterns == 2 * (50 - 4 - 5)
     assert set(overview.seconds) == {"encoder", "bars", "patterns", "index"}
     assert overview.windows == [46, 46]
+    assert 1 <= overview.cores <= os.cpu_count()
     assert worker.overview(key, DAYS[7]) == replace(overview, windows=[4, 4])
     assert worker.overview(key, DAYS[2]) == replace(overview, windows=[0, 0])
     with pytest.raises(DateError, match="lies outside the bars"):

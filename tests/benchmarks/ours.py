@@ -28,6 +28,7 @@ from kline_core.keys import ResourceKey
 from kline_core.scored import Scored
 from kline_core.settings import Settings
 from kline_core.tables import Home
+from kline_core.threads import CORE_COUNT
 from tests.benchmarks.answer import Answer, answers
 from tests.benchmarks.measured import Measured, added
 from tests.benchmarks.question import Question
@@ -110,7 +111,7 @@ def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
     """The question answered by a cluster, in as many chunks as a run makes of one symbol."""
     dates = cluster.plan(question.key, question.symbol, question.samples, None)
     stored = np.zeros(len(dates), np.int64)
-    return list(cluster.score(question.key, question.symbol, dates, stored, cluster.at_once))
+    return list(cluster.score(question.key, question.symbol, dates, stored, min(cluster.threads, CORE_COUNT)))
 
 
 def cold(question: Question, threads: int) -> Measured:
