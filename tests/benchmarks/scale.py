@@ -173,6 +173,7 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> bytes:
             axes.set_xlim(left=0)
             axes.set_title(f"{title}: {label}", fontsize=8)
             axes.tick_params(labelsize=7)
+            axes.ticklabel_format(axis="x", style="plain")
             axes.set_xlabel(across, fontsize=7)
     figure.tight_layout()
     return png(figure)
