@@ -28,6 +28,7 @@ MORE = """
     entrypoint: flows/daily.py:daily
     work_pool: *kline
     schedules: [{cron: "* * * * *", timezone: Asia/Shanghai}]
+    parameters: {home: OTHER}
   - name: broken
     entrypoint: broken.py:daily
     work_pool: *kline
@@ -77,10 +78,12 @@ class Workplace:
 
 @pytest.fixture(scope="module")
 def work(server: Server, bar_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    home, clone = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("clone")
-    ingest([bar_files], Home(home, create=True))
+    home, other, clone = (tmp_path_factory.mktemp(name) for name in ("home", "other", "clone"))
+    # A home of its own for the run that comes when its minute does: it stores values of all days.
+    for each in (home, other):
+        ingest([bar_files], Home(each, create=True))
     shutil.copytree(ROOT / "flows", clone / "flows", ignore=shutil.ignore_patterns("__pycache__"))
-    (clone / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text() + MORE)
+    (clone / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text() + MORE.replace("OTHER", str(other)))
     shutil.copy(Path(__file__).with_name("broken.py"), clone)
     work = Workplace(server, clone, home)
     # As a person would: a pool, the deployments as they stand, a worker started in some other folder.
