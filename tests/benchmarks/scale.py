@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 from kline_core.console import table
 from kline_core.look import INK, png, sheet
@@ -173,7 +174,7 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> bytes:
             axes.set_xlim(left=0)
             axes.set_title(f"{title}: {label}", fontsize=8)
             axes.tick_params(labelsize=7)
-            axes.ticklabel_format(axis="x", style="plain")
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_xlabel(across, fontsize=7)
     figure.tight_layout()
     return png(figure)
