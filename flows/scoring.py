@@ -1,9 +1,9 @@
 """Symbols as Prefect's task runs, on one run of one cluster.
 
 Up to `NAMED` symbols are a task run each, named by the symbol. More than that share task runs: one costs Prefect some
-25 ms of a core however little it does, and one trading day of one symbol is computed in far less. Then a task run is as
-much as is worth a piece of work (`Run.groups`), or more where there would be more than `TASK_RUNS`. A symbol's result
-stands in the log and in the table of all symbols either way.
+25 ms of a core however little it does, and one trading day of one symbol is computed in far less. Then there are as
+many task runs as there are pieces of work in the new samples, but never fewer than `FEWEST`, so that progress is seen,
+or more than `TASK_RUNS`. A symbol's result stands in the log and in the table of all symbols either way.
 """
 
 import threading
@@ -15,10 +15,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 
 from kline_core.errors import RunFailedError
-from kline_core.run import Run
+from kline_core.run import GROUP_SAMPLES, Run
 from kline_core.run_report import RunReport, SymbolResult
 
 NAMED = 50
+FEWEST = 16
 TASK_RUNS = 100
 
 
@@ -40,12 +41,9 @@ def score(
         done, broken = run.score_together(group, chunks)
         results += done
         broke |= broken
-        for result in done:
-            logger.info(
-                "%s: %d samples: %d done, %d failed, %d re-used%s",
-                *(result.symbol, result.samples, result.done, result.failed, result.reused),
-                f" ({result.problem})" if result.problem else "",
-            )
+        if done:
+            # One record, with a line a symbol: Prefect's server keeps each record as a row of its own.
+            logger.info("\n".join(map(_line, done)))
     if len(symbols) == 1 and broke:
         raise broke[symbols[0]]
     if broke:
@@ -83,10 +81,15 @@ def _batches(run: Run) -> list[list[str]]:
     """The symbols of each task run."""
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
-    # At least so many task runs, so that all threads have work and progress is seen.
-    groups = run.groups(run.symbols, ceil(len(run.symbols) / NAMED))
-    size = max(1, ceil(len(groups) / TASK_RUNS))
+    task_runs = min(TASK_RUNS, max(FEWEST, run.new_samples // GROUP_SAMPLES))
+    groups = run.groups(run.symbols, ceil(len(run.symbols) / task_runs))
+    size = ceil(len(groups) / task_runs)
     return [list(chain(*groups[start : start + size])) for start in range(0, len(groups), size)]
+
+
+def _line(result: SymbolResult) -> str:
+    counts = f"{result.samples} samples: {result.done} done, {result.failed} failed, {result.reused} re-used"
+    return f"{result.symbol}: {counts}" + (f" ({result.problem})" if result.problem else "")
 
 
 def _name(symbols: list[str]) -> str:

@@ -129,11 +129,12 @@ class Run:
         groups: list[list[str]] = [[]]
         new = asked = 0
         for symbol in symbols:
-            samples, stored = self.expected[symbol], self._stored.count(symbol)
-            new, asked = new + max(1, samples - stored), asked + max(samples, stored)
+            symbol_new = self._new_samples(symbol)
+            symbol_asked = max(self.expected[symbol], self._stored.count(symbol))
+            new, asked = new + symbol_new, asked + symbol_asked
             if groups[-1] and (new > GROUP_SAMPLES or asked > GROUP_DATES or len(groups[-1]) == at_most):
                 groups.append([])
-                new, asked = max(1, samples - stored), max(samples, stored)
+                new, asked = symbol_new, symbol_asked
             groups[-1].append(symbol)
         return [group for group in groups if group]
 
@@ -213,6 +214,11 @@ class Run:
         workers = len(self.cluster.client.scheduler_info(n_workers=-1)["workers"])
         return max(1, min(self.cluster.threads, self.overview.cores * workers))
 
+    @property
+    def new_samples(self) -> int:
+        """About how many samples there are to compute."""
+        return sum(map(self._new_samples, self.symbols))
+
     def unheard(self) -> list[str]:
         """Symbols of which nothing is known, neither that they are done nor that they broke."""
         return [symbol for symbol in self.symbols if symbol not in self._results]
@@ -265,6 +271,10 @@ class Run:
             return {symbol: len(np.unique(self.request.dates[symbol])) for symbol in self.symbols}
         windows = dict(zip(self.overview.symbols, self.overview.windows, strict=True))
         return {symbol: min(self.request.samples, windows[symbol]) for symbol in self.symbols}
+
+    def _new_samples(self, symbol: str) -> int:
+        # A symbol with all of its samples stored still has the newest one, which takes the place of its oldest.
+        return max(1, self.expected[symbol] - self._stored.count(symbol))
 
     def _why_no_dates(self) -> str:
         if self.request.dates is not None:

@@ -4,12 +4,14 @@ Three homes hold the same synthetic market, with values for its history. Trading
 gets one more bar of every symbol: one by the functions that `kline run` uses, the others by the flow `daily`, reporting
 to a Prefect server on SQLite and to one on PostgreSQL. All three ingest the same file, extend patterns, score the same
 samples, store the same values, which is checked, and draw the same pictures. A day with one new sample per symbol is
-the least work that a run can have, so Prefect's share of it is the largest; it falls with the length of the history.
+the least work that a run can have, so Prefect's share of it is the largest. With `--all` no values are kept from day to
+day, so that all samples of every symbol are computed, as on the first run of a home or after a change of the settings.
 
 Every day is a process of its own, as every run of a deployment is, and is timed from its start until it has ended with
 all its records sent: what Prefect costs holds its import, its artifacts and its task runs.
 
     python -m tests.benchmarks.prefect --symbols 1000 --days 3
+    python -m tests.benchmarks.prefect --symbols 1000 --bars 700 --days 1 --all
 """
 
 import argparse
@@ -65,8 +67,8 @@ def plain(home: Home, file: Path, samples: int) -> None:
         cluster.picture(run.key, newest["symbol"], day)
 
 
-def prepared(place: Path, symbols: int, bars: int, days: int, samples: int) -> None:
-    """Make a home with values of all but the last days, and one file for each of these."""
+def prepared(place: Path, symbols: int, bars: int, days: int, samples: int, every: bool) -> None:
+    """Make a home with values of all but the last days, or of none, and one file for each of these."""
     sessions = sessions_until(np.datetime64("2024-12-31"), bars, "XSHG")
     frame = synthetic_market(symbols, bars, 0).to_frame(prefix="S")
     frame["date"] = np.tile(sessions, symbols)
@@ -76,6 +78,8 @@ def prepared(place: Path, symbols: int, bars: int, days: int, samples: int) -> N
     home = Home(place / "home", create=True)
     ingest([place / "history.parquet"], home)
     extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load()))
+    if every:
+        return
     with open_cluster() as cluster:
         run_symbols(Run(home, cluster, ResourceKey.newest(home, Settings()), Request(samples=samples)))
 
@@ -135,6 +139,7 @@ def main() -> None:
     parser.add_argument("--bars", type=int, default=300)
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--samples", type=int, default=600)
+    parser.add_argument("--all", action="store_true", help="keep no values: every sample is computed, every day")
     parser.add_argument("--place", type=Path, help="keep the prepared home there, and use one that is")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
@@ -148,12 +153,15 @@ def main() -> None:
         kept = options.place or place
         if not (kept / "home").exists():
             kept.mkdir(exist_ok=True)
-            prepared(kept, options.symbols, options.bars, options.days, options.samples)
+            prepared(kept, options.symbols, options.bars, options.days, options.samples, options.all)
         base, files = kept / "home", sorted(kept.glob("2*.parquet"))[: options.days]
         seconds: dict[str, list[float]] = {}
         with ways(place, base) as found:
             for file in files:
                 for name, (home, env) in found.items():
+                    if options.all:
+                        for values_table in ("factors", "matches"):
+                            shutil.rmtree(home / values_table, ignore_errors=True)
                     seconds.setdefault(name, []).append(bring(home, file, options.samples, env))
                     print(f"{file.stem}, {name}: {seconds[name][-1]:.2f} s", file=sys.stderr)
             first, *others = (values(home) for home, _ in found.values())
@@ -171,8 +179,9 @@ def report(options: argparse.Namespace, seconds: dict[str, list[float]]) -> None
         share, each = 1 - base / median, (median - base) / options.symbols
         spread = f"{min(took):.1f} to {max(took):.1f}"
         rows.append([name, f"{median:.2f}", spread, f"{100 * share:.1f} %", f"{1000 * each:.2f}"])
+    computed = "all samples computed" if options.all else "one new sample each"
     print(
-        f"{options.symbols} symbols of {options.bars} bars, one new day each, {options.days} days in turn; "
+        f"{options.symbols} symbols of {options.bars} bars, {computed}, {options.days} days in turn; "
         "the values are the same"
     )
     print(table(["reporting to", "median s", "spread", "Prefect's share", "ms per symbol"], rows))
