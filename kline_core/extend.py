@@ -1,8 +1,9 @@
 """Brings the `patterns` table up to date with `bars`.
 
 1. List the windows of all symbols whose outcomes are known, with a hash of every bar that each depends on.
-2. Compare with the stored patterns. A symbol of which a stored pattern is no longer among them, or depends on other
-   bars than it did, was restated: its patterns are removed and made again.
+2. Compare with the stored patterns, or where this process did so before, with those that came since
+   (`kline_core.checked`). A symbol of which a stored pattern is no longer among them, or depends on other bars than it
+   did, was restated: its patterns are removed and made again.
 3. Draw and encode the windows that are missing, in order of `known_on`, a slice per thread at a time.
 4. Append them, in commits of bounded size. A run that is cut off leaves whole commits; the next call finds what is
    missing in the same way.
@@ -19,9 +20,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from kline_core.checked import remember, remembered, since
 from kline_core.errors import SettingError
 from kline_core.keys import BarsKey
 from kline_core.known import Frames, KnownWindows, check_patterns, compare, what_followed
@@ -124,18 +125,12 @@ def extend_patterns(
             "encoder": encoding.fingerprint,
         }
         version = home.create("patterns", description, settings.horizons, replace=rebuild)
-    stored = home.read("patterns", ["symbol", "end", "content"], version)
-    comparison = compare(stored, windows)
-    restated = sorted(set(stored["symbol"].filter(pa.array(~comparison.sound)).to_pylist()))
-    missing = comparison.missing
-    removed = 0
-    if restated:
-        again = np.isin(windows.code, [windows.symbols.index(name) for name in restated if name in windows.symbols])
-        missing = np.union1d(missing, np.flatnonzero(again))
+    missing, restated = _differences(home, version, windows)
     if at_most is not None and len(missing) > at_most:
         raise ManyWindowsError
+    removed = 0
     if restated:
-        removed = int(pc.sum(pc.is_in(stored["symbol"], pa.array(restated))).as_py())
+        removed = home.read("patterns", ["symbol"], version, symbols=restated).num_rows
         version = home.delete("patterns", restated, expected_version=version)
     for start in range(0, len(missing), COMMIT):
         part = windows.take(missing[start : start + COMMIT])
@@ -147,7 +142,21 @@ def extend_patterns(
         vectors = encoding.vectors(bars_version, frames, part, count)
         # Another `kline index` at the same time would add the same windows: the slower one of the two gives up.
         version = home.append("patterns", _rows(frames, part, vectors, settings), expected_version=version)
+    remember(home, version, windows)
     return ExtendReport(len(missing), removed, len(windows), restated, version)
+
+
+def _differences(home: Home, version: int, windows: KnownWindows) -> tuple[NDArray[np.int64], list[str]]:
+    """Which windows are to be stored, int64 and increasing, and which symbols' patterns are to be removed before."""
+    for checked in remembered(home):
+        found = since(home, checked, version, windows)
+        if found is not None:
+            return len(checked.windows) + found.missing, []
+    stored = home.read("patterns", ["symbol", "end", "content"], version)
+    comparison = compare(stored, windows)
+    restated = sorted(set(stored["symbol"].filter(pa.array(~comparison.sound)).to_pylist()))
+    again = np.isin(windows.code, [windows.symbols.index(name) for name in restated if name in windows.symbols])
+    return np.union1d(comparison.missing, np.flatnonzero(again)), restated
 
 
 def _rows(frames: Frames, windows: KnownWindows, vectors: NDArray[np.float32], settings: PatternSettings) -> pa.Table:

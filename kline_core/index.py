@@ -8,6 +8,7 @@ A query is always confined to a prefix of the rows, those known on its date. FAI
 to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -52,11 +53,16 @@ class PatternIndex:
         Sets FAISS's process-wide bound between single scans and matrix products. That, and whether this machine is
         found to be quick with 8 bits, changes speed and float32 rounding only, and no result depends on either.
         """
-        flat = faiss.IndexFlatIP(patterns.dim)
-        flat.add(patterns.vectors)
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * patterns.dim
-        rows = np.asarray(_Memory(flat))
+        flat, rows = _flat([patterns.vectors], patterns.dim)
         return cls(flat=flat, rows=rows, scan=Scan.of(rows) if worth_it(patterns.dim) else None)
+
+    def followed_by(self, vectors: Floats) -> "PatternIndex":
+        """An index of these rows and then `vectors`, float32 (n, d); this one stays as it is."""
+        flat, rows = _flat([self.rows, vectors], self.rows.shape[1])
+        return PatternIndex(
+            flat=flat, rows=rows, scan=None if self.scan is None else self.scan.followed_by(vectors, rows)
+        )
 
     def attach(self, patterns: Patterns) -> Patterns:
         """The same patterns with `rows` as their vectors, so that the copy they were built from can be freed.
@@ -138,6 +144,14 @@ class PatternIndex:
                     pieces[query].append(np.flatnonzero(enough[: max(0, int(known[first + query]) - start)]) + start)
             found += [np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64) for rows in pieces]
         return found
+
+
+def _flat(parts: Sequence[Floats], dim: int) -> tuple[Any, Floats]:
+    """A flat index of the vectors of all parts, and its memory as rows."""
+    flat = faiss.IndexFlatIP(dim)
+    for part in parts:
+        flat.add(part)
+    return flat, np.asarray(_Memory(flat))
 
 
 def _merge(score: Floats, row: Rows, more_score: Floats, more_row: Rows) -> None:

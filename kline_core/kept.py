@@ -26,6 +26,10 @@ class Kept(Generic[Thing]):
         with self._guard:
             return list(reversed(self._things.items()))
 
+    def values(self) -> list[Thing]:
+        """What is kept now, that which was asked for last first."""
+        return [thing for _, thing in self.items()]
+
     def get(self, name: Hashable, make: Callable[[], Thing]) -> Thing:
         """The thing of that name; where it is not kept, what `make` gives. Threads that ask meanwhile wait for it.
 

@@ -41,7 +41,7 @@ class KnownWindows:
         """Number of windows."""
         return len(self.code)
 
-    def take(self, at: NDArray[Any]) -> "KnownWindows":
+    def take(self, at: NDArray[Any] | slice) -> "KnownWindows":
         """The windows at some positions, or where a mask is true."""
         return KnownWindows(
             self.symbols, self.code[at], self.bar[at], self.end[at], self.known_on[at], self.content[at]
@@ -60,14 +60,23 @@ class Comparison:
     """int64, increasing: windows that no sound pattern is of."""
 
 
-def known_windows(frames: Frames, settings: PatternSettings) -> KnownWindows:
-    """The windows of `frames` that are patterns now."""
+def known_windows(frames: Frames, settings: PatternSettings, had: Mapping[str, int] | None = None) -> KnownWindows:
+    """The windows of `frames` that are patterns now.
+
+    `had`: how many bars each symbol had earlier, none where it is not named. The windows that were known then are left
+    out, and cost nothing.
+    """
     symbols = sorted(frames)
     parts: list[tuple[NDArray[Any], ...]] = []
     for which, symbol in enumerate(symbols):
         bars = frames[symbol]
-        ends = usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)
-        ends = ends[ends + settings.outcome_bars < len(bars.dates)]
+        least = max(0, (0 if had is None else had.get(symbol, 0)) - settings.outcome_bars)
+        if least + settings.outcome_bars >= len(bars.dates):
+            continue
+        # Which windows are usable, the bars before the first one do not tell.
+        start = max(0, least - settings.window_bars + 1)
+        ends = start + usable_ends(bars.dates[start:], settings.window_bars, settings.max_gap_days)
+        ends = ends[(ends >= least) & (ends + settings.outcome_bars < len(bars.dates))]
         if settings.pattern_stride > 1:
             ordinal = session_ordinal(bars.dates[ends], settings.calendar)
             ends = ends[ordinal % settings.pattern_stride == 0]
@@ -76,10 +85,44 @@ def known_windows(frames: Frames, settings: PatternSettings) -> KnownWindows:
         parts.append((np.full(len(ends), which, np.int32), ends, bars.dates[ends], known_on, content))
     if not parts:
         day = np.zeros(0, "datetime64[D]")
-        return KnownWindows([], np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))
+        return KnownWindows(symbols, np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))
     code, bar, end, known, content = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((end, code, known))
     return KnownWindows(symbols, code[order], bar[order], end[order], known[order], content[order])
+
+
+def joined(earlier: KnownWindows, later: KnownWindows) -> KnownWindows:
+    """Windows of which the later ones all became known after the earlier ones; `later` has all the symbols."""
+    return KnownWindows(
+        later.symbols,
+        np.concatenate([_renamed(earlier, later.symbols), later.code]),
+        *(
+            np.concatenate([getattr(earlier, name), getattr(later, name)])
+            for name in ("bar", "end", "known_on", "content")
+        ),
+    )
+
+
+def goes_on(windows: KnownWindows, earlier: KnownWindows) -> bool:
+    """Whether `windows` are exactly the `earlier` ones and then perhaps more."""
+    first = slice(0, len(earlier))
+    return (
+        len(earlier) <= len(windows)
+        and set(earlier.symbols) <= set(windows.symbols)
+        and np.array_equal(_renamed(earlier, windows.symbols), windows.code[first])
+        and all(
+            np.array_equal(getattr(earlier, name), getattr(windows, name)[first])
+            for name in ("bar", "end", "known_on", "content")
+        )
+    )
+
+
+def _renamed(windows: KnownWindows, symbols: list[str]) -> NDArray[np.int32]:
+    """Codes of the windows as positions in other `symbols`, among which theirs are."""
+    if symbols == windows.symbols:
+        return windows.code
+    place = {name: at for at, name in enumerate(symbols)}
+    return np.array([place[name] for name in windows.symbols], dtype=np.int32)[windows.code]
 
 
 def compare(stored: pa.Table, windows: KnownWindows) -> Comparison:

@@ -2,9 +2,10 @@
 
 Where an older version is in memory to which rows were only added, all of them newer than any that it has, just these
 are read: a process that stays warm pays for the day, not for the history. In every other case (a restated bar, a late
-one, compacted files) all is read.
+one, compacted files) all is read. Windows are found likewise: those that were known are known still.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Final
@@ -16,7 +17,7 @@ from kline_core.bars import SymbolBars, frame_cache
 from kline_core.errors import StaleError
 from kline_core.kept import Kept
 from kline_core.keys import BarsKey
-from kline_core.known import Frames, KnownWindows, known_windows
+from kline_core.known import Frames, KnownWindows, joined, known_windows
 from kline_core.settings import PatternSettings
 from kline_core.tables import Home
 
@@ -34,12 +35,29 @@ def loaded_bars(key: BarsKey) -> Frames:
 
 def loaded_windows(key: BarsKey, settings: PatternSettings) -> KnownWindows:
     """The windows of these bars that are patterns (`known_windows`), found once likewise; raises as `loaded_bars`."""
-    return _windows.get((key, settings), lambda: known_windows(loaded_bars(key), settings))
+    return _windows.get((key, settings), lambda: _find_windows(key, settings))
 
 
 def made_anew(home: str) -> StaleError:
     """The error for a table that is another one than the name that was given."""
     return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
+
+
+def _find_windows(key: BarsKey, settings: PatternSettings) -> KnownWindows:
+    loaded = _bars.get(key, lambda: _load_bars(key))
+    for name, earlier in _windows.items():
+        if loaded.base is not None and name == (loaded.base.key, settings):
+            return joined(earlier, known_windows(loaded.frames, settings, loaded.base.bars))
+    return known_windows(loaded.frames, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """Bars to which others were added."""
+
+    key: BarsKey
+    bars: Mapping[str, int]
+    """How many each symbol had."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +67,8 @@ class _Loaded:
     """Day of the newest row, suspended ones among them."""
     files: frozenset[str]
     """Those that were read: asked of the table later, the files of that version may be those of a restored copy."""
+    base: _Base | None = None
+    """What was loaded when these were made of it and of later bars."""
 
 
 def _load_bars(key: BarsKey) -> _Loaded:
@@ -76,11 +96,12 @@ def _grown(home: Home, key: BarsKey, other: BarsKey, loaded: _Loaded) -> _Loaded
     if rows is None:
         return None
     files = _files(home, key)
+    base = _Base(other, {symbol: len(bars) for symbol, bars in loaded.frames.items()})
     if rows.num_rows == 0:
-        return replace(loaded, files=files)
+        return replace(loaded, files=files, base=base)
     if pc.min(rows["date"]).as_py() <= loaded.newest:
         return None
-    return _Loaded(_joined(loaded.frames, frame_cache(rows)), pc.max(rows["date"]).as_py(), files)
+    return _Loaded(_joined(loaded.frames, frame_cache(rows)), pc.max(rows["date"]).as_py(), files, base)
 
 
 def _joined(frames: Frames, newer: Frames) -> Frames:

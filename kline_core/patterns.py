@@ -9,7 +9,7 @@ whether a value computed from one of them would come out the same from the other
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -104,11 +104,8 @@ class Patterns:
             code, end, known_on, bars = code[order], end[order], known_on[order], bars[order]
             returns, labels, content, vectors = returns[order], labels[order], content[order], vectors[order]
         symbols = [str(name) for name in names]
-        keys = _symbol_key(code, bars)
-        by_key = np.argsort(keys, kind="stable").astype(np.int64)
-        _check_values(symbols, code, end, known_on, returns, vectors, by_key, keys)
-
-        patterns = cls(
+        _check_values(symbols, code, end, known_on, returns, vectors)
+        return cls._ordered(
             symbols=symbols,
             code=code,
             end=end,
@@ -119,9 +116,40 @@ class Patterns:
             content=content,
             vectors=np.ascontiguousarray(vectors),
             history=_history(symbols, code, end, known_on, bars, content),
-            symbol_keys=keys[by_key],
-            symbol_rows=by_key,
         )
+
+    def followed_by(self, later: "Patterns", vectors: Floats) -> "Patterns":
+        """These patterns and then `later` ones, checked as in `from_arrays`.
+
+        `vectors`: float32 (P, d), C-contiguous: those of both.
+
+        Raises:
+            ValueError: a later pattern was known no later than one of these, or `vectors` are of another number.
+            StaleError: as `from_arrays`.
+        """
+        if len(self) and len(later) and later.known_on[0] <= self.known_on[-1]:
+            raise ValueError(f"known on {later.known_on[0]}, no later than {self.known_on[-1]}")
+        if vectors.shape != (len(self) + len(later), self.dim):
+            raise ValueError(f"vectors is {vectors.shape}; it must be {(len(self) + len(later), self.dim)}")
+        symbols = sorted({*self.symbols, *later.symbols})
+        code = np.concatenate(
+            [np.searchsorted(symbols, part.symbols).astype(np.int32)[part.code] for part in (self, later)]
+        )
+        both = {
+            name: np.concatenate([getattr(self, name), getattr(later, name)])
+            for name in ("end", "known_on", "bar", "returns", "barrier", "content")
+        }
+        history = np.concatenate([self.history, self.history[-1] + later.history[1:]])
+        return self._ordered(symbols=symbols, code=code, vectors=vectors, history=history, **both)
+
+    @classmethod
+    def _ordered(cls, *, symbols: list[str], code: Codes, bar: Codes, **columns: Any) -> Self:
+        """Patterns in order, checked each for itself; here each is checked against its symbol's others."""
+        keys = _symbol_key(code, bar)
+        by_key = np.argsort(keys, kind="stable").astype(np.int64)
+        keys = keys[by_key]
+        _check_neighbours(symbols, code, columns["end"], columns["known_on"], by_key, keys)
+        patterns = cls(symbols=symbols, code=code, bar=bar, symbol_keys=keys, symbol_rows=by_key, **columns)
         for field in fields(patterns):
             if field.name != "symbols":
                 getattr(patterns, field.name).setflags(write=False)
@@ -220,29 +248,30 @@ def _check_types(
 
 
 def _check_values(
-    symbols: list[str],
-    code: Codes,
-    end: Dates,
-    known_on: Dates,
-    returns: Floats,
-    vectors: Floats,
-    by_key: Rows,
-    keys: Rows,
+    symbols: list[str], code: Codes, end: Dates, known_on: Dates, returns: Floats, vectors: Floats
 ) -> None:
-    def refuse(bad: Flags, rows: Rows, what: str) -> None:
-        if bad.any():
-            row = rows[int(bad.argmax())]
-            raise StaleError(f"pattern {symbols[code[row]]} {end[row]}: {what}; run `kline index`")
+    def refuse(bad: Flags, what: str) -> None:
+        _refuse(bad, np.arange(len(code)), symbols, code, end, what)
 
-    every = np.arange(len(code), dtype=np.int64)
-    refuse(known_on <= end, every, "its outcome is known no later than its window")
-    # In the order of (symbol, bar) every neighbour of the same symbol must be later in time as well.
-    same = np.diff(code[by_key]) == 0
-    later = by_key[1:]
-    refuse(same & (np.diff(keys[by_key]) == 0), later, "another pattern of the symbol has the same bar")
-    refuse(same & (np.diff(end[by_key]) <= np.timedelta64(0)), later, "its date and its bar contradict another's")
-    refuse(same & (np.diff(known_on[by_key]) <= np.timedelta64(0)), later, "known before an earlier window")
-    refuse(np.logical_not(np.isfinite(returns).all(axis=1)), every, "a forward return is not finite")
+    refuse(known_on <= end, "its outcome is known no later than its window")
+    refuse(np.logical_not(np.isfinite(returns).all(axis=1)), "a forward return is not finite")
     length = np.einsum("ij,ij->i", vectors, vectors)
     # Written so that NaN is refused as well.
-    refuse(~(length <= MAX_LENGTH**2), every, "its vector is not L2-normalised")
+    refuse(~(length <= MAX_LENGTH**2), "its vector is not L2-normalised")
+
+
+def _check_neighbours(symbols: list[str], code: Codes, end: Dates, known_on: Dates, by_key: Rows, keys: Rows) -> None:
+    """In the order of (symbol, bar) every neighbour of the same symbol must be later in time as well."""
+    same = np.diff(code[by_key]) == 0
+    for bad, what in (
+        (np.diff(keys) == 0, "another pattern of the symbol has the same bar"),
+        (np.diff(end[by_key]) <= np.timedelta64(0), "its date and its bar contradict another's"),
+        (np.diff(known_on[by_key]) <= np.timedelta64(0), "known before an earlier window"),
+    ):
+        _refuse(same & bad, by_key[1:], symbols, code, end, what)
+
+
+def _refuse(bad: Flags, rows: Rows, symbols: list[str], code: Codes, end: Dates, what: str) -> None:
+    if bad.any():
+        row = rows[int(bad.argmax())]
+        raise StaleError(f"pattern {symbols[code[row]]} {end[row]}: {what}; run `kline index`")

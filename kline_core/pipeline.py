@@ -186,7 +186,12 @@ def _classify(resources: Resources, bars: SymbolBars, dates: Dates) -> tuple[NDA
     there = ends < len(bars)
     there[there] = bars.dates[ends[there]] == dates[there]
     codes = np.full(len(dates), NO_BAR, dtype=np.int8)
-    codes[there] = usable_windows(bars.dates, settings.window_bars, settings.max_gap_days)[ends[there]]
+    if there.any():
+        # Of a long history only what the windows reach over.
+        asked = ends[there]
+        first = max(0, asked.min() - settings.window_bars + 1)
+        reach = bars.dates[first : asked.max() + 1]
+        codes[there] = usable_windows(reach, settings.window_bars, settings.max_gap_days)[asked - first]
     through = resources.encoder.trained_through
     if through is not None:
         codes[(codes == USABLE) & (dates <= through)] = SEEN

@@ -7,6 +7,9 @@ in a state is ever changed.
 
 Bars and encoders are kept by themselves too: states that differ in their patterns alone share them, and windows can be
 encoded (`kline_core.worker.encode`) before there is a state.
+
+A state that goes on from one that is loaded (`kline_core.checked`) reads only the patterns that came, and copies the
+others: from memory to memory, since the older state stays as it is.
 """
 
 from collections.abc import Callable
@@ -19,16 +22,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kline_core.approximate import ApproximateIndex, measured_recall
+from kline_core.checked import Checked, remember, since
 from kline_core.encoder import Encoder
 from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
 from kline_core.kept import Kept
 from kline_core.keys import EncoderKey, ResourceKey
-from kline_core.known import Frames, check_patterns, compare
+from kline_core.known import Frames, KnownWindows, check_patterns, compare
 from kline_core.loaded_bars import KEPT, loaded_bars, loaded_windows, made_anew
 from kline_core.log import logger
 from kline_core.patterns import Patterns
 from kline_core.recall import Recall
+from kline_core.settings import PatternSettings
 from kline_core.tables import Home
 
 _LOG = logger(__name__)
@@ -45,6 +50,8 @@ class Resources:
     encoder: Encoder
     recall: Recall | None
     """Of an approximate index; None for the exact one."""
+    checked: Checked | None
+    """How the patterns were found to be those of the bars; None where there are none."""
     seconds: dict[str, float]
     """How long each part took to load."""
 
@@ -69,9 +76,9 @@ def load_resources(key: ResourceKey) -> Resources:
         raise made_anew(key.home)
     encoder: Encoder = timed("encoder", lambda: loaded_encoder(key.weights))
     frames: Frames = timed("bars", lambda: loaded_bars(key.bars))
-    patterns: Patterns = timed("patterns", lambda: _load_patterns(home, key, encoder.dim))
-    index: PatternIndex = timed("index", lambda: PatternIndex.build(patterns))
-    patterns, recall = index.attach(patterns), None
+    stored: _Stored = timed("patterns", lambda: _load_patterns(home, key, encoder.dim))
+    index, patterns = timed("index", stored.indexed)
+    recall = None
     factor = key.settings.factor
     if factor.index == "ivf":
         approximate = timed("ivf", lambda: ApproximateIndex.of(index, factor.probes))
@@ -82,7 +89,7 @@ def load_resources(key: ResourceKey) -> Resources:
         index = approximate
     took = ", ".join(f"{name} {each:.1f} s" for name, each in seconds.items())
     _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
-    return Resources(key, frames, patterns, index, encoder, recall, seconds)
+    return Resources(key, frames, patterns, index, encoder, recall, stored.checked, seconds)
 
 
 def loaded_encoder(key: EncoderKey) -> Encoder:
@@ -103,14 +110,33 @@ def _load_encoder(key: EncoderKey) -> Encoder:
     return encoder
 
 
-def _load_patterns(home: Home, key: ResourceKey, dim: int) -> Patterns:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """Patterns as they were read, all of them or those that came to a state that is loaded."""
+
+    read: Patterns
+    checked: Checked | None
+    before: Resources | None = None
+
+    def indexed(self) -> tuple[PatternIndex, Patterns]:
+        """The index of all patterns, and the patterns, which share its memory."""
+        if self.before is None:
+            index = PatternIndex.build(self.read)
+            return index, index.attach(self.read)
+        index = self.before.index.followed_by(self.read.vectors)
+        return index, self.before.patterns.followed_by(self.read, index.rows)
+
+
+def _load_patterns(home: Home, key: ResourceKey, dim: int) -> _Stored:
     settings = key.settings.patterns
     windows = loaded_windows(key.bars, settings)
     if key.patterns_version is None:
         if len(windows):
             raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
-        return Patterns.empty(dim, len(settings.horizons))
+        return _Stored(Patterns.empty(dim, len(settings.horizons)), None)
     check_patterns(home, settings, key.encoder, key.patterns_version)
+    if (grown := _load_later(home, key, windows, dim)) is not None:
+        return grown
     table = home.read("patterns", version=key.patterns_version)
     comparison = compare(table, windows)
     if len(comparison.missing) or not comparison.sound.all():
@@ -118,8 +144,31 @@ def _load_patterns(home: Home, key: ResourceKey, dim: int) -> Patterns:
             f"the patterns of {home.uri} lag behind its bars ({len(comparison.missing)} windows missing, "
             f"{int((~comparison.sound).sum())} no longer valid); run `kline index`"
         )
+    patterns = _patterns(table, windows, comparison.place, settings, dim)
+    return _Stored(patterns, remember(home, key.patterns_version, windows))
+
+
+def _load_later(home: Home, key: ResourceKey, windows: KnownWindows, dim: int) -> _Stored | None:
+    """The patterns beyond those of a loaded state, where all of that state's are there still."""
+    settings, version = key.settings.patterns, key.patterns_version
+    columns = [*(f"r{h}" for h in settings.horizons), "barrier", "vector"]
+    for state in _states.values():
+        same = (state.key.home, state.key.tables, state.key.settings.patterns, state.key.encoder)
+        if same != (key.home, key.tables, settings, key.encoder) or state.checked is None or version is None:
+            continue
+        found = since(home, state.checked, version, windows, columns)
+        if found is not None and len(found.missing) == 0:
+            later = _patterns(found.rows, found.windows, found.place, settings, dim)
+            return _Stored(later, remember(home, version, windows), state)
+    return None
+
+
+def _patterns(
+    table: pa.Table, windows: KnownWindows, place: NDArray[np.int64], settings: PatternSettings, dim: int
+) -> Patterns:
+    """Rows of the table as the patterns of `windows`, of which `place` says which one each row is of."""
     order = np.empty(len(windows), dtype=np.int64)
-    order[comparison.place] = np.arange(table.num_rows)
+    order[place] = np.arange(table.num_rows)
     returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in settings.horizons], axis=1)
     names = np.array(windows.symbols, dtype=object)
     return Patterns.from_arrays(

@@ -43,6 +43,8 @@ def choose_dates(symbol: str, dates: NDArray[np.datetime64], samples: int) -> ND
         raise SettingError(f"samples is {samples}; it must be at least 1")
     if samples >= len(dates):
         return dates.copy()
+    if samples == 1:
+        return dates[-1:].copy()
     pool = dates[:-1]
     priority = _priority(symbol, pool)
     year = pool.astype("datetime64[Y]").astype(np.int64)

@@ -56,16 +56,20 @@ class Scan:
     @classmethod
     def of(cls, rows: Floats) -> Self:
         """Round vectors, float32 (P, d)."""
-        count, dim = rows.shape
-        codes = _zeros(count, _BLOCK, dim)
-        scale = float(max(rows.max(initial=0.0), -rows.min(initial=0.0))) / _MOST or 1.0
-        error = 0.0
-        for start in range(0, count, _SLICE):
-            part = rows[start : start + _SLICE].astype(np.float64)
-            rounded = np.rint(part / scale)
-            codes[start : start + len(part), :dim] = rounded
-            error = max(error, float(np.linalg.norm(part - scale * rounded, axis=1).max()))
+        codes = _zeros(len(rows), _BLOCK, rows.shape[1])
+        scale = _largest(rows) / _MOST or 1.0
+        error = _round(rows, scale, codes)
         return cls(torch.from_numpy(codes), scale, error)
+
+    def followed_by(self, vectors: Floats, rows: Floats) -> "Scan":
+        """The rounded vectors of `rows`, of which `vectors` are the last and these the ones before."""
+        had = len(rows) - len(vectors)
+        if had == 0 or _largest(vectors) > _MOST * self.scale:
+            return Scan.of(rows)
+        codes = _zeros(len(rows), _BLOCK, rows.shape[1])
+        codes[:had] = self.codes.numpy()[:had]
+        error = _round(vectors, self.scale, codes[had:])
+        return Scan(torch.from_numpy(codes), self.scale, max(self.error, error))
 
     def nearest(self, vectors: Floats, known: Rows, count: int) -> tuple[Rows, Doubles]:
         """Propose rows of a prefix for each query; arguments and result as of `PatternIndex.nearest`.
@@ -178,6 +182,21 @@ class _Best:
 def _zeros(count: int, step: int, dim: int) -> NDArray[np.int8]:
     """Room for `count` vectors, in whole steps."""
     return np.zeros((-(-count // step) * step, -(-dim // _WIDTH) * _WIDTH), dtype=np.int8)
+
+
+def _largest(vectors: Floats) -> float:
+    return float(max(vectors.max(initial=0.0), -vectors.min(initial=0.0)))
+
+
+def _round(vectors: Floats, scale: float, codes: NDArray[np.int8]) -> float:
+    """Write vectors into the first of `codes`; the longest rounding error."""
+    error = 0.0
+    for start in range(0, len(vectors), _SLICE):
+        part = vectors[start : start + _SLICE].astype(np.float64)
+        rounded = np.rint(part / scale)
+        codes[start : start + len(part), : vectors.shape[1]] = rounded
+        error = max(error, float(np.linalg.norm(part - scale * rounded, axis=1).max()))
+    return error
 
 
 def worth_it(dim: int) -> bool:

@@ -165,11 +165,17 @@ class Home:
 
         Of an older version (`files`) these tell whether its rows are all there still: a file is never changed, and no
         two have the same name. None also where the files were compacted in between.
+
+        Raises:
+            HomeError: The table is damaged: also where one of the old files, which are not read, is gone.
         """
         new = self.files(table, version)
         if not set(old) <= new.keys():
             return None
         with self.explained(table, "read"):
+            listed = {file.path for file in self.storage(table).get_file_info(pafs.FileSelector(""))}
+            if gone := set(old) - listed:
+                raise FileNotFoundError(f"its file {min(gone)} is gone")
             dataset = self._open(table, version).to_pyarrow_dataset()
             added = [part for part in dataset.get_fragments() if part.path not in old]
             if len(added) != len(new) - len(old):

@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,19 @@ def test_attached_patterns_share_the_rows():
     assert attached.history is patterns.history
     with pytest.raises(ValueError, match="holds 3 patterns, not 0"):
         index.attach(Patterns.empty(3, 4))
+
+
+def test_an_index_goes_on_from_another():
+    for had in (0, 1, 37):
+        whole = Patterns.from_arrays(**columns("A" * 37, np.arange(37)))
+        before = PatternIndex.build(replace(whole, vectors=whole.vectors[:had]))
+        kept = before.rows.copy()
+        both = before.followed_by(whole.vectors[had:])
+        assert np.array_equal(both.rows, whole.vectors)
+        assert not both.rows.flags.writeable
+        assert both.rows.ctypes.data == int(both.flat.codes.data())
+        assert (both.scan is None) == (before.scan is None)
+        assert np.array_equal(before.rows, kept)
 
 
 def test_an_empty_index():

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,7 @@ from kline_core.encoding import LocalEncoding
 from kline_core.errors import DateError, FingerprintError
 from kline_core.extend import extend_patterns
 from kline_core.keys import ResourceKey
-from kline_core.known import check_patterns, compare, known_windows
+from kline_core.known import check_patterns, compare, goes_on, joined, known_windows
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from tests import naive
 from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
@@ -100,6 +101,39 @@ def test_a_day_that_is_no_session_is_named():
     with pytest.raises(DateError, match="2018-01-14 is no session of calendar XSHG"):
         known_windows(frame_cache(frame), STRIDED)
     assert len(known_windows(frame_cache(frame), SMALL))
+
+
+@pytest.mark.parametrize("settings", [SMALL, STRIDED])
+@pytest.mark.parametrize("day", [0, 3, 9, 10, 40, 98, 99])
+def test_windows_of_later_bars_go_on_from_those_of_the_earlier(day, settings):
+    frame = with_gaps(on_sessions(100, 0), seed=day)
+    frame = frame[(frame["symbol"] != "S00000") | (frame["date"] > frame["date"].iloc[30])]
+    until = np.sort(frame["date"].unique())[min(day, -1 + frame["date"].nunique())]
+    frames, earlier = frame_cache(frame), frame_cache(frame[frame["date"] <= until])
+    before = known_windows(earlier, settings)
+    after = known_windows(frames, settings, {symbol: len(bars) for symbol, bars in earlier.items()})
+    whole = known_windows(frames, settings)
+    assert listed(joined(before, after)) == listed(whole)
+    assert len(after) == len(whole) - len(before)
+    assert goes_on(whole, before)
+    assert goes_on(before, before)
+    assert not goes_on(before, whole) or len(after) == 0
+
+
+@pytest.mark.parametrize("name", ["bar", "end", "known_on", "content", "code"])
+def test_other_windows_do_not_go_on(name):
+    windows = known_windows(frame_cache(market(2, 30)), SMALL)
+    changed = getattr(windows, name).copy()
+    changed[7] = 1 - changed[7] if name == "code" else changed[8 if name == "content" else 12]
+    other = replace(windows, **{name: changed})
+    assert not goes_on(windows, other)
+    assert not goes_on(other, windows)
+
+
+def test_windows_of_a_symbol_that_is_gone_do_not_go_on():
+    frame = market(2, 30)
+    windows = known_windows(frame_cache(frame), SMALL)
+    assert not goes_on(known_windows(frame_cache(market(1, 60)), SMALL), windows)
 
 
 def stored_like(windows):

@@ -5,12 +5,13 @@ import pytest
 
 from kline_core import loaded_bars as module
 from kline_core.bars import SymbolBars, frame_cache
-from kline_core.errors import InputError, StaleError
+from kline_core.errors import HomeError, InputError, StaleError
 from kline_core.kept import Kept
 from kline_core.keys import BarsKey
-from kline_core.loaded_bars import loaded_bars
+from kline_core.known import KnownWindows, known_windows
+from kline_core.loaded_bars import loaded_bars, loaded_windows
 from kline_core.tables import Home
-from tests.homes import add_bars, make_home, market, replace_bars
+from tests.homes import SMALL, add_bars, make_home, market, replace_bars
 
 FRAME = market(3, 30)
 DAYS = np.unique(FRAME["date"].to_numpy())
@@ -20,6 +21,7 @@ ADJUSTED = FRAME.assign(adj_factor=np.linspace(1, 2, len(FRAME)))
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch):
     monkeypatch.setattr(module, "_bars", Kept(module.KEPT))
+    monkeypatch.setattr(module, "_windows", Kept(1))
 
 
 @pytest.fixture
@@ -149,3 +151,79 @@ def test_a_home_made_anew_is_another(tmp_path):
     home = make_home(tmp_path / "home", until(20))
     with pytest.raises(StaleError, match="were made anew after the run was started"):
         loaded_bars(replace(newest(home), identity="another"))
+
+
+# --- windows ---
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """How many windows were found by each call: all, or those that came."""
+    counts, real = [], module.known_windows
+
+    def counted(*args):
+        windows = real(*args)
+        counts.append(len(windows))
+        return windows
+
+    monkeypatch.setattr(module, "known_windows", counted)
+    return counts
+
+
+def assert_windows(home):
+    windows = loaded_windows(newest(home), SMALL)
+    whole = known_windows(frame_cache(home.read("bars")), SMALL)
+    assert windows.symbols == whole.symbols
+    for field in fields(KnownWindows)[1:]:
+        mine, right = getattr(windows, field.name), getattr(whole, field.name)
+        assert mine.dtype == right.dtype
+        np.testing.assert_array_equal(mine, right)
+
+
+def test_windows_that_were_known_are_not_looked_for_again(tmp_path, found):
+    home = make_home(tmp_path / "home", until(20))
+    assert_windows(home)
+    add_bars(home, of(21))
+    assert_windows(home)
+    listed = market(1, 30, seed=5, prefix="A")
+    add_bars(home, listed[listed["date"] > DAYS[21]])
+    assert_windows(home)
+    add_bars(home, of(22).iloc[:0])
+    assert_windows(home)
+    assert found == [3 * 12, 3, 0, 0]
+
+
+def test_windows_of_restated_bars_are_all_found_again(tmp_path, found):
+    home = make_home(tmp_path / "home", until(20))
+    assert_windows(home)
+    replace_bars(home, until(20).assign(close=until(20)["high"]), "S00001")
+    assert_windows(home)
+    assert found == [36, 36]
+
+
+def test_windows_by_other_settings_are_no_start(tmp_path, found):
+    home = make_home(tmp_path / "home", until(20))
+    loaded_windows(newest(home), replace(SMALL, window_bars=7))
+    add_bars(home, of(21))
+    assert_windows(home)
+    assert found == [30, 39]
+
+
+def test_bars_read_in_between_are_no_start(tmp_path, found):
+    home = make_home(tmp_path / "home", until(20))
+    assert_windows(home)
+    for day in (21, 22):
+        add_bars(home, of(day))
+        loaded_bars(newest(home))
+    assert_windows(home)
+    assert found == [36, 42]
+
+
+def test_a_file_that_is_gone_is_noticed(tmp_path):
+    home = make_home(tmp_path / "home", until(20))
+    loaded_bars(newest(home))
+    (gone,) = (home.folder / "bars").glob("*.parquet")
+    add_bars(home, of(21))
+    gone.unlink()
+    with pytest.raises(HomeError, match=rf"cannot read table bars of home .*: its file {gone.name} is gone"):
+        loaded_bars(newest(home))

@@ -120,6 +120,39 @@ def test_rows_near_equals_a_plain_loop(pairs, asked, distance):
     assert set(zip(question.tolist(), row.tolist(), strict=True)) == wanted
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("ABCD"), st.integers(0, 30)), unique=True, max_size=24),
+    st.integers(-1, 31),
+)
+@settings(deadline=None)
+def test_patterns_and_later_ones_are_those_of_all(pairs, last):
+    arguments = columns([name for name, _ in pairs], [bar for _, bar in pairs])
+    early = np.array([bar <= last for _, bar in pairs], dtype=bool)
+    whole, before, after = (
+        Patterns.from_arrays(**taken(arguments, at))
+        for at in (slice(None), np.flatnonzero(early), np.flatnonzero(~early))
+    )
+    both = before.followed_by(after, whole.vectors)
+    for field in dataclasses.fields(Patterns):
+        mine, right = getattr(both, field.name), getattr(whole, field.name)
+        assert np.array_equal(mine, right), field.name
+        if field.name != "symbols":
+            assert mine.dtype == right.dtype
+            assert not mine.flags.writeable
+
+
+def test_later_patterns_that_contradict_the_earlier_are_refused():
+    before = Patterns.from_arrays(**columns("AB", [5, 5]))
+    vectors = np.zeros((3, 3), dtype=np.float32)
+    with pytest.raises(ValueError, match="known on 2020-01-27, no later than 2020-01-27"):
+        before.followed_by(Patterns.from_arrays(**columns("C", [5])), vectors)
+    with pytest.raises(ValueError, match=r"vectors is \(3, 3\); it must be \(4, 3\)"):
+        before.followed_by(Patterns.from_arrays(**columns("CD", [6, 6])), vectors)
+    late = columns("A", [4], delay=40)
+    with pytest.raises(StaleError, match="pattern A 2020-01-06: known before an earlier window"):
+        before.followed_by(Patterns.from_arrays(**late), vectors)
+
+
 def test_codes_of_symbols_without_patterns():
     patterns = Patterns.from_arrays(**columns("BD", [1, 2]))
     assert patterns.codes_of(["D", "A", "B"]).tolist() == [1, -1, 0]

@@ -2,14 +2,17 @@ import logging
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from kline_core import checked as checked_module
 from kline_core import loaded_bars as loaded_bars_module
 from kline_core import resources as module
+from kline_core.approximate import ApproximateIndex
 from kline_core.encoder import Encoder
 from kline_core.encoding import LocalEncoding
 from kline_core.errors import EncoderError, FingerprintError, HomeError, StaleError
@@ -18,8 +21,10 @@ from kline_core.kept import Kept
 from kline_core.keys import BarsKey, EncoderKey, ResourceKey
 from kline_core.loaded_bars import loaded_bars
 from kline_core.log import listening
+from kline_core.patterns import Patterns
 from kline_core.resources import _vectors, load_resources, loaded_encoder, resources
 from kline_core.settings import FactorSettings, Settings
+from kline_core.tables import Home
 from tests.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
 
 SETTINGS = Settings(SMALL, FactorSettings(return_horizon=3))
@@ -50,6 +55,7 @@ def nothing_loaded(monkeypatch):
     for where, name in ((module, "_states"), (loaded_bars_module, "_bars"), (module, "_encoders")):
         monkeypatch.setattr(where, name, Kept(module.KEPT))
     monkeypatch.setattr(loaded_bars_module, "_windows", Kept(1))
+    monkeypatch.setattr(checked_module, "_checked", Kept(checked_module.KEPT))
 
 
 def assert_like_the_table(loaded, home, version):
@@ -246,6 +252,150 @@ def test_patterns_rebuilt_for_another_encoder_in_between_are_refused(home, exten
     overtaken = replace(key, patterns_version=home.version("patterns"), tables=made)
     with pytest.raises(FingerprintError, match="encoder"):
         load_resources(overtaken)
+
+
+# --- states that go on from loaded ones ---
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Rows of `patterns` that were read, by call: all of them, or those that came to what was there."""
+    counts = []
+    for name in ("read", "appended"):
+        real = getattr(Home, name)
+
+        def counted(home, table, *args, real=real, name=name, **kwargs):
+            rows = real(home, table, *args, **kwargs)
+            if table == "patterns":
+                counts.append((name, None if rows is None else rows.num_rows))
+            return rows
+
+        monkeypatch.setattr(Home, name, counted)
+    return counts
+
+
+FRAME = market(3, 30)
+DAYS = FRAME["date"].unique()
+
+
+def assert_as_if_read_anew(state, home, monkeypatch):
+    assert_like_the_table(state, home, state.key.patterns_version)
+    with monkeypatch.context() as context:
+        for where, name in ((module, "_states"), (loaded_bars_module, "_bars"), (loaded_bars_module, "_windows")):
+            context.setattr(where, name, Kept(2))
+        anew = load_resources(state.key)
+    for field in fields(Patterns):
+        assert np.array_equal(getattr(state.patterns, field.name), getattr(anew.patterns, field.name)), field.name
+    assert np.shares_memory(state.patterns.vectors, state.index.rows)
+    assert np.array_equal(state.index.rows, anew.index.rows)
+    assert (state.index.scan is None) == (anew.index.scan is None)
+    assert sorted(state.frames) == sorted(anew.frames)
+
+
+def test_day_by_day_only_what_came_is_read(tmp_path, extend, newest, reads, monkeypatch):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[19]])
+    extend(home)
+    first = resources(newest(home))
+    vectors = first.patterns.vectors.copy()
+    for day in range(20, 24):
+        add_bars(home, FRAME[FRAME["date"] == DAYS[day]])
+        del reads[:]
+        assert extend(home).added == 3
+        state = resources(newest(home))
+        assert reads == [("appended", 0), ("appended", 3)]
+        assert_as_if_read_anew(state, home, monkeypatch)
+    assert np.array_equal(first.patterns.vectors, vectors)
+    assert len(first.patterns) == len(first.index) == 33
+
+
+def test_a_symbol_that_is_listed_later_takes_its_place(tmp_path, extend, newest, reads, monkeypatch):
+    home = make_home(tmp_path / "home", FRAME)
+    extend(home)
+    resources(newest(home))
+    add_bars(home, market(1, 12, seed=5, start="2021-01-04", prefix="A"))
+    assert extend(home).added == 3
+    state = resources(newest(home))
+    assert reads[-1] == ("appended", 3)
+    assert state.patterns.symbols == ["A00000", "S00000", "S00001", "S00002"]
+    assert_as_if_read_anew(state, home, monkeypatch)
+
+
+@pytest.mark.parametrize("what", ["restated", "gone", "compacted", "made again", "twice"])
+def test_what_did_not_only_grow_is_read_with_everything(tmp_path, extend, newest, reads, monkeypatch, what):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[28]])
+    for day in (28, 29):
+        extend(home)
+        add_bars(home, FRAME[FRAME["date"] == DAYS[day]])
+    extend(home)
+    resources(newest(home))
+    added = 0
+    if what == "restated":
+        replace_bars(home, FRAME.assign(close=FRAME["high"]), "S00001")
+        added = 21
+    elif what == "gone":
+        home.delete("bars", ["S00002"])
+    elif what == "compacted":
+        home.compact("patterns", 1_000_000)
+    elif what == "made again":
+        home.delete("patterns", ["S00001"])
+        added = 21
+    else:
+        home.append("patterns", home.read("patterns").slice(0, 1))
+        added = 21
+    del reads[:]
+    assert extend(home).added == added
+    state = resources(newest(home))
+    assert "read" in [name for name, _ in reads]
+    assert_as_if_read_anew(state, home, monkeypatch)
+
+
+def test_patterns_that_another_process_added_are_looked_at(tmp_path, extend, newest, reads, monkeypatch):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
+    extend(home)
+    resources(newest(home))
+    add_bars(home, FRAME[FRAME["date"] == DAYS[29]])
+    with monkeypatch.context() as context:
+        context.setattr(checked_module, "_checked", Kept(1))
+        extend(home)
+    del reads[:]
+    assert extend(home).added == 0
+    assert_as_if_read_anew(resources(newest(home)), home, monkeypatch)
+    assert reads[:2] == [("appended", 3), ("appended", 3)]
+
+
+def test_patterns_that_lag_behind_are_refused_by_a_process_that_knows_the_others(tmp_path, extend, newest):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
+    extend(home)
+    resources(newest(home))
+    add_bars(home, FRAME[FRAME["date"] == DAYS[29]])
+    with pytest.raises(StaleError, match=r"\(3 windows missing, 0 no longer valid\)"):
+        resources(newest(home))
+
+
+def test_a_later_pattern_of_other_bars_is_refused(tmp_path, extend, newest):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
+    extend(home)
+    resources(newest(home))
+    add_bars(home, FRAME[FRAME["date"] == DAYS[29]])
+    extend(home)
+    rows = home.read("patterns", symbols=["S00001"])
+    other = rows.set_column(rows.column_names.index("content"), "content", pc.add(rows["content"], 1))
+    home.replace("patterns", other, ["S00001"])
+    with pytest.raises(StaleError, match="21 no longer valid"):
+        resources(newest(home))
+
+
+def test_an_approximate_index_goes_on_likewise(tmp_path, extend, newest, monkeypatch):
+    monkeypatch.setattr("kline_core.approximate.LISTS", 4)
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
+    extend(home)
+    settings = replace(SETTINGS, factor=replace(SETTINGS.factor, index="ivf", probes=4))
+    resources(replace(newest(home), settings=settings))
+    add_bars(home, FRAME[FRAME["date"] == DAYS[29]])
+    extend(home)
+    state = resources(replace(newest(home), settings=settings))
+    assert isinstance(state.index, ApproximateIndex)
+    assert_as_if_read_anew(state, home, monkeypatch)
 
 
 # --- what states share ---

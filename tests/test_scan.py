@@ -50,12 +50,13 @@ def test_bounds_hold_for_every_pair(asked):
             assert abs(similarity(vector, row) - whole * scan.scale * scales[query]) <= most[query]
 
 
-@given(asked, st.integers(1, 70))
+@given(asked, st.integers(1, 70), st.floats(0, 1))
 @settings(deadline=None)
 @pytest.mark.usefixtures("small_blocks")
-def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count):
+def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count, share):
     index, vectors, known = drawn(*asked)
-    scan = Scan.of(index.rows)
+    had = round(share * len(index.rows))
+    scan = Scan.of(index.rows[:had]).followed_by(index.rows[had:], index.rows)
     rows, floor = scan.nearest(vectors, known, count)
     for query in range(len(known)):
         proposed = [row for row in rows[query].tolist() if row >= 0]
@@ -110,6 +111,21 @@ def test_nothing_to_scan(queries):
     rows, floor = scan.nearest(np.zeros((queries, 4), dtype=np.float32), np.zeros(queries, dtype=np.int64), 3)
     assert rows.tolist() == [[-1] * 3] * queries
     assert floor.tolist() == [-np.inf] * queries
+
+
+def test_later_rows_are_rounded_alike_where_the_scale_holds():
+    rows = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 6)).astype(np.float32)
+    rows[3, 2], rows[41, 1] = 0.5, 0.6
+    whole = Scan.of(rows)
+    for had in (0, 10, 45):
+        both = Scan.of(rows[:had]).followed_by(rows[had:], rows)
+        assert both.scale == whole.scale
+        assert torch.equal(both.codes, whole.codes)
+        assert both.error == whole.error
+    short = Scan.of(rows[:40])
+    longer = short.followed_by(rows[40:41], rows[:41])
+    assert longer.scale == short.scale
+    assert torch.equal(longer.codes, Scan.of(rows[:41]).codes)
 
 
 def test_the_processor_decides_where_the_products_are_right(monkeypatch):
