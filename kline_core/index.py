@@ -149,8 +149,13 @@ class PatternIndex:
 def _flat(parts: Sequence[Floats], dim: int) -> tuple[Any, Floats]:
     """A flat index of the vectors of all parts, and its memory as rows."""
     flat = faiss.IndexFlatIP(dim)
-    for part in parts:
-        flat.add(part)
+    count = sum(map(len, parts))
+    if count:
+        # Room for all at once: `add` of one after the other would move what is there, and double the room.
+        flat.codes.resize(count * flat.code_size)
+        memory = faiss.rev_swig_ptr(flat.codes.data(), count * flat.code_size).view("<f4")
+        np.concatenate(parts, out=memory.reshape(count, dim))
+        flat.ntotal = count
     return flat, np.asarray(_Memory(flat))
 
 
