@@ -45,6 +45,8 @@ from kline_core.worker import Dates, Overview
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 WORKERLESS_SECONDS = 60.0
+MESSAGE_SECONDS = 0.001
+"""How long the client gathers messages before it sends the next ones; Dask has 10 ms, in which a core may idle."""
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
 """Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
@@ -143,8 +145,8 @@ class Cluster:
         """Samples of a symbol in at most `chunks` pieces of like cost; the dates of each are increasing."""
         # Every so many-eth date: later ones see more patterns, so that pieces of neighbouring dates would cost unlike.
         cuts = [slice(first, None, chunks) for first in range(min(chunks, len(dates)))]
-        futures = [self._submit(worker.score, key, symbol, dates[cut], stored[cut]) for cut in cuts]
-        for future in futures:
+        # As one message, so that all pieces begin at once.
+        for future in self._submit_all(worker.score, [(key, symbol, dates[cut], stored[cut]) for cut in cuts]):
             yield self._answer(future)
 
     def in_turn(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
@@ -161,23 +163,29 @@ class Cluster:
             yield self._answer(waiting.popleft())
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
-        # Named after the function, so that Dask's dashboard says what is going on.
-        name = f"{function.__name__}-{uuid4().hex}"
-        # A worker that has left since it was listed would be waited for without end, were no other one allowed.
-        elsewhere = workers is not None
+        (future,) = self._submit_all(function, [arguments], workers)
+        return future
+
+    def _submit_all(
+        self, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
+    ) -> list[Future[Any]]:
+        if not calls:
+            return []
+        topic = None if self.log is None else self.topic
         try:
-            return self.client.submit(
-                _answered,
-                None if self.log is None else self.topic,
-                function,
-                *arguments,
-                key=name,
+            futures: list[Future[Any]] = self.client.map(
+                partial(_answered, topic, function),
+                *zip(*calls, strict=True),
+                # Named after the function, so that Dask's dashboard says what is going on.
+                key=[f"{function.__name__}-{uuid4().hex}" for _ in calls],
                 workers=workers,
-                allow_other_workers=elsewhere,
+                # A worker that has left since it was listed would be waited for without end, were no other one allowed.
+                allow_other_workers=workers is not None,
                 pure=False,
             )
         except ClosedClientError as error:
             raise self._gone() from error
+        return futures
 
     def _answer(self, future: Future[Any]) -> Any:
         try:
@@ -308,7 +316,7 @@ def open_cluster(
         worker_dashboard_address="127.0.0.1:0",
     )
     with local, Client(local) as client:
-        yield _heard(Cluster(client, threads, local.scheduler_address, log))
+        yield _ready(Cluster(client, threads, local.scheduler_address, log))
 
 
 def checked_threads(threads: int | None) -> int:
@@ -340,10 +348,12 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
             raise SchedulerError(
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
             )
-        yield _heard(Cluster(client, threads, address, log))
+        yield _ready(Cluster(client, threads, address, log))
 
 
-def _heard(cluster: Cluster) -> Cluster:
+def _ready(cluster: Cluster) -> Cluster:
+    if cluster.client.scheduler_comm is not None:
+        cluster.client.scheduler_comm.interval = MESSAGE_SECONDS
     if cluster.log is not None:
         cluster.client.subscribe_topic(cluster.topic, partial(_hear, cluster.log))
     return cluster

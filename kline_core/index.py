@@ -24,6 +24,9 @@ _BATCH_FROM = 8
 Measured with faiss 1.15.1, 128 dims, 100,000 rows: 4 queries 8 ms by scan and 13 by product, 16 queries 33 and
 18, 600 queries 1160 and 220. The library's own bound of 128,000 (queries x dims) would scan 1,000 queries singly.
 """
+_SCAN_FROM = 2
+"""Queries from which the rounded rows propose: one is answered by FAISS in 3 ms of 4.5, two in 6.7 of 4.5 (400,000 rows
+of 128 dimensions)."""
 _GROUP, _BLOCK = 16, 8192
 """Queries and rows of one block of scores in `above`: 512 KB, which stays in the cache."""
 
@@ -101,7 +104,7 @@ class PatternIndex:
             rows: int64 (q, count) in no order, -1 where the prefix is shorter.
             floor: float64 (q,): no other row of the prefix scores above this; -inf if there is no other row.
         """
-        if self.scan is not None and len(vectors) >= _BATCH_FROM:
+        if self.scan is not None and len(vectors) >= _SCAN_FROM:
             return self.scan.nearest(vectors, known, count)
         score = np.full((len(vectors), count), -np.inf, dtype=np.float32)
         row = np.full((len(vectors), count), -1, dtype=np.int64)

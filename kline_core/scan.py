@@ -11,9 +11,9 @@ what is proposed is ranked by its exact similarity elsewhere (`kline_core.search
 
 1. Rows are taken in blocks, for all queries that may see at least the first of them.
 2. A score above its query's bar is a hit. The bar is the lowest of the `count` best scores so far, so hits become rare,
-   and only cells whose highest score is above the bar are looked into.
-3. Hits outside the query's prefix are dropped; whenever the rows seen have doubled, the best `count` are kept and
-   the bars raised.
+   and only cells whose highest score is above the bar are put by.
+3. Whenever the rows seen have doubled, those cells are looked into. Hits outside the query's prefix are dropped, the
+   best `count` are kept and the bars raised.
 """
 
 from bisect import bisect_right
@@ -33,8 +33,8 @@ _BLOCK, _CELL = 1024, 64
 """Rows of one product of `_FULL` queries or more, and of one cell of it."""
 _FULL = 1024
 """Fewer queries take more rows at a time, so that threads that share the queries make no more products than one."""
-_GROUP = 32
-"""Queries are left out by so many at a time, so that products come in few shapes: each new one is compiled first."""
+_GROUP = 8
+"""Queries are taken in whole groups, so that products come in few shapes, each of which the library prepares for."""
 _WIDTH = 4
 """Dimensions are filled up with zeros to a multiple of this many, as processors take them."""
 _MOST = 127
@@ -77,9 +77,9 @@ class Scan:
         Nothing but rounding is lost: no other row's exact similarity is above its query's `floor`.
         """
         scales, errors, queries = self._rounded(vectors)
-        best = _Best(len(vectors), count)
         block = _BLOCK * -(-_FULL // max(1, len(queries)))
         cells, limits = block // _CELL, known.tolist()
+        best = _Best(known, count, len(queries) * cells)
         scores = torch.empty(len(queries) * block, dtype=torch.int32)
         tops = torch.empty(len(queries) * cells, dtype=torch.int32)
         merged, total = _CELL, limits[-1] if limits else 0
@@ -93,13 +93,8 @@ class Scan:
             torch.amax(product.view(left * cells, _CELL), 1, out=top)
             cell = np.flatnonzero(top.numpy().reshape(left, cells)[: len(vectors) - first] > best.bar[first:, None])
             if len(cell):
-                query = first + cell // cells
-                score = product.numpy().reshape(-1, _CELL)[cell]
-                which, place = np.nonzero(score > best.bar[query, None])
-                query, row = query[which], start + cell[which] % cells * _CELL + place
-                inside = row < known[query]
-                best.add(query[inside], row[inside], score[which, place][inside])
-            if start + rows >= merged or best.crowded:
+                best.add(first + cell // cells, start + cell % cells * _CELL, product.numpy().reshape(-1, _CELL), cell)
+            if start + rows >= merged:
                 best.merge()
                 merged = max(merged, 2 * start)
         best.merge()
@@ -131,52 +126,49 @@ def _blocks(codes: Any, total: int, most: int) -> Iterator[tuple[int, Any]]:
 
 
 class _Best:
-    """The `count` best hits of each of q queries."""
+    """The `count` best hits of each of q queries, which may see rows `0:known`."""
 
-    def __init__(self, queries: int, count: int) -> None:
-        self.bar = np.full(queries, _LOWEST, dtype=np.int32)
+    def __init__(self, known: Rows, count: int, room: int) -> None:
+        self.bar = np.full(len(known), _LOWEST, dtype=np.int32)
         """int32 (q,): a score must be above it to be of interest."""
-        self.row = np.full((queries, count), -1, dtype=np.int64)
+        self.row = np.full((len(known), count), -1, dtype=np.int64)
         """int64 (q, count), in no order; -1 for none."""
-        self._score = np.full((queries, count), _LOWEST, dtype=np.int32)
-        self._waiting: list[tuple[Rows, Rows, Whole]] = []
-        self._number = 0
+        self._known = known
+        self._score = np.full((len(known), count), _LOWEST, dtype=np.int32)
+        # Cells that wait to be looked into. The room is made once: memory that is asked for and given back all the
+        # time costs threads that do so at once a fifth of their time.
+        self._number, room = 0, max(room, self._score.size)
+        self._query, self._first = np.empty((2, room), dtype=np.int64)
+        self._cells = np.empty((room, _CELL), dtype=np.int32)
 
-    @property
-    def crowded(self) -> bool:
-        """Whether many hits wait to be merged."""
-        return self._number > 4 * self._score.size
-
-    def add(self, query: Rows, row: Rows, score: Whole) -> None:
-        """Take in hits, for the next `merge`."""
-        self._waiting.append((query, row, score))
-        self._number += len(query)
+    def add(self, query: Rows, first: Rows, scores: Whole, cell: Rows) -> None:
+        """Take in cells that hold hits, at most `room`: of each its query, its first row, and its place in `scores`."""
+        if self._number + len(cell) > len(self._cells):
+            self.merge()
+        new = slice(self._number, self._number + len(cell))
+        self._query[new], self._first[new] = query, first
+        # With the mode that is left out, NumPy would make a copy first, to be able to refuse a place that is not there.
+        np.take(scores, cell, axis=0, out=self._cells[new], mode="clip")
+        self._number = new.stop
 
     def merge(self) -> None:
-        """Keep the best, and raise the bars of the queries that have `count` of them."""
-        if self._number == 0:
-            return
-        query, row, score = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
-        self._waiting, self._number = [], 0
-        order = np.lexsort((-score, query))
-        query, row, score = query[order], row[order], score[order]
-        counts = np.bincount(query, minlength=len(self.bar))
-        place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
-        # The best of each suffice, however many hits a single query has.
-        count = self.row.shape[1]
-        query, row, score, place = (column[place < count] for column in (query, row, score, place))
-        counts = np.minimum(counts, count)
-        # Only of the queries that have hits.
-        some = np.flatnonzero(counts)
-        line = np.cumsum(counts > 0)[query] - 1
-        scores = np.full((len(some), count + int(counts.max())), _LOWEST, dtype=np.int32)
-        rows = np.full(scores.shape, -1, dtype=np.int64)
-        scores[:, :count], rows[:, :count] = self._score[some], self.row[some]
-        scores[line, count + place], rows[line, count + place] = score, row
-        best = np.argpartition(scores, scores.shape[1] - count, axis=1)[:, -count:]
-        self._score[some] = np.take_along_axis(scores, best, axis=1)
-        self.row[some] = np.take_along_axis(rows, best, axis=1)
-        self.bar[some] = self._score[some].min(axis=1)
+        """Keep the best, and raise the bars."""
+        waiting, self._number = slice(0, self._number), 0
+        cell_query, cell_row, scores = self._query[waiting], self._first[waiting], self._cells[waiting]
+        hit = np.flatnonzero(scores > self.bar[cell_query, None])
+        which = hit // _CELL
+        query, row = cell_query[which], cell_row[which] + hit % _CELL
+        inside = row < self._known[query]
+        queries, count = self.row.shape
+        query = np.concatenate([query[inside], np.repeat(np.arange(queries), count)])
+        row = np.concatenate([row[inside], self.row.ravel()])
+        score = np.concatenate([scores.ravel()[hit[inside]], self._score.ravel()])
+        # By query, and the highest score first: scores fill 32 bits. Stable for its speed, as much of it is in order.
+        order = np.argsort((query << 32) - score, kind="stable")
+        every = np.bincount(query, minlength=queries)
+        best = order[(np.cumsum(every) - every)[:, None] + np.arange(count)]
+        self.row, self._score = row[best], score[best]
+        self.bar = self._score[:, -1]
 
 
 def _zeros(count: int, step: int, dim: int) -> NDArray[np.int8]:

@@ -145,18 +145,30 @@ def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatc
     assert built(20).scan is None
 
 
-def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
-    best = scan_module._Best(600, 32)
-    hits = np.arange(200_000)
-    rng = np.random.default_rng(0)
-    score = rng.permutation(hits).astype(np.int32)
+@pytest.mark.parametrize("room", [3125, 4000])
+def test_one_query_with_very_many_hits_takes_no_more_room_than_others(room):
+    count = 200_000
+    best = scan_module._Best(np.full(600, count), 5, room)
+    cells = np.random.default_rng(0).permutation(count).astype(np.int32).reshape(-1, 64)
+    few = np.full((600, 64), scan_module._LOWEST, dtype=np.int32)
+    few[:, 7] = 5
     tracemalloc.start()
-    best.add(np.zeros(len(hits), dtype=np.int64), hits, score)
-    best.add(np.arange(600), np.arange(600), np.zeros(600, dtype=np.int32))
+    best.add(np.zeros(3125, dtype=np.int64), np.arange(0, count, 64), cells, np.arange(3125))
+    best.add(np.arange(600), np.full(600, 640), few, np.arange(600))
     best.merge()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 50_000_000
-    assert set(best.row[0]) == set(np.flatnonzero(score >= 200_000 - 32))
-    assert best.bar[0] == 200_000 - 32
+    assert peak < 20_000_000
+    assert set(best.row[0]) == set(np.flatnonzero(cells.ravel() >= count - 5))
+    assert best.bar[0] == count - 5
+    assert (best.row[1:] == [647, -1, -1, -1, -1]).all()
     assert (best.bar[1:] == scan_module._LOWEST).all()
+
+
+def test_hits_outside_the_prefix_are_dropped():
+    best = scan_module._Best(np.array([70, 3]), 2, 4)
+    scores = np.arange(128, dtype=np.int32).reshape(2, 64)
+    best.add(np.array([0, 0, 1]), np.array([0, 64, 0]), scores, np.array([0, 1, 0]))
+    best.merge()
+    assert best.row.tolist() == [[69, 68], [2, 1]]
+    assert best.bar.tolist() == [68, 1]
