@@ -7,7 +7,7 @@ or more than `TASK_RUNS`. A symbol's result stands in the log and in the table o
 """
 
 import threading
-from itertools import chain
+from itertools import chain, pairwise
 from math import ceil
 
 from prefect import get_run_logger, task
@@ -83,8 +83,9 @@ def _batches(run: Run) -> list[list[str]]:
         return [[symbol] for symbol in run.symbols]
     task_runs = min(TASK_RUNS, max(FEWEST, run.new_samples // GROUP_SAMPLES))
     groups = run.groups(run.symbols, ceil(len(run.symbols) / task_runs))
-    size = ceil(len(groups) / task_runs)
-    return [list(chain(*groups[start : start + size])) for start in range(0, len(groups), size)]
+    count = min(len(groups), task_runs)
+    cuts = [len(groups) * number // count for number in range(count + 1)]
+    return [list(chain(*groups[start:stop])) for start, stop in pairwise(cuts)]
 
 
 def _line(result: SymbolResult) -> str:

@@ -674,6 +674,7 @@ def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process)
 
 def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
+    assert run.new_samples == 40
     assert run.groups(SYMBOLS, 10) == [SYMBOLS]
     assert run.groups(SYMBOLS, 3) == [SYMBOLS[:3], SYMBOLS[3:]]
     assert run.groups([], 3) == []
@@ -682,6 +683,7 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     run.score_together(SYMBOLS[:2])
     run.finish()
     again = bench.start(in_process, samples=10)
+    assert again.new_samples == 22, "one where all are stored, which may be a new day's"
     assert again.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
     monkeypatch.setattr(run_module, "GROUP_DATES", 15)
     assert again.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
