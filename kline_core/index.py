@@ -62,6 +62,8 @@ class PatternIndex:
 
     def followed_by(self, vectors: Floats) -> "PatternIndex":
         """An index of these rows and then `vectors`, float32 (n, d); this one stays as it is."""
+        if len(vectors) == 0:
+            return PatternIndex(flat=self.flat, rows=self.rows, scan=self.scan)
         flat, rows = _flat([self.rows, vectors], self.rows.shape[1])
         return PatternIndex(
             flat=flat, rows=rows, scan=None if self.scan is None else self.scan.followed_by(vectors, rows)

@@ -308,6 +308,18 @@ def test_day_by_day_only_what_came_is_read(tmp_path, extend, newest, reads, monk
     assert len(first.patterns) == len(first.index) == 33
 
 
+def test_bars_that_make_no_pattern_yet_leave_the_index(tmp_path, extend, newest, reads, monkeypatch):
+    home = make_home(tmp_path / "home", FRAME)
+    extend(home)
+    first = resources(newest(home))
+    add_bars(home, market(1, 6, seed=5, start="2021-01-04", prefix="A"))
+    assert extend(home).added == 0
+    state = resources(newest(home))
+    assert reads[-1] == ("appended", 0)
+    assert state.index.rows is first.index.rows
+    assert_as_if_read_anew(state, home, monkeypatch)
+
+
 def test_a_symbol_that_is_listed_later_takes_its_place(tmp_path, extend, newest, reads, monkeypatch):
     home = make_home(tmp_path / "home", FRAME)
     extend(home)
