@@ -2,8 +2,9 @@
 
 Up to `NAMED` symbols are a task run each, named by the symbol. More than that share task runs: one costs Prefect some
 25 ms of a core however little it does, and one trading day of one symbol is computed in far less. Then there are as
-many task runs as there are pieces of work in the new samples, but never fewer than `FEWEST`, so that progress is seen,
-or more than `TASK_RUNS`. A symbol's result stands in the log and in the table of all symbols either way.
+many task runs as there are pieces of work in the new samples, but some `FEWEST`, so that progress is seen and all cores
+have work, and never more than `TASK_RUNS`. A symbol's result stands in the log and in the table of all symbols all the
+same.
 """
 
 import threading
@@ -81,7 +82,7 @@ def _batches(run: Run) -> list[list[str]]:
     """The symbols of each task run."""
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
-    task_runs = min(TASK_RUNS, max(FEWEST, run.new_samples // GROUP_SAMPLES))
+    task_runs = min(TASK_RUNS, max(FEWEST, run.at_once, run.new_samples // GROUP_SAMPLES))
     groups = run.groups(run.symbols, ceil(len(run.symbols) / task_runs))
     count = min(len(groups), task_runs)
     cuts = [len(groups) * number // count for number in range(count + 1)]

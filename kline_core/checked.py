@@ -42,7 +42,7 @@ class Since:
     """int64, increasing: which of `windows` are not stored."""
 
 
-def since(
+def came_since(
     home: Home, checked: Checked, version: int, windows: KnownWindows, columns: Sequence[str] = ()
 ) -> Since | None:
     """What a version of `patterns` has, and `windows` are, beyond what was checked, where all of that still holds.
@@ -60,16 +60,16 @@ def since(
     return Since(later, rows, found.place, found.missing) if found.sound.all() else None
 
 
-def remember(home: Home, version: int, windows: KnownWindows) -> Checked:
-    """Note that the patterns of a version are `windows`, just as `Checked` says."""
-    name = home.uri, home.identity("patterns"), version
-    return _checked.get(name, lambda: Checked(windows, frozenset(home.files("patterns", version))))
+def remember(home: Home, identity: str | None, checked: Checked) -> None:
+    """Note what was checked, for `remembered`; `identity` is that of the table `patterns`."""
+    _checked.put((home.uri, identity, checked.files), checked)
 
 
-def remembered(home: Home) -> list[Checked]:
+def remembered(home: Home, identity: str | None) -> list[Checked]:
     """What is noted of the home's patterns, the newest first."""
-    table = home.uri, home.identity("patterns")
-    return [checked for name, checked in _checked.items() if isinstance(name, tuple) and name[:2] == table]
+    return [
+        checked for name, checked in _checked.items() if isinstance(name, tuple) and name[:2] == (home.uri, identity)
+    ]
 
 
 _checked: Kept[Checked] = Kept(KEPT)

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kline_core.checked import remember, remembered, since
+from kline_core.checked import Checked, came_since, remember, remembered
 from kline_core.errors import SettingError
 from kline_core.keys import BarsKey
 from kline_core.known import Frames, KnownWindows, check_patterns, compare, what_followed
@@ -125,7 +125,8 @@ def extend_patterns(
             "encoder": encoding.fingerprint,
         }
         version = home.create("patterns", description, settings.horizons, replace=rebuild)
-    missing, restated = _differences(home, version, windows)
+    identity = home.identity("patterns")
+    missing, restated = _differences(home, identity, version, windows)
     if at_most is not None and len(missing) > at_most:
         raise ManyWindowsError
     removed = 0
@@ -142,14 +143,16 @@ def extend_patterns(
         vectors = encoding.vectors(bars_version, frames, part, count)
         # Another `kline index` at the same time would add the same windows: the slower one of the two gives up.
         version = home.append("patterns", _rows(frames, part, vectors, settings), expected_version=version)
-    remember(home, version, windows)
+    remember(home, identity, Checked(windows, frozenset(home.files("patterns", version))))
     return ExtendReport(len(missing), removed, len(windows), restated, version)
 
 
-def _differences(home: Home, version: int, windows: KnownWindows) -> tuple[NDArray[np.int64], list[str]]:
+def _differences(
+    home: Home, identity: str | None, version: int, windows: KnownWindows
+) -> tuple[NDArray[np.int64], list[str]]:
     """Which windows are to be stored, int64 and increasing, and which symbols' patterns are to be removed before."""
-    for checked in remembered(home):
-        found = since(home, checked, version, windows)
+    for checked in remembered(home, identity):
+        found = came_since(home, checked, version, windows)
         if found is not None:
             return len(checked.windows) + found.missing, []
     stored = home.read("patterns", ["symbol", "end", "content"], version)

@@ -26,6 +26,12 @@ class Kept(Generic[Thing]):
         with self._guard:
             return list(reversed(self._things.items()))
 
+    def put(self, name: Hashable, thing: Thing) -> None:
+        """Keep a thing that was made elsewhere, in the place of one that has its name."""
+        with self._guard:
+            self._things[name] = thing
+            self._trim(name)
+
     def values(self) -> list[Thing]:
         """What is kept now, that which was asked for last first."""
         return [thing for _, thing in self.items()]
@@ -43,7 +49,10 @@ class Kept(Generic[Thing]):
             thing = make() if found is None else found
             with self._guard:
                 self._things[name] = thing
-                self._things.move_to_end(name)
-                while len(self._things) > self._number:
-                    self._locks.pop(self._things.popitem(last=False)[0], None)
+                self._trim(name)
         return thing
+
+    def _trim(self, newest: Hashable) -> None:
+        self._things.move_to_end(newest)
+        while len(self._things) > self._number:
+            self._locks.pop(self._things.popitem(last=False)[0], None)

@@ -35,7 +35,7 @@ def loaded_bars(key: BarsKey) -> Frames:
 
 def loaded_windows(key: BarsKey, settings: PatternSettings) -> KnownWindows:
     """The windows of these bars that are patterns (`known_windows`), found once likewise; raises as `loaded_bars`."""
-    return _windows.get((key, settings), lambda: _find_windows(key, settings))
+    return _windows.get((key, settings), lambda: _find_windows(key, settings)).windows
 
 
 def made_anew(home: str) -> StaleError:
@@ -43,12 +43,21 @@ def made_anew(home: str) -> StaleError:
     return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
 
 
-def _find_windows(key: BarsKey, settings: PatternSettings) -> KnownWindows:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    windows: KnownWindows
+    files: frozenset[str]
+    """Those that the bars were read from."""
+
+
+def _find_windows(key: BarsKey, settings: PatternSettings) -> _Found:
     loaded = _bars.get(key, lambda: _load_bars(key))
-    for name, earlier in _windows.items():
-        if loaded.base is not None and name == (loaded.base.key, settings):
-            return joined(earlier, known_windows(loaded.frames, settings, loaded.base.bars))
-    return known_windows(loaded.frames, settings)
+    if (base := loaded.base) is not None:
+        for name, earlier in _windows.items():
+            if name == (base.key, settings) and earlier.files == base.files:
+                later = known_windows(loaded.frames, settings, base.bars)
+                return _Found(joined(earlier.windows, later), loaded.files)
+    return _Found(known_windows(loaded.frames, settings), loaded.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class _Base:
     """Bars to which others were added."""
 
     key: BarsKey
+    files: frozenset[str]
     bars: Mapping[str, int]
     """How many each symbol had."""
 
@@ -96,7 +106,7 @@ def _grown(home: Home, key: BarsKey, other: BarsKey, loaded: _Loaded) -> _Loaded
     if rows is None:
         return None
     files = _files(home, key)
-    base = _Base(other, {symbol: len(bars) for symbol, bars in loaded.frames.items()})
+    base = _Base(other, loaded.files, {symbol: len(bars) for symbol, bars in loaded.frames.items()})
     if rows.num_rows == 0:
         return replace(loaded, files=files, base=base)
     if pc.min(rows["date"]).as_py() <= loaded.newest:
@@ -124,4 +134,4 @@ def _after(earlier: SymbolBars, later: SymbolBars) -> SymbolBars:
 
 COLUMNS: Final = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_factor", "suspended")
 _bars: Kept[_Loaded] = Kept(KEPT)
-_windows: Kept[KnownWindows] = Kept(1)
+_windows: Kept[_Found] = Kept(1)

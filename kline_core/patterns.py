@@ -124,11 +124,12 @@ class Patterns:
         `vectors`: float32 (P, d), C-contiguous: those of both.
 
         Raises:
-            ValueError: a later pattern was known no later than one of these, or `vectors` are of another number.
+            ValueError: a later pattern comes before one of these in the order of (known_on, symbol, end), or `vectors`
+                are of another number.
             StaleError: as `from_arrays`.
         """
-        if len(self) and len(later) and later.known_on[0] <= self.known_on[-1]:
-            raise ValueError(f"known on {later.known_on[0]}, no later than {self.known_on[-1]}")
+        if len(self) and len(later) and later._place(0) <= self._place(-1):
+            raise ValueError(f"{later._place(0)} does not come after {self._place(-1)}")
         if vectors.shape != (len(self) + len(later), self.dim):
             raise ValueError(f"vectors is {vectors.shape}; it must be {(len(self) + len(later), self.dim)}")
         symbols = sorted({*self.symbols, *later.symbols})
@@ -141,6 +142,10 @@ class Patterns:
         }
         history = np.concatenate([self.history, self.history[-1] + later.history[1:]])
         return self._ordered(symbols=symbols, code=code, vectors=vectors, history=history, **both)
+
+    def _place(self, row: int) -> tuple[str, str, str]:
+        """What a pattern is ordered by: known_on, symbol and end."""
+        return str(self.known_on[row]), self.symbols[self.code[row]], str(self.end[row])
 
     @classmethod
     def _ordered(cls, *, symbols: list[str], code: Codes, bar: Codes, **columns: Any) -> Self:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kline_core.approximate import ApproximateIndex, measured_recall
-from kline_core.checked import Checked, remember, since
+from kline_core.checked import Checked, came_since, remember
 from kline_core.encoder import Encoder
 from kline_core.errors import EncoderError, StaleError
 from kline_core.index import PatternIndex
@@ -135,8 +135,15 @@ def _load_patterns(home: Home, key: ResourceKey, dim: int) -> _Stored:
             raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
         return _Stored(Patterns.empty(dim, len(settings.horizons)), None)
     check_patterns(home, settings, key.encoder, key.patterns_version)
-    if (grown := _load_later(home, key, windows, dim)) is not None:
-        return grown
+    # Asked before the rows are read: were the home restored from a copy in between, nothing would go on from these.
+    checked = Checked(windows, frozenset(home.files("patterns", key.patterns_version)))
+    stored = _load_later(home, key, checked, dim) or _load_all(home, key, checked, dim)
+    remember(home, key.tables[1], checked)
+    return stored
+
+
+def _load_all(home: Home, key: ResourceKey, checked: Checked, dim: int) -> _Stored:
+    windows = checked.windows
     table = home.read("patterns", version=key.patterns_version)
     comparison = compare(table, windows)
     if len(comparison.missing) or not comparison.sound.all():
@@ -144,11 +151,10 @@ def _load_patterns(home: Home, key: ResourceKey, dim: int) -> _Stored:
             f"the patterns of {home.uri} lag behind its bars ({len(comparison.missing)} windows missing, "
             f"{int((~comparison.sound).sum())} no longer valid); run `kline index`"
         )
-    patterns = _patterns(table, windows, comparison.place, settings, dim)
-    return _Stored(patterns, remember(home, key.patterns_version, windows))
+    return _Stored(_patterns(table, windows, comparison.place, key.settings.patterns, dim), checked)
 
 
-def _load_later(home: Home, key: ResourceKey, windows: KnownWindows, dim: int) -> _Stored | None:
+def _load_later(home: Home, key: ResourceKey, checked: Checked, dim: int) -> _Stored | None:
     """The patterns beyond those of a loaded state, where all of that state's are there still."""
     settings, version = key.settings.patterns, key.patterns_version
     columns = [*(f"r{h}" for h in settings.horizons), "barrier", "vector"]
@@ -156,10 +162,10 @@ def _load_later(home: Home, key: ResourceKey, windows: KnownWindows, dim: int) -
         same = (state.key.home, state.key.tables, state.key.settings.patterns, state.key.encoder)
         if same != (key.home, key.tables, settings, key.encoder) or state.checked is None or version is None:
             continue
-        found = since(home, state.checked, version, windows, columns)
+        found = came_since(home, state.checked, version, checked.windows, columns)
         if found is not None and len(found.missing) == 0:
             later = _patterns(found.rows, found.windows, found.place, settings, dim)
-            return _Stored(later, remember(home, version, windows), state)
+            return _Stored(later, checked, state)
     return None
 
 

@@ -273,7 +273,7 @@ class Run:
         return {symbol: min(self.request.samples, windows[symbol]) for symbol in self.symbols}
 
     def _new_samples(self, symbol: str) -> int:
-        # A symbol with all of its samples stored still has the newest one, which takes the place of its oldest.
+        # What is stored may be of other dates, such as those of the day before.
         return max(1, self.expected[symbol] - self._stored.count(symbol))
 
     def _why_no_dates(self) -> str:

@@ -137,7 +137,7 @@ class _Best:
         self._score = np.full((len(known), count), _LOWEST, dtype=np.int32)
         # Cells that wait to be looked into. The room is made once: memory that is asked for and given back all the
         # time costs threads that do so at once a fifth of their time.
-        self._number, room = 0, max(room, self._score.size)
+        self._number = 0
         self._query, self._first = np.empty((2, room), dtype=np.int64)
         self._cells = np.empty((room, _CELL), dtype=np.int32)
 
@@ -202,7 +202,9 @@ def worth_it(dim: int) -> bool:
         return False
     numbers = np.arange(_BLOCK * _WIDTH * -(-dim // _WIDTH)) * 37 % (2 * _MOST + 1) - _MOST
     whole = torch.from_numpy(numbers.astype(np.int8).reshape(_BLOCK, -1))
-    product = torch._int_mm(whole[:_GROUP], whole.T)
-    # Sums of whole numbers below 2**53 are exact in float64.
-    exact = whole.numpy().astype(np.float64)
-    return np.array_equal(product.numpy(), exact[:_GROUP] @ exact.T)
+    # Sums of whole numbers below 2**53 are exact in float64. Of several shapes, which may be left to different code.
+    exact = whole.numpy().astype(np.float64) @ whole.numpy().astype(np.float64).T
+    return all(
+        np.array_equal(torch._int_mm(whole[:queries], whole[:rows].T).numpy(), exact[:queries, :rows])
+        for queries, rows in ((_GROUP, _BLOCK), (_GROUP, _CELL), (5 * _GROUP, _BLOCK), (_BLOCK, _BLOCK))
+    )

@@ -172,7 +172,7 @@ class Home:
         new = self.files(table, version)
         if not set(old) <= new.keys():
             return None
-        with self.explained(table, "read"):
+        with self.explained(table, "read" if version == self.version(table) else "read an old version of"):
             listed = {file.path for file in self.storage(table).get_file_info(pafs.FileSelector(""))}
             if gone := set(old) - listed:
                 raise FileNotFoundError(f"its file {min(gone)} is gone")

@@ -253,6 +253,10 @@ def test_samples_in_pieces(opened, bench, chunks, pieces):
     assert found == dates.tolist()
 
 
+def test_messages_are_not_held_back(opened):
+    assert opened.client.scheduler_comm.interval == module.MESSAGE_SECONDS
+
+
 @pytest.mark.parametrize("opened", ["standing"], indirect=True)
 def test_no_samples_are_no_pieces(opened, bench):
     assert list(opened.score(bench.key, "S00000", np.zeros(0, "datetime64[D]"), np.zeros(0, np.int64), 4)) == []

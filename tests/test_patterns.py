@@ -141,11 +141,20 @@ def test_patterns_and_later_ones_are_those_of_all(pairs, last):
             assert not mine.flags.writeable
 
 
+def test_patterns_of_the_same_day_follow_where_their_symbols_do():
+    arguments = columns("ABCD", [5, 5, 5, 6])
+    whole, before, after = (Patterns.from_arrays(**taken(arguments, at)) for at in (slice(None), [0, 1], [2, 3]))
+    both = before.followed_by(after, whole.vectors)
+    assert np.array_equal(both.history, whole.history)
+    assert both.n_known(whole.known_on).tolist() == [3, 3, 3, 4]
+
+
 def test_later_patterns_that_contradict_the_earlier_are_refused():
     before = Patterns.from_arrays(**columns("AB", [5, 5]))
     vectors = np.zeros((3, 3), dtype=np.float32)
-    with pytest.raises(ValueError, match="known on 2020-01-27, no later than 2020-01-27"):
-        before.followed_by(Patterns.from_arrays(**columns("C", [5])), vectors)
+    day = "'2020-01-27', 'A', '2020-01-06'"
+    with pytest.raises(ValueError, match=rf"\({day}\) does not come after \({day.replace('A', 'B')}\)"):
+        before.followed_by(Patterns.from_arrays(**columns("A", [5])), vectors)
     with pytest.raises(ValueError, match=r"vectors is \(3, 3\); it must be \(4, 3\)"):
         before.followed_by(Patterns.from_arrays(**columns("CD", [6, 6])), vectors)
     late = columns("A", [4], delay=40)

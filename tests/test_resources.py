@@ -288,6 +288,8 @@ def assert_as_if_read_anew(state, home, monkeypatch):
         assert np.array_equal(getattr(state.patterns, field.name), getattr(anew.patterns, field.name)), field.name
     assert np.shares_memory(state.patterns.vectors, state.index.rows)
     assert np.array_equal(state.index.rows, anew.index.rows)
+    assert np.array_equal(state.checked.windows.bar, state.patterns.bar)
+    assert np.array_equal(state.checked.windows.content, state.patterns.content)
     assert (state.index.scan is None) == (anew.index.scan is None)
     assert sorted(state.frames) == sorted(anew.frames)
 
@@ -330,6 +332,69 @@ def test_a_symbol_that_is_listed_later_takes_its_place(tmp_path, extend, newest,
     assert reads[-1] == ("appended", 3)
     assert state.patterns.symbols == ["A00000", "S00000", "S00001", "S00002"]
     assert_as_if_read_anew(state, home, monkeypatch)
+
+
+@pytest.mark.parametrize("first", [["S00000"], ["S00002"], ["S00001"], ["S00000", "S00002"], ["S00001", "S00002"]])
+def test_deliveries_of_one_day_come_one_by_one(tmp_path, extend, newest, monkeypatch, first):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[20]])
+    extend(home)
+    resources(newest(home))
+    day = FRAME[FRAME["date"] == DAYS[21]]
+    early = day["symbol"].isin(first)
+    for rows in (day[early], day[~early], FRAME[FRAME["date"] == DAYS[22]]):
+        add_bars(home, rows)
+        assert extend(home).added == len(rows)
+        assert_as_if_read_anew(resources(newest(home)), home, monkeypatch)
+
+
+def test_the_same_patterns_of_other_bars_are_others(tmp_path, extend, newest, monkeypatch):
+    """A bar long before a symbol's first makes no window, and gives every later bar of it another ordinal."""
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[27]])
+    extend(home)
+    before = newest(home)
+    states = [resources(before)]
+    early = FRAME[:1].assign(date=DAYS[0] - np.timedelta64(60, "D"))
+    add_bars(home, early)
+    assert extend(home).version == before.patterns_version
+    states.append(resources(newest(home)))
+    assert (states[0].patterns.bar != states[1].patterns.bar).any()
+    for state in states:
+        assert_as_if_read_anew(state, home, monkeypatch)
+    for day in (28, 29):
+        replace_bars(home, FRAME[FRAME["date"] <= DAYS[day]], "S00000")
+        add_bars(home, FRAME[(FRAME["date"] == DAYS[day]) & (FRAME["symbol"] != "S00000")])
+        assert extend(home).added == 3
+        assert_as_if_read_anew(resources(newest(home)), home, monkeypatch)
+
+
+def test_bars_that_were_restated_beyond_all_known_windows(tmp_path, extend, newest, reads, monkeypatch):
+    home = make_home(tmp_path / "home", FRAME)
+    extend(home)
+    resources(newest(home))
+    later = market(1, 6, seed=5, start="2021-01-04", prefix="A")
+    add_bars(home, later)
+    extend(home)
+    resources(newest(home))
+    replace_bars(home, later.assign(close=later["high"]), "A00000")
+    del reads[:]
+    assert extend(home).added == 0
+    assert_as_if_read_anew(resources(newest(home)), home, monkeypatch)
+    assert reads[:2] == [("appended", 0), ("appended", 0)]
+
+
+def test_older_and_newer_states_asked_for_in_turn(tmp_path, extend, newest, monkeypatch):
+    home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[20]])
+    keys = []
+    for day in range(21, 26):
+        extend(home)
+        keys.append(newest(home))
+        add_bars(home, FRAME[FRAME["date"] == DAYS[day]])
+    for at in (1, 3, 0, 4, 2, 1):
+        assert_as_if_read_anew(resources(keys[at]), home, monkeypatch)
+    with ThreadPoolExecutor(4) as pool:
+        for key, state in zip(keys, pool.map(resources, keys), strict=True):
+            assert state.key == key
+            assert_as_if_read_anew(state, home, monkeypatch)
 
 
 @pytest.mark.parametrize("what", ["restated", "gone", "compacted", "made again", "twice"])

@@ -75,7 +75,7 @@ def test_search_over_rounded_rows_equals_the_plain_loop(case):
     index = scanned(PatternIndex.build(patterns))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kline_core.search._FIRST_ASK", first_ask)
-        patch.setattr("kline_core.index._BATCH_FROM", 1)
+        patch.setattr("kline_core.index._SCAN_FROM", 1)
         matches = search(index, patterns, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)
 

@@ -154,6 +154,8 @@ def main() -> None:
         if not (kept / "home").exists():
             kept.mkdir(exist_ok=True)
             prepared(kept, options.symbols, options.bars, options.days, options.samples, options.all)
+        if not options.all and Home(kept / "home").version("factors") is None:
+            parser.error(f"the home in {kept} was prepared with --all and holds no values; name another place")
         base, files = kept / "home", sorted(kept.glob("2*.parquet"))[: options.days]
         seconds: dict[str, list[float]] = {}
         with ways(place, base) as found:

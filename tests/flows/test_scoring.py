@@ -22,6 +22,8 @@ class Market:
     def new_samples(self):
         return self.count * self.new
 
+    at_once = 2
+
     def groups(self, symbols, at_most):
         size = max(1, min(at_most, 512 // self.new))
         return [symbols[start : start + size] for start in range(0, len(symbols), size)]
