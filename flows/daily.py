@@ -21,6 +21,7 @@ import numpy as np
 from prefect import State, flow, get_run_logger
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
 
 from flows.bars import BarsInfo, refresh_bars, worth_another_try
 from flows.hooks import leave_advice
@@ -118,7 +119,8 @@ def daily(
         latest = latest_values(store, run.symbols, report.fingerprint, day)
         change = session_change(store, report.fingerprint, run.symbols, _newest(latest, day))
         summary = Summary(report, info, extended, change)
-        publish(summary, latest, calendar, _picture_of(cluster, run))
+        # Not to be searched by Prefect for results of other task runs: it would look at every symbol's.
+        publish(quote(summary), latest, calendar, _picture_of(cluster, run))  # type: ignore[call-overload]
     failure = summary.failure(max_failed_share)
     if failure is not None:
         return Failed(message=failure, data=RunFailedError(failure))

@@ -4,9 +4,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from kline_core.cluster import Cluster
-from kline_core.errors import StaleError
 from kline_core.extend import ExtendReport
-from kline_core.keys import ResourceKey
 from kline_core.settings import Settings
 from kline_core.tables import Home
 
@@ -17,17 +15,6 @@ def extend(home: Home, cluster: Cluster, settings: Settings) -> ExtendReport:
 
     Of two flow runs that do so at the same time the slower one gives up; tried again, it finds the work done.
     """
-    logger = get_run_logger()
-    if home.version("patterns") is not None:
-        key = ResourceKey.newest(home, settings)
-        try:
-            # Workers refuse to load patterns that are not exactly those that the bars give. A warm one answers at once.
-            total = cluster.load(key).n_patterns
-        except StaleError:
-            logger.info("patterns lag behind the bars")
-        else:
-            logger.info("%d patterns, all up to date", total)
-            return ExtendReport(0, 0, total, [], key.patterns_version)
     report = cluster.extend(home, settings.patterns)
-    logger.info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
+    get_run_logger().info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
     return report

@@ -14,6 +14,7 @@ from math import ceil
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
+from prefect.utilities.annotations import quote
 
 from kline_core.errors import RunFailedError
 from kline_core.run import GROUP_SAMPLES, Run
@@ -64,7 +65,10 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     chunks = max(1, run.at_once // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
     try:
-        futures = [score.submit(run, _name(batch), batch, chunks, stopped) for batch in batches]
+        futures = [
+            score.submit(run, _name(batch), quote(batch), chunks, stopped)  # type: ignore[call-overload]
+            for batch in batches
+        ]
         wait(futures)
         # A task run that failed by itself says nothing of its symbols.
         for symbol in run.unheard():

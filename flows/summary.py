@@ -99,10 +99,10 @@ class Summary:
 
     def symbol_rows(self, latest: pd.DataFrame) -> list[dict[str, Any]]:
         """One row for each symbol of the run: its counts, its newest value, and what went wrong."""
-        newest = latest.set_index("symbol")
+        newest = {str(row["symbol"]): row for row in latest.to_dict("records")}
         rows = []
         for result in self.report.symbols:
-            found = newest.loc[result.symbol] if result.symbol in newest.index else None
+            found = newest.get(result.symbol)
             value = None if found is None or pd.isna(found["value"]) else round(float(found["value"]), 4)
             reason = None if found is None else found["reason"]
             rows.append(
