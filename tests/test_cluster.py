@@ -253,6 +253,7 @@ def test_samples_in_pieces(opened, bench, chunks, pieces):
     assert found == dates.tolist()
 
 
+@pytest.mark.parametrize("opened", ["in process", "standing"], indirect=True)
 def test_messages_are_not_held_back(opened):
     assert opened.client.scheduler_comm.interval == module.MESSAGE_SECONDS
 
