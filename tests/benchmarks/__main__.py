@@ -30,7 +30,7 @@ from pathlib import Path
 from tests.benchmarks.away import Away
 from tests.benchmarks.machine import LIBRARIES, Elsewhere, Machine, Peaks, best, description
 from tests.benchmarks.measured import Measured
-from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, Ours, cold
+from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, TIMES, Ours, cold
 from tests.benchmarks.question import Question, synthetic_home
 from tests.benchmarks.serial import Serial
 from tests.benchmarks.speed_report import OURS, Results, document, text
@@ -78,9 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
                 cluster = ours if name == OURS else away(Ours, question, where, threads)
                 if cluster.ask("answers") != expected:
                     raise AssertionError(f"{name}: other answers than with two threads in process")
-                add(name, f"loaded, {where}", partial(cluster.ask, "measure"))
+                add(name, f"loaded, {where}; {TIMES} times a round", partial(cluster.ask, "measure"))
         else:
-            add(OURS, "loaded, in process", partial(ours.ask, "measure"))
+            add(OURS, f"loaded, in process; {TIMES} times a round", partial(ours.ask, "measure"))
         if "e" in options.only:
             from tests.benchmarks.others import Closes, Stumpy
 
