@@ -95,7 +95,7 @@ def encode(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def index(options: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
-    for symbols in (200, 400):
+    for symbols in (100, 200, 400):
         market = Market(symbols, options.bars, options.stride)
         for threads in (1, 2, 4):
             found = alone(steps.index, str(alone(made, options.place, market)), market, threads)
@@ -157,14 +157,20 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> bytes:
     days = [each | {"seconds": sum(step["wall"] for step in each["steps"].values())} for each in cold_days]
     longest = max((each["bars"] for each in days), default=0)
     most = max((each["symbols"] for each in results.get("backfill", [])), default=0)
-    fills = [each for each in results.get("backfill", []) if each["threads"] == 2 and each["symbols"] == most]
+    fills = [each for each in results.get("backfill", []) if each["symbols"] == most]
+    full = max((each["samples"] for each in fills), default=0)
+    made_anew = [
+        each | {"seconds": each["windows"] / each["rate"]} for each in results.get("index", []) if each["threads"] == 2
+    ]
     curves = [
-        ("daily increment, by symbols", "symbols", [each for each in days if each["bars"] == longest]),
-        ("backfill, by samples", "samples", fills),
-        ("search, by patterns", "patterns", results.get("patterns", [])),
+        ("daily increment", "symbols", [each for each in days if each["bars"] == longest]),
+        ("backfill", "samples", [each for each in fills if each["threads"] == 2]),
+        ("backfill", "threads", [each for each in fills if each["samples"] == full]),
+        ("600 samples, search", "patterns", results.get("patterns", [])),
+        ("indexing", "windows", made_anew),
     ]
     curves = [curve for curve in curves if curve[2]]
-    figure = sheet(10, 5.6)
+    figure = sheet(13, 5.2)
     for column, (title, across, points) in enumerate(curves):
         points = sorted(points, key=lambda each: float(each[across]))
         for row, (name, label) in enumerate((("seconds", "seconds"), ("peak", "peak memory, MiB"))):
@@ -172,7 +178,7 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> bytes:
             axes.plot([each[across] for each in points], [each[name] for each in points], "o-", color=INK, markersize=4)
             axes.set_ylim(0, 1.1 * max(each[name] for each in points))
             axes.set_xlim(left=0)
-            axes.set_title(f"{title}: {label}", fontsize=8)
+            axes.set_title(f"{title}, by {across}: {label}", fontsize=7)
             axes.tick_params(labelsize=7)
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_xlabel(across, fontsize=7)
