@@ -173,7 +173,7 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> bytes:
     figure = sheet(13, 5.2)
     for column, (title, across, points) in enumerate(curves):
         points = sorted(points, key=lambda each: float(each[across]))
-        for row, (name, label) in enumerate((("seconds", "seconds"), ("peak", "peak memory, MiB"))):
+        for row, (name, label) in enumerate((("seconds", "seconds"), ("peak", "peak MiB"))):
             axes: Axes = figure.add_subplot(2, len(curves), 1 + column + len(curves) * row)
             axes.plot([each[across] for each in points], [each[name] for each in points], "o-", color=INK, markersize=4)
             axes.set_ylim(0, 1.1 * max(each[name] for each in points))
