@@ -1,7 +1,8 @@
 """Our own way: cold, and warm with 1, 2 and 4 threads, in process and over TCP.
 
 Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in as many chunks as a run
-makes, hold the rows. A round is the median of several. Nothing is stored and nothing re-used. Over TCP scheduler and worker are processes of their own.
+makes, hold the rows. A round is the median of several. Nothing is stored and nothing re-used. Over TCP scheduler and
+worker are processes of their own.
 That all of these give the same answers is checked.
 
 Cold is the time from the start of a fresh Python process until that process holds the values of all samples, with the
