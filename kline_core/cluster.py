@@ -74,17 +74,21 @@ class Cluster:
         return f"{_SAID}-{self.client.id}"
 
     @property
+    def workers(self) -> list[str]:
+        """Addresses of the workers that the scheduler has now."""
+        return list(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    @property
     def lost(self) -> bool:
         """Whether the scheduler is gone, or all of its workers are."""
-        return self.client.status in ("closing", "closed") or not self.client.scheduler_info(n_workers=-1)["workers"]
+        return self.client.status in ("closing", "closed") or not self.workers
 
     def load(self, key: ResourceKey, as_of: np.datetime64 | None = None) -> Overview:
         """Have every worker load a state, all at the same time; what one of them says of it.
 
         Raises what loading raises, and `SchedulerError` where the workers were lost, as the other methods do.
         """
-        addresses = list(self.client.scheduler_info(n_workers=-1)["workers"])
-        futures = [self._submit(worker.overview, key, as_of, workers=[address]) for address in addresses]
+        futures = [self._submit(worker.overview, key, as_of, workers=[address]) for address in self.workers]
         if not futures:
             raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
         overviews: list[Overview] = [self._answer(future) for future in futures]
@@ -124,7 +128,7 @@ class Cluster:
         """
         bars = BarsKey(home.uri, home.version("bars"), home.identity("bars"))
         encoder = EncoderKey.of(encoder_path, device)
-        threads = max(1, self.threads // max(1, len(self.client.scheduler_info(n_workers=-1)["workers"])))
+        threads = max(1, self.threads // max(1, len(self.workers)))
         call = self._submit(worker.extend, bars, settings, encoder, FEW_WINDOWS, threads)
         report: ExtendReport | None = self._answer(call)
         if report is None:
@@ -214,7 +218,7 @@ class Cluster:
                 if future.done():
                     # Just in time, or the time-out was the task's own.
                     return future.result()
-            if self.client.scheduler_info(n_workers=-1)["workers"]:
+            if self.workers:
                 workerless_since = None
             elif workerless_since is None:
                 workerless_since = monotonic()

@@ -52,12 +52,11 @@ class _Found:
 
 def _find_windows(key: BarsKey, settings: PatternSettings) -> _Found:
     loaded = _bars.get(key, lambda: _load_bars(key))
-    if (base := loaded.base) is not None:
-        for name, earlier in _windows.items():
-            if name == (base.key, settings) and earlier.files == base.files:
-                later = known_windows(loaded.frames, settings, base.bars)
-                return _Found(joined(earlier.windows, later), loaded.files)
-    return _Found(known_windows(loaded.frames, settings), loaded.files)
+    base = loaded.base
+    earlier = None if base is None else dict(_windows.items()).get((base.key, settings))
+    if base is None or earlier is None or earlier.files != base.files:
+        return _Found(known_windows(loaded.frames, settings), loaded.files)
+    return _Found(joined(earlier.windows, known_windows(loaded.frames, settings, base.bars)), loaded.files)
 
 
 @dataclass(frozen=True, slots=True)

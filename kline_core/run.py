@@ -211,8 +211,7 @@ class Run:
     @property
     def at_once(self) -> int:
         """Pieces of work that are computed at a time: one a thread, and no more than there are cores."""
-        workers = len(self.cluster.client.scheduler_info(n_workers=-1)["workers"])
-        return max(1, min(self.cluster.threads, self.overview.cores * workers))
+        return max(1, min(self.cluster.threads, self.overview.cores * len(self.cluster.workers)))
 
     @property
     def new_samples(self) -> int:

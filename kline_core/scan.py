@@ -153,6 +153,8 @@ class _Best:
 
     def merge(self) -> None:
         """Keep the best, and raise the bars."""
+        if self._number == 0:
+            return
         waiting, self._number = slice(0, self._number), 0
         cell_query, cell_row, scores = self._query[waiting], self._first[waiting], self._cells[waiting]
         hit = np.flatnonzero(scores > self.bar[cell_query, None])
