@@ -6,7 +6,6 @@ at: a process that stays warm pays for the day, not for the history. Imports no 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 
 from kline_core.kept import Kept
 from kline_core.known import KnownWindows, compare, goes_on
+from kline_core.loaded_bars import KEPT
 from kline_core.tables import Home
-
-KEPT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,7 +55,7 @@ def nothing_loaded(monkeypatch):
     for where, name in ((module, "_states"), (loaded_bars_module, "_bars"), (module, "_encoders")):
         monkeypatch.setattr(where, name, Kept(module.KEPT))
     monkeypatch.setattr(loaded_bars_module, "_windows", Kept(1))
-    monkeypatch.setattr(checked_module, "_checked", Kept(checked_module.KEPT))
+    monkeypatch.setattr(checked_module, "_checked", Kept(module.KEPT))
 
 
 def assert_like_the_table(loaded, home, version):

@@ -2,8 +2,7 @@
 
 Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in as many chunks as a run
 makes, hold the rows. A round is the median of several. Nothing is stored and nothing re-used. Over TCP scheduler and
-worker are processes of their own.
-That all of these give the same answers is checked.
+worker are processes of their own. That all of these give the same answers is checked.
 
 Cold is the time from the start of a fresh Python process until that process holds the values of all samples, with the
 files in the system's cache. Run as a module, this is that process:
