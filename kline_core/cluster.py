@@ -46,7 +46,7 @@ CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 WORKERLESS_SECONDS = 60.0
 MESSAGE_SECONDS = 0.001
-"""How long the client gathers messages before it sends the next ones; Dask has 10 ms, in which a core may idle."""
+"""How long messages are gathered before the next ones are sent; Dask has up to 10 ms, in which a core may idle."""
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
 """Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
@@ -320,7 +320,16 @@ def open_cluster(
         worker_dashboard_address="127.0.0.1:0",
     )
     with local, Client(local) as client:
+        for stream in _streams(local):
+            stream.interval = MESSAGE_SECONDS
         yield _ready(Cluster(client, threads, local.scheduler_address, log))
+
+
+def _streams(local: SpecCluster) -> list[Any]:
+    """Which carry messages from the scheduler to its workers and its client, and from the workers to it."""
+    scheduler: Any = local.scheduler
+    workers = [worker.batched_stream for worker in local.workers.values()]
+    return [*scheduler.stream_comms.values(), *scheduler.client_comms.values(), *workers]
 
 
 def checked_threads(threads: int | None) -> int:

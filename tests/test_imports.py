@@ -84,9 +84,8 @@ def test_nothing_is_pickled():
     assert not users("pickle", "dill", "joblib", "cloudpickle")
 
 
-def test_the_index_is_faiss_and_its_rounded_rows_and_the_encoder_are_torch():
+def test_the_index_is_faiss_and_the_encoder_is_torch():
     assert "kline_core.index" not in users("torch")
-    assert "kline_core.scan" not in users("faiss")
     assert "kline_core.encoder" not in users("faiss")
 
 

@@ -1,5 +1,3 @@
-import tracemalloc
-
 import numpy as np
 import pytest
 import torch
@@ -20,7 +18,10 @@ from tests.test_search import assert_naive, assert_same, cases, market, some
 def small_blocks():
     """Small enough for every stage to be reached by small sets."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("_BLOCK", 12), ("_CELL", 4), ("_FULL", 6), ("_GROUP", 3), ("_SLICE", 7)):
+        for name, size in (
+            *(("_BLOCK", 12), ("_DEEP", 3), ("_WIDE", 4)),
+            *(("_FULL", 6), ("_GROUP", 3), ("_SLICE", 7), ("_AT_ONCE", 50)),
+        ):
             patch.setattr(scan_module, name, size)
         yield
 
@@ -120,12 +121,12 @@ def test_later_rows_are_rounded_alike_where_the_scale_holds():
     for had in (0, 10, 45):
         both = Scan.of(rows[:had]).followed_by(rows[had:], rows)
         assert both.scale == whole.scale
-        assert torch.equal(both.codes, whole.codes)
+        assert np.array_equal(both.codes, whole.codes)
         assert both.error == whole.error
     short = Scan.of(rows[:40])
     longer = short.followed_by(rows[40:41], rows[:41])
     assert longer.scale == short.scale
-    assert torch.equal(longer.codes, Scan.of(rows[:41]).codes)
+    assert np.array_equal(longer.codes, Scan.of(rows[:41]).codes)
 
 
 def test_the_processor_decides_where_the_products_are_right(monkeypatch):
@@ -145,30 +146,25 @@ def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatc
     assert built(20).scan is None
 
 
-@pytest.mark.parametrize("room", [3125, 4000])
-def test_one_query_with_very_many_hits_takes_no_more_room_than_others(room):
-    count = 200_000
-    best = scan_module._Best(np.full(600, count), 5, room)
-    cells = np.random.default_rng(0).permutation(count).astype(np.int32).reshape(-1, 64)
-    few = np.full((600, 64), scan_module._LOWEST, dtype=np.int32)
-    few[:, 7] = 5
-    tracemalloc.start()
-    best.add(np.zeros(3125, dtype=np.int64), np.arange(0, count, 64), cells, np.arange(3125))
-    best.add(np.arange(600), np.full(600, 640), few, np.arange(600))
-    best.merge()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 20_000_000
-    assert set(best.row[0]) == set(np.flatnonzero(cells.ravel() >= count - 5))
-    assert best.bar[0] == count - 5
-    assert (best.row[1:] == [647, -1, -1, -1, -1]).all()
-    assert (best.bar[1:] == scan_module._LOWEST).all()
+def test_more_dimensions_than_float32_holds_sums_of_are_served_by_faiss(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
+    most = 127 * 127 * scan_module._EXACT_DIM
+    assert int(np.float32(most)) == most <= 2**24 < most + 127 * 127
+    assert worth_it(scan_module._EXACT_DIM)
+    assert not worth_it(scan_module._EXACT_DIM + 1)
 
 
-def test_hits_outside_the_prefix_are_dropped():
-    best = scan_module._Best(np.array([70, 3]), 2, 4)
-    scores = np.arange(128, dtype=np.int32).reshape(2, 64)
-    best.add(np.array([0, 0, 1]), np.array([0, 64, 0]), scores, np.array([0, 1, 0]))
-    best.merge()
-    assert best.row.tolist() == [[69, 68], [2, 1]]
-    assert best.bar.tolist() == [68, 1]
+@pytest.mark.parametrize("visible", [1, 127, 1023, 1024, 1025, 2500])
+def test_the_best_rows_share_a_cell_with_rows_that_are_not_to_be_seen(visible):
+    # Rows of one cell are 128 apart: the best ones beyond the prefix stand in the cells of the best ones within it.
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(-0.1, 0.1, (3000, 8)).astype(np.float32)
+    rows[[0, 126, 1000, 1022, 1023, 1024, 2000, 2499, 2500, 2628], 0] = np.linspace(0.5, 0.9, 10)
+    query = np.eye(1, 8, dtype=np.float32)
+    proposed, floor = Scan.of(rows).nearest(np.repeat(query, 3, axis=0), np.full(3, visible), 10)
+    exact = rows[:visible, 0].astype(np.float64)
+    for row, bound in zip(proposed, floor, strict=True):
+        there = row[row >= 0]
+        assert len(there) == len(set(there.tolist())) == min(visible, 10)
+        assert set(np.flatnonzero(exact >= 0.5)) <= set(there.tolist())
+        assert (np.delete(exact, there) <= bound).all()
