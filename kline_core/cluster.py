@@ -47,6 +47,15 @@ PATIENCE_SECONDS = 2.0
 WORKERLESS_SECONDS = 60.0
 MESSAGE_SECONDS = 0.001
 """How long messages are gathered before the next ones are sent; Dask has up to 10 ms, in which a core may idle."""
+MEASURED_SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""What Dask observes of itself, up to a hundred times a second, in a thread that takes the interpreter's lock for it.
+
+Where that shares a process with the work, the work waits: an idle cluster took 30 ms of each second, and takes 4 so.
+"""
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
 """Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
@@ -311,14 +320,15 @@ def open_cluster(
     threads = checked_threads(threads)
     # Both addresses, since either left out opens a port on the machine's outer interface. No memory limit: the worker
     # would measure it against the whole process, and beyond it wait for ever for memory that is in use to come free.
-    local: SpecCluster = LocalCluster(
-        processes=False,
-        n_workers=1,
-        threads_per_worker=threads,
-        memory_limit=None,
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-    )
+    with dask.config.set(MEASURED_SELDOM):
+        local: SpecCluster = LocalCluster(
+            processes=False,
+            n_workers=1,
+            threads_per_worker=threads,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+        )
     with local, Client(local) as client:
         for stream in _streams(local):
             stream.interval = MESSAGE_SECONDS

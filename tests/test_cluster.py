@@ -258,6 +258,17 @@ def test_messages_are_not_held_back(opened):
     assert opened.client.scheduler_comm.interval == module.MESSAGE_SECONDS
 
 
+@pytest.mark.parametrize("opened", ["in process"], indirect=True)
+def test_beside_the_work_dask_does_little(opened):
+    local = opened.client.cluster
+    streams = module._streams(local)
+    assert len(streams) == 3
+    assert {stream.interval for stream in streams} == {module.MESSAGE_SECONDS}
+    for server in (local.scheduler, *local.workers.values()):
+        often = {name for name, call in server.periodic_callbacks.items() if call.callback_time < 200}
+        assert often == set()
+
+
 @pytest.mark.parametrize("opened", ["standing"], indirect=True)
 def test_no_samples_are_no_pieces(opened, bench):
     assert list(opened.score(bench.key, "S00000", np.zeros(0, "datetime64[D]"), np.zeros(0, np.int64), 4)) == []

@@ -59,11 +59,11 @@ def _spent_by_others() -> float:
     # The kernel counts the guests of a virtual machine as its users already.
     idle = times.idle + sum(getattr(times, name, 0.0) for name in ("iowait", "guest", "guest_nice"))
     here = psutil.Process()
-    ended = here.cpu_times()
-    own = ended.children_user + ended.children_system
+    own = 0.0
     for process in [here, *here.children(recursive=True)]:
         spent = process.cpu_times()
-        own += spent.user + spent.system
+        # And of those that it has started and that have ended.
+        own += spent.user + spent.system + spent.children_user + spent.children_system
     return float(sum(times) - idle - own)
 
 
