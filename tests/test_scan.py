@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -152,6 +154,28 @@ def test_more_dimensions_than_float32_holds_sums_of_are_served_by_faiss(monkeypa
     assert int(np.float32(most)) == most <= 2**24 < most + 127 * 127
     assert worth_it(scan_module._EXACT_DIM)
     assert not worth_it(scan_module._EXACT_DIM + 1)
+
+
+def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
+    # To the one every row comes closer than all before it; the others, and there are many, see few rows.
+    count = 200_000
+    rows = np.zeros((count, 8), dtype=np.float32)
+    angle = np.linspace(np.pi / 2, 0, count)
+    rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)
+    vectors = np.repeat(np.eye(1, 8, dtype=np.float32), 600, axis=0)
+    known = np.full(600, 648)
+    known[-1] = count
+    scan = Scan.of(rows)
+    tracemalloc.start()
+    proposed, floor = scan.nearest(vectors, known, 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    for row, bound, limit in zip(proposed, floor, known, strict=True):
+        assert len(set(row.tolist())) == 5
+        assert row.min() >= 0
+        assert row.max() < limit
+        assert (np.delete(rows[:limit, 0].astype(np.float64), row) <= bound).all()
 
 
 @pytest.mark.parametrize("visible", [1, 127, 1023, 1024, 1025, 2500])

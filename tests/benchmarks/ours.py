@@ -65,7 +65,7 @@ class Facts:
 class Ours:
     """A cluster with everything loaded, and nothing beside it in its process, as in a run.
 
-    It is there only while it is measured: an idle cluster takes some 4 % of a core, and here there are several.
+    It is there only while it is measured: an idle cluster takes some of a core too, and here there are several.
     """
 
     def __init__(self, question: Question, where: str, threads: int) -> None:
