@@ -9,21 +9,21 @@ from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 
-from flows.bars import BarsInfo
+from flows.artifacts.advice import leave_advice
+from flows.artifacts.progress import LiveProgress
+from flows.artifacts.publish import artifact_key
+from flows.artifacts.summary import Summary
+from flows.common.context import open_home, opened_cluster
+from flows.common.parameters import Date, Share, Symbols, Threads, as_day, symbol_list
+from flows.common.session import run_name
 from flows.daily import IN_FLIGHT, RUNNER
-from flows.hooks import leave_advice
-from flows.parameters import Date, Share, Symbols, Threads, as_day, symbol_list
-from flows.patterns import extend
-from flows.places import open_home, opened_cluster
-from flows.progress import LiveProgress
-from flows.publish import artifact_key
-from flows.scoring import score_all
-from flows.session import run_name
-from flows.summary import Summary
+from flows.steps.patterns import extend
+from flows.steps.refresh import BarsInfo
+from flows.steps.scoring import score_all
+from kline_core.compute.run import Request, Run, check_symbols
 from kline_core.errors import RunFailedError, SettingError
-from kline_core.keys import ResourceKey
-from kline_core.ranges import usable_dates
-from kline_core.run import Request, Run, check_symbols
+from kline_core.factor.sample_dates import usable_dates
+from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
 
 
@@ -66,8 +66,8 @@ def backfill(
         if asked is not None:
             check_symbols(store, asked)
         extended = extend(store, cluster, settings)
-        key = ResourceKey.newest(store, settings)
-        dates = usable_dates(store, settings.patterns, asked, as_day(first), as_day(last), key.bars_version)
+        key = StateKey.newest(store, settings)
+        dates = usable_dates(store, settings.patterns, asked, as_day(first), as_day(last), key.bars.version)
         total = sum(map(len, dates.values()))
         get_run_logger().info("%d days of %d symbols", total, len(dates))
         run = Run(store, cluster, key, Request(dates=dates, max_failed_share=max_failed_share))

@@ -5,7 +5,7 @@
 2. Bars are refreshed from a folder, where one is named, until those of the session have arrived: a task that is tried
    again, and fails naming the symbols that are missing.
 3. Patterns are extended by what has become known since, on the cluster.
-4. Symbols are scored as task runs (`flows.scoring`). They share one run on one cluster, so that the data is loaded
+4. Symbols are scored as task runs (`flows.steps.scoring`). They share one run on one cluster, so that the data is loaded
    once. Progress is an artifact that changes while they work.
 5. The summary is published as artifacts. The final state is Failed where a symbol broke, or where more samples failed
    than `max_failed_share` allows; what could be computed is stored all the same.
@@ -23,22 +23,22 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from flows.bars import BarsInfo, refresh_bars, worth_another_try
-from flows.hooks import leave_advice
-from flows.parameters import Calendar, Date, Retries, Samples, Seconds, Share, Symbols, Threads, symbol_list
-from flows.patterns import extend
-from flows.places import open_home, opened_cluster
-from flows.progress import LiveProgress
-from flows.publish import artifact_key, publish
-from flows.scoring import score_all
-from flows.session import asked_day, closed_session, run_name
-from flows.summary import Summary
-from kline_core.change import session_change
-from kline_core.cluster import Cluster, checked_threads
+from flows.artifacts.advice import leave_advice
+from flows.artifacts.progress import LiveProgress
+from flows.artifacts.publish import artifact_key, publish
+from flows.artifacts.summary import Summary
+from flows.common.context import open_home, opened_cluster
+from flows.common.parameters import Calendar, Date, Retries, Samples, Seconds, Share, Symbols, Threads, symbol_list
+from flows.common.session import asked_day, closed_session, run_name
+from flows.steps.patterns import extend
+from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
+from flows.steps.scoring import score_all
+from kline_core.compute.cluster import Cluster, checked_threads
+from kline_core.compute.run import Request, Run, check_symbols
 from kline_core.errors import RunFailedError
-from kline_core.keys import ResourceKey
-from kline_core.latest import latest_values
-from kline_core.run import Request, Run, check_symbols
+from kline_core.evaluation.session_change import session_change
+from kline_core.factor.state_key import StateKey
+from kline_core.factor.stored_values import latest_values
 from kline_core.settings import Settings
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
@@ -112,7 +112,7 @@ def daily(
         if asked is not None:
             check_symbols(store, asked)
         extended = extend(store, cluster, settings)
-        run = Run(store, cluster, ResourceKey.newest(store, settings), request)
+        run = Run(store, cluster, StateKey.newest(store, settings), request)
         logger.info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
         with LiveProgress(artifact_key("daily", "progress", calendar), run.expected) as run.progress:
             report = score_all(run, IN_FLIGHT)

@@ -22,17 +22,17 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from flows.artifacts.summary import Summary
 from flows.daily import daily
-from flows.locking import locked
-from flows.processes import end_all, marked
-from flows.recovery import end_abandoned
-from flows.server import answers, api_url, connect, free_port, prefect_environment, server_part, wait_until
-from flows.summary import Summary
-from kline_core.cluster import checked_threads
-from kline_core.console import bar
-from kline_core.demo import CALENDAR, LAST_DAY, PICTURE, SYMBOLS, Clock, DemoReport, draw, evaluate, write_bars
+from flows.local_stack.locking import locked
+from flows.local_stack.processes import end_all, marked
+from flows.local_stack.recovery import end_abandoned
+from flows.local_stack.server import answers, api_url, connect, free_port, prefect_environment, server_part, wait_until
+from kline_core.compute.cluster import checked_threads
+from kline_core.compute.progress_bar import bar
+from kline_core.compute.run import Request
+from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, SYMBOLS, Clock, DemoReport, draw, evaluate, write_bars
 from kline_core.errors import StartError
-from kline_core.run import Request
 
 RECORD_SECONDS = 15.0
 STOP_SECONDS = 8.0
@@ -103,8 +103,8 @@ def _server(path: Path, folder: Path, clock: Clock) -> Iterator[SyncPrefectClien
             print("starting the demo's own Prefect server ...", file=sys.stderr, flush=True)
             part.start()
             # It takes a while, on one core; what the run needs is loaded meanwhile.
-            import kline_core.encoder
-            import kline_core.index  # noqa: F401
+            import kline_core.encoder.encoder
+            import kline_core.search.flat_index  # noqa: F401
 
             wait_until(lambda: answers(port), part, time.sleep)
         with (

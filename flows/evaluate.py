@@ -7,13 +7,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from flows.hooks import leave_advice
-from flows.parameters import Date, Symbols, as_day, symbol_list
-from flows.places import open_home
-from flows.publish import artifact_key, show_picture
-from flows.session import run_name
-from kline_core.evaluation import Evaluation, evaluation
-from kline_core.figures import evaluation_picture
+from flows.artifacts.advice import leave_advice
+from flows.artifacts.publish import artifact_key, show_picture
+from flows.common.context import open_home
+from flows.common.parameters import Date, Symbols, as_day, symbol_list
+from flows.common.session import run_name
+from kline_core.evaluation.evaluate import evaluate_values
+from kline_core.evaluation.report import Evaluation
+from kline_core.plots.factor_plots import evaluation_picture
 
 
 @task(task_run_name="publish evaluation", cache_policy=NO_CACHE)
@@ -40,7 +41,7 @@ def evaluate(
         last: Last sample date, YYYY-MM-DD. Empty: the newest that is stored.
         fingerprint: Which values, where the home holds several kinds. Empty: those of the default settings.
     """
-    found = evaluation(
+    found = evaluate_values(
         open_home(home),
         fingerprint=fingerprint,
         symbols=symbol_list(symbols),

@@ -7,15 +7,15 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows.hooks import leave_advice
-from flows.parameters import KeepDays
-from flows.places import open_home
-from flows.publish import artifact_key
-from flows.session import run_name
+from flows.artifacts.advice import leave_advice
+from flows.artifacts.publish import artifact_key
+from flows.common.context import open_home
+from flows.common.parameters import KeepDays
+from flows.common.session import run_name
 from kline_core.errors import RunFailedError
-from kline_core.tables import Home
-from kline_core.upkeep import Upkeep, compact, vacuum
-from kline_core.verify import VerifyReport, verify
+from kline_core.maintenance.upkeep import Upkeep, compact, vacuum
+from kline_core.maintenance.verify import VerifyReport, verify
+from kline_core.store.home import Home
 
 
 @task(task_run_name="verify", cache_policy=NO_CACHE)

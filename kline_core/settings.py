@@ -90,7 +90,7 @@ class FactorSettings:
     allow_seen: bool = False
     """Score dates up to an encoder's `trained_through` all the same, and mark them."""
     index: Index = "exact"
-    """"ivf" compares a sample with a part of a very long history only; see `kline_core.approximate`."""
+    """"ivf" compares a sample with a part of a very long history only; see `kline_core.search.ivf_index`."""
     probes: int = 96
     """Lists of 1024 that a sample is compared with; used only where `index` is "ivf"."""
     min_recall: float = 0.99

@@ -1,7 +1,7 @@
 import pytest
 from distributed import LocalCluster
 
-from kline_core.cluster import open_cluster
+from kline_core.compute.cluster import open_cluster
 from tests.helpers import scheduler_process
 from tests.homes import write_encoder
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import numpy as np
 from distributed import Client
 
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
-from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
-from kline_core.run import Request, Run, run_symbols
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.synthetic import random_walk
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import FactorSettings, Settings
-from kline_core.synthetic import random_walk
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.homes import SMALL, add_bars, make_home
 
 PRICES = ["open", "high", "low", "close"]
@@ -39,10 +39,10 @@ class Bench:
 
     @property
     def key(self):
-        return ResourceKey.newest(self.home, self.settings, self.weights, "cpu")
+        return StateKey.newest(self.home, self.settings, self.weights, "cpu")
 
     def extend(self):
-        return extend_patterns(self.home, self.settings.patterns, LocalEncoding(Encoder.load(self.weights, "cpu")))
+        return update_patterns(self.home, self.settings.patterns, LocalWindowEncoder(Encoder.load(self.weights, "cpu")))
 
     def add(self, frame):
         add_bars(self.home, frame)

@@ -7,11 +7,12 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from kline_core.encoder import AttentionEncoder, ChartDecoder, save_weights
-from kline_core.schemas import table_schema
+from kline_core.encoder.encoder import save_weights
+from kline_core.encoder.network import AttentionEncoder, ChartDecoder
+from kline_core.encoder.synthetic import synthetic_market
 from kline_core.settings import PatternSettings
-from kline_core.synthetic import synthetic_market
-from kline_core.tables import Home
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
 
 WINDOW_BARS = 5
 SMALL = PatternSettings(window_bars=WINDOW_BARS, horizons=(1, 3), barrier_bars=4)

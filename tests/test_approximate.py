@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core import approximate as module
-from kline_core import resources as resources_module
-from kline_core import search as search_module
-from kline_core.approximate import ApproximateIndex, closest, measured_recall
+from kline_core import _cache
 from kline_core.errors import RecallError, SettingError
-from kline_core.index import PatternIndex
-from kline_core.kept import Kept
-from kline_core.patterns import Patterns
-from kline_core.recall import Recall
-from kline_core.search import search
+from kline_core.factor import state as resources_module
+from kline_core.patterns.patterns import Patterns
+from kline_core.search import ivf_index as module
+from kline_core.search import search as search_module
+from kline_core.search.flat_index import FlatIndex
+from kline_core.search.ivf_index import IvfIndex, closest, measured_recall
+from kline_core.search.recall import Recall
+from kline_core.search.search import search
 from kline_core.settings import FactorSettings, Settings
 from tests.helpers import SMALL_SETTINGS, Bench
 from tests.naive import search_one, similarity
@@ -27,7 +27,7 @@ PROBES, LISTS, TRAINED = 3, 12, 60
 
 
 def built(patterns, probes=PROBES, lists=LISTS, trained=TRAINED):
-    return ApproximateIndex.of(PatternIndex.build(patterns), probes, lists, trained)
+    return IvfIndex.of(FlatIndex.build(patterns), probes, lists, trained)
 
 
 # --- the definition, as a slow loop ---
@@ -124,7 +124,7 @@ def test_centroids_that_float32_cannot_tell_apart():
     rng = np.random.default_rng(0)
     vectors = (rng.standard_normal((1, 64)) + 1e-7 * rng.standard_normal((80, 64))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    error = PatternIndex.score_error.fget(SimpleNamespace(rows=vectors))
+    error = FlatIndex.score_error.fget(SimpleNamespace(rows=vectors))
     found = closest(vectors, vectors[:30], 9, error)
     assert found.tolist() == [closest_one(vector, vectors[:30], 9) for vector in vectors]
 
@@ -166,7 +166,7 @@ def _keys_of(patterns, n):
 
 def test_a_sample_that_sees_no_more_than_the_first_patterns_is_searched_exactly():
     patterns, queries = market(3, symbols=4, bars=80, dim=8, kinds=300, delay=5, noise=1.0)
-    exact = search(PatternIndex.build(patterns), patterns, queries, FactorSettings(), 20)
+    exact = search(FlatIndex.build(patterns), patterns, queries, FactorSettings(), 20)
     found = search(built(patterns, probes=1), patterns, queries, FactorSettings(), 20)
     early = patterns.n_known(queries.dates) <= TRAINED
     assert 0 < early.sum() < len(queries)
@@ -180,7 +180,7 @@ def test_a_history_that_is_not_long_enough_is_searched_exactly(trained):
     assert len(patterns) == 197
     index = built(patterns, probes=1, trained=trained)
     assert index.lists is None
-    exact = search(PatternIndex.build(patterns), patterns, queries, FactorSettings(), 20)
+    exact = search(FlatIndex.build(patterns), patterns, queries, FactorSettings(), 20)
     assert_same(search(index, patterns, queries, FactorSettings(), 20), exact)
     recall = measured_recall(index, patterns, FactorSettings(), 20)
     assert (recall.share, recall.asked) == (1.0, 0)
@@ -190,7 +190,7 @@ def test_a_history_that_is_not_long_enough_is_searched_exactly(trained):
 
 def test_with_all_lists_it_is_the_exact_search():
     patterns, queries = market(5, symbols=5, bars=100, dim=16, kinds=20, delay=5, noise=0.01)
-    exact = search(PatternIndex.build(patterns), patterns, queries, FactorSettings(), 20)
+    exact = search(FlatIndex.build(patterns), patterns, queries, FactorSettings(), 20)
     assert_same(search(built(patterns, probes=LISTS), patterns, queries, FactorSettings(), 20), exact)
 
 
@@ -252,8 +252,8 @@ def test_nothing_to_search():
 
 def test_rows_and_patterns_are_those_of_the_exact_index():
     patterns, _ = market(8, symbols=3, bars=60, dim=8, kinds=30, delay=5)
-    exact = PatternIndex.build(patterns)
-    index = ApproximateIndex.of(exact, PROBES, LISTS, TRAINED)
+    exact = FlatIndex.build(patterns)
+    index = IvfIndex.of(exact, PROBES, LISTS, TRAINED)
     assert index.rows is exact.rows
     assert index.attach(patterns).vectors is exact.rows
     assert index.score_error == exact.score_error
@@ -329,9 +329,9 @@ def test_settings_out_of_bounds(setting, message):
 @pytest.fixture
 def small(monkeypatch):
     """Lists for homes of a few hundred patterns."""
-    of = partial(ApproximateIndex.of, lists=LISTS, trained=TRAINED)
-    monkeypatch.setattr(resources_module, "ApproximateIndex", SimpleNamespace(of=of))
-    monkeypatch.setattr(resources_module, "_states", Kept(resources_module.KEPT))
+    of = partial(IvfIndex.of, lists=LISTS, trained=TRAINED)
+    monkeypatch.setattr(resources_module, "IvfIndex", SimpleNamespace(of=of))
+    monkeypatch.setattr(_cache, "_caches", {})
 
 
 @pytest.fixture(scope="module")
@@ -364,11 +364,11 @@ def test_a_run_reports_the_recall_and_keeps_its_values_apart(bench, in_process, 
 @pytest.mark.usefixtures("small")
 def test_a_state_is_loaded_with_the_index_that_is_asked_for(bench):
     approximate = asking(bench, index="ivf", min_recall=0.0, probes=2).key
-    assert isinstance(resources_module.resources(approximate).index, ApproximateIndex)
-    loaded = resources_module.resources(bench.key)
-    assert type(loaded.index) is PatternIndex
+    assert isinstance(resources_module.loaded_state(approximate).index, IvfIndex)
+    loaded = resources_module.loaded_state(bench.key)
+    assert type(loaded.index) is FlatIndex
     assert loaded.recall is None
     assert np.shares_memory(loaded.patterns.vectors, loaded.index.rows)
     # What is loaded already must not let a stricter key in.
     with pytest.raises(RecallError, match="below min_recall 1;"):
-        resources_module.resources(asking(bench, index="ivf", min_recall=1.0, probes=2).key)
+        resources_module.loaded_state(asking(bench, index="ivf", min_recall=1.0, probes=2).key)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.arrivals import arrivals
-from kline_core.calendar import sessions_until
+from kline_core.bars.arrivals import arrivals
+from kline_core.bars.sessions import sessions_until
 from kline_core.errors import BarsMissingError, DateError, SettingError
-from kline_core.schemas import table_schema
-from kline_core.tables import Home
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
 from tests.homes import add_bars
 
 SESSION = np.datetime64("2024-10-08")

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars import BAR_COLUMNS, check_symbol, frame_cache, is_symbol, validate_bars
-from kline_core.cells import REJECTED_COLUMNS
+from kline_core.bars.row_checks import BAR_COLUMNS, validate_bars
+from kline_core.bars.row_errors import REJECTED_COLUMNS
+from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError
+from kline_core.symbols import check_symbol, is_symbol
 from tests import naive
 
 
@@ -104,7 +106,7 @@ def test_equal_duplicates_leave_one_and_conflicting_ones_none() -> None:
 def test_suspended_is_flat_without_volume(prices: tuple[float, ...], volume: float | None, suspended: bool) -> None:
     result = validate_bars(bars(("A", "2020-01-02", *prices, volume)), "a.csv")
     assert result.bars["suspended"].tolist() == [suspended]
-    assert len(frame_cache(result.bars.assign(adj_factor=1.0))["A"]) == (0 if suspended else 1)
+    assert len(bars_by_symbol(result.bars.assign(adj_factor=1.0))["A"]) == (0 if suspended else 1)
 
 
 CELLS = st.one_of(
@@ -188,7 +190,7 @@ def test_frame_cache_equals_a_plain_loop_in_any_order() -> None:
     expected = naive.traded_bars(frame)
     for given_frame in (frame, frame.sample(frac=1, random_state=1)):
         for source in (given_frame, pa.Table.from_pandas(given_frame, preserve_index=False)):
-            cache = frame_cache(source)
+            cache = bars_by_symbol(source)
             assert list(cache) == sorted(expected)
             for symbol, rows in expected.items():
                 found = cache[symbol]
@@ -200,13 +202,13 @@ def test_frame_cache_equals_a_plain_loop_in_any_order() -> None:
 
 
 def test_frame_cache_keeps_only_the_symbols_asked_for() -> None:
-    assert list(frame_cache(market(), ["S2", "S0", "NONE"])) == ["S0", "S2"]
-    assert frame_cache(market(), []) == {}
-    assert frame_cache(market().iloc[:0]) == {}
+    assert list(bars_by_symbol(market(), ["S2", "S0", "NONE"])) == ["S0", "S2"]
+    assert bars_by_symbol(market(), []) == {}
+    assert bars_by_symbol(market().iloc[:0]) == {}
 
 
 def test_arrays_are_read_only() -> None:
-    found = frame_cache(market())["S1"]
+    found = bars_by_symbol(market())["S1"]
     with pytest.raises(ValueError, match="read-only"):
         found.close[0] = 1.0
 
@@ -214,15 +216,15 @@ def test_arrays_are_read_only() -> None:
 def test_two_bars_of_one_date_are_refused() -> None:
     frame = market()
     with pytest.raises(InputError, match=r"symbol S0 twice on 1969-12-20; restore the home from a copy"):
-        frame_cache(pd.concat([frame, frame.iloc[:1]]))
+        bars_by_symbol(pd.concat([frame, frame.iloc[:1]]))
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "adj_factor"])
 def test_content_changes_with_its_own_bar_only(column: str) -> None:
     frame = market().assign(suspended=False)
-    before = frame_cache(frame)
+    before = bars_by_symbol(frame)
     frame.loc[5, column] = np.nextafter(frame.loc[5, column], 1e9)
-    after = frame_cache(frame)
+    after = bars_by_symbol(frame)
     assert np.flatnonzero(before["S0"].content != after["S0"].content).tolist() == [5]
     for symbol in ("S1", "S2", "S3"):
         np.testing.assert_array_equal(before[symbol].content, after[symbol].content)
@@ -231,17 +233,17 @@ def test_content_changes_with_its_own_bar_only(column: str) -> None:
 def test_content_tells_symbols_and_dates_apart_and_ignores_volume() -> None:
     frame = market().assign(suspended=False)
     frame[["open", "high", "low", "close", "adj_factor"]] = 1.0
-    cache = frame_cache(frame)
+    cache = bars_by_symbol(frame)
     assert len(np.unique(np.concatenate([found.content for found in cache.values()]))) == len(frame)
-    np.testing.assert_array_equal(frame_cache(frame.assign(volume=1.0))["S0"].content, cache["S0"].content)
+    np.testing.assert_array_equal(bars_by_symbol(frame.assign(volume=1.0))["S0"].content, cache["S0"].content)
 
 
 def test_no_factor_counts_as_one_in_prices_and_content() -> None:
     frame = market().assign(suspended=False, adj_factor=1.0)
     bare = pa.Table.from_pandas(frame.assign(adj_factor=np.nan), preserve_index=False)
     assert bare["adj_factor"].null_count == len(frame)
-    for symbol, found in frame_cache(bare).items():
-        expected = frame_cache(frame)[symbol]
+    for symbol, found in bars_by_symbol(bare).items():
+        expected = bars_by_symbol(frame)[symbol]
         np.testing.assert_array_equal(found.close, expected.close)
         np.testing.assert_array_equal(found.content, expected.content)
 
@@ -249,4 +251,4 @@ def test_no_factor_counts_as_one_in_prices_and_content() -> None:
 def test_content_is_the_same_in_every_version_of_the_code() -> None:
     frame = validate_bars(bars(GOOD, adj_factor=2.0), "a.csv").bars
     # Written once: stored patterns carry these numbers.
-    assert frame_cache(frame)["AAPL"].content.tolist() == [16091354053533032765]
+    assert bars_by_symbol(frame)["AAPL"].content.tolist() == [16091354053533032765]

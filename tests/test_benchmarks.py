@@ -8,7 +8,8 @@ import psutil
 import pytest
 import torch
 
-from kline_core.encoder import AttentionEncoder, Encoder
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.network import AttentionEncoder
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.machine import Elsewhere, Peaks, best, description
 from tests.benchmarks.measured import Measured, Spread, added, middle_round, ratio

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.calendar import (
-    calendar_names,
-    parse_date,
-    parse_dates,
-    session_ordinal,
-    sessions_until,
-    time_zone,
-    trading_day,
-)
+from kline_core.bars.sessions import calendar_names, session_ordinal, sessions_until, time_zone, trading_day
+from kline_core.dates import parse_date, parse_dates
 from kline_core.errors import DateError, SettingError
 
 DAY = np.datetime64("2020-01-02", "D")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kline_core.change import session_change
-from kline_core.tables import Home
+from kline_core.evaluation.session_change import session_change
+from kline_core.store.home import Home
 from tests.values import FINGERPRINT, store, value_rows
 
 NAN = float("nan")

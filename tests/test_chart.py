@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.chart import FALLING, HEIGHT, RISING, WICK, render, render_windows, to_picture
+from kline_core.windows.charts import FALLING, HEIGHT, RISING, WICK, render, render_windows, to_picture
 from tests import naive
 
 ordinary = st.integers(1, 40).map(lambda cents: cents / 4)

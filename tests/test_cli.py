@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kline_core import cluster
-from kline_core.cli import main
-from kline_core.synthetic import random_walk
+from kline_core.cli.parser import main
+from kline_core.compute import cluster
+from kline_core.encoder.synthetic import random_walk
 from tests.homes import write_encoder
 
 SYMBOLS, BARS = 3, 260
@@ -102,10 +102,10 @@ def test_run_says_what_it_did_for_a_person(capsys: pytest.CaptureFixture[str], h
 def test_an_approximate_index_says_what_it_finds_and_is_refused_where_that_is_too_little(
     capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kline_core import resources
+    from kline_core.factor import state
 
-    few = SimpleNamespace(of=partial(resources.ApproximateIndex.of, lists=64, trained=100))
-    monkeypatch.setattr(resources, "ApproximateIndex", few)
+    few = SimpleNamespace(of=partial(state.IvfIndex.of, lists=64, trained=100))
+    monkeypatch.setattr(state, "IvfIndex", few)
     words = ["--home", str(home), "run", "--samples", "20", "--max-failed-share", "1", "--index", "ivf"]
     line = refused(capsys, *words, "--probes", "1")
     assert "recall@5 of the approximate index is 0." in line
@@ -212,7 +212,8 @@ def test_a_place_for_rejected_rows_is_asked_for_before_any_bar_is_stored(
 def test_another_encoder_is_refused_with_what_to_do(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:
-    from kline_core.encoder import AttentionEncoder, ChartDecoder, save_weights
+    from kline_core.encoder.encoder import save_weights
+    from kline_core.encoder.network import AttentionEncoder, ChartDecoder
 
     save_weights(tmp_path / "other.safetensors", AttentionEncoder(8), ChartDecoder(8), {})
     line = refused(capsys, "--home", str(home), "run", "--encoder", str(tmp_path / "other.safetensors"))
@@ -289,7 +290,7 @@ def test_debug_shows_where_an_error_came_from(home: Path) -> None:
 def test_a_reader_that_went_away_is_no_error_to_talk_about(json_wanted: bool) -> None:
     # A command that does nothing: what is tested is how its answer is printed, up to the end of the process.
     code = (
-        "import sys; from kline_core.cli import main; from kline_core.commands import COMMANDS, Answer; "
+        "import sys; from kline_core.cli.parser import main; from kline_core.cli.commands import COMMANDS, Answer; "
         "COMMANDS['index'] = lambda options: Answer('done', {}); sys.exit(main(sys.argv[1:]))"
     )
     read, write = os.pipe()

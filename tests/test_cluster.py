@@ -17,15 +17,13 @@ import pytest
 from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
 
-from kline_core import cluster as module
-from kline_core import loaded_bars as loaded_bars_module
-from kline_core import pipeline
-from kline_core import resources as resources_module
-from kline_core import store as store_module
-from kline_core.bars import frame_cache
-from kline_core.cluster import Cluster, checked_threads, open_cluster
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
+from kline_core.bars import bars_cache as loaded_bars_module
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.compute import cluster as module
+from kline_core.compute.cluster import Cluster, checked_threads, open_cluster
+from kline_core.compute.run import run_symbols
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import (
     DateError,
     EncoderError,
@@ -35,13 +33,15 @@ from kline_core.errors import (
     StaleError,
     UnknownSymbolError,
 )
-from kline_core.extend import extend_patterns
-from kline_core.known import known_windows
-from kline_core.match import find_matches
-from kline_core.report import match_png
-from kline_core.run import run_symbols
+from kline_core.factor import scoring
+from kline_core.factor import state as resources_module
+from kline_core.factor import stored_values as store_module
+from kline_core.factor.explain import explain_sample
+from kline_core.patterns.catalogue import build_catalogue
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
+from kline_core.plots.match_plot import match_png
 from kline_core.settings import Settings
-from kline_core.synthetic import synthetic_market
 from tests.helpers import SMALL_SETTINGS, Bench, plain, scheduler_process
 from tests.homes import SMALL, add_bars, make_home, market
 
@@ -277,13 +277,13 @@ def test_no_samples_are_no_pieces(opened, bench):
 @both
 def test_a_state_is_loaded_once_though_many_ask_at_once(opened, bench, tmp_path, monkeypatch):
     loaded = []
-    real = resources_module.load_resources
-    monkeypatch.setattr(resources_module, "load_resources", lambda key: loaded.append(key) or real(key))
+    real = resources_module.load_state
+    monkeypatch.setattr(resources_module, "load_state", lambda key: loaded.append(key) or real(key))
     fresh = bench.copy(tmp_path / "fresh")
     with ThreadPoolExecutor(8) as pool:
         lengths = list(pool.map(lambda at: len(opened.plan(fresh.key, f"S0000{at % 3}", 5, None)), range(24)))
     assert lengths == [5] * 24
-    assert loaded == [fresh.key]
+    assert loaded == [fresh.key.loads]
 
 
 @both
@@ -336,14 +336,14 @@ def test_values_do_not_depend_on_how_the_work_was_cut(tmp_path, standing):
 
 
 def local(bench):
-    return LocalEncoding(Encoder.load(bench.weights, "cpu"))
+    return LocalWindowEncoder(Encoder.load(bench.weights, "cpu"))
 
 
 @both
 def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
     monkeypatch.setattr(module, "SLICE", 10)
-    version, frames = bench.home.version("bars"), frame_cache(bench.home.read("bars"))
-    windows = known_windows(frames, SMALL)
+    version, frames = bench.home.version("bars"), bars_by_symbol(bench.home.read("bars"))
+    windows = build_catalogue(frames, SMALL)
     # Whatever part is asked for: the last slice is short, and most lack a symbol.
     windows = windows.take(np.flatnonzero((windows.code != 1) | (np.arange(len(windows)) % 7 == 0)))
     encoding, progress = opened.encoding(bench.home, bench.weights, "cpu"), []
@@ -358,9 +358,9 @@ def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
 def test_patterns_made_elsewhere_are_the_same_bit_for_bit(elsewhere, tmp_path):
     frame = plain(synthetic_market(3, 160, seed=4))
     here, there = make_home(tmp_path / "here", frame), make_home(tmp_path / "there", frame)
-    extend_patterns(here, Settings().patterns, LocalEncoding(Encoder.load()))
+    update_patterns(here, Settings().patterns, LocalWindowEncoder(Encoder.load()))
     with open_cluster(elsewhere) as cluster:
-        report = extend_patterns(there, Settings().patterns, cluster.encoding(there))
+        report = update_patterns(there, Settings().patterns, cluster.encoding(there))
         assert report.added == here.read("patterns").num_rows > 300
         assert cluster.load(Bench(there, Settings()).key).n_patterns == report.total
     assert there.read("patterns").equals(here.read("patterns"))
@@ -371,7 +371,7 @@ def test_patterns_made_elsewhere_are_the_same_bit_for_bit(elsewhere, tmp_path):
 def test_only_so_many_calls_are_under_way(opened):
     begun, most = [], module.SLICES_PER_THREAD * opened.threads
     calls = ((begun.append(at) or at,) for at in range(50))
-    for done, answer in enumerate(opened.in_turn(abs, calls)):
+    for done, answer in enumerate(opened.answers_in_order(abs, calls)):
         assert answer == done
         assert len(begun) - done <= most
     assert len(begun) == 50
@@ -380,7 +380,7 @@ def test_only_so_many_calls_are_under_way(opened):
 @both
 def test_calls_that_nobody_waits_for_any_more_are_given_up(opened):
     before = set(opened.client.futures)
-    answers = opened.in_turn(abs, ((at,) for at in range(50)))
+    answers = opened.answers_in_order(abs, ((at,) for at in range(50)))
     assert next(answers) == 0
     assert len(set(opened.client.futures) - before) > 1
     answers.close()
@@ -396,7 +396,7 @@ def test_what_an_encoding_refuses(opened, bench, tmp_path):
     shutil.rmtree(home.folder)
     make_home(home.folder, market(1, 20, seed=1))
     with pytest.raises(StaleError, match="were made anew"):
-        extend_patterns(home, SMALL, encoding)
+        update_patterns(home, SMALL, encoding)
     assert home.read("patterns").num_rows == 0
 
 
@@ -408,7 +408,7 @@ def test_a_picture_drawn_by_a_worker(opened, bench):
     opened.load(bench.key)
     day = opened.plan(bench.key, "S00001", 10, None)[5]
     for date in (None, day):
-        view = find_matches(bench.home, "S00001", date, SMALL_SETTINGS, bench.weights, "cpu")
+        view = explain_sample(bench.home, "S00001", date, SMALL_SETTINGS, bench.weights, "cpu")
         assert opened.picture(bench.key, "S00001", date) == match_png(view)
     with pytest.raises(DateError, match="no trading day of S00001"):
         opened.picture(bench.key, "S00001", "2020-01-11")
@@ -419,8 +419,8 @@ def test_with_a_standing_cluster_a_process_loads_nothing_heavy(elsewhere, bench,
     code = """
 import sys
 from kline_core.cluster import open_cluster
-from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
+from kline_core.extend import update_patterns
+from kline_core.keys import StateKey
 from kline_core.run import Request, Run, run_symbols
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.tables import Home
@@ -431,8 +431,8 @@ settings = Settings(
 )
 home = Home(folder)
 with open_cluster(address) as cluster:
-    extended = extend_patterns(home, settings.patterns, cluster.encoding(home, weights, "cpu"))
-    key = ResourceKey.newest(home, settings, weights, "cpu")
+    extended = update_patterns(home, settings.patterns, cluster.encoding(home, weights, "cpu"))
+    key = StateKey.newest(home, settings, weights, "cpu")
     report = run_symbols(Run(home, cluster, key, Request(samples=20)))
     size = len(cluster.picture(key, "S00001"))
 heavy = {"torch", "faiss", "matplotlib", "PIL"} & sys.modules.keys()
@@ -450,7 +450,7 @@ def breaking(monkeypatch):
     def score(*_):
         raise ValueError("it broke")
 
-    monkeypatch.setattr(pipeline, "score_samples", score)
+    monkeypatch.setattr(scoring, "score_samples", score)
 
 
 @pytest.mark.parametrize("kind", ["in process", "standing"])
@@ -526,7 +526,7 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
         monkeypatch.setattr(where, name, lambda key, name=name, real=real: loads.append(name) or real(key))
 
     def extend():
-        extend_patterns(bench.home, SMALL, opened.encoding(bench.home, bench.weights, "cpu"))
+        update_patterns(bench.home, SMALL, opened.encoding(bench.home, bench.weights, "cpu"))
         return opened.load(bench.key).n_patterns
 
     assert extend() == 2 * 51
@@ -587,14 +587,14 @@ def test_runs_on_two_versions_at_the_same_time_see_each_its_own(opened, tmp_path
 
 def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeypatch):
     begun, go_on = [], threading.Event()
-    real = pipeline.score_samples
+    real = scoring.score_samples
 
     def slow(loaded, symbol, dates, stored):
         begun.append(dates)
         assert go_on.wait(60)
         return real(loaded, symbol, dates, stored)
 
-    monkeypatch.setattr(pipeline, "score_samples", slow)
+    monkeypatch.setattr(scoring, "score_samples", slow)
     with Client(standing, set_as_default=False) as watching, ThreadPoolExecutor(1) as pool:
         with open_cluster(standing) as cluster:
             dates = cluster.plan(bench.key, "S00000", 40, None)

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from kline_core.bars import frame_cache
-from kline_core.demo import FOLDER, LAST_DAY, SYMBOLS, _read_stocks, write_bars
+from kline_core.bars.ingest import ingest
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.demo.demo import FOLDER, LAST_DAY, SYMBOLS, _read_stocks, write_bars
 from kline_core.errors import HomeError, InputError
-from kline_core.ingest import ingest
-from kline_core.tables import Home
+from kline_core.store.home import Home
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def frames(tmp_path_factory):
     home, folder = write_bars(tmp_path_factory.mktemp("demo") / "home")
     report = ingest([folder], home)
     assert report.read == report.stored_new == 12_154
-    return frame_cache(home.read("bars"))
+    return bars_by_symbol(home.read("bars"))
 
 
 def test_all_symbols_end_on_the_same_day(frames):

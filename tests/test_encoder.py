@@ -6,21 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kline_core.chart import HEIGHT
-from kline_core.encoder import (
-    BATCH,
-    AttentionEncoder,
-    ChartDecoder,
-    Encoder,
-    choose_device,
-    load_decoder,
-    save_weights,
-    to_input,
-)
+from kline_core.encoder.encoder import BATCH, Encoder, choose_device, load_decoder, save_weights
+from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input
+from kline_core.encoder.synthetic import synthetic_market
+from kline_core.encoder.training import WindowPool
+from kline_core.encoder.weights import DEFAULT_WEIGHTS, weights_fingerprint
 from kline_core.errors import EncoderError
-from kline_core.synthetic import synthetic_market
-from kline_core.training import WindowPool
-from kline_core.weights import DEFAULT_WEIGHTS, weights_fingerprint
+from kline_core.windows.charts import HEIGHT
 from tests.homes import write_encoder
 
 

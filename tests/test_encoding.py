@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from kline_core import encoding as module
-from kline_core.bars import frame_cache
-from kline_core.chart import render
-from kline_core.encoder import BATCH, Encoder
-from kline_core.encoding import LocalEncoding, encode_windows
-from kline_core.extend import SLICE
-from kline_core.known import known_windows
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.encoder.encoder import BATCH, Encoder
+from kline_core.patterns import encode as module
+from kline_core.patterns.catalogue import build_catalogue
+from kline_core.patterns.encode import LocalWindowEncoder, encode_windows
+from kline_core.patterns.update import SLICE
+from kline_core.windows.charts import render
 from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
 
 
@@ -20,7 +20,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    return frame_cache(make_home(tmp_path_factory.mktemp("encoding") / "home", market()).read("bars"))
+    return bars_by_symbol(make_home(tmp_path_factory.mktemp("encoding") / "home", market()).read("bars"))
 
 
 def one_by_one(frames, windows, encoder):
@@ -38,16 +38,16 @@ def test_a_slice_is_whole_batches():
 
 
 def test_it_says_what_it_encodes_with(encoder):
-    made = LocalEncoding(encoder)
+    made = LocalWindowEncoder(encoder)
     assert (made.fingerprint, made.window_bars, made.dim) == (encoder.fingerprint, WINDOW_BARS, 8)
 
 
 @pytest.mark.parametrize(("piece", "threads"), [(SLICE, 1), (5, 3), (1, 2)])
 def test_vectors_are_those_of_each_chart_by_itself(frames, encoder, monkeypatch, piece, threads):
     monkeypatch.setattr(module, "SLICE", piece)
-    windows = known_windows(frames, SMALL)
+    windows = build_catalogue(frames, SMALL)
     progress = []
-    vectors = LocalEncoding(encoder, threads).vectors(1, frames, windows, progress.append)
+    vectors = LocalWindowEncoder(encoder, threads).vectors(1, frames, windows, progress.append)
     assert vectors.dtype == np.float32
     assert np.array_equal(vectors, one_by_one(frames, windows, encoder))
     assert progress == sorted(set(progress))
@@ -55,12 +55,12 @@ def test_vectors_are_those_of_each_chart_by_itself(frames, encoder, monkeypatch,
 
 
 def test_symbols_may_be_any_part(frames, encoder):
-    windows = known_windows(frames, SMALL)
+    windows = build_catalogue(frames, SMALL)
     some = windows.take(windows.code == 2)
     vectors = encode_windows(frames, ["S00002"], np.zeros(len(some), np.int32), some.bar, encoder)
     assert np.array_equal(vectors, one_by_one(frames, some, encoder))
 
 
 def test_no_windows_are_no_vectors(frames, encoder):
-    none = known_windows(frames, SMALL).take(np.zeros(0, np.int64))
-    assert LocalEncoding(encoder).vectors(1, frames, none).shape == (0, 8)
+    none = build_catalogue(frames, SMALL).take(np.zeros(0, np.int64))
+    assert LocalWindowEncoder(encoder).vectors(1, frames, none).shape == (0, 8)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.evaluate import (
+from kline_core.evaluation.information_coefficient import (
     RankIC,
     cross_section_ic,
     cross_section_rank_ic,

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, FingerprintError, HomeError, SettingError, UnknownSymbolError
-from kline_core.evaluation import MIN_SESSIONS, MIN_SYMBOLS, evaluation
+from kline_core.evaluation.evaluate import MIN_SESSIONS, MIN_SYMBOLS, evaluate_values
 from kline_core.settings import PatternSettings, Settings
-from kline_core.synthetic import random_walk
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests import naive
 from tests.helpers import plain, walks_together
 from tests.homes import make_home
@@ -50,7 +50,7 @@ def home(walks, tmp_path):
 
 
 def judge(home, fingerprint=FINGERPRINT, **options):
-    return evaluation(home, fingerprint=fingerprint, **options)
+    return evaluate_values(home, fingerprint=fingerprint, **options)
 
 
 def kept(days):
@@ -293,9 +293,9 @@ def test_settings_name_values_and_horizons(home, walks):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Settings, "fingerprint", lambda *_: fingerprint)
         with pytest.raises(FingerprintError, match="elsewhere"):
-            evaluation(home, settings)
+            evaluate_values(home, settings)
         fill(home, walks, lambda returns: np.arange(len(returns)) * 1.0, fingerprint)
-        found = evaluation(home, settings)
+        found = evaluate_values(home, settings)
     assert found.fingerprint == fingerprint
     assert [each.horizon for each in found.horizons] == [2, 5]
     assert [each.pairs for each in found.horizons] == [8 * (400 - 5), 8 * (400 - 8)]

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kline_core.export import export_values
-from kline_core.schemas import table_schema
-from kline_core.tables import Home
+from kline_core.factor.export import export_values
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
 from tests.homes import make_home, market
 
 VALUES = {("AAPL", "2020-01-02"): 0.25, ("AAPL", "2020-01-03"): 0.1 + 0.2, ("date", "2020-01-03"): 1.0}

@@ -7,9 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from kline_core.errors import DateError
-from kline_core.factor import factor_values, match_columns
-from kline_core.matches import Matches
-from kline_core.patterns import Patterns
+from kline_core.factor.weighting import factor_values, match_columns
+from kline_core.patterns.patterns import Patterns
+from kline_core.search.results import Matches
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from tests.naive import factor_one
 from tests.test_patterns import DAY_0, columns

@@ -11,10 +11,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kline_core import look
-from kline_core.evaluation_report import Estimate, Evaluation, HorizonIC, YearCoverage
-from kline_core.figures import evaluation_picture, values_picture
-from kline_core.quantiles import QuantileReturn, QuantileReturns
+from kline_core.evaluation.quantiles import QuantileReturn, QuantileReturns
+from kline_core.evaluation.report import Estimate, Evaluation, HorizonIC, YearCoverage
+from kline_core.plots import style
+from kline_core.plots.factor_plots import evaluation_picture, values_picture
 
 NAN = float("nan")
 NONE = Estimate(NAN, NAN, 0, "there is no value")
@@ -48,14 +48,14 @@ def evaluation_of(ics, means=(0.0,) * 5, across=True, se=0.01):
 def words(monkeypatch):
     """All texts of the figures that are drawn meanwhile."""
     seen = []
-    finish = look.png
+    finish = style.png
 
     def listen(figure: Figure, palette):
         texts = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
         seen.extend(text for text in texts if text)
         return finish(figure, palette)
 
-    monkeypatch.setattr("kline_core.figures.png", listen)
+    monkeypatch.setattr("kline_core.plots.factor_plots.png", listen)
     return seen
 
 
@@ -105,9 +105,9 @@ def test_noise_is_grey_and_what_is_none_has_its_colour():
     noise = evaluation_picture(evaluation_of([0.019, -0.019], [0.0019, -0.0019, 0, 0, 0]))
     up = evaluation_picture(evaluation_of([0.021, -0.019]))
     down = evaluation_picture(evaluation_of([0.019, -0.019], [-0.0021, 0, 0, 0, 0]))
-    drawn = [(has(picture, look.COLOURS[1]), has(picture, look.COLOURS[-1])) for picture in (noise, up, down)]
+    drawn = [(has(picture, style.COLOURS[1]), has(picture, style.COLOURS[-1])) for picture in (noise, up, down)]
     assert drawn == [(False, False), (True, False), (False, True)]
-    assert has(noise, look.COLOURS[0])
+    assert has(noise, style.COLOURS[0])
 
 
 def test_ics_over_time_stand_in_where_there_are_none_across(words):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.hashes import mix64, text_hash
+from kline_core._hashing import mix64, text_hash
 
 WORDS = st.integers(0, 2**64 - 1)
 

@@ -61,23 +61,27 @@ def test_the_library_knows_no_prefect():
 
 
 def test_only_the_cluster_knows_dask():
-    assert users("dask", "distributed") == {"kline_core.cluster"}
+    assert users("dask", "distributed") == {"kline_core.compute.cluster"}
 
 
 def test_only_the_tables_know_delta():
-    assert users("deltalake") == {"kline_core.tables"}
+    assert users("deltalake") == {"kline_core.store.home"}
 
 
 def test_only_the_calendar_knows_calendars():
-    assert users("exchange_calendars") == {"kline_core.calendar"}
+    assert users("exchange_calendars") == {"kline_core.bars.sessions"}
 
 
 def test_only_reports_plot():
-    assert users("matplotlib", "seaborn", "plotly") <= {"kline_core.look", "kline_core.report", "kline_core.figures"}
+    assert users("matplotlib", "seaborn", "plotly") <= {
+        "kline_core.plots.style",
+        "kline_core.plots.match_plot",
+        "kline_core.plots.factor_plots",
+    }
 
 
 def test_only_the_top_floor_calls_flows():
-    assert users("flows") <= {"kline_core.cli", "kline_core.commands"}
+    assert users("flows") <= {"kline_core.cli.parser", "kline_core.cli.commands"}
 
 
 def test_nothing_is_pickled():
@@ -85,8 +89,8 @@ def test_nothing_is_pickled():
 
 
 def test_the_index_is_faiss_and_the_encoder_is_torch():
-    assert "kline_core.index" not in users("torch")
-    assert "kline_core.encoder" not in users("faiss")
+    assert "kline_core.search.flat_index" not in users("torch")
+    assert "kline_core.encoder.encoder" not in users("faiss")
 
 
 def reached(module):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core import index as index_module
-from kline_core.index import PatternIndex
-from kline_core.patterns import Patterns
+from kline_core.patterns.patterns import Patterns
+from kline_core.search import flat_index as index_module
+from kline_core.search.flat_index import FlatIndex
 from tests.naive import similarity
 from tests.test_patterns import columns
 
@@ -18,12 +18,12 @@ def built(count, dim=3, seed=0, kinds=None):
     arguments = columns("A" * count, np.arange(count), seed=seed, dim=dim)
     if kinds:
         arguments["vectors"] = arguments["vectors"][np.random.default_rng(seed).integers(0, min(kinds, count), count)]
-    return PatternIndex.build(Patterns.from_arrays(**arguments))
+    return FlatIndex.build(Patterns.from_arrays(**arguments))
 
 
 def test_rows_are_the_memory_of_the_index():
     patterns = Patterns.from_arrays(**columns("ABC", [1, 2, 3]))
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     assert np.array_equal(index.rows, patterns.vectors)
     assert index.rows.ctypes.data == int(index.flat.codes.data())
     assert not index.rows.flags.writeable
@@ -39,7 +39,7 @@ def test_rows_keep_the_index_alive():
 
 def test_attached_patterns_share_the_rows():
     patterns = Patterns.from_arrays(**columns("ABC", [1, 2, 3]))
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     attached = index.attach(patterns)
     assert attached.vectors is index.rows
     assert attached.history is patterns.history
@@ -50,7 +50,7 @@ def test_attached_patterns_share_the_rows():
 def test_an_index_goes_on_from_another():
     for had in (0, 1, 37):
         whole = Patterns.from_arrays(**columns("A" * 37, np.arange(37)))
-        before = PatternIndex.build(replace(whole, vectors=whole.vectors[:had]))
+        before = FlatIndex.build(replace(whole, vectors=whole.vectors[:had]))
         kept = before.rows.copy()
         both = before.followed_by(whole.vectors[had:])
         assert np.array_equal(both.rows, whole.vectors)
@@ -61,7 +61,7 @@ def test_an_index_goes_on_from_another():
 
 
 def test_an_empty_index():
-    index = PatternIndex.build(Patterns.empty(5, 4))
+    index = FlatIndex.build(Patterns.empty(5, 4))
     assert index.rows.shape == (0, 5)
     assert len(index) == 0
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kline_core import ingest as ingest_module
-from kline_core.bars import frame_cache
+from kline_core.bars import ingest as ingest_module
+from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import IngestReport, NothingUsableError
+from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError
-from kline_core.ingest import ingest
-from kline_core.ingest_report import IngestReport, NothingUsableError
-from kline_core.tables import Home
+from kline_core.store.home import Home
 
 HEADER = "symbol,date,open,high,low,close,volume"
 FACTORS = HEADER + ",adj_factor"
@@ -316,7 +316,7 @@ def test_a_factor_is_never_made_up_for_a_symbol_that_has_some(home: Home, tmp_pa
         assert report.rejections["reason"][0].startswith("adj_factor is missing, but the symbol is known")
         assert report.unadjusted == ["B"]
     assert [(row["symbol"], row["adj_factor"]) for row in stored(home)] == [("A", 1.0), ("A", 2.0), ("B", None)]
-    prices = {symbol: bars.close.tolist() for symbol, bars in frame_cache(home.read("bars")).items()}
+    prices = {symbol: bars.close.tolist() for symbol, bars in bars_by_symbol(home.read("bars")).items()}
     assert prices == {"A": [10.5, 21.0], "B": [10.5]}
 
 
@@ -425,7 +425,7 @@ def test_real_bars_are_accounted_for(home: Home, tmp_path: Path) -> None:
     us.to_csv(tmp_path / "us.csv", index=False)
     report = run(home, tmp_path / "ashare.parquet", tmp_path / "us.csv")
     assert (report.read, report.stored_new, report.rejected) == (486_552, 486_552, 0)
-    frames = frame_cache(pa.table(home.read("bars")))
+    frames = bars_by_symbol(pa.table(home.read("bars")))
     assert len(frames) == 210
     close = frames["AAPL"].close
     expected = adjusted[us["symbol"] == "AAPL"].to_numpy()

@@ -3,15 +3,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kline_core.kept import Kept
+from kline_core._cache import SingleFlightCache
 
 
 def test_a_thing_is_made_once_however_many_ask():
-    kept, made, start = Kept(2), [], threading.Barrier(6)
+    cache, made, start = SingleFlightCache(2), [], threading.Barrier(6)
 
     def ask(_):
         start.wait()
-        return kept.get("a", lambda: made.append("a") or object())
+        return cache.get("a", lambda: made.append("a") or object())
 
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(ask, range(6)))
@@ -20,22 +20,22 @@ def test_a_thing_is_made_once_however_many_ask():
 
 
 def test_those_asked_for_last_are_kept():
-    kept, made = Kept(2), []
+    cache, made = SingleFlightCache(2), []
     for name in "abacab":
-        assert kept.get(name, lambda name=name: made.append(name) or name) == name
+        assert cache.get(name, lambda name=name: made.append(name) or name) == name
     assert made == ["a", "b", "c", "b"], "c pushed out b, which was asked for longest ago"
-    assert len(kept) == 2
+    assert len(cache) == 2
 
 
 def test_one_that_could_not_be_made_is_tried_again():
-    kept = Kept(1)
+    cache = SingleFlightCache(1)
     with pytest.raises(ZeroDivisionError):
-        kept.get("a", lambda: 1 / 0)
-    assert kept.get("a", lambda: "made") == "made"
+        cache.get("a", lambda: 1 / 0)
+    assert cache.get("a", lambda: "made") == "made"
 
 
 def test_while_one_is_made_others_are_had():
-    kept, begun, go_on = Kept(2), threading.Event(), threading.Event()
+    cache, begun, go_on = SingleFlightCache(2), threading.Event(), threading.Event()
 
     def slow():
         begun.set()
@@ -43,15 +43,15 @@ def test_while_one_is_made_others_are_had():
         return "slow"
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(kept.get, "a", slow)
+        waiting = pool.submit(cache.get, "a", slow)
         assert begun.wait(30)
-        assert kept.get("b", lambda: "b") == "b"
+        assert cache.get("b", lambda: "b") == "b"
         go_on.set()
         assert waiting.result(30) == "slow"
 
 
 def test_what_is_kept_is_listed_from_the_last_asked_for():
-    kept = Kept(2)
+    cache = SingleFlightCache(2)
     for name in "abcb":
-        kept.get(name, lambda name=name: name.upper())
-    assert kept.items() == [("b", "B"), ("c", "C")]
+        cache.get(name, lambda name=name: name.upper())
+    assert cache.items() == [("b", "B"), ("c", "C")]

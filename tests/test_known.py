@@ -8,13 +8,14 @@ import pyarrow as pa
 import pytest
 from exchange_calendars import get_calendar
 
-from kline_core.bars import frame_cache
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.encoder.encoder import Encoder
 from kline_core.errors import DateError, FingerprintError
-from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
-from kline_core.known import check_patterns, compare, goes_on, joined, known_windows
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.catalogue import build_catalogue
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
+from kline_core.patterns.verified import check_patterns, compare_patterns
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from tests import naive
 from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
@@ -47,16 +48,16 @@ def with_gaps(frame, seed=0):
 
 
 def test_equal_to_the_plain_loop():
-    frames = frame_cache(with_gaps(market(4, 90)))
-    windows = known_windows(frames, SMALL)
+    frames = bars_by_symbol(with_gaps(market(4, 90)))
+    windows = build_catalogue(frames, SMALL)
     assert listed(windows) == by_plain_loop(frames, SMALL)
     assert 100 < len(windows) < 4 * 80
 
 
 def test_a_symbol_with_too_few_bars_has_no_windows():
-    assert len(known_windows(frame_cache(market(2, 9)), SMALL)) == 0
-    assert len(known_windows(frame_cache(market(2, 10)), SMALL)) == 2
-    assert len(known_windows({}, SMALL)) == 0
+    assert len(build_catalogue(bars_by_symbol(market(2, 9)), SMALL)) == 0
+    assert len(build_catalogue(bars_by_symbol(market(2, 10)), SMALL)) == 2
+    assert len(build_catalogue({}, SMALL)) == 0
 
 
 STRIDED = PatternSettings(WINDOW_BARS, horizons=(1, 3), barrier_bars=4, pattern_stride=3)
@@ -78,8 +79,8 @@ def on_sessions(n_bars, first):
 
 
 def test_a_stride_counts_sessions_of_the_calendar():
-    frames = frame_cache(with_gaps(on_sessions(100, 0)))
-    windows = known_windows(frames, STRIDED)
+    frames = bars_by_symbol(with_gaps(on_sessions(100, 0)))
+    windows = build_catalogue(frames, STRIDED)
     days = list(sessions().to_numpy().astype("datetime64[D]"))
     assert listed(windows) == by_plain_loop(frames, STRIDED, days)
     assert 30 < len(windows) < 70
@@ -88,9 +89,9 @@ def test_a_stride_counts_sessions_of_the_calendar():
 @pytest.mark.parametrize("earlier", [1, 2, 4])
 def test_more_history_never_shifts_which_windows_are_patterns(earlier):
     long = on_sessions(100, 0)
-    known = {(name, end) for _, name, end, *_ in listed(known_windows(frame_cache(long), STRIDED))}
+    known = {(name, end) for _, name, end, *_ in listed(build_catalogue(bars_by_symbol(long), STRIDED))}
     later = long.groupby("symbol").tail(100 - earlier)
-    short = {(name, end) for _, name, end, *_ in listed(known_windows(frame_cache(later), STRIDED))}
+    short = {(name, end) for _, name, end, *_ in listed(build_catalogue(bars_by_symbol(later), STRIDED))}
     first = later["date"].drop_duplicates().to_numpy().astype("datetime64[D]")[WINDOW_BARS - 1]
     assert short == {(name, end) for name, end in known if end >= first}
 
@@ -99,8 +100,8 @@ def test_a_day_that_is_no_session_is_named():
     frame = on_sessions(20, 0)
     frame.loc[frame["date"] == frame["date"].iloc[9], "date"] = np.datetime64("2018-01-14")
     with pytest.raises(DateError, match="2018-01-14 is no session of calendar XSHG"):
-        known_windows(frame_cache(frame), STRIDED)
-    assert len(known_windows(frame_cache(frame), SMALL))
+        build_catalogue(bars_by_symbol(frame), STRIDED)
+    assert len(build_catalogue(bars_by_symbol(frame), SMALL))
 
 
 @pytest.mark.parametrize("settings", [SMALL, STRIDED])
@@ -109,31 +110,31 @@ def test_windows_of_later_bars_go_on_from_those_of_the_earlier(day, settings):
     frame = with_gaps(on_sessions(100, 0), seed=day)
     frame = frame[(frame["symbol"] != "S00000") | (frame["date"] > frame["date"].iloc[30])]
     until = np.sort(frame["date"].unique())[min(day, -1 + frame["date"].nunique())]
-    frames, earlier = frame_cache(frame), frame_cache(frame[frame["date"] <= until])
-    before = known_windows(earlier, settings)
-    after = known_windows(frames, settings, {symbol: len(bars) for symbol, bars in earlier.items()})
-    whole = known_windows(frames, settings)
-    assert listed(joined(before, after)) == listed(whole)
+    frames, earlier = bars_by_symbol(frame), bars_by_symbol(frame[frame["date"] <= until])
+    before = build_catalogue(earlier, settings)
+    after = build_catalogue(frames, settings, {symbol: len(bars) for symbol, bars in earlier.items()})
+    whole = build_catalogue(frames, settings)
+    assert listed(before.followed_by(after)) == listed(whole)
     assert len(after) == len(whole) - len(before)
-    assert goes_on(whole, before)
-    assert goes_on(before, before)
-    assert not goes_on(before, whole) or len(after) == 0
+    assert whole.continues(before)
+    assert before.continues(before)
+    assert not before.continues(whole) or len(after) == 0
 
 
 @pytest.mark.parametrize("name", ["bar", "end", "known_on", "content", "code"])
 def test_other_windows_do_not_go_on(name):
-    windows = known_windows(frame_cache(market(2, 30)), SMALL)
+    windows = build_catalogue(bars_by_symbol(market(2, 30)), SMALL)
     changed = getattr(windows, name).copy()
     changed[7] = 1 - changed[7] if name == "code" else changed[8 if name == "content" else 12]
     other = replace(windows, **{name: changed})
-    assert not goes_on(windows, other)
-    assert not goes_on(other, windows)
+    assert not windows.continues(other)
+    assert not other.continues(windows)
 
 
 def test_windows_of_a_symbol_that_is_gone_do_not_go_on():
     frame = market(2, 30)
-    windows = known_windows(frame_cache(frame), SMALL)
-    assert not goes_on(known_windows(frame_cache(market(1, 60)), SMALL), windows)
+    windows = build_catalogue(bars_by_symbol(frame), SMALL)
+    assert not build_catalogue(bars_by_symbol(market(1, 60)), SMALL).continues(windows)
 
 
 def stored_like(windows):
@@ -143,9 +144,9 @@ def stored_like(windows):
 
 
 def test_stored_patterns_find_their_windows():
-    windows = known_windows(frame_cache(market(3, 30)), SMALL)
+    windows = build_catalogue(bars_by_symbol(market(3, 30)), SMALL)
     order = np.random.default_rng(0).permutation(len(windows))[:40]
-    comparison = compare(stored_like(windows.take(order)), windows)
+    comparison = compare_patterns(stored_like(windows.take(order)), windows)
     np.testing.assert_array_equal(comparison.place, order)
     assert comparison.sound.all()
     np.testing.assert_array_equal(comparison.missing, np.setdiff1d(np.arange(len(windows)), order))
@@ -153,13 +154,13 @@ def test_stored_patterns_find_their_windows():
 
 def test_patterns_that_no_longer_hold_are_told_apart():
     frame = market(3, 30)
-    windows = known_windows(frame_cache(frame), SMALL)
+    windows = build_catalogue(bars_by_symbol(frame), SMALL)
     stored = stored_like(windows)
     changed = frame.copy()
     changed.loc[30 + 14, "volume"] += 1
     changed.loc[60 + 14, "low"] /= 2
-    now = known_windows(frame_cache(changed[changed["symbol"] != "S00000"]), SMALL)
-    comparison = compare(stored, now)
+    now = build_catalogue(bars_by_symbol(changed[changed["symbol"] != "S00000"]), SMALL)
+    comparison = compare_patterns(stored, now)
     names = np.array(stored["symbol"].to_pylist())
     assert (comparison.place[names == "S00000"] == -1).all()
     assert not comparison.sound[names == "S00000"].any()
@@ -172,26 +173,26 @@ def test_patterns_that_no_longer_hold_are_told_apart():
 
 
 def test_a_pattern_that_is_stored_twice_is_not_sound():
-    windows = known_windows(frame_cache(market(1, 30)), SMALL)
+    windows = build_catalogue(bars_by_symbol(market(1, 30)), SMALL)
     stored = stored_like(windows)
-    comparison = compare(pa.concat_tables([stored, stored.slice(3, 1)]), windows)
+    comparison = compare_patterns(pa.concat_tables([stored, stored.slice(3, 1)]), windows)
     np.testing.assert_array_equal(np.flatnonzero(~comparison.sound), [3, len(stored)])
     np.testing.assert_array_equal(comparison.missing, [3])
 
 
 def test_nothing_stored_and_nothing_known():
-    windows = known_windows(frame_cache(market(1, 30)), SMALL)
+    windows = build_catalogue(bars_by_symbol(market(1, 30)), SMALL)
     none = windows.take(np.zeros(0, int))
-    assert len(compare(stored_like(none), windows).missing) == len(windows)
-    assert not compare(stored_like(windows), none).sound.any()
-    assert not compare(stored_like(windows), known_windows({}, SMALL)).sound.any()
+    assert len(compare_patterns(stored_like(none), windows).missing) == len(windows)
+    assert not compare_patterns(stored_like(windows), none).sound.any()
+    assert not compare_patterns(stored_like(windows), build_catalogue({}, SMALL)).sound.any()
 
 
 @pytest.fixture
 def indexed(tmp_path):
     home = make_home(tmp_path / "home", market(2, 20))
     encoder = Encoder.load(write_encoder(tmp_path / "w"), "cpu")
-    extend_patterns(home, SMALL, LocalEncoding(encoder))
+    update_patterns(home, SMALL, LocalWindowEncoder(encoder))
     return home, encoder
 
 
@@ -213,7 +214,7 @@ def test_other_settings_are_refused_by_name(indexed, settings, message):
         check_patterns(home, settings, encoder.fingerprint, home.version("patterns"))
     weights = write_encoder(home.folder / "w6", 0, 8, settings.window_bars)
     with pytest.raises(FingerprintError, match=message):
-        extend_patterns(home, settings, LocalEncoding(Encoder.load(weights, "cpu")))
+        update_patterns(home, settings, LocalWindowEncoder(Encoder.load(weights, "cpu")))
 
 
 def test_another_encoder_is_refused_by_name(indexed, tmp_path):
@@ -221,11 +222,11 @@ def test_another_encoder_is_refused_by_name(indexed, tmp_path):
     other = write_encoder(tmp_path / "other", seed=1)
     message = rf"encoder {encoder.fingerprint} \(now asked for: {Encoder.load(other).fingerprint}\)"
     with pytest.raises(FingerprintError, match=message):
-        extend_patterns(home, SMALL, LocalEncoding(Encoder.load(other)))
+        update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(other)))
     settings = Settings(SMALL, FactorSettings(return_horizon=3))
     with pytest.raises(FingerprintError, match=message):
-        ResourceKey.newest(home, settings, str(other))
-    assert ResourceKey.newest(home, settings, str(tmp_path / "w")).encoder == encoder.fingerprint
+        StateKey.newest(home, settings, str(other))
+    assert StateKey.newest(home, settings, str(tmp_path / "w")).encoder == encoder.fingerprint
 
 
 def test_no_patterns_yet_suit_every_setting(tmp_path):
@@ -239,7 +240,7 @@ def test_what_is_known_on_a_day_does_not_depend_on_later_bars(day):
     mixed = pd.concat([frame[frame["date"] <= until], other[other["date"] > until]])
     known = []
     for bars in (frame, mixed):
-        windows = known_windows(frame_cache(bars), SMALL)
+        windows = build_catalogue(bars_by_symbol(bars), SMALL)
         known.append(listed(windows.take(windows.known_on <= until.to_datetime64())))
     assert known[0] == known[1]
     assert known[0]

@@ -5,9 +5,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kline_core.latest import latest_values, ranking
-from kline_core.schemas import table_schema
-from kline_core.tables import Home
+from kline_core.factor.stored_values import latest_values, ranking
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
 
 
 @pytest.fixture

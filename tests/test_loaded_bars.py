@@ -3,14 +3,13 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from kline_core import loaded_bars as module
-from kline_core.bars import SymbolBars, frame_cache
+from kline_core import _cache
+from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.symbol_bars import SymbolBars, bars_by_symbol
 from kline_core.errors import HomeError, InputError, StaleError
-from kline_core.kept import Kept
-from kline_core.keys import BarsKey
-from kline_core.known import KnownWindows, known_windows
-from kline_core.loaded_bars import loaded_bars, loaded_windows
-from kline_core.tables import Home
+from kline_core.patterns import catalogue as module
+from kline_core.patterns.catalogue import Catalogue, CatalogueKey, build_catalogue
+from kline_core.store.home import Home
 from tests.homes import SMALL, add_bars, make_home, market, replace_bars
 
 FRAME = market(3, 30)
@@ -20,8 +19,7 @@ ADJUSTED = FRAME.assign(adj_factor=np.linspace(1, 2, len(FRAME)))
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(module, "_bars", Kept(module.KEPT))
-    monkeypatch.setattr(module, "_windows", Kept(1))
+    monkeypatch.setattr(_cache, "_caches", {})
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def newest(home):
 
 
 def assert_whole(frames, home, version=None):
-    whole = frame_cache(home.read("bars", version=version))
+    whole = bars_by_symbol(home.read("bars", version=version))
     assert list(frames) == list(whole)
     for symbol, bars in whole.items():
         assert frames[symbol].symbol == symbol
@@ -66,27 +64,27 @@ def assert_whole(frames, home, version=None):
 
 def test_newer_rows_are_added_to_what_is_loaded(tmp_path, reads):
     home = make_home(tmp_path / "home", until(20))
-    first = loaded_bars(newest(home))
+    first = newest(home).frames()
     old = newest(home)
     add_bars(home, of(21))
     add_bars(home, of(22))
-    second = loaded_bars(newest(home))
+    second = newest(home).frames()
     assert reads == [("read", 63), ("appended", 6)]
     assert_whole(second, home)
     assert_whole(first, home, old.version)
-    assert loaded_bars(old) is first
+    assert old.frames() is first
 
 
 def test_suspended_days_new_symbols_and_symbols_without_a_bar(tmp_path, reads):
     home = make_home(tmp_path / "home", until(20))
-    loaded_bars(newest(home))
+    newest(home).frames()
     rows = of(21)
     rows.loc[rows["symbol"] == "S00001", "suspended"] = True
     rows = rows[rows["symbol"] != "S00002"]
     add_bars(home, rows)
     listed = market(1, 30, seed=5, prefix="A")
     add_bars(home, listed[listed["date"] == DAYS[21]])
-    assert_whole(loaded_bars(newest(home)), home)
+    assert_whole(newest(home).frames(), home)
     assert reads[-2:] == [("appended", 3), ("read", 66)]
 
 
@@ -95,10 +93,10 @@ def test_a_day_that_is_not_newer_than_all_is_read_with_everything(tmp_path, read
     frame = until(20).copy()
     frame.loc[frame["date"] == DAYS[20], "suspended"] = True
     home = make_home(tmp_path / "home", frame)
-    loaded_bars(newest(home))
+    newest(home).frames()
     add_bars(home, of(20)[:1])
     with pytest.raises(InputError, match="hold symbol S00000 twice"):
-        loaded_bars(newest(home))
+        newest(home).frames()
     assert [name for name, _ in reads] == ["read", "appended", "read"]
 
 
@@ -106,16 +104,16 @@ def test_a_late_bar_is_read_with_everything(tmp_path):
     frame = until(20)
     late = (frame["symbol"] == "S00001") & (frame["date"] == DAYS[20])
     home = make_home(tmp_path / "home", frame[~late])
-    loaded_bars(newest(home))
+    newest(home).frames()
     add_bars(home, frame[late])
-    assert_whole(loaded_bars(newest(home)), home)
+    assert_whole(newest(home).frames(), home)
 
 
 @pytest.mark.parametrize("what", ["restated", "removed", "compacted", "upserted"])
 def test_whatever_else_was_done_is_read_with_everything(tmp_path, reads, what):
     home = make_home(tmp_path / "home", until(19))
     add_bars(home, of(20))
-    loaded_bars(newest(home))
+    newest(home).frames()
     if what == "restated":
         replace_bars(home, until(20).assign(close=until(20)["high"]), "S00001")
     elif what == "removed":
@@ -126,7 +124,7 @@ def test_whatever_else_was_done_is_read_with_everything(tmp_path, reads, what):
         rows = home.read("bars").slice(0, 2)
         home.upsert("bars", rows.set_column(2, rows.schema.field(2), rows["high"]), ["symbol", "date"])
     del reads[:]
-    frames = loaded_bars(newest(home))
+    frames = newest(home).frames()
     assert [name for name, _ in reads] == ["appended", "read"]
     assert reads[0][1] is None
     assert_whole(frames, home)
@@ -136,21 +134,21 @@ def test_an_older_version_is_not_made_from_a_newer_one(tmp_path, reads):
     home = make_home(tmp_path / "home", until(20))
     old = newest(home)
     add_bars(home, of(21))
-    loaded_bars(newest(home))
-    assert_whole(loaded_bars(old), home, old.version)
+    newest(home).frames()
+    assert_whole(old.frames(), home, old.version)
     assert [name for name, _ in reads[:2]] == ["read", "read"]
 
 
 def test_bars_of_other_homes_are_left_alone(tmp_path):
     one, other = make_home(tmp_path / "one", until(20)), make_home(tmp_path / "other", until(22))
-    loaded_bars(newest(one))
-    assert_whole(loaded_bars(newest(other)), other)
+    newest(one).frames()
+    assert_whole(newest(other).frames(), other)
 
 
 def test_a_home_made_anew_is_another(tmp_path):
     home = make_home(tmp_path / "home", until(20))
     with pytest.raises(StaleError, match="were made anew after the run was started"):
-        loaded_bars(replace(newest(home), identity="another"))
+        replace(newest(home), identity="another").frames()
 
 
 # --- windows ---
@@ -159,22 +157,22 @@ def test_a_home_made_anew_is_another(tmp_path):
 @pytest.fixture
 def found(monkeypatch):
     """How many windows were found by each call: all, or those that came."""
-    counts, real = [], module.known_windows
+    counts, real = [], module.build_catalogue
 
     def counted(*args):
         windows = real(*args)
         counts.append(len(windows))
         return windows
 
-    monkeypatch.setattr(module, "known_windows", counted)
+    monkeypatch.setattr(module, "build_catalogue", counted)
     return counts
 
 
 def assert_windows(home):
-    windows = loaded_windows(newest(home), SMALL)
-    whole = known_windows(frame_cache(home.read("bars")), SMALL)
+    windows = CatalogueKey(newest(home), SMALL).windows()
+    whole = build_catalogue(bars_by_symbol(home.read("bars")), SMALL)
     assert windows.symbols == whole.symbols
-    for field in fields(KnownWindows)[1:]:
+    for field in fields(Catalogue)[1:]:
         mine, right = getattr(windows, field.name), getattr(whole, field.name)
         assert mine.dtype == right.dtype
         np.testing.assert_array_equal(mine, right)
@@ -203,7 +201,7 @@ def test_windows_of_restated_bars_are_all_found_again(tmp_path, found):
 
 def test_windows_by_other_settings_are_no_start(tmp_path, found):
     home = make_home(tmp_path / "home", until(20))
-    loaded_windows(newest(home), replace(SMALL, window_bars=7))
+    CatalogueKey(newest(home), replace(SMALL, window_bars=7)).windows()
     add_bars(home, of(21))
     assert_windows(home)
     assert found == [30, 39]
@@ -214,16 +212,16 @@ def test_bars_read_in_between_are_no_start(tmp_path, found):
     assert_windows(home)
     for day in (21, 22):
         add_bars(home, of(day))
-        loaded_bars(newest(home))
+        newest(home).frames()
     assert_windows(home)
     assert found == [36, 42]
 
 
 def test_a_file_that_is_gone_is_noticed(tmp_path):
     home = make_home(tmp_path / "home", until(20))
-    loaded_bars(newest(home))
+    newest(home).frames()
     (gone,) = (home.folder / "bars").glob("*.parquet")
     add_bars(home, of(21))
     gone.unlink()
     with pytest.raises(HomeError, match=rf"cannot read table bars of home .*: its file {gone.name} is gone"):
-        loaded_bars(newest(home))
+        newest(home).frames()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import kline_core
-from kline_core.log import listening, logger
+from kline_core._logging import listening, logger
 
 LOG = logger("kline_core.somewhere")
 

@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kline_core.cluster import open_cluster
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
+from kline_core._text import percent
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.encoder.encoder import Encoder
 from kline_core.errors import DateError, EncoderError, StaleError, UnknownSymbolError
-from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
-from kline_core.match import find_matches, matches_of, percent
-from kline_core.resources import load_resources
-from kline_core.run import Request, Run, run_symbols
+from kline_core.factor.explain import explain_loaded, explain_sample
+from kline_core.factor.state import load_state
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import FactorSettings, Settings
 from tests.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, write_encoder
 
@@ -41,7 +42,7 @@ def bars():
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, bars, weights):
     home = make_home(tmp_path_factory.mktemp("match") / "home", bars)
-    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
     return home
 
 
@@ -53,12 +54,12 @@ def days(bars):
 def test_value_and_matches_are_those_of_a_run(home, days, weights):
     asked = days[[20, 35, BARS - 1]]
     with open_cluster(threads=1) as cluster:
-        key = ResourceKey.newest(home, SETTINGS, weights)
+        key = StateKey.newest(home, SETTINGS, weights)
         run_symbols(Run(home, cluster, key, Request(dates={"S00001": asked})))
     values = home.read("factors").to_pandas().set_index("date")
     stored = home.read("matches").to_pandas().sort_values("rank")
     for day in asked:
-        view = find_matches(home, "S00001", day, SETTINGS, weights)
+        view = explain_sample(home, "S00001", day, SETTINGS, weights)
         assert view.fingerprint == key.fingerprint
         assert view.factor["value"] == values.loc[day.item(), "value"]
         of_day = stored[stored["date"] == day.item()]
@@ -71,7 +72,7 @@ def test_value_and_matches_are_those_of_a_run(home, days, weights):
 
 
 def test_bars_around_query_and_matches(home, bars, days, weights):
-    view = find_matches(home, "S00001", days[30], SETTINGS, weights)
+    view = explain_sample(home, "S00001", days[30], SETTINGS, weights)
     own = bars[bars["symbol"] == "S00001"].reset_index(drop=True)
     assert view.window.close.tolist() == own["close"][30 - WINDOW_BARS + 1 : 31].tolist()
     assert view.after.close.tolist() == own["close"][31 : 31 + SMALL.outcome_bars].tolist()
@@ -89,7 +90,7 @@ def test_bars_around_query_and_matches(home, bars, days, weights):
 
 
 def test_without_a_date_the_newest_is_taken_and_nothing_follows(home, days, weights):
-    view = find_matches(home, "S00001", None, SETTINGS, weights)
+    view = explain_sample(home, "S00001", None, SETTINGS, weights)
     assert view.date == days[-1]
     assert len(view.after) == 0
     assert view.outcome == {"r1": None, "r3": None, "barrier": None}
@@ -101,19 +102,19 @@ def test_a_price_that_stayed_is_known(tmp_path, weights):
     flat = frame["date"] >= frame["date"].unique()[40]
     frame.loc[flat, ["open", "high", "low", "close"]] = 10.0
     home = make_home(tmp_path / "home", frame)
-    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
-    view = find_matches(home, "S00000", frame["date"].unique()[45], SETTINGS, weights)
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
+    view = explain_sample(home, "S00000", frame["date"].unique()[45], SETTINGS, weights)
     assert view.outcome["r1"] == view.outcome["r3"] == 0
     assert "what followed it: r1 +0.0 %, r3 +0.0 %" in view.text()
 
 
 def test_text_date_is_parsed(home, days, weights):
     text = str(days[30]).replace("-", "/")
-    assert find_matches(home, "S00001", text, SETTINGS, weights).date == days[30]
+    assert explain_sample(home, "S00001", text, SETTINGS, weights).date == days[30]
 
 
 def test_early_query_has_a_reason_and_no_value(home, days, weights):
-    view = find_matches(home, "S00001", days[WINDOW_BARS - 1], SETTINGS, weights)
+    view = explain_sample(home, "S00001", days[WINDOW_BARS - 1], SETTINGS, weights)
     assert (view.factor["status"], view.factor["value"], view.matches) == ("failed", None, [])
     assert "no value: too few matches: 0 of 2" in view.text()
     assert list(view.to_frame().columns) == [
@@ -124,7 +125,7 @@ def test_early_query_has_a_reason_and_no_value(home, days, weights):
 
 def test_json(home, days, weights):
     for day in (days[WINDOW_BARS - 1], days[30], days[-1]):
-        view = find_matches(home, "S00001", day, SETTINGS, weights)
+        view = explain_sample(home, "S00001", day, SETTINGS, weights)
         back = json.loads(json.dumps(view.to_dict(), allow_nan=False))
         assert back["date"] == str(day)
         assert [bar["close"] for bar in back["window"]] == view.window.close.tolist()
@@ -147,30 +148,30 @@ def test_json(home, days, weights):
 )
 def test_refusals(home, weights, symbol, date, error, words):
     with pytest.raises(error, match=re.escape(words)) as caught:
-        find_matches(home, symbol, date, SETTINGS, weights)
+        explain_sample(home, symbol, date, SETTINGS, weights)
     assert "\n" not in str(caught.value)
 
 
 def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):
     seen = str(write_encoder(tmp_path / "seen.safetensors", trained_through=str(days[40])))
     home = make_home(tmp_path / "home", bars)
-    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(seen), 1))
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(seen), 1))
     with pytest.raises(EncoderError, match="trained through"):
-        find_matches(home, "S00001", days[40], SETTINGS, seen)
-    assert find_matches(home, "S00001", days[41], SETTINGS, seen).matches
+        explain_sample(home, "S00001", days[40], SETTINGS, seen)
+    assert explain_sample(home, "S00001", days[41], SETTINGS, seen).matches
     allowed = Settings(SMALL, FactorSettings(return_horizon=3, top_k=3, min_matches=2, allow_seen=True))
-    view = find_matches(home, "S00001", days[40], allowed, seen)
+    view = explain_sample(home, "S00001", days[40], allowed, seen)
     assert view.matches
     assert f"bars after entry); encoder trained through {days[40]}\n" in view.text()
-    assert "trained through" not in find_matches(home, "S00001", days[41], allowed, seen).text()
+    assert "trained through" not in explain_sample(home, "S00001", days[41], allowed, seen).text()
 
 
 def test_stale_patterns_are_refused(tmp_path, weights):
     home = make_home(tmp_path / "home", market(1, 30))
-    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
     add_bars(home, market(1, 30, prefix="T"))
     with pytest.raises(StaleError, match="kline index"):
-        find_matches(home, "S00000", None, SETTINGS, weights)
+        explain_sample(home, "S00000", None, SETTINGS, weights)
 
 
 @pytest.mark.parametrize(
@@ -181,19 +182,19 @@ def test_percent(share, digits, text):
 
 
 def test_dates_of_matches_are_days(home, days, weights):
-    view = find_matches(home, "S00001", days[30], SETTINGS, weights)
+    view = explain_sample(home, "S00001", days[30], SETTINGS, weights)
     assert all(match.end.dtype == np.dtype("datetime64[D]") for match in view.matches)
 
 
 def test_in_an_older_state_only_what_it_knew_is_found(tmp_path, bars, days, weights):
     home = make_home(tmp_path / "home", bars[bars["date"] <= days[40]])
-    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
-    old = ResourceKey.newest(home, SETTINGS, weights)
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
+    old = StateKey.newest(home, SETTINGS, weights)
     add_bars(home, bars[bars["date"] > days[40]])
-    extend_patterns(home, SMALL, LocalEncoding(Encoder.load(weights), 1))
-    view = matches_of(load_resources(old), "S00001", None)
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
+    view = explain_loaded(load_state(old), "S00001", None)
     assert view.date == days[40]
     assert len(view.after) == 0
-    now = find_matches(home, "S00001", days[40], SETTINGS, weights)
+    now = explain_sample(home, "S00001", days[40], SETTINGS, weights)
     assert view.factor["value"] == now.factor["value"]
     assert len(now.after) > 0

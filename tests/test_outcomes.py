@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.outcomes import UNDECIDED, outcomes
 from kline_core.settings import PatternSettings
+from kline_core.windows.outcomes import UNDECIDED, outcomes
 from tests import naive
 
 SHORT = PatternSettings(window_bars=2, horizons=(1, 3), barrier_bars=4)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.errors import DateError, StaleError
-from kline_core.patterns import Patterns
+from kline_core.patterns.patterns import Patterns
 
 DAY_0 = np.datetime64("2020-01-01", "D")
 

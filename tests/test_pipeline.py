@@ -3,11 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kline_core.chart import render
 from kline_core.errors import DateError, UnknownSymbolError
-from kline_core.pipeline import NEVER_REUSED, check_as_of, no_bar_reason, plan_dates, score_samples
-from kline_core.resources import load_resources
+from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_samples
+from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
+from kline_core.windows.charts import render
 from tests import naive
 from tests.helpers import SMALL_SETTINGS, Bench
 from tests.homes import market, write_encoder
@@ -35,7 +36,7 @@ def bench(tmp_path_factory, small_weights):
 
 @pytest.fixture(scope="module")
 def loaded(bench):
-    return load_resources(bench.key)
+    return load_state(bench.key)
 
 
 def dates_of(loaded, symbol):
@@ -143,7 +144,7 @@ def test_a_symbol_without_patterns_is_matched_with_the_others(loaded):
 
 def test_without_any_patterns(tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", market(1, 8), weights=small_weights)
-    loaded = load_resources(bench.key)
+    loaded = load_state(bench.key)
     result = scored(loaded, "S00000", dates_of(loaded, "S00000"))
     assert result.factors.sort_by("date")["reason"].to_pylist()[4:] == ["too few matches: 0 of 5"] * 4
     assert result.matches.num_rows == 0
@@ -202,7 +203,7 @@ def test_what_is_stored_is_left_as_it_is(loaded):
 
 
 def histories(tmp_path, frame, weights, settings=SMALL_SETTINGS):
-    loaded = load_resources(Bench.of(tmp_path, frame, settings, weights).key)
+    loaded = load_state(Bench.of(tmp_path, frame, settings, weights).key)
     dates = loaded.frames["S00000"].dates
     rows = scored(loaded, "S00000", dates).factors.to_pylist()
     return {row["date"]: row["history"] for row in rows}
@@ -230,7 +231,7 @@ def test_dates_that_the_encoder_has_seen(tmp_path, allow):
     days = np.unique(frame["date"].to_numpy()).astype("datetime64[D]")
     weights = write_encoder(tmp_path / "seen.safetensors", trained_through=str(days[40]))
     settings = dataclasses.replace(SMALL_SETTINGS, factor=dataclasses.replace(SMALL_SETTINGS.factor, allow_seen=allow))
-    loaded = load_resources(Bench.of(tmp_path / "home", frame, settings, weights).key)
+    loaded = load_state(Bench.of(tmp_path / "home", frame, settings, weights).key)
     rows = by_date(scored(loaded, "S00000", days[[2, 39, 40, 41, 42]]))
     reasons = [rows[day]["reason"] for day in days[[39, 40, 41, 42]].tolist()]
     statuses = [rows[day]["status"] for day in days[[39, 40, 41, 42]].tolist()]
@@ -246,7 +247,7 @@ def test_dates_that_the_encoder_has_seen(tmp_path, allow):
 def test_a_failure_keeps_its_own_reason_where_seen_dates_are_allowed(tmp_path):
     weights = write_encoder(tmp_path / "seen.safetensors", trained_through="2030-01-01")
     settings = dataclasses.replace(SMALL_SETTINGS, factor=FactorSettings(return_horizon=3, allow_seen=True))
-    loaded = load_resources(Bench.of(tmp_path / "home", market(1, 12), settings, weights).key)
+    loaded = load_state(Bench.of(tmp_path / "home", market(1, 12), settings, weights).key)
     assert scored(loaded, "S00000", dates_of(loaded, "S00000")[6:7]).factors["reason"].to_pylist() == [
         "too few matches: 0 of 5"
     ]

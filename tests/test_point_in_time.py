@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from kline_core.cluster import open_cluster
-from kline_core.patterns import Patterns
+from kline_core.compute.cluster import open_cluster
+from kline_core.encoder.synthetic import synthetic_market
+from kline_core.patterns.patterns import Patterns
 from kline_core.settings import Settings
-from kline_core.synthetic import synthetic_market
 from tests.helpers import Bench, perturbed, plain
 
 EVERY = 100_000

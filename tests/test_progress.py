@@ -1,7 +1,7 @@
 """How far a run is, from the results of its symbols as they grow."""
 
-from kline_core.progress import SampleCount
-from kline_core.run_report import SymbolResult
+from kline_core.compute.progress import SampleCount
+from kline_core.compute.run_report import SymbolResult
 
 
 def counts(count):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from kline_core.quantiles import quantile_returns
+from kline_core.evaluation.quantiles import quantile_returns
 
 NAN = float("nan")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kline_core.errors import DateError
-from kline_core.ranges import usable_dates
+from kline_core.factor.sample_dates import usable_dates
 from tests.homes import SMALL, WINDOW_BARS, add_bars, make_home, market
 
 

@@ -4,16 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kline_core.bars import frame_cache
-from kline_core.evaluate import time_series_rank_ic
-from kline_core.realised import realised
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.evaluation.forward_returns import forward_returns
+from kline_core.evaluation.information_coefficient import time_series_rank_ic
 from kline_core.settings import Settings
 from tests.homes import market
 
 
 def test_equal_to_a_loop():
     frame = market(2, 80, seed=1)
-    bars = frame_cache(frame)["S00001"]
+    bars = bars_by_symbol(frame)["S00001"]
     rng = np.random.default_rng(0)
     at = np.sort(rng.choice(80, 40, replace=False))
     values = rng.random(40)
@@ -24,7 +24,7 @@ def test_equal_to_a_loop():
     mine = {"symbol": ["S00001"] * 40, "date": bars.dates[at][order], "value": values[order]}
     table = pa.concat_tables([pa.table(part) for part in (mine, other, holiday)])
 
-    joined = realised(table, bars, Settings())
+    joined = forward_returns(table, bars, Settings())
     assert joined.dates.tolist() == bars.dates[at].tolist()
     assert joined.bars.tolist() == at.tolist()
     np.testing.assert_array_equal(joined.values, values)
@@ -42,10 +42,10 @@ def test_equal_to_a_loop():
 
 
 def test_nothing_stored():
-    bars = frame_cache(market(1, 30))["S00000"]
+    bars = bars_by_symbol(market(1, 30))["S00000"]
     empty = pa.table(
         {"symbol": pa.array([], pa.string()), "date": pa.array([], pa.date32()), "value": pa.array([], pa.float64())}
     )
-    joined = realised(empty, bars, Settings())
+    joined = forward_returns(empty, bars, Settings())
     assert len(joined.dates) == 0
     assert np.isnan(joined.rank_ic().value)

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from kline_core.bars import SymbolBars
-from kline_core.match import Match, MatchView
-from kline_core.report import _touch, match_picture
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.factor.explain import Explanation, Match
+from kline_core.plots.match_plot import _touch, match_picture
 from kline_core.settings import Settings
 
 SETTINGS = Settings()
@@ -50,7 +50,7 @@ def view_of(matches, after=0, barrier=None, value=0.5):
     factor = {"value": value, "status": "ok", "reason": None, "barrier_win_rate": 0.5, "return_win_rate": 0.5}
     if value is None:
         factor |= {"status": "failed", "reason": "too few matches: 0 of 5"}
-    return MatchView(
+    return Explanation(
         symbol="600519.SH",
         date=bars.dates[19],
         settings=SETTINGS,

@@ -6,16 +6,17 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from kline_core import pipeline, worker
-from kline_core import run as run_module
-from kline_core import store as module
-from kline_core.cluster import open_cluster
+from kline_core.compute import run as run_module
+from kline_core.compute import tasks
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, StaleError, UnknownSymbolError
-from kline_core.resources import load_resources
-from kline_core.run import Request, Run, run_symbols
-from kline_core.run_report import RunReport, SymbolResult
+from kline_core.factor import scoring
+from kline_core.factor import stored_values as module
+from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.helpers import PRICES, SMALL_SETTINGS, Bench
 from tests.homes import make_home, market, replace_bars
 
@@ -74,8 +75,8 @@ def test_values_and_matches_of_every_symbol(bench, in_process):
 def test_a_second_run_computes_nothing_and_writes_nothing(bench, in_process, monkeypatch):
     _, done, failed, _ = counts(bench.run(in_process, samples=30))
     versions, rows = bench.versions(), bench.rows("factors", without=())
-    searched, search = [], pipeline.search
-    monkeypatch.setattr(pipeline, "search", lambda *a: searched.append(len(a[2])) or search(*a))
+    searched, search = [], scoring.search
+    monkeypatch.setattr(scoring, "search", lambda *a: searched.append(len(a[2])) or search(*a))
     again = bench.run(in_process, samples=30)
     assert counts(again) == (120, 0, failed, done)
     assert sum(searched) == 0
@@ -173,7 +174,7 @@ def test_a_home_made_anew_during_a_run_is_refused(tmp_path, small_weights):
     shutil.rmtree(bench.home.folder)
     Bench.of(tmp_path / "home", FRAME, weights=small_weights)
     with pytest.raises(StaleError, match="were made anew"):
-        load_resources(key)
+        load_state(key)
 
 
 def test_a_restated_symbol_is_computed_again_with_all_that_it_touches(bench, in_process):
@@ -203,7 +204,7 @@ def test_a_sample_with_fewer_matches_than_before_leaves_no_stale_ranks(bench, in
     bench.run(in_process, dates=dates)
     assert [row["rank"] for row in bench.rows("matches")] == [1, 2, 3, 4, 5] * 2
     forgetful()
-    monkeypatch.setattr(pipeline, "search", fewer(pipeline.search, 3))
+    monkeypatch.setattr(scoring, "search", fewer(scoring.search, 3))
     report = bench.run(in_process, dates=dates, max_failed_share=1)
     assert report.reasons == {"too few matches: 3 of 5": 2}
     assert [row["rank"] for row in bench.rows("matches")] == [1, 2, 3] * 2
@@ -229,7 +230,7 @@ def test_ranks_of_a_run_that_died_between_its_two_commits_do_not_stay(bench, in_
         run.finish()
     assert len(bench.rows("matches")) == 5
     assert bench.rows("factors") == []
-    monkeypatch.setattr(pipeline, "search", fewer(pipeline.search, 2))
+    monkeypatch.setattr(scoring, "search", fewer(scoring.search, 2))
     bench.run(in_process, dates=dates)
     assert [row["rank"] for row in bench.rows("matches")] == [1, 2]
 
@@ -425,7 +426,7 @@ def breaking(score, days):
 @pytest.fixture
 def forgetful(monkeypatch):
     """Every stored value is out of date."""
-    return lambda: monkeypatch.setattr(pipeline, "_history", lambda *a: np.full(len(a[2]), 7, np.uint64))
+    return lambda: monkeypatch.setattr(scoring, "_history", lambda *a: np.full(len(a[2]), 7, np.uint64))
 
 
 @pytest.mark.parametrize("kind", ["in process", "standing"])
@@ -435,7 +436,7 @@ def test_a_failing_sample_is_alone(bench, made, in_process, standing, monkeypatc
     day = np.datetime64(truth.rows("factors")[15]["date"])
     opened = nullcontext(in_process) if kind == "in process" else open_cluster(standing)
     with monkeypatch.context() as patch, opened as cluster:
-        patch.setattr(pipeline, "score_samples", breaking(pipeline.score_samples, day))
+        patch.setattr(scoring, "score_samples", breaking(scoring.score_samples, day))
         report = bench.run(cluster, samples=20)
     broken = report.reasons["error: ValueError: it broke"]
     assert 1 <= broken <= 4
@@ -463,7 +464,7 @@ def test_a_sample_that_breaks_after_it_was_right_loses_its_matches(bench, in_pro
     bench.run(in_process, dates=dates)
     assert len(bench.rows("matches")) == 10
     forgetful()
-    monkeypatch.setattr(pipeline, "score_samples", breaking(pipeline.score_samples, DAYS[60]))
+    monkeypatch.setattr(scoring, "score_samples", breaking(scoring.score_samples, DAYS[60]))
     report = bench.run(in_process, dates=dates)
     assert counts(report) == (2, 1, 1, 0)
     assert [row["date"] for row in bench.rows("matches")] == [DAYS[70].item()] * 5
@@ -471,14 +472,14 @@ def test_a_sample_that_breaks_after_it_was_right_loses_its_matches(bench, in_pro
 
 @pytest.mark.parametrize("what", ["plan", "score"])
 def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkeypatch, what):
-    real = getattr(worker, what)
+    real = getattr(tasks, what)
 
     def broken(key, symbol, *arguments):
         if symbol == "S00001":
             raise OSError("no more memory\nand so on")
         return real(key, symbol, *arguments)
 
-    monkeypatch.setattr(worker, what, broken)
+    monkeypatch.setattr(tasks, what, broken)
     report = bench.run(in_process, samples=10)
     assert [result.symbol for result in report.symbols] == SYMBOLS
     (result,) = report.broken
@@ -496,7 +497,7 @@ def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkey
 def test_a_symbol_that_is_tried_again_counts_once(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "score", breaking(worker.score, DAYS))
+        patch.setattr(tasks, "score", breaking(tasks.score, DAYS))
         with pytest.raises(ValueError, match="it broke") as raised:
             run.score("S00001")
         run.give_up("S00001", raised.value)
@@ -633,7 +634,7 @@ def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkey
     def broken(*_):
         raise OSError("no more memory")
 
-    monkeypatch.setattr(worker, what, broken)
+    monkeypatch.setattr(tasks, what, broken)
     run = bench.start(in_process, samples=10)
     results, broke = run.score_together(run.symbols)
     assert ([result.symbol for result in results], broke) == (SYMBOLS, {})
@@ -642,7 +643,7 @@ def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkey
 
 
 def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process, monkeypatch):
-    together, alone = pipeline.score_symbols, worker.score
+    together, alone = scoring.score_symbols, tasks.score
 
     def breaks(resources, asked):
         if len(asked) > 1:
@@ -654,8 +655,8 @@ def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process
             raise OSError("no more memory")
         return alone(key, symbol, *arguments)
 
-    monkeypatch.setattr(pipeline, "score_symbols", breaks)
-    monkeypatch.setattr(worker, "score", score)
+    monkeypatch.setattr(scoring, "score_symbols", breaks)
+    monkeypatch.setattr(tasks, "score", score)
     run = bench.start(in_process, samples=10)
     results, broke = run.score_together(run.symbols)
     assert [result.symbol for result in results] == ["S00000", "S00002", "S00003"]
@@ -702,14 +703,14 @@ def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(ben
         assert results == []
         assert {str(error) for error in broke.values()} == {"the disk is full"}
         assert list(broke) == run.symbols
-        assert run.unheard() == []
+        assert run.unreported() == []
     assert bench.run(in_process, samples=10).count("samples") == 40
 
 
 def test_symbols_of_which_nothing_was_heard_are_known(bench, in_process):
     run = bench.start(in_process, samples=10)
-    assert run.unheard() == SYMBOLS
+    assert run.unreported() == SYMBOLS
     run.score("S00001")
     run.give_up("S00002", ValueError("it broke"))
-    assert run.unheard() == ["S00000", "S00003"]
+    assert run.unreported() == ["S00000", "S00003"]
     assert 1 <= run.at_once <= in_process.threads

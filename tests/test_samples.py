@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kline_core.errors import SettingError
-from kline_core.samples import choose_dates
+from kline_core.factor.sample_dates import choose_dates
 from tests import naive
 
 EVERY_DAY = np.arange("2000-01-01", "2012-01-01", dtype="datetime64[D]")
@@ -121,7 +121,7 @@ def test_known_answers():
 
 def test_another_process_chooses_the_same():
     program = (
-        "import numpy as np; from kline_core.samples import choose_dates;"
+        "import numpy as np; from kline_core.factor.sample_dates import choose_dates;"
         "d = np.arange('2000-01-01', '2012-01-01', dtype='datetime64[D]');"
         "print(*choose_dates('AAPL', d[np.is_busday(d)], 600))"
     )

@@ -6,10 +6,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kline_core import scan as scan_module
-from kline_core.index import PatternIndex
-from kline_core.scan import Scan, worth_it
-from kline_core.search import search
+from kline_core.search import int8_scan as scan_module
+from kline_core.search.flat_index import FlatIndex
+from kline_core.search.int8_scan import Int8Scan, int8_pays
+from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import similarity
 from tests.test_index import asked, built, drawn
@@ -21,7 +21,7 @@ def small_blocks():
     """Small enough for every stage to be reached by small sets."""
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (
-            *(("_BLOCK", 12), ("_DEEP", 3), ("_WIDE", 4)),
+            *(("_BLOCK", 12), ("_CELL_ROWS", 3), ("_BLOCK_CELLS", 4)),
             *(("_FULL", 6), ("_GROUP", 3), ("_SLICE", 7), ("_AT_ONCE", 50)),
         ):
             patch.setattr(scan_module, name, size)
@@ -30,7 +30,7 @@ def small_blocks():
 
 def scanned(index):
     """The same index, with the rounded rows whether or not this machine is quick with them."""
-    return PatternIndex(index.flat, index.rows, Scan.of(index.rows))
+    return FlatIndex(index.flat, index.rows, Int8Scan.of(index.rows))
 
 
 def naive_codes(vector, scale):
@@ -41,7 +41,7 @@ def naive_codes(vector, scale):
 @settings(deadline=None)
 def test_bounds_hold_for_every_pair(asked):
     index, vectors, _ = drawn(*asked)
-    scan = Scan.of(index.rows)
+    scan = Int8Scan.of(index.rows)
     scales, most, codes = scan._rounded(vectors)
     assert codes.shape[0] % scan_module._GROUP == 0
     for query, vector in enumerate(vectors):
@@ -59,7 +59,7 @@ def test_bounds_hold_for_every_pair(asked):
 def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count, share):
     index, vectors, known = drawn(*asked)
     had = round(share * len(index.rows))
-    scan = Scan.of(index.rows[:had]).followed_by(index.rows[had:], index.rows)
+    scan = Int8Scan.of(index.rows[:had]).followed_by(index.rows[had:], index.rows)
     rows, floor = scan.nearest(vectors, known, count)
     for query in range(len(known)):
         proposed = [row for row in rows[query].tolist() if row >= 0]
@@ -75,10 +75,10 @@ def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count, share):
 @pytest.mark.usefixtures("small_blocks")
 def test_search_over_rounded_rows_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case
-    index = scanned(PatternIndex.build(patterns))
+    index = scanned(FlatIndex.build(patterns))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kline_core.search._FIRST_ASK", first_ask)
-        patch.setattr("kline_core.index._SCAN_FROM", 1)
+        patch.setattr("kline_core.search.search._FIRST_ASK", first_ask)
+        patch.setattr("kline_core.search.flat_index._SCAN_FROM", 1)
         matches = search(index, patterns, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)
 
@@ -87,8 +87,8 @@ def test_search_over_rounded_rows_equals_the_plain_loop(case):
 def test_whole_blocks_equal_faiss(kinds):
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 11))
-    index = PatternIndex.build(patterns)
-    by_faiss = search(PatternIndex(index.flat, index.rows, None), patterns, queries, FactorSettings(), 20)
+    index = FlatIndex.build(patterns)
+    by_faiss = search(FlatIndex(index.flat, index.rows, None), patterns, queries, FactorSettings(), 20)
     assert_same(search(scanned(index), patterns, queries, FactorSettings(), 20), by_faiss)
 
 
@@ -100,7 +100,7 @@ def test_a_query_like_all_rows_at_once_is_no_trouble():
     rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)
     vectors = np.zeros((40, dim), dtype=np.float32)
     vectors[:, 0] = 1.0
-    proposed, floor = Scan.of(rows).nearest(vectors, np.full(40, count), 32)
+    proposed, floor = Int8Scan.of(rows).nearest(vectors, np.full(40, count), 32)
     for query in range(40):
         left = rows[np.setdiff1d(np.arange(count), proposed[query])]
         assert (left.astype(np.float64) @ vectors[query] <= floor[query]).all()
@@ -110,7 +110,7 @@ def test_a_query_like_all_rows_at_once_is_no_trouble():
 @given(st.integers(0, 5))
 @settings(deadline=None)
 def test_nothing_to_scan(queries):
-    scan = Scan.of(np.zeros((0, 4), dtype=np.float32))
+    scan = Int8Scan.of(np.zeros((0, 4), dtype=np.float32))
     rows, floor = scan.nearest(np.zeros((queries, 4), dtype=np.float32), np.zeros(queries, dtype=np.int64), 3)
     assert rows.tolist() == [[-1] * 3] * queries
     assert floor.tolist() == [-np.inf] * queries
@@ -119,32 +119,32 @@ def test_nothing_to_scan(queries):
 def test_later_rows_are_rounded_alike_where_the_scale_holds():
     rows = np.random.default_rng(0).uniform(-0.4, 0.4, (50, 6)).astype(np.float32)
     rows[3, 2], rows[41, 1] = 0.5, 0.6
-    whole = Scan.of(rows)
+    whole = Int8Scan.of(rows)
     for had in (0, 10, 45):
-        both = Scan.of(rows[:had]).followed_by(rows[had:], rows)
+        both = Int8Scan.of(rows[:had]).followed_by(rows[had:], rows)
         assert both.scale == whole.scale
         assert np.array_equal(both.codes, whole.codes)
         assert both.error == whole.error
-    short = Scan.of(rows[:40])
+    short = Int8Scan.of(rows[:40])
     longer = short.followed_by(rows[40:41], rows[:41])
     assert longer.scale == short.scale
-    assert np.array_equal(longer.codes, Scan.of(rows[:41]).codes)
+    assert np.array_equal(longer.codes, Int8Scan.of(rows[:41]).codes)
 
 
 def test_the_processor_decides_where_the_products_are_right(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
     for dim in (1, 6, 64):
-        assert worth_it(dim)
+        assert int8_pays(dim)
     assert built(20).scan is not None
     right = torch._int_mm
     monkeypatch.setattr(torch, "_int_mm", lambda one, other: right(one, other) + 1)
-    assert not worth_it(64)
+    assert not int8_pays(64)
 
 
 @pytest.mark.parametrize("said", [{}, {"avx512_vnni": False}])
 def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said)
-    assert not worth_it(64)
+    assert not int8_pays(64)
     assert built(20).scan is None
 
 
@@ -152,8 +152,8 @@ def test_more_dimensions_than_float32_holds_sums_of_are_served_by_faiss(monkeypa
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
     most = 127 * 127 * scan_module._EXACT_DIM
     assert int(np.float32(most)) == most <= 2**24 < most + 127 * 127
-    assert worth_it(scan_module._EXACT_DIM)
-    assert not worth_it(scan_module._EXACT_DIM + 1)
+    assert int8_pays(scan_module._EXACT_DIM)
+    assert not int8_pays(scan_module._EXACT_DIM + 1)
 
 
 def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
@@ -165,7 +165,7 @@ def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
     vectors = np.repeat(np.eye(1, 8, dtype=np.float32), 600, axis=0)
     known = np.full(600, 648)
     known[-1] = count
-    scan = Scan.of(rows)
+    scan = Int8Scan.of(rows)
     tracemalloc.start()
     proposed, floor = scan.nearest(vectors, known, 5)
     _, peak = tracemalloc.get_traced_memory()
@@ -185,7 +185,7 @@ def test_the_best_rows_share_a_cell_with_rows_that_are_not_to_be_seen(visible):
     rows = rng.uniform(-0.1, 0.1, (3000, 8)).astype(np.float32)
     rows[[0, 126, 1000, 1022, 1023, 1024, 2000, 2499, 2500, 2628], 0] = np.linspace(0.5, 0.9, 10)
     query = np.eye(1, 8, dtype=np.float32)
-    proposed, floor = Scan.of(rows).nearest(np.repeat(query, 3, axis=0), np.full(3, visible), 10)
+    proposed, floor = Int8Scan.of(rows).nearest(np.repeat(query, 3, axis=0), np.full(3, visible), 10)
     exact = rows[:visible, 0].astype(np.float64)
     for row, bound in zip(proposed, floor, strict=True):
         there = row[row >= 0]

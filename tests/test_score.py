@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.score import WEIGHTS, Shapes, dtw_distances, pair_scores
+from kline_core.windows.similarity import WEIGHTS, Shapes, dtw_distances, pair_scores
 from tests import naive
 from tests.test_chart import candles, columns
 

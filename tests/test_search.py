@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core import index as index_module
-from kline_core import search as search_module
 from kline_core.errors import DateError
-from kline_core.index import PatternIndex
-from kline_core.patterns import Patterns
-from kline_core.search import Queries, search
+from kline_core.patterns.patterns import Patterns
+from kline_core.search import flat_index as index_module
+from kline_core.search import search as search_module
+from kline_core.search.flat_index import FlatIndex
+from kline_core.search.search import Queries, search
 from kline_core.settings import FactorSettings
 from tests.naive import eligible_rows, search_one
 
@@ -106,7 +106,7 @@ def cases(draw):
 @settings(deadline=None, max_examples=300)
 def test_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     with pytest.MonkeyPatch.context() as patch:
         # Small enough for every stage to be reached by small sets.
         patch.setattr(search_module, "_FIRST_ASK", first_ask)
@@ -121,7 +121,7 @@ def test_equals_the_plain_loop(case):
 @settings(deadline=None)
 def test_batches_and_order_do_not_matter(case, size):
     patterns, queries, factor, window_bars, _ = case
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     whole = search(index, patterns, queries, factor, window_bars)
     backwards = np.arange(len(queries))[::-1]
     for first in range(0, len(queries), size):
@@ -146,7 +146,7 @@ def future_matches(patterns, queries, matches):
 @settings(deadline=None)
 def test_no_match_comes_from_the_future(case):
     patterns, queries, factor, window_bars, _ = case
-    matches = search(PatternIndex.build(patterns), patterns, queries, factor, window_bars)
+    matches = search(FlatIndex.build(patterns), patterns, queries, factor, window_bars)
     assert future_matches(patterns, queries, matches) == 0
     for query in range(len(queries)):
         allowed = eligible_rows(patterns, queries.dates[query], queries.codes[query], queries.bars[query], window_bars)
@@ -155,7 +155,7 @@ def test_no_match_comes_from_the_future(case):
 
 def test_the_test_above_notices_eligibility_by_the_end_of_the_window(monkeypatch):
     patterns, queries = market(1, symbols=3, bars=60, dim=4, kinds=50, delay=21, noise=1.0)
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     assert future_matches(patterns, queries, search(index, patterns, queries, FactorSettings(), 20)) == 0
 
     def ended(self, dates):
@@ -169,13 +169,13 @@ def test_bars_after_the_date_change_nothing():
     patterns, queries = market(2, symbols=4, bars=40, dim=8, kinds=100, delay=5, noise=1.0)
     date = DAY_0 + 50
     early = some(queries, np.flatnonzero(queries.dates <= date))
-    before = search(PatternIndex.build(patterns), patterns, early, FactorSettings(), 20)
+    before = search(FlatIndex.build(patterns), patterns, early, FactorSettings(), 20)
     # The future is replaced by copies of the queries themselves, the most tempting matches there are.
     vectors = patterns.vectors.copy()
     future = patterns.known_on > date
     vectors[future] = np.resize(early.vectors, (future.sum(), 8))
     other = replace(patterns, vectors=vectors)
-    assert_same(search(PatternIndex.build(other), other, early, FactorSettings(), 20), before)
+    assert_same(search(FlatIndex.build(other), other, early, FactorSettings(), 20), before)
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-7])
@@ -183,7 +183,7 @@ def test_thousands_of_identical_charts(noise):
     patterns, queries = market(3, symbols=5, bars=300, dim=32, kinds=3, delay=21, noise=noise, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 60))
     factor = FactorSettings(search_k=40)
-    matches = search(PatternIndex.build(patterns), patterns, queries, factor, 20)
+    matches = search(FlatIndex.build(patterns), patterns, queries, factor, 20)
     assert_naive(matches, patterns, queries, factor, 20)
     assert (matches.eligible > 1000).any()
 
@@ -196,7 +196,7 @@ def test_isolation_starves_the_first_candidates_and_the_search_widens():
     vectors[patterns.code == 0] = query
     patterns = replace(patterns, vectors=vectors)
     last = Queries(query[None], patterns.known_on[-1:], np.array([-1], np.int32), np.array([0], np.int32))
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     for search_k, found in ((5, 1), (60, 2), (70, 3), (71, 4), (300, 5)):
         factor = FactorSettings(search_k=search_k, isolation_bars=30)
         matches = search(index, patterns, last, factor, 20)
@@ -209,7 +209,7 @@ def test_early_dates_and_symbols_without_patterns():
     first = patterns.known_on[0]
     days = first + np.array([-1000, -1, 0, 1, 2])
     early = Queries(queries.vectors[:5], days, np.full(5, -1, np.int32), np.zeros(5, np.int32))
-    matches = search(PatternIndex.build(patterns), patterns, early, FactorSettings(), 20)
+    matches = search(FlatIndex.build(patterns), patterns, early, FactorSettings(), 20)
     assert matches.eligible[:2].tolist() == [0, 0]
     assert matches.eligible[2] >= 1
     assert_naive(matches, patterns, early, FactorSettings(), 20)
@@ -217,7 +217,7 @@ def test_early_dates_and_symbols_without_patterns():
 
 def test_nothing_to_search():
     patterns = Patterns.empty(4, 4)
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     one = np.zeros(1, dtype=np.int32)
     query = Queries(np.eye(1, 4, dtype=np.float32), DAY_0[None], one - 1, one)
     matches = search(index, patterns, query, FactorSettings(), 20)
@@ -228,7 +228,7 @@ def test_nothing_to_search():
 
 def test_threads_share_an_index():
     patterns, queries = market(6, symbols=6, bars=200, dim=32, kinds=40, delay=21, noise=0.1)
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     wanted = search(index, patterns, queries, FactorSettings(), 20)
     start, found = threading.Barrier(4), [None] * 4
 
@@ -247,7 +247,7 @@ def test_threads_share_an_index():
 
 def test_what_does_not_fit_is_refused():
     patterns, queries = market(7, symbols=2, bars=5, dim=4, kinds=2, delay=1, visible=1.0)
-    index = PatternIndex.build(patterns)
+    index = FlatIndex.build(patterns)
     with pytest.raises(ValueError, match="holds 10 patterns, not 0"):
         search(index, Patterns.empty(4, 4), queries, FactorSettings(), 20)
     with pytest.raises(ValueError, match=r"float32 \(10, 3\); they must be float32 \(q, 4\)"):

@@ -3,9 +3,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.history import NEVER_REUSED
-from kline_core.store import Stored, StoredValues
-from kline_core.tables import Home
+from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.stored_values import Stored, StoredValues
+from kline_core.store.home import Home
 from tests.values import FINGERPRINT, store, value_rows
 
 DAY_0 = np.datetime64("2024-01-01")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kline_core.synthetic import random_walk, synthetic_market
+from kline_core.encoder.synthetic import random_walk, synthetic_market
 
 
 def prices(bars):

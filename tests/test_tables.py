@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from kline_core.errors import HomeError, InputError
-from kline_core.tables import Home, TableChangedError, table_schema
+from kline_core.store.home import Home, TableChangedError
+from kline_core.store.schemas import table_schema
 
 DAY = np.datetime64("2020-01-02", "D")
 KEYS = ["symbol", "date", "fingerprint", "rank"]

@@ -4,7 +4,7 @@ import threading
 
 import faiss
 
-from kline_core.threads import single_threaded
+from kline_core._threads import single_threaded
 
 
 def in_a_thread(function):
@@ -30,7 +30,7 @@ def test_reaches_the_calling_thread_and_no_other():
 def test_a_second_call_asks_nothing(monkeypatch):
     def twice():
         single_threaded()
-        monkeypatch.setattr("kline_core.threads.ThreadpoolController", None)
+        monkeypatch.setattr("kline_core._threads.ThreadpoolController", None)
         single_threaded()
         return True
 

@@ -2,12 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from kline_core import training
-from kline_core.chart import render_windows
-from kline_core.errors import EncoderError, SettingError
-from kline_core.score import Shapes, pair_scores
-from kline_core.synthetic import random_walk, synthetic_market
-from kline_core.training import (
+from kline_core.encoder import training
+from kline_core.encoder.synthetic import random_walk, synthetic_market
+from kline_core.encoder.training import (
     GROUP_SIZE,
     GROUPS,
     NEIGHBOURS,
@@ -18,6 +15,9 @@ from kline_core.training import (
     similarity_losses,
     train,
 )
+from kline_core.errors import EncoderError, SettingError
+from kline_core.windows.charts import render_windows
+from kline_core.windows.similarity import Shapes, pair_scores
 
 
 @pytest.fixture(scope="module")

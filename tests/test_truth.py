@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kline_core.evaluate import cross_section_rank_ic
-from kline_core.patterns import Patterns
+from kline_core.encoder.synthetic import random_walk
+from kline_core.evaluation.information_coefficient import cross_section_rank_ic
+from kline_core.patterns.patterns import Patterns
 from kline_core.settings import Settings
-from kline_core.synthetic import random_walk
 from tests.helpers import PRICES, Bench, plain, times, walks_together
 
 SYMBOLS, BARS = 40, 1500

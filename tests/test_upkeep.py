@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from kline_core import upkeep
 from kline_core.errors import HomeError, SettingError
-from kline_core.resources import load_resources
-from kline_core.tables import Home, TableChangedError
-from kline_core.upkeep import MANY_FILES, compact, vacuum
+from kline_core.factor.state import load_state
+from kline_core.maintenance import upkeep
+from kline_core.maintenance.upkeep import MANY_FILES, compact, vacuum
+from kline_core.store.home import Home, TableChangedError
 from tests.helpers import Bench
 from tests.homes import market
 from tests.test_tables import KEYS, bar_rows, match_rows
@@ -101,10 +101,10 @@ def test_workers_load_compacted_tables_bit_for_bit(tmp_path, small_weights, in_p
     bench.run(in_process, samples=10)
     bench.add(first[first["date"] >= first["date"].unique()[40]])
     bench.run(in_process, samples=20)
-    before, rows = load_resources(bench.key), [bench.rows(table) for table in ("factors", "matches")]
+    before, rows = load_state(bench.key), [bench.rows(table) for table in ("factors", "matches")]
     joined = {part.table: part.removed for part in compact(bench.home).tables}
     assert min(joined["bars"], joined["patterns"]) > 0
-    after = load_resources(bench.key)
+    after = load_state(bench.key)
     assert after.key != before.key
     np.testing.assert_array_equal(after.patterns.vectors, before.patterns.vectors)
     np.testing.assert_array_equal(after.patterns.history, before.patterns.history)
@@ -191,7 +191,7 @@ def test_old_files_go_and_versions_of_the_days_to_keep_stay(home):
     assert report.headline == "removed 1 old files, 0.0 MB"
     assert "days for which older versions stay readable: bars 365" in report.text()
     assert vacuum(home, now=NOW).headline == "no old files to remove"
-    # Since ten days it has been version 4.
+    # AddedPatterns ten days it has been version 4.
     assert vacuum(home, inputs_keep_days=7, now=NOW).tables[0].removed == 2
     assert home.read("bars").num_rows == 4
 

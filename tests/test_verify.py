@@ -10,16 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kline_core import verify as room
 from kline_core.errors import EncoderError
-from kline_core.known import places
-from kline_core.schemas import table_schema
+from kline_core.factor.stored_values import KEY
+from kline_core.maintenance import verify as room
+from kline_core.maintenance.upkeep import compact
+from kline_core.maintenance.verify import verify
+from kline_core.maintenance.verify_inputs import Expected
 from kline_core.settings import FactorSettings
-from kline_core.store import KEY
-from kline_core.tables import Home
-from kline_core.upkeep import compact
-from kline_core.verify import verify
-from kline_core.verify_inputs import Expected
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
 from tests.helpers import SMALL_SETTINGS, Bench
 from tests.homes import SMALL, add_bars, market, write_encoder
 
@@ -167,13 +166,13 @@ def test_a_pattern_of_no_window_is_found(bench):
 
 @pytest.mark.parametrize(("change", "remedy"), [e[::3] for e in PATTERN_DAMAGE], ids=[e[1] for e in PATTERN_DAMAGE])
 def test_the_remedy_for_patterns_heals_them(bench, change, remedy):
-    from kline_core.encoder import Encoder
-    from kline_core.encoding import LocalEncoding
-    from kline_core.extend import extend_patterns
+    from kline_core.encoder.encoder import Encoder
+    from kline_core.patterns.encode import LocalWindowEncoder
+    from kline_core.patterns.update import update_patterns
 
     rewrite(bench.home, "patterns", change)
-    encoding = LocalEncoding(Encoder.load(bench.weights, "cpu"))
-    extend_patterns(bench.home, bench.settings.patterns, encoding, rebuild=remedy == "--rebuild")
+    encoding = LocalWindowEncoder(Encoder.load(bench.weights, "cpu"))
+    update_patterns(bench.home, bench.settings.patterns, encoding, rebuild=remedy == "--rebuild")
     assert checked(bench).ok
 
 
@@ -308,9 +307,7 @@ def test_the_rules_of_matching_are_held_against_every_match(bench):
     day = bars.dates[here]
     stored = bench.home.read("matches", symbols=[symbol]).to_pandas()
     best = stored[(stored["date"] == day.item()) & (stored["rank"] == 1)].iloc[0]
-    (best_window,) = places(
-        windows, pa.chunked_array([[best["match_symbol"]]]), pa.chunked_array([[best["match_end"]]])
-    )
+    (best_window,) = windows.find(pa.chunked_array([[best["match_symbol"]]]), pa.chunked_array([[best["match_end"]]]))
 
     def window(wanted):
         return int(np.flatnonzero(wanted)[0])
@@ -339,7 +336,9 @@ def test_values_of_other_settings_are_checked_by_themselves(bench):
     count = bench.home.read("factors").num_rows
     assert report.ok
     (note,) = report.notes
-    assert note.startswith(f"{count} values of other settings than fingerprint {three.fingerprint(bench.key.encoder)}")
+    assert note.startswith(
+        f"{count} values of other settings than fingerprint {three.fingerprint(bench.key.encoder.fingerprint)}"
+    )
     rewrite(bench.home, "factors", of_ok("barrier_win_rate", lambda value: 1 - value if value != 0.5 else 0.1))
     assert kinds(checked(bench, three)) == {("factors", "rows whose barrier_win_rate is not that of their matches", 1)}
     five = replace(bench.settings.factor, return_horizon=5)
@@ -480,7 +479,7 @@ def test_rows_written_while_the_tables_are_read_are_left_out(bench, monkeypatch)
 
 
 def test_compacted_tables_are_as_sound_as_before(bench, monkeypatch):
-    monkeypatch.setattr("kline_core.upkeep.MANY_FILES", 1)
+    monkeypatch.setattr("kline_core.maintenance.upkeep.MANY_FILES", 1)
     before = checked(bench).rows
     compact(bench.home)
     report = checked(bench)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kline_core.schemas import table_schema
+from kline_core.store.schemas import table_schema
 
 FINGERPRINT = "0123456789abcdef"
 

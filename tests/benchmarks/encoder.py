@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from kline_core.bars import frame_cache
-from kline_core.chart import render_windows
-from kline_core.encoder import AttentionEncoder, Encoder
-from kline_core.score import Shapes, pair_scores
-from kline_core.tables import Home
-from kline_core.windows import usable_ends
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.network import AttentionEncoder
+from kline_core.store.home import Home
+from kline_core.typing import Floats32, Pixels
+from kline_core.windows.charts import render_windows
+from kline_core.windows.similarity import Shapes, pair_scores
+from kline_core.windows.windows import usable_ends
 
 BARS, COMPONENTS = 20, 64
 
@@ -31,7 +32,7 @@ class Windows:
     """Random windows of a home, the queries first."""
 
     def __init__(self, home: str, queries: int, history: int, seed: int) -> None:
-        frames = list(frame_cache(Home(home).read("bars")).values())
+        frames = list(bars_by_symbol(Home(home).read("bars")).values())
         ends = [usable_ends(bars.dates, BARS, 20) for bars in frames]
         which = np.concatenate([np.full(len(end), at) for at, end in enumerate(ends)])
         end = np.concatenate(ends)
@@ -47,7 +48,7 @@ class Windows:
         self.charts = render_windows(*self.prices)
         self.shapes = Shapes.of(*self.prices)
 
-    def full_scores(self) -> NDArray[np.float32]:
+    def full_scores(self) -> Floats32:
         """Full score of every query with every window of the history, NaN where the windows overlap."""
         history = slice(self.queries, None)
         count = len(self.end) - self.queries
@@ -59,12 +60,12 @@ class Windows:
         return scores
 
 
-def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(rows: Floats32) -> Floats32:
     """Rows of length 1."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def pixel_components(charts: NDArray[np.uint8]) -> NDArray[np.float32]:
+def pixel_components(charts: Pixels) -> Floats32:
     """The charts' first principal components, fitted on every sixth of them."""
     pixels = charts.reshape(len(charts), -1).astype(np.float32) / 255
     pixels -= pixels.mean(axis=0)
@@ -72,7 +73,7 @@ def pixel_components(charts: NDArray[np.uint8]) -> NDArray[np.float32]:
     return unit(pixels @ directions[:, -COMPONENTS:])
 
 
-def kinds(windows: Windows, weights: list[Path]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def kinds(windows: Windows, weights: list[Path]) -> Iterator[tuple[str, Floats32]]:
     """Vectors to compare, by name."""
     yield "normalised closes, no image", unit(windows.shapes.closes)
     yield f"{COMPONENTS} principal components of pixels", pixel_components(windows.charts)
@@ -83,7 +84,7 @@ def kinds(windows: Windows, weights: list[Path]) -> Iterator[tuple[str, NDArray[
         yield path.name, Encoder.load(path, "cpu").encode(windows.charts)
 
 
-def measure(windows: Windows, scores: NDArray[np.float32], vectors: NDArray[np.float32]) -> dict[str, float]:
+def measure(windows: Windows, scores: Floats32, vectors: Floats32) -> dict[str, float]:
     """The four figures of one kind of vector."""
     overlap = np.isnan(scores)
     best = np.argsort(-np.where(overlap, -1, scores), axis=1)[:, :5]

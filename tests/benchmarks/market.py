@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kline_core.calendar import session_ordinal, sessions_until
-from kline_core.cluster import open_cluster
-from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
-from kline_core.run import Request, Run, run_symbols
-from kline_core.schemas import table_schema
+from kline_core.bars.sessions import session_ordinal, sessions_until
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.encoder.synthetic import synthetic_market
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import PatternSettings, Settings
-from kline_core.synthetic import synthetic_market
-from kline_core.tables import Home
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
 
 CALENDAR = "XSHG"
 UNTIL = np.datetime64("2024-12-31")
@@ -92,13 +92,13 @@ def _write_bars(path: Path, market: Market, sessions: "np.ndarray[tuple[int], np
 
 def _extend(home: Home, market: Market) -> None:
     with open_cluster() as cluster:
-        extend_patterns(home, market.settings.patterns, cluster.encoding(home))
+        update_patterns(home, market.settings.patterns, cluster.encoding(home))
 
 
 def _score(home: Home, market: Market) -> None:
     """Values of the newest day, so that the next one has a day before it."""
     with open_cluster() as cluster:
-        run_symbols(Run(home, cluster, ResourceKey.newest(home, market.settings), Request(samples=1)))
+        run_symbols(Run(home, cluster, StateKey.newest(home, market.settings), Request(samples=1)))
 
 
 def _rows(drawn, names, sessions, days) -> pa.Table:

@@ -128,7 +128,7 @@ class Note:
         with stage("search"):
             rows = self.index.search(vector / np.linalg.norm(vector), NEAREST)[1][0]
         with stage("history"):
-            returns = self.what_followed(rows, self.loaded.dates[at])
+            returns = self.window_outcomes(rows, self.loaded.dates[at])
         with stage("win rate"):
             float(np.mean([each > 0 for each in returns])) if returns else None
         return stages
@@ -144,7 +144,7 @@ class Note:
         look = {"type": "candle", "style": "charles", "axisoff": True, "figsize": (3, 3), "closefig": True}
         mplfinance.plot(frame, **look, savefig={"fname": str(path), "dpi": 50})
 
-    def what_followed(self, rows: np.ndarray, date: np.datetime64) -> list[float]:
+    def window_outcomes(self, rows: np.ndarray, date: np.datetime64) -> list[float]:
         """Returns over the bars after each match."""
         patterns, returns = self.patterns, []
         for row in rows[patterns.end[rows] < date][:MATCHES]:

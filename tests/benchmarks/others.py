@@ -16,8 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from kline_core.patterns import Floats
-from kline_core.score import z_normalise
+from kline_core.typing import Floats32, Floats64
+from kline_core.windows.similarity import z_normalise
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.question import Loaded, Question
 
@@ -51,7 +51,7 @@ class Closes:
             self.index.search(query[None], MATCHES, params=inside)
         return Measured(perf_counter() - started, len(queries))
 
-    def vectors(self, close: NDArray[np.float64], ends: NDArray[np.integer]) -> Floats:
+    def vectors(self, close: Floats64, ends: NDArray[np.integer]) -> Floats32:
         """Z-normalised closes of the windows that end on these bars, each of length 1."""
         windows = close[ends.astype(np.int64)[:, None] + np.arange(1 - self.bars, 1)]
         return z_normalise(windows, windows.min(axis=1, keepdims=True)) / np.float32(np.sqrt(self.bars))
@@ -86,10 +86,10 @@ class Stumpy:
         return Measured.scaled(perf_counter() - started, {}, len(chosen), len(self.loaded.dates))
 
 
-def known_closes(loaded: Loaded, date: np.datetime64) -> NDArray[np.float64]:
+def known_closes(loaded: Loaded, date: np.datetime64) -> Floats64:
     """All symbols' closes up to the last window whose outcomes are known on a date, a NaN after each symbol."""
     outcome_bars = loaded.state.key.settings.patterns.outcome_bars
-    parts: list[NDArray[np.float64]] = []
+    parts: list[Floats64] = []
     for bars in loaded.state.frames.values():
         count = int(np.searchsorted(bars.dates, date, side="right")) - outcome_bars
         if count > 0:

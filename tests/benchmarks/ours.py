@@ -25,12 +25,12 @@ from time import perf_counter
 
 import numpy as np
 
-from kline_core.cluster import Cluster, open_cluster
-from kline_core.keys import ResourceKey
-from kline_core.scored import Scored
+from kline_core._threads import CORE_COUNT
+from kline_core.compute.cluster import Cluster, open_cluster
+from kline_core.factor.results import Scored
+from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
-from kline_core.tables import Home
-from kline_core.threads import CORE_COUNT
+from kline_core.store.home import Home
 from tests.benchmarks.answer import Answer, answers
 from tests.benchmarks.measured import Measured, added, middle_round
 from tests.benchmarks.question import Question
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=600)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    key = ResourceKey.newest(Home(options.home), Settings(), device="cpu")
+    key = StateKey.newest(Home(options.home), Settings(), device="cpu")
     with open_cluster(threads=options.threads) as cluster:
         overview = cluster.load(key)
         scored = samples_of(cluster, Question(key, options.symbol, options.samples))

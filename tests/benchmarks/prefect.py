@@ -30,21 +30,21 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from kline_core.calendar import sessions_until
-from kline_core.change import session_change
-from kline_core.cluster import open_cluster
-from kline_core.console import table
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
-from kline_core.extend import extend_patterns
-from kline_core.figures import values_picture
-from kline_core.ingest import ingest
-from kline_core.keys import ResourceKey
-from kline_core.latest import latest_values, ranking
-from kline_core.run import Request, Run, run_symbols
+from kline_core._text import table
+from kline_core.bars.ingest import ingest
+from kline_core.bars.sessions import sessions_until
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.synthetic import synthetic_market
+from kline_core.evaluation.session_change import session_change
+from kline_core.factor.state_key import StateKey
+from kline_core.factor.stored_values import latest_values, ranking
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
+from kline_core.plots.factor_plots import values_picture
 from kline_core.settings import Settings
-from kline_core.synthetic import synthetic_market
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.postgres import binaries, postgres
 
 SERVER = "KLINE_BENCHMARK_SERVER"
@@ -57,7 +57,7 @@ def plain(home: Home, file: Path, samples: int) -> None:
     with open_cluster() as cluster:
         ingest([file], home)
         cluster.extend(home, settings.patterns)
-        run = Run(home, cluster, ResourceKey.newest(home, settings), Request(samples=samples))
+        run = Run(home, cluster, StateKey.newest(home, settings), Request(samples=samples))
         report = run_symbols(run)
         latest = latest_values(home, run.symbols, report.fingerprint)
         newest = ranking(latest).iloc[0]
@@ -77,11 +77,11 @@ def prepared(place: Path, symbols: int, bars: int, days: int, samples: int, ever
     frame[frame["date"] < pd.Timestamp(sessions[-days])].to_parquet(place / "history.parquet", index=False)
     home = Home(place / "home", create=True)
     ingest([place / "history.parquet"], home)
-    extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load()))
+    update_patterns(home, Settings().patterns, LocalWindowEncoder(Encoder.load()))
     if every:
         return
     with open_cluster() as cluster:
-        run_symbols(Run(home, cluster, ResourceKey.newest(home, Settings()), Request(samples=samples)))
+        run_symbols(Run(home, cluster, StateKey.newest(home, Settings()), Request(samples=samples)))
 
 
 @contextmanager

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kline_core.bars import SymbolBars
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
-from kline_core.extend import extend_patterns
-from kline_core.keys import ResourceKey
-from kline_core.patterns import Dates, Rows
-from kline_core.pipeline import plan_dates, symbol_bars
-from kline_core.resources import Resources, resources
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.encoder.encoder import Encoder
+from kline_core.factor.scoring import plan_dates, symbol_bars
+from kline_core.factor.state import LoadedState, loaded_state
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
-from kline_core.tables import Home
+from kline_core.store.home import Home
+from kline_core.typing import Dates, Int64s
 from tests.homes import make_home, market
 
 
@@ -27,7 +27,7 @@ from tests.homes import make_home, market
 class Question:
     """Small enough to be sent to the process of each way."""
 
-    key: ResourceKey
+    key: StateKey
     symbol: str
     samples: int
 
@@ -38,7 +38,7 @@ class Question:
         if symbol is None:
             counts = pc.value_counts(place.read("bars", ["symbol"])["symbol"].cast(pa.string()).combine_chunks())
             symbol = min((-row["counts"], row["values"]) for row in counts.to_pylist())[1]
-        return cls(ResourceKey.newest(place, Settings(), device="cpu"), symbol, samples)
+        return cls(StateKey.newest(place, Settings(), device="cpu"), symbol, samples)
 
     def load(self) -> "Loaded":
         """Bars, patterns and encoder in this process, and the sample dates.
@@ -47,7 +47,7 @@ class Question:
         ways' searches are to run as the library comes.
         """
         bound = faiss.cvar.distance_compute_blas_threshold
-        state = resources(self.key)
+        state = loaded_state(self.key)
         faiss.cvar.distance_compute_blas_threshold = bound
         bars = symbol_bars(state, self.symbol)
         dates = plan_dates(state, self.symbol, self.samples, None)
@@ -58,10 +58,10 @@ class Question:
 class Loaded:
     """The question with all that is needed to answer it."""
 
-    state: Resources
+    state: LoadedState
     bars: SymbolBars
     dates: Dates
-    ends: Rows
+    ends: Int64s
     """int64 (samples,): ordinal of each date among the symbol's bars."""
 
     def some(self, count: int, round_: int) -> list[int]:
@@ -79,6 +79,6 @@ def synthetic_home(place: Path | None, symbols: int, bars: int) -> Home:
         made = folder / f"{path.name}.part{np.random.default_rng().integers(1 << 40)}"
         made.mkdir(parents=True)
         home = make_home(made, market(symbols, bars, seed=0, start="2010-01-04"))
-        extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load(device="cpu")))
+        update_patterns(home, Settings().patterns, LocalWindowEncoder(Encoder.load(device="cpu")))
         made.rename(path)
     return Home(path)

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kline_core.chart import HEIGHT, PIXELS_PER_BAR
-from kline_core.encoder import AttentionEncoder
-from kline_core.patterns import Patterns, Rows
-from kline_core.resources import Resources
+from kline_core.encoder.network import AttentionEncoder
+from kline_core.factor.state import LoadedState
+from kline_core.patterns.patterns import Patterns
+from kline_core.typing import Int64s
+from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
 
 PRICES = 4
 
@@ -40,7 +41,7 @@ class Work:
         return max(self.operations / operations_per_second, self.bytes / bytes_per_second)
 
 
-def least_work(state: Resources, known: Rows) -> dict[str, Work]:
+def least_work(state: LoadedState, known: Int64s) -> dict[str, Work]:
     """Work by stage for samples that may see the first `known` (q,) patterns each."""
     window_bars, top_k = state.key.settings.patterns.window_bars, state.key.settings.factor.top_k
     network, patterns = state.encoder.network, state.patterns
@@ -58,7 +59,7 @@ def least_work(state: Resources, known: Rows) -> dict[str, Work]:
     }
 
 
-def search_operations(dim: int, known: Rows) -> float:
+def search_operations(dim: int, known: Int64s) -> float:
     """Of the products of each sample's vector with all that it may see."""
     return 2.0 * dim * float(known.sum())
 

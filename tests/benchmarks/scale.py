@@ -27,8 +27,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from kline_core.console import table
-from kline_core.look import INK, png, sheet
+from kline_core._text import table
+from kline_core.plots.style import INK, png, sheet
 from tests.benchmarks import scale_steps as steps
 from tests.benchmarks.market import Market, made
 

@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 import psutil
 
-from kline_core.arrivals import arrivals
-from kline_core.bars import frame_cache
-from kline_core.change import session_change
-from kline_core.cluster import open_cluster
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
-from kline_core.extend import SLICE, extend_patterns
-from kline_core.index import PatternIndex
-from kline_core.ingest import ingest
-from kline_core.keys import ResourceKey
-from kline_core.known import known_windows
-from kline_core.latest import latest_values, ranking
-from kline_core.patterns import Patterns
-from kline_core.resources import resources
-from kline_core.run import Request, Run, run_symbols
-from kline_core.search import Queries, search
+from kline_core._threads import single_threaded
+from kline_core.bars.arrivals import arrivals
+from kline_core.bars.ingest import ingest
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.synthetic import synthetic_market
+from kline_core.evaluation.session_change import session_change
+from kline_core.factor.state import loaded_state
+from kline_core.factor.state_key import StateKey
+from kline_core.factor.stored_values import latest_values, ranking
+from kline_core.patterns.catalogue import build_catalogue
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.patterns import Patterns
+from kline_core.patterns.update import SLICE, update_patterns
+from kline_core.search.flat_index import FlatIndex
+from kline_core.search.search import Queries, search
 from kline_core.settings import PatternSettings
-from kline_core.synthetic import synthetic_market
-from kline_core.tables import Home
-from kline_core.threads import single_threaded
+from kline_core.store.home import Home
 from tests.benchmarks.market import CALENDAR, Market, linked
 
 
@@ -65,14 +65,14 @@ def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, An
     day = market.sessions[-1]
     with open_cluster(threads=threads) as cluster:
         if warm:
-            cluster.load(ResourceKey.newest(store, settings))
+            cluster.load(StateKey.newest(store, settings))
         with clock.step("ingest"):
             taken = ingest([file], store)
             arrivals(store, CALENDAR, day).check(0.05)
         with clock.step("extend"):
             extended = cluster.extend(store, settings.patterns)
         with clock.step("load"):
-            run = Run(store, cluster, ResourceKey.newest(store, settings), Request(samples=1, as_of=day))
+            run = Run(store, cluster, StateKey.newest(store, settings), Request(samples=1, as_of=day))
         with clock.step("score"):
             report = run_symbols(run)
         with clock.step("publish"):
@@ -95,10 +95,10 @@ def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, An
 
 def encode(windows: int, threads: int, device: str) -> dict[str, Any]:
     """Windows drawn and encoded from prices in memory, per second."""
-    frames = frame_cache(synthetic_market(200, 500, 0).to_frame().assign(adj_factor=1.0, suspended=False))
-    known = known_windows(frames, PatternSettings())
+    frames = bars_by_symbol(synthetic_market(200, 500, 0).to_frame().assign(adj_factor=1.0, suspended=False))
+    known = build_catalogue(frames, PatternSettings())
     known = known.take(np.arange(min(windows, len(known))))
-    encoding = LocalEncoding(Encoder.load(device=device), threads)
+    encoding = LocalWindowEncoder(Encoder.load(device=device), threads)
     encoding.vectors(None, frames, known.take(np.arange(2 * SLICE)))
     started = time.perf_counter()
     encoding.vectors(None, frames, known)
@@ -110,7 +110,7 @@ def index(folder: str, market: Market, threads: int) -> dict[str, Any]:
     home = Home(linked(Path(folder) / "home", Path(folder) / "copy"))
     with open_cluster(threads=threads) as cluster:
         started = time.perf_counter()
-        made = extend_patterns(home, market.settings.patterns, cluster.encoding(home), rebuild=True)
+        made = update_patterns(home, market.settings.patterns, cluster.encoding(home), rebuild=True)
         seconds = time.perf_counter() - started
     return {"windows": made.total, "rate": made.total / seconds, "peak": peak_megabytes()}
 
@@ -120,7 +120,7 @@ def backfill(folder: str, market: Market, threads: int, symbols: int, samples: i
     home = Home(linked(Path(folder) / "home", Path(folder) / "copy"))
     names = [f"S{number:05d}" for number in range(symbols)]
     with open_cluster(threads=threads) as cluster:
-        run = Run(home, cluster, ResourceKey.newest(home, market.settings), Request(names, samples))
+        run = Run(home, cluster, StateKey.newest(home, market.settings), Request(names, samples))
         started = time.perf_counter()
         report = run_symbols(run)
         seconds = time.perf_counter() - started
@@ -139,7 +139,7 @@ def backfill(folder: str, market: Market, threads: int, symbols: int, samples: i
 def search_time(folder: str, market: Market, patterns: int, samples: int) -> dict[str, Any]:
     """Samples of one date against so many patterns: those of the home, and beyond these, slightly changed copies."""
     home = Home(Path(folder) / "home")
-    stored = resources(ResourceKey.newest(home, market.settings)).patterns
+    stored = loaded_state(StateKey.newest(home, market.settings)).patterns
     copies = -(-patterns // len(stored))
     rng = np.random.default_rng(0)
     vectors = np.tile(stored.vectors, (copies, 1))[:patterns]
@@ -154,7 +154,7 @@ def search_time(folder: str, market: Market, patterns: int, samples: int) -> dic
     )
     columns = {name: getattr(stored, name)[row] for name in ("end", "known_on", "bar", "returns", "barrier", "content")}
     many = Patterns.from_arrays(symbol=names, vectors=vectors, **columns)
-    flat = PatternIndex.build(many)
+    flat = FlatIndex.build(many)
     many = flat.attach(many)
     del vectors, changed, columns
     single_threaded()
@@ -171,7 +171,7 @@ def cold(folder: str, market: Market) -> dict[str, Any]:
     """Nothing loaded: the first value of a symbol, imports included, as seconds since the process began."""
     home = Home(Path(folder) / "home")
     with open_cluster() as cluster:
-        key = ResourceKey.newest(home, market.settings)
+        key = StateKey.newest(home, market.settings)
         overview = cluster.load(key)
         dates = cluster.plan(key, "S00000", 1, None)
         list(cluster.score(key, "S00000", dates, np.zeros(1, np.int64), 1))

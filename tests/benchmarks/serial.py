@@ -28,10 +28,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kline_core.chart import render
-from kline_core.encoder import to_input
-from kline_core.patterns import Floats
-from kline_core.schemas import FAILED, OK
+from kline_core.encoder.network import to_input
+from kline_core.store.schemas import FAILED, OK
+from kline_core.typing import Floats32
+from kline_core.windows.charts import render
 from tests.benchmarks.answer import Answer
 from tests.benchmarks.measured import Measured, added
 from tests.benchmarks.question import Question
@@ -91,13 +91,13 @@ class Serial:
                 difference = max(difference, abs(answer.value - other.value))
         return Check(len(self.loaded.dates), identical, same, difference)
 
-    def alone(self, chart: np.ndarray) -> Floats:
+    def alone(self, chart: np.ndarray) -> Floats32:
         """The vector of one chart as a batch of one."""
         with torch.inference_mode():
-            vector: Floats = self.encoder.network(to_input(chart)).numpy()
+            vector: Floats32 = self.encoder.network(to_input(chart)).numpy()
         return vector
 
-    def one(self, at: int, encode: Callable[[np.ndarray], Floats]) -> tuple[Answer, dict[str, float]]:
+    def one(self, at: int, encode: Callable[[np.ndarray], Floats32]) -> tuple[Answer, dict[str, float]]:
         """The answer to one sample, and the seconds of each stage."""
         clock = [perf_counter()]
         chart = render(self.loaded.bars, self.loaded.ends[at : at + 1], self.settings.patterns.window_bars)
@@ -110,7 +110,7 @@ class Serial:
         clock.append(perf_counter())
         return answer, dict(zip(STAGES, np.diff(clock).tolist(), strict=True))
 
-    def nearest(self, vector: Floats, date: np.datetime64, bar: int) -> list[tuple[int, float]]:
+    def nearest(self, vector: Floats32, date: np.datetime64, bar: int) -> list[tuple[int, float]]:
         """Rows and similarities of the matches, best first."""
         known = int(np.searchsorted(self.patterns.known_on, date, side="right"))
         # Those that overlap the sample's own window may be among the nearest, and do not count.
@@ -124,7 +124,7 @@ class Serial:
                 return kept
             ask *= 4
 
-    def walk(self, vector: Floats, rows: np.ndarray, bar: int) -> tuple[list[tuple[int, float]], float]:
+    def walk(self, vector: Floats32, rows: np.ndarray, bar: int) -> tuple[list[tuple[int, float]], float]:
         """The matches among some rows, and the similarity of the last row that was looked at."""
         patterns, factor = self.patterns, self.settings.factor
         similarity = (patterns.vectors[rows].astype(np.float64) * vector[0]).sum(axis=1)

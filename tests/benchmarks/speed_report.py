@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kline_core.console import table
+from kline_core._text import table
 from tests.benchmarks.machine import Peaks
 from tests.benchmarks.measured import Measured, Spread, middle_round, ratio
 from tests.benchmarks.ours import Facts

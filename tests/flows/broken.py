@@ -3,7 +3,7 @@
 from typing import Any
 
 from flows.daily import daily
-from kline_core.run import Run
+from kline_core.compute.run import Run
 
 __all__ = ["daily"]
 

@@ -16,7 +16,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from kline_core.synthetic import random_walk
+from kline_core.encoder.synthetic import random_walk
 from tests.postgres import free_port
 
 ROOT = Path(__file__).parents[2]

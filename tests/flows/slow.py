@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from flows.daily import daily
-from kline_core.pipeline import NEVER_REUSED
-from kline_core.run import Run
+from kline_core.compute.run import Run
+from kline_core.factor.lineage import NEVER_REUSED
 
 __all__ = ["daily"]
 

@@ -11,24 +11,18 @@ import pytest
 from distributed import LocalCluster
 from prefect.exceptions import ParameterTypeError
 
-import flows.scoring
-import kline_core.cluster
-import kline_core.store
+import flows.steps.scoring
+import kline_core.compute.cluster
+import kline_core.factor.stored_values
 from flows.daily import daily
-from kline_core import run as run_module
-from kline_core import worker
-from kline_core.errors import (
-    HomeError,
-    InputError,
-    RunFailedError,
-    SchedulerError,
-    UnknownSymbolError,
-)
-from kline_core.run import Run
+from kline_core.compute import run as run_module
+from kline_core.compute import tasks
+from kline_core.compute.run import Run
+from kline_core.encoder.synthetic import random_walk
+from kline_core.encoder.weights import weights_fingerprint
+from kline_core.errors import HomeError, InputError, RunFailedError, SchedulerError, UnknownSymbolError
 from kline_core.settings import Settings
-from kline_core.synthetic import random_walk
-from kline_core.tables import Home
-from kline_core.weights import weights_fingerprint
+from kline_core.store.home import Home
 from tests.flows.conftest import SYMBOLS, Server, poll
 
 OTHER_TASKS = {"refresh bars", "extend patterns", "publish summary"}
@@ -177,7 +171,7 @@ def test_a_second_attempt_counts_once(api: Server, home: Path, stored: Path, mon
         return upsert(self, table, *arguments)
 
     # Each symbol's rows are written at once, so that the failure falls into its task.
-    monkeypatch.setattr(kline_core.store, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(kline_core.factor.stored_values, "FLUSH_ROWS", 1)
     monkeypatch.setattr(Home, "upsert", fails_once)
     state = run(home=str(home))
     assert not left
@@ -230,7 +224,7 @@ def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> N
 def test_refused_before_anything_is_computed(
     home: Path, parameters: dict[str, Any], error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kline_core.cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(kline_core.compute.cluster, "CONNECT_SECONDS", 0.5)
     shutil.rmtree(home / "patterns")
     state = run(home=str(home), **parameters)
     assert state.is_failed()
@@ -249,8 +243,8 @@ def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.scoring, "NAMED", 1)
-    monkeypatch.setattr(flows.scoring, "TASK_RUNS", 2)
+    monkeypatch.setattr(flows.steps.scoring, "NAMED", 1)
+    monkeypatch.setattr(flows.steps.scoring, "TASK_RUNS", 2)
     monkeypatch.setattr(run_module, "GROUP_DATES", 1)
     score, broken = Run.score, ["S00001"]
 
@@ -262,7 +256,7 @@ def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, mon
 
     monkeypatch.setattr(Run, "score", breaks_once)
     # Together they break too, and each is done by itself.
-    monkeypatch.setattr(worker, "score_together", lambda *_: None)
+    monkeypatch.setattr(tasks, "score_together", lambda *_: None)
     state = run(home=str(home))
     assert state.is_completed()
     runs = api.task_runs(flow_run(state), 4)

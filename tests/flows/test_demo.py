@@ -10,13 +10,13 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from flows.demo import demo
-from flows.locking import locked
-from flows.processes import marked
-from flows.server import answers, api_url, prefect_environment, server_part
-from kline_core.cli import main
-from kline_core.demo import SYMBOLS, DemoReport
+from flows.local_stack.locking import locked
+from flows.local_stack.processes import marked
+from flows.local_stack.server import answers, api_url, prefect_environment, server_part
+from kline_core.cli.parser import main
+from kline_core.demo.demo import SYMBOLS, DemoReport
 from kline_core.errors import HomeError, SettingError
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.flows.conftest import Server, poll
 from tests.postgres import free_port
 

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 import kline_core
-from kline_core.ingest import ingest
-from kline_core.tables import Home
+from kline_core.bars.ingest import ingest
+from kline_core.store.home import Home
 from tests.flows.conftest import ROOT, SYMBOLS, Server, poll, process
 
 # Beside the deployments as they stand: one that is due every minute, and one of a flow that breaks.

@@ -21,13 +21,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Response, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
-from kline_core.extend import extend_patterns
-from kline_core.ingest import ingest
+from kline_core.bars.ingest import ingest
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.synthetic import random_walk
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
-from kline_core.synthetic import random_walk
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.flows.conftest import ROOT, Server, poll
 from tests.postgres import free_port
 
@@ -209,7 +209,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame[frame["date"] == last].to_csv(place / "day.csv", index=False)
     home = Home(place / "home", create=True)
     ingest([place / "history.csv"], home)
-    extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load()))
+    update_patterns(home, Settings().patterns, LocalWindowEncoder(Encoder.load()))
     return place
 
 

@@ -9,10 +9,10 @@ import yaml
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import deployment, flow_run
 
+from flows.artifacts.advice import again
 from flows.backfill import backfill
 from flows.daily import daily
 from flows.evaluate import evaluate
-from flows.hooks import again
 from flows.maintain import maintain
 from tests.flows.conftest import ROOT
 

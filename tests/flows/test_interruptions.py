@@ -16,14 +16,14 @@ import psutil
 import pytest
 from distributed import Client
 
-from kline_core.encoder import Encoder
-from kline_core.encoding import LocalEncoding
-from kline_core.extend import extend_patterns
-from kline_core.ingest import ingest
-from kline_core.run_report import RunReport
+from kline_core.bars.ingest import ingest
+from kline_core.compute.run_report import RunReport
+from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.synthetic import random_walk
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
-from kline_core.synthetic import random_walk
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.flows.conftest import ROOT, poll, prefect_server, process
 from tests.helpers import scheduler_process
 from tests.postgres import free_port
@@ -140,7 +140,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_walk(SYMBOLS, BARS, seed=1).to_frame(prefix="S").to_csv(place / "bars.csv", index=False)
     home = Home(place / "home", create=True)
     ingest([place / "bars.csv"], home)
-    extend_patterns(home, Settings().patterns, LocalEncoding(Encoder.load()))
+    update_patterns(home, Settings().patterns, LocalWindowEncoder(Encoder.load()))
     return place / "home"
 
 
@@ -153,15 +153,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def undisturbed(ready: Path, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """The values of a run that nobody disturbs."""
-    from kline_core.cluster import open_cluster
-    from kline_core.keys import ResourceKey
-    from kline_core.run import Request, Run, run_symbols
+    from kline_core.compute.cluster import open_cluster
+    from kline_core.compute.run import Request, Run, run_symbols
+    from kline_core.factor.state_key import StateKey
 
     place = tmp_path_factory.mktemp("undisturbed") / "home"
     shutil.copytree(ready, place)
     home = Home(place)
     with open_cluster(cluster) as standing:
-        report: RunReport = run_symbols(Run(home, standing, ResourceKey.newest(home, Settings()), Request()))
+        report: RunReport = run_symbols(Run(home, standing, StateKey.newest(home, Settings()), Request()))
     assert report.count("done")
     return values(place)
 

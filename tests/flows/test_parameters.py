@@ -8,10 +8,10 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 
 from flows.backfill import backfill
+from flows.common.parameters import as_day, symbol_list
 from flows.daily import daily
 from flows.evaluate import evaluate
 from flows.maintain import maintain
-from flows.parameters import as_day, symbol_list
 from kline_core.errors import SettingError
 
 FLOWS = [daily, backfill, evaluate, maintain]

@@ -3,7 +3,7 @@ from itertools import chain
 
 import pytest
 
-from flows.scoring import _batches
+from flows.steps.scoring import _batches
 
 
 @dataclass

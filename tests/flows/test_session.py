@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from prefect.runtime import flow_run
 
-from flows import session
-from flows.session import asked_day, closed_session, run_name
+from flows.common import session
+from flows.common.session import asked_day, closed_session, run_name
 from kline_core.errors import DateError
 
 

@@ -2,17 +2,17 @@
 
 from collections import Counter
 
-from flows.bars import BarsInfo
-from flows.summary import Summary
-from kline_core.extend import ExtendReport
-from kline_core.run_report import RunReport, SymbolResult
+from flows.artifacts.summary import Summary
+from flows.steps.refresh import BarsInfo
+from kline_core.compute.run_report import RunReport, SymbolResult
+from kline_core.patterns.update import PatternsUpdate
 
 
 def summary(results: list[SymbolResult], broken: dict[str, str]) -> Summary:
     versions: dict[str, int | None] = {"bars": 3, "patterns": 5}
     broke = [SymbolResult(symbol, problem=problem, broke=True) for symbol, problem in broken.items()]
     report = RunReport("run-1", "abc", versions, 7, [*results, *broke], {"load": 1.5, "total": 2.25})
-    return Summary(report, BarsInfo(None, None), ExtendReport(1, 2, 3, [], 5), None)
+    return Summary(report, BarsInfo(None, None), PatternsUpdate(1, 2, 3, [], 5), None)
 
 
 def test_all_is_well() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from flows import supervision
-from flows.locking import locked, write_note
-from flows.processes import MARK, Part, end_all, marked
-from flows.server import check_port, prefect_environment
-from flows.signals import Signals, StoppedError
-from flows.supervision import TRIES, watch
+from flows.local_stack import supervision
+from flows.local_stack.locking import locked, write_note
+from flows.local_stack.processes import MARK, Part, end_all, marked
+from flows.local_stack.server import check_port, prefect_environment
+from flows.local_stack.signals import Signals, StoppedError
+from flows.local_stack.supervision import TRIES, watch
 from kline_core.errors import HomeError, SettingError, StartError
 from tests.flows.conftest import poll
 from tests.postgres import free_port
@@ -104,7 +104,9 @@ def test_a_home_is_locked_once(tmp_path: Path) -> None:
 
 
 def test_whoever_is_killed_leaves_no_lock(tmp_path: Path) -> None:
-    code = "import os, sys, pathlib, flows.locking as l\nwith l.locked(pathlib.Path(sys.argv[1])): os._exit(9)"
+    code = (
+        "import os, sys, pathlib, flows.local_stack.locking as l\nwith l.locked(pathlib.Path(sys.argv[1])): os._exit(9)"
+    )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60).returncode == 9
     assert (tmp_path / "prefect" / "up.json").exists()
     with locked(tmp_path):

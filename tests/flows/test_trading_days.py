@@ -8,12 +8,12 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 
-from flows import bars as bars_module
 from flows.daily import daily
-from kline_core.calendar import sessions_until
+from flows.steps import refresh as bars_module
+from kline_core.bars.sessions import sessions_until
+from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import BarsMissingError, DateError
-from kline_core.synthetic import random_walk
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.flows.conftest import Server
 
 SESSIONS = sessions_until(pd.Timestamp("2024-10-09").to_numpy().astype("datetime64[D]"), 120, "XSHG")

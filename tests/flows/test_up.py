@@ -16,10 +16,10 @@ import httpx
 import psutil
 import pytest
 
-from flows.processes import marked
-from kline_core.cli import main
-from kline_core.ingest import ingest
-from kline_core.tables import Home
+from flows.local_stack.processes import marked
+from kline_core.bars.ingest import ingest
+from kline_core.cli.parser import main
+from kline_core.store.home import Home
 from tests.flows.conftest import Server, poll
 from tests.postgres import free_port
 

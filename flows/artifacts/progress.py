@@ -1,0 +1,92 @@
+"""The progress of a flow run as an artifact that changes while the run works."""
+
+import contextvars
+import threading
+from collections.abc import Mapping
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectException
+
+from kline_core.compute.progress import SampleCount
+from kline_core.compute.run_report import SymbolResult
+
+INTERVAL = 2.0
+"""Seconds between two states of the artifact."""
+
+
+class LiveProgress:
+    """Shows how far a run is; called with results, as `Run.progress` is.
+
+    A thread of its own sends the newest state, so that the run never waits for the server. A server that does not
+    answer is told of once in the log, and does not disturb the run.
+    """
+
+    def __init__(self, key: str, expected: Mapping[str, int]) -> None:
+        self.count = SampleCount(expected)
+        self._symbols = len(expected)
+        self._started = perf_counter()
+        self._over = threading.Event()
+        self._silent = False
+        self._logger = get_run_logger()
+        self._id: UUID = create_progress_artifact(0.0, key=key, description=self.line())  # type: ignore[assignment]
+        # With Prefect's context, by which the artifact's client knows its server.
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._keep_up,), daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to send."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Send the last state."""
+        self._over.set()
+        self._thread.join()
+
+    def __call__(self, result: SymbolResult) -> None:
+        """Take in what a symbol has come to."""
+        self.count.update(result)
+
+    def line(self) -> str:
+        """Samples done, failed and re-used, rate and time left, in one line."""
+        count = self.count
+        seconds = perf_counter() - self._started
+        rate = count.finished / seconds if seconds > 0 else 0.0
+        left = f"about {_duration((count.total - count.finished) / rate)} left" if rate else "time left unknown"
+        # Over, though samples are missing, where a symbol broke.
+        if self._over.is_set() or count.finished >= count.total:
+            left = f"took {_duration(seconds)}"
+        return (
+            f"{count.finished} of {count.total} samples = {count.done} done + {count.failed} failed + "
+            f"{count.reused} re-used; {count.symbols} of {self._symbols} symbols; {rate:.0f} samples/s; {left}"
+        )
+
+    def _keep_up(self) -> None:
+        shown = None
+        while not self._over.wait(INTERVAL):
+            if self.count.finished != shown:
+                shown = self.count.finished
+                self._send()
+        self._send()
+
+    def _send(self) -> None:
+        share = self.count.finished / self.count.total if self.count.total else 1.0
+        try:
+            update_progress_artifact(self._id, 100 * min(1.0, share), self.line())
+        except (httpx.HTTPError, PrefectException) as error:
+            if not self._silent:
+                self._logger.warning("progress cannot be shown (%s: %s); the run goes on", type(error).__name__, error)
+            self._silent = True
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

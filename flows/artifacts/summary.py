@@ -1,0 +1,127 @@
+"""What a daily run tells: a line, a page, and a row for each symbol."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from flows.steps.refresh import BarsInfo
+from kline_core._text import abbreviated
+from kline_core.compute.run_report import RunReport
+from kline_core.errors import RunFailedError
+from kline_core.evaluation.session_change import Change
+from kline_core.patterns.update import PatternsUpdate
+
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a daily run did."""
+
+    report: RunReport
+    bars: BarsInfo
+    extended: PatternsUpdate
+    change: Change | None
+
+    @property
+    def headline(self) -> str:
+        """One line."""
+        count = self.report.count
+        warnings = []
+        if self.bars.ingested is not None and self.bars.ingested.errors:
+            warnings.append(f"{len(self.bars.ingested.errors)} files of bars could not be used")
+        if self.bars.arrived is not None and self.bars.arrived.missing:
+            warnings.append(f"{len(self.bars.arrived.missing)} symbols without a bar of the session")
+        said = (
+            f"{len(self.report.without_broken().symbols)} symbols, {count('samples')} samples = {count('done')} done + "
+            f"{count('failed')} failed + {count('reused')} re-used"
+        )
+        return "; ".join([said, *warnings])
+
+    def failure(self, max_failed_share: float) -> str | None:
+        """Why the run counts as failed, in one line, or None."""
+        broke = [result for result in self.report.symbols if result.broke]
+        why = []
+        if broke:
+            named = abbreviated([f"{result.symbol} ({result.problem})" for result in broke], SHOWN)
+            why.append(f"{len(broke)} of {len(self.report.symbols)} symbols broke: {named}")
+        others = self.report.without_broken()
+        if others.symbols or not broke:
+            try:
+                others.check(max_failed_share)
+            except RunFailedError as error:
+                why.append(str(error))
+            else:
+                why += [f"stored: {self.headline}"] if why else []
+        return "; ".join(why) or None
+
+    def markdown(self) -> str:
+        """One page."""
+        report, extended = self.report, self.extended
+        broke = [each for each in report.broken if each.broke]
+        without = [each for each in report.broken if not each.broke]
+        parts = [
+            f"## {self.headline}",
+            listed("Symbols that broke", (f"**{each.symbol}**: `{each.problem}`" for each in broke)),
+            listed("Symbols without samples", (f"**{each.symbol}**: {each.problem}" for each in without)),
+            listed(
+                "Failed samples by reason", (f"{count} x {reason}" for reason, count in report.reasons.most_common())
+            ),
+            "### Against the previous session\n\n"
+            + (self.change.markdown() if self.change is not None else "No value is stored yet."),
+        ]
+        data = []
+        if (bars := self.bars.ingested) is not None:
+            data.append(
+                f"bars: {bars.read} rows read = {bars.stored_new} new + {bars.updated} updated + "
+                f"{bars.unchanged} stored already + {bars.rejected} rejected"
+            )
+            data += [f"file not used: {error}" for error in bars.errors]
+        if (arrived := self.bars.arrived) is not None:
+            data.append(
+                f"session: {arrived.expected - len(arrived.missing)} of {arrived.expected} symbols have its bar"
+            )
+            data += [f"no bar of the session: {abbreviated(arrived.missing, SHOWN)}"] if arrived.missing else []
+        data.append(f"patterns: {extended.added} added, {extended.removed} removed, {extended.total} in all")
+        if refreshed := report.count("refreshed"):
+            data.append(f"{refreshed} values of earlier runs no longer held, and were made again")
+        data += [f"version of {table}: {version}" for table, version in report.versions.items()]
+        data += [f"run {report.run_id}, values under fingerprint {report.fingerprint}"]
+        parts.append(listed("Data", data, len(data)))
+        rows = "\n".join(f"| {name} | {seconds:.2f} |" for name, seconds in report.seconds.items())
+        parts.append(
+            f"### Seconds\n\n`load`, `write` and `total` by the clock; the others added up over threads.\n\n"
+            f"| stage | seconds |\n|---|---:|\n{rows}"
+        )
+        return "\n\n".join(part for part in parts if part)
+
+    def symbol_rows(self, latest: pd.DataFrame) -> list[dict[str, Any]]:
+        """One row for each symbol of the run: its counts, its newest value, and what went wrong."""
+        newest = {str(row["symbol"]): row for row in latest.to_dict("records")}
+        rows = []
+        for result in self.report.symbols:
+            found = newest.get(result.symbol)
+            value = None if found is None or pd.isna(found["value"]) else round(float(found["value"]), 4)
+            reason = None if found is None else found["reason"]
+            rows.append(
+                {
+                    "symbol": result.symbol,
+                    "samples": result.samples,
+                    "done": result.done,
+                    "failed": result.failed,
+                    "re-used": result.reused,
+                    "newest": None if found is None else str(found["date"].date()),
+                    "value": value,
+                    "problem": result.problem or (None if pd.isna(reason) else reason),
+                }
+            )
+        return rows
+
+
+def listed(title: str, lines: Iterable[str], shown: int = SHOWN) -> str:
+    """Lines under a title, the first ones of many; empty where there are none."""
+    lines = list(lines)
+    more = [f"and {len(lines) - shown} more"] if len(lines) > shown else []
+    return f"### {title}\n\n" + "\n".join(f"- {line}" for line in lines[:shown] + more) if lines else ""

@@ -1,0 +1,1 @@
+"""What all flows share: parameters, the session that a run is for, home and cluster."""

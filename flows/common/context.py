@@ -1,0 +1,36 @@
+"""Where a flow works: the home and the cluster, named by a parameter or by the environment of the worker."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect import get_run_logger
+
+from kline_core.compute.cluster import Cluster, open_cluster
+from kline_core.errors import HomeError, InputError
+from kline_core.store.home import Home
+
+
+def open_home(home: str | None, source: str | None = None) -> Home:
+    """The home of that name, or the one that KLINE_HOME names; made where there is a `source` to fill it from.
+
+    Raises `HomeError`, and `InputError` where the source does not exist.
+    """
+    named = home or os.environ.get("KLINE_HOME")
+    if not named:
+        raise HomeError("no home is named; set the parameter home, or KLINE_HOME where the worker runs")
+    if source is not None and not Path(source).exists():
+        raise InputError(f"source is {source!r}, which does not exist; name a folder of bar files")
+    return Home(named, create=source is not None)
+
+
+@contextmanager
+def opened_cluster(scheduler: str | None, threads: int | None) -> Iterator[Cluster]:
+    """The standing cluster at that address, or at that of KLINE_SCHEDULER, or else one inside this process.
+
+    What its threads log stands in the log of the flow run. Raises what `open_cluster` does.
+    """
+    logger = get_run_logger()
+    with open_cluster(scheduler or os.environ.get("KLINE_SCHEDULER") or None, threads, log=logger.log) as cluster:
+        yield cluster

@@ -1,0 +1,74 @@
+"""What a flow can be asked, with bounds and choices.
+
+Prefect makes a pydantic model of a flow's signature. It shows the model as a form, with the help that stands in the
+flow's docstring, and refuses what does not fit before a run starts, naming the field. One parameter a field, not one
+model for all: on the command line a single field can then be given (`-p symbols=AAPL`), and a deployment's others stay.
+"""
+
+import datetime
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from kline_core.bars.sessions import calendar_names
+from kline_core.dates import parse_date
+from kline_core.errors import DateError, SettingError
+
+
+def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | None:
+    """Symbols as they are typed, as a list; None for all.
+
+    `prefect deployment run` reads `-p symbols=VALUE` as JSON, and as text where it is none. So `AAPL,MSFT` is a text,
+    `600519` a number, `'["AAPL", "MSFT"]'` a list, and the same without the outer quotes, of which a shell leaves
+    `[AAPL,MSFT]`, a text again. All of them name symbols. Raises `SettingError` where none is named.
+    """
+    if symbols is None:
+        return None
+    given = symbols.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(symbols, str) else symbols
+    names = [str(name).strip() for name in ([given] if isinstance(given, int) else given)]
+    names = [name for name in names if name]
+    if not names:
+        raise SettingError(f"symbols is {symbols!r}; name at least one, such as AAPL,MSFT, or leave it out for all")
+    return names
+
+
+def as_day(date: datetime.date | None) -> np.datetime64 | None:
+    """A date as datetime64[D]."""
+    return None if date is None else np.datetime64(date, "D")
+
+
+def _symbols(value: Any) -> Any:
+    try:
+        symbol_list(value)
+    except SettingError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _date(value: Any) -> datetime.date | None:
+    # By our own rule: pydantic would take the number 20130301 for seconds since 1970.
+    try:
+        return None if value is None else datetime.date.fromisoformat(str(parse_date(value, "the date")))
+    except DateError as error:
+        raise ValueError(str(error)) from error
+
+
+def _calendar(value: str) -> str:
+    if value not in calendar_names():
+        raise ValueError(f"{value!r} is no calendar of exchange_calendars, such as XSHG or XNYS")
+    return value
+
+
+Symbols = Annotated[str | int | list[str | int] | None, AfterValidator(_symbols)]
+Date = Annotated[datetime.date | None, BeforeValidator(_date)]
+# The choices belong to the text, so that the form offers them as a list beside "None".
+_Choice = Annotated[str, AfterValidator(_calendar), Field(json_schema_extra={"enum": list(calendar_names())})]
+Calendar = _Choice | None
+Samples = Annotated[int, Field(ge=1, le=100_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Threads = Annotated[int | None, Field(ge=1, le=256)]
+Retries = Annotated[int, Field(ge=0, le=1_000)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+KeepDays = Annotated[int, Field(ge=7, le=36_500)]

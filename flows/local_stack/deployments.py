@@ -1,0 +1,151 @@
+"""The deployments of prefect.yaml on a home's own server, made once and again only when they have changed.
+
+What was paused by hand stays paused. At its first deployment a schedule is left active only where it can do something:
+where the home is empty, or its bars are recent and of the exchange that the schedule's deployment names.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import prefect
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectAlreadyExists
+
+import flows
+from flows.local_stack.processes import Part
+from kline_core import __version__
+from kline_core.bars.arrivals import arrivals
+from kline_core.bars.sessions import sessions_until
+from kline_core.errors import DateError, SettingError, StartError
+from kline_core.store.home import Home
+
+POOL = "kline"
+DEPLOY_SECONDS = 180.0
+OLD = timedelta(days=31)
+_NOTE = "deployed.json"
+_PAGE = 200
+
+
+def project_file() -> Path:
+    """`prefect.yaml` of the current folder, else the one that is packaged with the flows."""
+    own = Path.cwd() / "prefect.yaml"
+    return own if own.is_file() else Path(flows.__file__).parent / "prefect.yaml"
+
+
+def project_folder(file: Path) -> Path:
+    """The folder against which the entry points of a `prefect.yaml` are written."""
+    packaged = Path(flows.__file__).parent
+    return packaged.parent if file.parent == packaged else file.parent
+
+
+def ensure_pool(client: SyncPrefectClient) -> None:
+    """Make the work pool; the worker gives it the defaults of its kind."""
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template={}))
+
+
+def deploy(
+    client: SyncPrefectClient, home: Home, env: dict[str, str], folder: Path, pause: Callable[[float], None]
+) -> list[str]:
+    """Deploy `prefect.yaml` where it, the flows or their versions have changed since the last time.
+
+    Args:
+        client: Of the home's server.
+        home: Its bars say which schedules are of use.
+        env: Environment of the programs of the home's server.
+        folder: Prefect's folder in the home.
+        pause: Waits some seconds, and raises where the wait is to be given up.
+
+    Returns:
+        One line for each schedule that was paused, with the reason.
+
+    Raises:
+        StartError: `prefect deploy` failed, or took longer than `DEPLOY_SECONDS`.
+    """
+    file = project_file()
+    state = _state_of(file)
+    note = folder / _NOTE
+    before = {each.id: each for each in all_deployments(client)}
+    if before and note.is_file() and note.read_text() == state:
+        return []
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    _run(Part("deploy", command, env, folder, cwd=project_folder(file)), pause)
+    lines = list(_settle(client, home, before))
+    note.write_text(state)
+    return lines
+
+
+def all_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """Every deployment of the server."""
+    found: list[DeploymentResponse] = []
+    while len(page := client.read_deployments(limit=_PAGE, offset=len(found))) == _PAGE:
+        found += page
+    return found + page
+
+
+def _state_of(file: Path) -> str:
+    """What a deployment depends on, as one text."""
+    folder = project_folder(file)
+    sources = [file, *sorted((folder / "flows").rglob("*.py"))]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    versions = {"kline": __version__, "prefect": prefect.__version__}
+    return json.dumps({"file": str(file), "folder": str(folder), "content": digest} | versions) + "\n"
+
+
+def _run(part: Part, pause: Callable[[float], None]) -> None:
+    part.start()
+    waited = 0.0
+    while part.alive:
+        if waited > DEPLOY_SECONDS:
+            part.end(1.0)
+            raise StartError(f"the deployments are not made after {DEPLOY_SECONDS:.0f} s; see {part.log}")
+        pause(0.1)
+        waited += 0.1
+    if part.code != 0:
+        raise StartError(f"the deployments cannot be made ({part.last_words()}); see {part.log}")
+
+
+def _settle(client: SyncPrefectClient, home: Home, before: dict[UUID, DeploymentResponse]) -> Iterator[str]:
+    for deployment in all_deployments(client):
+        known = before.get(deployment.id)
+        if known is not None and known.paused and not deployment.paused:
+            client.pause_deployment(deployment.id)
+        paused = {_timing(each) for each in known.schedules if not each.active} if known is not None else set()
+        reason = None if known is not None else _of_no_use(home, deployment.parameters.get("calendar"))
+        for schedule in deployment.schedules:
+            if schedule.active and (_timing(schedule) in paused or reason is not None):
+                client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+                if reason is not None:
+                    yield f"the schedule of {deployment.name} is paused, since {reason}; its page resumes it"
+
+
+def _timing(schedule: Any) -> str:
+    return json.dumps(schedule.schedule.model_dump(mode="json", exclude={"anchor_date"}), sort_keys=True)
+
+
+def _of_no_use(home: Home, calendar: str | None) -> str | None:
+    """Why a schedule for that exchange has nothing to do for this home; None where it may have."""
+    if calendar is None:
+        return None
+    today = np.datetime64("today", "D")
+    try:
+        found = arrivals(home, calendar, sessions_until(today, 1, calendar)[-1])
+        found.check_calendar()
+    except SettingError as error:
+        return str(error).split(";")[0]
+    except DateError:
+        # The flow says so itself, on the day.
+        return None
+    if found.newest is not None and (today - found.newest).astype(timedelta) > OLD:
+        return f"the newest bar is of {found.newest}"
+    return None

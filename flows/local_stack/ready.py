@@ -1,0 +1,147 @@
+"""What `kline up` has to say once everything is ready."""
+
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
+
+from flows.local_stack.deployments import all_deployments
+from flows.local_stack.warm_cluster import Loaded
+from kline_core._text import table
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """One line of the table of deployments."""
+
+    name: str
+    """Flow and deployment, as `prefect deployment run` takes it."""
+    schedule: str
+    """In words: cron and time zone; `by hand` without any."""
+    next: str | None
+    """When the next run is due, in the schedule's time zone; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Everything that is running, and how to use it."""
+
+    home: str
+    ui: str
+    api: str
+    scheduler: str
+    threads: int
+    processes: dict[str, int | None]
+    """Process id of each part."""
+    loaded: Loaded | None
+    deployments: list[DeploymentState]
+    notes: list[str]
+    """What was found and put right at the start."""
+    logs: str
+    seconds: float
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """What one needs, ready to paste into another terminal."""
+        prefect = shutil.which("prefect") or str(Path(sys.executable).parent / "prefect")
+        run = f"PREFECT_API_URL={self.api} {shlex.quote(_short(prefect))}"
+        return {
+            "run": f"{run} deployment run daily/manual",
+            "watch": f"{run} flow-run ls --limit 5",
+            "stop": f"{run} flow-run cancel ID",
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as plain JSON values."""
+        document = asdict(self) | {"commands": self.commands, "seconds": round(self.seconds, 2)}
+        return document | {"deployments_page": f"{self.ui}/deployments"}
+
+    def text(self) -> str:
+        """The state for a person."""
+        rows = [[each.name, each.schedule, each.next or "-"] for each in self.deployments]
+        loaded = self.loaded.line() if self.loaded is not None else "still loading"
+        process = self.processes
+        return "\n".join(
+            [
+                f"home         {self.home}",
+                f"server       {self.ui} (process {process['server']})",
+                f"worker       waits for runs of the pool kline (process {process['worker']})",
+                f"cluster      {self.threads} threads at {self.scheduler} (process {process['Dask worker']}); {loaded}",
+                f"logs         {self.logs}",
+                *(f"note         {note}" for note in self.notes),
+                "",
+                table(["deployment", "schedule", "next run"], rows),
+                "",
+                f"All pages:   {self.ui}",
+                f"Deployments: {self.ui}/deployments",
+                "",
+                "In another terminal:",
+                f"  run now:   {self.commands['run']}",
+                f"  watch:     {self.commands['watch']}",
+                f"  stop one:  {self.commands['stop']}",
+                "",
+                f"Ready after {self.seconds:.1f} s. Ctrl-C stops everything; runs, schedules and tables are kept.",
+            ]
+        )
+
+
+def deployment_lines(client: SyncPrefectClient) -> list[DeploymentState]:
+    """Every deployment of the server, by name."""
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    found = all_deployments(client)
+    lines = [
+        DeploymentState(f"{flows.get(each.flow_id, '?')}/{each.name}", _schedule(each), _next(client, each))
+        for each in found
+    ]
+    return sorted(lines, key=lambda line: line.name)
+
+
+def _schedule(deployment: DeploymentResponse) -> str:
+    parts = []
+    for each in deployment.schedules:
+        timing = each.schedule
+        what = (
+            getattr(timing, "cron", None)
+            or getattr(timing, "rrule", None)
+            or f"every {getattr(timing, 'interval', '?')}"
+        )
+        off = "" if each.active and not deployment.paused else ", paused"
+        parts.append(f"{what} {getattr(timing, 'timezone', None) or 'UTC'}{off}")
+    return "; ".join(parts) or "by hand"
+
+
+def _next(client: SyncPrefectClient, deployment: DeploymentResponse) -> str | None:
+    """The server's own plan; it is made within seconds of a deployment, and may not be there yet."""
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=1,
+    )
+    if not runs or runs[0].expected_start_time is None:
+        return None
+    zones = [getattr(each.schedule, "timezone", None) for each in deployment.schedules]
+    zone = next((zone for zone in zones if zone), "UTC")
+    return f"{runs[0].expected_start_time.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M %Z}"
+
+
+def _short(program: str) -> str:
+    """The bare name where the shell finds the same program by it."""
+    return "prefect" if shutil.which("prefect") == program else program

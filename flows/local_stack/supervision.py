@@ -1,0 +1,59 @@
+"""Parts that are watched, and started again where they die."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from flows.local_stack.processes import Part
+from kline_core.errors import StartError
+
+TRIES = 6
+STEADY_SECONDS = 60.0
+_LONGEST_PAUSE = 30.0
+_LOOK_SECONDS = 0.5
+
+
+def watch(
+    parts: Sequence[Part],
+    pause: Callable[[float], None],
+    say: Callable[[str], None],
+    restarted: Callable[[Part], None],
+) -> None:
+    """Look at the parts for ever, and start again the ones that have ended.
+
+    Args:
+        parts: In the order in which they are started again.
+        pause: Waits some seconds, and raises where the watch is over.
+        say: Told in one line of what died.
+        restarted: Told of each part that was started again.
+
+    Raises `StartError` where a part has died `TRIES` times without staying alive for `STEADY_SECONDS` in between.
+    """
+    failures: Counter[Part] = Counter()
+    due: dict[Part, float] = {}
+    while True:
+        pause(_LOOK_SECONDS)
+        now = time.monotonic()
+        for part in parts:
+            if part.alive:
+                if failures[part] and now - part.started > STEADY_SECONDS:
+                    del failures[part]
+            elif part not in due:
+                failures[part] += 1
+                code, tries = part.code, failures[part]
+                if tries >= TRIES:
+                    raise StartError(
+                        f"the {part.name} ended {tries} times in a row, at last with code {code} "
+                        f"({part.last_words()}); see {part.log}"
+                    )
+                # At once the first time, then after one second, two, four ...
+                wait = min(_LONGEST_PAUSE, 2.0 ** (tries - 2)) if tries > 1 else 0.0
+                due[part] = now + wait
+                say(
+                    f"the {part.name} ended with code {code} and is started again"
+                    f"{f' in {wait:.0f} s' if wait else ''}; see {part.log}"
+                )
+            if part in due and now >= due[part]:
+                del due[part]
+                part.start()
+                restarted(part)

@@ -1,0 +1,183 @@
+"""`kline up`: server, work pool, deployments, worker and warm cluster of a home, together and until they are stopped.
+
+1. The home is locked, and what an earlier one that was killed left running is ended.
+2. Server, scheduler and Dask worker start at the same time; meanwhile the cluster loads the home's patterns.
+3. Runs that stand as running without a process are ended, and what has changed is deployed. Only then does the worker
+   start, so that no schedule that is about to be paused begins a run.
+4. Everything is watched. What dies is started again.
+5. At a signal flow runs are asked to end and given time to store and report what they have; then the others end in the
+   opposite order of their start. A second signal means at once.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import PrefectException
+
+from flows.local_stack.deployments import POOL, deploy, ensure_pool
+from flows.local_stack.locking import locked, write_note
+from flows.local_stack.processes import Part, end_all, marked
+from flows.local_stack.ready import Ready, deployment_lines
+from flows.local_stack.recovery import end_abandoned
+from flows.local_stack.server import (
+    answers,
+    api_url,
+    check_port,
+    connect,
+    free_port,
+    prefect_environment,
+    server_part,
+    ui_url,
+    wait_until,
+)
+from flows.local_stack.signals import Signals, StoppedError
+from flows.local_stack.supervision import watch
+from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
+from kline_core.compute.cluster import checked_threads
+from kline_core.errors import HomeError
+from kline_core.store.home import Home
+
+LEFT_OVER_SECONDS = 5.0
+FLOW_RUN_SECONDS = 15.0
+PART_SECONDS = 8.0
+WORKER = "kline-up"
+
+
+def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], None]) -> None:
+    """Run everything for a home until a signal comes.
+
+    Args:
+        named: Folder of the home, made where it is missing.
+        port: Of the server and its pages.
+        threads: Of the cluster's worker; one a core where it is None.
+        announce: Told once everything is ready.
+
+    Raises:
+        HomeError: The home is no folder, cannot be used, or `kline up` runs for it already.
+        SettingError: A parameter out of bounds, or the port is in use.
+        StartError: A part did not start, or died again and again.
+    """
+    started = time.monotonic()
+    if "://" in named:
+        raise HomeError(
+            f"home {named} is a URL; kline up keeps the server's database in the home, which must be a folder. "
+            "For a home in an object store start server, worker and cluster one by one, see the README"
+        )
+    threads = checked_threads(threads)
+    home = Home(Path(named).expanduser().resolve(), create=True)
+    path = Path(home.uri)
+    with Signals() as signals, locked(path) as folder:
+        left_over = marked(path)
+        end_all(left_over, _Patience(LEFT_OVER_SECONDS, signals))
+        check_port(port)
+        write_note(folder, {"ui": ui_url(port)})
+        scratch = folder / "tmp"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        control = _Control(home, folder, port, threads, signals)
+        if left_over:
+            _say(f"{len(left_over)} programs of one that was killed were still running, and were ended")
+        try:
+            announce(control.start(started))
+            control.watch()
+        except StoppedError:
+            _say("stopping; a second signal stops at once")
+        finally:
+            control.stop()
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Patience:
+    """Seconds that may still be waited: fewer and fewer, and none after a second signal."""
+
+    def __init__(self, seconds: float, signals: Signals) -> None:
+        self._until, self._signals = time.monotonic() + seconds, signals
+
+    def __call__(self) -> float:
+        return 0.0 if self._signals.count > 1 else max(0.0, self._until - time.monotonic())
+
+
+class _Control:
+    """The parts of one home."""
+
+    def __init__(self, home: Home, folder: Path, port: int, threads: int, signals: Signals) -> None:
+        self._home, self._folder, self._port, self._threads = home, folder, port, threads
+        self._signals = signals
+        dask_port = free_port()
+        self._address = cluster_address(dask_port)
+        env = prefect_environment(Path(home.uri), folder, port)
+        self._env = env | {"KLINE_SCHEDULER": self._address, "PREFECT_WORKER_QUERY_SECONDS": "2"}
+        self._server = server_part(env, folder, port)
+        self._cluster = cluster_parts(env, folder, dask_port, threads)
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        self._worker = Part("worker", [*command, "--name", WORKER], self._env, folder)
+        self._parts = [self._server, *self._cluster, self._worker]
+        self._warming = Warming(self._address, home)
+
+    def start(self, began: float) -> Ready:
+        """Start everything. Raises `StoppedError`, `StartError`."""
+        pause = self._signals.pause
+        for part in (self._server, *self._cluster):
+            part.start()
+        self._warming.start()
+        wait_until(lambda: answers(self._port), self._server, pause)
+        with connect(self._port) as client:
+            notes = [f"{name}: {said}" for name, said in end_abandoned(client)]
+            ensure_pool(client)
+            notes += deploy(client, self._home, self._env, self._folder, pause)
+            asked = datetime.now(UTC)
+            self._worker.start()
+            wait_until(lambda: _reported(client, asked), self._worker, pause)
+            wait_until(lambda: self._warming.loaded is not None, self._cluster[-1], pause)
+            deployments = deployment_lines(client)
+        return Ready(
+            home=self._home.uri,
+            ui=ui_url(self._port),
+            api=api_url(self._port),
+            scheduler=self._address,
+            threads=self._threads,
+            processes={part.name: part.pid for part in self._parts},
+            loaded=self._warming.loaded,
+            deployments=deployments,
+            notes=notes,
+            logs=str(self._folder / "logs"),
+            seconds=time.monotonic() - began,
+        )
+
+    def watch(self) -> None:
+        """Start again what dies. Raises `StoppedError`, `StartError`."""
+        watch(self._parts, self._signals.pause, _say, self._restarted)
+
+    def stop(self) -> None:
+        """End everything that was started, and whatever that started."""
+        self._warming.give_up()
+        path = Path(self._home.uri)
+        end_all(marked(path, flow_runs_only=True), _Patience(FLOW_RUN_SECONDS, self._signals))
+        for part in reversed(self._parts):
+            part.end(_Patience(PART_SECONDS, self._signals)())
+        end_all(marked(path), _Patience(PART_SECONDS, self._signals))
+
+    def _restarted(self, part: Part) -> None:
+        if part is self._cluster[-1]:
+            self._warming.give_up()
+            self._warming = Warming(self._address, self._home)
+            self._warming.start()
+
+
+def _reported(client: SyncPrefectClient, since: datetime) -> bool:
+    """Whether the worker has reported to the server."""
+    with suppress(httpx.HTTPError, PrefectException):
+        workers = client.read_workers_for_work_pool(POOL)
+        return any(each.name == WORKER and (each.last_heartbeat_time or since) > since for each in workers)
+    return False
+
+
+def _say(line: str) -> None:
+    print(f"kline up: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,94 @@
+"""The standing Dask cluster of a home: its programs, and the state that its worker holds loaded."""
+
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.local_stack.processes import Part
+from flows.local_stack.server import HOST
+from kline_core.compute.cluster import open_cluster
+from kline_core.errors import KlineError, SchedulerError
+from kline_core.factor.state_key import StateKey
+from kline_core.settings import Settings
+from kline_core.store.home import Home
+
+
+def cluster_parts(env: dict[str, str], folder: Path, port: int, threads: int) -> list[Part]:
+    """Scheduler and worker. No nanny beside the worker: it is watched here, as all parts are."""
+    dask = [sys.executable, "-m", "dask"]
+    # Without an address of its own the page that tells how they are listens on every interface, dashboard or not.
+    common = ["--host", HOST, "--dashboard-address", f"{HOST}:0"]
+    worker = [*dask, "worker", cluster_address(port), *common, "--nworkers", "1", "--nthreads", str(threads)]
+    # No memory limit: beyond it the worker would wait for ever for memory that is in use to come free.
+    worker += ["--no-nanny", "--memory-limit", "0", "--local-directory", str(folder / "tmp"), "--name", "kline"]
+    return [
+        Part("Dask scheduler", [*dask, "scheduler", "--port", str(port), *common], env, folder),
+        Part("Dask worker", worker, env, folder),
+    ]
+
+
+def cluster_address(port: int) -> str:
+    """Where the cluster's clients find it."""
+    return f"tcp://{HOST}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the worker holds, ready for the next run."""
+
+    symbols: int
+    patterns: int
+    why: str | None
+    """Why nothing could be loaded; None where it was."""
+
+    def line(self) -> str:
+        """What a person wants to know of it."""
+        if self.why is not None:
+            return f"nothing loaded: {self.why}"
+        return f"{self.patterns} patterns of {self.symbols} symbols loaded"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {"symbols": self.symbols, "patterns": self.patterns, "why": self.why}
+
+
+class Warming(threading.Thread):
+    """Has the cluster load what the next run needs, as soon as its worker is there.
+
+    A home that has nothing to load yet, or patterns that lag behind its bars, is no error: the next run sees to it.
+    """
+
+    def __init__(self, address: str, home: Home) -> None:
+        """Describe what is to be loaded; `start` begins."""
+        # It may hang on a cluster that has died, and nobody waits for it then.
+        super().__init__(name="warm-up", daemon=True)
+        self.loaded: Loaded | None = None
+        self._address, self._home = address, home
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Load, and keep what came of it in `loaded`."""
+        try:
+            self.loaded = self._load()
+        except KlineError as error:
+            self.loaded = Loaded(0, 0, str(error))
+
+    def give_up(self) -> None:
+        """Load no more."""
+        self._over.set()
+
+    def _load(self) -> Loaded:
+        if self._home.version("patterns") is None:
+            return Loaded(0, 0, "there are no patterns yet")
+        key = StateKey.newest(self._home, Settings())
+        while True:
+            try:
+                with open_cluster(self._address) as cluster:
+                    overview = cluster.load(key)
+                return Loaded(len(overview.symbols), overview.n_patterns, None)
+            except SchedulerError:
+                # Not there yet; where it never comes, the watch over the parts gives up.
+                if self._over.wait(0.2):
+                    raise

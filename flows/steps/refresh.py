@@ -1,0 +1,76 @@
+"""Bars into the home, until those of the session are there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import State, Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+
+from kline_core._text import abbreviated
+from kline_core.bars.arrivals import Arrivals, arrivals
+from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import IngestReport
+from kline_core.bars.sessions import TradingDay
+from kline_core.errors import BarsMissingError, InputError
+from kline_core.store.home import Home
+
+_REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BarsInfo:
+    """What a refresh found."""
+
+    ingested: IngestReport | None
+    """None where no folder was named."""
+    arrived: Arrivals | None
+    """None where no calendar was named."""
+
+
+@task(task_run_name="refresh bars", cache_policy=NO_CACHE)
+def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max_missing_share: float) -> BarsInfo:
+    """Bring the files of a folder into `bars`, and see whether those of the session have arrived.
+
+    Raises `BarsMissingError` where they have not, `InputError` where no file can be used.
+    """
+    taken = None if source is None else _take_in(home, source)
+    if session is None:
+        return BarsInfo(taken, None)
+    found = arrivals(home, session.calendar, session.day)
+    found.check_calendar()
+    found.check(max_missing_share)
+    logger = get_run_logger()
+    if found.missing:
+        logger.warning(
+            "%d of %d symbols have no bar of %s: %s",
+            *(len(found.missing), found.expected, session.day, abbreviated(found.missing)),
+        )
+    else:
+        logger.info("all %d symbols have a bar of %s", found.expected, session.day)
+    return BarsInfo(taken, found)
+
+
+def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect's
+    """Whether the refresh failed by what may still be delivered."""
+    return isinstance(state.result(raise_on_failure=False), BarsMissingError | InputError)
+
+
+def _take_in(home: Home, source: str) -> IngestReport:
+    report = ingest([Path(source)], home)
+    logger = get_run_logger()
+    logger.info(
+        "%d rows read from %s: %d new, %d updated, %d stored already, %d rejected",
+        *(report.read, source, report.stored_new, report.updated, report.unchanged, report.rejected),
+    )
+    if report.rejected:
+        counts = report.rejections["reason"].value_counts().head(_REASONS_SHOWN)
+        logger.warning(
+            "%d rows rejected, most often: %s",
+            report.rejected,
+            "; ".join(f"{reason} ({count})" for reason, count in counts.items()),
+        )
+    for line in report.errors:
+        logger.warning("not used: %s", line)
+    return report

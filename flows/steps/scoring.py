@@ -1,0 +1,102 @@
+"""Symbols as Prefect's task runs, on one run of one cluster.
+
+Up to `NAMED` symbols are a task run each, named by the symbol. More than that share task runs: one costs Prefect some
+25 ms of a core however little it does, and one trading day of one symbol is computed in far less. Then there are as
+many task runs as there are pieces of work in the new samples, but some `FEWEST`, so that progress is seen and all cores
+have work, and never more than `TASK_RUNS`. A symbol's result stands in the log and in the table of all symbols all the
+same.
+"""
+
+import threading
+from itertools import chain, pairwise
+from math import ceil
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
+from prefect.utilities.annotations import quote
+
+from kline_core.compute.run import GROUP_SAMPLES, Run
+from kline_core.compute.run_report import RunReport, SymbolResult
+from kline_core.errors import RunFailedError
+
+NAMED = 50
+FEWEST = 16
+TASK_RUNS = 100
+
+
+@task(task_run_name="{name}", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
+def score(
+    run: Run,
+    name: str,  # noqa: ARG001  the task run's
+    symbols: list[str],
+    chunks: int,
+    stopped: threading.Event,
+) -> list[SymbolResult]:
+    """Factor values of some symbols. Another attempt takes up only those that broke."""
+    logger = get_run_logger()
+    results = []
+    broke: dict[str, Exception] = {}
+    for group in run.groups([symbol for symbol in symbols if not run.has(symbol)], len(symbols)):
+        if stopped.is_set():
+            break
+        done, broken = run.score_together(group, chunks)
+        results += done
+        broke |= broken
+        if done:
+            # One record, with a line a symbol: Prefect's server keeps each record as a row of its own.
+            logger.info("\n".join(map(_line, done)))
+    if len(symbols) == 1 and broke:
+        raise broke[symbols[0]]
+    if broke:
+        named = "; ".join(f"{symbol}: {error}" for symbol, error in list(broke.items())[:5])
+        raise RunFailedError(f"{len(broke)} of {len(symbols)} symbols broke: {named}")
+    return results
+
+
+def score_all(run: Run, in_flight: int) -> RunReport:
+    """Score all symbols of a run, `in_flight` task runs at a time, and finish it.
+
+    A symbol that breaks does not stop the others; it stands in the report. Where the flow run is cancelled, what is
+    done is stored, and the rest is not begun. Raises `SchedulerError` where the cluster was lost.
+    """
+    batches = _batches(run)
+    # All cores of the cluster have work, however few symbols there are.
+    chunks = max(1, run.at_once // max(1, min(len(batches), in_flight)))
+    stopped = threading.Event()
+    try:
+        futures = [
+            score.submit(run, _name(batch), quote(batch), chunks, stopped)  # type: ignore[call-overload]
+            for batch in batches
+        ]
+        wait(futures)
+        # A task run that failed by itself says nothing of its symbols.
+        for symbol in run.unreported():
+            run.give_up(symbol, RunFailedError("its task run failed before it was computed; its log says why"))
+    finally:
+        stopped.set()
+        report = run.finish()
+    if run.cluster.lost:
+        for future in futures:
+            future.result()
+    return report
+
+
+def _batches(run: Run) -> list[list[str]]:
+    """The symbols of each task run."""
+    if len(run.symbols) <= NAMED:
+        return [[symbol] for symbol in run.symbols]
+    task_runs = min(TASK_RUNS, max(FEWEST, run.at_once, run.new_samples // GROUP_SAMPLES))
+    groups = run.groups(run.symbols, ceil(len(run.symbols) / task_runs))
+    count = min(len(groups), task_runs)
+    cuts = [len(groups) * number // count for number in range(count + 1)]
+    return [list(chain(*groups[start:stop])) for start, stop in pairwise(cuts)]
+
+
+def _line(result: SymbolResult) -> str:
+    counts = f"{result.samples} samples: {result.done} done, {result.failed} failed, {result.reused} re-used"
+    return f"{result.symbol}: {counts}" + (f" ({result.problem})" if result.problem else "")
+
+
+def _name(symbols: list[str]) -> str:
+    return symbols[0] if len(symbols) == 1 else f"{symbols[0]} to {symbols[-1]} ({len(symbols)} symbols)"

@@ -1,0 +1,32 @@
+"""Text for people: tables, lists and percentages."""
+
+from collections.abc import Sequence
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows as aligned text; columns of numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[at]) for line in [list(header), *cells]) for at in range(len(header))]
+    right = [bool(rows) and all(isinstance(row[at], int | float) for row in rows) for at in range(len(header))]
+
+    def line(parts: Sequence[str]) -> str:
+        padded = [p.rjust(w) if r else p.ljust(w) for p, w, r in zip(parts, widths, right, strict=True)]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(list(header)), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def abbreviated(names: Sequence[str], shown: int = 8) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def percent(share: float, digits: int | None = None) -> str:
+    """A share as text, with its sign: 0.05 is +5 %."""
+    text = f"{100 * share:+.3g}" if digits is None else f"{100 * share:+.{digits}f}"
+    return f"{text} %".replace("-", "−")
+
+
+def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])

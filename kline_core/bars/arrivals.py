@@ -1,0 +1,101 @@
+"""Which symbols' bars of a session have arrived, and whether the bars are of that exchange at all.
+
+1. A symbol is expected to have a bar of the session where it had one in the ten sessions before. A delisted symbol is
+   missed for ten sessions; a suspended day that is delivered as a row counts as a bar.
+2. Bars of an exchange lie on its sessions. Where more than one in a hundred of the last year's rows does not, they are
+   of another exchange: New York trades on about ten days a year on which Shanghai does not, and the other way round.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core._text import abbreviated
+from kline_core.bars.sessions import sessions_until, trading_day
+from kline_core.errors import BarsMissingError, DateError, SettingError
+from kline_core.store.home import Home, since
+from kline_core.typing import Flags
+
+RECENT_SESSIONS = 10
+YEAR_SESSIONS = 250
+MAX_OFF_CALENDAR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What a home holds of one session."""
+
+    calendar: str
+    session: np.datetime64
+    expected: int
+    """Symbols with a bar on the session or in the ten sessions before it."""
+    missing: list[str]
+    """Those of them without a bar on the session, sorted."""
+    newest: np.datetime64 | None
+    """Day of the newest bar up to the session; None where there is none."""
+    off_calendar: float
+    """Share of the last 250 sessions' rows that lie on days that are no session, 0..1."""
+    off_days: list[np.datetime64]
+    """Those days, sorted."""
+
+    def check(self, max_missing_share: float) -> None:
+        """Raise `BarsMissingError` where bars of more than that share of the expected symbols are missing."""
+        if not self.expected:
+            held = "no bars at all" if self.newest is None else f"no bars after {self.newest}"
+            raise BarsMissingError(
+                f"the home holds {held} up to the session of {self.session} on {self.calendar}; ingest that session's"
+            )
+        if len(self.missing) / self.expected > max_missing_share:
+            raise BarsMissingError(
+                f"{len(self.missing)} of {self.expected} symbols have no bar of the session of {self.session} on "
+                f"{self.calendar}: {abbreviated(self.missing, 20)}; the newest bar is of {self.newest}; ingest the session's "
+                "bars and run it again"
+            )
+
+    def check_calendar(self) -> None:
+        """Raise `SettingError` where the bars are of another exchange."""
+        if self.off_calendar > MAX_OFF_CALENDAR:
+            days = abbreviated([str(day) for day in self.off_days], 3)
+            raise SettingError(
+                f"calendar is {self.calendar}, but {self.off_calendar:.1%} of the last year's bars lie on days that "
+                f"are no session of it ({days}); name the calendar of this home's exchange, or pause this deployment"
+            )
+
+
+def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
+    """See which symbols have a bar of a session (datetime64[D]).
+
+    Raises `DateError` where the day is no session or the calendar does not know it, `SettingError` for a calendar that
+    is unknown or cannot be made, `HomeError`.
+    """
+    day = trading_day(session, calendar)
+    if not day.is_session:
+        raise DateError(f"{day.reason}; ask for one of these")
+    sessions = sessions_until(session, YEAR_SESSIONS, calendar)
+    bars = home.read("bars", ["symbol", "date"], where=since(sessions[0]))
+    days = bars["date"].to_numpy().astype("datetime64[D]")
+    if not (days <= session).any():
+        # For the message alone: what there is of older bars.
+        bars = home.read("bars", ["symbol", "date"])
+        days = bars["date"].to_numpy().astype("datetime64[D]")
+    newest = days[days <= session].max() if (days <= session).any() else None
+    year = (days >= sessions[0]) & (days <= session)
+    off = year & ~np.isin(days, sessions)
+    recent = (days >= sessions[-min(len(sessions), RECENT_SESSIONS + 1)]) & (days <= session)
+    expected = _symbols(bars, recent)
+    missing = sorted(expected - _symbols(bars, days == session))
+    return Arrivals(
+        calendar=calendar,
+        session=session,
+        expected=len(expected),
+        missing=missing,
+        newest=newest,
+        off_calendar=float(off.sum() / year.sum()) if year.any() else 0.0,
+        off_days=list(np.unique(days[off])),
+    )
+
+
+def _symbols(bars: pa.Table, where: Flags) -> set[str]:
+    return set(pc.unique(bars["symbol"].filter(pa.array(where))).to_pylist())

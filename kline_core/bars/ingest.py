@@ -1,0 +1,274 @@
+"""Files from outside into the `bars` table, every row accounted for.
+
+1. Each file is read (`plain.read_plain`) and its rows are checked one by one (`bars.check_rows`).
+2. Rows that share symbol and date, in one file or in several, are one bar or none (`bars.reject_duplicates`).
+3. The stored rows of a symbol have adjustment factors, all of them or none: a mixture would make a jump out of every
+   earlier dividend. Rows with factors are rejected where stored rows have none, unless they replace all of those; rows
+   without factors are rejected where the symbol has some, stored or in these files.
+4. What is left is compared with what is stored: new, updated, or there already.
+5. New and updated rows are written in one commit. If another writer came in between, 2-5 are done again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
+from kline_core.bars.readers.plain import SUFFIXES, read_plain, suffix_of
+from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
+from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.errors import InputError
+from kline_core.store.home import Home, TableChangedError, since
+from kline_core.typing import Flags, Int64s, Objects
+
+Progress = Callable[[int, int], None]
+"""Called with the files read and the files to read."""
+
+_ATTEMPTS = 5
+# Up to here only the row groups that hold the symbols are read; above, reading the whole table is as quick.
+_FEW_SYMBOLS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A file after the checks of its single rows."""
+
+    source: str
+    bars: pd.DataFrame
+    rejected: pd.DataFrame
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The rows of all files against one version of the table."""
+
+    bars: pd.DataFrame
+    """`BAR_COLUMNS` and the number of the `file`, for each row that can be stored."""
+    new: Flags
+    updated: Flags
+    rejected: list[pd.DataFrame]
+    restated: list[str]
+    unadjusted: list[str]
+
+
+def ingest(paths: Sequence[Path], home: Home, progress: Progress | None = None) -> IngestReport:
+    """Bring files, and all files in folders, into the `bars` table of a home, in one commit.
+
+    A file that cannot be used is reported, and the others still go in. Rows that are stored already change nothing;
+    where all are, no new version of the table is made. A missing amount leaves a stored one as it is.
+
+    Args:
+        paths: Files in the plain layout (see `plain`), and folders that are searched for such files at every depth.
+        home: Where the bars go.
+        progress: Told after each file.
+
+    Raises:
+        NothingUsableError: No row of any file can be used; it carries the report.
+        HomeError: The home cannot be read or written.
+    """
+    files, skipped = _list_files(paths)
+    parts: list[_Checked] = []
+    errors: dict[str, str] = {}
+    for done, path in enumerate(files, start=1):
+        try:
+            parts.append(_check_file(path))
+        except InputError as error:
+            errors[str(path)] = str(error)
+        if progress is not None:
+            progress(done, len(files))
+    bars = _together([part.bars for part in parts])
+    sources = np.array([part.source for part in parts], dtype=object)
+    for _ in range(_ATTEMPTS):
+        before = home.version("bars")
+        compared = _compare(bars, sources, home, before)
+        try:
+            after = _store(compared, home, before)
+        except TableChangedError:
+            continue
+        break
+    else:
+        raise TableChangedError(f"bars of home {home.uri} are being changed by other writers; ingest again later")
+    names = [str(path) for path in files]
+    rejections = _ordered([part.rejected for part in parts] + compared.rejected, names)
+    accounts = _accounts(parts, compared, rejections)
+    report = IngestReport(
+        files=[accounts.get(name) or FileReport(name, error=errors[name]) for name in names],
+        rejections=rejections,
+        restated=compared.restated,
+        unadjusted=compared.unadjusted,
+        skipped=skipped,
+        version=after,
+        changed=after != before,
+    )
+    if len(compared.bars) == 0:
+        raise NothingUsableError(report)
+    return report
+
+
+def _list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Files to read, each once, in the order of `paths` and by name within a folder; and files that are left out."""
+    found: dict[Path, Path] = {}
+    skipped = []
+    for path in paths:
+        if not path.is_dir():
+            found.setdefault(path.resolve(), path)
+            continue
+        for entry in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+            if suffix_of(entry) is not None:
+                found.setdefault(entry.resolve(), entry)
+            else:
+                skipped.append(str(entry))
+    if not found:
+        given = ", ".join(str(path) for path in paths) or "nothing"
+        raise InputError(f"no file to ingest in {given}; give files or folders of type {', '.join(SUFFIXES)}")
+    return list(found.values()), skipped
+
+
+def _check_file(path: Path) -> _Checked:
+    raw = read_plain(path)
+    checked = check_rows(raw.frame, str(path))
+    return _Checked(str(path), checked.bars, pd.concat([raw.malformed, checked.rejected]), raw.ignored)
+
+
+def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all files with the number of their file; the index still holds row numbers."""
+    if not frames:
+        return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, "file")})
+    bars = pd.concat(frames)
+    bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    return bars
+
+
+def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | None) -> _Comparison:
+    if len(bars) == 0:
+        nothing = np.zeros(0, dtype=bool)
+        return _Comparison(bars, nothing, nothing, [], [], [])
+    names = np.array(bars["symbol"].unique(), dtype=object)
+    among = list(names) if len(names) <= _FEW_SYMBOLS else None
+    read = partial(home.read, "bars", version=version, symbols=among)
+    # Of older rows none is replaced, and none is a later one than a row of these.
+    first = bars["date"].to_numpy().min()
+    bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
+    bars, mixed = _reject_mixed_factors(bars, sources, read, names)
+    stored = read(where=since(first))
+    unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
+    key, last = _keys(bars, names), np.full(len(names), -1)
+    stored_key = _stored_keys(stored, names)
+    order = np.argsort(stored_key)
+    place = np.searchsorted(stored_key, key, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)] if len(order) else place
+    known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
+    theirs = stored.take(pa.array(place[known]))
+    differs = np.zeros(len(bars), dtype=bool)
+    for name in (*PRICES, "volume", "amount", "adj_factor"):
+        mine, old = bars[name].to_numpy(), theirs[name].to_numpy()
+        if name == "amount":
+            mine = mine.copy()
+            mine[known] = np.where(np.isnan(mine[known]), old, mine[known])
+            bars = bars.assign(amount=mine)
+        differs[known] |= (mine[known] != old) & ~(np.isnan(mine[known]) & np.isnan(old))
+    np.maximum.at(last, stored_key[stored_key >= 0] >> 32, stored_key[stored_key >= 0])
+    earlier = ~known & (key < last[key >> 32])
+    restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
+    return _Comparison(bars, ~known, differs, [duplicates, mixed], restated, unadjusted)
+
+
+def _reject_mixed_factors(
+    bars: pd.DataFrame, sources: Objects, read: Callable[..., pa.Table], names: Objects
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows after which a symbol has factors throughout or not at all, and the rejected ones; step 3 of the module.
+
+    `read` gives stored rows of these symbols, of all dates. Each kind is asked for only where it can matter.
+    """
+    given = bars["adj_factor"].notna()
+    late = np.zeros(len(bars), dtype=bool)
+    if given.any():
+        bare = read(["symbol", "date"], where=pc.field("adj_factor").is_null())
+        replaced = np.isin(_stored_keys(bare, names), _keys(bars[given], names))
+        kept_bare = bare["symbol"].filter(pa.array(~replaced)).unique().to_pylist()
+        late = (given & bars["symbol"].isin(kept_bare)).to_numpy()
+    factored = set(bars.loc[given & ~late, "symbol"])
+    if not given.all():
+        factored |= set(read(["symbol"], where=pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
+    lacking = ~given & bars["symbol"].isin(factored)
+    rows = []
+    for refused, reason in (
+        (late, "adj_factor is given, but stored rows of the symbol have none; ingest all its rows with factors"),
+        (lacking, "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"),
+    ):
+        hit = bars[refused]
+        value = hit["adj_factor"]
+        rows.append(rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, value))
+    return bars[~(late | lacking)], rejected_frame(rows)
+
+
+def _keys(bars: pd.DataFrame, names: Objects) -> Int64s:
+    """Symbol and date of each row as one number (n,); `names` gives the symbols their numbers."""
+    code = pd.Index(names).get_indexer(pd.Index(bars["symbol"]))
+    return _key(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
+
+
+def _stored_keys(stored: pa.Table, names: Objects) -> Int64s:
+    """`_keys` of stored rows, negative where the symbol is none of `names`."""
+    code = pc.fill_null(pc.index_in(stored["symbol"], value_set=pa.array(names, pa.string())), -1).to_numpy()
+    return _key(code, stored["date"].cast(pa.int32()).to_numpy())
+
+
+def _key(code: npt.NDArray[np.integer], day: npt.NDArray[np.integer]) -> Int64s:
+    key: Int64s = (code.astype(np.int64) << 32) + (day.astype(np.int64) + 2**31)
+    return key
+
+
+def _store(compared: _Comparison, home: Home, version: int | None) -> int:
+    """Write what is new or changed and return the version that holds it."""
+    rows = compared.bars[compared.new | compared.updated]
+    if len(rows) == 0:
+        return home.version("bars") or 0 if version is None else version
+    rows = rows.sort_values(["symbol", "date"])[list(BAR_COLUMNS)]
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    counts = {"new": int(compared.new.sum()), "updated": int(compared.updated.sum())}
+    if counts["updated"]:
+        return home.upsert("bars", table, ["symbol", "date"], counts, version)
+    return home.append("bars", table, counts, version)
+
+
+def _accounts(parts: list[_Checked], compared: _Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
+    """What became of each file, by its name."""
+    file = compared.bars["file"].to_numpy(dtype=np.int64)
+    kept, new, updated = (
+        np.bincount(file[rows], minlength=len(parts)).tolist() for rows in (slice(None), compared.new, compared.updated)
+    )
+    first = rejections.drop_duplicates("source").set_index("source")
+    reports = {}
+    for number, part in enumerate(parts):
+        read = len(part.bars) + len(part.rejected)
+        error = None
+        if kept[number] == 0:
+            row, _, reason, value = first.loc[part.source]
+            error = f"{part.source}: none of its {read} rows can be used; the first is row {row}: {reason} ({value!r})"
+        reports[part.source] = FileReport(
+            path=part.source,
+            read=read,
+            new=new[number],
+            updated=updated[number],
+            unchanged=kept[number] - new[number] - updated[number],
+            rejected=read - kept[number],
+            error=error,
+            ignored_columns=part.ignored,
+        )
+    return reports
+
+
+def _ordered(parts: list[pd.DataFrame], sources: list[str]) -> pd.DataFrame:
+    """All rejected rows, by file and row."""
+    rejected = rejected_frame(parts)
+    place = rejected["source"].map({source: number for number, source in enumerate(sources)})
+    return rejected.iloc[np.argsort(place.to_numpy(dtype=np.int64), kind="stable")].reset_index(drop=True)

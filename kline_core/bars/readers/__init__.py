@@ -1,0 +1,1 @@
+"""Readers of bar files, one module a layout."""

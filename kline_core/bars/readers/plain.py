@@ -1,0 +1,195 @@
+"""Files in the plain layout, read into frames whose cells are still unchecked.
+
+The plain layout is a CSV (UTF-8, comma) or Parquet file with the columns `symbol, date, open, high, low, close, volume`
+and perhaps `amount` and `adj_factor`, in any order and letter case; other columns are left alone. Without a `symbol`
+column the file's name is the symbol of all its rows.
+
+CSV files are first read with numbers as numbers, on all cores. Where a cell does not fit, the file is read once more
+as text, row by row, so that every bad row can be named. Both ways give the same numbers.
+"""
+
+import csv
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from kline_core.bars.row_checks import OPTIONAL, PRICES, REQUIRED
+from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.errors import InputError
+from kline_core.symbols import is_symbol
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_NUMBERS = {*PRICES, "volume", "amount", "adj_factor"}
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A file's rows before any check."""
+
+    frame: pd.DataFrame
+    """Columns `REQUIRED` and those of `OPTIONAL` that the file has. The index is the row number: in a CSV file the line
+    as an editor counts it, the header being line 1; in a Parquet file the row, counted from 1."""
+    malformed: pd.DataFrame
+    """`REJECTED_COLUMNS`: lines with too many or too few cells."""
+    ignored: tuple[str, ...]
+    """Columns of the file that were not read."""
+
+
+def read_plain(path: Path) -> RawFile:
+    """Read one file.
+
+    Raises:
+        InputError: The file cannot be read, is empty, not UTF-8, of another type, or lacks a column; it has no symbol
+            column and its name is no symbol; or it is named after one of several symbols that it holds.
+    """
+    suffix = suffix_of(path)
+    if suffix is None:
+        raise InputError(f"{path}: its type is not known; give {', '.join(SUFFIXES)}")
+    try:
+        raw = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: line 1 is not UTF-8 text; convert the file to UTF-8") from None
+    except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if len(raw.frame) + len(raw.malformed) == 0:
+        raise InputError(f"{path}: holds no rows")
+    stem = path.name.removesuffix(suffix)
+    if "symbol" in raw.frame.columns:
+        held = [symbol for symbol in raw.frame["symbol"].dropna().unique() if is_symbol(symbol)]
+        if stem in held and len(held) > 1:
+            other = next(symbol for symbol in held if symbol != stem)
+            raise InputError(
+                f"{path}: is named after symbol {stem} but holds {len(held)} symbols, also {other}; "
+                "remove the others or rename the file"
+            )
+    elif is_symbol(stem):
+        raw.frame.insert(0, "symbol", pd.Series(stem, index=raw.frame.index, dtype="str"))
+    else:
+        raise InputError(
+            f"{path}: has no symbol column, and its name {stem!r} is no symbol; add the one or change the other"
+        )
+    return raw
+
+
+def suffix_of(path: Path) -> str | None:
+    """The one of `SUFFIXES` that a file's name ends with, in whatever case, or None."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def _read_csv(path: Path) -> RawFile:
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
+        first = stream.readline()
+    names = next(csv.reader([first.decode("utf-8-sig")]), [])
+    if not names:
+        raise InputError(f"{path}: is empty")
+    used, ignored = _match_columns(path, names)
+    if not first.endswith(b"\n"):
+        raise InputError(f"{path}: holds no rows")
+    malformed: list[pacsv.InvalidRow] = []
+    try:
+        table = _parse(path, names, used)
+    except pa.ArrowInvalid:
+        table = _parse_text(path, names, used, malformed)
+    lines = np.arange(2, 2 + len(table) + len(malformed))
+    lines = lines[~np.isin(lines, [row.number for row in malformed])]
+    frame = table.to_pandas().set_axis(lines)
+    # A blank line is read as empty cells; it is no row. Every row has a date, so the few others are looked at closely.
+    blank = (frame["date"] == "").to_numpy(copy=True)
+    blank[blank] = [all(cell == "" or pd.isna(cell) for cell in row) for row in frame[blank].to_numpy(dtype=object)]
+    at = pd.Index([row.number for row in malformed], dtype=np.int64)
+    texts = pd.Series([row.text for row in malformed], dtype=object)
+    reason = f"row has not the {len(names)} cells of the header"
+    rejected = rejected_frame([rejected_rows(str(path), at, pd.Series("", index=at), reason, texts)])
+    return RawFile(frame[~blank], rejected, ignored)
+
+
+def _read_parquet(path: Path) -> RawFile:
+    names = pq.read_schema(path).names
+    used, ignored = _match_columns(path, names)
+    table = pq.read_table(path, columns=list(used)).rename_columns([used[name] for name in used])
+    frame = table.to_pandas(date_as_object=False)
+    return RawFile(frame.set_axis(np.arange(1, len(frame) + 1)), rejected_frame([]), ignored)
+
+
+def _match_columns(path: Path, names: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The file's column names that are read, each with its meaning; and the other ones."""
+    used: dict[str, str] = {}
+    for name in names:
+        meaning = name.strip().lower()
+        if meaning in used.values():
+            raise InputError(f"{path}: column {meaning} is there twice")
+        if meaning in (*REQUIRED, *OPTIONAL):
+            used[name] = meaning
+    missing = [name for name in REQUIRED if name != "symbol" and name not in used.values()]
+    if missing:
+        raise InputError(f"{path}: column {missing[0]} is missing; its columns are {', '.join(names)}")
+    return used, tuple(name for name in names if name not in used)
+
+
+def _open(path: Path) -> pa.NativeFile:
+    return pa.input_stream(path, compression="gzip" if _is_gzip(path) else None)
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _parse(path: Path, names: list[str], used: dict[str, str]) -> pa.Table:
+    """The columns in use, prices and volumes as numbers; raises ArrowInvalid where a cell does not fit."""
+    types = {name: pa.float64() if meaning in _NUMBERS else pa.string() for name, meaning in used.items()}
+    options = pacsv.ConvertOptions(
+        column_types=types, include_columns=list(used), null_values=[""], strings_can_be_null=False
+    )
+    with _open(path) as stream:
+        table = pacsv.read_csv(
+            stream,
+            read_options=pacsv.ReadOptions(column_names=names, skip_rows=1),
+            parse_options=pacsv.ParseOptions(ignore_empty_lines=False),
+            convert_options=options,
+        )
+    return table.rename_columns(list(used.values()))
+
+
+def _parse_text(path: Path, names: list[str], used: dict[str, str], malformed: list[pacsv.InvalidRow]) -> pa.Table:
+    """The columns in use as text; lines with another number of cells are put into `malformed`."""
+
+    def skip(row: pacsv.InvalidRow) -> str:
+        malformed.append(row)
+        return "skip"
+
+    options = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(used, pa.string()), include_columns=list(used), strings_can_be_null=False
+    )
+    with _open(path) as stream:
+        try:
+            table = pacsv.read_csv(
+                stream,
+                # Only a single thread knows the line numbers of what it skips.
+                read_options=pacsv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
+                parse_options=pacsv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=skip),
+                convert_options=options,
+            )
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+            raise InputError(f"{path}: {_undecodable(path)} is not UTF-8 text; convert the file to UTF-8") from error
+    return table.rename_columns(list(used.values()))
+
+
+def _undecodable(path: Path) -> str:
+    """Names the first line that is not UTF-8."""
+    with _open(path) as stream:
+        data = stream.read()
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        return f"line {before.count(10) + 1}"
+    return "a line"

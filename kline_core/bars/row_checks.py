@@ -1,0 +1,176 @@
+"""Row checks: what a sound bar is.
+
+`validate_bars` is the one door through which bars enter. A row that passes has
+
+* a symbol that is safe in a path and in a query,
+* a date that no other row of its symbol has,
+* prices with ``low <= open, close <= high``,
+* a volume and an amount that are missing or at least 0, and
+* prices, an adjustment factor and products of the two from `LEAST` to `MOST`. No market has others, and ratios within
+  these bounds fit into a float32: one absurd price would otherwise make a return that no table takes.
+
+A day is *suspended* when its volume is 0 or missing and its bar is flat (open = high = low = close). A bar that moved
+was traded, whatever its volume says: vendors deliver days of zero or unknown volume with real prices. It is kept.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kline_core.bars.row_errors import RowErrors, rejected_frame, rejected_rows, to_numbers
+from kline_core.dates import parse_dates
+from kline_core.errors import InputError
+from kline_core.symbols import is_symbol
+from kline_core.typing import Flags, Floats64, Objects
+
+PRICES = ("open", "high", "low", "close")
+
+
+REQUIRED = ("symbol", "date", *PRICES, "volume")
+
+
+OPTIONAL = ("amount", "adj_factor")
+
+
+BAR_COLUMNS = (*REQUIRED, *OPTIONAL, "suspended")
+
+
+MIN_PRICE, MAX_PRICE = 1e-12, 1e12
+"""Bounds, themselves included, of raw prices, of adjustment factors and of adjusted prices."""
+
+
+_ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The rows of a frame, each in exactly one of two frames."""
+
+    bars: pd.DataFrame
+    """`BAR_COLUMNS`: dates as datetime64[s], `adj_factor` NaN where the frame had no such column; index as given."""
+    rejected: pd.DataFrame
+    """`REJECTED_COLUMNS`: where the row came from, its index label, its symbol as text, why, and the offending cell."""
+
+
+def validate_bars(frame: pd.DataFrame, source: str) -> Validated:
+    """Divide rows from outside into sound bars and rejected rows.
+
+    Rows that agree in everything are one bar: the first stays, the others are rejected. Of rows that give one symbol
+    and date different contents none is kept, since nothing says which is right. So the bars that are kept do not
+    depend on the order of the rows.
+
+    Args:
+        frame: Columns `REQUIRED` and perhaps `OPTIONAL`, typed or as text; its index labels name the rows in reports.
+        source: Name of the file, for reports.
+
+    Raises:
+        InputError: A required column is missing.
+    """
+    checked = check_rows(frame, source)
+    kept, rejected = reject_duplicates(checked.bars, np.full(len(checked.bars), source, dtype=object))
+    return Validated(kept, pd.concat([checked.rejected, rejected], ignore_index=True))
+
+
+def check_rows(frame: pd.DataFrame, source: str) -> Validated:
+    """`validate_bars` without its look at duplicates: each row by itself."""
+    missing = [name for name in REQUIRED if name not in frame.columns]
+    if missing:
+        raise InputError(f"{source}: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}")
+    faults = RowErrors(frame)
+    symbols = _check_symbols(frame["symbol"], faults)
+    dates, no_date = parse_dates(frame["date"])
+    faults.mark(no_date, "date", "is missing or no date")
+    numbers = {name: to_numbers(frame[name], name, faults) for name in (*PRICES, "volume")}
+    for name in OPTIONAL:
+        numbers[name] = to_numbers(frame[name], name, faults) if name in frame.columns else np.full(len(frame), np.nan)
+    _check_prices(numbers, faults)
+    for name in ("volume", "amount"):
+        faults.mark(np.isinf(numbers[name]), name, "is not finite")
+        faults.mark(numbers[name] < 0, name, "is negative")
+    if "adj_factor" in frame.columns:
+        _check_factors(numbers, faults)
+    bars = pd.DataFrame({"symbol": symbols, "date": dates.astype("datetime64[s]"), **numbers}, index=frame.index)
+    bars["suspended"] = is_suspended(bars)
+    return Validated(bars[~faults.any()], faults.rejected(source))
+
+
+def is_suspended(bars: pd.DataFrame) -> pd.Series:
+    """Where a bar tells of a day without trading: volume 0 or missing, and open = high = low = close."""
+    flat = (bars["open"] == bars["high"]) & (bars["high"] == bars["low"]) & (bars["low"] == bars["close"])
+    return flat & ~(bars["volume"] > 0)
+
+
+def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sound rows without those that share symbol and date, and the rejected ones; see `validate_bars`.
+
+    Files that give different contents for one bar of a symbol are perhaps deliveries on different adjustment bases: the
+    dates that only one of them has would then be on another scale than their neighbours. So all rows of such a symbol
+    are rejected, whichever file they are from. Rows with an adjustment factor and rows without one are not compared.
+
+    Args:
+        bars: Rows of `Validated.bars`, perhaps of several files one after the other.
+        sources: Name of the file of each row (n,).
+    """
+    key = ["symbol", "date", "given"]
+    keys = bars[key[:2]].assign(given=bars["adj_factor"].notna())
+    repeated = keys.duplicated(keep=False).to_numpy()
+    if not repeated.any():
+        return bars, rejected_frame([])
+    some = keys[repeated]
+    again = bars[repeated].duplicated(list(BAR_COLUMNS), keep="first").to_numpy()
+    group = some.groupby(key).ngroup().to_numpy()
+    conflict = (np.bincount(group, weights=~again) > 1)[group]
+    files = some.assign(file=sources[repeated])[conflict].groupby(key)["file"]
+    several = files.min() != files.max()
+    contested = several[several].index.to_frame(index=False).groupby("symbol")["date"].min()
+    hopeless = bars["symbol"].isin(contested.index).to_numpy()
+    different, same = np.zeros((2, len(bars)), dtype=bool)
+    different[repeated], same[repeated] = conflict, again & ~conflict
+    rows = []
+    for mask, reason in (
+        (hopeless, "the files contradict each other about this symbol; remove the older delivery"),
+        (different & ~hopeless, "symbol and date are given more than once, with different contents"),
+        (same & ~hopeless, "symbol and date are given more than once, with the same contents"),
+    ):
+        hit = bars[mask]
+        days = hit["date"].dt.strftime("%Y-%m-%d")
+        if mask is hopeless:
+            days = "first on " + hit["symbol"].map(contested.dt.strftime("%Y-%m-%d"))
+        rows.append(rejected_rows(sources[mask], hit.index, hit["symbol"], reason, days))
+    return bars[~(hopeless | different | same)], rejected_frame(rows)
+
+
+def _check_symbols(column: pd.Series, faults: RowErrors) -> pd.Series:
+    codes, distinct = pd.factorize(column, use_na_sentinel=True)
+    # The last place is that of missing values, whose code is -1.
+    safe = np.array([*(is_symbol(value) for value in distinct), False])
+    faults.mark(~safe[codes], "symbol", "is not safe to use: 1-32 letters, digits or ._^=- without '..'")
+    return column.astype(str)
+
+
+def _check_prices(numbers: dict[str, Floats64], faults: RowErrors) -> None:
+    for name in PRICES:
+        faults.mark(np.isnan(numbers[name]), name, "is missing")
+        faults.mark(np.isinf(numbers[name]), name, "is not finite")
+        faults.mark(numbers[name] <= 0, name, "is not above 0")
+        faults.mark(_absurd(numbers[name]), name, _ABSURD)
+    faults.mark(numbers["high"] < numbers["low"], "high", "is below low")
+    for name in ("open", "close"):
+        outside = (numbers[name] < numbers["low"]) | (numbers[name] > numbers["high"])
+        faults.mark(outside, name, "lies outside low to high")
+
+
+def _check_factors(numbers: dict[str, Floats64], faults: RowErrors) -> None:
+    factor = numbers["adj_factor"]
+    faults.mark(np.isnan(factor), "adj_factor", "is missing")
+    faults.mark(np.isinf(factor), "adj_factor", "is not finite")
+    faults.mark(factor <= 0, "adj_factor", "is not above 0")
+    faults.mark(_absurd(factor), "adj_factor", _ABSURD)
+    with np.errstate(all="ignore"):
+        out = _absurd(numbers["low"] * factor) | _absurd(numbers["high"] * factor)
+    faults.mark(out, "adj_factor", f"makes an adjusted price that {_ABSURD}")
+
+
+def _absurd(values: Floats64) -> Flags:
+    return (values < MIN_PRICE) | (values > MAX_PRICE)

@@ -1,0 +1,177 @@
+"""Sessions of exchanges, as exchange_calendars knows them."""
+
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import numpy as np
+import pandas as pd
+from exchange_calendars.errors import CalendarError
+
+from kline_core.errors import DateError, SettingError
+from kline_core.typing import Dates, Int64s
+
+# Sessions are counted from here, or from the calendar's own beginning where it knows less.
+_ORIGIN = pd.Timestamp("1990-01-01")
+
+
+def session_ordinal(dates: Dates, calendar: str) -> Int64s:
+    """Number of each day (n,) among the exchange's sessions, counted from 1990 (or where the calendar begins).
+
+    The count is the same however much history is passed in.
+
+    Args:
+        dates: Days, datetime64[D] (n,).
+        calendar: Name of an exchange_calendars calendar, for instance ``XSHG``.
+
+    Raises:
+        DateError: A day is no session, or lies outside the days that the calendar knows.
+        SettingError: There is no such calendar.
+    """
+    days = np.asarray(dates, dtype="datetime64[D]")
+    sessions = _sessions(calendar)
+    if days.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if np.isnat(days).any():
+        raise DateError(f"a date is missing (NaT) where a session of {calendar} is needed")
+    outside = days[(days < sessions[0]) | (days > sessions[-1])]
+    if outside.size:
+        raise DateError(
+            f"{outside[0]} lies outside the sessions of calendar {calendar}, which are known from {sessions[0]} to "
+            f"{sessions[-1]}; use pattern_stride 1 or a newer exchange_calendars"
+        )
+    ordinals: Int64s = _ordinals(calendar)[(days - sessions[0]).astype(np.int64)]
+    strange = days[ordinals < 0]
+    if strange.size:
+        raise DateError(f"{strange[0]} is no session of calendar {calendar}; check the date or name another calendar")
+    return ordinals
+
+
+@dataclass(frozen=True, slots=True)
+class TradingDay:
+    """A day as an exchange's calendar knows it."""
+
+    calendar: str
+    day: np.datetime64
+    is_session: bool
+    previous: np.datetime64 | None
+    """The session before the day; None where the calendar knows none."""
+    next: np.datetime64 | None
+    """The session after the day; None where the calendar knows none."""
+    closes: datetime | None
+    """When the day's session closes, UTC; None where it is no session."""
+
+    @property
+    def reason(self) -> str:
+        """What the day is, in one line."""
+        if self.is_session:
+            return f"{self.day} is a session of {self.calendar}"
+        date: datetime = pd.Timestamp(self.day).to_pydatetime()
+        kind = f"a {date:%A}" if date.weekday() >= 5 else "a holiday"
+        around = [f"the last was {self.previous}"] if self.previous is not None else []
+        around += [f"the next is {self.next}"] if self.next is not None else []
+        return f"{self.day} is no session of {self.calendar} ({kind}); {', '.join(around)}"
+
+
+def trading_day(day: np.datetime64, calendar: str) -> TradingDay:
+    """What a day (datetime64[D]) is to an exchange.
+
+    Raises:
+        DateError: The day lies outside those that the calendar knows.
+        SettingError: There is no such calendar.
+    """
+    sessions = _sessions(calendar)
+    last = _last_day(calendar)
+    if np.isnat(day) or not sessions[0] <= day <= last:
+        raise DateError(
+            f"{day} lies outside the days that calendar {calendar} knows, {sessions[0]} to {last}; "
+            "install a newer exchange_calendars, or name no calendar"
+        )
+    at = int(np.searchsorted(sessions, day))
+    is_session = at < len(sessions) and bool(sessions[at] == day)
+    after = at + 1 if is_session else at
+    closes = None
+    if is_session:
+        closes = _calendar(calendar).session_close(pd.Timestamp(day)).to_pydatetime().astimezone(UTC)
+    return TradingDay(
+        calendar=calendar,
+        day=day,
+        is_session=is_session,
+        previous=sessions[at - 1] if at else None,
+        next=sessions[after] if after < len(sessions) else None,
+        closes=closes,
+    )
+
+
+def sessions_until(day: np.datetime64, count: int, calendar: str) -> Dates:
+    """The newest `count` sessions up to and including a day, datetime64[D], sorted; fewer where the calendar begins.
+
+    Raises as `trading_day`.
+    """
+    trading_day(day, calendar)
+    sessions = _sessions(calendar)
+    end = int(np.searchsorted(sessions, day, side="right"))
+    newest: Dates = sessions[max(0, end - count) : end]
+    return newest
+
+
+@cache
+def calendar_names() -> tuple[str, ...]:
+    """Names of all calendars, without their aliases, sorted."""
+    return tuple(sorted(exchange_calendars.get_calendar_names(include_aliases=False)))
+
+
+def time_zone(calendar: str) -> ZoneInfo:
+    """The time zone of an exchange. Raises `SettingError` where there is no such calendar."""
+    return ZoneInfo(str(_calendar(calendar).tz))
+
+
+@lru_cache(maxsize=8)
+def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+    """A calendar from the origin, or from its own beginning where it knows less, to its end."""
+    try:
+        with warnings.catch_warnings():
+            # exchange_calendars 4.13 asks pandas 3 for what it will answer otherwise, or not at all, one day.
+            warnings.filterwarnings("ignore", "Series.values returning an ndarray", DeprecationWarning)
+            warnings.filterwarnings("ignore", "DatetimeIndex.weekday is deprecated", DeprecationWarning)
+            # Without a start the calendar would begin twenty years before today, and the count would move every day.
+            bound = exchange_calendars.get_calendar(name).bound_min()
+            start = _ORIGIN if bound is None else max(_ORIGIN, bound)
+            return exchange_calendars.get_calendar(name, start=start)
+    except CalendarError as error:
+        raise SettingError(f"calendar is {name!r}, which exchange_calendars does not know: {error}") from error
+    except (NotImplementedError, ValueError) as error:
+        # With pandas 3.1 exchange_calendars 4.13.2 fails so for Athens, Belgrade, Bucharest, Nicosia and Tel Aviv.
+        raise SettingError(
+            f"calendar is {name!r}, which exchange_calendars {exchange_calendars.__version__} cannot make with pandas "
+            f"{pd.__version__}; install a newer exchange_calendars, or name another calendar"
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _sessions(calendar: str) -> Dates:
+    """All sessions of a calendar, datetime64[D], sorted."""
+    days: Dates = _calendar(calendar).sessions.to_numpy().astype("datetime64[D]")
+    days.flags.writeable = False
+    return days
+
+
+@lru_cache(maxsize=8)
+def _ordinals(calendar: str) -> Int64s:
+    """For each day from a calendar's first session to its last, the session's number; -1 where the day is none."""
+    sessions = _sessions(calendar)
+    at = (sessions - sessions[0]).astype(np.int64)
+    ordinals = np.full(at[-1] + 1, -1, dtype=np.int64)
+    ordinals[at] = np.arange(len(at))
+    ordinals.flags.writeable = False
+    return ordinals
+
+
+def _last_day(calendar: str) -> np.datetime64:
+    """The last day that a calendar knows: its fixed end, or its last session where it has none."""
+    bound = _calendar(calendar).bound_max()
+    last: np.datetime64 = _sessions(calendar)[-1] if bound is None else np.datetime64(bound.date(), "D")
+    return last

@@ -1,0 +1,116 @@
+"""Bars in memory: the traded ones of each symbol, as arrays."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core._hashing import mix64, text_hash
+from kline_core.bars.row_checks import PRICES
+from kline_core.errors import InputError
+from kline_core.typing import Dates, Floats64, Hashes, Int64s, Objects
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SymbolBars:
+    """The traded bars of one symbol in order of their dates; suspended days are left out. The arrays are read-only.
+
+    Prices are adjusted: raw price times the cumulative backward adjustment factor of the day, 1.0 where none was given.
+    """
+
+    symbol: str
+    dates: Dates
+    """datetime64[D] (n,), strictly increasing."""
+    open: Floats64
+    high: Floats64
+    low: Floats64
+    close: Floats64
+    volume: Floats64
+    """As delivered, NaN where unknown."""
+    content: Hashes
+    """(n,) one hash per bar over symbol, date, raw prices and adjustment factor. Volume is left out: no value depends
+    on it, and vendors correct it for days afterwards."""
+
+    def __len__(self) -> int:
+        """Number of traded bars."""
+        return len(self.dates)
+
+
+BarsBySymbol: TypeAlias = Mapping[str, SymbolBars]
+"""The bars of several symbols, by symbol."""
+
+
+def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = None) -> dict[str, SymbolBars]:
+    """All symbols' traded bars in memory, from the `bars` table in any order.
+
+    The arrays of one symbol are slices of arrays that all symbols share. A symbol of which every bar is suspended is
+    there with no bars.
+
+    Args:
+        bars: Columns symbol, date, open, high, low, close, volume, adj_factor (perhaps missing) and suspended.
+        symbols: Keep only these; all by default. Ones without bars are left out.
+
+    Raises:
+        InputError: A symbol has two bars of one date.
+    """
+    if isinstance(bars, pd.DataFrame):
+        bars = pa.Table.from_pandas(bars, preserve_index=False)
+    codes, names = _encoded(bars["symbol"])
+    dates = _column(bars["date"].cast(pa.date32()).cast(pa.int32())).astype("datetime64[D]")
+    chosen = np.ones(len(names), dtype=bool)
+    if symbols is not None:
+        chosen = np.isin(names, list(symbols))
+    key = codes << 32 | dates.astype(np.int64) + 2**31
+    order = None if np.all(key[1:] > key[:-1]) else np.argsort(key, kind="stable")
+    if order is not None:
+        key = key[order]
+        if twice := np.flatnonzero(key[1:] == key[:-1]).tolist():
+            row = order[twice[0]]
+            raise InputError(
+                f"bars hold symbol {names[codes[row]]} twice on {dates[row]}; "
+                "restore the home from a copy, or ingest all files into a new one"
+            )
+    traded = ~_column(bars["suspended"]) & chosen[codes]
+    take = np.flatnonzero(traded) if order is None else order[traded[order]]
+    codes, dates = codes[take], dates[take]
+    raw = [_column(bars[name])[take] for name in PRICES]
+    factor = _column(pc.fill_null(bars["adj_factor"], 1.0))[take]
+    hashes = np.array([text_hash(name) for name in names], dtype=np.uint64)
+    columns: list[npt.NDArray[Any]] = [dates, *(price * factor for price in raw), _column(bars["volume"])[take]]
+    columns.append(_content(hashes[codes], dates, [*raw, factor]))
+    for column in columns:
+        column.flags.writeable = False
+    bounds = np.searchsorted(codes, np.arange(len(names) + 1))
+    return {
+        str(name): SymbolBars(str(name), *(column[first:last] for column in columns))
+        for name, keep, first, last in zip(names, chosen, bounds[:-1], bounds[1:], strict=True)
+        if keep
+    }
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[Int64s, Objects]:
+    """Codes (n,) into the sorted distinct texts."""
+    encoded = column.combine_chunks().dictionary_encode()
+    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(names)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[encoded.indices.to_numpy(zero_copy_only=False)], names[order]
+
+
+def _column(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = column.to_numpy()
+    return values
+
+
+def _content(symbol: Hashes, dates: Dates, columns: list[Floats64]) -> Hashes:
+    """One hash per row (n,), a chain of `mix64` over the bits of the row's cells."""
+    state = mix64(symbol ^ dates.astype(np.int64).view(np.uint64))
+    for column in columns:
+        state = mix64(state ^ column.view(np.uint64))
+    return state

@@ -1,0 +1,216 @@
+"""The command line: `kline`. Answers go to standard output, progress and logs to standard error.
+
+Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from kline_core import __version__
+from kline_core.cli.commands import COMMANDS
+from kline_core.cli.console import show
+from kline_core.errors import KlineError
+
+_WITH_PREFECT = {"demo", "up"}
+
+
+def entry() -> NoReturn:
+    """What the command `kline` runs: `main`, and then an end without the interpreter's own.
+
+    Native threads (Delta's runtime, Arrow's pools) that still run while the interpreter takes itself down abort the
+    process now and then ("terminate called without an active exception"), and a job that has done all its work would
+    end with signal 6.
+    """
+    _be_quiet_outside()
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _be_quiet_outside() -> None:
+    """Begin again with DO_NOT_TRACK=1, which Prefect asks when it is imported.
+
+    In a terminal it would otherwise tell its makers of its first use. A new environment, since nobody changes that of a
+    process at work.
+    """
+    if "DO_NOT_TRACK" not in os.environ and _WITH_PREFECT & set(sys.argv[1:]):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "DO_NOT_TRACK": "1"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        answer = COMMANDS[options.command](options)
+        if answer is None:
+            return 0
+        show(answer.text, answer.document, options.json)
+    except KlineError as error:
+        return _fail(str(error), options)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was stored before is kept", options)
+    except BrokenPipeError:
+        # The reader of our output went away; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
+        return _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", options)
+    if answer.failure is not None:
+        print(f"kline: {answer.failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fail(message: str, options: argparse.Namespace) -> int:
+    if options.debug:
+        raise
+    print(f"kline: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog="kline", description="K-line factor: after charts like this one, how often did the price rise?"
+    )
+    parser.add_argument("--version", action="version", version=f"kline {__version__}")
+    _add_common(parser, None, False)
+    # Given behind the command, the same options win; not given there, they must not reset what stands before it.
+    common = _Parser(add_help=False)
+    _add_common(common, argparse.SUPPRESS, argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about, parents=[common])
+
+    demo = command(
+        "demo",
+        "Everything on real bars of five US stocks, into a home of its own: the folder that --home names, else "
+        "./kline-demo. KLINE_HOME is not asked.",
+    )
+    demo.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
+    _add_threads(demo)
+
+    ingest = command("ingest", "Bars from CSV or Parquet files or folders, every row accounted for.")
+    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    ingest.add_argument("--rejected", type=Path, metavar="FILE", help="write every rejected row to this CSV file")
+
+    index = command("index", "Bring the patterns up to date with the bars.")
+    _add_pattern_options(index)
+    _add_device(index)
+    _add_threads(index)
+    index.add_argument("--rebuild", action="store_true", help="make all patterns again, with these settings")
+
+    run = command("run", "Compute and store factor values.")
+    run.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all)")
+    run.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
+    run.add_argument("--as-of", metavar="DATE", help="newest sample date (default: the newest bar)")
+    run.add_argument("--dates", type=Path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
+    run.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
+    _add_factor_options(run)
+    _add_min_recall(run)
+    _add_pattern_options(run)
+    _add_device(run)
+    _add_threads(run)
+
+    match = command("match", "One sample's matches, with what followed them.")
+    match.add_argument("symbol", metavar="SYMBOL")
+    match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
+    match.add_argument("--png", type=Path, metavar="FILE", help="draw the query and its matches")
+    _add_factor_options(match)
+    _add_min_recall(match)
+    _add_pattern_options(match)
+    _add_device(match)
+
+    evaluate = command("evaluate", "What the stored values were worth: IC, decay, returns by value, coverage by year.")
+    evaluate.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all with values)")
+    evaluate.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
+    evaluate.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    about = "which values (default: those of the settings that the other options name)"
+    evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
+    evaluate.add_argument("--png", type=Path, metavar="FILE", help="draw the IC by horizon and the returns by value")
+    _add_factor_options(evaluate)
+    _add_pattern_options(evaluate)
+
+    export = command("export", "Stored values as a Parquet or CSV file.")
+    export.add_argument("file", type=Path, metavar="FILE", help="ends in .parquet or .csv")
+    export.add_argument("--format", choices=["long", "wide"], default="long", help="default %(default)s")
+    export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
+
+    up = command(
+        "up",
+        "Prefect server, work pool, deployments, worker and warm cluster of a home, until Ctrl-C. The home is a folder "
+        "and made where it is missing.",
+    )
+    up.add_argument("--port", type=int, default=4200, help="of the server and its pages (default %(default)s)")
+    _add_threads(up)
+
+    verify = command("verify", "Check every table against the others; 1 where something is wrong. Changes nothing.")
+    _add_factor_options(verify)
+    about = "weights that the patterns were made with (default: those that come along)"
+    verify.add_argument("--encoder", metavar="FILE", help=about)
+
+    train = command("train", "Train an encoder on synthetic charts.")
+    train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")
+    train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
+    train.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _add_device(train)
+    _add_threads(train)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, home: str | None, off: bool | str) -> None:
+    about = "folder or object-store URL with the tables (or set KLINE_HOME)"
+    parser.add_argument("--home", default=home, metavar="HOME", help=about)
+    parser.add_argument("--json", action="store_true", default=off, help="print one JSON document")
+    parser.add_argument("--debug", action="store_true", default=off, help="show where an error came from")
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one per core, at most 16")
+
+
+def _add_factor_options(parser: argparse.ArgumentParser) -> None:
+    for name, kind, about in (
+        ("mode", str, "fast (vectors only)"),
+        ("top-k", int, "matches per sample"),
+        ("search-k", int, "candidates looked at, at most"),
+        ("min-matches", int, "fewer matches give no value"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, help=about)
+    about = "exact, or ivf: approximate, for very large histories (default exact)"
+    parser.add_argument("--index", choices=["exact", "ivf"], help=about)
+    about = "of 1024 lists, how many an ivf index compares a sample with (default 96)"
+    parser.add_argument("--probes", type=int, metavar="N", help=about)
+    about = "score dates through which the encoder was trained all the same, and mark them"
+    parser.add_argument("--allow-seen", action="store_true", help=about)
+
+
+def _add_min_recall(parser: argparse.ArgumentParser) -> None:
+    about = "refuse an ivf index that finds a smaller share of the exact matches (default 0.99)"
+    parser.add_argument("--min-recall", type=float, metavar="SHARE", help=about)
+
+
+def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
+    parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
+    parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+

@@ -1,0 +1,1 @@
+"""Runs on a Dask threaded cluster, and the only wing that imports Dask."""

@@ -1,0 +1,384 @@
+"""The Dask threaded cluster, and the only module that imports Dask.
+
+Without a scheduler address a cluster is started inside this process: one worker whose threads share what it loads.
+With one, a standing cluster is used, whose workers keep what they have loaded from run to run. Both do the same work
+through the same functions of `kline_core.compute.tasks`.
+
+What these say while they work for a client is sent to that client alone, as events under a topic of its own. They
+travel the same way as the news that the work is done, and before it.
+"""
+
+import asyncio
+import datetime
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import dask
+import numpy as np
+from dask.system import CPU_COUNT
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
+from distributed.client import ClosedClientError, FutureCancelledError
+from distributed.comm.core import connect
+from distributed.deploy.spec import SpecCluster
+
+from kline_core._logging import Listener, listening, logger
+from kline_core.bars.bars_cache import BarsKey
+from kline_core.compute import tasks
+from kline_core.compute.tasks import Overview
+from kline_core.encoder.encoder_cache import EncoderKey
+from kline_core.encoder.weights import weights_shape
+from kline_core.errors import KlineError, SchedulerError, SettingError
+from kline_core.factor.results import Asked, Scored, ScoredTogether
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.catalogue import Catalogue
+from kline_core.patterns.update import SLICE, PatternsUpdate, update_patterns
+from kline_core.settings import PatternSettings
+from kline_core.store.home import Home
+from kline_core.typing import Dates, Floats32, Int32s, Int64s
+
+CONNECT_SECONDS = 10.0
+PATIENCE_SECONDS = 2.0
+WORKERLESS_SECONDS = 60.0
+MESSAGE_SECONDS = 0.001
+"""How long messages are gathered before the next ones are sent; Dask has up to 10 ms, in which a core may idle."""
+MEASURED_SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""What Dask observes of itself, up to a hundred times a second, in a thread that takes the interpreter's lock for it.
+
+Where that shares a process with the work, the work waits: an idle cluster took 30 ms of each second, and takes 4 so.
+"""
+MAX_THREADS = 16
+SLICES_PER_THREAD = 3
+"""Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
+FEW_WINDOWS = 50_000
+"""New patterns that one worker encodes by itself, within some seconds: those of a day."""
+_SAID = "kline-said"
+_LOG = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster in use. Safe to share between threads."""
+
+    client: Client
+    threads: int
+    """Threads of all workers together."""
+    address: str
+    log: Listener | None = None
+    """Told of what workers say while they work for this client."""
+
+    @property
+    def topic(self) -> str:
+        """Under which the scheduler passes on what workers say; it keeps the few lines of each until it ends."""
+        # Not the client's id alone: under that the scheduler itself tells of a client that leaves, to a closed line.
+        return f"{_SAID}-{self.client.id}"
+
+    @property
+    def workers(self) -> list[str]:
+        """Addresses of the workers that the scheduler has now."""
+        return list(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    @property
+    def lost(self) -> bool:
+        """Whether the scheduler is gone, or all of its workers are."""
+        return self.client.status in ("closing", "closed") or not self.workers
+
+    def load(self, key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
+        """Have every worker load a state, all at the same time; what one of them says of it.
+
+        Raises what loading raises, and `SchedulerError` where the workers were lost, as the other methods do.
+        """
+        futures = [self._submit(tasks.overview, key, as_of, workers=[address]) for address in self.workers]
+        if not futures:
+            raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
+        overviews: list[Overview] = [self._answer(future) for future in futures]
+        return overviews[0]
+
+    def plan(self, key: StateKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
+        """Sample dates of a symbol; see `kline_core.factor.scoring.plan_dates`."""
+        dates: Dates = self._answer(self._submit(tasks.plan, key, symbol, samples, as_of))
+        return dates
+
+    def plan_together(
+        self, key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None
+    ) -> list[Dates]:
+        """Sample dates of several symbols, as one piece of work."""
+        dates: list[Dates] = self._answer(self._submit(tasks.plan_together, key, symbols, samples, as_of))
+        return dates
+
+    def score_together(self, key: StateKey, asked: Sequence[Asked]) -> ScoredTogether | None:
+        """Samples of several symbols as one piece of work; None where they have to be done one by one."""
+        scored: ScoredTogether | None = self._answer(self._submit(tasks.score_together, key, asked))
+        return scored
+
+    def encoding(self, encoder_path: str | Path | None = None, device: str = "auto") -> "ClusterWindowEncoder":
+        """Encodes windows on the workers; for `kline_core.patterns.update.update_patterns`.
+
+        Raises `EncoderError` where the weights cannot be read here.
+        """
+        return ClusterWindowEncoder(self, EncoderKey.of(encoder_path, device))
+
+    def extend(
+        self, home: Home, settings: PatternSettings, encoder_path: str | Path | None = None, device: str = "auto"
+    ) -> PatternsUpdate:
+        """Bring the patterns of a home up to date, as `kline_core.patterns.update.update_patterns` does, and raising the same.
+
+        Where few windows are missing a worker does it all, since it holds the bars already. Many are encoded by all
+        workers in pieces, and committed here.
+        """
+        bars = BarsKey.newest(home)
+        encoder = EncoderKey.of(encoder_path, device)
+        threads = max(1, self.threads // max(1, len(self.workers)))
+        call = self._submit(tasks.extend, bars, settings, encoder, FEW_WINDOWS, threads)
+        report: PatternsUpdate | None = self._answer(call)
+        if report is None:
+            report = update_patterns(home, settings, self.encoding(encoder_path, device))
+        return report
+
+    def picture(self, key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None = None) -> bytes:
+        """A symbol on a date with its matches, drawn by a worker in a state that it has loaded: a PNG.
+
+        Without a date the newest usable one is taken. Raises as `kline_core.factor.explain.explain_sample`.
+        """
+        drawn: bytes = self._answer(self._submit(tasks.picture, key, symbol, date))
+        return drawn
+
+    def score(self, key: StateKey, symbol: str, dates: Dates, stored: Int64s, chunks: int) -> Iterator[Scored]:
+        """Samples of a symbol in at most `chunks` pieces of like cost; the dates of each are increasing."""
+        # Every so many-eth date: later ones see more patterns, so that pieces of neighbouring dates would cost unlike.
+        cuts = [slice(first, None, chunks) for first in range(min(chunks, len(dates)))]
+        # As one message, so that all pieces begin at once.
+        for future in self._submit_all(tasks.score, [(key, symbol, dates[cut], stored[cut]) for cut in cuts]):
+            yield self._answer(future)
+
+    def answers_in_order(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """What a function of `kline_core.compute.tasks` answers to each of many calls, in their order.
+
+        Only so many calls are under way at a time, so that little is left to be done when the caller goes away.
+        """
+        waiting: deque[Future[Any]] = deque()
+        for arguments in calls:
+            waiting.append(self._submit(function, *arguments))
+            if len(waiting) >= SLICES_PER_THREAD * self.threads:
+                yield self._answer(waiting.popleft())
+        while waiting:
+            yield self._answer(waiting.popleft())
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
+        (future,) = self._submit_all(function, [arguments], workers)
+        return future
+
+    def _submit_all(
+        self, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
+    ) -> list[Future[Any]]:
+        if not calls:
+            return []
+        topic = None if self.log is None else self.topic
+        try:
+            futures: list[Future[Any]] = self.client.map(
+                partial(_answered, topic, function),
+                *zip(*calls, strict=True),
+                # Named after the function, so that Dask's dashboard says what is going on.
+                key=[f"{function.__name__}-{uuid4().hex}" for _ in calls],
+                workers=workers,
+                # A worker that has left since it was listed would be waited for without end, were no other one allowed.
+                allow_other_workers=workers is not None,
+                pure=False,
+            )
+        except ClosedClientError as error:
+            raise self._gone() from error
+        return futures
+
+    def _answer(self, future: Future[Any]) -> Any:
+        try:
+            answer = self._wait(future)
+        except KilledWorker as error:
+            raise SchedulerError(
+                f"the work killed worker after worker of the cluster at {self.address}; "
+                "look into the workers' logs, and whether they have memory enough"
+            ) from error
+        except FutureCancelledError as error:
+            raise self._gone() from error
+        if isinstance(answer, KlineError):
+            raise answer
+        return answer
+
+    def _wait(self, future: Future[Any]) -> Any:
+        # In short waits: a client that has lost its scheduler leaves some futures pending for ever, and so does a
+        # scheduler that has lost its last worker.
+        workerless_since = None
+        while True:
+            if self.client.status in ("closing", "closed"):
+                raise self._gone()
+            try:
+                return future.result(timeout=PATIENCE_SECONDS)
+            except TimeoutError:
+                if future.done():
+                    # Just in time, or the time-out was the task's own.
+                    return future.result()
+            if self.workers:
+                workerless_since = None
+            elif workerless_since is None:
+                workerless_since = monotonic()
+                with listening(self.log):
+                    _LOG.warning("no workers left at %s, waiting %d s for one", self.address, WORKERLESS_SECONDS)
+            elif monotonic() - workerless_since > WORKERLESS_SECONDS:
+                raise SchedulerError(
+                    f"the cluster at {self.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
+                    f"start one with `dask worker {self.address} --nthreads N` and run again"
+                )
+
+    def _gone(self) -> SchedulerError:
+        return SchedulerError(
+            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
+        )
+
+
+class ClusterWindowEncoder:
+    """A `WindowEncoder` by the workers of a cluster; see `kline_core.patterns.update`.
+
+    They load the bars by their key, and are sent no more than which windows to encode.
+    """
+
+    def __init__(self, cluster: Cluster, encoder: EncoderKey) -> None:
+        self._cluster, self._encoder = cluster, encoder
+        self.fingerprint = encoder.fingerprint
+        self.dim, self.window_bars = weights_shape(encoder.path)
+
+    def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
+        """Vectors of windows; see `kline_core.patterns.update.WindowEncoder`.
+
+        Raises what loading raises, and `SchedulerError`.
+        """
+        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+        parts = [slice(start, start + SLICE) for start in range(0, len(windows), SLICE)]
+        calls = ((bars, self._encoder, *_named(windows, part)) for part in parts)
+        for part, encoded in zip(parts, self._cluster.answers_in_order(tasks.encode, calls), strict=True):
+            vectors[part] = encoded
+            if progress is not None:
+                progress(min(part.stop, len(windows)))
+        return vectors
+
+
+def _named(windows: Catalogue, part: slice) -> tuple[list[str], Int32s, Int64s]:
+    """Some of the windows, by the symbols that occur among them, codes into these, and ordinals of bars."""
+    codes, code = np.unique(windows.code[part], return_inverse=True)
+    return [windows.symbols[which] for which in codes], code.astype(np.int32), windows.bar[part]
+
+
+def _answered(topic: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """On a worker: `worker.answered`, while what is said goes out under that topic, if there is one."""
+    listener: Listener | None = None
+    if topic is not None:
+        dask_worker = get_worker()
+
+        def listener(level: int, message: str) -> None:
+            dask_worker.log_event(topic, [level, message])
+
+    with listening(listener):
+        return tasks.answered(function, *arguments)
+
+
+def _deliver(log: Listener, event: tuple[float, Any]) -> None:
+    """On the client: one event."""
+    log(*event[1])
+
+
+@contextmanager
+def open_cluster(
+    address: str | None = None, threads: int | None = None, log: Listener | None = None
+) -> Iterator[Cluster]:
+    """The standing cluster at `address`, or else one of `threads` threads inside this process.
+
+    `threads` is the number of cores unless given. `log` is called with level and message of what the workers say while
+    they work for this client; from a thread of its own, which must not wait for the cluster.
+
+    Raises `SettingError` for a number of threads out of bounds, and `SchedulerError` where nobody listens at the
+    address, or it has no workers.
+    """
+    if address is not None:
+        with _standing(address, log) as cluster:
+            yield cluster
+        return
+    threads = checked_threads(threads)
+    # Both addresses, since either left out opens a port on the machine's outer interface. No memory limit: the worker
+    # would measure it against the whole process, and beyond it wait for ever for memory that is in use to come free.
+    with dask.config.set(MEASURED_SELDOM):
+        local: SpecCluster = LocalCluster(
+            processes=False,
+            n_workers=1,
+            threads_per_worker=threads,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+        )
+    with local, Client(local) as client:
+        for stream in _streams(local):
+            stream.interval = MESSAGE_SECONDS
+        yield _ready(Cluster(client, threads, local.scheduler_address, log))
+
+
+def _streams(local: SpecCluster) -> list[Any]:
+    """Which carry messages from the scheduler to its workers and its client, and from the workers to it."""
+    scheduler: Any = local.scheduler
+    workers = [worker.batched_stream for worker in local.workers.values()]
+    return [*scheduler.stream_comms.values(), *scheduler.client_comms.values(), *workers]
+
+
+def checked_threads(threads: int | None) -> int:
+    """The number itself, or one thread a core and at most 16 for None. Raises `SettingError` where out of bounds."""
+    if threads is None:
+        # Dask's count knows the limits of the container.
+        return max(1, min(CPU_COUNT, MAX_THREADS))
+    if not 1 <= threads <= 256:
+        raise SettingError(f"threads is {threads}; it must be between 1 and 256")
+    return threads
+
+
+@contextmanager
+def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
+    try:
+        # In a thread of its own, since the caller's may be running an event loop already.
+        with ThreadPoolExecutor(1, "probe") as pool:
+            pool.submit(asyncio.run, _probe(address)).result()
+        with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
+            client = Client(address, timeout=CONNECT_SECONDS)
+    except Exception as error:  # addresses can be wrong in more ways than Dask has exceptions for
+        raise SchedulerError(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}); "
+            "start one with `dask scheduler`, or leave the address out to compute in this process"
+        ) from error
+    with client:
+        threads = sum(client.nthreads().values())
+        if threads == 0:
+            raise SchedulerError(
+                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
+            )
+        yield _ready(Cluster(client, threads, address, log))
+
+
+def _ready(cluster: Cluster) -> Cluster:
+    if cluster.client.scheduler_comm is not None:
+        cluster.client.scheduler_comm.interval = MESSAGE_SECONDS
+    if cluster.log is not None:
+        cluster.client.subscribe_topic(cluster.topic, partial(_deliver, cluster.log))
+    return cluster
+
+
+async def _probe(address: str) -> None:
+    """Raise where no Dask server answers within `CONNECT_SECONDS`; a `Client` waits for ever for one that is silent."""
+    security = Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT_SECONDS):
+        comm = await connect(address, timeout=CONNECT_SECONDS, **security)
+        comm.abort()

@@ -1,0 +1,105 @@
+"""What became of a run's samples, symbol by symbol, and whether that is good enough."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kline_core.errors import RunFailedError
+from kline_core.search.recall import Recall
+
+
+@dataclass(slots=True)
+class SymbolResult:
+    """What became of one symbol's samples: `samples = done + failed + reused`.
+
+    A sample that has no value counts as failed, whether that was found now or stands in the store.
+    """
+
+    symbol: str
+    samples: int = 0
+    done: int = 0
+    failed: int = 0
+    reused: int = 0
+    refreshed: int = 0
+    """Dates of earlier runs, beside the samples, whose stored values no longer held and were made again."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Failed samples by reason."""
+    problem: str | None = None
+    """Why there are no samples at all."""
+    broke: bool = False
+    """The problem is an error, not a lack of bars; what was stored before stands."""
+    seconds: Counter[str] = field(default_factory=Counter)
+    """Time by stage, added up over chunks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values, without times."""
+        counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused", "refreshed")}
+        return counts | {"problem": self.problem, "broke": self.broke, "reasons": dict(self.reasons)}
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did."""
+
+    run_id: str
+    fingerprint: str
+    versions: dict[str, int | None]
+    """Versions of the tables that it read."""
+    n_patterns: int
+    symbols: list[SymbolResult]
+    seconds: dict[str, float]
+    """`load` and `total` by the clock; the stages of the computation added up over threads."""
+    recall: Recall | None = None
+    """Of an approximate index; None for the exact one."""
+
+    def count(self, name: str) -> int:
+        """Samples, done, failed, reused or refreshed over all symbols."""
+        return sum(getattr(result, name) for result in self.symbols)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Failed samples by reason, over all symbols."""
+        return sum((result.reasons for result in self.symbols), Counter())
+
+    @property
+    def broken(self) -> list[SymbolResult]:
+        """Symbols without samples."""
+        return [result for result in self.symbols if result.problem is not None]
+
+    def without_broken(self) -> "RunReport":
+        """The report of the symbols that did not break."""
+        return replace(self, symbols=[result for result in self.symbols if not result.broke])
+
+    def check(self, max_failed_share: float) -> None:
+        """Raise `RunFailedError` where a symbol broke, too many samples failed, or no symbol had any."""
+        samples, failed = self.count("samples"), self.count("failed")
+        if broke := [f"{result.symbol} ({result.problem})" for result in self.symbols if result.broke]:
+            raise RunFailedError(
+                f"{len(broke)} of {len(self.symbols)} symbols broke: {', '.join(broke[:3])}"
+                f"{' ...' if len(broke) > 3 else ''}; the values of the others are stored, run again for the rest"
+            )
+        if samples == 0:
+            problems = "; ".join(sorted({f"{result.symbol}: {result.problem}" for result in self.broken})[:3])
+            raise RunFailedError(f"no symbol has a sample ({problems or 'no symbols'}); ingest more bars")
+        # Divided, since 0.29 * 100 is less than 29.
+        if failed / samples > max_failed_share:
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(5))
+            raise RunFailedError(
+                f"{failed} of {samples} samples failed, more than max_failed_share {max_failed_share:g} allows: "
+                f"{reasons}; the values that could be computed are stored"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        totals = {name: self.count(name) for name in ("samples", "done", "failed", "reused", "refreshed")}
+        return {
+            "run_id": self.run_id,
+            "fingerprint": self.fingerprint,
+            "versions": self.versions,
+            "patterns": self.n_patterns,
+            "recall": None if self.recall is None else self.recall.to_dict(),
+            **totals,
+            "reasons": dict(self.reasons.most_common()),
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "symbols": [result.to_dict() for result in self.symbols],
+        }

@@ -1,0 +1,124 @@
+"""Dates: the one place where they are parsed and checked."""
+
+import re
+from datetime import date, datetime
+
+import numpy as np
+import pandas as pd
+
+from kline_core.errors import DateError
+from kline_core.typing import Dates, Flags
+
+FIRST_DAY, LAST_DAY = np.datetime64("1800-01-01", "D"), np.datetime64("2199-12-31", "D")
+"""Bounds, themselves included, of all dates. No exchange has older prices, and a later year is a mistake, such as days
+read in a wrong unit; years beyond 9999 would break whatever reads the table."""
+
+
+_FORMS = "write YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD"
+
+
+_TEXT = re.compile(
+    r"(?:(\d{4})(\d\d)(\d\d)|(\d{4})([-/])(\d{1,2})\5(\d{1,2}))(?:[ T]00:00(?::00(?:\.0{1,9})?)?)?", re.ASCII
+)
+
+
+def parse_date(value: object, name: str) -> np.datetime64:
+    """A day as datetime64[D].
+
+    Args:
+        value: Text (``YYYY-MM-DD``, ``YYYY/MM/DD``, ``YYYYMMDD``, each also with a time of midnight), a whole number
+            YYYYMMDD, a date, or a datetime, pandas Timestamp or datetime64 at midnight.
+        name: What the value is, for the error.
+
+    Raises:
+        DateError: It is no such value: empty, of another form, no existing day, with a time of day or a time zone, or
+            not from `FIRST_DAY` to `LAST_DAY`.
+    """
+    day = _parse(value, name)
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise DateError(f"{name} is {day}; give a day from {FIRST_DAY} to {LAST_DAY}")
+    return day
+
+
+def _parse(value: object, name: str) -> np.datetime64:
+    if isinstance(value, str):
+        return _parse_text(value.strip(), name)
+    if isinstance(value, bool | np.bool_):
+        raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
+    if isinstance(value, int | np.integer):
+        return _parse_text(str(int(value)), name)
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        # Not as a Timestamp, which knows no year beyond 9999.
+        midnight: np.datetime64 = value.astype("datetime64[D]")
+        if midnight != value:
+            raise DateError(f"{name} is {value!s}; give a day without a time")
+        return midnight
+    if isinstance(value, np.datetime64 | datetime):
+        stamp = pd.Timestamp(value)
+        if pd.isna(stamp):
+            raise DateError(f"{name} is missing; {_FORMS}")
+        if stamp.tzinfo is not None:
+            raise DateError(f"{name} is {value!s}; leave the time zone away and give the exchange's day")
+        if stamp != stamp.normalize():
+            raise DateError(f"{name} is {value!s}; give a day without a time")
+        return np.datetime64(stamp.date(), "D")
+    if isinstance(value, date):
+        return np.datetime64(value, "D")
+    raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
+
+
+def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
+    """A column of dates as datetime64[D] (n,), and where a value is no date (n,); there the day is NaT.
+
+    The rule is that of `parse_date`, asked once for each distinct value.
+    """
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
+        stamps = values.to_numpy()
+        days = stamps.astype("datetime64[D]")
+        bad = np.isnat(stamps) | (days != stamps) | (days < FIRST_DAY) | (days > LAST_DAY)
+    elif isinstance(values.dtype, pd.DatetimeTZDtype):
+        # None can be taken, and asking for one of a year beyond 9999 is an error.
+        days = np.full(len(values), "NaT", "datetime64[D]")
+        bad = np.ones(len(values), dtype=bool)
+    else:
+        codes, distinct = pd.factorize(values, use_na_sentinel=True)
+        # The last place is that of missing values, whose code is -1.
+        parsed = np.array([*(_parse_or_nat(value) for value in distinct), np.datetime64("NaT", "D")], "datetime64[D]")
+        days = parsed[codes]
+        bad = np.isnat(days)
+    days[bad] = np.datetime64("NaT", "D")
+    return days, bad
+
+
+def _parse_text(text: str, name: str) -> np.datetime64:
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise DateError(f"{name} is {text!r}, which is no date; {_FORMS}")
+    year, month, day = (found[1], found[2], found[3]) if found[1] else (found[4], found[6], found[7])
+    try:
+        return np.datetime64(date(int(year), int(month), int(day)), "D")
+    except ValueError:
+        raise DateError(f"{name} is {text!r}, a day that does not exist") from None
+
+
+def _parse_or_nat(value: object) -> np.datetime64:
+    try:
+        return parse_date(value, "date")
+    except DateError:
+        return np.datetime64("NaT", "D")
+
+
+def as_days(dates: Dates, name: str) -> Dates:
+    """The same array, refused unless it is datetime64[D] without NaT.
+
+    NaT sorts behind every date, so that one let through would see the whole future.
+
+    Raises:
+        DateError: names the parameter and what is wrong with it.
+    """
+    dates = np.asarray(dates)
+    if dates.dtype != np.dtype("datetime64[D]"):
+        raise DateError(f"{name} is an array of {dates.dtype}; it must be datetime64[D]")
+    if np.isnat(dates).any():
+        raise DateError(f"{name} holds NaT in position {int(np.isnat(dates).argmax())}; every entry must be a date")
+    return dates

@@ -1,0 +1,1 @@
+"""The demo on real bars of five US stocks."""

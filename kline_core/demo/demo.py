@@ -1,0 +1,251 @@
+"""The whole path on real bars: AAPL, GOOG, IBM, MSFT and FB, as the PyPI package bokeh_sampledata carries them.
+
+Its open, high, low and close are as traded, with the splits in them (AAPL 2000-06-21 and 2005-02-28, MSFT 2003-02-18).
+Only `adj_close` is adjusted, for splits and dividends, also later ones. The adjustment factor of a day is therefore
+`adj_close / close`, divided by that of the first day, so that it starts at 1 and, like every backward factor, does not
+depend on what was paid after the day: a later dividend scales all of `adj_close` alike and cancels.
+
+`adj_close` is given to 12 digits and more, not to the cent. So the ratio stays where it is, to 13 digits, on all days
+but ex-dates (AAPL has 5 in thirteen years), and nothing is rounded or repaired. What is left of it in a day's adjusted
+return is below 1e-13. AAPL's fall by 52 % on 2000-09-29 is no split but a profit warning, and stays.
+
+The series end on 2013-03-01; FB begins on 2012-05-18 and has fewer usable dates than samples are asked for.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core._text import table
+from kline_core.bars.ingest_report import IngestReport
+from kline_core.compute.run_report import RunReport, SymbolResult
+from kline_core.errors import HomeError, InputError
+from kline_core.evaluation.forward_returns import forward_returns
+from kline_core.evaluation.information_coefficient import RankIC
+from kline_core.factor.explain import explain_sample
+from kline_core.factor.scoring import plan_dates
+from kline_core.factor.state import loaded_state
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.update import PatternsUpdate
+from kline_core.plots.match_plot import match_picture
+from kline_core.settings import Settings
+from kline_core.store.home import Home
+
+SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+FOLDER = "demo-csv"
+"""Folder of a demo home that holds the bars as CSV files; what tells a demo home from another."""
+PICTURE = "match.png"
+CALENDAR = "XNYS"
+LAST_DAY = "2013-03-01"
+"""Day of the newest bars, for which the demo's run is."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSymbol:
+    """One line of the demo's table."""
+
+    result: SymbolResult
+    latest: np.datetime64
+    """Newest sample date."""
+    value: float
+    """Value on it, NaN where it failed."""
+    ic: RankIC
+    """Of the run's values with 5-bar returns."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line as plain JSON values."""
+        return self.result.to_dict() | {
+            "latest": str(self.latest),
+            "value": _or_none(self.value),
+            "rank_ic": _or_none(self.ic.value),
+            "rank_ic_se": _or_none(self.ic.se),
+            "rank_ic_pairs": self.ic.n,
+            "rank_ic_independent": self.ic.n_independent,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What the demo did."""
+
+    home: Path
+    samples: int
+    """Asked of each symbol."""
+    ingested: IngestReport
+    patterns: PatternsUpdate
+    run: RunReport
+    symbols: list[DemoSymbol]
+    seconds: dict[str, float]
+    """By stage and in total, by the clock."""
+    picture: Path
+
+    @property
+    def commands(self) -> list[str]:
+        """What to type next."""
+        kline = f"kline --home {shlex.quote(str(self.home))}"
+        return [
+            f"{kline} match AAPL 2008-10-10 --png match.png",
+            f"{kline} run",
+            f"{kline} export factors.csv",
+            f"{kline} up",
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "home": str(self.home),
+            "bars": {name: getattr(self.ingested, name) for name in ("read", "stored_new", "unchanged", "rejected")},
+            "patterns": self.patterns.to_dict(),
+            "run_id": self.run.run_id,
+            "symbols": [symbol.to_dict() for symbol in self.symbols],
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "picture": str(self.picture),
+            "commands": self.commands,
+        }
+
+    def text(self) -> str:
+        """The report for a person: table, what it says, seconds, picture, next commands."""
+        head = ["symbol", "samples", "done", "failed", "re-used", "latest date", "value"]
+        rows = [
+            [
+                *(getattr(symbol.result, name) for name in ("symbol", "samples", "done", "failed", "reused")),
+                str(symbol.latest),
+                _number(symbol.value, ".3f"),
+                f"{_number(symbol.ic.value, '+.3f')} ± {_number(symbol.ic.se, '.3f')}",
+            ]
+            for symbol in self.symbols
+        ]
+        seconds = ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items())
+        return "\n".join(
+            [
+                table([*head, f"rank IC, {Settings().factor.return_horizon} bars"], rows),
+                "",
+                *self._notes(),
+                "",
+                f"seconds: {seconds}",
+                f"picture: {self.picture}",
+                "",
+                "Try next:",
+                *(f"  {command}" for command in self.commands),
+                "The last one shows the run that has just been made, with its pictures, in the browser.",
+            ]
+        )
+
+    def _notes(self) -> Iterator[str]:
+        bars, patterns = self.ingested, self.patterns
+        yield f"bars: {bars.read} = {bars.stored_new} new + {bars.unchanged} stored already + {bars.rejected} rejected"
+        yield f"patterns: {patterns.added} new, {patterns.total} in all"
+        for result in self.run.symbols:
+            if result.samples < self.samples:
+                yield f"{result.symbol}: all of its {result.samples} usable dates, fewer than {self.samples}"
+        for reason, count in self.run.reasons.most_common():
+            yield f"failed: {count} x {reason}"
+        yield from ("", *_verdict([symbol for symbol in self.symbols if not np.isnan(symbol.ic.se)]))
+
+
+def write_bars(path: Path) -> tuple[Home, Path]:
+    """The home and, in it, the folder with one CSV file of bars for each symbol.
+
+    Args:
+        path: A folder that is missing, empty, or the home of an earlier demo.
+
+    Raises:
+        InputError: bokeh_sampledata is not installed.
+        HomeError: The folder holds other things, or cannot be written.
+    """
+    stocks = _read_stocks()
+    home = Home(path, create=True)
+    folder = path / FOLDER
+    if home.version("bars") != 0 and not folder.is_dir():
+        raise HomeError(f"{path} is a home of other bars, to which the demo would add its own; name a new folder")
+    folder.mkdir(exist_ok=True)
+    for symbol, frame in stocks.items():
+        # Numbers are written so that they read back as the same ones.
+        frame.to_csv(folder / f"{symbol}.csv", index=False)
+    return home, folder
+
+
+def evaluate(home: Home, report: RunReport, samples: int) -> list[DemoSymbol]:
+    """What a run of `samples` samples per symbol came to, in the order of the run's symbols."""
+    key = StateKey.newest(home, Settings())
+    loaded = loaded_state(key)
+    stored = home.read("factors", ["symbol", "date", "value"], symbols=SYMBOLS, fingerprint=key.fingerprint)
+    lines = []
+    for result in report.symbols:
+        asked = pa.array(plan_dates(loaded, result.symbol, samples, np.datetime64(LAST_DAY)), pa.date32())
+        chosen = stored.filter(pc.is_in(stored["date"], asked))
+        joined = forward_returns(chosen, loaded.frames[result.symbol], key.settings)
+        lines.append(DemoSymbol(result, joined.dates[-1], float(joined.values[-1]), joined.rank_ic()))
+    return lines
+
+
+def draw(home: Home, file: Path) -> Path:
+    """The newest sample of the first symbol with its matches, as a picture in `file`."""
+    return match_picture(explain_sample(home, SYMBOLS[0], None, Settings()), file)
+
+
+def _read_stocks() -> Mapping[str, pd.DataFrame]:
+    """The bars of each symbol in the plain layout: date (text), open, high, low, close, volume, adj_factor."""
+    try:
+        from bokeh_sampledata import stocks
+    except ImportError as error:
+        raise InputError(
+            "the demo needs the package bokeh_sampledata, which is not installed; "
+            "install it with `pip install 'kline-factor[demo]'`"
+        ) from error
+    frames = {}
+    for symbol in SYMBOLS:
+        frame = pd.DataFrame(getattr(stocks, symbol))
+        ratio = frame.pop("adj_close") / frame["close"]
+        frames[symbol] = frame.assign(adj_factor=ratio / ratio.iloc[0])
+    return frames
+
+
+def _verdict(symbols: Sequence[DemoSymbol]) -> Iterator[str]:
+    """What the rank ICs say, honestly."""
+    yield "Value: weighted share of the most similar charts after which the price rose. Rank IC: its rank correlation"
+    yield "with the return that followed, ± one standard error, which counts overlapping returns once."
+    far = [symbol.result.symbol for symbol in symbols if abs(symbol.ic.value) > 2 * symbol.ic.se]
+    if far:
+        chance = 1 - 0.9545 ** len(symbols)
+        yield f"It lies more than two standard errors from zero for {', '.join(far)}. Among {len(symbols)} symbols"
+        yield f"chance alone does that to one or more in {chance:.0%} of cases, so it proves nothing."
+    else:
+        yield "It is about zero: nowhere two standard errors away. On these stocks alone the value did not tell which"
+        yield "days would be followed by higher returns."
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else format(value, form)
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what is done within."""
+        started = perf_counter()
+        yield
+        self._seconds[name] = perf_counter() - started
+
+    def finish(self) -> dict[str, float]:
+        """All stages, and the time since the clock was made."""
+        return self._seconds | {"total": perf_counter() - self._started}

@@ -1,0 +1,1 @@
+"""The encoder that turns a chart into a vector: network, weights, training."""

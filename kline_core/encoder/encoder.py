@@ -1,0 +1,158 @@
+"""The encoder: a chart becomes a unit vector whose inner products say how alike charts are.
+
+An attention convolutional autoencoder. Strided convolutions reduce the `60 x 64` chart to a grid of 10 times 2 places,
+multi-head self-attention (Vaswani et al., "Attention Is All You Need", 2017) lets every place see the whole chart, and
+one linear layer gives the latent vector, which is scaled to length 1. The decoder exists for training and for looking
+at what a vector has kept; the system itself only ever encodes.
+
+Charts are encoded in batches of one fixed, padded shape, because matrix products round differently for different batch
+shapes and a value must not depend on how the work was cut.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input, without_batch_norm
+from kline_core.encoder.weights import DEFAULT_WEIGHTS, FORMAT, misfit, unreadable, weights_fingerprint, weights_header
+from kline_core.errors import EncoderError
+from kline_core.typing import Floats32, Pixels
+from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
+
+BATCH = 64
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` takes cuda, then mps, then cpu. Raises `EncoderError` where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        # There and back: a device may make tensors that cannot be read.
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise EncoderError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps") from error
+    return device
+
+
+class Encoder:
+    """A trained network, ready to encode; read-only and safe to share between threads.
+
+    `dim` is the length of its vectors, `window_bars` the bars of the charts that it takes, `trained_through` the last
+    date of the market data it was trained on (None: it has seen no market), and `fingerprint` 16 hexadecimal digits
+    over its file.
+    """
+
+    def __init__(
+        self,
+        network: AttentionEncoder,
+        fingerprint: str,
+        trained_through: np.datetime64 | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take over a network; use `Encoder.load` for stored weights."""
+        self.device = device or torch.device("cpu")
+        self.network = without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
+        self.dim, self.window_bars = network.dim, network.window_bars
+        self.fingerprint = fingerprint
+        self.trained_through = trained_through
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto") -> Self:
+        """Read weights from a safetensors file; without a path, the default ones that come with the package.
+
+        Raises `EncoderError` where the file is missing, damaged, or holds another network.
+        """
+        path = Path(path) if path is not None else DEFAULT_WEIGHTS
+        header, tensors = _read(path)
+        try:
+            network = AttentionEncoder(int(header["dim"]), int(header["window_bars"]))
+            network.load_state_dict(_half("encoder.", tensors))
+            through = header.get("trained_through")
+            trained_through = np.datetime64(through, "D") if through else None
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise misfit(path, error) from error
+        return cls(network, weights_fingerprint(path), trained_through, choose_device(device))
+
+    def encode(self, charts: Pixels) -> Floats32:
+        """Vectors of uint8 charts `(n, 3 * window_bars, 64)`: float32 `(n, dim)`, each of length 1.
+
+        A chart's vector is the same whatever other charts it is encoded with, and however many threads torch may use.
+        """
+        width = self.window_bars * PIXELS_PER_BAR
+        if charts.dtype != np.uint8 or charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
+            raise EncoderError(
+                f"charts are {charts.dtype} of shape {charts.shape}; this encoder takes uint8 (n, {width}, {HEIGHT})"
+            )
+        vectors = np.empty((len(charts), self.dim), dtype=np.float32)
+        with torch.inference_mode(), _one_thread():
+            for start in range(0, len(charts), BATCH):
+                batch = charts[start : start + BATCH]
+                if len(batch) < BATCH:
+                    batch = np.concatenate([batch, np.zeros((BATCH - len(batch), width, HEIGHT), np.uint8)])
+                encoded = self.network(to_input(batch, self.device)).cpu().numpy()
+                vectors[start : start + BATCH] = encoded[: len(vectors) - start]
+        return vectors
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread in the thread that calls: on some processors convolutions round differently with several."""
+    before = torch.get_num_threads()
+    if before == 1:
+        # As in every worker; nothing is set there, since the limit is not the calling thread's alone.
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:
+    """Write both halves of the autoencoder to a safetensors file; `header` may name `trained_through` (ISO date).
+
+    The same weights give the same bytes, and so the same fingerprint.
+    """
+    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    sizes = {"format": FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
+    raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, sizes | header)
+    # safetensors writes the metadata in an order that changes from call to call; its own padding is spaces too.
+    length = int.from_bytes(raw[:8], "little")
+    sorted_header = json.dumps(json.loads(raw[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    path.write_bytes(raw[:8] + sorted_header.ljust(length) + raw[8 + length :])
+
+
+def load_decoder(path: str | Path | None = None) -> ChartDecoder:
+    """The decoder that was trained together with the encoder in the same file; raises as `Encoder.load`."""
+    path = Path(path) if path is not None else DEFAULT_WEIGHTS
+    header, tensors = _read(path)
+    try:
+        decoder = ChartDecoder(int(header["dim"]), int(header["window_bars"]))
+        decoder.load_state_dict(_half("decoder.", tensors))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise misfit(path, error) from error
+    return decoder.eval().requires_grad_(False)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    header = weights_header(path)
+    try:
+        return header, load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from error
+
+
+def _half(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""What stored values were worth: information coefficients, quantile returns, changes between sessions."""

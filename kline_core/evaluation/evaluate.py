@@ -1,0 +1,222 @@
+"""What stored values were worth: how well they ranked the returns that followed, by horizon, quantile and year.
+
+1. Values are read as they are stored; nothing is computed anew.
+2. Each is joined with the returns of its symbol's bars over every horizon, from the entry on, as patterns measure them.
+3. Across symbols: on each session that enough symbols share, the correlation of values with returns; then its mean
+   over sessions. This is the measure to trust, since symbols of one day share the market's move. Sessions are counted
+   by the days on which any of the symbols traded.
+4. Over time: the rank correlation within each symbol; then its mean over symbols. Its standard error takes the symbols
+   to move together. It needs no shared dates, and is what is left where a home has few symbols.
+5. The verdict is about one figure that is chosen beforehand, rank IC with the return over the settings'
+   `return_horizon`: of many figures one is always far from zero.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core._text import abbreviated
+from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
+from kline_core.encoder.weights import weights_fingerprint
+from kline_core.errors import DateError, SettingError, UnknownSymbolError
+from kline_core.evaluation.forward_returns import ForwardReturns, forward_returns
+from kline_core.evaluation.information_coefficient import (
+    CrossSectionIC,
+    cross_section_ic,
+    cross_section_rank_ic,
+    pooled_rank_ic,
+    time_series_rank_ic,
+)
+from kline_core.evaluation.quantiles import quantile_returns
+from kline_core.evaluation.report import Estimate, Evaluation, HorizonIC, YearCoverage
+from kline_core.factor.export import why_no_values
+from kline_core.settings import Settings
+from kline_core.store.home import Home
+from kline_core.store.schemas import OK
+from kline_core.typing import Floats64, Int64s
+
+MIN_SYMBOLS: Final = 5
+"""Symbols that a session needs to be compared across."""
+MIN_SESSIONS: Final = 20
+"""Independent sessions below which a standard error across them is itself too uncertain to judge by."""
+
+
+def evaluate_values(
+    home: Home,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    encoder_path: str | None = None,
+    fingerprint: str | None = None,
+    symbols: Sequence[str] | None = None,
+    first: np.datetime64 | None = None,
+    last: np.datetime64 | None = None,
+) -> Evaluation:
+    """Evaluate stored values against the bars that the home holds now.
+
+    Args:
+        home: Where they are stored.
+        settings: Horizons and entry lag of the returns, and with the encoder the fingerprint where none is named.
+        encoder_path: Weights of the encoder; None for the default ones.
+        fingerprint: Which values; None for those of `settings` and the encoder.
+        symbols: Only these; None for all that have values.
+        first: First sample date, datetime64[D]; None for the first that is stored.
+        last: Last sample date.
+
+    Raises:
+        HomeError: No values are stored at all.
+        FingerprintError: None are stored under this fingerprint.
+        UnknownSymbolError: None are stored of a symbol that is named.
+        DateError: None are stored of these dates.
+        SettingError: `symbols` is empty.
+        EncoderError: The weights cannot be read.
+    """
+    wanted = fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder_path))
+    rows = _stored(home, wanted, symbols, first, last)
+    names = rows["symbol"].unique().to_pylist()
+    columns = ["symbol", "date", "open", "high", "low", "close", "volume", "adj_factor", "suspended"]
+    joined = _Joined.of(rows, bars_by_symbol(home.read("bars", columns, symbols=names)), settings)
+    ok = pc.equal(rows["status"], OK)
+    values, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
+    dates = rows["date"].to_numpy().astype("datetime64[D]")
+    steps, horizon = settings.patterns, settings.factor.return_horizon
+    horizons = [_horizon(joined, at, bars, bars + steps.entry_lag_bars) for at, bars in enumerate(steps.horizons)]
+    main = steps.horizons.index(horizon)
+    return Evaluation(
+        fingerprint=wanted,
+        samples=rows.num_rows,
+        values=values.num_rows,
+        failed=dict(failed.most_common()),
+        seen=values.num_rows - values["reason"].null_count,
+        without_bar=values.num_rows - joined.n_values,
+        symbols=len(names),
+        first=dates.min(),
+        last=dates.max(),
+        horizon=horizon,
+        horizons=horizons,
+        quantiles=quantile_returns(
+            joined.sessions,
+            joined.values,
+            joined.forward[:, main],
+            horizon + steps.entry_lag_bars,
+            MIN_SYMBOLS if horizons[main].rank_ic.known else None,
+        ),
+        coverage=_coverage(rows),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Joined:
+    """n samples that have a bar, ordered by symbol."""
+
+    symbols: list[ForwardReturns]
+    sessions: Int64s
+    """int64 (n,): ordinal of the sample's date among the days on which any symbol traded."""
+    values: Floats64
+    forward: Floats64
+    """float64 (n, horizons)"""
+
+    @classmethod
+    def of(cls, rows: pa.Table, frames: BarsBySymbol, settings: Settings) -> Self:
+        rows = rows.select(["symbol", "date", "value"]).sort_by("symbol")
+        # Slices, since picking out each symbol's rows from all of them takes minutes where there are thousands.
+        counts = rows.group_by("symbol", use_threads=False).aggregate([([], "count_all")]).to_pylist()
+        parts, at = [], 0
+        for entry in counts:
+            if entry["symbol"] in frames:
+                parts.append(forward_returns(rows.slice(at, entry["count_all"]), frames[entry["symbol"]], settings))
+            at += entry["count_all"]
+        traded = [bars.dates for bars in frames.values()]
+        days = np.unique(np.concatenate(traded)) if traded else np.array([], dtype="datetime64[D]")
+        sessions = [np.searchsorted(days, part.dates).astype(np.int64) for part in parts]
+        horizons = len(settings.patterns.horizons)
+        return cls(
+            parts,
+            np.concatenate([np.zeros(0, np.int64), *sessions]),
+            np.concatenate([np.zeros(0), *(part.values for part in parts)]),
+            np.concatenate([np.zeros((0, horizons)), *(part.forward for part in parts)]),
+        )
+
+    @property
+    def n_values(self) -> int:
+        return int((~np.isnan(self.values)).sum())
+
+
+def _stored(
+    home: Home,
+    fingerprint: str,
+    symbols: Sequence[str] | None,
+    first: np.datetime64 | None,
+    last: np.datetime64 | None,
+) -> pa.Table:
+    """The rows that are asked for, at least one."""
+    if symbols is not None and len(symbols) == 0:
+        raise SettingError("symbols is empty; name at least one, or leave it out for all")
+    columns = ["symbol", "date", "value", "status", "reason"]
+    rows = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
+    if rows.num_rows == 0 and (symbols is None or home.read("factors", [], fingerprint=fingerprint).num_rows == 0):
+        raise why_no_values(home, fingerprint)
+    if unknown := sorted(set(symbols or ()) - set(rows["symbol"].unique().to_pylist())):
+        raise UnknownSymbolError(f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first")
+    dates = rows["date"].to_numpy().astype("datetime64[D]")
+    chosen = np.ones(len(dates), dtype=bool)
+    for bound, inside in ((first, np.greater_equal), (last, np.less_equal)):
+        if bound is not None:
+            chosen &= inside(dates, bound)
+    if not chosen.any():
+        raise DateError(
+            f"no values are stored from {first or 'the first'} to {last or 'the last'}; they are of {dates.min()} to "
+            f"{dates.max()}"
+        )
+    return rows.filter(pa.array(chosen))
+
+
+def _horizon(joined: _Joined, at: int, horizon: int, apart: int) -> HorizonIC:
+    returns = joined.forward[:, at]
+    over_time = pooled_rank_ic(
+        (time_series_rank_ic(one.bars, one.values, one.forward[:, at], apart) for one in joined.symbols), together=True
+    )
+    pairs = int((~np.isnan(joined.values) & ~np.isnan(returns)).sum())
+    missing = None
+    if pairs == 0:
+        missing = "no value has a known return yet" if joined.n_values else "there is no value"
+    alone = missing or "no symbol has three values whose returns do not overlap"
+    return HorizonIC(
+        horizon=horizon,
+        pairs=pairs,
+        rank_ic=_across(cross_section_rank_ic(joined.sessions, joined.values, returns, apart, MIN_SYMBOLS), missing),
+        ic=_across(cross_section_ic(joined.sessions, joined.values, returns, apart, MIN_SYMBOLS), missing),
+        over_time=Estimate(
+            over_time.value, over_time.se, over_time.symbols, alone if np.isnan(over_time.value) else None
+        ),
+    )
+
+
+def _across(found: CrossSectionIC, missing: str | None) -> Estimate:
+    if found.n_independent >= MIN_SESSIONS:
+        return Estimate(found.value, found.se, found.n_independent, None)
+    few = (
+        f"{found.n_independent} sessions with returns that do not overlap have {MIN_SYMBOLS} or more symbols of "
+        f"different values; {MIN_SESSIONS} are needed"
+    )
+    return Estimate(float("nan"), float("nan"), found.n_independent, missing or few)
+
+
+def _coverage(rows: pa.Table) -> list[YearCoverage]:
+    frame = pd.DataFrame(
+        {
+            "symbol": rows["symbol"].to_numpy(zero_copy_only=False),
+            "date": rows["date"].to_numpy().astype("datetime64[s]"),
+            "ok": pc.equal(rows["status"], OK).to_numpy(zero_copy_only=False),
+        }
+    )
+    found = []
+    for year, part in frame.groupby(frame["date"].dt.year):
+        values = part[part["ok"]]
+        counts = len(part), len(values), values["symbol"].nunique(), values["date"].nunique()
+        found.append(YearCoverage(int(str(year)), *counts))
+    return found

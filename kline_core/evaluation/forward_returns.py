@@ -1,0 +1,65 @@
+"""Values beside the returns that followed them: what an evaluation of one symbol looks at."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.evaluation.information_coefficient import RankIC, time_series_rank_ic
+from kline_core.settings import Settings
+from kline_core.typing import Dates, Floats64, Int64s
+from kline_core.windows.outcomes import outcomes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForwardReturns:
+    """n samples of one symbol, in order of their dates."""
+
+    symbol: str
+    dates: Dates
+    """datetime64[D] (n,)"""
+    bars: Int64s
+    """int64 (n,): ordinal of each date among the symbol's traded bars."""
+    values: Floats64
+    """float64 (n,): factor values, NaN where the sample failed."""
+    returns: Floats64
+    """float64 (n,): return over `return_horizon` bars from the entry, NaN where it is not known yet."""
+    forward: Floats64
+    """float64 (n, horizons): the same over each horizon of the pattern settings."""
+    apart: int
+    """Bars from which on two returns do not overlap, with the entry's lag to be safe."""
+
+    def rank_ic(self) -> RankIC:
+        """Rank IC of the values with the returns; see `time_series_rank_ic` for its small bias."""
+        return time_series_rank_ic(self.bars, self.values, self.returns, self.apart)
+
+
+def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> ForwardReturns:
+    """Join a symbol's values with the returns that followed.
+
+    Args:
+        factors: Columns symbol, date and value of the `factors` table, of one fingerprint. Rows of other symbols, and
+            of dates that are no bar, are left out.
+        bars: The symbol's bars.
+        settings: Those of the values.
+    """
+    mine = factors.filter(pc.equal(factors["symbol"].cast(pa.string()), bars.symbol)).sort_by("date")
+    dates = mine["date"].to_numpy().astype("datetime64[D]")
+    ends = np.searchsorted(bars.dates, dates).astype(np.int64)
+    there = ends < len(bars)
+    there[there] = bars.dates[ends[there]] == dates[there]
+    ends = ends[there]
+    steps, horizon = settings.patterns, settings.factor.return_horizon
+    followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, ends, steps)
+    forward = followed.returns.astype(np.float64)
+    return ForwardReturns(
+        symbol=bars.symbol,
+        dates=dates[there],
+        bars=ends,
+        values=mine["value"].to_numpy().astype(np.float64)[there],
+        returns=forward[:, steps.horizons.index(horizon)],
+        forward=forward,
+        apart=horizon + steps.entry_lag_bars,
+    )

@@ -1,0 +1,235 @@
+"""An evaluation as it is shown: verdict, text, page and JSON. `evaluation` is what makes one."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from kline_core._text import markdown_table, table
+from kline_core.evaluation.quantiles import QuantileReturns
+
+SUSPICIOUS: Final = 0.2
+"""Rank IC beyond which a leak is likelier than a signal: those of daily factors that are traded stay far below."""
+SHOWN_REASONS: Final = 5
+_IC_HEAD = ("horizon", "pairs", "rank IC across", "IC across", "sessions", "rank IC over time", "symbols")
+_YEAR_HEAD = ("year", "samples", "values", "symbols", "dates")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean coefficient."""
+
+    value: float
+    """NaN where it cannot be had."""
+    se: float
+    n: int
+    """What the standard error counts: independent sessions across symbols, symbols over time."""
+    reason: str | None
+    """Why there is no value."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value with a standard error."""
+        return self.reason is None
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether it lies within two standard errors of zero."""
+        return abs(self.value) <= 2 * self.se
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} ± {self.se:.3f}" if self.known else "-"
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonIC:
+    """Coefficients of the values with the returns over one horizon."""
+
+    horizon: int
+    """Bars from the entry."""
+    pairs: int
+    """Values whose return is known."""
+    rank_ic: Estimate
+    """Spearman's, across symbols."""
+    ic: Estimate
+    """Pearson's, across symbols."""
+    over_time: Estimate
+    """Spearman's, over time within each symbol."""
+
+
+@dataclass(frozen=True, slots=True)
+class YearCoverage:
+    """What is stored of one year."""
+
+    year: int
+    samples: int
+    values: int
+    symbols: int
+    """With a value."""
+    dates: int
+    """With a value of any symbol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the stored values under one fingerprint were worth."""
+
+    fingerprint: str
+    samples: int
+    values: int
+    failed: dict[str, int]
+    """Samples without a value by reason, most frequent first."""
+    seen: int
+    """Values of dates through which the encoder was trained."""
+    without_bar: int
+    """Values of days of which the home holds no traded bar any more; left out of everything else."""
+    symbols: int
+    """With a sample."""
+    first: np.datetime64
+    """datetime64[D]: first sample date."""
+    last: np.datetime64
+    horizon: int
+    """Return horizon of the values, in bars: that of the verdict and of the quantiles."""
+    horizons: list[HorizonIC]
+    quantiles: QuantileReturns
+    coverage: list[YearCoverage]
+
+    @property
+    def judged(self) -> Estimate:
+        """What the verdict is about: rank IC across symbols, or over time where that cannot be had."""
+        main = next(each for each in self.horizons if each.horizon == self.horizon)
+        return main.rank_ic if main.rank_ic.known else main.over_time
+
+    @property
+    def verdict(self) -> str:
+        """One sentence, from the numbers."""
+        judged = self.judged
+        if not judged.known:
+            return f"Nothing can be said of these values yet: {judged.reason}."
+        main = next(each for each in self.horizons if each.horizon == self.horizon)
+        where = "across symbols" if judged is main.rank_ic else "over time"
+        said = f"The rank IC {where} with the {self.horizon}-bar return is {judged}"
+        if judged.is_noise:
+            said += ": not distinguishable from zero"
+        elif abs(judged.value) > SUSPICIOUS:
+            said += ", so far from zero that a leak is likelier than a signal: look for what the values could not know"
+        else:
+            distance = abs(judged.value) / judged.se
+            chance = 100 * math.erfc(distance / math.sqrt(2))
+            said += f", {distance:.1f} standard errors from zero; values that say nothing get so far in"
+            said += f" {chance:.2g} % of all cases, and costs are not deducted"
+        if self.seen:
+            said += f" ({self.seen} values are of dates that the encoder was trained on)"
+        return said + "."
+
+    def text(self) -> str:
+        """The report for a terminal."""
+        tables = [
+            table(list(_IC_HEAD), self._ic_rows()),
+            self._quantile_line(),
+            table(list(self._quantile_head()), self._quantile_rows()),
+            "Stored by year:",
+            table(list(_YEAR_HEAD), self._year_rows()),
+        ]
+        return "\n\n".join(["\n".join([self.verdict, "", *self._facts()]), *tables, "\n".join(self._notes())])
+
+    def markdown(self) -> str:
+        """The report as a page."""
+        parts = [
+            f"## {self.verdict}",
+            "\n".join(f"- {line}" for line in self._facts()),
+            "### By horizon",
+            markdown_table(_IC_HEAD, self._ic_rows()),
+            "### By value",
+            self._quantile_line(),
+            markdown_table(self._quantile_head(), self._quantile_rows()),
+            "### By year",
+            markdown_table(_YEAR_HEAD, self._year_rows()),
+            "\n".join(f"- {line}" for line in self._notes()),
+        ]
+        return "\n\n".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values; null for what cannot be had."""
+        found: dict[str, Any] = _plain(asdict(self))
+        return found | {"verdict": self.verdict}
+
+    def _facts(self) -> Iterator[str]:
+        """What it is about, by lines."""
+        yield (
+            f"{self.symbols} symbols, {self.samples} samples = {self.values} values + {self.samples - self.values} "
+            f"failed, {self.first} to {self.last}, fingerprint {self.fingerprint}"
+        )
+        shown = list(self.failed.items())[:SHOWN_REASONS]
+        yield from (f"failed: {count} x {reason}" for reason, count in shown)
+        if rest := sum(self.failed.values()) - sum(count for _, count in shown):
+            yield f"failed: {rest} for {len(self.failed) - len(shown)} other reasons"
+        if self.without_bar:
+            yield f"{self.without_bar} values are of days without a traded bar by now, and were left out"
+
+    def _notes(self) -> Iterator[str]:
+        """How the figures are meant, and why some are missing."""
+        yield (
+            "± is one standard error, which counts overlapping returns once. Across: correlation over the symbols of "
+            "one session, then mean over sessions. Over time: within a symbol, then mean over symbols, with the error "
+            "that it has if all symbols move together."
+        )
+        gaps: dict[tuple[str, str], list[str]] = {}
+        for each in self.horizons:
+            for where, estimate in (("across symbols", each.rank_ic), ("over time", each.over_time)):
+                if estimate.reason is not None:
+                    gaps.setdefault((where, estimate.reason), []).append(str(each.horizon))
+        for (where, reason), horizons in gaps.items():
+            yield f"No figure {where} over {', '.join(horizons)} bars: {reason}."
+
+    def _ic_rows(self) -> list[list[object]]:
+        return [
+            [
+                *(each.horizon, each.pairs, str(each.rank_ic), str(each.ic), each.rank_ic.n),
+                *(str(each.over_time), each.over_time.n),
+            ]
+            for each in self.horizons
+        ]
+
+    def _quantile_line(self) -> str:
+        found = self.quantiles
+        how = (
+            "ranked within each session and beyond its mean"
+            if found.across
+            else "ranked over all dates and beyond their mean, since too few symbols share sessions"
+        )
+        known = not math.isnan(found.spread_se)
+        difference = f"{_percent(found.spread)} ± {_percent(found.spread_se, '.2f')}" if known else "-"
+        return f"Mean {self.horizon}-bar return by value, {how}; highest less lowest: {difference}."
+
+    def _quantile_head(self) -> tuple[str, ...]:
+        return ("fifth", "mean value", "samples", "mean return", "standard error")
+
+    def _quantile_rows(self) -> list[list[object]]:
+        return [
+            [
+                *(group.quantile, f"{group.value:.2f}" if group.samples else "-", group.samples),
+                *(_percent(group.mean), _percent(group.se, ".2f")),
+            ]
+            for group in self.quantiles.groups
+        ]
+
+    def _year_rows(self) -> list[list[object]]:
+        return [[year.year, year.samples, year.values, year.symbols, year.dates] for year in self.coverage]
+
+
+def _percent(value: float, form: str = "+.2f") -> str:
+    return "-" if math.isnan(value) else f"{100 * value:{form}} %"
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: NaN as null, dates as text."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.datetime64):
+        return str(value)
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,268 @@
+"""One query with its matches and what followed them, computed live for a person to look at.
+
+The matches and the value come through `pipeline.score_samples`, so that they are those of a run over the same tables.
+"""
+
+import datetime
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kline_core._text import percent
+from kline_core._threads import single_threaded
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.dates import parse_date
+from kline_core.errors import DateError, EncoderError
+from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.scoring import no_bar_reason, score_samples, symbol_bars
+from kline_core.factor.state import LoadedState, loaded_state
+from kline_core.factor.state_key import StateKey
+from kline_core.settings import Settings
+from kline_core.store.home import Home
+from kline_core.windows.outcomes import UNDECIDED, outcomes
+from kline_core.windows.windows import HOLE, USABLE, usable_ends, usable_windows
+
+_FIGURES = ("value", "status", "reason", "barrier_win_rate", "return_win_rate", "similarity")
+_DISTRIBUTION = ("return_mean", "return_median", "return_q05", "return_q25", "return_q75", "return_cvar")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """A pattern that a query was matched with."""
+
+    rank: int
+    """From 1, most similar first."""
+    symbol: str
+    end: np.datetime64
+    """Last bar of its window."""
+    known_on: np.datetime64
+    """Date on which all that followed it was known; never after the query's date."""
+    similarity: float
+    weight: float
+    """Similarity times time decay."""
+    share: float
+    """Its weight as a share of all matches' weights; NaN where these are all 0."""
+    returns: dict[str, float]
+    """Forward returns from the entry, as fractions: r1, r5, ..."""
+    barrier: int
+    """+1 upper barrier touched first, -1 lower barrier first, 0 neither."""
+    window: SymbolBars
+    """Its `window_bars` bars."""
+    after: SymbolBars
+    """The `outcome_bars` bars that followed them, the entry bar among them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The match as plain JSON values, without its bars."""
+        share = None if np.isnan(self.share) else self.share
+        columns = {"rank": self.rank, "symbol": self.symbol, "end": str(self.end), "known_on": str(self.known_on)}
+        return columns | {
+            "similarity": self.similarity,
+            "weight": self.weight,
+            "share": share,
+            **self.returns,
+            "barrier": self.barrier,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """A query, its value, and its matches."""
+
+    symbol: str
+    date: np.datetime64
+    settings: Settings
+    fingerprint: str
+    """Under which a run would store the value."""
+    factor: dict[str, Any]
+    """The query's row of the `factors` table: value, status, reason, win rates, return distribution."""
+    window: SymbolBars
+    """The query's `window_bars` bars."""
+    after: SymbolBars
+    """The bars that followed it, as far as they are stored, at most `outcome_bars`: unknown on `date`, and not used."""
+    outcome: dict[str, float | int | None]
+    """What followed the query itself: r1, r5, ... and barrier, each None where it is not known yet."""
+    matches: list[Match]
+    """Best first; fewer than `top_k` where history is short."""
+
+    def text(self) -> str:
+        """The view for a person."""
+        steps, factor = self.settings.patterns, self.factor
+        said = f"no value: {factor['reason']}"
+        if factor["value"] is not None:
+            weights = self.settings.factor
+            said = (
+                f"value {factor['value']:.3f} = {weights.barrier_weight:g} x {factor['barrier_win_rate']:.3f} "
+                f"({percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {weights.return_weight:.3g} x "
+                f"{factor['return_win_rate']:.3f} (higher {weights.return_horizon} bars after entry)"
+            )
+            # A value may have a reason too: the mark of a seen date.
+            said += f"; {factor['reason']}" if factor["reason"] else ""
+        known = [
+            f"{name} {percent(value, 1)}"
+            for name, value in self.outcome.items()
+            if name != "barrier" and value is not None
+        ]
+        lines = [
+            f"{self.symbol} {self.date}: {said}",
+            f"window {self.window.dates[0]} to {self.date}; what followed it: {', '.join(known) or 'not known yet'}",
+        ]
+        if not self.matches:
+            return "\n".join([*lines, "no matches"])
+        barrier = {1: f"{percent(steps.barrier_up)} first", -1: f"{percent(-steps.barrier_down)} first", 0: "neither"}
+        frame = self.to_frame().drop(columns="weight")
+        frame["share"] = [_or_dash(share, ".0%") for share in frame["share"]]
+        frame["barrier"] = frame["barrier"].map(barrier)
+        formats = {"similarity": "{:.3f}".format} | {name: lambda value: percent(value, 1) for name in self._horizons()}
+        shown = frame.rename(columns={"share": "weight"}).to_string(index=False, formatters=formats)
+        return "\n".join([*lines, "", shown])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per match: rank, symbol, end, known_on, similarity, weight, share, r<h> of each horizon, barrier."""
+        columns = ["rank", "symbol", "end", "known_on", "similarity", "weight", "share", *self._horizons(), "barrier"]
+        return pd.DataFrame([match.to_dict() for match in self.matches], columns=columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The view as plain JSON values, with the query's bars and without those of its matches."""
+        return {
+            "symbol": self.symbol,
+            "date": str(self.date),
+            "fingerprint": self.fingerprint,
+            **{name: self.factor[name] for name in (*_FIGURES, *_DISTRIBUTION)},
+            "outcome": self.outcome,
+            "window": [
+                {"date": str(day), "open": o, "high": h, "low": low, "close": c}
+                for day, o, h, low, c in zip(
+                    self.window.dates,
+                    *(getattr(self.window, name).tolist() for name in ("open", "high", "low", "close")),
+                    strict=True,
+                )
+            ],
+            "matches": [match.to_dict() for match in self.matches],
+        }
+
+    def _horizons(self) -> list[str]:
+        return [f"r{bars}" for bars in self.settings.patterns.horizons]
+
+
+def explain_sample(
+    home: Home,
+    symbol: str,
+    date: str | datetime.date | np.datetime64 | None,
+    settings: Settings,
+    encoder_path: str | None = None,
+    device: str = "auto",
+) -> Explanation:
+    """Find the matches of a symbol on a date, in the newest state of a home; nothing is stored.
+
+    Args:
+        home: Where bars and patterns are.
+        symbol: Which symbol.
+        date: Last day of the query's window; the newest usable one where it is None.
+        settings: As for a run.
+        encoder_path: Weights of the encoder; the default ones where it is None.
+        device: Where the encoder runs.
+
+    Raises:
+        UnknownSymbolError: The home has no bars of the symbol.
+        DateError: The date cannot be parsed, or the symbol has no bar or no usable window on it.
+        EncoderError: The encoder was trained through the date, and `allow_seen` is false.
+        StaleError, FingerprintError, HomeError: As for a run.
+    """
+    return explain_loaded(loaded_state(StateKey.newest(home, settings, encoder_path, device)), symbol, date)
+
+
+def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date | np.datetime64 | None) -> Explanation:
+    """`explain_sample` in a state that is loaded. Raises its `UnknownSymbolError`, `DateError` and `EncoderError`."""
+    # A run computes under the same limit, and must give the same value.
+    single_threaded()
+    bars = symbol_bars(loaded, symbol)
+    end = _query_end(loaded, bars, date)
+    day = bars.dates[end]
+    scored = score_samples(loaded, symbol, bars.dates[end : end + 1], np.array([NEVER_REUSED]))
+    pairs = scored.matches.to_pylist()
+    total = sum(pair["weight"] for pair in pairs)
+    settings = loaded.key.settings
+    steps = settings.patterns
+    followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, np.array([end]), steps)
+    known = [None if np.isnan(value) else value for value in followed.returns[0].astype(np.float64).tolist()]
+    label = int(followed.barrier[0])
+    return Explanation(
+        symbol=symbol,
+        date=day,
+        settings=settings,
+        fingerprint=loaded.key.fingerprint,
+        factor=scored.factors.to_pylist()[0],
+        window=_excerpt(bars, end + 1 - steps.window_bars, end + 1),
+        after=_excerpt(bars, end + 1, end + 1 + steps.outcome_bars),
+        outcome={f"r{h}": value for h, value in zip(steps.horizons, known, strict=True)}
+        | {"barrier": None if label == UNDECIDED else label},
+        matches=[_match(loaded, pair, total) for pair in pairs],
+    )
+
+
+def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date | np.datetime64 | None) -> int:
+    """The bar on which the query's window ends."""
+    settings = loaded.key.settings.patterns
+    needed, gap = settings.window_bars, settings.max_gap_days
+    ends = usable_ends(bars.dates, needed, gap)
+    if len(ends) == 0:
+        raise DateError(
+            f"symbol {bars.symbol} has {len(bars)} bars and no window of {needed} consecutive ones; ingest more bars"
+        )
+    if date is None:
+        end = int(ends[-1])
+    else:
+        day = parse_date(date, "date")
+        end = int(np.searchsorted(bars.dates, day))
+        if end == len(bars) or bars.dates[end] != day:
+            raise DateError(
+                f"date {day} of symbol {bars.symbol} has no bar: {no_bar_reason(bars, day)}; "
+                f"give a trading day from {bars.dates[ends[0]]} to {bars.dates[ends[-1]]}"
+            )
+        code = usable_windows(bars.dates, needed, gap)[end]
+        if code != USABLE:
+            why = f"a hole of more than {gap} days lies inside its window"
+            why = why if code == HOLE else f"too few bars: {end + 1} of {needed}"
+            nearest = bars.dates[ends[np.abs(ends - end).argmin()]]
+            raise DateError(
+                f"date {day} of symbol {bars.symbol} ends no usable window: {why}; the nearest is {nearest}"
+            )
+    through = loaded.encoder.trained_through
+    if through is not None and bars.dates[end] <= through and not loaded.key.settings.factor.allow_seen:
+        raise EncoderError(
+            f"the encoder was trained through {through}, and {bars.dates[end]} is not after it; "
+            "give a later date, or allow seen ones (--allow-seen, FactorSettings.allow_seen)"
+        )
+    return end
+
+
+def _match(loaded: LoadedState, pair: dict[str, Any], total: float) -> Match:
+    """A match from its row of the `matches` table, with its bars."""
+    settings = loaded.key.settings.patterns
+    bars = loaded.frames[pair["match_symbol"]]
+    end = int(np.searchsorted(bars.dates, np.datetime64(pair["match_end"], "D")))
+    return Match(
+        rank=pair["rank"],
+        symbol=bars.symbol,
+        end=bars.dates[end],
+        known_on=bars.dates[end + settings.outcome_bars],
+        similarity=pair["similarity"],
+        weight=pair["weight"],
+        share=pair["weight"] / total if total > 0 else float("nan"),
+        returns={f"r{h}": pair[f"r{h}"] for h in settings.horizons},
+        barrier=pair["barrier"],
+        window=_excerpt(bars, end + 1 - settings.window_bars, end + 1),
+        after=_excerpt(bars, end + 1, end + 1 + settings.outcome_bars),
+    )
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None or np.isnan(value) else format(value, form)
+
+
+def _excerpt(bars: SymbolBars, first: int, last: int) -> SymbolBars:
+    part = slice(first, last)
+    names = ("dates", "open", "high", "low", "close", "volume", "content")
+    return replace(bars, **{name: getattr(bars, name)[part] for name in names})

@@ -1,0 +1,98 @@
+"""The sample dates of a symbol: deterministic, spread over the years, and stable from one day to the next."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kline_core._hashing import GOLDEN, mix64, text_hash
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.errors import DateError, SettingError
+from kline_core.settings import PatternSettings
+from kline_core.store.home import Home
+from kline_core.typing import Dates, Hashes
+from kline_core.windows.windows import usable_ends
+
+
+def choose_dates(symbol: str, dates: Dates, samples: int) -> Dates:
+    """Choose `samples` of a symbol's usable dates.
+
+    `dates`: datetime64[D] (n,), strictly increasing: the dates on which a usable window ends.
+
+    1. If `samples` is at least n, all dates are chosen.
+    2. Otherwise the newest date is chosen, and the other `samples - 1` come from the dates before it, the pool.
+    3. Each date has a priority that depends on the symbol and the date alone: the first 8 bytes (little-endian) of
+       BLAKE2b with an 8-byte digest over the symbol in UTF-8, plus 0x9E3779B97F4A7C15 times the days since 1970-01-01,
+       modulo 2**64, passed through the finaliser of SplitMix64.
+    4. Within each calendar year of the pool, which has c dates, they are ranked r = 1, 2, ... c by priority, lowest
+       first (equal priorities: earlier date first), and date r gets the key (2r - 1) / c.
+    5. The `samples - 1` dates of the pool with the lowest keys are chosen (equal keys: lower priority first, then the
+       earlier date). That is Webster's method of apportionment with the years as states, their dates as population and
+       the samples as seats, so that every year gets its share, rounded.
+
+    Returns the chosen dates, increasing: datetime64[D] (min(samples, n),). They never depend on the process or machine.
+
+    Nested: the dates chosen for fewer samples are among those chosen for more. And when one newer date is appended,
+    at most two of the earlier choices leave (one of which is the date that was the newest), and besides the new date
+    at most one enters. Proof: the pool gains one date d, of the year y, which lowers each of y's keys and no other.
+    The highest key chosen is below 2, so that at the same cut y has at most one seat more; since the cut can then only
+    fall, no other year gains: y gains at most one seat, and another year loses it. Within y the ranking gains d and is
+    otherwise kept. So the choice from the pool gains at most one date and loses at most one; d itself, chosen before as
+    the newest, may leave as well.
+
+    Sources: M. Balinski and H. P. Young, Fair Representation (2nd ed., Brookings, 2001), for Webster's method and why
+    seats move only to a state that grew; G. Steele, D. Lea and C. Flood, Fast Splittable Pseudorandom Number
+    Generators (OOPSLA 2014), for SplitMix64.
+
+    Raises SettingError where `samples` is below 1.
+    """
+    if samples < 1:
+        raise SettingError(f"samples is {samples}; it must be at least 1")
+    if samples >= len(dates):
+        return dates.copy()
+    if samples == 1:
+        return dates[-1:].copy()
+    pool = dates[:-1]
+    priority = _priority(symbol, pool)
+    year = pool.astype("datetime64[Y]").astype(np.int64)
+    by_priority = np.lexsort((pool, priority, year))
+    _, first, count = np.unique(year, return_index=True, return_counts=True)
+    rank = np.arange(1, len(pool) + 1) - np.repeat(first, count)
+    key = np.empty(len(pool))
+    # Years are shorter than 2**26 days, so that different fractions never round to the same float64.
+    key[by_priority] = (2 * rank - 1) / np.repeat(count, count)
+    chosen = np.lexsort((pool, priority, key))[: samples - 1]
+    return np.concatenate([pool[np.sort(chosen)], dates[-1:]])
+
+
+def _priority(symbol: str, dates: Dates) -> Hashes:
+    """Step 3 of `choose_dates`: uint64 (n,)."""
+    days = dates.astype("datetime64[D]").astype(np.int64).astype(np.uint64)
+    # `mix64` adds one step itself; arithmetic on uint64 arrays is modulo 2**64.
+    return mix64(np.uint64(text_hash(symbol)) + (days - np.uint64(1)) * GOLDEN)
+
+
+def usable_dates(
+    home: Home,
+    settings: PatternSettings,
+    symbols: Sequence[str] | None = None,
+    first: np.datetime64 | None = None,
+    last: np.datetime64 | None = None,
+    bars_version: int | None = None,
+) -> dict[str, Dates]:
+    """The days on which a usable window of a symbol ends, from `first` to `last`, both included.
+
+    datetime64[D], increasing, by symbol; symbols without such a day are left out. Raises `DateError` where none has
+    one, and what `Home` raises.
+    """
+    bars = home.read("bars", version=bars_version)
+    found = {}
+    for symbol, frame in bars_by_symbol(bars, symbols).items():
+        days = frame.dates[usable_ends(frame.dates, settings.window_bars, settings.max_gap_days)]
+        days = days if first is None else days[days >= first]
+        days = days if last is None else days[days <= last]
+        if len(days):
+            found[symbol] = days
+    if not found:
+        span = f"from {first or 'the first bar'} to {last or 'the newest bar'}"
+        raise DateError(f"no symbol has a usable day {span} in {home.uri}; widen the range or ingest bars of it")
+    return found

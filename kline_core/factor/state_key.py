@@ -1,0 +1,70 @@
+"""The key of a loaded state: small, and the same in every process. Imports no torch; loading a state does."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from kline_core.bars.bars_cache import BarsKey
+from kline_core.encoder.encoder_cache import EncoderKey
+from kline_core.patterns.catalogue import CatalogueKey
+from kline_core.patterns.verified import check_patterns
+from kline_core.settings import FactorSettings, Settings
+from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    from kline_core.factor.state import LoadedState
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """Names one state of a home: its bars, its patterns, the settings and the encoder."""
+
+    bars: BarsKey
+    patterns_version: int | None
+    patterns_identity: str | None
+    """Identity of the table `patterns`, see `BarsKey`."""
+    settings: Settings
+    encoder: EncoderKey
+
+    @classmethod
+    def newest(cls, home: Home, settings: Settings, encoder_path: str | None = None, device: str = "auto") -> Self:
+        """The state that the home is in now. Raises what `weights_fingerprint` and `check_patterns` do."""
+        encoder = EncoderKey.of(encoder_path, device)
+        bars = BarsKey.newest(home)
+        version, identity = home.version("patterns"), home.identity("patterns")
+        check_patterns(home, settings.patterns, encoder.fingerprint, version)
+        return cls(bars, version, identity, settings, encoder)
+
+    @property
+    def home(self) -> str:
+        """Folder or URL of the home."""
+        return self.bars.home
+
+    @property
+    def catalogue(self) -> CatalogueKey:
+        """The windows that the patterns must be of."""
+        return CatalogueKey(self.bars, self.settings.patterns)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint under which values are stored."""
+        return self.settings.fingerprint(self.encoder.fingerprint)
+
+    @property
+    def loads(self) -> Self:
+        """The key without those settings of the factor on which nothing that is loaded depends."""
+        if self.settings.factor.index != "exact":
+            return self
+        steps = self.settings.patterns
+        return replace(self, settings=Settings(steps, FactorSettings(return_horizon=steps.horizons[0])))
+
+    def load(self) -> "LoadedState":
+        """Load the state from its tables; see `kline_core.factor.state.load_state`."""
+        from kline_core.factor.state import load_state
+
+        return load_state(self)
+
+    def advance(self, earlier: Self, value: "LoadedState") -> "LoadedState | None":
+        """Load only the patterns that came since an earlier state; see `kline_core.factor.state.advance_state`."""
+        from kline_core.factor.state import advance_state
+
+        return advance_state(self, earlier, value)

@@ -1,0 +1,209 @@
+"""The stored values that a run starts from, and the one writer of those that it adds.
+
+Rows of several symbols go into one commit each of `matches` and `factors`, in this order, so that a stored value has
+its matches. A run that is cut off in between leaves matches without a value; computed again, they are overwritten.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.state_key import StateKey
+from kline_core.store.home import TOMBSTONE, Home
+from kline_core.store.schemas import FAILED
+from kline_core.typing import Dates, Flags, Int64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """One symbol's stored samples, in order of their dates."""
+
+    dates: Dates
+    """datetime64[D] (n,), increasing."""
+    history: Int64s
+    """What each was computed from."""
+    failed: Flags
+    """Where there is no value."""
+    reason: pa.ChunkedArray
+    """Why, null where there is one."""
+
+    def history_on(self, dates: Dates) -> Int64s:
+        """The history stored for each of some dates, `NEVER_REUSED` where nothing is stored."""
+        at, there = self._places(dates)
+        found = np.full(len(dates), NEVER_REUSED, dtype=np.int64)
+        found[there] = self.history[at[there]]
+        return found
+
+    def reasons_on(self, dates: Dates) -> list[str]:
+        """Why there is no value, of those of some dates that are stored without one."""
+        at, there = self._places(dates)
+        rows = at[there]
+        reasons: list[str] = self.reason.take(pa.array(rows[self.failed[rows]])).to_pylist()
+        return reasons
+
+    def _places(self, dates: Dates) -> tuple[Int64s, Flags]:
+        """Where each date would stand, and whether it does."""
+        at = np.searchsorted(self.dates, dates)
+        there = at < len(self.dates)
+        there[there] = self.dates[at[there]] == dates[there]
+        return at, there
+
+
+FLUSH_ROWS = 12_000
+KEY = ["symbol", "date", "fingerprint"]
+
+
+class StoredValues:
+    """What is stored for some symbols under one fingerprint, as it was when this was made."""
+
+    def __init__(self, home: Home, symbols: Sequence[str], fingerprint: str) -> None:
+        columns = ["symbol", "date", "history", "status", "reason"]
+        table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
+        # As slices of one table: as Python objects, millions of values would take a gigabyte.
+        code = pc.index_in(table["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy()
+        dates = table["date"].to_numpy().astype("datetime64[D]")
+        order = np.lexsort((dates, code))
+        bounds: list[int] = np.searchsorted(code[order], np.arange(len(symbols) + 1)).tolist()
+        self._slices = dict(zip(symbols, pairwise(bounds), strict=True))
+        self._dates, self._history = dates[order], table["history"].to_numpy()[order]
+        self._failed = pc.equal(table["status"].cast(pa.string()), FAILED).to_numpy()[order]
+        self._reason = table["reason"].take(pa.array(order))
+
+    def count(self, symbol: str) -> int:
+        """How many samples are stored for one of the symbols."""
+        first, last = self._slices[symbol]
+        return last - first
+
+    def of(self, symbol: str) -> Stored:
+        """What is stored for one of the symbols."""
+        first, last = self._slices[symbol]
+        part = slice(first, last)
+        return Stored(
+            self._dates[part], self._history[part], self._failed[part], self._reason.slice(first, last - first)
+        )
+
+
+class ValueWriter:
+    """Collects the rows of symbols and stores them; may be fed by several threads."""
+
+    def __init__(self, home: Home, key: StateKey, run_id: str) -> None:
+        self.home, self.key, self.run_id = home, key, run_id
+        self.seconds = 0.0
+        """Time spent storing."""
+        self._lock = threading.Lock()
+        # By symbols, so that symbols that are scored again take their own place.
+        self._waiting: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
+
+    def add(self, symbols: Sequence[str], factors: pa.Table, matches: pa.Table) -> None:
+        """Take over rows of symbols, without fingerprint and run_id; store what waits once it is enough for a commit.
+
+        Rows of these symbols that wait already are replaced where they came together, and else stored before.
+        """
+        if factors.num_rows == 0:
+            return
+        matches = _with_tombstones(factors, matches, self.key.settings.factor.top_k)
+        name = tuple(symbols)
+        with self._lock:
+            if any(not set(name).isdisjoint(other) for other in self._waiting if other != name):
+                self._flush()
+            self._waiting[name] = factors, matches
+            if sum(rows.num_rows for rows, _ in self._waiting.values()) >= FLUSH_ROWS:
+                self._flush()
+
+    def flush(self) -> None:
+        """Store what is waiting."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        started = perf_counter()
+        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting.values(), strict=True))
+        metadata = {"run_id": self.run_id, "versions": [self.key.bars.version, self.key.patterns_version]}
+        if matches.num_rows:
+            self.home.upsert("matches", matches, [*KEY, "rank"], metadata)
+        self.home.upsert("factors", factors, KEY, metadata)
+        self._waiting.clear()
+        self.seconds += perf_counter() - started
+
+    def _stamped(self, rows: pa.Table) -> pa.Table:
+        for name, value in (("fingerprint", self.key.fingerprint), ("run_id", self.run_id)):
+            rows = rows.append_column(pa.field(name, pa.string(), nullable=False), pa.repeat(value, rows.num_rows))
+        return rows
+
+
+def _with_tombstones(factors: pa.Table, matches: pa.Table, top_k: int) -> pa.Table:
+    """The matches, and a mark for each rank that an earlier computation may have stored and this one has not."""
+    matches = matches.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), pa.repeat(False, matches.num_rows))
+    again = [
+        (symbol, day, count)
+        for symbol, day, count in zip(*(factors[c].to_pylist() for c in ("symbol", "date", "matches")), strict=True)
+        if count < top_k
+    ]
+    gone = [(symbol, day, rank) for symbol, day, count in again for rank in range(count + 1, top_k + 1)]
+    if not gone:
+        return matches
+    symbols, days, ranks = zip(*gone, strict=True)
+    dates = pa.array(days, pa.date32())
+    filler: dict[str, Any] = {
+        "symbol": symbols,
+        "date": dates,
+        "rank": ranks,
+        "match_symbol": symbols,
+        "match_end": dates,
+    }
+    columns = []
+    for kind in matches.schema:
+        if kind.name == TOMBSTONE:
+            columns.append(pa.repeat(True, len(gone)))
+        elif kind.name in filler:
+            columns.append(pa.array(filler[kind.name], kind.type))
+        elif kind.nullable:
+            columns.append(pa.nulls(len(gone), kind.type))
+        else:
+            columns.append(pa.repeat(pa.scalar(0, kind.type), len(gone)))
+    return pa.concat_tables([matches, pa.Table.from_arrays(columns, schema=matches.schema)])
+
+
+_COLUMNS = ["symbol", "date", "value", "status", "reason", "matches", "return_mean"]
+
+
+def latest_values(
+    home: Home, symbols: Sequence[str], fingerprint: str, as_of: np.datetime64 | None = None
+) -> pd.DataFrame:
+    """The newest stored sample of each symbol, none after `as_of`.
+
+    One row a symbol that has any, ordered by symbol: symbol, date (datetime64), value (0..1, NaN where the sample
+    failed), status, reason, matches (number), return_mean (mean return of the matches over the return horizon).
+    """
+    rows = home.read("factors", _COLUMNS, symbols=symbols, fingerprint=fingerprint)
+    if as_of is not None:
+        rows = rows.filter(pc.less_equal(rows["date"], pa.scalar(as_of.astype(object), pa.date32())))
+    frame = rows.to_pandas().astype({"date": "datetime64[s]"})
+    newest: pd.DataFrame = frame.sort_values(["symbol", "date"]).drop_duplicates("symbol", keep="last")
+    newest = newest.reset_index(drop=True)
+    return newest
+
+
+def ranking(latest: pd.DataFrame, shown: int = 20) -> pd.DataFrame:
+    """The symbols with the highest and the lowest values on the newest date of `latest`, best first.
+
+    Columns rank (from 1), symbol, date, value, matches, return_mean; at most `shown` from either end. Symbols without a
+    value on that date are left out; equal values stand in order of their symbols.
+    """
+    there = latest[(latest["date"] == latest["date"].max()) & (latest["status"] != FAILED)]
+    ranked = there.sort_values(["value", "symbol"], ascending=[False, True]).reset_index(drop=True)
+    ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
+    picked = ranked if len(ranked) <= 2 * shown else pd.concat([ranked.head(shown), ranked.tail(shown)])
+    shortened: pd.DataFrame = picked[["rank", "symbol", "date", "value", "matches", "return_mean"]]
+    return shortened.reset_index(drop=True)

@@ -1,0 +1,187 @@
+"""From the matches of a sample to its factor value: a similarity- and age-weighted share of winners.
+
+A match weighs max(similarity, 0) * 0.5 ** (age / half_life_days), its age being the calendar days from its window's
+end to the sample's date. With these weights w:
+
+    barrier win rate = sum(w * (upper barrier touched first)) / sum(w)
+    return win rate  = sum(w * (forward return > 0)) / sum(w)
+    value            = barrier_weight * barrier win rate + (1 - barrier_weight) * return win rate
+
+The return distribution beside it is of the same matches, each counting equally: it shows what followed, unmodelled.
+
+A sample that has no value is NaN throughout, with a reason. There is no neutral value.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kline_core.dates import as_days
+from kline_core.patterns.patterns import Patterns
+from kline_core.search.results import Matches
+from kline_core.settings import Settings
+from kline_core.store.schemas import FAILED, OK
+from kline_core.typing import Dates, Flags, Floats64, Int16s, Int64s, Objects
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FactorRows:
+    """q samples and what was computed for each; the float64 (q,) columns are NaN wherever `value` is."""
+
+    dates: Dates
+    """datetime64[D] (q,)"""
+    value: Floats64
+    """0 to 1, or NaN with a reason."""
+    status: Objects
+    """'ok' or 'failed'."""
+    reason: Objects
+    """None where ok, else why there is no value, such as 'too few matches: 3 of 5'."""
+    matches: Int16s
+    """Number of matches found, failed samples included."""
+    barrier_win_rate: Floats64
+    return_win_rate: Floats64
+    similarity: Floats64
+    """Mean of the matches' similarities."""
+    return_mean: Floats64
+    return_median: Floats64
+    return_q05: Floats64
+    return_q25: Floats64
+    return_q75: Floats64
+    return_cvar: Floats64
+    """Mean of the returns that are at most `return_q05`."""
+    weights: Floats64
+    """float64 (q, top_k): weight of each match, NaN where there is none."""
+
+    def __len__(self) -> int:
+        """Number of samples q."""
+        return len(self.dates)
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns of the `factors` table that are known here, each (q,); `date` is datetime64[D]."""
+        names = [field.name for field in fields(self) if field.name not in ("dates", "weights")]
+        return {"date": self.dates} | {name: getattr(self, name) for name in names}
+
+
+def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: Settings) -> FactorRows:
+    """Weigh the matches of q samples into their values.
+
+    Args:
+        patterns: whose rows the matches name.
+        matches: of the q samples.
+        dates: datetime64[D] (q,).
+        settings: `patterns.horizons` says which column of the returns `factor.return_horizon` is.
+
+    Raises:
+        DateError: dates that are not datetime64[D], or NaT.
+        ValueError: `matches` and `dates` of different lengths.
+    """
+    dates = as_days(dates, "dates")
+    if len(matches) != len(dates):
+        raise ValueError(f"there are matches of {len(matches)} samples for {len(dates)} dates")
+    there = matches.rows >= 0
+    count = there.sum(axis=1)
+    similarity = np.where(there, matches.similarity, 0.0)
+    # -1 for no match names the last row; whatever it holds is masked, but there may be no row at all.
+    horizon = settings.patterns.horizons.index(settings.factor.return_horizon)
+    if len(patterns):
+        returns = patterns.returns[matches.rows, horizon].astype(np.float64)
+        age = (dates[:, None] - patterns.end[matches.rows]).astype(np.int64)
+        won = patterns.barrier[matches.rows] == 1
+    else:
+        returns, age, won = np.zeros(there.shape), np.zeros(there.shape, dtype=np.int64), there
+    weights = np.where(there, np.maximum(similarity, 0.0) * _decay(age, there, settings.factor.half_life_days), 0.0)
+
+    total = _sum(weights)
+    reason = _reasons(count, total, settings.factor.min_matches)
+    ok = np.array([why is None for why in reason], dtype=bool)
+    # Failed samples are computed as zeros and shown as NaN.
+    total, number = np.where(ok, total, 1.0), np.maximum(count, 1)
+    barrier_win_rate = _sum(weights * won) / total
+    return_win_rate = _sum(weights * (returns > 0)) / total
+    value = settings.factor.barrier_weight * barrier_win_rate + settings.factor.return_weight * return_win_rate
+    ordered = np.sort(np.where(there, returns, np.inf), axis=1)
+    q05 = _quantile(ordered, count, 0.05)
+    tail = ordered <= q05[:, None]
+
+    def shown(column: Floats64) -> Floats64:
+        return np.where(ok, column, np.nan)
+
+    return FactorRows(
+        dates=dates,
+        value=shown(value),
+        status=np.where(ok, OK, FAILED).astype(object),
+        reason=reason,
+        matches=count.astype(np.int16),
+        barrier_win_rate=shown(barrier_win_rate),
+        return_win_rate=shown(return_win_rate),
+        similarity=shown(_sum(similarity) / number),
+        return_mean=shown(_sum(np.where(there, returns, 0.0)) / number),
+        return_median=shown(_quantile(ordered, count, 0.5)),
+        return_q05=shown(q05),
+        return_q25=shown(_quantile(ordered, count, 0.25)),
+        return_q75=shown(_quantile(ordered, count, 0.75)),
+        return_cvar=shown(_sum(np.where(tail, ordered, 0.0)) / np.maximum(tail.sum(axis=1), 1)),
+        weights=np.where(there, weights, np.nan),
+    )
+
+
+def match_columns(
+    patterns: Patterns, matches: Matches, factors: FactorRows, horizons: tuple[int, ...]
+) -> dict[str, npt.NDArray[Any]]:
+    """The columns of the `matches` table that are known here, one entry per match: samples in order, best first.
+
+    `sample` (int64) says which of the q samples a match belongs to; `date` and `match_end` are datetime64[D], `rank`
+    counts from 1, `weight` is the weight before division by the sum, r<h> is the forward return over h bars.
+    Matches of failed samples are included.
+    """
+    sample, place = np.nonzero(matches.rows >= 0)
+    row = matches.rows[sample, place]
+    columns: dict[str, npt.NDArray[Any]] = {
+        "sample": sample.astype(np.int64),
+        "date": factors.dates[sample],
+        "rank": (place + 1).astype(np.int16),
+        "match_symbol": np.array(patterns.symbols, dtype=object)[patterns.code[row]],
+        "match_end": patterns.end[row],
+        "similarity": matches.similarity[sample, place],
+        "weight": factors.weights[sample, place],
+    }
+    columns |= {f"r{bars}": patterns.returns[row, column] for column, bars in enumerate(horizons)}
+    return columns | {"barrier": patterns.barrier[row]}
+
+
+def _reasons(count: Int64s, total: Floats64, min_matches: int) -> Objects:
+    reason = np.full(len(count), None, dtype=object)
+    for sample in np.flatnonzero(~(total > 0)):
+        reason[sample] = "matches without weight: none is similar, or all are too old for half_life_days"
+    for sample in np.flatnonzero(count < min_matches):
+        reason[sample] = f"too few matches: {count[sample]} of {min_matches}"
+    return reason
+
+
+def _decay(age: Int64s, there: Flags, half_life_days: float) -> Floats64:
+    # By Python's power, once per distinct age: NumPy's may round by the last digit differently from place to place.
+    ages, inverse = np.unique(np.where(there, age, 0), return_inverse=True)
+    decay = np.array([0.5 ** (days / half_life_days) for days in ages.tolist()], dtype=np.float64)
+    return decay[inverse].reshape(age.shape)
+
+
+def _sum(columns: Floats64) -> Floats64:
+    """Sum over the second axis from left to right, so that rounding depends on nothing but the row."""
+    total = np.zeros(len(columns))
+    for place in range(columns.shape[1]):
+        total += columns[:, place]
+    return total
+
+
+def _quantile(ordered: Floats64, count: Int64s, share: float) -> Floats64:
+    """Quantile of the first `count` of each ascending row, linear between neighbours (NumPy's default); 0 of none."""
+    place = np.maximum(count - 1, 0) * share
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(count - 1, 0))
+    below, above = (np.take_along_axis(ordered, at[:, None], axis=1)[:, 0] for at in (low, high))
+    none = count == 0
+    below, above = np.where(none, 0.0, below), np.where(none, 0.0, above)
+    result: Floats64 = below + (above - below) * (place - low)
+    return result

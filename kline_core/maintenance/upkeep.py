@@ -1,0 +1,185 @@
+"""Keeps the tables of a home quick to read and no larger than they have to be. No row is ever changed.
+
+`compact` joins small files into large ones. The small ones stay, since older versions of the table are made of them.
+
+`vacuum` removes the files that nobody needs any more. A file goes only if
+
+1. no version that was the newest one at some moment of the days to keep is made of it, and
+2. it is older than these days, so that it is not what a writer at work has yet to commit.
+
+So every version of these days stays readable, and older ones do not: `factors` and `matches` are values and made again
+where they are asked for; `bars` and `patterns` are the inputs whose versions runs have recorded, to be replayed from.
+
+Delta's own vacuum does other things: the quick one forgets files whose removal lies further back than the table's last
+checkpoints remember, the full one also takes what a writer has not committed yet, and both make two new versions of
+the table, for which every worker would load it again.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from kline_core._text import table
+from kline_core.errors import SettingError
+from kline_core.store.home import Home
+from kline_core.store.schemas import TABLES
+
+INPUTS = ("bars", "patterns")
+"""Tables whose versions a run records; the others hold values."""
+MIN_KEEP_DAYS = 7
+"""No writer works on a commit for longer, and no reader on a version."""
+TARGET_BYTES = 64 * 2**20
+MANY_FILES = 16
+"""Small files from which on they are joined: each new version makes every worker load the table again, and its files
+stay as long as the old ones do."""
+
+_LOG = "_delta_log"
+
+
+@dataclass(frozen=True, slots=True)
+class TableUpkeep:
+    """What was done to one table."""
+
+    table: str
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+
+    @property
+    def removed(self) -> int:
+        """How many files fewer there are."""
+        return self.files_before - self.files_after
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What was done to a home's tables: `compact` counts the files of the newest version, `vacuum` all there are."""
+
+    action: str
+    """compact or vacuum"""
+    tables: list[TableUpkeep]
+    kept_days: dict[str, int]
+    """Days for which the versions of each table stay readable; empty where nothing was removed from storage."""
+
+    @property
+    def headline(self) -> str:
+        """One line."""
+        removed = sum(part.removed for part in self.tables)
+        if self.action == "compact":
+            joined = [f"{p.table} {p.files_before} files to {p.files_after}" for p in self.tables if p.removed]
+            return f"compacted {', '.join(joined)}" if joined else "nothing to compact"
+        freed = sum(part.bytes_before - part.bytes_after for part in self.tables)
+        return f"removed {removed} old files, {_megabytes(freed)} MB" if removed else "no old files to remove"
+
+    def text(self) -> str:
+        """For a person: the headline, and a line for each table."""
+        header = ["table", "files before", "files after", "MB before", "MB after"]
+        rows = [
+            [p.table, p.files_before, p.files_after, _megabytes(p.bytes_before), _megabytes(p.bytes_after)]
+            for p in self.tables
+        ]
+        lines = [self.headline, table(header, rows)]
+        if self.kept_days:
+            kept = ", ".join(f"{name} {days}" for name, days in self.kept_days.items())
+            lines.append(f"days for which older versions stay readable: {kept}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        parts = [asdict(part) | {"removed": part.removed} for part in self.tables]
+        return {"action": self.action, "headline": self.headline, "tables": parts, "kept_days": self.kept_days}
+
+
+def compact(home: Home) -> Upkeep:
+    """Join the small files of each table that has many of them.
+
+    Runs may read and write meanwhile; a commit that lost a race is made again. Raises `TableChangedError` where too
+    many were lost in a row, and what `Home` raises.
+    """
+    done = []
+    for name in _there(home):
+        before = home.files(name)
+        if sum(size < TARGET_BYTES for size in before.values()) >= MANY_FILES:
+            home.compact(name, TARGET_BYTES)
+        after = home.files(name)
+        done.append(TableUpkeep(name, len(before), len(after), sum(before.values()), sum(after.values())))
+    return Upkeep("compact", done, {})
+
+
+def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, now: datetime | None = None) -> Upkeep:
+    """Remove the files that no version of the days to keep is made of.
+
+    Args:
+        home: Whose tables.
+        values_keep_days: Days for which the versions of `factors` and `matches` stay readable.
+        inputs_keep_days: Days for which those of `bars` and `patterns` do, which runs have recorded.
+        now: Moment from which the days count back, with a time zone; by default this one.
+
+    Raises:
+        SettingError: Fewer days than `MIN_KEEP_DAYS`.
+        HomeError: The home cannot be read or written.
+    """
+    for parameter, days in (("values_keep_days", values_keep_days), ("inputs_keep_days", inputs_keep_days)):
+        if days < MIN_KEEP_DAYS:
+            raise SettingError(
+                f"{parameter} is {days}; it must be at least {MIN_KEEP_DAYS}, since a writer or a reader may be at work"
+            )
+    now = datetime.now(UTC) if now is None else now
+    kept_days = {name: inputs_keep_days if name in INPUTS else values_keep_days for name in _there(home)}
+    done = []
+    for name, days in kept_days.items():
+        with home.explained(name, "write"):
+            done.append(_vacuum(home, name, now - timedelta(days=days)))
+    return Upkeep("vacuum", done, kept_days)
+
+
+def _vacuum(home: Home, name: str, since: datetime) -> TableUpkeep:
+    storage = home.storage(name)
+    # Listed first: what is written and committed from here on is in no danger.
+    files = [file for file in storage.get_file_info(pafs.FileSelector("")) if file.base_name.endswith(".parquet")]
+    needed = _needed(home, name, storage, since)
+    old = [file for file in files if file.path not in needed and file.mtime < since]
+    for file in old:
+        # Another vacuum may be at work as well.
+        with suppress(FileNotFoundError):
+            storage.delete_file(file.path)
+    total, freed = (sum(file.size for file in some) for some in (files, old))
+    return TableUpkeep(name, len(files), len(files) - len(old), total, total - freed)
+
+
+def _needed(home: Home, name: str, storage: pafs.FileSystem, since: datetime) -> set[str]:
+    """Files of the versions that were the newest ones at some moment from `since` on."""
+    needed: set[str] = set()
+    version = home.version(name)
+    while version:
+        commit = list(_actions(storage, version))
+        if _moment(commit) < since:
+            break
+        needed |= {action["add"]["path"] for action in commit if "add" in action}
+        version -= 1
+    return needed | home.files(name, version).keys()
+
+
+def _actions(storage: pafs.FileSystem, version: int) -> Iterator[dict[str, Any]]:
+    with storage.open_input_stream(f"{_LOG}/{version:020}.json") as stream:
+        for line in stream.read().splitlines():
+            yield json.loads(line)
+
+
+def _moment(commit: list[dict[str, Any]]) -> datetime:
+    stamp = next(action["commitInfo"]["timestamp"] for action in commit if "commitInfo" in action)
+    return datetime.fromtimestamp(stamp / 1000, UTC)
+
+
+def _there(home: Home) -> list[str]:
+    return [name for name in TABLES if home.version(name) is not None]
+
+
+def _megabytes(size: int) -> float:
+    return round(size / 1e6, 1)

@@ -1,0 +1,194 @@
+"""Checks every table of a home against the others.
+
+1. Bars by themselves (`verify_inputs.check_bars`).
+2. Patterns against the windows that the bars give, and their outcomes (`verify_inputs.compare_with_bars`). A symbol with
+   damaged bars is left out.
+3. Values and matches by themselves, against each other, and against bars and patterns (`verify_values`).
+
+Nothing is changed. The index and all else that workers hold is made from these tables when it is loaded, so there is
+no more to check. Runs may write meanwhile: every table is read as one version, and those of values and their matches
+are taken together.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core._text import abbreviated
+from kline_core.encoder.weights import weights_fingerprint, weights_shape
+from kline_core.errors import HomeError, SettingError
+from kline_core.maintenance.findings import Finding, Ledger
+from kline_core.maintenance.verify_inputs import NEW_BARS, REBUILD, Expected, check_bars, compare_with_bars
+from kline_core.maintenance.verify_values import AGAIN, check_rows, check_values, check_win_rates
+from kline_core.settings import PatternSettings, Settings, pattern_fingerprint
+from kline_core.store.home import Home
+from kline_core.store.schemas import TABLES, table_schema
+
+_DEFAULT = Settings()
+
+# A run stores the matches of some samples, and a moment later their values. For so long the values are waited for.
+_PATIENCE = 5.0
+_PACE = 0.05
+# Commits of matches that are older than this (ms) wait for nothing any more: their run was cut off.
+_RECENT = 60_000
+_COMMITS = 100
+
+_REMEDIES = {"bars": NEW_BARS, "patterns": REBUILD, "factors": AGAIN, "matches": AGAIN}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was checked and what was found."""
+
+    findings: list[Finding]
+    notes: list[str]
+    """What was not checked in full, and why; no damage."""
+    rows: dict[str, int]
+    """Rows of each table that is there."""
+    versions: dict[str, int]
+    """Versions of the tables that were read."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def headline(self) -> str:
+        """One line."""
+        if not self.ok:
+            kinds = ", ".join(f"{finding.table}: {finding.count} {finding.kind}" for finding in self.findings[:3])
+            more = f" and {len(self.findings) - 3} kinds more" if len(self.findings) > 3 else ""
+            return f"tables are damaged: {kinds}{more}"
+        return "tables are sound: " + ", ".join(f"{count} {name}" for name, count in self.rows.items())
+
+    def text(self) -> str:
+        """For a person: the headline, a line for each finding, and what was not checked in full."""
+        return "\n".join([self.headline, *map(str, self.findings), *(f"note: {note}" for note in self.notes)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        findings = [asdict(finding) for finding in self.findings]
+        return {"ok": self.ok, "headline": self.headline} | asdict(self) | {"findings": findings}
+
+
+def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path | None = None) -> VerifyReport:
+    """Check all tables of a home.
+
+    Args:
+        home: Whose tables.
+        settings: `settings.factor` says which values are computed again: those that were made with it. The patterns are
+            checked as their table says that they were made.
+        encoder_path: Weights that the patterns were made with, which say how long a vector is; None: the default ones.
+
+    Raises:
+        EncoderError: The weights cannot be read.
+    """
+    ledger = Ledger()
+    tables, versions = _read(home, ledger)
+    rows = {name: tables[name].num_rows for name in TABLES if name in versions and name in tables}
+    damaged = check_bars(tables["bars"], ledger) if "bars" in tables else []
+    made = home.description("patterns", versions["patterns"]) if "patterns" in rows else None
+    steps = settings.patterns if made is None else _made_with(made, tables["patterns"], ledger)
+    weights = weights_fingerprint(encoder_path)
+    encoder = weights if made is None else made.get("encoder")
+    expected = None
+    if "bars" in tables and steps is not None:
+        expected = Expected.of(_without(tables["bars"], damaged), steps)
+        if "patterns" in tables:
+            dim = weights_shape(encoder_path)[0] if encoder == weights else None
+            stored = tables["patterns"] if made is not None else table_schema("patterns", steps.horizons).empty_table()
+            compare_with_bars(_without(stored, damaged), expected, dim, ledger)
+    if "factors" in tables and "matches" in tables:
+        joined = check_rows(tables["factors"], tables["matches"], ledger)
+        why = _why_not_again(expected, damaged, settings)
+        if expected is not None and why is None:
+            check_values(joined, expected, Settings(expected.settings, settings.factor), str(encoder), ledger)
+        else:
+            check_win_rates(joined, joined.ok, ledger)
+            ledger.notes.append(f"values were checked by themselves only, because {why}")
+    return VerifyReport(ledger.findings, ledger.notes, rows, versions)
+
+
+def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:
+    """All tables that can be read, empty ones for those that were never made, and the versions of those that were."""
+    tables: dict[str, pa.Table] = {}
+    versions: dict[str, int] = {}
+    try:
+        pinned = _values_with_matches(home)
+    except HomeError:
+        # Whichever of the two it is, is found below.
+        pinned = {}
+    # In the other direction of the work, so that no table has rows which those that they come from do not have yet.
+    for name in ("factors", "matches", "patterns", "bars"):
+        try:
+            version = pinned[name] if name in pinned else home.version(name)
+            tables[name] = home.read(name, version=version)
+            if version is not None:
+                versions[name] = version
+        except HomeError as error:
+            reason = str(error).rsplit("; ", 1)[0]
+            ledger.findings.append(Finding(name, "table that cannot be read", 1, reason, _REMEDIES[name]))
+    return tables, versions
+
+
+def _values_with_matches(home: Home) -> dict[str, int | None]:
+    """Versions of `factors` and `matches` between two commits of any run, or the newest where a run was cut off."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        # Values first: a run stores them last.
+        factors, matches = home.history("factors", _COMMITS), home.history("matches", _COMMITS)
+        if not _unfinished(factors, matches) or time.monotonic() > deadline:
+            break
+        time.sleep(_PACE)
+    return {
+        name: commits[0]["version"] if commits else None
+        for name, commits in (("factors", factors), ("matches", matches))
+    }
+
+
+def _unfinished(factors: list[dict[str, Any]], matches: list[dict[str, Any]]) -> bool:
+    """Whether a run that is perhaps at work has stored matches, and their values not yet."""
+    stored: dict[str, int] = {}
+    for commit in reversed(factors):
+        stored[commit["metadata"].get("run_id")] = commit["timestamp"]
+    return any(
+        commit["timestamp"] > stored.get(commit["metadata"]["run_id"], 0)
+        for commit in matches
+        if "run_id" in commit["metadata"] and commit["timestamp"] > time.time() * 1000 - _RECENT
+    )
+
+
+def _made_with(made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:
+    """The settings that the patterns were made with, from what is said of their table."""
+    try:
+        steps = PatternSettings(**made["settings"] | {"horizons": tuple(made["settings"]["horizons"])})
+        wrong = made["fingerprint"] != pattern_fingerprint(steps, made["encoder"])
+        if wrong or not {f"r{horizon}" for horizon in steps.horizons} <= set(patterns.column_names):
+            raise SettingError(f"fingerprint {made['fingerprint']}, columns {', '.join(patterns.column_names)}")
+    except (KeyError, TypeError, SettingError) as error:
+        kind = "description that does not fit the table, or was written by another version"
+        ledger.findings.append(Finding("patterns", kind, 1, f"{type(error).__name__}: {error}", REBUILD))
+        return None
+    return steps
+
+
+def _why_not_again(expected: Expected | None, damaged: list[str], settings: Settings) -> str | None:
+    """Why no value can be computed again from its matches."""
+    if damaged:
+        return f"the bars of {abbreviated(damaged)} are damaged"
+    if expected is None:
+        return "bars or the settings of the patterns are not known"
+    if settings.factor.return_horizon not in expected.settings.horizons:
+        return f"the patterns have no returns over {settings.factor.return_horizon} bars"
+    return None
+
+
+def _without(table: pa.Table, symbols: list[str]) -> pa.Table:
+    if not symbols:
+        return table
+    return table.filter(pc.invert(pc.is_in(table["symbol"].cast(pa.string()), value_set=pa.array(symbols))))

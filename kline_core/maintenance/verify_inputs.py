@@ -1,0 +1,136 @@
+"""Checks of `bars` by themselves, and of `patterns` against the bars.
+
+Bars are checked by the door through which they came in (`bars.check_rows`). From sound bars follow the windows that are
+patterns, and what followed each of them: these are compared with what is stored, bit for bit. Only the vectors cannot
+be made again without the encoder; of these the length is checked, in bytes and as a norm.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars.row_checks import BAR_COLUMNS, check_rows, is_suspended
+from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
+from kline_core.maintenance.findings import Ledger
+from kline_core.patterns.catalogue import Catalogue, build_catalogue, window_outcomes
+from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.settings import PatternSettings
+from kline_core.typing import Flags, Floats32, Int8s
+
+NEW_BARS = "restore the home from a copy, or ingest all files into a new one"
+EXTEND, REBUILD = "run `kline index`", "run `kline index --rebuild`"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expected:
+    """What follows from sound bars."""
+
+    frames: BarsBySymbol
+    settings: PatternSettings
+    windows: Catalogue
+    returns: Floats32
+    """float32 (windows, horizons)"""
+    barrier: Int8s
+    """int8 (windows,)"""
+
+    @classmethod
+    def of(cls, bars: pa.Table, settings: PatternSettings) -> "Expected":
+        """The windows of sound bars, with what followed them."""
+        frames = bars_by_symbol(bars)
+        windows = build_catalogue(frames, settings)
+        return cls(frames, settings, windows, *window_outcomes(frames, windows, settings))
+
+
+def check_bars(table: pa.Table, ledger: Ledger) -> list[str]:
+    """Check all rows of `bars`; returns the symbols that have damaged ones."""
+    frame = pd.DataFrame({"symbol": table["symbol"].cast(pa.string()).to_pandas()})
+    frame["date"] = table["date"].cast(pa.timestamp("s")).to_pandas()
+    for name in BAR_COLUMNS[2:]:
+        frame[name] = table[name].to_numpy()
+    given = table["adj_factor"].is_valid().to_numpy()
+    damaged = np.zeros(len(frame), dtype=bool)
+
+    def row_name(row: int) -> str:
+        return f"{frame['symbol'].iloc[row]} {frame['date'].iloc[row]:%Y-%m-%d}"
+
+    # A factor that was never given is no fault, one that is not a number is.
+    without = frame[~given].drop(columns="adj_factor")
+    rejected = pd.concat([check_rows(part, "bars").rejected for part in (frame[given], without)])
+    for reason, rows in rejected.groupby("reason"):
+        bad = np.zeros(len(frame), dtype=bool)
+        bad[rows["row"].to_numpy(dtype=np.int64)] = True
+        damaged |= bad
+        values = dict(zip(rows["row"], rows["value"], strict=True))
+        ledger.add("bars", f"rows whose {reason}", bad, partial(_with_value, row_name, values), NEW_BARS)
+    codes = pd.factorize(frame["symbol"])[0]
+    twice = pd.Series(codes).groupby([codes, frame["date"].to_numpy()]).transform("size").to_numpy() > 1
+    mixed = (np.bincount(codes, given) > 0) & (np.bincount(codes, ~given) > 0)
+    for bad, kind in (
+        (twice, "rows that share symbol and date"),
+        ((is_suspended(frame) != frame["suspended"]).to_numpy(), "rows marked wrongly as suspended or as traded"),
+        (mixed[codes] & ~given, "rows without adj_factor of symbols that have factors"),
+    ):
+        ledger.add("bars", kind, bad, row_name, NEW_BARS)
+        damaged |= bad
+    return sorted(set(frame.loc[damaged, "symbol"]))
+
+
+def _with_value(row_name: Callable[[int], str], values: dict[int, str], row: int) -> str:
+    return f"{row_name(row)} ({values[row]})"
+
+
+def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledger: Ledger) -> None:
+    """Compare all rows of `patterns` with what follows from the bars; `dim` is None where the encoder is not known."""
+    windows = expected.windows
+    place = windows.find(table["symbol"], table["end"])
+    inside = place >= 0
+    times = np.bincount(place[inside], minlength=len(windows))
+    at = place[inside]
+
+    def row_name(row: int) -> str:
+        return f"{table['symbol'][row]} {table['end'][row]}"
+
+    def window_name(window: int) -> str:
+        return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
+
+    def add(kind: str, differs: Flags, remedy: str) -> None:
+        bad = np.zeros(len(table), dtype=bool)
+        bad[inside] = differs
+        ledger.add("patterns", kind, bad, row_name, remedy)
+
+    ledger.add("patterns", "windows missing", times == 0, window_name, EXTEND)
+    ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, EXTEND)
+    add("rows stored more than once", times[at] > 1, EXTEND)
+    same = table["content"].to_numpy().view(np.uint64)[inside] == windows.content[at]
+    add("rows made from other bars than there are", ~same, EXTEND)
+    known_on = table["known_on"].to_numpy().astype("datetime64[D]")[inside]
+    add("rows with a wrong known_on", same & (known_on != windows.known_on[at]), REBUILD)
+    wrong = table["barrier"].to_numpy()[inside] != expected.barrier[at]
+    for column, horizon in enumerate(expected.settings.horizons):
+        wrong |= table[f"r{horizon}"].to_numpy()[inside] != expected.returns[at, column]
+    add("rows with an outcome that the bars do not give", same & wrong, REBUILD)
+    _check_vectors(table["vector"], dim, row_name, ledger)
+
+
+def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger) -> None:
+    length = pc.binary_length(column).to_numpy()
+    if dim is None:
+        dim = int(np.bincount(length).argmax()) // 4 if len(length) else 0
+    fits = length == 4 * dim
+    ledger.add("patterns", f"vectors that are not {dim} numbers long", ~fits, row_name, REBUILD)
+    norm = np.ones(len(length))
+    start = 0
+    for chunk in column.chunks:
+        part = slice(start, start + len(chunk))
+        start = part.stop
+        raw = b"".join(chunk.filter(pa.array(fits[part])).to_pylist())
+        vectors = np.frombuffer(raw, "<f4").reshape(-1, dim).astype(np.float64)
+        norm[part][fits[part]] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    # Written so that NaN is found as well.
+    unit = (norm <= MAX_LENGTH) & (norm >= 2 - MAX_LENGTH)
+    ledger.add("patterns", "vectors whose length is not 1", ~unit, row_name, REBUILD)

@@ -1,0 +1,310 @@
+"""Checks of `factors` and `matches` against each other, the patterns and the bars.
+
+Every row is checked by itself: keys, status, number and ranks of its matches, and that no match's window ends after the
+sample. Beyond that, what a row can be held to depends on what it was made from, which its `history` tells:
+
+* Made with the settings that are asked about, from the bars as they are: everything is computed again from the stored
+  matches and must come out the same, bit for bit. Each match must be a pattern whose outcome was known, must not
+  overlap the sample's window, and must keep its distance from the others of its symbol.
+* Made with other settings: its barrier win rate must be the one that its matches give.
+* Made from bars that have changed since: likewise, and a note says so. The next run makes it again.
+
+Only which of all patterns are the most similar ones is not searched again, since that takes the encoder and the index.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from kline_core._hashing import text_hash
+from kline_core.factor.lineage import NEVER_REUSED, SEEN, sample_history
+from kline_core.factor.weighting import factor_values
+from kline_core.maintenance.findings import Ledger
+from kline_core.maintenance.verify_inputs import Expected
+from kline_core.patterns.catalogue import group_by_code
+from kline_core.patterns.patterns import Patterns
+from kline_core.search.results import Matches
+from kline_core.settings import Settings
+from kline_core.store.schemas import FAILED, OK
+from kline_core.typing import Dates, Flags, Floats64, Int64s
+from kline_core.windows.windows import USABLE, usable_windows, window_content
+
+AGAIN = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
+RERUN = "compute these days again with `kline run --dates FILE`"
+"""Matches are overwritten whenever their sample is computed."""
+
+_SAME = 1e-9
+"""Difference of two sums of the same weights that were added up in another order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Rows of `factors`, and which of them each row of `matches` belongs to."""
+
+    factors: pa.Table
+    matches: pa.Table
+    dates: Dates
+    """datetime64[D] of the samples."""
+    of: Int64s
+    """int64 (matches,): row in `factors`, -1 for none."""
+    rank: Int64s
+    ok: Flags
+    """bool (samples,): status says that there is a value."""
+    tidy: Flags
+    """bool (samples,): stored once, with as many matches as it says, ranked from 1 without gaps."""
+
+    def sample_name(self, row: int) -> str:
+        """Symbol and date of a sample."""
+        return f"{self.factors['symbol'][row]} {self.factors['date'][row]}"
+
+    def match_name(self, row: int) -> str:
+        """A match and its sample."""
+        match, cells = f"{self.matches['match_symbol'][row]} {self.matches['match_end'][row]}", self.matches
+        return f"{cells['symbol'][row]} {cells['date'][row]} with {match}"
+
+
+def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
+    """Check every value and every match by itself, and join them."""
+    key, match_key = _sample_keys(factors, matches)
+    order = np.argsort(key, kind="stable")
+    at = np.minimum(np.searchsorted(key[order], match_key), max(len(key) - 1, 0))
+    of = np.full(len(match_key), -1, dtype=np.int64)
+    if len(key):
+        of = np.where(key[order][at] == match_key, order[at], -1)
+    count = np.bincount(of[of >= 0], minlength=len(key))
+    _, group, sizes = np.unique(key, return_inverse=True, return_counts=True)
+    twice = sizes[group] > 1
+
+    rank = matches["rank"].to_numpy().astype(np.int64)
+    match_order = np.lexsort((rank, match_key))
+    sorted_key, sorted_rank = match_key[match_order], rank[match_order]
+    begins = np.flatnonzero(np.r_[True, sorted_key[1:] != sorted_key[:-1]]) if len(rank) else np.zeros(0, np.int64)
+    place = np.arange(len(rank)) - np.repeat(begins, np.diff(np.r_[begins, len(rank)]))
+    repeated, gap = np.zeros((2, len(rank)), dtype=bool)
+    same = (place[1:] > 0) & (sorted_rank[1:] == sorted_rank[:-1])
+    repeated[match_order[1:]] = same
+    gap[match_order] = sorted_rank != place + 1
+
+    status = factors["status"].cast(pa.string())
+    ok, failed = (pc.equal(status, name).to_numpy() for name in (OK, FAILED))
+    value, said = factors["value"].to_numpy(), factors["matches"].to_numpy()
+    untidy = np.bincount(of[(of >= 0) & gap], minlength=len(key)) > 0
+    joined = Joined(factors, matches, factors["date"].to_numpy(), of, rank, ok, ~twice & (count == said) & ~untidy)
+    reasonless = factors["reason"].is_null().to_numpy()
+    for bad, kind in (
+        (twice, "rows that share symbol, date and fingerprint"),
+        (~ok & ~failed, "rows whose status is neither ok nor failed"),
+        # Written so that NaN is found as well.
+        (ok & ~((value >= 0) & (value <= 1)), "rows that are ok without a value between 0 and 1"),
+        (failed & ~np.isnan(value), "rows that failed and have a value"),
+        (failed & reasonless, "rows that failed without a reason"),
+    ):
+        ledger.add("factors", kind, bad, joined.sample_name, AGAIN)
+    ledger.add(
+        "factors", "rows with another number of matches than is stored", count != said, joined.sample_name, RERUN
+    )
+    date, match_end = (matches[name].to_numpy() for name in ("date", "match_end"))
+    for bad, kind, remedy in (
+        (of < 0, "rows that belong to no value", RERUN),
+        (repeated, "rows that share sample and rank", AGAIN),
+        (gap & ~repeated & (of >= 0), "rows whose ranks do not count from 1 without gaps", AGAIN),
+        (match_end >= date, "rows whose window was not over on the sample's date", AGAIN),
+    ):
+        ledger.add("matches", kind, bad, joined.match_name, remedy)
+    return joined
+
+
+def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:
+    """Check the values against what they were made from.
+
+    Args:
+        joined: The values and their matches.
+        expected: What follows from the bars.
+        settings: Those of the values that are to be computed again.
+        encoder: Fingerprint of the encoder of the patterns.
+        ledger: Where findings and notes go.
+    """
+    fingerprint = settings.fingerprint(encoder)
+    mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
+    patterns = _as_patterns(expected)
+    current, there, unexplained = _made_from(joined, expected, patterns)
+    kind = "rows with a value on a day on which the symbol has no bar"
+    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, AGAIN)
+    again = mine & current & joined.tidy
+    _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
+    check_win_rates(joined, ~again, ledger)
+    if others := int((~mine).sum()):
+        ledger.notes.append(
+            f"{others} values of other settings than fingerprint {fingerprint} were checked by themselves only; "
+            "name their settings to have them computed again"
+        )
+    if changed := int((mine & unexplained).sum()):
+        ledger.notes.append(
+            f"{changed} values were made from other bars than there are now, so they were checked by themselves only; "
+            "the next run of their symbols makes them again"
+        )
+
+
+def check_win_rates(joined: Joined, where: Flags, ledger: Ledger) -> None:
+    """Check the one figure that follows from the matches whatever the settings, of the samples `where` is true."""
+    rows = joined.of >= 0
+    of, weight = joined.of[rows], joined.matches["weight"].to_numpy()[rows]
+    won = joined.matches["barrier"].to_numpy()[rows] == 1
+    total, winners = (np.bincount(of, weights, minlength=len(joined.factors)) for weights in (weight, weight * won))
+    with np.errstate(all="ignore"):
+        wrong = ~(np.abs(winners / total - joined.factors["barrier_win_rate"].to_numpy()) <= _SAME)
+    kind = "rows whose barrier_win_rate is not that of their matches"
+    ledger.add("factors", kind, where & joined.ok & joined.tidy & wrong, joined.sample_name, AGAIN)
+
+
+def _as_patterns(expected: Expected) -> Patterns:
+    """The patterns that the bars give, without vectors."""
+    windows = expected.windows
+    return Patterns.from_arrays(
+        symbol=np.array(windows.symbols, dtype=object)[windows.code],
+        end=windows.end,
+        known_on=windows.known_on,
+        bar=windows.bar,
+        returns=expected.returns,
+        barrier=expected.barrier,
+        content=windows.content,
+        vectors=np.zeros((len(windows), 0), dtype=np.float32),
+    )
+
+
+def _made_from(joined: Joined, expected: Expected, patterns: Patterns) -> tuple[Flags, Flags, Flags]:
+    """What the histories of samples tell, bool (n,) each.
+
+    Where a sample was made from its window and the patterns that it may see, as both are now; where its symbol has a
+    bar; and where its history says neither that nor why there is no value.
+    """
+    codes, bars = _bars_of(joined, expected)
+    there = bars >= 0
+    steps = expected.settings
+    usable, window = np.zeros(len(codes), dtype=bool), np.zeros(len(codes), dtype=np.uint64)
+    for which, at in group_by_code(np.where(there, codes, -1).astype(np.int32)):
+        if which < 0:
+            continue
+        frame = expected.frames[expected.windows.symbols[which]]
+        fine = usable_windows(frame.dates, steps.window_bars, steps.max_gap_days)[bars[at]] == USABLE
+        usable[at] = fine
+        window[at[fine]] = window_content(frame.content, bars[at[fine]], 1 - steps.window_bars, 0)
+    visible = patterns.history[patterns.n_known(joined.dates)]
+    history = joined.factors["history"].to_numpy().view(np.uint64)
+    as_now = [history == sample_history(np.full(len(window), code), window, visible) for code in (USABLE, SEEN)]
+    current = usable & (as_now[0] | as_now[1])
+    reasons = joined.factors["reason"].cast(pa.string()).combine_chunks().dictionary_encode()
+    hashes = np.array([text_hash(reason) for reason in reasons.dictionary.to_pylist()] + [NEVER_REUSED], np.uint64)
+    reasoned = history == hashes[pc.fill_null(reasons.indices, len(hashes) - 1).to_numpy(zero_copy_only=False)]
+    explained = ~joined.ok & (reasoned | (history == NEVER_REUSED))
+    return current, there, ~current & ~explained
+
+
+def _bars_of(joined: Joined, expected: Expected) -> tuple[Int64s, Int64s]:
+    """Of each sample the code of its symbol and the ordinal of its bar, -1 where there is none."""
+    symbol = joined.factors["symbol"].cast(pa.string())
+    names = expected.windows.symbols
+    codes = pc.fill_null(pc.index_in(symbol, value_set=pa.array(names, pa.string())), -1).to_numpy().astype(np.int64)
+    bars = np.full(len(codes), -1, dtype=np.int64)
+    for which, at in group_by_code(codes.astype(np.int32)):
+        if which < 0:
+            continue
+        days = expected.frames[names[which]].dates
+        bar = np.searchsorted(days, joined.dates[at])
+        hit = days[np.minimum(bar, len(days) - 1)] == joined.dates[at] if len(days) else np.zeros(len(at), dtype=bool)
+        bars[at[hit]] = bar[hit]
+    return codes, bars
+
+
+def _compute_again(
+    joined: Joined, samples: Int64s, expected: Expected, patterns: Patterns, settings: Settings, ledger: Ledger
+) -> None:
+    """Hold the matches of samples to the rules, and compute the samples again from them."""
+    windows, factor = expected.windows, settings.factor
+    number = np.full(len(joined.factors) + 1, -1, dtype=np.int64)
+    number[samples] = np.arange(len(samples))
+    chosen = np.flatnonzero(number[joined.of] >= 0)
+    sample = number[joined.of[chosen]]
+    part = joined.matches.take(pa.array(chosen))
+    found = windows.find(part["match_symbol"], part["match_end"])
+    pattern, rank = np.maximum(found, 0), joined.rank[chosen]
+    day, missing = joined.dates[samples][sample], found < 0
+    broken = missing | (rank > factor.top_k)
+
+    def add(kind: str, bad: Flags) -> None:
+        ledger.add("matches", kind, bad, lambda row: joined.match_name(int(chosen[row])), AGAIN)
+
+    codes, bars = _bars_of(joined, expected)
+    code, bar = (windows.code[pattern], windows.bar[pattern]) if len(windows) else (pattern, pattern)
+    if len(windows):
+        own = (code == codes[samples][sample]) & (np.abs(bar - bars[samples][sample]) < settings.patterns.window_bars)
+        add("rows whose outcome was not known on the sample's date", ~missing & (windows.known_on[pattern] > day))
+        add("rows that overlap the sample's own window", ~missing & own)
+        add(
+            "rows too near to another match of the same symbol",
+            ~missing & _crowded(sample, code, bar, factor.isolation_bars),
+        )
+        differs = part["barrier"].to_numpy() != expected.barrier[pattern]
+        for column, horizon in enumerate(settings.patterns.horizons):
+            differs |= part[f"r{horizon}"].to_numpy() != expected.returns[pattern, column]
+        add("rows with another outcome than their pattern", ~missing & differs)
+    add("rows that are no pattern", missing)
+    add(f"rows with a rank above top_k ({factor.top_k})", rank > factor.top_k)
+
+    rows = np.full((len(samples), factor.top_k), -1, dtype=np.int64)
+    similarity, weight = np.full((2, len(samples), factor.top_k), np.nan)
+    sound = np.bincount(sample[broken], minlength=len(samples)) == 0
+    fit = sound[sample]
+    cell = sample[fit], rank[fit] - 1
+    rows[cell], similarity[cell] = pattern[fit], part["similarity"].to_numpy()[fit]
+    weight[cell] = part["weight"].to_numpy()[fit]
+    matches = Matches(rows, similarity, np.zeros(len(samples), dtype=np.int64))
+    made = factor_values(patterns, matches, joined.dates[samples], settings)
+    stored = joined.factors.take(pa.array(samples))
+
+    def compare(name: str, differs: Flags) -> None:
+        kind = f"rows whose {name} is not that of their matches"
+        ledger.add("factors", kind, sound & differs, lambda row: joined.sample_name(int(samples[row])), AGAIN)
+
+    compare("weight", np.any(~_equal(weight, made.weights), axis=1))
+    compare("order", np.any(np.diff(similarity, axis=1) > 0, axis=1))
+    for name, figures in made.columns().items():
+        if figures.dtype == np.float64:
+            compare(name, ~_equal(stored[name].to_numpy(), figures))
+    compare("status", (made.status == OK) != joined.ok[samples])
+    reasons = stored["reason"].to_numpy()
+    compare("reason", (made.status == FAILED) & (reasons != made.reason))
+
+
+def _crowded(sample: Int64s, code: NDArray[np.integer], bar: NDArray[np.integer], distance: int) -> Flags:
+    """Matches that are at most `distance` bars behind another match of the same sample and symbol."""
+    order = np.lexsort((bar, code, sample))
+    near = (np.diff(sample[order]) == 0) & (np.diff(code[order]) == 0) & (np.diff(bar[order]) <= distance)
+    crowded = np.zeros(len(sample), dtype=bool)
+    crowded[order[1:]] = near
+    return crowded
+
+
+def _equal(one: Floats64, other: Floats64) -> Flags:
+    same: Flags = (one == other) | (np.isnan(one) & np.isnan(other))
+    return same
+
+
+def _sample_keys(factors: pa.Table, matches: pa.Table) -> tuple[Int64s, Int64s]:
+    """One number for the symbol, date and fingerprint of each row of either table."""
+    keys = [table["date"].cast(pa.int32()).to_numpy().astype(np.int64) + 2**31 for table in (factors, matches)]
+    shift = 32
+    for name in ("symbol", "fingerprint"):
+        columns = [table[name].cast(pa.string()) for table in (factors, matches)]
+        both = pa.chunked_array([*columns[0].chunks, *columns[1].chunks], pa.string()).unique()
+        keys = [key + (_codes(column, both) << shift) for key, column in zip(keys, columns, strict=True)]
+        shift += 20
+    return keys[0], keys[1]
+
+
+def _codes(column: pa.ChunkedArray, names: pa.Array) -> Int64s:
+    codes: Int64s = pc.index_in(column, value_set=names).to_numpy().astype(np.int64)
+    return codes

@@ -1,0 +1,180 @@
+"""The catalogue of windows whose outcome is known: those that are patterns.
+
+`patterns` is this catalogue with a vector and an outcome for each window. `kline index` adds what the table lacks of
+it, and a run refuses a table that is not exactly the catalogue that the bars give (`kline_core.patterns.verified`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from kline_core._cache import loaded
+from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.sessions import session_ordinal
+from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.settings import PatternSettings
+from kline_core.typing import Dates, Floats32, Hashes, Int8s, Int32s, Int64s, Positions
+from kline_core.windows.outcomes import outcomes
+from kline_core.windows.windows import usable_ends, window_content
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """Windows whose outcomes are known, of all symbols, ordered by (known_on, symbol, end)."""
+
+    symbols: list[str]
+    code: Int32s
+    """int32 (n,): position in `symbols`."""
+    bar: Int64s
+    """int64 (n,): ordinal of the window's last bar among the symbol's traded bars."""
+    end: Dates
+    known_on: Dates
+    content: Hashes
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.code)
+
+    def take(self, at: NDArray[Any] | slice) -> "Catalogue":
+        """The windows at some positions, or where a mask is true."""
+        return Catalogue(self.symbols, self.code[at], self.bar[at], self.end[at], self.known_on[at], self.content[at])
+
+    def followed_by(self, later: "Catalogue") -> "Catalogue":
+        """These windows and then `later` ones, which all became known after them; `later` names all the symbols."""
+        return Catalogue(
+            later.symbols,
+            np.concatenate([self._codes_in(later.symbols), later.code]),
+            *(
+                np.concatenate([getattr(self, name), getattr(later, name)])
+                for name in ("bar", "end", "known_on", "content")
+            ),
+        )
+
+    def continues(self, earlier: "Catalogue") -> bool:
+        """Whether these windows are exactly the `earlier` ones and then perhaps more."""
+        first = slice(0, len(earlier))
+        return (
+            len(earlier) <= len(self)
+            and set(earlier.symbols) <= set(self.symbols)
+            and np.array_equal(earlier._codes_in(self.symbols), self.code[first])
+            and all(
+                np.array_equal(getattr(earlier, name), getattr(self, name)[first])
+                for name in ("bar", "end", "known_on", "content")
+            )
+        )
+
+    def find(self, symbol: pa.ChunkedArray, end: pa.ChunkedArray) -> Int64s:
+        """Which window each (symbol, end) is: int64 (n,), -1 for none."""
+        names = pa.array(self.symbols, pa.string())
+        code = pc.fill_null(pc.index_in(symbol.cast(pa.string()), value_set=names), -1).to_numpy()
+        keys = _keys(self.code, self.end)
+        by_key = np.argsort(keys)
+        asked = _keys(code, end.to_numpy().astype("datetime64[D]"))
+        at = np.searchsorted(keys, asked, sorter=by_key)
+        found = np.full(len(asked), -1, dtype=np.int64)
+        inside = np.flatnonzero(at < len(keys))
+        candidate = by_key[at[inside]]
+        hit = keys[candidate] == asked[inside]
+        found[inside[hit]] = candidate[hit]
+        return found
+
+    def _codes_in(self, symbols: list[str]) -> Int32s:
+        """Codes of the windows as positions in other `symbols`, which hold all of theirs."""
+        if symbols == self.symbols:
+            return self.code
+        position = {name: at for at, name in enumerate(symbols)}
+        return np.array([position[name] for name in self.symbols], dtype=np.int32)[self.code]
+
+
+def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mapping[str, int] | None = None) -> Catalogue:
+    """The windows of `frames` that are patterns now.
+
+    `had`: how many bars each symbol had earlier, none where it is not named. The windows that were known then are left
+    out, and cost nothing.
+    """
+    symbols = sorted(frames)
+    parts: list[tuple[NDArray[Any], ...]] = []
+    for which, symbol in enumerate(symbols):
+        bars = frames[symbol]
+        least = max(0, (0 if had is None else had.get(symbol, 0)) - settings.outcome_bars)
+        if least + settings.outcome_bars >= len(bars.dates):
+            continue
+        # Which windows are usable, the bars before the first one do not tell.
+        start = max(0, least - settings.window_bars + 1)
+        ends = start + usable_ends(bars.dates[start:], settings.window_bars, settings.max_gap_days)
+        ends = ends[(ends >= least) & (ends + settings.outcome_bars < len(bars.dates))]
+        if settings.pattern_stride > 1:
+            ordinal = session_ordinal(bars.dates[ends], settings.calendar)
+            ends = ends[ordinal % settings.pattern_stride == 0]
+        content = window_content(bars.content, ends, 1 - settings.window_bars, settings.outcome_bars)
+        known_on = bars.dates[ends + settings.outcome_bars]
+        parts.append((np.full(len(ends), which, np.int32), ends, bars.dates[ends], known_on, content))
+    if not parts:
+        day = np.zeros(0, "datetime64[D]")
+        return Catalogue(symbols, np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))
+    code, bar, end, known, content = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((end, code, known))
+    return Catalogue(symbols, code[order], bar[order], end[order], known[order], content[order])
+
+
+def window_outcomes(frames: BarsBySymbol, windows: Catalogue, settings: PatternSettings) -> tuple[Floats32, Int8s]:
+    """Outcomes of windows of any symbols: forward returns float32 `(n, horizons)` and barrier labels int8 `(n,)`."""
+    returns = np.empty((len(windows), len(settings.horizons)), dtype=np.float32)
+    barrier = np.empty(len(windows), dtype=np.int8)
+    for which, at in group_by_code(windows.code):
+        b = frames[windows.symbols[which]]
+        followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
+        returns[at], barrier[at] = followed.returns, followed.barrier
+    return returns, barrier
+
+
+def group_by_code(code: Int32s) -> Iterator[tuple[int, Positions]]:
+    """Each code that occurs in `code` (n,), with its positions."""
+    order = np.argsort(code, kind="stable")
+    which, first = np.unique(code[order], return_index=True)
+    yield from zip(which.tolist(), np.split(order, first)[1:], strict=True)
+
+
+def _keys(code: NDArray[Any], end: Dates) -> Int64s:
+    keys: Int64s = (code.astype(np.int64) << 32) + end.astype(np.int64)
+    return keys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedCatalogue:
+    """The catalogue of one version of the bars; read-only."""
+
+    windows: Catalogue
+    files: frozenset[str]
+    """Files that the bars were read from."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueKey:
+    """Names the catalogue of some bars under some settings."""
+
+    bars: BarsKey
+    settings: PatternSettings
+
+    def windows(self) -> Catalogue:
+        """The catalogue itself, made where the process does not hold it. Raises as `BarsKey.load`."""
+        return loaded(self).windows
+
+    def load(self) -> LoadedCatalogue:
+        """List all windows of the bars."""
+        bars = loaded(self.bars)
+        return LoadedCatalogue(build_catalogue(bars.frames, self.settings), bars.files)
+
+    def advance(self, earlier: Self, value: LoadedCatalogue) -> LoadedCatalogue | None:
+        """Add the windows that became known, where the bars were advanced from those of an earlier catalogue."""
+        bars = loaded(self.bars)
+        base = bars.base
+        if base is None or earlier != CatalogueKey(base.key, self.settings) or value.files != base.files:
+            return None
+        later = build_catalogue(bars.frames, self.settings, base.bars)
+        return LoadedCatalogue(value.windows.followed_by(later), bars.files)

@@ -1,0 +1,61 @@
+"""Vectors of windows of many symbols: their prices gathered, drawn and encoded."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from kline_core._threads import single_threaded
+from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.encoder.encoder import Encoder
+from kline_core.patterns.catalogue import Catalogue, group_by_code
+from kline_core.patterns.update import SLICE
+from kline_core.typing import Floats32, Int32s, Int64s
+from kline_core.windows.charts import render_windows
+
+
+class LocalWindowEncoder:
+    """A `WindowEncoder` by threads of this process; see `kline_core.patterns.update`."""
+
+    def __init__(self, encoder: Encoder, threads: int = 2) -> None:
+        self._encoder, self._threads = encoder, threads
+        self.fingerprint, self.window_bars, self.dim = encoder.fingerprint, encoder.window_bars, encoder.dim
+
+    def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
+        """Vectors of windows; see `kline_core.patterns.update.WindowEncoder`."""
+        frames = bars.frames()
+        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+
+        def work(start: int) -> int:
+            single_threaded()
+            part = slice(start, start + SLICE)
+            vectors[part] = encode_windows(
+                frames, windows.symbols, windows.code[part], windows.bar[part], self._encoder
+            )
+            return len(windows.code[part])
+
+        done = 0
+        with ThreadPoolExecutor(self._threads, "encode") as pool:
+            for count in pool.map(work, range(0, len(windows), SLICE)):
+                done += count
+                if progress is not None:
+                    progress(done)
+        return vectors
+
+
+def encode_windows(
+    frames: BarsBySymbol, symbols: Sequence[str], code: Int32s, bar: Int64s, encoder: Encoder
+) -> Floats32:
+    """Vectors of n windows, float32 `(n, dim)`, in the thread that calls.
+
+    Window i is of the symbol `symbols[code[i]]` and ends with its traded bar number `bar[i]`.
+    """
+    prices = [np.empty((len(code), encoder.window_bars)) for _ in range(4)]
+    offsets = np.arange(1 - encoder.window_bars, 1)
+    for which, at in group_by_code(code):
+        bars = frames[symbols[which]]
+        place = bar[at][:, None] + offsets
+        for price, column in zip(prices, (bars.open, bars.high, bars.low, bars.close), strict=True):
+            price[at] = column[place]
+    return encoder.encode(render_windows(*prices))

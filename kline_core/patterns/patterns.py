@@ -1,0 +1,262 @@
+"""Patterns in memory: indexed windows with their outcomes, ordered by the date on which the outcomes became known.
+
+The order is the point-in-time rule. Sorted by (known_on, symbol, end), the patterns that a sample on date t may see are
+the first `n_known(t)`, so eligibility is a prefix that a search can be confined to, not a filter after it.
+
+Every prefix has a hash. Two sets of patterns with the same hash at n agree in their first n patterns, which tells
+whether a value computed from one of them would come out the same from the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kline_core._hashing import mix64, text_hash
+from kline_core.dates import as_days
+from kline_core.errors import StaleError
+from kline_core.typing import Dates, Flags, Floats32, Hashes, Int8s, Int32s, Int64s, Objects
+
+MAX_LENGTH = 1.001
+"""Longest vector taken for L2-normalised; the search's rounding bound is derived from it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patterns:
+    """P patterns with d-dimensional vectors and H forward returns each, sorted by (known_on, symbol, end).
+
+    Made by `from_arrays`, which sorts and checks. All arrays are read-only.
+    """
+
+    symbols: list[str]
+    """Symbols that have patterns, sorted; `code` indexes them."""
+    code: Int32s
+    """int32 (P,)"""
+    end: Dates
+    """datetime64[D] (P,): last bar of the window."""
+    known_on: Dates
+    """datetime64[D] (P,), ascending: first date on which every outcome is known."""
+    bar: Int32s
+    """int32 (P,): ordinal of `end` among the symbol's traded bars."""
+    returns: Floats32
+    """float32 (P, H): forward returns as fractions, finite."""
+    barrier: Int8s
+    """int8 (P,): +1 upper barrier first, -1 lower barrier first, 0 neither."""
+    content: Hashes
+    """uint64 (P,): hash of the bars from the window's first to its outcome's last."""
+    vectors: Floats32
+    """float32 (P, d), C-contiguous, L2-normalised."""
+    history: Hashes
+    """uint64 (P + 1,): `history[n]` identifies the first n patterns."""
+    symbol_keys: Int64s
+    """int64 (P,), ascending: (code, bar) as one number, see `rows_near`."""
+    symbol_rows: Int64s
+    """int64 (P,): the row of each of `symbol_keys`."""
+
+    def __len__(self) -> int:
+        """Number of patterns P."""
+        return len(self.code)
+
+    @property
+    def dim(self) -> int:
+        """Length d of a vector."""
+        return int(self.vectors.shape[1])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        symbol: Sequence[str] | Objects | npt.NDArray[np.str_],
+        end: Dates,
+        known_on: Dates,
+        bar: npt.NDArray[np.integer],
+        returns: Floats32,
+        barrier: npt.NDArray[np.integer],
+        content: Hashes,
+        vectors: Floats32,
+    ) -> Self:
+        """Sort P patterns given in any order, and check them.
+
+        Shapes as in the class; `symbol` is (P,), a name per pattern. Vectors already in order are not copied.
+
+        Raises:
+            ValueError: arrays of different lengths or of a wrong type.
+            StaleError: contents that no consistent table holds (a duplicate (symbol, end), outcomes known before the
+                window's end, bars that contradict the dates, a value that is not finite, a vector not normalised).
+        """
+        end, known_on = as_days(end, "end"), as_days(known_on, "known_on")
+        names, inverse = np.unique(np.asarray(symbol, dtype=object).astype(str), return_inverse=True)
+        code, bars = inverse.astype(np.int32), np.asarray(bar).astype(np.int32)
+        count = len(code)
+        returns, vectors = np.asarray(returns), np.asarray(vectors)
+        labels, content = np.asarray(barrier).astype(np.int8), np.asarray(content)
+        _check_types(count, returns, vectors, content, end, known_on, bars, labels)
+
+        order = np.lexsort((end, code, known_on))
+        if not np.array_equal(order, np.arange(count)):
+            code, end, known_on, bars = code[order], end[order], known_on[order], bars[order]
+            returns, labels, content, vectors = returns[order], labels[order], content[order], vectors[order]
+        symbols = [str(name) for name in names]
+        _check_values(symbols, code, end, known_on, returns, vectors)
+        return cls._ordered(
+            symbols=symbols,
+            code=code,
+            end=end,
+            known_on=known_on,
+            bar=bars,
+            returns=np.ascontiguousarray(returns),
+            barrier=labels,
+            content=content,
+            vectors=np.ascontiguousarray(vectors),
+            history=_history(symbols, code, end, known_on, bars, content),
+        )
+
+    def followed_by(self, later: "Patterns", vectors: Floats32) -> "Patterns":
+        """These patterns and then `later` ones, checked as in `from_arrays`.
+
+        `vectors`: float32 (P, d), C-contiguous: those of both.
+
+        Raises:
+            ValueError: a later pattern comes before one of these in the order of (known_on, symbol, end), or `vectors`
+                are of another number.
+            StaleError: as `from_arrays`.
+        """
+        if len(self) and len(later) and later._place(0) <= self._place(-1):
+            raise ValueError(f"{later._place(0)} does not come after {self._place(-1)}")
+        if vectors.shape != (len(self) + len(later), self.dim):
+            raise ValueError(f"vectors is {vectors.shape}; it must be {(len(self) + len(later), self.dim)}")
+        symbols = sorted({*self.symbols, *later.symbols})
+        code = np.concatenate(
+            [np.searchsorted(symbols, part.symbols).astype(np.int32)[part.code] for part in (self, later)]
+        )
+        both = {
+            name: np.concatenate([getattr(self, name), getattr(later, name)])
+            for name in ("end", "known_on", "bar", "returns", "barrier", "content")
+        }
+        history = np.concatenate([self.history, self.history[-1] + later.history[1:]])
+        return self._ordered(symbols=symbols, code=code, vectors=vectors, history=history, **both)
+
+    def _place(self, row: int) -> tuple[str, str, str]:
+        """What a pattern is ordered by: known_on, symbol and end."""
+        return str(self.known_on[row]), self.symbols[self.code[row]], str(self.end[row])
+
+    @classmethod
+    def _ordered(cls, *, symbols: list[str], code: Int32s, bar: Int32s, **columns: Any) -> Self:
+        """Patterns in order, checked each for itself; here each is checked against its symbol's others."""
+        keys = _symbol_key(code, bar)
+        by_key = np.argsort(keys, kind="stable").astype(np.int64)
+        keys = keys[by_key]
+        _check_neighbours(symbols, code, columns["end"], columns["known_on"], by_key, keys)
+        patterns = cls(symbols=symbols, code=code, bar=bar, symbol_keys=keys, symbol_rows=by_key, **columns)
+        for field in fields(patterns):
+            if field.name != "symbols":
+                getattr(patterns, field.name).setflags(write=False)
+        return patterns
+
+    @classmethod
+    def empty(cls, dim: int, horizons: int) -> Self:
+        """No patterns, for vectors of length `dim` and `horizons` forward returns."""
+        days = np.zeros(0, dtype="datetime64[D]")
+        whole = np.zeros(0, dtype=np.int32)
+        return cls.from_arrays(
+            symbol=[],
+            end=days,
+            known_on=days,
+            bar=whole,
+            returns=np.zeros((0, horizons), dtype=np.float32),
+            barrier=whole,
+            content=np.zeros(0, dtype=np.uint64),
+            vectors=np.zeros((0, dim), dtype=np.float32),
+        )
+
+    def n_known(self, dates: Dates) -> Int64s:
+        """How many patterns are known at the close of each date: int64, shaped like `dates` (datetime64[D]).
+
+        Raises:
+            DateError: `dates` of another type, or not a date.
+        """
+        return np.searchsorted(self.known_on, as_days(dates, "dates"), side="right").astype(np.int64)
+
+    def codes_of(self, symbols: Sequence[str]) -> Int32s:
+        """Code of each symbol, int32; -1 where the symbol has no patterns."""
+        lookup = {name: code for code, name in enumerate(self.symbols)}
+        return np.array([lookup.get(name, -1) for name in symbols], dtype=np.int32)
+
+    def rows_near(self, codes: Int32s, bars: Int32s, distance: int) -> tuple[Int64s, Int64s]:
+        """Patterns of a symbol less than `distance` bars away from a bar of it, for q such bars at once.
+
+        Args:
+            codes: int32 (q,), -1 for a symbol without patterns.
+            bars: int32 (q,), ordinal among the symbol's traded bars.
+            distance: at least 1.
+
+        Returns:
+            Two int64 arrays of the same length: which of the q questions, and the row of the pattern.
+        """
+        middle = _symbol_key(codes, bars)
+        first = np.searchsorted(self.symbol_keys, middle - (distance - 1), side="left")
+        last = np.searchsorted(self.symbol_keys, middle + (distance - 1), side="right")
+        count = last - first
+        question = np.repeat(np.arange(len(codes), dtype=np.int64), count)
+        within = np.arange(len(question), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
+        return question, self.symbol_rows[np.repeat(first, count) + within]
+
+
+def _symbol_key(code: Int32s, bar: Int32s) -> Int64s:
+    # Bars stay far below 2^31, so a distance in bars never reaches into the next symbol's numbers; code -1 meets none.
+    return code.astype(np.int64) * (1 << 33) + bar.astype(np.int64)
+
+
+def _history(symbols: list[str], code: Int32s, end: Dates, known_on: Dates, bar: Int32s, content: Hashes) -> Hashes:
+    value = np.array([text_hash(name) for name in symbols], dtype=np.uint64)[code]
+    for part in (end.astype(np.int64).view(np.uint64), known_on.astype(np.int64).view(np.uint64), bar, content):
+        value = mix64(value ^ part.astype(np.uint64))
+    history = np.zeros(len(code) + 1, dtype=np.uint64)
+    np.cumsum(value, out=history[1:])
+    return history
+
+
+def _check_types(
+    count: int, returns: Floats32, vectors: Floats32, content: Hashes, *columns: npt.NDArray[np.generic]
+) -> None:
+    for name, table in (("returns", returns), ("vectors", vectors)):
+        if table.ndim != 2 or table.dtype != np.float32:
+            raise ValueError(f"{name} is {table.dtype} {table.shape}; it must be float32 with two axes")
+    if content.dtype != np.uint64:
+        raise ValueError(f"content is {content.dtype}; it must be uint64")
+    lengths = [count, len(returns), len(vectors), len(content), *(len(column) for column in columns)]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"the arrays of the patterns have different lengths: {lengths}")
+
+
+def _check_values(
+    symbols: list[str], code: Int32s, end: Dates, known_on: Dates, returns: Floats32, vectors: Floats32
+) -> None:
+    def refuse(bad: Flags, what: str) -> None:
+        _refuse(bad, np.arange(len(code)), symbols, code, end, what)
+
+    refuse(known_on <= end, "its outcome is known no later than its window")
+    refuse(np.logical_not(np.isfinite(returns).all(axis=1)), "a forward return is not finite")
+    length = np.einsum("ij,ij->i", vectors, vectors)
+    # Written so that NaN is refused as well.
+    refuse(~(length <= MAX_LENGTH**2), "its vector is not L2-normalised")
+
+
+def _check_neighbours(
+    symbols: list[str], code: Int32s, end: Dates, known_on: Dates, by_key: Int64s, keys: Int64s
+) -> None:
+    """In the order of (symbol, bar) every neighbour of the same symbol must be later in time as well."""
+    same = np.diff(code[by_key]) == 0
+    for bad, what in (
+        (np.diff(keys) == 0, "another pattern of the symbol has the same bar"),
+        (np.diff(end[by_key]) <= np.timedelta64(0), "its date and its bar contradict another's"),
+        (np.diff(known_on[by_key]) <= np.timedelta64(0), "known before an earlier window"),
+    ):
+        _refuse(same & bad, by_key[1:], symbols, code, end, what)
+
+
+def _refuse(bad: Flags, rows: Int64s, symbols: list[str], code: Int32s, end: Dates, what: str) -> None:
+    if bad.any():
+        row = rows[int(bad.argmax())]
+        raise StaleError(f"pattern {symbols[code[row]]} {end[row]}: {what}; run `kline index`")

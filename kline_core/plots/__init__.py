@@ -1,0 +1,1 @@
+"""Pictures, and the only wing that imports matplotlib."""

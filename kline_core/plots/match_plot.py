@@ -1,0 +1,278 @@
+"""The picture of a query and its matches.
+
+Candles are hollow where the price rose and filled where it fell, since red and green mean opposite things in Shanghai
+and in New York. Colour is kept for what came of it: blue for the upper barrier, vermillion for the lower one, grey for
+neither (M. Okabe and K. Ito, Color Universal Design, 2008: told apart by every kind of colour vision).
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+
+from kline_core._text import percent
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.factor.explain import Explanation, Match
+from kline_core.plots.style import COLOURS, FONT, INK, PAPER, QUIET, TINTS, bare, png, sheet
+from kline_core.settings import PatternSettings
+from kline_core.typing import Floats64
+from kline_core.windows.outcomes import barriers
+
+SHOWN: Final = 5
+"""Matches that a picture has room for."""
+
+
+def match_picture(view: Explanation, path: Path) -> Path:
+    """Write `match_png` to a file; returns `path`. Raises OSError where the file cannot be written."""
+    path.write_bytes(match_png(view))
+    return path
+
+
+def match_png(view: Explanation) -> bytes:
+    """Draw a query with its best matches and what followed each, as a PNG of 1800 x 960 pixels.
+
+    Left: the query's window and, behind the line, what followed it as far as that is stored by now; the value below.
+    Right: up to five matches in order of similarity, each with its window, its entry, the barriers, and the bars that
+    followed; last, all of them from their entries on. Prices are percentages of the entry's close (of the last close,
+    where the query's entry is not known yet), and every chart is scaled by itself, as the encoder sees it.
+    """
+    figure = sheet(12, 6.4)
+    left = figure.add_gridspec(
+        2, 1, left=0.022, right=0.25, top=0.755, bottom=0.05, height_ratios=[2.1, 1], hspace=0.25
+    )
+    right = figure.add_gridspec(2, 3, left=0.315, right=0.965, top=0.755, bottom=0.05, wspace=0.2, hspace=0.48)
+    shown = view.matches[:SHOWN]
+    _header(figure, view)
+    _query(figure.add_subplot(left[0]), view)
+    _legend(figure.add_subplot(left[1]), view.settings.patterns)
+    for place, match in enumerate(shown):
+        _match(figure.add_subplot(right[place // 3, place % 3]), match, view)
+    if shown:
+        _paths(figure.add_subplot(right[1, 2]), shown, view)
+    return png(figure)
+
+
+def _header(figure: Figure, view: Explanation) -> None:
+    factor, settings = view.factor, view.settings.factor
+    steps, count = view.settings.patterns, len(view.matches)
+    said = f"factor value {factor['value']:.2f}" if factor["status"] == "ok" else "no value"
+    # A value may have a reason too: the mark of a date that the encoder has seen.
+    said += f" ({factor['reason']})" if factor["reason"] else ""
+    figure.text(
+        0.022, 0.93, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=INK, family=FONT
+    )
+    found = f"The {count} charts most like its last {steps.window_bars} bars" if count else "No similar chart"
+    lines = [f"{found}, of all whose outcome was known by that day{', and what followed each' if count else ''}."]
+    if factor["status"] == "ok":
+        lines.append(
+            f"Value = {settings.barrier_weight:g} × {factor['barrier_win_rate']:.2f} (reached "
+            f"{percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {settings.return_weight:.3g} × "
+            f"{factor['return_win_rate']:.2f} (higher {settings.return_horizon} bars after entry); "
+            "similar and recent charts weigh more."
+        )
+    for row, line in enumerate(lines):
+        figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=QUIET, family=FONT)
+
+
+def _query(axes: Axes, view: Explanation) -> None:
+    """The query's window, and the bars behind it as far as they are known."""
+    lag = view.settings.patterns.entry_lag_bars
+    entered = len(view.after) >= lag
+    base = view.after.close[lag - 1] if entered else view.window.close[-1]
+    ends = f"{view.window.dates[0]} to {view.date}{' · what followed was not used' if len(view.after) else ''}"
+    label = view.outcome["barrier"]
+    if label is None:
+        outcome, colour, tint = "what follows is not known yet", QUIET, TINTS[0]
+    else:
+        outcome, colour, tint = (
+            _outcome(int(label), view.after, view.settings.patterns),
+            COLOURS[int(label)],
+            TINTS[int(label)],
+        )
+    _titles(axes, f"The chart: {view.symbol}", outcome, colour, ends, size=10.5)
+    _candles(axes, view.window, view.after, base, tint)
+    if entered:
+        _barriers(axes, view.after, int(label or 0), view.settings.patterns)
+    else:
+        low, high = float(view.window.low.min() / base - 1), float(view.window.high.max() / base - 1)
+        levels = {0.0: "last close", low: percent(low, 1), high: percent(high, 1)}
+        # The last close is often the lowest or highest of all: then it alone is labelled.
+        shown = [level for level in levels if level == 0 or abs(level) > 0.08 * (high - low)]
+        axes.set_yticks(shown, [levels[level] for level in shown])
+
+
+def _match(axes: Axes, match: Match, view: Explanation) -> None:
+    """A match's window, its entry, and what followed."""
+    steps, horizon = view.settings.patterns, view.settings.factor.return_horizon
+    share = "" if np.isnan(match.share) else f"weight {match.share:.0%}".replace("%", " %")
+    after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars"
+    details = " · ".join(filter(None, [f"similarity {match.similarity:.3f}", share, after]))
+    outcome = _outcome(match.barrier, match.after, steps)
+    _titles(axes, f"{match.rank}   {match.symbol}  {match.end}", outcome, COLOURS[match.barrier], details)
+    base = match.after.close[steps.entry_lag_bars - 1]
+    _candles(axes, match.window, match.after, base, TINTS[match.barrier])
+    _barriers(axes, match.after, match.barrier, steps)
+
+
+def _paths(axes: Axes, matches: list[Match], view: Explanation) -> None:
+    """The closes of all matches from their entries on, in one frame."""
+    steps = view.settings.patterns
+    _titles(axes, f"All {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
+    ends = []
+    for match in reversed(matches):
+        closes = match.after.close[steps.entry_lag_bars - 1 :]
+        path = closes / closes[0] - 1
+        width = 0.9 + 2.1 * (0 if np.isnan(match.share) else match.share)
+        axes.plot(np.arange(len(path)), path, color=COLOURS[match.barrier], linewidth=width, solid_capstyle="round")
+        ends.append(path[-1])
+    last = len(path) - 1
+    levels = {0.0: QUIET, steps.barrier_up: COLOURS[1], -steps.barrier_down: COLOURS[-1]}
+    for level, colour in levels.items():
+        axes.plot([0, last], [level, level], color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    low, high = axes.get_ylim()
+    for match, height in zip(reversed(matches), _spread(np.array(ends), 0.085 * (high - low)), strict=True):
+        colour = COLOURS[match.barrier]
+        axes.text(
+            last + 0.7, height, f"{match.rank}", color=colour, fontsize=8, weight="bold", va="center", family=FONT
+        )
+    axes.set_yticks(list(levels), ["0 %", percent(steps.barrier_up), percent(-steps.barrier_down)])
+    axes.set_xticks([0, last], ["entry", f"{last} bars later"])
+    axes.set_xlim(0, last + 2.2)
+    axes.yaxis.tick_right()
+    _plain(axes, list(levels.values()))
+
+
+def _legend(axes: Axes, steps: PatternSettings) -> None:
+    up, down = percent(steps.barrier_up), percent(-steps.barrier_down)
+    axes.set_xlim(0, 10)
+    axes.set_ylim(0, 5)
+    for x, rose in ((0.15, True), (0.55, False)):
+        face = PAPER if rose else INK
+        axes.vlines(x, 4.15, 4.85, color=INK, linewidth=0.8, zorder=1)
+        axes.add_collection(
+            PolyCollection(_boxes(np.array([x]), 4.3, 4.7, 0.22), facecolor=face, edgecolor=INK, linewidth=0.8)
+        )
+    axes.plot(0.35, 3.5, marker="o", color=INK, markersize=4.5)
+    marks = {2.5: (1, "^"), 1.5: (-1, "v")}
+    for height, (label, marker) in marks.items():
+        axes.plot([0, 0.7], [height, height], color=COLOURS[label], linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(0.35, height, marker=marker, color=COLOURS[label], markersize=5.5)
+    axes.add_collection(PolyCollection(_boxes(np.array([0.35]), 0.25, 0.75, 0.7), facecolor=TINTS[0]))
+    words = [
+        "hollow: rose; filled: fell",
+        f"entry: close {steps.entry_lag_bars} bar{'s' if steps.entry_lag_bars > 1 else ''} after the chart",
+        f"{up} reached first",
+        f"{down} reached first",
+        f"neither within {steps.barrier_bars} bars",
+    ]
+    for row, word in enumerate(words):
+        axes.text(1.05, 4.5 - row, word, fontsize=8.5, color=QUIET, va="center", family=FONT)
+    axes.set_axis_off()
+
+
+def _candles(axes: Axes, window: SymbolBars, after: SymbolBars, base: float, tint: str) -> None:
+    """Bars up to and including position 0, then those after it on tinted ground; heights relative to `base`."""
+    for bars, first, colour in ((window, 1 - len(window), INK), (after, 1, QUIET)):
+        x = np.arange(first, first + len(bars), dtype=np.float64)
+        open_, high, low, close = (price / base - 1 for price in (bars.open, bars.high, bars.low, bars.close))
+        axes.add_collection(LineCollection(_uprights(x, low, high), colors=colour, linewidths=0.9, zorder=2))
+        faces = np.where(close >= open_, PAPER, colour)
+        bodies = _boxes(x, np.minimum(open_, close), np.maximum(open_, close), 0.62)
+        axes.add_collection(
+            PolyCollection(bodies, facecolors=faces.tolist(), edgecolors=colour, linewidths=0.9, zorder=3)
+        )
+    low = min([*window.low, *after.low]) / base - 1
+    high = max([*window.high, *after.high]) / base - 1
+    axes.set_xlim(-len(window) + 0.2, len(after) + 0.8)
+    # A window may be one flat line.
+    margin = 0.06 * (high - low) or 0.01
+    axes.set_ylim(low - margin, high + margin)
+    if len(after):
+        axes.axvspan(0.5, len(after) + 0.8, color=tint, linewidth=0, zorder=0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.yaxis.tick_right()
+    _plain(axes, [QUIET] * 3)
+
+
+def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings) -> None:
+    """The entry, the two barriers from there on, and where one was touched."""
+    lag, last = steps.entry_lag_bars, steps.entry_lag_bars + steps.barrier_bars
+    levels = {1: steps.barrier_up, -1: -steps.barrier_down}
+    for side, level in levels.items():
+        axes.plot([lag, last], [level, level], color=COLOURS[side], linewidth=1, linestyle=(0, (4, 3)), zorder=4)
+    axes.plot(lag, 0, marker="o", color=INK, markeredgecolor=PAPER, markersize=5.5, zorder=6)
+    if label:
+        marker, x = ("^" if label > 0 else "v"), lag + _touch(after, steps)
+        axes.plot(x, levels[label], marker=marker, color=COLOURS[label], markeredgecolor=PAPER, markersize=8, zorder=6)
+    low, high = axes.get_ylim()
+    margin = 0.06 * (high - low)
+    axes.set_ylim(min(low, levels[-1] - margin), max(high, levels[1] + margin))
+    axes.set_yticks([levels[1], levels[-1]], [percent(levels[1]), percent(levels[-1])])
+    _plain(axes, [COLOURS[1], COLOURS[-1]])
+
+
+def _touch(after: SymbolBars, steps: PatternSettings) -> int:
+    """How many bars after the entry a barrier was first touched, by the rule of `outcomes`."""
+    lag = steps.entry_lag_bars
+    up, down = barriers(after.close[lag - 1 : lag], steps)
+    return int(np.argmax((after.high[lag:] >= up) | (after.low[lag:] <= down))) + 1
+
+
+def _outcome(label: int, after: SymbolBars, steps: PatternSettings) -> str:
+    up, down = percent(steps.barrier_up), percent(-steps.barrier_down)
+    if label == 0:
+        return f"neither {up} nor {down} in {steps.barrier_bars} bars"
+    bars = _touch(after, steps)
+    return f"{up if label > 0 else down} first, after {bars} bar{'s' if bars > 1 else ''}"
+
+
+def _titles(axes: Axes, name: str, outcome: str, colour: str, details: str, size: float = 9.5) -> None:
+    """Three lines above the axes: what it is, what came of it, details."""
+    rows = ((name, INK, size, "bold", 27), (outcome, colour, 8.5, "bold", 15.5), (details, QUIET, 7.5, "normal", 4.5))
+    for text, ink, points, weight, lift in rows:
+        axes.annotate(
+            text,
+            (0, 1),
+            (0, lift),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=points,
+            weight=weight,
+            color=ink,
+            family=FONT,
+            annotation_clip=False,
+        )
+
+
+def _plain(axes: Axes, colours: list[str]) -> None:
+    """Bare axes with the labels of the y axis in `colours`."""
+    bare(axes)
+    for label, colour in zip(axes.get_yticklabels(), colours, strict=False):
+        label.set_color(colour)
+
+
+def _boxes(x: Floats64, low: Floats64 | float, high: Floats64 | float, width: float) -> list[Floats64]:
+    """Corners of n upright boxes: float64 (4, 2) each."""
+    left, right = x - width / 2, x + width / 2
+    low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
+    corners = [np.stack(corner, axis=1) for corner in ((left, low), (left, high), (right, high), (right, low))]
+    return list(np.stack(corners, axis=1))
+
+
+def _uprights(x: Floats64, low: Floats64, high: Floats64) -> list[Floats64]:
+    """Ends of n vertical lines: float64 (2, 2) each."""
+    return list(np.stack([np.stack([x, low], axis=1), np.stack([x, high], axis=1)], axis=1))
+
+
+def _spread(heights: Floats64, apart: float) -> Floats64:
+    """The heights moved as little as needed, upwards, to lie `apart` from each other."""
+    moved = heights.copy()
+    order = np.argsort(heights, kind="stable")
+    for below, above in pairwise(order):
+        moved[above] = max(moved[above], moved[below] + apart)
+    return moved

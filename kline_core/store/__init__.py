@@ -1,0 +1,1 @@
+"""The tables of a home, and the only wing that imports deltalake."""

@@ -1,0 +1,82 @@
+"""Candlestick charts as pixels, straight from arrays.
+
+The geometry is that of Jiang, Kelly & Xiu, "(Re-)Imag(in)ing Price Trends", Journal of Finance 78 (2023): three pixel
+columns a bar and 64 rows, so 60 x 64 for 20 bars. Every window is scaled by its own lowest low and highest high. Unlike
+theirs a bar is a candlestick: the outer columns hold the body, the centre column holds body and wick, and the body's
+brightness tells rising from falling.
+
+The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is the lowest price. A person looks at it
+through `to_picture`, which turns it upright.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from kline_core.typing import Flags, Floats64, Int64s, Pixels, Positions
+
+if TYPE_CHECKING:
+    from kline_core.bars.symbol_bars import SymbolBars
+
+HEIGHT = 64
+PIXELS_PER_BAR = 3
+WICK, FALLING, RISING = 96, 160, 255
+
+
+def _spans() -> Flags:
+    rows = np.arange(HEIGHT)
+    return (rows >= rows[:, None, None]) & (rows <= rows[None, :, None])
+
+
+_SPANS = _spans()
+_WICKS = _SPANS.astype(np.uint8) * np.uint8(WICK)
+_BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(np.uint8) * np.uint8(RISING)])
+
+
+def render(bars: "SymbolBars", ends: Int64s, window_bars: int = 20) -> Pixels:
+    """Charts of the windows of one symbol that end at the bar positions `ends`.
+
+    Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError where a window leaves the history.
+    """
+    if len(ends) and (ends.min() < window_bars - 1 or ends.max() >= len(bars.close)):
+        raise IndexError(
+            f"ends reach from {ends.min()} to {ends.max()}; for windows of {window_bars} bars they must lie between "
+            f"{window_bars - 1} and {len(bars.close) - 1}"
+        )
+    at = np.asarray(ends)[:, None] + np.arange(1 - window_bars, 1)
+    return render_windows(bars.open[at], bars.high[at], bars.low[at], bars.close[at])
+
+
+def render_windows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Pixels:
+    """Charts of windows given as price arrays of shape `(windows, bars)`, adjusted, in any currency.
+
+    Returns uint8 `(windows, 3 * bars, 64)`. A window whose prices are all equal is drawn as one line at half height.
+    """
+    bottom = low.min(axis=1, keepdims=True)
+    height = high.max(axis=1, keepdims=True) - bottom
+    flat = height == 0
+    height = np.where(flat, 1.0, height)
+
+    def row(price: Floats64) -> Positions:
+        scaled = np.where(flat, 0.5, (price - bottom) / height)
+        return np.floor(scaled * (HEIGHT - 1) + 0.5).astype(np.intp)
+
+    first, last = row(open_), row(close)
+    count, n_bars = open_.shape
+    charts = np.empty((count, n_bars, PIXELS_PER_BAR, HEIGHT), dtype=np.uint8)
+    body = _BODIES[(close >= open_).astype(np.intp), np.minimum(first, last), np.maximum(first, last)]
+    charts[:, :, 0] = body
+    charts[:, :, 2] = body
+    np.maximum(body, _WICKS[row(low), row(high)], out=charts[:, :, 1])
+    return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
+
+
+def to_picture(chart: Pixels, enlarge: int = 6) -> Image.Image:
+    """The very pixels that the encoder sees, upright (time to the right, price upwards) and enlarged.
+
+    `chart` is uint8 `(width, 64)`; returns a grey Pillow image of `width * enlarge` x `64 * enlarge` pixels.
+    """
+    upright = np.ascontiguousarray(chart.T[::-1])
+    picture = Image.fromarray(upright)
+    return picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST)

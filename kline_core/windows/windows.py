@@ -1,0 +1,88 @@
+"""Windows: which bars end one, and what identifies the bars that one depends on.
+
+A window is `window_bars` consecutive traded bars of one symbol, named by the bar on which it ends. Suspended days are
+no bars (`kline_core.bars.symbol_bars` leaves them out), so a window may reach across them, but not across a hole: two neighbouring
+bars whose dates lie more than `max_gap_days` calendar days apart.
+"""
+
+from functools import cache
+from typing import Final
+
+import numpy as np
+
+from kline_core.typing import Dates, Hashes, Int8s, Int64s
+
+USABLE: Final = 0
+TOO_FEW_BARS: Final = 1
+HOLE: Final = 2
+
+# Odd, so that multiplying by it modulo 2**64 loses nothing (Knuth, TAOCP vol. 2, section 3.3.4, table 1, MMIX).
+_MULTIPLIER: Final = 6364136223846793005
+
+
+def usable_windows(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
+    """Tell for every bar whether a window ends on it.
+
+    `dates`: datetime64[D] (n,), the traded bars of one symbol, strictly increasing.
+
+    Returns int8 (n,): `USABLE` (0), `TOO_FEW_BARS` (1: fewer than `window_bars` bars up to and including this one) or
+    `HOLE` (2: two neighbouring bars of the window are more than `max_gap_days` calendar days apart). The hole before
+    the window's first bar is not inside it. A later bar never changes the code of an earlier one.
+    """
+    codes = np.full(len(dates), TOO_FEW_BARS, dtype=np.int8)
+    if len(dates) < window_bars:
+        return codes
+    # holes[i]: how many holes lie before bar i, so that a difference counts those between two bars.
+    holes = np.zeros(len(dates), dtype=np.int64)
+    np.cumsum(np.diff(dates).astype(np.int64) > max_gap_days, out=holes[1:])
+    inside = holes[window_bars - 1 :] - holes[: len(dates) - window_bars + 1]
+    codes[window_bars - 1 :] = np.where(inside > 0, HOLE, USABLE)
+    return codes
+
+
+def usable_ends(dates: Dates, window_bars: int, max_gap_days: int) -> Int64s:
+    """Bars on which a usable window ends: int64 (m,), increasing; arguments as for `usable_windows`."""
+    return np.flatnonzero(usable_windows(dates, window_bars, max_gap_days) == USABLE).astype(np.int64)
+
+
+def window_content(content: Hashes, ends: Int64s, first_offset: int, last_offset: int) -> Hashes:
+    """Identify the bars `end + first_offset .. end + last_offset` of each window by one number.
+
+    `content`: uint64 (n,), a well-mixed hash of each bar of one symbol. `ends`: int64 (m,). For everything that a
+    pattern depends on, the offsets are `1 - window_bars` and `outcome_bars`.
+
+    Returns uint64 (m,): the polynomial `sum(content[bar] * M ** (last - bar))` modulo 2**64, by Horner's rule. The
+    order of the bars counts, and so does each bar; bars outside the range do not. Where many windows overlap, all come
+    out of one running sum of `content[bar] * M ** -bar`, in numbers modulo 2**64 without any rounding.
+
+    Raises IndexError where a range leaves the history.
+    """
+    if len(ends) and (ends.min() + first_offset < 0 or ends.max() + last_offset >= len(content)):
+        raise IndexError(
+            f"ends reach from {ends.min()} to {ends.max()}; with offsets {first_offset} to {last_offset} "
+            f"they must stay inside the {len(content)} bars"
+        )
+    if len(ends) * (last_offset + 1 - first_offset) > 4 * len(content):
+        powers, inverses = _powers(1 << len(content).bit_length())
+        before = np.zeros(len(content) + 1, dtype=np.uint64)
+        np.cumsum(content * inverses[: len(content)], out=before[1:])
+        last = ends + last_offset
+        return (before[last + 1] - before[ends + first_offset]) * powers[last]
+    total = np.zeros(len(ends), dtype=np.uint64)
+    multiplier = np.uint64(_MULTIPLIER)
+    for offset in range(first_offset, last_offset + 1):
+        total = total * multiplier + content[ends + offset]
+    return total
+
+
+@cache
+def _powers(count: int) -> tuple[Hashes, Hashes]:
+    """Powers of the multiplier and of its inverse modulo 2**64, from 0 on: uint64 (count,) each."""
+    both = []
+    for factor in (_MULTIPLIER, pow(_MULTIPLIER, -1, 2**64)):
+        power = np.full(count, factor, dtype=np.uint64)
+        power[0] = 1
+        power = np.multiply.accumulate(power)
+        power.flags.writeable = False
+        both.append(power)
+    return both[0], both[1]
