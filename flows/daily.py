@@ -33,6 +33,7 @@ from flows.common.session import asked_day, closed_session, run_name
 from flows.steps.patterns import extend
 from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
 from flows.steps.scoring import score_all
+from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster, checked_threads
 from kline_core.compute.run import Request, Run, check_symbols
 from kline_core.errors import RunFailedError
@@ -137,7 +138,7 @@ def _picture_of(cluster: Cluster, run: Run) -> Callable[[str, np.datetime64], by
     """Draws a symbol's query with its matches where they are loaded."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
-        return cluster.picture(run.key, symbol, date)
+        return cluster.call(tasks.picture, run.key, symbol, date)
 
     return draw
 

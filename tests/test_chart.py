@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.windows.charts import FALLING, HEIGHT, RISING, WICK, render, render_windows, to_picture
+from kline_core.windows.charts import FALLING, HEIGHT, RISING, WICK, render_charts, render_windows, to_picture
 from tests import naive
 
 ordinary = st.integers(1, 40).map(lambda cents: cents / 4)
@@ -74,20 +74,20 @@ def test_windows_of_a_symbol_are_named_by_their_last_bar():
     rng = np.random.default_rng(1)
     low, open_, close, high = np.sort(rng.uniform(1, 9, (4, 50)), axis=0)
     bars = SimpleNamespace(open=open_, high=high, low=low, close=close)
-    charts = render(bars, np.array([49, 19, 30]))
+    charts = render_charts(bars, np.array([49, 19, 30]))
     assert charts.shape == (3, 60, 64)
     assert charts.dtype == np.uint8
     for chart, end in zip(charts, (49, 19, 30), strict=True):
         window = [(open_[i], high[i], low[i], close[i]) for i in range(end - 19, end + 1)]
         np.testing.assert_array_equal(chart, naive.chart(window))
-    assert render(bars, np.zeros(0, np.int64)).shape == (0, 60, 64)
+    assert render_charts(bars, np.zeros(0, np.int64)).shape == (0, 60, 64)
 
 
 @pytest.mark.parametrize("end", [3, 50, -1])
 def test_a_window_that_leaves_the_history_is_refused(end):
     bars = SimpleNamespace(**dict.fromkeys(("open", "high", "low", "close"), np.arange(1.0, 51.0)))
     with pytest.raises(IndexError):
-        render(bars, np.array([end]), 5)
+        render_charts(bars, np.array([end]), 5)
 
 
 def test_threads_draw_the_same():

@@ -8,7 +8,7 @@ from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_samples
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
-from kline_core.windows.charts import render
+from kline_core.windows.charts import render_charts
 from tests import naive
 from tests.helpers import SMALL_SETTINGS, Bench
 from tests.homes import market, write_encoder
@@ -109,7 +109,7 @@ def test_values_equal_a_plain_loop(loaded, symbol):
     matches = result.matches.to_pylist()
     for date in dates:
         end = int(np.flatnonzero(bars.dates == date)[0])
-        (vector,) = loaded.encoder.encode(render(bars, np.array([end]), 5))
+        (vector,) = loaded.encoder.encode(render_charts(bars, np.array([end]), 5))
         code = patterns.symbols.index(symbol) if symbol in patterns.symbols else -1
         kept, _ = naive.search_one(patterns, vector, date, code, end, settings.factor, 5)
         expected = naive.factor_one(patterns, kept, date, settings)

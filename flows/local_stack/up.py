@@ -157,7 +157,7 @@ class _Control:
 
     def stop(self) -> None:
         """End everything that was started, and whatever that started."""
-        self._warming.give_up()
+        self._warming.cancel()
         path = Path(self._home.uri)
         end_all(marked(path, flow_runs_only=True), _Patience(FLOW_RUN_SECONDS, self._signals))
         for part in reversed(self._parts):
@@ -166,7 +166,7 @@ class _Control:
 
     def _restarted(self, part: Part) -> None:
         if part is self._cluster[-1]:
-            self._warming.give_up()
+            self._warming.cancel()
             self._warming = Warming(self._address, self._home)
             self._warming.start()
 

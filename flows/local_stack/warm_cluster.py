@@ -75,7 +75,7 @@ class Warming(threading.Thread):
         except KlineError as error:
             self.loaded = Loaded(0, 0, str(error))
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Load no more."""
         self._over.set()
 

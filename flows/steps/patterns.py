@@ -15,6 +15,6 @@ def extend(home: Home, cluster: Cluster, settings: Settings) -> PatternsUpdate:
 
     Of two flow runs that do so at the same time the slower one gives up; tried again, it finds the work done.
     """
-    report = cluster.extend(home, settings.patterns)
+    report = cluster.update_patterns(home, settings.patterns)
     get_run_logger().info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
     return report

@@ -40,7 +40,7 @@ def score(
     for group in run.groups([symbol for symbol in symbols if not run.has(symbol)], len(symbols)):
         if stopped.is_set():
             break
-        done, broken = run.score_together(group, chunks)
+        done, broken = run.score(group, chunks)
         results += done
         broke |= broken
         if done:
@@ -72,7 +72,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
         wait(futures)
         # A task run that failed by itself says nothing of its symbols.
         for symbol in run.unreported():
-            run.give_up(symbol, RunFailedError("its task run failed before it was computed; its log says why"))
+            run.mark_broken(symbol, RunFailedError("its task run failed before it was computed; its log says why"))
     finally:
         stopped.set()
         report = run.finish()

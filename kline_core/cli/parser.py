@@ -213,4 +213,3 @@ def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
-

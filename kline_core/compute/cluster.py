@@ -9,7 +9,6 @@ travel the same way as the news that the work is done, and before it.
 """
 
 import asyncio
-import datetime
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import uuid4
 
 import dask
@@ -36,13 +35,12 @@ from kline_core.compute.tasks import Overview
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.weights import weights_shape
 from kline_core.errors import KlineError, SchedulerError, SettingError
-from kline_core.factor.results import Asked, Scored, ScoredTogether
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.update import SLICE, PatternsUpdate, update_patterns
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
-from kline_core.typing import Dates, Floats32, Int32s, Int64s
+from kline_core.typing import Floats32, Int32s, Int64s
 
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
@@ -65,6 +63,9 @@ FEW_WINDOWS = 50_000
 """New patterns that one worker encodes by itself, within some seconds: those of a day."""
 _SAID = "kline-said"
 _LOG = logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +100,33 @@ class Cluster:
 
         Raises what loading raises, and `SchedulerError` where the workers were lost, as the other methods do.
         """
-        futures = [self._submit(tasks.overview, key, as_of, workers=[address]) for address in self.workers]
-        if not futures:
+        answers = [self._submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
+        if not answers:
             raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
-        overviews: list[Overview] = [self._answer(future) for future in futures]
+        overviews = [answer.result() for answer in answers]
         return overviews[0]
 
-    def plan(self, key: StateKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
-        """Sample dates of a symbol; see `kline_core.factor.scoring.plan_dates`."""
-        dates: Dates = self._answer(self._submit(tasks.plan, key, symbol, samples, as_of))
-        return dates
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a function of `kline_core.compute.tasks` answers on a worker. Raises what it raises, as `load` does."""
+        (answer,) = self._submit(partial(function, **kwargs) if kwargs else function, [args])
+        return answer.result()
 
-    def plan_together(
-        self, key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None
-    ) -> list[Dates]:
-        """Sample dates of several symbols, as one piece of work."""
-        dates: list[Dates] = self._answer(self._submit(tasks.plan_together, key, symbols, samples, as_of))
-        return dates
+    def submit(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list["Answer[T]"]:
+        """Have a function of `kline_core.compute.tasks` called with each of some arguments, all from now on."""
+        return self._submit(function, calls)
 
-    def score_together(self, key: StateKey, asked: Sequence[Asked]) -> ScoredTogether | None:
-        """Samples of several symbols as one piece of work; None where they have to be done one by one."""
-        scored: ScoredTogether | None = self._answer(self._submit(tasks.score_together, key, asked))
-        return scored
+    def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
+        """What a function of `kline_core.compute.tasks` answers to each of many calls, in their order.
+
+        Only a few calls a thread are under way at a time, so that little is left to be done when the caller goes away.
+        """
+        waiting: deque[Answer[T]] = deque()
+        for arguments in calls:
+            waiting += self._submit(function, [arguments])
+            if len(waiting) >= SLICES_PER_THREAD * self.threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
     def encoding(self, encoder_path: str | Path | None = None, device: str = "auto") -> "ClusterWindowEncoder":
         """Encodes windows on the workers; for `kline_core.patterns.update.update_patterns`.
@@ -129,120 +135,98 @@ class Cluster:
         """
         return ClusterWindowEncoder(self, EncoderKey.of(encoder_path, device))
 
-    def extend(
+    def update_patterns(
         self, home: Home, settings: PatternSettings, encoder_path: str | Path | None = None, device: str = "auto"
     ) -> PatternsUpdate:
-        """Bring the patterns of a home up to date, as `kline_core.patterns.update.update_patterns` does, and raising the same.
+        """Bring the patterns of a home up to date, as `kline_core.patterns.update.update_patterns` does; raises the same.
 
         Where few windows are missing a worker does it all, since it holds the bars already. Many are encoded by all
         workers in pieces, and committed here.
         """
-        bars = BarsKey.newest(home)
-        encoder = EncoderKey.of(encoder_path, device)
         threads = max(1, self.threads // max(1, len(self.workers)))
-        call = self._submit(tasks.extend, bars, settings, encoder, FEW_WINDOWS, threads)
-        report: PatternsUpdate | None = self._answer(call)
+        encoder = EncoderKey.of(encoder_path, device)
+        report = self.call(tasks.update, BarsKey.newest(home), settings, encoder, FEW_WINDOWS, threads)
         if report is None:
             report = update_patterns(home, settings, self.encoding(encoder_path, device))
         return report
 
-    def picture(self, key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None = None) -> bytes:
-        """A symbol on a date with its matches, drawn by a worker in a state that it has loaded: a PNG.
-
-        Without a date the newest usable one is taken. Raises as `kline_core.factor.explain.explain_sample`.
-        """
-        drawn: bytes = self._answer(self._submit(tasks.picture, key, symbol, date))
-        return drawn
-
-    def score(self, key: StateKey, symbol: str, dates: Dates, stored: Int64s, chunks: int) -> Iterator[Scored]:
-        """Samples of a symbol in at most `chunks` pieces of like cost; the dates of each are increasing."""
-        # Every so many-eth date: later ones see more patterns, so that pieces of neighbouring dates would cost unlike.
-        cuts = [slice(first, None, chunks) for first in range(min(chunks, len(dates)))]
-        # As one message, so that all pieces begin at once.
-        for future in self._submit_all(tasks.score, [(key, symbol, dates[cut], stored[cut]) for cut in cuts]):
-            yield self._answer(future)
-
-    def answers_in_order(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """What a function of `kline_core.compute.tasks` answers to each of many calls, in their order.
-
-        Only so many calls are under way at a time, so that little is left to be done when the caller goes away.
-        """
-        waiting: deque[Future[Any]] = deque()
-        for arguments in calls:
-            waiting.append(self._submit(function, *arguments))
-            if len(waiting) >= SLICES_PER_THREAD * self.threads:
-                yield self._answer(waiting.popleft())
-        while waiting:
-            yield self._answer(waiting.popleft())
-
-    def _submit(self, function: Callable[..., Any], *arguments: Any, workers: list[str] | None = None) -> Future[Any]:
-        (future,) = self._submit_all(function, [arguments], workers)
-        return future
-
-    def _submit_all(
-        self, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
-    ) -> list[Future[Any]]:
+    def _submit(
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
+    ) -> list["Answer[T]"]:
         if not calls:
             return []
         topic = None if self.log is None else self.topic
+        name = getattr(function, "__name__", "call")
         try:
+            # As one message, so that all calls begin at once.
             futures: list[Future[Any]] = self.client.map(
                 partial(_answered, topic, function),
                 *zip(*calls, strict=True),
                 # Named after the function, so that Dask's dashboard says what is going on.
-                key=[f"{function.__name__}-{uuid4().hex}" for _ in calls],
+                key=[f"{name}-{uuid4().hex}" for _ in calls],
                 workers=workers,
                 # A worker that has left since it was listed would be waited for without end, were no other one allowed.
                 allow_other_workers=workers is not None,
                 pure=False,
             )
         except ClosedClientError as error:
-            raise self._gone() from error
-        return futures
+            raise self.gone() from error
+        return [Answer(self, future) for future in futures]
 
-    def _answer(self, future: Future[Any]) -> Any:
+    def gone(self) -> SchedulerError:
+        """The error of work that the scheduler gave up."""
+        return SchedulerError(
+            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What a call on a worker will answer."""
+
+    cluster: Cluster
+    future: "Future[Any]"
+
+    def result(self) -> T:
+        """The answer, waited for. Raises what the call raised, and `SchedulerError` where the work was lost."""
         try:
-            answer = self._wait(future)
+            answer = self._wait()
         except KilledWorker as error:
             raise SchedulerError(
-                f"the work killed worker after worker of the cluster at {self.address}; "
+                f"the work killed worker after worker of the cluster at {self.cluster.address}; "
                 "look into the workers' logs, and whether they have memory enough"
             ) from error
         except FutureCancelledError as error:
-            raise self._gone() from error
+            raise self.cluster.gone() from error
         if isinstance(answer, KlineError):
             raise answer
-        return answer
+        return answer  # type: ignore[no-any-return]
 
-    def _wait(self, future: Future[Any]) -> Any:
+    def _wait(self) -> Any:
+        cluster, future = self.cluster, self.future
         # In short waits: a client that has lost its scheduler leaves some futures pending for ever, and so does a
         # scheduler that has lost its last worker.
         workerless_since = None
         while True:
-            if self.client.status in ("closing", "closed"):
-                raise self._gone()
+            if cluster.client.status in ("closing", "closed"):
+                raise cluster.gone()
             try:
                 return future.result(timeout=PATIENCE_SECONDS)
             except TimeoutError:
                 if future.done():
                     # Just in time, or the time-out was the task's own.
                     return future.result()
-            if self.workers:
+            if cluster.workers:
                 workerless_since = None
             elif workerless_since is None:
                 workerless_since = monotonic()
-                with listening(self.log):
-                    _LOG.warning("no workers left at %s, waiting %d s for one", self.address, WORKERLESS_SECONDS)
+                with listening(cluster.log):
+                    _LOG.warning("no workers left at %s, waiting %d s for one", cluster.address, WORKERLESS_SECONDS)
             elif monotonic() - workerless_since > WORKERLESS_SECONDS:
                 raise SchedulerError(
-                    f"the cluster at {self.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
-                    f"start one with `dask worker {self.address} --nthreads N` and run again"
+                    f"the cluster at {cluster.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
+                    f"start one with `dask worker {cluster.address} --nthreads N` and run again"
                 )
-
-    def _gone(self) -> SchedulerError:
-        return SchedulerError(
-            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
-        )
 
 
 class ClusterWindowEncoder:

@@ -12,7 +12,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,16 +23,19 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
+from kline_core._logging import listening, logger
+from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.run_report import RunReport, SymbolResult
-from kline_core.compute.tasks import Overview
+from kline_core.compute.tasks import BrokenBatchError, Overview
 from kline_core.dates import as_days
 from kline_core.errors import KlineError, SchedulerError, SettingError, UnknownSymbolError
+from kline_core.factor.batch import Batch, Scored, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter
 from kline_core.store.home import Home
 from kline_core.store.schemas import FAILED
-from kline_core.typing import Dates, Int64s
+from kline_core.typing import Dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Request:
         for symbol, dates in (self.dates or {}).items():
             as_days(dates, f"dates of {symbol}")
 
+
+_LOG = logger(__name__)
 
 GROUP_SAMPLES = 512
 """New samples that are worth a piece of work: their search makes full use of matrix products."""
@@ -97,32 +102,100 @@ class Run:
         # By symbol, so that a symbol that is scored again takes its own place.
         self._results: dict[str, SymbolResult] = {}
 
-    def score(self, symbol: str, chunks: int = 1) -> SymbolResult:
-        """Compute one symbol and hand its rows to the writer. May be called again for a symbol that broke."""
-        result = SymbolResult(symbol)
-        if self.request.dates is not None:
-            dates = np.unique(self.request.dates[symbol])
+    def score(self, symbols: Sequence[str], chunks: int = 1) -> tuple[list[SymbolResult], dict[str, Exception]]:
+        """Score some symbols as one batch, and hand their rows to the writer.
+
+        One symbol is cut into `chunks` batches. Whatever breaks a batch is logged, and the batch is done again in
+        smaller ones: each symbol by itself, and where a symbol's computation broke, each sample by itself. May be
+        called again for symbols that broke.
+
+        Returns the results of the symbols that were scored, and what the others raised; these are marked as broken.
+        Raises `SchedulerError` where the cluster was lost.
+        """
+        try:
+            results = self._score_batch(symbols, chunks)
+        except Exception as error:
+            if isinstance(error, SchedulerError) and self.cluster.lost:
+                raise
+            if len(symbols) == 1:
+                self.mark_broken(symbols[0], error)
+                return [], {symbols[0]: error}
+            self._warn(
+                "%d symbols from %s on broke together (%s), so each is done by itself",
+                *(len(symbols), symbols[0], _one_line(error)),
+            )
         else:
-            dates = self.cluster.plan(self.key, symbol, self.request.samples, self.request.as_of)
-        stored, every, history = self._asked(result, dates)
+            with self._lock:
+                self._results.update({result.symbol: result for result in results})
+            return results, {}
+        results = []
+        broke: dict[str, Exception] = {}
+        for symbol in symbols:
+            done, broken = self.score([symbol], chunks)
+            results += done
+            broke |= broken
+        return results, broke
+
+    def _score_batch(self, symbols: Sequence[str], chunks: int) -> list[SymbolResult]:
+        results = {symbol: SymbolResult(symbol) for symbol in symbols}
+        planned = dict(zip(symbols, self._planned(symbols), strict=True))
+        stored = {symbol: self._stored.of(symbol) for symbol in symbols}
+        parts = []
+        for symbol, dates in planned.items():
+            results[symbol].samples = len(dates)
+            if len(dates) == 0:
+                results[symbol].problem = self._why_no_dates()
+            # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
+            every = np.union1d(dates, stored[symbol].dates)
+            parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
         factors, matches = [], []
-        for scored in self.cluster.score(self.key, symbol, every, history, chunks):
+        for batch, scored in self._scored(Batch(tuple(parts)).chunks(chunks)):
             factors.append(scored.factors)
             matches.append(scored.matches)
-            computed = (scored.factors[name].to_pylist() for name in ("date", "status", "reason"))
-            _count(result, dates, stored, list(zip(*computed, strict=True)), scored.reused)
-            result.seconds.update(scored.seconds)
-            self._report(result)
-        if len(dates) == 0:
-            self._report(result)
-        if factors:
-            self.writer.add([symbol], pa.concat_tables(factors), pa.concat_tables(matches))
-        with self._lock:
-            self._results[symbol] = result
-        return result
+            computed: dict[str, list[_Computed]] = {symbol: [] for symbol in batch.symbols}
+            columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
+            for symbol, *row in zip(*columns, strict=True):
+                computed[symbol].append(tuple(row))
+            share = 1 / len(batch.parts)
+            for symbol, reused in zip(batch.symbols, scored.reused, strict=True):
+                _count(results[symbol], planned[symbol], stored[symbol], computed[symbol], reused)
+                results[symbol].seconds.update({name: share * spent for name, spent in scored.seconds.items()})
+                self._report(results[symbol])
+        if not factors:
+            for result in results.values():
+                self._report(result)
+        else:
+            self.writer.add(symbols, pa.concat_tables(factors), pa.concat_tables(matches))
+        return list(results.values())
+
+    def _planned(self, symbols: Sequence[str]) -> list[Dates]:
+        """The dates that are asked for of each symbol."""
+        if self.request.dates is not None:
+            return [np.unique(self.request.dates[symbol]) for symbol in symbols]
+        return self.cluster.call(tasks.plan, self.key, symbols, self.request.samples, self.request.as_of)
+
+    def _scored(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Scored]]:
+        """The answer to each batch, or to its samples one by one where one symbol's computation broke."""
+        answers = self.cluster.submit(tasks.score, [(self.key, batch) for batch in batches])
+        for batch, answer in zip(batches, answers, strict=True):
+            try:
+                scored = answer.result()
+            except BrokenBatchError as error:
+                if len(batch.parts) > 1:
+                    raise
+                if len(batch) > 1:
+                    self._warn("%s broke (%s), so it is done sample by sample", batch, error)
+                    yield from self._scored(batch.samples())
+                    continue
+                scored = batch.failed(f"error: {error}", self.key.settings.patterns.horizons)
+            yield batch, scored
+
+    def _warn(self, message: str, *arguments: object) -> None:
+        with listening(self.cluster.log):
+            _LOG.warning(message, *arguments)
 
     def groups(self, symbols: Sequence[str], at_most: int) -> list[list[str]]:
-        """Symbols in the same order, cut into groups for `score_together`: alone where there is enough to compute.
+        """Symbols in the same order, cut into groups for `score`: alone where there is enough to compute.
 
         As much as `GROUP_SAMPLES` new samples make a group, and no more than `at_most` symbols.
         """
@@ -137,71 +210,6 @@ class Run:
                 new, asked = symbol_new, symbol_asked
             groups[-1].append(symbol)
         return [group for group in groups if group]
-
-    def score_together(
-        self, symbols: Sequence[str], chunks: int = 1
-    ) -> tuple[list[SymbolResult], dict[str, Exception]]:
-        """Compute several symbols as one piece of work, or each by itself, in `chunks`, where that breaks or is one.
-
-        Returns the results of those that were computed, and what the others raised; these are given up. Raises
-        `SchedulerError` where the cluster was lost.
-        """
-        results = self._all_at_once(symbols) if len(symbols) > 1 else None
-        if results is not None:
-            return results, {}
-        results, broke = [], {}
-        for symbol in symbols:
-            try:
-                results.append(self.score(symbol, chunks))
-            except Exception as error:
-                if isinstance(error, SchedulerError) and self.cluster.lost:
-                    raise
-                self.give_up(symbol, error)
-                broke[symbol] = error
-        return results, broke
-
-    def _all_at_once(self, symbols: Sequence[str]) -> list[SymbolResult] | None:
-        """The symbols computed as one piece of work; None where that broke."""
-        try:
-            if self.request.dates is not None:
-                planned = [np.unique(self.request.dates[symbol]) for symbol in symbols]
-            else:
-                samples, as_of = self.request.samples, self.request.as_of
-                planned = self.cluster.plan_together(self.key, symbols, samples, as_of)
-            results = [SymbolResult(symbol) for symbol in symbols]
-            looked = [self._asked(result, dates) for result, dates in zip(results, planned, strict=True)]
-            asked = [(symbol, every, history) for symbol, (_, every, history) in zip(symbols, looked, strict=True)]
-            scored = self.cluster.score_together(self.key, asked)
-            if scored is None:
-                return None
-            computed: dict[str, list[_Computed]] = {symbol: [] for symbol in symbols}
-            columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
-            for symbol, *row in zip(*columns, strict=True):
-                computed[symbol].append(tuple(row))
-            share = 1 / len(symbols)
-            for result, dates, (stored, _, _), reused in zip(results, planned, looked, scored.reused, strict=True):
-                _count(result, dates, stored, computed[result.symbol], reused)
-                result.seconds.update({name: share * seconds for name, seconds in scored.seconds.items()})
-                self._report(result)
-            self.writer.add(symbols, scored.factors, scored.matches)
-        except Exception as error:
-            # Whatever it is comes out again, and is reported, where each symbol is done by itself.
-            if isinstance(error, SchedulerError) and self.cluster.lost:
-                raise
-            return None
-        with self._lock:
-            self._results.update({result.symbol: result for result in results})
-        return results
-
-    def _asked(self, result: SymbolResult, dates: Dates) -> tuple[Stored, Dates, Int64s]:
-        """What is stored of a symbol; the dates to look at, and the history stored for each."""
-        result.samples = len(dates)
-        if len(dates) == 0:
-            result.problem = self._why_no_dates()
-        stored = self._stored.of(result.symbol)
-        # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
-        every = np.union1d(dates, stored.dates)
-        return stored, every, stored.history_on(every)
 
     def has(self, symbol: str) -> bool:
         """Whether the symbol was scored, and did not break."""
@@ -222,10 +230,9 @@ class Run:
         """Symbols of which nothing is known, neither that they are done nor that they broke."""
         return [symbol for symbol in self.symbols if symbol not in self._results]
 
-    def give_up(self, symbol: str, error: Exception) -> SymbolResult:
-        """Report a symbol as broken by what `score` raised."""
-        text = (str(error).splitlines() or [""])[0]
-        problem = text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
+    def mark_broken(self, symbol: str, error: Exception) -> SymbolResult:
+        """Report a symbol as broken by an error."""
+        problem = _one_line(error)
         result = SymbolResult(symbol, problem=problem, broke=True)
         with self._lock:
             self._results[symbol] = result
@@ -292,6 +299,12 @@ class Run:
                 self._progress_error = error
 
 
+def _one_line(error: Exception) -> str:
+    """What an error says, in one line; with its kind where it was not raised on purpose."""
+    text = (str(error).splitlines() or [""])[0]
+    return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
+
+
 def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[_Computed], reused: Dates) -> None:
     """Add samples of a symbol that was asked for `dates` to its result."""
     asked = set(dates.tolist())
@@ -336,7 +349,7 @@ def run_symbols(run: Run) -> RunReport:
 
     try:
         with ThreadPoolExecutor(at_a_time, "symbol") as pool:
-            list(pool.map(partial(run.score_together, chunks=chunks), groups))
+            list(pool.map(partial(run.score, chunks=chunks), groups))
     finally:
         # Interrupted, the run still stores the symbols that are done.
         report = run.finish()

@@ -1,8 +1,7 @@
 """The functions that run on Dask workers. Importing this module loads neither torch nor FAISS; calling them does.
 
 Work reaches them as keys, dates and ordinals of bars; the data they need is loaded once per worker process and shared
-by its threads (`kline_core.factor.state`). A chunk of samples that breaks is done again sample by sample, so that one
-sample's failure is that sample's alone.
+by its threads (`kline_core.factor.state`).
 """
 
 import datetime
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from kline_core import _threads
 from kline_core._cache import loaded
@@ -19,8 +17,7 @@ from kline_core._logging import logger
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
-from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.results import Asked, Scored, ScoredTogether
+from kline_core.factor.batch import Batch, Scored
 from kline_core.factor.state import loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.update import ManyWindowsError, PatternsUpdate, update_patterns
@@ -33,6 +30,10 @@ if TYPE_CHECKING:
     from kline_core.factor.state import LoadedState
 
 _LOG = logger(__name__)
+
+
+class BrokenBatchError(KlineError):
+    """The computation of a batch broke; the message is the kind of the error and the first line of what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,55 +79,29 @@ def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
     return Overview(symbols, _threads.CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall)
 
 
-def plan(key: StateKey, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
-    """Sample dates of a symbol; see `kline_core.factor.scoring.plan_dates`."""
+def plan(key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None) -> list[Dates]:
+    """Sample dates of some symbols, in their order; see `kline_core.factor.scoring.plan_dates`."""
     from kline_core.factor.scoring import plan_dates
 
-    return plan_dates(_loaded(key), symbol, samples, as_of)
+    state = _loaded(key)
+    return [plan_dates(state, symbol, samples, as_of) for symbol in symbols]
 
 
-def score(key: StateKey, symbol: str, dates: Dates, stored: Int64s) -> Scored:
-    """Samples of one symbol; see `kline_core.factor.scoring.score_samples`."""
-    from kline_core.factor.scoring import score_samples
+def score(key: StateKey, batch: Batch) -> Scored:
+    """A batch of samples; see `kline_core.factor.scoring.score_batch`.
 
-    loaded = _loaded(key)
+    Raises `BrokenBatchError` where the computation broke; whoever asked does the batch again in smaller ones.
+    """
+    from kline_core.factor.scoring import score_batch
+
+    state = _loaded(key)
     try:
         with _threads.CORES:
-            return score_samples(loaded, symbol, dates, stored)
+            return score_batch(state, batch)
     except KlineError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever broke the chunk is found again, and reported, sample by sample
-        _LOG.warning(
-            "%s: a chunk of %d samples from %s on broke (%s), so it is done sample by sample",
-            *(symbol, len(dates), dates[0], _one_line(error)),
-        )
-        return _one_by_one(loaded, symbol, dates, stored)
-
-
-def plan_together(key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None) -> list[Dates]:
-    """Sample dates of several symbols; see `kline_core.factor.scoring.plan_dates`."""
-    from kline_core.factor.scoring import plan_dates
-
-    loaded = _loaded(key)
-    return [plan_dates(loaded, symbol, samples, as_of) for symbol in symbols]
-
-
-def score_together(key: StateKey, asked: Sequence[Asked]) -> ScoredTogether | None:
-    """Samples of several symbols; see `kline_core.factor.scoring.score_symbols`. None where it broke: ask for each alone."""
-    from kline_core.factor.scoring import score_symbols
-
-    loaded = _loaded(key)
-    try:
-        with _threads.CORES:
-            return score_symbols(loaded, asked)
-    except KlineError:
-        raise
-    except Exception as error:  # noqa: BLE001  whose it is comes out when each symbol is done by itself
-        _LOG.warning(
-            "%d symbols from %s on broke together (%s), so each is done by itself",
-            *(len(asked), asked[0][0], _one_line(error)),
-        )
-        return None
+    except Exception as error:
+        raise BrokenBatchError(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
 
 
 def encode(
@@ -146,7 +121,7 @@ def encode(
         return encode_windows(frames, symbols, code, bar, network)
 
 
-def extend(
+def update(
     bars: BarsKey, settings: PatternSettings, encoder: EncoderKey, at_most: int, limit: int
 ) -> PatternsUpdate | None:
     """Bring `patterns` up to date, with at most `limit` threads; see `kline_core.patterns.update.update_patterns`.
@@ -173,39 +148,6 @@ def picture(key: StateKey, symbol: str, date: str | datetime.date | np.datetime6
     from kline_core.plots.match_plot import match_png
 
     return match_png(explain_loaded(_loaded(key), symbol, date))
-
-
-def _one_by_one(loaded: "LoadedState", symbol: str, dates: Dates, stored: Int64s) -> Scored:
-    from kline_core.factor.scoring import failed_table, score_samples
-
-    parts: list[Scored] = []
-    for at in range(len(dates)):
-        one = slice(at, at + 1)
-        try:
-            parts.append(score_samples(loaded, symbol, dates[one], stored[one]))
-        except Exception as error:  # noqa: BLE001  the sample's reason says what it was, and the run counts it
-            reason = f"error: {_one_line(error)}"
-            rows = failed_table(symbol, dates[one], np.array([reason], dtype=object), np.array([NEVER_REUSED]))
-            parts.append(Scored(rows, _no_matches(loaded), dates[:0], {}))
-    names = {name for part in parts for name in part.seconds}
-    return Scored(
-        pa.concat_tables([part.factors for part in parts]),
-        pa.concat_tables([part.matches for part in parts]),
-        np.concatenate([part.reused for part in parts]),
-        {name: sum(part.seconds.get(name, 0.0) for part in parts) for name in names},
-    )
-
-
-def _one_line(error: Exception) -> str:
-    """The kind of an error and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def _no_matches(loaded: "LoadedState") -> pa.Table:
-    from kline_core.store.schemas import table_schema
-
-    table = table_schema("matches", loaded.key.settings.patterns.horizons).empty_table()
-    return table.drop_columns(["fingerprint", "run_id"])
 
 
 def _loaded(key: StateKey) -> "LoadedState":

@@ -1,6 +1,6 @@
 """One query with its matches and what followed them, computed live for a person to look at.
 
-The matches and the value come through `pipeline.score_samples`, so that they are those of a run over the same tables.
+The matches and the value come through `scoring.score_batch`, so that they are those of a run over the same tables.
 """
 
 import datetime
@@ -15,8 +15,9 @@ from kline_core._threads import single_threaded
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
+from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.scoring import no_bar_reason, score_samples, symbol_bars
+from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
@@ -180,7 +181,8 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
     bars = symbol_bars(loaded, symbol)
     end = _query_end(loaded, bars, date)
     day = bars.dates[end]
-    scored = score_samples(loaded, symbol, bars.dates[end : end + 1], np.array([NEVER_REUSED]))
+    sample = SymbolSamples(symbol, bars.dates[end : end + 1], np.array([NEVER_REUSED]))
+    scored = score_batch(loaded, Batch((sample,)))
     pairs = scored.matches.to_pylist()
     total = sum(pair["weight"] for pair in pairs)
     settings = loaded.key.settings

@@ -7,111 +7,103 @@
 4. Their matches are found under the point-in-time rule, and weighed into values.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import DateError, UnknownSymbolError
+from kline_core.factor.batch import Batch, Scored, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED, NO_BAR, SEEN, sample_history
-from kline_core.factor.results import Asked, Scored, ScoredTogether
+from kline_core.factor.rows import factor_rows, failed_rows, match_rows
 from kline_core.factor.sample_dates import choose_dates
 from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values, match_columns
 from kline_core.search.search import Queries, search
 from kline_core.settings import PatternSettings
-from kline_core.store.schemas import FAILED, table_schema
-from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s, Objects
-from kline_core.windows.charts import render
+from kline_core.store.schemas import FAILED
+from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
+from kline_core.windows.charts import render_charts
 from kline_core.windows.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
 
 
-def symbol_bars(resources: LoadedState, symbol: str) -> SymbolBars:
+def symbol_bars(state: LoadedState, symbol: str) -> SymbolBars:
     """Bars of a symbol. Raises `UnknownSymbolError` where there are none."""
-    bars = resources.frames.get(symbol)
+    bars = state.frames.get(symbol)
     if bars is None:
         raise UnknownSymbolError(
-            f"symbol {symbol!r} has no bars in {resources.key.home}; "
-            f"it holds {len(resources.frames)} symbols, ingest this one or check its name"
+            f"symbol {symbol!r} has no bars in {state.key.home}; "
+            f"it holds {len(state.frames)} symbols, ingest this one or check its name"
         )
     return bars
 
 
-def plan_dates(resources: LoadedState, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
+def plan_dates(state: LoadedState, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
     """The sample dates of a symbol: `samples` of its usable dates up to `as_of`, or all where there are fewer.
 
     datetime64[D], increasing; empty where no window of the symbol is usable. Raises as `symbol_bars` and
     `choose_dates`.
     """
-    bars, settings = symbol_bars(resources, symbol), resources.key.settings.patterns
+    bars, settings = symbol_bars(state, symbol), state.key.settings.patterns
     dates = bars.dates[usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)]
     return choose_dates(symbol, dates if as_of is None else dates[dates <= as_of], samples)
 
 
-def score_samples(resources: LoadedState, symbol: str, dates: Dates, stored: Int64s) -> Scored:
-    """Factor values of a symbol on `dates` (datetime64[D], increasing).
+def score_batch(state: LoadedState, batch: Batch) -> Scored:
+    """Factor values of a batch of samples.
 
-    `stored`: int64, the `history` under which each date's value is stored, `NEVER_REUSED` where it is not. Raises
-    `UnknownSymbolError`; a sample that has no value is a row with its reason, not an error.
+    The values are those that each sample has by itself; drawn, encoded and searched together they cost less. A sample
+    that has no value is a row with its reason, not an error. Raises `UnknownSymbolError`.
     """
-    found = score_symbols(resources, [(symbol, dates, stored)])
-    return Scored(found.factors, found.matches, found.reused[0], found.seconds)
-
-
-def score_symbols(resources: LoadedState, asked: Sequence[Asked]) -> ScoredTogether:
-    """Factor values of several symbols, each with dates and stored histories as for `score_samples`.
-
-    The values are those that each symbol has by itself; drawn, encoded and searched together they cost less. Raises
-    `UnknownSymbolError`.
-    """
-    started = perf_counter()
-    settings = resources.key.settings
-    looks = [_look(resources, *each) for each in asked]
-    seconds = {"plan": perf_counter() - started}
-
-    def stage(name: str, since: float) -> float:
-        now = perf_counter()
-        seconds[name] = now - since
-        return now
-
-    clock = perf_counter()
-    charts = np.concatenate([render(look.bars, look.ends, settings.patterns.window_bars) for look in looks])
-    clock = stage("render", clock)
-    vectors = resources.encoder.encode(charts)
-    clock = stage("encode", clock)
-    symbols = [look.bars.symbol for look in looks]
-    which = np.repeat(np.arange(len(looks)), [len(look.ends) for look in looks])
+    clock = _Clock()
+    settings = state.key.settings
+    checked = [_check_samples(state, part) for part in batch.parts]
+    clock.stage("plan")
+    charts = np.concatenate([render_charts(each.bars, each.ends, settings.patterns.window_bars) for each in checked])
+    clock.stage("render")
+    vectors = state.encoder.encode(charts)
+    clock.stage("encode")
+    which = np.repeat(np.arange(len(checked)), [len(each.ends) for each in checked])
     dates, ends, history, seen = (
-        np.concatenate([getattr(look, name) for look in looks]) for name in ("dates", "ends", "history", "seen")
+        np.concatenate([getattr(each, name) for each in checked]) for name in ("dates", "ends", "history", "seen")
     )
-    queries = Queries(vectors, dates, resources.patterns.codes_of(symbols)[which], ends.astype(np.int32))
-    found = search(resources.index, resources.patterns, queries, settings.factor, settings.patterns.window_bars)
-    clock = stage("search", clock)
-    rows = factor_values(resources.patterns, found, dates, settings)
-    names = np.array(symbols, dtype=object)
+    queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32))
+    found = search(state.index, state.patterns, queries, settings.factor, settings.patterns.window_bars)
+    clock.stage("search")
+    rows = factor_values(state.patterns, found, dates, settings)
+    names = np.array(batch.symbols, dtype=object)
     columns = {"symbol": names[which], **rows.columns()}
     marked = seen & (columns["status"] != FAILED)
-    columns["reason"] = np.where(
-        marked, f"encoder trained through {resources.encoder.trained_through}", columns["reason"]
-    )
-    pairs = match_columns(resources.patterns, found, rows, settings.patterns.horizons)
-    matches = _table("matches", {"symbol": names[which[pairs.pop("sample")]], **pairs})
-    factors = _table("factors", columns | {"history": history})
-    failed = [look.failed for look in looks if look.failed is not None]
+    columns["reason"] = np.where(marked, f"encoder trained through {state.encoder.trained_through}", columns["reason"])
+    pairs = match_columns(state.patterns, found, rows, settings.patterns.horizons)
+    matches = match_rows({"symbol": names[which[pairs.pop("sample")]], **pairs})
+    factors = factor_rows(columns | {"history": history})
+    failed = [each.failed for each in checked if each.failed is not None]
     if failed:
         factors = pa.concat_tables([factors, *failed])
-    stage("factor", clock)
-    return ScoredTogether(factors, matches, [look.reused for look in looks], seconds)
+    clock.stage("factor")
+    return Scored(factors, matches, [each.reused for each in checked], clock.seconds)
+
+
+class _Clock:
+    """Seconds by stage, one stage after the other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = perf_counter()
+
+    def stage(self, name: str) -> None:
+        """Count the time since the stage before."""
+        now = perf_counter()
+        self.seconds[name] = now - self._since
+        self._since = now
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
+class _CheckedSamples:
     """What one symbol's samples are before anything is computed: steps 1 and 2 at the head of this module.
 
     The arrays `dates`, `ends`, `history` and `seen` are of the samples that are to be computed, one entry each.
@@ -127,14 +119,15 @@ class _Look:
     """Rows of the samples that have no value, where these are not stored already."""
 
 
-def _look(resources: LoadedState, symbol: str, dates: Dates, stored: Int64s) -> _Look:
-    bars, settings = symbol_bars(resources, symbol), resources.key.settings
-    codes, ends = _classify(resources, bars, dates)
+def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSamples:
+    dates, stored = samples.dates, samples.stored
+    bars, settings = symbol_bars(state, samples.symbol), state.key.settings
+    codes, ends = _classify(state, bars, dates)
     scorable = (codes == USABLE) | (codes == SEEN) & settings.factor.allow_seen
     refused = np.flatnonzero(~scorable)
-    reasons = np.array([_reason(resources, bars, dates[at], codes[at], ends[at]) for at in refused], dtype=object)
+    reasons = np.array([_reason(state, bars, dates[at], codes[at], ends[at]) for at in refused], dtype=object)
     hashes = np.empty(len(dates), dtype=np.uint64)
-    hashes[scorable] = _history(resources, bars, dates[scorable], codes[scorable], ends[scorable])
+    hashes[scorable] = _history(state, bars, dates[scorable], codes[scorable], ends[scorable])
     # A reason that changes, as when a holiday no longer lies after the last bar, is stored again.
     hashes[refused] = [text_hash(reason) for reason in reasons]
     history = hashes.view(np.int64)
@@ -143,45 +136,14 @@ def _look(resources: LoadedState, symbol: str, dates: Dates, stored: Int64s) -> 
     failed = None
     if fresh.any():
         rest = refused[fresh]
-        failed = failed_table(symbol, dates[rest], reasons[fresh], history[rest])
+        failed = failed_rows(samples.symbol, dates[rest], reasons[fresh], history[rest])
     seen = codes[usable] == SEEN
-    return _Look(bars, dates[usable], ends[usable], history[usable], seen, dates[reused], failed)
+    return _CheckedSamples(bars, dates[usable], ends[usable], history[usable], seen, dates[reused], failed)
 
 
-def failed_table(symbol: str, dates: Dates, reasons: Objects, history: Int64s) -> pa.Table:
-    """Rows of samples that have no value, one reason each."""
-    columns = {
-        "date": dates,
-        "status": np.full(len(dates), FAILED, dtype=object),
-        "reason": reasons,
-        "matches": np.zeros(len(dates), dtype=np.int16),
-    }
-    return factor_table(symbol, columns, history)
-
-
-def factor_table(symbol: str, columns: dict[str, NDArray[Any]], history: Int64s) -> pa.Table:
-    """Rows of the `factors` table without fingerprint and run_id; figures that are missing or NaN become nulls."""
-    return _table("factors", {"symbol": np.full(len(history), symbol, dtype=object), **columns, "history": history})
-
-
-def _table(name: str, columns: dict[str, NDArray[Any]]) -> pa.Table:
-    horizons = [int(column[1:]) for column in columns if column[0] == "r" and column[1:].isdigit()]
-    schema = table_schema(name, horizons or (1,))
-    count = len(columns["symbol"])
-    arrays, fields = [], []
-    for field in schema:
-        if field.name in ("fingerprint", "run_id"):
-            continue
-        values = columns.get(field.name)
-        array = pa.nulls(count, field.type) if values is None else pa.array(values, field.type, from_pandas=True)
-        arrays.append(array)
-        fields.append(field)
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _classify(resources: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s, Int64s]:
+def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s, Int64s]:
     """What each date is (`USABLE`, `TOO_FEW_BARS`, `HOLE`, `NO_BAR` or `SEEN`) and its bar, where it has one."""
-    settings = resources.key.settings.patterns
+    settings = state.key.settings.patterns
     ends = np.searchsorted(bars.dates, dates).astype(np.int64)
     there = ends < len(bars)
     there[there] = bars.dates[ends[there]] == dates[there]
@@ -192,27 +154,27 @@ def _classify(resources: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[I
         first = max(0, asked.min() - settings.window_bars + 1)
         reach = bars.dates[first : asked.max() + 1]
         codes[there] = usable_windows(reach, settings.window_bars, settings.max_gap_days)[asked - first]
-    through = resources.encoder.trained_through
+    through = state.encoder.trained_through
     if through is not None:
         codes[(codes == USABLE) & (dates <= through)] = SEEN
     return codes, ends
 
 
-def _history(resources: LoadedState, bars: SymbolBars, dates: Dates, codes: Int8s, ends: Int64s) -> Hashes:
+def _history(state: LoadedState, bars: SymbolBars, dates: Dates, codes: Int8s, ends: Int64s) -> Hashes:
     """Identifies what each sample's value depends on beside the settings: its window and the patterns it may see."""
-    window = window_content(bars.content, ends, 1 - resources.key.settings.patterns.window_bars, 0)
-    visible = resources.patterns.history[resources.patterns.n_known(dates)]
+    window = window_content(bars.content, ends, 1 - state.key.settings.patterns.window_bars, 0)
+    visible = state.patterns.history[state.patterns.n_known(dates)]
     return sample_history(codes, window, visible)
 
 
-def _reason(resources: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:
-    settings: PatternSettings = resources.key.settings.patterns
+def _reason(state: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:
+    settings: PatternSettings = state.key.settings.patterns
     if code == TOO_FEW_BARS:
         return f"too few bars: {end + 1} of {settings.window_bars}"
     if code == HOLE:
         return f"a hole of more than {settings.max_gap_days} days inside the window"
     if code == SEEN:
-        return f"the encoder was trained through {resources.encoder.trained_through}"
+        return f"the encoder was trained through {state.encoder.trained_through}"
     return no_bar_reason(bars, date)
 
 
@@ -228,11 +190,11 @@ def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:
     return f"no trading day of {bars.symbol} (the one before is {before})"
 
 
-def check_as_of(resources: LoadedState, as_of: np.datetime64) -> None:
+def check_as_of(state: LoadedState, as_of: np.datetime64) -> None:
     """Refuse a day on which none of the symbols has a bar. Raises `DateError` that names the nearest days."""
-    days = np.unique(np.concatenate([np.zeros(0, as_of.dtype), *(bars.dates for bars in resources.frames.values())]))
+    days = np.unique(np.concatenate([np.zeros(0, as_of.dtype), *(bars.dates for bars in state.frames.values())]))
     if len(days) == 0:
-        raise DateError(f"as-of {as_of} is no trading day: {resources.key.home} holds no traded bars; ingest some")
+        raise DateError(f"as-of {as_of} is no trading day: {state.key.home} holds no traded bars; ingest some")
     at = int(np.searchsorted(days, as_of))
     if at < len(days) and days[at] == as_of:
         return

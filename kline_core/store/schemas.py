@@ -1,6 +1,6 @@
 """Columns of a home's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -59,8 +59,13 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
 
 
 def horizons_of(rows: pa.Table) -> list[int]:
-    """Horizons of the return columns `r<h>`."""
-    return [int(name[1:]) for name in rows.column_names if name[0] == "r" and name[1:].isdecimal()]
+    """Horizons of the return columns `r<h>` of a table."""
+    return horizons_of_columns(rows.column_names)
+
+
+def horizons_of_columns(names: Iterable[str]) -> list[int]:
+    """Horizons of the return columns `r<h>` among some names."""
+    return [int(name[1:]) for name in names if name[0] == "r" and name[1:].isdecimal()]
 
 
 def conform(rows: pa.Table, stored: pa.Schema, table: str) -> tuple[pa.Table, bool]:

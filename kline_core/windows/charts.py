@@ -34,7 +34,7 @@ _WICKS = _SPANS.astype(np.uint8) * np.uint8(WICK)
 _BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(np.uint8) * np.uint8(RISING)])
 
 
-def render(bars: "SymbolBars", ends: Int64s, window_bars: int = 20) -> Pixels:
+def render_charts(bars: "SymbolBars", ends: Int64s, window_bars: int = 20) -> Pixels:
     """Charts of the windows of one symbol that end at the bar positions `ends`.
 
     Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError where a window leaves the history.

@@ -1,0 +1,93 @@
+"""A batch of samples, and what comes back of it. Loads nothing, since both travel between processes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.rows import failed_rows, no_matches
+from kline_core.typing import Dates, Int64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SymbolSamples:
+    """Sample dates of one symbol."""
+
+    symbol: str
+    dates: Dates
+    """datetime64[D] (n,), increasing."""
+    stored: Int64s
+    """int64 (n,): the history under which the value of each date is stored, `NEVER_REUSED` where it is not."""
+
+    def at(self, part: slice) -> "SymbolSamples":
+        """Some of the dates."""
+        return SymbolSamples(self.symbol, self.dates[part], self.stored[part])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Samples that are scored as one piece of work: those of one symbol, or of several.
+
+    A value does not depend on what else is in its batch.
+    """
+
+    parts: tuple[SymbolSamples, ...]
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols of the batch, in order."""
+        return [part.symbol for part in self.parts]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return sum(len(part.dates) for part in self.parts)
+
+    def __str__(self) -> str:
+        """What a person calls it: the symbols, or the symbol with its samples."""
+        if len(self.parts) > 1:
+            return f"{len(self.parts)} symbols from {self.parts[0].symbol} on"
+        (part,) = self.parts
+        return f"{part.symbol}: a chunk of {len(part.dates)} samples from {part.dates[0]} on"
+
+    def chunks(self, count: int) -> list["Batch"]:
+        """At most `count` batches of like cost, for workers to score at the same time; one of several symbols stays whole.
+
+        Dates are dealt out in turn: later dates see more patterns, so that runs of neighbouring dates would differ in
+        cost.
+        """
+        if len(self.parts) > 1:
+            return [self]
+        (part,) = self.parts
+        return [Batch((part.at(slice(first, None, count)),)) for first in range(min(count, len(part.dates)))]
+
+    def samples(self) -> list["Batch"]:
+        """One batch for each sample."""
+        return [Batch((part.at(slice(at, at + 1)),)) for part in self.parts for at in range(len(part.dates))]
+
+    def failed(self, reason: str, horizons: tuple[int, ...]) -> "Scored":
+        """The answer where no sample of the batch could be scored; such rows are never re-used."""
+        rows = [
+            failed_rows(
+                part.symbol,
+                part.dates,
+                np.full(len(part.dates), reason, dtype=object),
+                np.full(len(part.dates), NEVER_REUSED, dtype=np.int64),
+            )
+            for part in self.parts
+        ]
+        return Scored(pa.concat_tables(rows), no_matches(horizons), [part.dates[:0] for part in self.parts], {})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A batch after its computation."""
+
+    factors: pa.Table
+    """Rows of the `factors` table for the samples that were computed, without fingerprint and run_id."""
+    matches: pa.Table
+    """Rows of the `matches` table for these, likewise."""
+    reused: list[Dates]
+    """datetime64[D], one array for each part of the batch: samples whose stored values hold."""
+    seconds: dict[str, float]
+    """Time by stage: plan, render, encode, search, factor."""
