@@ -1,6 +1,7 @@
 """Files from outside into the `bars` table, every row accounted for.
 
-1. Each file is read (`plain.read_plain`) and its rows are checked one by one (`bars.check_rows`).
+1. Each file is read by the reader of its layout (`kline_core.bars.readers`), each frame as it is, and its rows are
+   checked one by one (`row_checks.check_rows`).
 2. Rows that share symbol and date, in one file or in several, are one bar or none (`bars.reject_duplicates`).
 3. The stored rows of a symbol have adjustment factors, all of them or none: a mixture would make a jump out of every
    earlier dividend. Rows with factors are rejected where stored rows have none, unless they replace all of those; rows
@@ -21,7 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
-from kline_core.bars.readers.plain import SUFFIXES, read_plain, suffix_of
+from kline_core.bars.readers import may_read, read_file, suffixes
+from kline_core.bars.readers.frame import Frame, read_frame
+from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError
@@ -59,14 +62,15 @@ class _Comparison:
     unadjusted: list[str]
 
 
-def ingest(paths: Sequence[Path], home: Home, progress: Progress | None = None) -> IngestReport:
-    """Bring files, and all files in folders, into the `bars` table of a home, in one commit.
+def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | None = None) -> IngestReport:
+    """Bring files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
     A file that cannot be used is reported, and the others still go in. Rows that are stored already change nothing;
     where all are, no new version of the table is made. A missing amount leaves a stored one as it is.
 
     Args:
-        paths: Files in the plain layout (see `plain`), and folders that are searched for such files at every depth.
+        sources: Files in a layout that some reader knows (`kline_core.bars.readers`), folders that are searched for
+            such files at every depth, and frames in the plain layout.
         home: Where the bars go.
         progress: Told after each file.
 
@@ -74,21 +78,24 @@ def ingest(paths: Sequence[Path], home: Home, progress: Progress | None = None) 
         NothingUsableError: No row of any file can be used; it carries the report.
         HomeError: The home cannot be read or written.
     """
-    files, skipped = _list_files(paths)
+    frames = {f"frame {at}": source for at, source in enumerate(sources, start=1) if not isinstance(source, Path)}
+    files, skipped = _list_files([source for source in sources if isinstance(source, Path)], required=not frames)
+    readers: dict[str, Callable[[], RawRows]] = {str(path): partial(read_file, path) for path in files}
+    readers |= {name: partial(read_frame, frame, name) for name, frame in frames.items()}
     parts: list[_Checked] = []
     errors: dict[str, str] = {}
-    for done, path in enumerate(files, start=1):
+    for done, (name, read) in enumerate(readers.items(), start=1):
         try:
-            parts.append(_check_file(path))
+            parts.append(_check(read(), name))
         except InputError as error:
-            errors[str(path)] = str(error)
+            errors[name] = str(error)
         if progress is not None:
-            progress(done, len(files))
+            progress(done, len(readers))
     bars = _together([part.bars for part in parts])
-    sources = np.array([part.source for part in parts], dtype=object)
+    named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
-        compared = _compare(bars, sources, home, before)
+        compared = _compare(bars, named, home, before)
         try:
             after = _store(compared, home, before)
         except TableChangedError:
@@ -96,7 +103,7 @@ def ingest(paths: Sequence[Path], home: Home, progress: Progress | None = None) 
         break
     else:
         raise TableChangedError(f"bars of home {home.uri} are being changed by other writers; ingest again later")
-    names = [str(path) for path in files]
+    names = list(readers)
     rejections = _ordered([part.rejected for part in parts] + compared.rejected, names)
     accounts = _accounts(parts, compared, rejections)
     report = IngestReport(
@@ -113,7 +120,7 @@ def ingest(paths: Sequence[Path], home: Home, progress: Progress | None = None) 
     return report
 
 
-def _list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def _list_files(paths: Sequence[Path], required: bool) -> tuple[list[Path], list[str]]:
     """Files to read, each once, in the order of `paths` and by name within a folder; and files that are left out."""
     found: dict[Path, Path] = {}
     skipped = []
@@ -122,20 +129,19 @@ def _list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
             found.setdefault(path.resolve(), path)
             continue
         for entry in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-            if suffix_of(entry) is not None:
+            if may_read(entry):
                 found.setdefault(entry.resolve(), entry)
             else:
                 skipped.append(str(entry))
-    if not found:
+    if not found and required:
         given = ", ".join(str(path) for path in paths) or "nothing"
-        raise InputError(f"no file to ingest in {given}; give files or folders of type {', '.join(SUFFIXES)}")
+        raise InputError(f"no file to ingest in {given}; give files or folders of type {', '.join(suffixes())}")
     return list(found.values()), skipped
 
 
-def _check_file(path: Path) -> _Checked:
-    raw = read_plain(path)
-    checked = check_rows(raw.frame, str(path))
-    return _Checked(str(path), checked.bars, pd.concat([raw.malformed, checked.rejected]), raw.ignored)
+def _check(raw: RawRows, source: str) -> _Checked:
+    checked = check_rows(raw.frame, source)
+    return _Checked(source, checked.bars, pd.concat([raw.malformed, checked.rejected]), raw.ignored)
 
 
 def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:

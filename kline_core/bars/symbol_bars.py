@@ -1,7 +1,7 @@
 """Bars in memory: the traded ones of each symbol, as arrays."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,6 +39,22 @@ class SymbolBars:
     def __len__(self) -> int:
         """Number of traded bars."""
         return len(self.dates)
+
+    def find(self, dates: Dates) -> Int64s:
+        """Ordinal of the bar of each date (datetime64[D], any order): int64 (n,), -1 where there is no bar."""
+        at = np.searchsorted(self.dates, dates).astype(np.int64)
+        there = at < len(self.dates)
+        there[there] = self.dates[at[there]] == dates[there]
+        return np.where(there, at, -1)
+
+    def count_until(self, date: np.datetime64) -> int:
+        """Number of bars up to and including a day."""
+        return int(np.searchsorted(self.dates, date, side="right"))
+
+    def part(self, first: int, last: int) -> "SymbolBars":
+        """The bars `first` to `last`, the last one not included."""
+        columns = {field.name: getattr(self, field.name)[first:last] for field in fields(self)[1:]}
+        return replace(self, **columns)
 
 
 BarsBySymbol: TypeAlias = Mapping[str, SymbolBars]

@@ -73,8 +73,8 @@ def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
     if as_of is not None:
         check_as_of(loaded, as_of)
     symbols, least = sorted(loaded.frames), loaded.key.settings.patterns.window_bars - 1
-    dates = (loaded.frames[symbol].dates for symbol in symbols)
-    bars = (len(days) if as_of is None else int(np.searchsorted(days, as_of, side="right")) for days in dates)
+    frames = (loaded.frames[symbol] for symbol in symbols)
+    bars = (len(frame) if as_of is None else frame.count_until(as_of) for frame in frames)
     windows = [max(0, count - least) for count in bars]
     return Overview(symbols, _threads.CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall)
 

@@ -30,6 +30,7 @@ from kline_core.encoder.synthetic import SyntheticBars, synthetic_market
 from kline_core.errors import SettingError
 from kline_core.typing import Floats32, Pixels, Positions
 from kline_core.windows.charts import render_windows
+from kline_core.windows.prices import window_positions
 from kline_core.windows.similarity import Shapes, pair_scores
 
 GROUPS, GROUP_SIZE, STRETCH, NEIGHBOURS = 16, 16, 60_000, 1_000
@@ -51,7 +52,7 @@ class WindowPool:
     def from_bars(cls, bars: SyntheticBars, stride: int, seed: int, window_bars: int = 20) -> Self:
         """Every `stride`-th window of every symbol, in random order."""
         ends = np.arange(window_bars - 1, bars.close.shape[1], stride)
-        at = ends[:, None] + np.arange(1 - window_bars, 1)
+        at = window_positions(ends, window_bars)
         order = np.random.default_rng(seed).permutation(bars.close.shape[0] * len(ends))
         open_, high, low, close = (
             price[:, at].reshape(-1, window_bars)[order] for price in (bars.open, bars.high, bars.low, bars.close)

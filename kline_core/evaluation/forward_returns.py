@@ -47,9 +47,8 @@ def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> 
     """
     mine = factors.filter(pc.equal(factors["symbol"].cast(pa.string()), bars.symbol)).sort_by("date")
     dates = mine["date"].to_numpy().astype("datetime64[D]")
-    ends = np.searchsorted(bars.dates, dates).astype(np.int64)
-    there = ends < len(bars)
-    there[there] = bars.dates[ends[there]] == dates[there]
+    ends = bars.find(dates)
+    there = ends >= 0
     ends = ends[there]
     steps, horizon = settings.patterns, settings.factor.return_horizon
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, ends, steps)

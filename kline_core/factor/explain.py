@@ -4,7 +4,7 @@ The matches and the value come through `scoring.score_batch`, so that they are t
 """
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -196,8 +196,8 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
         settings=settings,
         fingerprint=loaded.key.fingerprint,
         factor=scored.factors.to_pylist()[0],
-        window=_excerpt(bars, end + 1 - steps.window_bars, end + 1),
-        after=_excerpt(bars, end + 1, end + 1 + steps.outcome_bars),
+        window=bars.part(end + 1 - steps.window_bars, end + 1),
+        after=bars.part(end + 1, end + 1 + steps.outcome_bars),
         outcome={f"r{h}": value for h, value in zip(steps.horizons, known, strict=True)}
         | {"barrier": None if label == UNDECIDED else label},
         matches=[_match(loaded, pair, total) for pair in pairs],
@@ -217,8 +217,8 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
         end = int(ends[-1])
     else:
         day = parse_date(date, "date")
-        end = int(np.searchsorted(bars.dates, day))
-        if end == len(bars) or bars.dates[end] != day:
+        end = int(bars.find(np.array([day]))[0])
+        if end < 0:
             raise DateError(
                 f"date {day} of symbol {bars.symbol} has no bar: {no_bar_reason(bars, day)}; "
                 f"give a trading day from {bars.dates[ends[0]]} to {bars.dates[ends[-1]]}"
@@ -244,7 +244,7 @@ def _match(loaded: LoadedState, pair: dict[str, Any], total: float) -> Match:
     """A match from its row of the `matches` table, with its bars."""
     settings = loaded.key.settings.patterns
     bars = loaded.frames[pair["match_symbol"]]
-    end = int(np.searchsorted(bars.dates, np.datetime64(pair["match_end"], "D")))
+    end = int(bars.find(np.array([pair["match_end"]], dtype="datetime64[D]"))[0])
     return Match(
         rank=pair["rank"],
         symbol=bars.symbol,
@@ -255,16 +255,10 @@ def _match(loaded: LoadedState, pair: dict[str, Any], total: float) -> Match:
         share=pair["weight"] / total if total > 0 else float("nan"),
         returns={f"r{h}": pair[f"r{h}"] for h in settings.horizons},
         barrier=pair["barrier"],
-        window=_excerpt(bars, end + 1 - settings.window_bars, end + 1),
-        after=_excerpt(bars, end + 1, end + 1 + settings.outcome_bars),
+        window=bars.part(end + 1 - settings.window_bars, end + 1),
+        after=bars.part(end + 1, end + 1 + settings.outcome_bars),
     )
 
 
 def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None or np.isnan(value) else format(value, form)
-
-
-def _excerpt(bars: SymbolBars, first: int, last: int) -> SymbolBars:
-    part = slice(first, last)
-    names = ("dates", "open", "high", "low", "close", "volume", "content")
-    return replace(bars, **{name: getattr(bars, name)[part] for name in names})

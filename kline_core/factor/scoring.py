@@ -144,9 +144,8 @@ def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSample
 def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s, Int64s]:
     """What each date is (`USABLE`, `TOO_FEW_BARS`, `HOLE`, `NO_BAR` or `SEEN`) and its bar, where it has one."""
     settings = state.key.settings.patterns
-    ends = np.searchsorted(bars.dates, dates).astype(np.int64)
-    there = ends < len(bars)
-    there[there] = bars.dates[ends[there]] == dates[there]
+    ends = bars.find(dates)
+    there = ends >= 0
     codes = np.full(len(dates), NO_BAR, dtype=np.int8)
     if there.any():
         # Of a long history only what the windows reach over.
@@ -186,7 +185,7 @@ def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:
         return f"before the first bar ({bars.dates[0]})"
     if date > bars.dates[-1]:
         return f"after the last bar ({bars.dates[-1]})"
-    before = bars.dates[np.searchsorted(bars.dates, date) - 1]
+    before = bars.dates[bars.count_until(date) - 1]
     return f"no trading day of {bars.symbol} (the one before is {before})"
 
 

@@ -212,10 +212,7 @@ def _bars_of(joined: Joined, expected: Expected) -> tuple[Int64s, Int64s]:
     for which, at in group_by_code(codes.astype(np.int32)):
         if which < 0:
             continue
-        days = expected.frames[names[which]].dates
-        bar = np.searchsorted(days, joined.dates[at])
-        hit = days[np.minimum(bar, len(days) - 1)] == joined.dates[at] if len(days) else np.zeros(len(at), dtype=bool)
-        bars[at[hit]] = bar[hit]
+        bars[at] = expected.frames[names[which]].find(joined.dates[at])
     return codes, bars
 
 

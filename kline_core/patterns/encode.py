@@ -13,6 +13,7 @@ from kline_core.patterns.catalogue import Catalogue, group_by_code
 from kline_core.patterns.update import SLICE
 from kline_core.typing import Floats32, Int32s, Int64s
 from kline_core.windows.charts import render_windows
+from kline_core.windows.prices import empty_prices, window_prices
 
 
 class LocalWindowEncoder:
@@ -51,11 +52,9 @@ def encode_windows(
 
     Window i is of the symbol `symbols[code[i]]` and ends with its traded bar number `bar[i]`.
     """
-    prices = [np.empty((len(code), encoder.window_bars)) for _ in range(4)]
-    offsets = np.arange(1 - encoder.window_bars, 1)
+    prices = empty_prices(len(code), encoder.window_bars)
     for which, at in group_by_code(code):
-        bars = frames[symbols[which]]
-        place = bar[at][:, None] + offsets
-        for price, column in zip(prices, (bars.open, bars.high, bars.low, bars.close), strict=True):
-            price[at] = column[place]
+        gathered = window_prices(frames[symbols[which]], bar[at], encoder.window_bars)
+        for price, column in zip(prices, gathered, strict=True):
+            price[at] = column
     return encoder.encode(render_windows(*prices))

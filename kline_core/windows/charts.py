@@ -9,15 +9,12 @@ The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is t
 through `to_picture`, which turns it upright.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from PIL import Image
 
+from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.typing import Flags, Floats64, Int64s, Pixels, Positions
-
-if TYPE_CHECKING:
-    from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.windows.prices import window_prices
 
 HEIGHT = 64
 PIXELS_PER_BAR = 3
@@ -34,18 +31,12 @@ _WICKS = _SPANS.astype(np.uint8) * np.uint8(WICK)
 _BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(np.uint8) * np.uint8(RISING)])
 
 
-def render_charts(bars: "SymbolBars", ends: Int64s, window_bars: int = 20) -> Pixels:
+def render_charts(bars: SymbolBars, ends: Int64s, window_bars: int = 20) -> Pixels:
     """Charts of the windows of one symbol that end at the bar positions `ends`.
 
     Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError where a window leaves the history.
     """
-    if len(ends) and (ends.min() < window_bars - 1 or ends.max() >= len(bars.close)):
-        raise IndexError(
-            f"ends reach from {ends.min()} to {ends.max()}; for windows of {window_bars} bars they must lie between "
-            f"{window_bars - 1} and {len(bars.close) - 1}"
-        )
-    at = np.asarray(ends)[:, None] + np.arange(1 - window_bars, 1)
-    return render_windows(bars.open[at], bars.high[at], bars.low[at], bars.close[at])
+    return render_windows(*window_prices(bars, ends, window_bars))
 
 
 def render_windows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Pixels:

@@ -1,1 +1,48 @@
-"""Readers of bar files, one module a layout."""
+"""Readers of bar files, one module a layout.
+
+A reader turns a file into `RawRows`, whose cells are still unchecked; what a sound row is, is decided elsewhere
+(`kline_core.bars.row_checks`), and for all layouts alike. To add a layout, write a module like `plain` and name it in
+`READERS`.
+"""
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from kline_core.bars.readers import plain
+from kline_core.bars.readers.raw_rows import RawRows
+from kline_core.errors import InputError
+
+
+class Reader(Protocol):
+    """A module that reads one layout."""
+
+    SUFFIXES: tuple[str, ...]
+    """Endings, in lower case, of the files that the reader may recognise; others in a folder are passed over."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file is of the layout; told by its content where a name could be that of another layout."""
+
+    def read(self, path: Path) -> RawRows:
+        """The file's rows. Raises `InputError` where it cannot be used as a whole."""
+
+
+READERS: Final[tuple[Reader, ...]] = (plain,)
+"""All readers, the most particular ones first: the first that recognises a file reads it."""
+
+
+def suffixes() -> tuple[str, ...]:
+    """Endings of the files that some reader may recognise."""
+    return tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.SUFFIXES))
+
+
+def may_read(path: Path) -> bool:
+    """Whether a file's name is one of those that some reader may recognise, in whatever case."""
+    return path.name.lower().endswith(suffixes())
+
+
+def read_file(path: Path) -> RawRows:
+    """A file's rows, by the reader of its layout. Raises `InputError` where no reader knows it, or it cannot be used."""
+    for reader in READERS:
+        if reader.recognises(path):
+            return reader.read(path)
+    raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}")

@@ -11,7 +11,6 @@ as text, row by row, so that every bad row can be named. Both ways give the same
 import csv
 import gzip
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,38 +19,29 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from kline_core.bars.row_checks import OPTIONAL, PRICES, REQUIRED
+from kline_core.bars.readers.raw_rows import RawRows, match_columns
+from kline_core.bars.row_checks import PRICES
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError
 from kline_core.symbols import is_symbol
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES: tuple[str, ...] = (".csv", ".csv.gz", ".parquet")
 _NUMBERS = {*PRICES, "volume", "amount", "adj_factor"}
 
 
-@dataclass(frozen=True, slots=True)
-class RawFile:
-    """A file's rows before any check."""
-
-    frame: pd.DataFrame
-    """Columns `REQUIRED` and those of `OPTIONAL` that the file has. The index is the row number: in a CSV file the line
-    as an editor counts it, the header being line 1; in a Parquet file the row, counted from 1."""
-    malformed: pd.DataFrame
-    """`REJECTED_COLUMNS`: lines with too many or too few cells."""
-    ignored: tuple[str, ...]
-    """Columns of the file that were not read."""
+def recognises(path: Path) -> bool:
+    """Whether the file has one of `SUFFIXES`: the plain layout is what a file is taken for that no other reader knows."""
+    return _suffix(path) is not None
 
 
-def read_plain(path: Path) -> RawFile:
-    """Read one file.
+def read(path: Path) -> RawRows:
+    """Read one file that is recognised.
 
     Raises:
-        InputError: The file cannot be read, is empty, not UTF-8, of another type, or lacks a column; it has no symbol
-            column and its name is no symbol; or it is named after one of several symbols that it holds.
+        InputError: The file cannot be read, is empty, not UTF-8, or lacks a column; it has no symbol column and its
+            name is no symbol; or it is named after one of several symbols that it holds.
     """
-    suffix = suffix_of(path)
-    if suffix is None:
-        raise InputError(f"{path}: its type is not known; give {', '.join(SUFFIXES)}")
+    suffix = _suffix(path) or ""
     try:
         raw = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     except UnicodeDecodeError:
@@ -78,18 +68,13 @@ def read_plain(path: Path) -> RawFile:
     return raw
 
 
-def suffix_of(path: Path) -> str | None:
-    """The one of `SUFFIXES` that a file's name ends with, in whatever case, or None."""
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-
-
-def _read_csv(path: Path) -> RawFile:
+def _read_csv(path: Path) -> RawRows:
     with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
         first = stream.readline()
     names = next(csv.reader([first.decode("utf-8-sig")]), [])
     if not names:
         raise InputError(f"{path}: is empty")
-    used, ignored = _match_columns(path, names)
+    used, ignored = match_columns(str(path), names)
     if not first.endswith(b"\n"):
         raise InputError(f"{path}: holds no rows")
     malformed: list[pacsv.InvalidRow] = []
@@ -107,30 +92,15 @@ def _read_csv(path: Path) -> RawFile:
     texts = pd.Series([row.text for row in malformed], dtype=object)
     reason = f"row has not the {len(names)} cells of the header"
     rejected = rejected_frame([rejected_rows(str(path), at, pd.Series("", index=at), reason, texts)])
-    return RawFile(frame[~blank], rejected, ignored)
+    return RawRows(frame[~blank], rejected, ignored)
 
 
-def _read_parquet(path: Path) -> RawFile:
+def _read_parquet(path: Path) -> RawRows:
     names = pq.read_schema(path).names
-    used, ignored = _match_columns(path, names)
+    used, ignored = match_columns(str(path), names)
     table = pq.read_table(path, columns=list(used)).rename_columns([used[name] for name in used])
     frame = table.to_pandas(date_as_object=False)
-    return RawFile(frame.set_axis(np.arange(1, len(frame) + 1)), rejected_frame([]), ignored)
-
-
-def _match_columns(path: Path, names: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The file's column names that are read, each with its meaning; and the other ones."""
-    used: dict[str, str] = {}
-    for name in names:
-        meaning = name.strip().lower()
-        if meaning in used.values():
-            raise InputError(f"{path}: column {meaning} is there twice")
-        if meaning in (*REQUIRED, *OPTIONAL):
-            used[name] = meaning
-    missing = [name for name in REQUIRED if name != "symbol" and name not in used.values()]
-    if missing:
-        raise InputError(f"{path}: column {missing[0]} is missing; its columns are {', '.join(names)}")
-    return used, tuple(name for name in names if name not in used)
+    return RawRows(frame.set_axis(np.arange(1, len(frame) + 1)), rejected_frame([]), ignored)
 
 
 def _open(path: Path) -> pa.NativeFile:
@@ -193,3 +163,8 @@ def _undecodable(path: Path) -> str:
         before = data[: error.start]
         return f"line {before.count(10) + 1}"
     return "a line"
+
+
+def _suffix(path: Path) -> str | None:
+    """The one of `SUFFIXES` that the file's name ends with, in whatever case, or None."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)

@@ -1,0 +1,54 @@
+"""Frames in the plain layout: a pandas DataFrame, or whatever has the Arrow PyCapsule interface.
+
+Columns are those of the plain layout (`kline_core.bars.readers.plain`), in any order and letter case; levels of a
+pandas index that have one of these names count as columns. Source of the interface: Apache Arrow, "The Arrow PyCapsule
+Interface"; polars DataFrames, DuckDB relations and pyarrow tables have it.
+"""
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kline_core.bars.readers.raw_rows import RawRows, match_columns
+from kline_core.bars.row_errors import rejected_frame
+from kline_core.errors import InputError
+
+
+@runtime_checkable
+class ArrowStream(Protocol):
+    """An object with the Arrow PyCapsule interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Its data as a stream of record batches."""
+
+
+Frame: TypeAlias = pd.DataFrame | ArrowStream
+
+
+def read_frame(frame: Frame, source: str) -> RawRows:
+    """Rows of a frame, numbered from 1; `source` names it in reports.
+
+    Raises `InputError` where it cannot be read, is empty, or lacks a column, `symbol` included.
+    """
+    table = _pandas(frame, source)
+    names = [str(name) for name in table.columns]
+    used, ignored = match_columns(source, names)
+    if "symbol" not in used.values():
+        raise InputError(f"{source}: column symbol is missing; its columns are {', '.join(names)}")
+    if len(table) == 0:
+        raise InputError(f"{source}: holds no rows")
+    chosen = table.set_axis(names, axis=1)[list(used)].rename(columns=used)
+    return RawRows(chosen.set_axis(np.arange(1, len(chosen) + 1)), rejected_frame([]), ignored)
+
+
+def _pandas(frame: Frame, source: str) -> pd.DataFrame:
+    if isinstance(frame, pd.DataFrame):
+        named: list[Any] = [name for name in frame.index.names if name is not None]
+        return frame.reset_index(level=named) if named else frame
+    try:
+        table: pd.DataFrame = pa.table(frame).to_pandas(date_as_object=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InputError(f"{source}: cannot be read: {' '.join(str(error).split())}") from error
+    return table
