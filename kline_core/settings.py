@@ -18,7 +18,8 @@ from kline_core.errors import SettingError
 METHOD = 1
 """Part of every fingerprint. Raise it with any change that gives other charts, outcomes, matches or values than before,
 so that what older code has stored is not mixed with what newer code computes."""
-Mode = Literal["fast", "full"]
+MODES = ("fast",)
+"""Names of the modes that there are, see `kline_core.search.modes`."""
 Index = Literal["exact", "ivf"]
 
 
@@ -78,7 +79,7 @@ class PatternSettings:
 class FactorSettings:
     """How the matches of a sample are chosen and weighed into its factor value."""
 
-    mode: Mode = "fast"
+    mode: str = "fast"
     top_k: int = 5
     search_k: int = 300
     """Upper bound of the candidates that are looked at, most similar first."""
@@ -98,8 +99,9 @@ class FactorSettings:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        if self.mode != "fast":
-            raise SettingError(f"mode is {self.mode!r}; only 'fast' is available")
+        if self.mode not in MODES:
+            known = ", ".join(map(repr, MODES))
+            raise SettingError(f"mode is {self.mode!r}; only {known} {'is' if len(MODES) == 1 else 'are'} available")
         _check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
         _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
         _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")

@@ -12,8 +12,8 @@ from kline_core import _cache
 from kline_core.errors import RecallError, SettingError
 from kline_core.factor import state as resources_module
 from kline_core.patterns.patterns import Patterns
+from kline_core.search import candidates as search_module
 from kline_core.search import ivf_index as module
-from kline_core.search import search as search_module
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.ivf_index import IvfIndex, closest, measured_recall
 from kline_core.search.recall import Recall
@@ -247,7 +247,7 @@ def test_nothing_to_search():
     rows, floor = index.nearest(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), 5)
     assert rows.shape == (0, 5)
     assert floor.shape == (0,)
-    assert index.above(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0)) == []
+    assert index.at_least(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0)) == []
 
 
 def test_rows_and_patterns_are_those_of_the_exact_index():

@@ -107,7 +107,7 @@ def test_above_misses_no_row_of_the_prefix(asked, block, group):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_module, "_BLOCK", block)
         patch.setattr(index_module, "_GROUP", group)
-        found = index.above(vectors, known, bound)
+        found = index.at_least(vectors, known, bound)
     assert len(found) == len(known)
     for query, rows in enumerate(found):
         assert (np.diff(rows) > 0).all()

@@ -77,7 +77,7 @@ def test_search_over_rounded_rows_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case
     index = scanned(FlatIndex.build(patterns))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kline_core.search.search._FIRST_ASK", first_ask)
+        patch.setattr("kline_core.search.candidates._FIRST_ASK", first_ask)
         patch.setattr("kline_core.search.flat_index._SCAN_FROM", 1)
         matches = search(index, patterns, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)

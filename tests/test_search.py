@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from kline_core.errors import DateError
 from kline_core.patterns.patterns import Patterns
+from kline_core.search import candidates as search_module
 from kline_core.search import flat_index as index_module
-from kline_core.search import search as search_module
+from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
-from kline_core.search.search import Queries, search
+from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import eligible_rows, search_one
 

@@ -1,6 +1,6 @@
 """Bars in memory: the traded ones of each symbol, as arrays."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from kline_core._hashing import mix64, text_hash
 from kline_core.bars.row_checks import PRICES
 from kline_core.errors import InputError
-from kline_core.typing import Dates, Floats64, Hashes, Int64s, Objects
+from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +107,13 @@ def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None 
         for name, keep, first, last in zip(names, chosen, bounds[:-1], bounds[1:], strict=True)
         if keep
     }
+
+
+def group_by_code(code: Int32s) -> Iterator[tuple[int, Positions]]:
+    """Each code that occurs in `code` (n,), with its positions."""
+    order = np.argsort(code, kind="stable")
+    which, first = np.unique(code[order], return_index=True)
+    yield from zip(which.tolist(), np.split(order, first)[1:], strict=True)
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[Int64s, Objects]:

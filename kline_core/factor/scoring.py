@@ -22,11 +22,13 @@ from kline_core.factor.rows import factor_rows, failed_rows, match_rows
 from kline_core.factor.sample_dates import choose_dates
 from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values, match_columns
-from kline_core.search.search import Queries, search
+from kline_core.search.candidates import Queries
+from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
-from kline_core.windows.charts import render_charts
+from kline_core.windows.charts import render_windows
+from kline_core.windows.prices import WindowPrices, window_prices
 from kline_core.windows.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
 
 
@@ -62,7 +64,9 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     settings = state.key.settings
     checked = [_check_samples(state, part) for part in batch.parts]
     clock.stage("plan")
-    charts = np.concatenate([render_charts(each.bars, each.ends, settings.patterns.window_bars) for each in checked])
+    gathered = [window_prices(each.bars, each.ends, settings.patterns.window_bars) for each in checked]
+    prices = WindowPrices(*(np.concatenate(parts) for parts in zip(*gathered, strict=True)))
+    charts = render_windows(*prices)
     clock.stage("render")
     vectors = state.encoder.encode(charts)
     clock.stage("encode")
@@ -70,8 +74,9 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     dates, ends, history, seen = (
         np.concatenate([getattr(each, name) for each in checked]) for name in ("dates", "ends", "history", "seen")
     )
-    queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32))
-    found = search(state.index, state.patterns, queries, settings.factor, settings.patterns.window_bars)
+    queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32), prices)
+    steps = settings.patterns
+    found = search(state.index, state.patterns, queries, settings.factor, steps.window_bars, state.frames)
     clock.stage("search")
     rows = factor_values(state.patterns, found, dates, settings)
     names = np.array(batch.symbols, dtype=object)

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kline_core._hashing import text_hash
+from kline_core.bars.symbol_bars import group_by_code
 from kline_core.factor.lineage import NEVER_REUSED, SEEN, sample_history
 from kline_core.factor.weighting import factor_values
 from kline_core.maintenance.findings import Ledger
 from kline_core.maintenance.verify_inputs import Expected
-from kline_core.patterns.catalogue import group_by_code
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
 from kline_core.settings import Settings

@@ -4,7 +4,7 @@
 it, and a run refuses a table that is not exactly the catalogue that the bars give (`kline_core.patterns.verified`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from kline_core._cache import loaded
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.sessions import session_ordinal
-from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.settings import PatternSettings
-from kline_core.typing import Dates, Floats32, Hashes, Int8s, Int32s, Int64s, Positions
+from kline_core.typing import Dates, Floats32, Hashes, Int8s, Int32s, Int64s
 from kline_core.windows.outcomes import outcomes
 from kline_core.windows.windows import usable_ends, window_content
 
@@ -131,13 +131,6 @@ def window_outcomes(frames: BarsBySymbol, windows: Catalogue, settings: PatternS
         followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
         returns[at], barrier[at] = followed.returns, followed.barrier
     return returns, barrier
-
-
-def group_by_code(code: Int32s) -> Iterator[tuple[int, Positions]]:
-    """Each code that occurs in `code` (n,), with its positions."""
-    order = np.argsort(code, kind="stable")
-    which, first = np.unique(code[order], return_index=True)
-    yield from zip(which.tolist(), np.split(order, first)[1:], strict=True)
 
 
 def _keys(code: NDArray[Any], end: Dates) -> Int64s:

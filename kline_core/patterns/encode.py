@@ -9,11 +9,11 @@ from kline_core._threads import single_threaded
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.encoder.encoder import Encoder
-from kline_core.patterns.catalogue import Catalogue, group_by_code
+from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.update import SLICE
 from kline_core.typing import Floats32, Int32s, Int64s
 from kline_core.windows.charts import render_windows
-from kline_core.windows.prices import empty_prices, window_prices
+from kline_core.windows.prices import prices_of_windows
 
 
 class LocalWindowEncoder:
@@ -52,9 +52,5 @@ def encode_windows(
 
     Window i is of the symbol `symbols[code[i]]` and ends with its traded bar number `bar[i]`.
     """
-    prices = empty_prices(len(code), encoder.window_bars)
-    for which, at in group_by_code(code):
-        gathered = window_prices(frames[symbols[which]], bar[at], encoder.window_bars)
-        for price, column in zip(prices, gathered, strict=True):
-            price[at] = column
+    prices = prices_of_windows(frames, symbols, code, bar, encoder.window_bars)
     return encoder.encode(render_windows(*prices))

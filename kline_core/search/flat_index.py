@@ -1,4 +1,4 @@
-"""The FAISS index: derived from patterns, built once, shared by threads and never changed.
+"""The flat FAISS index: derived from patterns, built once, shared by threads and never changed.
 
 A flat index, because the search must be exact. The index owns the one copy of the vectors; `rows` shows it as an array
 and `attach` makes the patterns use it too. Beside it stand the same vectors rounded to 8 bits, where this machine
@@ -29,12 +29,12 @@ _SCAN_FROM = 2
 """Queries from which the rounded rows propose. Measured with 400,000 rows of 64 dimensions: they take 4.5 ms for 1 to 7
 queries, FAISS takes 3 ms for each."""
 _GROUP, _BLOCK = 16, 8192
-"""Queries and rows of one block of scores in `above`: 512 KB, which stays in the cache."""
+"""Queries and rows of one block of scores in `at_least`: 512 KB, which stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlatIndex:
-    """A `faiss.IndexFlatIP` over the vectors of patterns, in the patterns' order.
+    """A `PatternIndex`: a `faiss.IndexFlatIP` over the vectors of patterns, in the patterns' order.
 
     Searching from several threads at once is safe; nothing here may be changed after `build`.
     """
@@ -125,7 +125,7 @@ class FlatIndex:
                 _merge(score[seeing:last], row[seeing:last], more[0], more[1] + start)
         return row, np.where(known <= count, -np.inf, score.min(axis=1).astype(np.float64))
 
-    def above(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
+    def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
         """Every row of a prefix whose exact inner product reaches the query's bound, and a few just below it.
 
         Args:

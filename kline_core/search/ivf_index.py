@@ -15,16 +15,17 @@ FAISS scans the lists: its `IndexIVFFlat` is told which ones to probe.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import faiss
 import numpy as np
 
 from kline_core.patterns.patterns import Patterns
+from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.recall import Recall
-from kline_core.search.search import Queries, search
+from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -41,7 +42,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IvfIndex(FlatIndex):
-    """A `FlatIndex` whose `nearest` and `above` know, of a long prefix, the probed lists only."""
+    """A `FlatIndex` whose `nearest` and `at_least` know, of a long prefix, the probed lists only."""
 
     trained: int
     """Rows of which the centroids were made; prefixes up to here are searched exactly."""
@@ -79,10 +80,10 @@ class IvfIndex(FlatIndex):
         floor = np.where(rows[:, -1] < 0, -np.inf, scores[:, -1])
         return np.concatenate([early_rows, rows]), np.concatenate([early_floor, floor])
 
-    def above(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """As `FlatIndex.above`, where a query may see the probed lists of its prefix only."""
+    def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
+        """As `FlatIndex.at_least`, where a query may see the probed lists of its prefix only."""
         late = int(np.searchsorted(known, self.trained, side="right"))
-        found = FlatIndex.above(self, vectors[:late], known[:late], bound[:late])
+        found = FlatIndex.at_least(self, vectors[:late], known[:late], bound[:late])
         # Rounded down, so that turning the bound into float32 loses no row.
         lowest = np.nextafter((bound[late:] - self.score_error).astype(np.float32), np.float32(-np.inf))
         for place, (query, lists, unused, parameters) in enumerate(self._probed(vectors[late:], known[late:])):
@@ -113,6 +114,8 @@ def measured_recall(
     depend on the answer, which looks at the whole history.
     """
     late = np.flatnonzero(patterns.n_known(patterns.end) > index.trained)
+    # Whatever a mode makes of the candidates, they are found by their vectors.
+    settings = replace(settings, mode="fast")
     number = min(most, len(late))
     chosen = late[np.arange(number) * len(late) // max(number, 1)]
     queries = Queries(index.rows[chosen], patterns.end[chosen], patterns.code[chosen], patterns.bar[chosen])

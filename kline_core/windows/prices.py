@@ -1,11 +1,12 @@
 """Prices of windows, gathered from the bars that they end on: the one place where bars become windows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kline_core.bars.symbol_bars import SymbolBars
-from kline_core.typing import Floats64, Int64s
+from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, group_by_code
+from kline_core.typing import Floats64, Int32s, Int64s
 
 
 class WindowPrices(NamedTuple):
@@ -27,15 +28,24 @@ def window_prices(bars: SymbolBars, ends: Int64s, window_bars: int) -> WindowPri
 
     Raises IndexError where a window leaves the history.
     """
-    if len(ends) and (ends.min() < window_bars - 1 or ends.max() >= len(bars)):
+    if len(ends) and (ends.min() < window_bars - 1 or ends.max() >= len(bars.close)):
         raise IndexError(
             f"ends reach from {ends.min()} to {ends.max()}; for windows of {window_bars} bars they must lie between "
-            f"{window_bars - 1} and {len(bars) - 1}"
+            f"{window_bars - 1} and {len(bars.close) - 1}"
         )
     at = window_positions(ends, window_bars)
     return WindowPrices(bars.open[at], bars.high[at], bars.low[at], bars.close[at])
 
 
-def empty_prices(count: int, window_bars: int) -> WindowPrices:
-    """Room for the prices of `count` windows, of any symbols."""
-    return WindowPrices(*(np.empty((count, window_bars)) for _ in range(4)))
+def prices_of_windows(
+    frames: BarsBySymbol, symbols: Sequence[str], code: Int32s, bar: Int64s, window_bars: int
+) -> WindowPrices:
+    """Prices of n windows of any symbols; window i is of `symbols[code[i]]` and ends on its traded bar `bar[i]`.
+
+    Raises IndexError where a window leaves the history.
+    """
+    prices = WindowPrices(*(np.empty((len(code), window_bars)) for _ in range(4)))
+    for which, at in group_by_code(code):
+        for price, gathered in zip(prices, window_prices(frames[symbols[which]], bar[at], window_bars), strict=True):
+            price[at] = gathered
+    return prices

@@ -25,8 +25,9 @@ from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.update import SLICE, update_patterns
+from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
-from kline_core.search.search import Queries, search
+from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from tests.benchmarks.market import CALENDAR, Market, linked

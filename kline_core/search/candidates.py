@@ -1,0 +1,256 @@
+"""The exact first candidates of many samples at once, under the point-in-time rule.
+
+For a sample on date t, the candidates are defined as:
+
+1. Take the first `n_known(t)` patterns: those whose outcome was known at the close of t.
+2. Leave out patterns of the sample's own symbol whose window overlaps the sample's. The rest are eligible.
+3. Sort by similarity, highest first, then symbol, then end. Similarity is the sum, in float64 and in one fixed order,
+   of the products of the two float32 vectors. The first `search_k` are the candidates.
+
+They are computed as:
+
+1. The index proposes a few rows of each query's prefix by their scores (`PatternIndex.nearest`).
+2. The similarities of these are recomputed pair by pair, and steps 2 and 3 of the definition are done on them alone.
+3. A row that was not proposed scores at most what the worst proposed one did. Where the last candidate that is needed
+   is better than that by more than a score can be wrong, no other row can change the answer. Undecided queries are
+   asked again for more.
+4. What ties leave undecided even then (identical charts are common among limit-locked stocks) is settled with every row
+   above a bound that the first `search_k` cannot fall below (`PatternIndex.at_least`).
+
+Which candidates are needed is the caller's to say: whoever only selects a few of the best ones is spared the others.
+
+The candidates do not depend on how queries are cut into batches, on their order, or on the number of threads.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from kline_core.patterns.patterns import MAX_LENGTH, Patterns
+from kline_core.search.pattern_index import PatternIndex
+from kline_core.typing import Dates, Flags, Floats32, Floats64, Int32s, Int64s, Positions
+from kline_core.windows.prices import WindowPrices
+
+_FIRST_ASK = 32
+"""Candidates asked for at first: selecting hundreds for every query costs as much as the products."""
+_WIDEN = 4
+_PAIRS = 2048
+"""Pairs whose products are made at a time, so that they stay in the cache (2 MB at 128 dims)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queries:
+    """q samples to be matched."""
+
+    vectors: Floats32
+    """float32 (q, d), L2-normalised."""
+    dates: Dates
+    """datetime64[D] (q,): the sample's date, which is its window's last bar."""
+    codes: Int32s
+    """int32 (q,): the symbol's code in the patterns, -1 where it has none (see `Patterns.codes_of`)."""
+    bars: Int32s
+    """int32 (q,): ordinal of the window's last bar among the symbol's traded bars."""
+    prices: WindowPrices | None = None
+    """Prices of the samples' windows, float64 (q, window_bars) each; needed only by modes that compare bars."""
+
+    def __len__(self) -> int:
+        """Number of samples q."""
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Candidates of m queries, best first: arrays (m, c)."""
+
+    rows: Int64s
+    """int64: rows of the patterns; without meaning where `similarity` is -inf."""
+    code: Int32s
+    """int32: symbols of the patterns."""
+    bar: Int32s
+    """int32: ordinal of the window's last bar among the symbol's traded bars."""
+    similarity: Floats64
+    """float64, descending; -inf after a query's last candidate."""
+
+    @property
+    def there(self) -> Flags:
+        """bool (m, c): where there is a candidate."""
+        return self.similarity > -np.inf
+
+    def take(self, order: Int64s) -> "Candidates":
+        """The candidates at some positions of each query, int64 (m, n)."""
+        columns: tuple[Any, ...] = (self.rows, self.code, self.bar, self.similarity)
+        return Candidates(*(np.take_along_axis(column, order, axis=1) for column in columns))
+
+    def of(self, queries: Positions) -> "Candidates":
+        """The candidates of some of the queries."""
+        if len(queries) == len(self.rows):
+            return self
+        return Candidates(self.rows[queries], self.code[queries], self.bar[queries], self.similarity[queries])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Visible:
+    """What q queries may see."""
+
+    known: Int64s
+    """int64 (q,): patterns whose outcome was known on the query's date."""
+    own: Int64s
+    """int64 (q,): those of them whose window overlaps the query's own."""
+
+    @classmethod
+    def of(cls, patterns: Patterns, queries: Queries, window_bars: int) -> Self:
+        """Count them. Raises `DateError` where the dates are not datetime64[D], or NaT."""
+        known = patterns.n_known(queries.dates)
+        query, row = patterns.rows_near(queries.codes, queries.bars, window_bars)
+        own = np.bincount(query[row < known[query]], minlength=len(queries)).astype(np.int64)
+        return cls(known, own)
+
+    @property
+    def eligible(self) -> Int64s:
+        """int64 (q,): patterns that may become matches."""
+        return self.known - self.own
+
+
+Selection: TypeAlias = Callable[[Candidates], Int64s]
+"""Positions among the candidates that are needed, int64 (m, n) ascending, -1 where there are fewer than n."""
+
+
+def first_candidates(
+    index: PatternIndex,
+    patterns: Patterns,
+    queries: Queries,
+    search_k: int,
+    window_bars: int,
+    visible: "Visible",
+    select: Selection | None = None,
+    at_first: int = 0,
+) -> Iterator[tuple[Int64s, Candidates, Int64s | None]]:
+    """Find the candidates of every query that may see any pattern, as defined at the top of this module.
+
+    Args:
+        index: Holds the vectors of `patterns`.
+        patterns: whose first `n_known(date)` a query may see.
+        queries: q samples, in any order, checked by `check_fit`.
+        search_k: candidates of a sample, at most.
+        window_bars: bars in a window; two windows of a symbol fewer bars apart than that overlap.
+        visible: How many patterns each query may see.
+        select: What is selected of the candidates. A query's candidates may end after its last selected one. None: all
+            of them are needed.
+        at_first: Candidates that are asked for at first where something is selected, if these are more than usual.
+
+    Yields:
+        queries: int64 (m,), which of the q.
+        candidates: of these. Each query is yielded once.
+        selected: what `select` gives for them; None without it.
+    """
+    known = visible.known
+    job = _Job(index.rows, patterns, queries, search_k, window_bars, select)
+    undecided = np.argsort(known, kind="stable")
+    undecided = undecided[known[undecided] > 0]
+    enough = search_k + int(visible.own.max(initial=0))
+    bound = np.zeros(0)
+    for ask in _asks(enough if select is None else max(_FIRST_ASK, at_first), enough):
+        if len(undecided) == 0:
+            return
+        rows, floor = index.nearest(queries.vectors[undecided], known[undecided], ask)
+        candidates, selected, decided, bound = _rank(job, undecided, rows, floor + index.score_error)
+        if decided.any():
+            part = None if selected is None else selected[decided]
+            yield undecided[decided], candidates.of(np.flatnonzero(decided)), part
+        undecided, bound = undecided[~decided], bound[~decided]
+    found = index.at_least(queries.vectors[undecided], known[undecided], bound)
+    for query, rows in zip(undecided, found, strict=True):
+        candidates, selected, _, _ = _rank(job, query[None], rows[None], np.array([-np.inf]))
+        yield query[None], candidates, selected
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """What one search is about."""
+
+    vectors: Floats32
+    patterns: Patterns
+    queries: Queries
+    search_k: int
+    window_bars: int
+    select: Selection | None
+
+
+def _asks(first: int, enough: int) -> Iterator[int]:
+    """Numbers of candidates to ask for, up to `enough`, which leaves `search_k` even where overlaps are left out."""
+    ask = first
+    while ask < enough:
+        yield ask
+        ask *= _WIDEN
+    yield enough
+
+
+def check_fit(index: PatternIndex, patterns: Patterns, queries: Queries) -> None:
+    """Raise ValueError where index or queries do not fit the patterns, or a query's vector is not normalised."""
+    if len(index) != len(patterns):
+        raise ValueError(f"the index holds {len(index)} patterns, not {len(patterns)}")
+    vectors = queries.vectors
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or vectors.shape[1] != patterns.dim:
+        raise ValueError(f"query vectors are {vectors.dtype} {vectors.shape}; they must be float32 (q, {patterns.dim})")
+    if not len(queries.dates) == len(queries.codes) == len(queries.bars) == len(queries):
+        raise ValueError("vectors, dates, codes and bars of the queries have different lengths")
+    # Written so that NaN is refused as well.
+    bad = ~(np.einsum("ij,ij->i", vectors, vectors) <= MAX_LENGTH**2)
+    if bad.any():
+        raise ValueError(f"query {int(bad.argmax())} has a vector that is not L2-normalised")
+
+
+def _rank(
+    job: _Job, asked: Int64s, rows: Int64s, certain_above: Floats64
+) -> tuple[Candidates, Int64s | None, Flags, Floats64]:
+    """Rank the proposed rows of m queries exactly, and tell which queries no other row can change.
+
+    Args:
+        job: the search.
+        asked: int64 (m,), which queries.
+        rows: int64 (m, c), their proposed rows, -1 for none.
+        certain_above: float64 (m,): every row of the prefix that is more similar than this was proposed.
+
+    Returns:
+        candidates: of the m queries.
+        selected: what is selected of them.
+        decided: bool (m,).
+        bound: float64 (m,): similarity of the last of the first `search_k` candidates, -inf where there are fewer.
+            The whole prefix's first `search_k` are at least as similar.
+    """
+    patterns = job.patterns
+    code, bar = patterns.code[rows], patterns.bar[rows]
+    own = (code == job.queries.codes[asked, None]) & (np.abs(bar - job.queries.bars[asked, None]) < job.window_bars)
+    similarity = np.where((rows < 0) | own, -np.inf, _similarities(job, asked, rows))
+    order = np.lexsort((patterns.end[rows], code, -similarity), axis=-1)[:, : job.search_k]
+    candidates = Candidates(rows, code, bar, similarity).take(order)
+
+    similarity = candidates.similarity
+    full = similarity.shape[1] == job.search_k
+    bound = similarity[:, -1] if full else np.full(len(asked), -np.inf)
+    worst, selected = bound, None
+    if job.select is not None:
+        # The answer hangs on the candidates down to the last selected one, or on all of the first `search_k`.
+        selected = job.select(candidates)
+        last = selected[:, -1:]
+        lowest = np.where(last[:, 0] >= 0, np.take_along_axis(similarity, last, axis=1)[:, 0], -np.inf)
+        worst = np.maximum(lowest, bound)
+    decided = (worst > certain_above) | (certain_above == -np.inf)
+    return candidates, selected, decided, bound
+
+
+def _similarities(job: _Job, asked: Int64s, rows: Int64s) -> Floats64:
+    """Exact similarity of each of m queries with each of its candidates: float64, shaped like `rows` (m, c).
+
+    Each pair is summed on its own, so that the value does not depend on what else is asked.
+    """
+    query, row = np.repeat(asked, rows.shape[1]), rows.ravel()
+    value = np.empty(len(row))
+    for first in range(0, len(row), _PAIRS):
+        pair = slice(first, first + _PAIRS)
+        product = job.vectors[row[pair]].astype(np.float64)
+        product *= job.queries.vectors[query[pair]]
+        value[pair] = product.sum(axis=-1)
+    return value.reshape(rows.shape)
