@@ -3,6 +3,7 @@
 It may be stopped and started again at any time: what is stored, and still holds, is not computed again.
 """
 
+from functools import partial
 from typing import Any
 
 from prefect import State, flow, get_run_logger
@@ -20,11 +21,11 @@ from flows.daily import IN_FLIGHT, RUNNER
 from flows.steps.patterns import extend
 from flows.steps.refresh import BarsInfo
 from flows.steps.scoring import score_all
-from kline_core.compute.run import Request, Run, check_symbols
+from kline_core.api.factor import compute_factor
+from kline_core.compute.run import check_symbols
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.sample_dates import usable_dates
-from kline_core.factor.state_key import StateKey
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings
 
 
 @flow(
@@ -61,18 +62,24 @@ def backfill(
         raise SettingError("neither symbols nor first is given; name symbols, or the first day of a range")
     if first is not None and last is not None and first > last:
         raise SettingError(f"first is {first}, after last, {last}; swap them")
-    store, settings = open_home(home), Settings()
+    store = open_home(home)
     with opened_cluster(scheduler, threads) as cluster:
         if asked is not None:
             check_symbols(store, asked)
-        extended = extend(store, cluster, settings)
-        key = StateKey.newest(store, settings)
-        dates = usable_dates(store, settings.patterns, asked, as_day(first), as_day(last), key.bars.version)
-        total = sum(map(len, dates.values()))
-        get_run_logger().info("%d days of %d symbols", total, len(dates))
-        run = Run(store, cluster, key, Request(dates=dates, max_failed_share=max_failed_share))
-        with LiveProgress(artifact_key("backfill", "progress", None), run.expected) as run.progress:
-            report = score_all(run, IN_FLIGHT)
+        extended = extend(store, cluster)
+        dates = usable_dates(store, PatternSettings(), asked, as_day(first), as_day(last))
+        get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
+        result = compute_factor(
+            store,
+            dates=dates,
+            cluster=cluster,
+            max_failed_share=max_failed_share,
+            check=False,
+            progress=partial(LiveProgress, artifact_key("backfill", "progress", None)),
+            execute=partial(score_all, in_flight=IN_FLIGHT),
+        )
+    report = result.report
+    assert report is not None, "it was computed"
     summary = Summary(report, BarsInfo(None, None), extended, None)
     create_markdown_artifact(
         summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline

@@ -15,10 +15,11 @@ With a standing cluster this process holds no encoder and no index.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from prefect import State, flow, get_run_logger
+from prefect import State, flow
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
@@ -33,14 +34,14 @@ from flows.common.session import asked_day, closed_session, run_name
 from flows.steps.patterns import extend
 from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
 from flows.steps.scoring import score_all
+from kline_core.api.factor import compute_factor
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster, checked_threads
-from kline_core.compute.run import Request, Run, check_symbols
+from kline_core.compute.run import check_symbols
 from kline_core.errors import RunFailedError
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
-from kline_core.settings import Settings
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
@@ -89,7 +90,6 @@ def daily(
             where the flow runs, or else a cluster inside the flow's own process.
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
     """
-    logger = get_run_logger()
     day = asked_day(calendar, as_of)
     session = None
     if calendar is not None and day is not None:
@@ -98,8 +98,6 @@ def daily(
             return Completed(message=f"nothing to do: {session.reason}")
     store = open_home(home, source)
     asked = symbol_list(symbols)
-    request = Request(asked, samples, day, max_failed_share=max_failed_share)
-    settings = Settings()
     # Before anything else, so that a cluster that is not there is found out within seconds.
     with opened_cluster(scheduler, threads) as cluster:
         info = BarsInfo(None, None)
@@ -112,16 +110,27 @@ def daily(
             info = look(store, source, session, max_missing_share)
         if asked is not None:
             check_symbols(store, asked)
-        extended = extend(store, cluster, settings)
-        run = Run(store, cluster, StateKey.newest(store, settings), request)
-        logger.info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
-        with LiveProgress(artifact_key("daily", "progress", calendar), run.expected) as run.progress:
-            report = score_all(run, IN_FLIGHT)
-        latest = latest_values(store, run.symbols, report.fingerprint, day)
-        change = session_change(store, report.fingerprint, run.symbols, _newest(latest, day))
+        extended = extend(store, cluster)
+        result = compute_factor(
+            store,
+            asked,
+            samples=samples,
+            as_of=day,
+            cluster=cluster,
+            max_failed_share=max_failed_share,
+            check=False,
+            progress=partial(LiveProgress, artifact_key("daily", "progress", calendar)),
+            execute=partial(score_all, in_flight=IN_FLIGHT),
+        )
+        report, key = result.report, result.key
+        assert report is not None, "it was computed"
+        assert key is not None, "it was computed"
+        scored = [each.symbol for each in report.symbols]
+        latest = latest_values(store, scored, report.fingerprint, day)
+        change = session_change(store, report.fingerprint, scored, _newest(latest, day))
         summary = Summary(report, info, extended, change)
         # Not to be searched by Prefect for results of other task runs: it would look at every symbol's.
-        publish(quote(summary), latest, calendar, _picture_of(cluster, run))  # type: ignore[call-overload]
+        publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
     failure = summary.failure(max_failed_share)
     if failure is not None:
         return Failed(message=failure, data=RunFailedError(failure))
@@ -134,11 +143,11 @@ def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:
     return np.datetime64(latest["date"].max().date(), "D")
 
 
-def _picture_of(cluster: Cluster, run: Run) -> Callable[[str, np.datetime64], bytes]:
+def _picture_of(cluster: Cluster, key: StateKey) -> Callable[[str, np.datetime64], bytes]:
     """Draws a symbol's query with its matches where they are loaded."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
-        return cluster.call(tasks.picture, run.key, symbol, date)
+        return cluster.call(tasks.picture, key, symbol, date)
 
     return draw
 

@@ -31,7 +31,8 @@ from flows.local_stack.server import answers, api_url, connect, free_port, prefe
 from kline_core.compute.cluster import checked_threads
 from kline_core.compute.progress_bar import bar
 from kline_core.compute.run import Request
-from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, SYMBOLS, Clock, DemoReport, draw, evaluate, write_bars
+from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, Clock, DemoReport, draw, evaluate, write_bars
+from kline_core.demo.stocks import SYMBOLS
 from kline_core.errors import StartError
 
 RECORD_SECONDS = 15.0

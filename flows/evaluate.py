@@ -12,7 +12,7 @@ from flows.artifacts.publish import artifact_key, show_picture
 from flows.common.context import open_home
 from flows.common.parameters import Date, Symbols, as_day, symbol_list
 from flows.common.session import run_name
-from kline_core.evaluation.evaluate import evaluate_values
+from kline_core.api.views import evaluate as evaluated
 from kline_core.evaluation.report import Evaluation
 from kline_core.plots.factor_plots import evaluation_picture
 
@@ -41,7 +41,7 @@ def evaluate(
         last: Last sample date, YYYY-MM-DD. Empty: the newest that is stored.
         fingerprint: Which values, where the home holds several kinds. Empty: those of the default settings.
     """
-    found = evaluate_values(
+    found = evaluated(
         open_home(home),
         fingerprint=fingerprint,
         symbols=symbol_list(symbols),

@@ -12,9 +12,10 @@ from flows.artifacts.publish import artifact_key
 from flows.common.context import open_home
 from flows.common.parameters import KeepDays
 from flows.common.session import run_name
+from kline_core.api.data import verify
 from kline_core.errors import RunFailedError
 from kline_core.maintenance.upkeep import Upkeep, compact, vacuum
-from kline_core.maintenance.verify import VerifyReport, verify
+from kline_core.maintenance.verify import VerifyReport
 from kline_core.store.home import Home
 
 

@@ -1,3 +1,84 @@
-"""K-line factor: how often did the price rise after charts that looked like this one?"""
+"""K-line factor: how often did the price rise after charts that looked like this one?
+
+    >>> import kline_core as kl
+    >>> sorted(kl.__all__)[:4]
+    ['Encoder', 'FactorSettings', 'Home', 'PatternSettings']
+
+From bars to values:
+
+* `Home`: a folder or object-store URL with the tables;
+* `ingest`, `load_us_stocks`: bars in;
+* `update_patterns`: the windows whose outcome is known, drawn and encoded;
+* `compute_factor`, `read_factor`: factor values, computed or read;
+* `explain`: one sample with its matches; `evaluate`: what the values were worth; `verify`: the tables against each other;
+* `Settings`, `PatternSettings`, `FactorSettings`; `Encoder`, `render_charts`: the parts by themselves; `errors`.
+
+Names are imported when they are first used, so that importing the package loads nothing heavy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Encoder": "kline_core.encoder.encoder",
+    "FactorSettings": "kline_core.settings",
+    "Home": "kline_core.store.home",
+    "PatternSettings": "kline_core.settings",
+    "Settings": "kline_core.settings",
+    "compute_factor": "kline_core.api.factor",
+    "errors": "kline_core",
+    "evaluate": "kline_core.api.views",
+    "explain": "kline_core.api.views",
+    "ingest": "kline_core.api.data",
+    "load_us_stocks": "kline_core.demo.stocks",
+    "read_factor": "kline_core.api.factor",
+    "render_charts": "kline_core.windows.charts",
+    "update_patterns": "kline_core.api.data",
+    "verify": "kline_core.api.data",
+}
+__all__ = [
+    "Encoder",
+    "FactorSettings",
+    "Home",
+    "PatternSettings",
+    "Settings",
+    "compute_factor",
+    "errors",
+    "evaluate",
+    "explain",
+    "ingest",
+    "load_us_stocks",
+    "read_factor",
+    "render_charts",
+    "update_patterns",
+    "verify",
+]
+
+if TYPE_CHECKING:
+    from kline_core import errors
+    from kline_core.api.data import ingest, update_patterns, verify
+    from kline_core.api.factor import compute_factor, read_factor
+    from kline_core.api.views import evaluate, explain
+    from kline_core.demo.stocks import load_us_stocks
+    from kline_core.encoder.encoder import Encoder
+    from kline_core.settings import FactorSettings, PatternSettings, Settings
+    from kline_core.store.home import Home
+    from kline_core.windows.charts import render_charts
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("kline_core.errors")
+    if name not in _PUBLIC:
+        raise AttributeError(
+            f"module 'kline_core' has no attribute {name!r}; its public names are {', '.join(__all__)}"
+        )
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

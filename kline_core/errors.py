@@ -18,6 +18,8 @@
 A message names what was wrong (parameter, file, row or symbol), the value, and what to do about it, in one line.
 """
 
+from typing import Any
+
 
 class KlineError(Exception):
     """Base of every error raised on purpose; the command line prints its message and exits with 1."""
@@ -69,6 +71,9 @@ class RecallError(KlineError):
 
 class RunFailedError(KlineError):
     """The share of failed samples of a run passes `max_failed_share`."""
+
+    result: Any = None
+    """What could be computed, where the run was started by `kline_core.compute_factor`: its `FactorResult`."""
 
 
 class StartError(KlineError):

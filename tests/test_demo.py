@@ -7,7 +7,8 @@ import pytest
 
 from kline_core.bars.ingest import ingest
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.demo.demo import FOLDER, LAST_DAY, SYMBOLS, _read_stocks, write_bars
+from kline_core.demo.demo import FOLDER, LAST_DAY, _read_stocks, write_bars
+from kline_core.demo.stocks import SYMBOLS
 from kline_core.errors import HomeError, InputError
 from kline_core.store.home import Home
 

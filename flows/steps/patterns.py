@@ -3,18 +3,18 @@
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from kline_core.api.data import update_patterns
 from kline_core.compute.cluster import Cluster
 from kline_core.patterns.update import PatternsUpdate
-from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 
 @task(task_run_name="extend patterns", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
-def extend(home: Home, cluster: Cluster, settings: Settings) -> PatternsUpdate:
+def extend(home: Home, cluster: Cluster) -> PatternsUpdate:
     """Bring `patterns` up to date with `bars`, as `kline index` does.
 
     Of two flow runs that do so at the same time the slower one gives up; tried again, it finds the work done.
     """
-    report = cluster.update_patterns(home, settings.patterns)
+    report = update_patterns(home, cluster=cluster)
     get_run_logger().info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
     return report

@@ -1,7 +1,6 @@
 """Bars into the home, until those of the session are there."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prefect import State, Task, get_run_logger, task
@@ -9,8 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
 from kline_core._text import abbreviated
+from kline_core.api.data import ingest
 from kline_core.bars.arrivals import Arrivals, arrivals
-from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport
 from kline_core.bars.sessions import TradingDay
 from kline_core.errors import BarsMissingError, InputError
@@ -58,7 +57,7 @@ def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]
 
 
 def _take_in(home: Home, source: str) -> IngestReport:
-    report = ingest([Path(source)], home)
+    report = ingest(home, source)
     logger = get_run_logger()
     logger.info(
         "%d rows read from %s: %d new, %d updated, %d stored already, %d rejected",

@@ -60,6 +60,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     A symbol that breaks does not stop the others; it stands in the report. Where the flow run is cancelled, what is
     done is stored, and the rest is not begun. Raises `SchedulerError` where the cluster was lost.
     """
+    get_run_logger().info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
     batches = _batches(run)
     # All cores of the cluster have work, however few symbols there are.
     chunks = max(1, run.at_once // max(1, min(len(batches), in_flight)))

@@ -12,14 +12,13 @@ import numpy as np
 
 from kline_core._text import abbreviated, table
 from kline_core.cli.console import show
-from kline_core.compute.progress_bar import bar, sample_bar
+from kline_core.compute.progress_bar import bar
 from kline_core.errors import HomeError, InputError, KlineError, RunFailedError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
     from flows.local_stack.ready import Ready
-    from kline_core.compute.run import Request
     from kline_core.compute.run_report import RunReport
 
 SHOWN_ROWS = 20
@@ -55,10 +54,6 @@ def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _home(options: argparse.Namespace, create: bool = False) -> Home:
-    return Home(_named_home(options), create=create)
-
-
 def _named_home(options: argparse.Namespace) -> str:
     named = os.environ.get("KLINE_HOME") if options.home is None else options.home
     if not named:
@@ -90,19 +85,15 @@ def demo(options: argparse.Namespace) -> Answer:
 
 def ingest(options: argparse.Namespace) -> Answer:
     """`kline ingest`."""
-    from kline_core.bars.ingest import ingest as take_in
+    from kline_core.api.data import ingest as take_in
     from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 
     failure = None
-    missing = [path for path in options.paths if not path.exists()]
-    if missing:
-        raise InputError(f"{missing[0]} does not exist; name files or folders that do")
     if options.rejected is not None:
         _check_writable("--rejected", options.rejected)
-    home = _home(options, create=True)
+    home = _named_home(options)
     try:
-        with bar("ingest", " files") as progress:
-            report: IngestReport = take_in(options.paths, home, progress)
+        report: IngestReport = take_in(home, options.paths, progress=True)
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
@@ -111,7 +102,7 @@ def ingest(options: argparse.Namespace) -> Answer:
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
         f"already + {report.rejected} rejected, from {used} of {len(report.files)} files",
-        f"bars of {home.uri}: version {report.version}{'' if report.changed else ', unchanged'}",
+        f"bars of {Home(home).uri}: version {report.version}{'' if report.changed else ', unchanged'}",
     ]
     rejections = report.rejections
     for reason, count in rejections["reason"].value_counts().items():
@@ -134,17 +125,18 @@ def ingest(options: argparse.Namespace) -> Answer:
 
 def index(options: argparse.Namespace) -> Answer:
     """`kline index`."""
-    from kline_core.compute.cluster import checked_threads
-    from kline_core.encoder.encoder import Encoder
-    from kline_core.patterns.encode import LocalWindowEncoder
-    from kline_core.patterns.update import update_patterns
+    from kline_core.api.data import update_patterns
 
-    home, settings = _home(options), settings_from(options)
-    threads = checked_threads(options.threads)
     started = perf_counter()
-    encoding = LocalWindowEncoder(Encoder.load(options.encoder, options.device), threads)
-    with bar("index", " windows") as progress:
-        report = update_patterns(home, settings.patterns, encoding, rebuild=options.rebuild, progress=progress)
+    report = update_patterns(
+        _named_home(options),
+        settings=settings_from(options).patterns,
+        encoder=options.encoder,
+        device=options.device,
+        threads=options.threads,
+        rebuild=options.rebuild,
+        progress=True,
+    )
     seconds = perf_counter() - started
     if report.added or report.removed:
         text = f"{report.added} patterns added, {report.removed} removed, {report.total} in all, in {seconds:.1f} s"
@@ -159,26 +151,28 @@ def index(options: argparse.Namespace) -> Answer:
 
 def run(options: argparse.Namespace) -> Answer:
     """`kline run`."""
-    from kline_core.compute.cluster import open_cluster
-    from kline_core.compute.run import Run, run_symbols
-    from kline_core.factor.state_key import StateKey
+    from kline_core.api.factor import compute_factor
 
-    home, settings, request = _home(options), settings_from(options), request_from(options)
-    key = StateKey.newest(home, settings, options.encoder, options.device)
-    with open_cluster(options.scheduler, options.threads) as cluster:
-        work = Run(home, cluster, key, request)
-        with sample_bar(work.expected) as progress:
-            work.progress = progress
-            report = run_symbols(work)
     failure = None
+    request = request_from(options)
     try:
-        report.check(request.max_failed_share)
+        result = compute_factor(
+            _named_home(options),
+            **request,
+            settings=settings_from(options),
+            encoder=options.encoder,
+            device=options.device,
+            scheduler=options.scheduler,
+            threads=options.threads,
+            progress=True,
+        )
     except RunFailedError as error:
-        failure = str(error)
-    return Answer(run_text(report, request), report.to_dict(), failure)
+        result, failure = error.result, str(error)
+    assert result.report is not None, "it was computed"
+    return Answer(run_text(result.report, options.samples, options.dates is not None), result.report.to_dict(), failure)
 
 
-def run_text(report: "RunReport", request: "Request") -> str:
+def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
     """A run for a person: symbols (where they are not too many), totals, reasons, and where the time went."""
     shown = report.symbols if len(report.symbols) <= SHOWN_SYMBOLS else []
     header = ["symbol", "samples", "done", "failed", "re-used"]
@@ -193,10 +187,10 @@ def run_text(report: "RunReport", request: "Request") -> str:
     if refreshed := report.count("refreshed"):
         lines.append(f"{refreshed} values of earlier runs no longer held, and were made again")
     lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]
-    short = [result.symbol for result in report.symbols if 0 < result.samples < request.samples]
-    if short and request.dates is None:
+    short = [result.symbol for result in report.symbols if 0 < result.samples < samples]
+    if short and not dates_named:
         lines.append(
-            f"{len(short)} symbols have fewer than {request.samples} usable dates, so all of theirs: {abbreviated(short)}"
+            f"{len(short)} symbols have fewer than {samples} usable dates, so all of theirs: {abbreviated(short)}"
         )
     lines += [f"no samples for {result.symbol}: {result.problem}" for result in report.broken[:SHOWN_ROWS]]
     stages = ", ".join(f"{name} {value:.2f}" for name, value in report.seconds.items() if name != "total")
@@ -204,9 +198,8 @@ def run_text(report: "RunReport", request: "Request") -> str:
     return "\n".join(lines)
 
 
-def request_from(options: argparse.Namespace) -> "Request":
-    """What the options of `kline run` ask for. Raises `KlineError`."""
-    from kline_core.compute.run import Request
+def request_from(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `kline run` ask for, as arguments of `compute_factor`. Raises `KlineError`."""
     from kline_core.dates import parse_date
 
     dates = None
@@ -214,13 +207,13 @@ def request_from(options: argparse.Namespace) -> "Request":
         if options.symbols or options.as_of:
             raise SettingError("--dates names the samples itself; leave SYMBOL and --as-of away")
         dates = read_dates(options.dates)
-    return Request(
-        symbols=options.symbols or None,
-        samples=options.samples,
-        as_of=parse_date(options.as_of, "--as-of") if options.as_of is not None else None,
-        dates=dates,
-        max_failed_share=options.max_failed_share,
-    )
+    return {
+        "symbols": options.symbols or None,
+        "samples": options.samples,
+        "as_of": parse_date(options.as_of, "--as-of") if options.as_of is not None else None,
+        "dates": dates,
+        "max_failed_share": options.max_failed_share,
+    }
 
 
 def read_dates(path: Path) -> dict[str, Any]:
@@ -250,14 +243,20 @@ def read_dates(path: Path) -> dict[str, Any]:
 
 def match(options: argparse.Namespace) -> Answer:
     """`kline match`."""
+    from kline_core.api.views import explain
     from kline_core.dates import parse_date
-    from kline_core.factor.explain import explain_sample
 
     if options.png is not None:
         _check_writable("--png", options.png)
-    home, settings = _home(options), settings_from(options)
     date = parse_date(options.date, "DATE") if options.date is not None else None
-    view = explain_sample(home, options.symbol, date, settings, options.encoder, options.device)
+    view = explain(
+        _named_home(options),
+        options.symbol,
+        date,
+        settings=settings_from(options),
+        encoder=options.encoder,
+        device=options.device,
+    )
     text = view.text()
     if options.png is not None:
         from kline_core.plots.match_plot import match_picture
@@ -269,19 +268,19 @@ def match(options: argparse.Namespace) -> Answer:
 
 def evaluate(options: argparse.Namespace) -> Answer:
     """`kline evaluate`."""
+    from kline_core.api.views import evaluate as evaluated
     from kline_core.dates import parse_date
-    from kline_core.evaluation.evaluate import evaluate_values
 
     if options.png is not None:
         _check_writable("--png", options.png)
-    found = evaluate_values(
-        _home(options),
-        settings_from(options),
-        options.encoder,
-        options.fingerprint,
+    found = evaluated(
+        _named_home(options),
         options.symbols or None,
-        None if options.first is None else parse_date(options.first, "--first"),
-        None if options.last is None else parse_date(options.last, "--last"),
+        first=None if options.first is None else parse_date(options.first, "--first"),
+        last=None if options.last is None else parse_date(options.last, "--last"),
+        settings=settings_from(options),
+        encoder=options.encoder,
+        fingerprint=options.fingerprint,
     )
     text = found.text()
     if options.png is not None:
@@ -296,15 +295,15 @@ def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
     from kline_core.factor.export import export_values
 
-    rows = export_values(_home(options), options.file, options.format, options.fingerprint)
+    rows = export_values(Home(_named_home(options)), options.file, options.format, options.fingerprint)
     return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
 
 
 def verify(options: argparse.Namespace) -> Answer:
     """`kline verify`."""
-    from kline_core.maintenance.verify import verify as check
+    from kline_core.api.data import verify as check
 
-    report = check(_home(options), settings_from(options), options.encoder)
+    report = check(_named_home(options), settings=settings_from(options), encoder=options.encoder)
     return Answer(report.text(), report.to_dict(), None if report.ok else report.headline)
 
 

@@ -101,6 +101,8 @@ class Run:
         self._lock = threading.Lock()
         # By symbol, so that a symbol that is scored again takes its own place.
         self._results: dict[str, SymbolResult] = {}
+        self.asked: dict[str, Dates] = {}
+        """Sample dates of the symbols that were scored, as far as these are."""
 
     def score(self, symbols: Sequence[str], chunks: int = 1) -> tuple[list[SymbolResult], dict[str, Exception]]:
         """Score some symbols as one batch, and hand their rows to the writer.
@@ -166,6 +168,8 @@ class Run:
                 self._report(result)
         else:
             self.writer.add(symbols, pa.concat_tables(factors), pa.concat_tables(matches))
+        with self._lock:
+            self.asked.update(planned)
         return list(results.values())
 
     def _planned(self, symbols: Sequence[str]) -> list[Dates]:

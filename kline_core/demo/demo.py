@@ -1,19 +1,7 @@
-"""The whole path on real bars: AAPL, GOOG, IBM, MSFT and FB, as the PyPI package bokeh_sampledata carries them.
-
-Its open, high, low and close are as traded, with the splits in them (AAPL 2000-06-21 and 2005-02-28, MSFT 2003-02-18).
-Only `adj_close` is adjusted, for splits and dividends, also later ones. The adjustment factor of a day is therefore
-`adj_close / close`, divided by that of the first day, so that it starts at 1 and, like every backward factor, does not
-depend on what was paid after the day: a later dividend scales all of `adj_close` alike and cancels.
-
-`adj_close` is given to 12 digits and more, not to the cent. So the ratio stays where it is, to 13 digits, on all days
-but ex-dates (AAPL has 5 in thirteen years), and nothing is rounded or repaired. What is left of it in a day's adjusted
-return is below 1e-13. AAPL's fall by 52 % on 2000-09-29 is no split but a profit warning, and stays.
-
-The series end on 2013-03-01; FB begins on 2012-05-18 and has fewer usable dates than samples are asked for.
-"""
+"""The demo: the whole path on real bars of five US stocks (`kline_core.demo.stocks`), and its report."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +9,14 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core._text import table
 from kline_core.bars.ingest_report import IngestReport
 from kline_core.compute.run_report import RunReport, SymbolResult
-from kline_core.errors import HomeError, InputError
+from kline_core.demo.stocks import SYMBOLS, load_us_stocks
+from kline_core.errors import HomeError
 from kline_core.evaluation.forward_returns import forward_returns
 from kline_core.evaluation.information_coefficient import RankIC
 from kline_core.factor.explain import explain_sample
@@ -40,7 +28,6 @@ from kline_core.plots.match_plot import match_picture
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 
-SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 FOLDER = "demo-csv"
 """Folder of a demo home that holds the bars as CSV files; what tells a demo home from another."""
 PICTURE = "match.png"
@@ -162,15 +149,15 @@ def write_bars(path: Path) -> tuple[Home, Path]:
         InputError: bokeh_sampledata is not installed.
         HomeError: The folder holds other things, or cannot be written.
     """
-    stocks = _read_stocks()
+    stocks = load_us_stocks()
     home = Home(path, create=True)
     folder = path / FOLDER
     if home.version("bars") != 0 and not folder.is_dir():
         raise HomeError(f"{path} is a home of other bars, to which the demo would add its own; name a new folder")
     folder.mkdir(exist_ok=True)
-    for symbol, frame in stocks.items():
+    for symbol, frame in stocks.groupby("symbol"):
         # Numbers are written so that they read back as the same ones.
-        frame.to_csv(folder / f"{symbol}.csv", index=False)
+        frame.drop(columns="symbol").to_csv(folder / f"{symbol}.csv", index=False)
     return home, folder
 
 
@@ -191,23 +178,6 @@ def evaluate(home: Home, report: RunReport, samples: int) -> list[DemoSymbol]:
 def draw(home: Home, file: Path) -> Path:
     """The newest sample of the first symbol with its matches, as a picture in `file`."""
     return match_picture(explain_sample(home, SYMBOLS[0], None, Settings()), file)
-
-
-def _read_stocks() -> Mapping[str, pd.DataFrame]:
-    """The bars of each symbol in the plain layout: date (text), open, high, low, close, volume, adj_factor."""
-    try:
-        from bokeh_sampledata import stocks
-    except ImportError as error:
-        raise InputError(
-            "the demo needs the package bokeh_sampledata, which is not installed; "
-            "install it with `pip install 'kline-factor[demo]'`"
-        ) from error
-    frames = {}
-    for symbol in SYMBOLS:
-        frame = pd.DataFrame(getattr(stocks, symbol))
-        ratio = frame.pop("adj_close") / frame["close"]
-        frames[symbol] = frame.assign(adj_factor=ratio / ratio.iloc[0])
-    return frames
 
 
 def _verdict(symbols: Sequence[DemoSymbol]) -> Iterator[str]:

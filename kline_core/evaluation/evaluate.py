@@ -14,6 +14,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
@@ -50,7 +51,7 @@ MIN_SESSIONS: Final = 20
 def evaluate_values(
     home: Home,
     settings: Settings = Settings(),  # noqa: B008  immutable
-    encoder_path: str | None = None,
+    encoder_path: str | Path | None = None,
     fingerprint: str | None = None,
     symbols: Sequence[str] | None = None,
     first: np.datetime64 | None = None,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from kline_core._text import markdown_table, table
 from kline_core.evaluation.quantiles import QuantileReturns
@@ -123,6 +124,29 @@ class Evaluation:
         if self.seen:
             said += f" ({self.seen} values are of dates that the encoder was trained on)"
         return said + "."
+
+    @property
+    def ic_by_horizon(self) -> pd.DataFrame:
+        """One row per horizon (bars from the entry), NaN where a figure cannot be had.
+
+        Columns: pairs, rank_ic and ic across symbols with their standard errors `_se` and the independent sessions
+        that these count, rank_ic_over_time with its `_se` and the symbols that it counts.
+        """
+        rows = {
+            each.horizon: {
+                "pairs": each.pairs,
+                "rank_ic": each.rank_ic.value,
+                "rank_ic_se": each.rank_ic.se,
+                "ic": each.ic.value,
+                "ic_se": each.ic.se,
+                "sessions": each.rank_ic.n,
+                "rank_ic_over_time": each.over_time.value,
+                "rank_ic_over_time_se": each.over_time.se,
+                "symbols": each.over_time.n,
+            }
+            for each in self.horizons
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
     def text(self) -> str:
         """The report for a terminal."""

@@ -5,6 +5,7 @@ The matches and the value come through `scoring.score_batch`, so that they are t
 
 import datetime
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,7 @@ def explain_sample(
     symbol: str,
     date: str | datetime.date | np.datetime64 | None,
     settings: Settings,
-    encoder_path: str | None = None,
+    encoder_path: str | Path | None = None,
     device: str = "auto",
 ) -> Explanation:
     """Find the matches of a symbol on a date, in the newest state of a home; nothing is stored.

@@ -1,34 +1,62 @@
 """Stored values as a file for other programs: Parquet or CSV, long or wide."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kline_core.errors import FingerprintError, HomeError, InputError, KlineError
+from kline_core._text import abbreviated
+from kline_core.errors import FingerprintError, HomeError, InputError, KlineError, UnknownSymbolError
 from kline_core.store.home import Home
+from kline_core.typing import Dates
 
 LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
 SUFFIXES = (".parquet", ".csv")
 
 
-def stored_values(home: Home, fingerprint: str | None = None) -> pd.DataFrame:
-    """All stored values under one fingerprint, by symbol and date; dates as datetime64[s].
+def stored_values(
+    home: Home, fingerprint: str, symbols: Sequence[str] | None = None, version: int | None = None
+) -> pd.DataFrame:
+    """Stored values under one fingerprint, of all symbols or of some, by symbol and date; dates as datetime64[s].
 
-    Without a fingerprint, the only one there is. Raises `HomeError` where no values are stored, and `FingerprintError`
-    where the fingerprint is unknown, or none is given and there are several.
+    `version`: that of the table `factors`; None for the newest.
     """
-    table = home.read("factors", fingerprint=fingerprint)
-    if table.num_rows == 0:
-        raise why_no_values(home, fingerprint)
-    found = pc.value_counts(table["fingerprint"]).to_pylist()
-    if len(found) > 1:
-        raise FingerprintError(f"values are stored under several fingerprints, {_listed(found)}; name one of them")
+    table = home.read("factors", version=version, symbols=symbols, fingerprint=fingerprint)
     frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date"], ignore_index=True)
     return frame.assign(date=pd.to_datetime(frame["date"]))
+
+
+def only_fingerprint(home: Home, fingerprint: str | None) -> str:
+    """The fingerprint itself, or the only one under which values are stored where it is None.
+
+    Raises `HomeError` where no values are stored, and `FingerprintError` where the fingerprint is unknown, or none is
+    given and there are several.
+    """
+    stored = pc.value_counts(home.read("factors", ["fingerprint"], fingerprint=fingerprint)["fingerprint"]).to_pylist()
+    if not stored:
+        raise why_no_values(home, fingerprint)
+    if len(stored) > 1:
+        raise FingerprintError(f"values are stored under several fingerprints, {_listed(stored)}; name one of them")
+    return str(stored[0]["values"])
+
+
+def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[str, Dates]:
+    """All dates with a stored sample, by symbol: datetime64[D], increasing.
+
+    Raises `UnknownSymbolError` where none are stored of a symbol.
+    """
+    rows = home.read("factors", ["symbol", "date"], symbols=symbols, fingerprint=fingerprint)
+    names = np.array(rows["symbol"].to_pylist(), dtype=object)
+    dates = rows["date"].to_numpy().astype("datetime64[D]")
+    found = {symbol: np.sort(dates[names == symbol]) for symbol in symbols}
+    if unknown := sorted(symbol for symbol, days in found.items() if len(days) == 0):
+        raise UnknownSymbolError(f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first")
+    return found
 
 
 def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
@@ -52,7 +80,7 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
         raise InputError(f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv")
     if not path.parent.is_dir():
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
-    frame = stored_values(home, fingerprint)
+    frame = stored_values(home, only_fingerprint(home, fingerprint))
     wide = layout == "wide"
     if wide:
         # The dates stay the index: as a column they would clash with a symbol of the same name.

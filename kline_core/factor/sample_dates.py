@@ -1,12 +1,15 @@
 """The sample dates of a symbol: deterministic, spread over the years, and stable from one day to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kline_core._hashing import GOLDEN, mix64, text_hash
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.errors import DateError, SettingError
+from kline_core.dates import parse_date, parse_dates
+from kline_core.errors import DateError, InputError, SettingError
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.typing import Dates, Hashes
@@ -96,3 +99,31 @@ def usable_dates(
         span = f"from {first or 'the first bar'} to {last or 'the newest bar'}"
         raise DateError(f"no symbol has a usable day {span} in {home.uri}; widen the range or ingest bars of it")
     return found
+
+
+def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> dict[str, Dates]:
+    """Sample dates that a person names, by symbol: datetime64[D], each once, increasing.
+
+    `dates`: a MultiIndex with the levels date and asset (or symbol), a frame with such columns, or dates by symbol.
+    Raises `InputError` where there are no such columns, and `DateError` that names the row of what is no date.
+    """
+    if isinstance(dates, Mapping):
+        parts = [pd.DataFrame({"symbol": symbol, "date": pd.Series(days)}) for symbol, days in dates.items()]
+        frame = pd.concat([pd.DataFrame({"symbol": [], "date": []}), *parts], ignore_index=True)
+    else:
+        frame = dates.to_frame(index=False) if isinstance(dates, pd.MultiIndex) else dates
+        frame = frame.rename(columns={"asset": "symbol"})
+    if not {"symbol", "date"} <= set(frame.columns):
+        raise InputError(f"dates have {', '.join(map(str, frame.columns))}; they need date and asset (or symbol)")
+    days, bad = parse_dates(frame["date"])
+    if bad.any():
+        row = int(bad.argmax())
+        parse_date(frame["date"].iloc[row], f"row {row} of dates")
+        raise DateError(f"row {row} of dates is {frame['date'].iloc[row]!r}, which is no date")
+    names = frame["symbol"].astype(str).to_numpy(dtype=object)
+    return {str(name): np.unique(days[names == name]) for name in sorted(set(names) | _named(dates))}
+
+
+def _named(dates: Any) -> set[str]:
+    """Symbols that are named even where they have no date."""
+    return set(dates) if isinstance(dates, Mapping) else set()

@@ -1,6 +1,7 @@
 """The key of a loaded state: small, and the same in every process. Imports no torch; loading a state does."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kline_core.bars.bars_cache import BarsKey
@@ -26,7 +27,9 @@ class StateKey:
     encoder: EncoderKey
 
     @classmethod
-    def newest(cls, home: Home, settings: Settings, encoder_path: str | None = None, device: str = "auto") -> Self:
+    def newest(
+        cls, home: Home, settings: Settings, encoder_path: str | Path | None = None, device: str = "auto"
+    ) -> Self:
         """The state that the home is in now. Raises what `weights_fingerprint` and `check_patterns` do."""
         encoder = EncoderKey.of(encoder_path, device)
         bars = BarsKey.newest(home)

@@ -54,7 +54,12 @@ def values_picture(values: Floats64, title: str) -> bytes:
 
 
 def evaluation_picture(found: Evaluation) -> bytes:
-    """IC by horizon and mean return by quantile, as a PNG of 1500 x 720 pixels.
+    """`evaluation_figure` as a PNG."""
+    return png(evaluation_figure(found), palette=True)
+
+
+def evaluation_figure(found: Evaluation) -> Figure:
+    """IC by horizon and mean return by quantile, as a figure of 1500 x 720 pixels.
 
     Points and columns with their standard errors: the thick bar is one, the thin one two.
     """
@@ -87,7 +92,7 @@ def evaluation_picture(found: Evaluation) -> bytes:
     _title(right, f"Mean {found.horizon}-bar return beyond that of {base}", "by fifth of the values, mean value below")
     said = "thick and thin bar: one and two standard errors  ·  grey: within two standard errors of zero"
     figure.text(0.022, 0.035, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
-    return png(figure, palette=True)
+    return figure
 
 
 def _head(figure: Figure, title: list[str], details: str) -> None:

@@ -33,7 +33,12 @@ def match_picture(view: Explanation, path: Path) -> Path:
 
 
 def match_png(view: Explanation) -> bytes:
-    """Draw a query with its best matches and what followed each, as a PNG of 1800 x 960 pixels.
+    """`match_figure` as a PNG."""
+    return png(match_figure(view))
+
+
+def match_figure(view: Explanation) -> Figure:
+    """Draw a query with its best matches and what followed each, as a figure of 1800 x 960 pixels.
 
     Left: the query's window and, behind the line, what followed it as far as that is stored by now; the value below.
     Right: up to five matches in order of similarity, each with its window, its entry, the barriers, and the bars that
@@ -53,7 +58,7 @@ def match_png(view: Explanation) -> bytes:
         _match(figure.add_subplot(right[place // 3, place % 3]), match, view)
     if shown:
         _paths(figure.add_subplot(right[1, 2]), shown, view)
-    return png(figure)
+    return figure
 
 
 def _header(figure: Figure, view: Explanation) -> None:

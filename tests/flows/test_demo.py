@@ -14,7 +14,8 @@ from flows.local_stack.locking import locked
 from flows.local_stack.processes import marked
 from flows.local_stack.server import answers, api_url, prefect_environment, server_part
 from kline_core.cli.parser import main
-from kline_core.demo.demo import SYMBOLS, DemoReport
+from kline_core.demo.demo import DemoReport
+from kline_core.demo.stocks import SYMBOLS
 from kline_core.errors import HomeError, SettingError
 from kline_core.store.home import Home
 from tests.flows.conftest import Server, poll

@@ -27,6 +27,11 @@ class ArrowStream(Protocol):
 Frame: TypeAlias = pd.DataFrame | ArrowStream
 
 
+def is_frame(value: object) -> bool:
+    """Whether a value is a frame that can be read."""
+    return isinstance(value, pd.DataFrame | ArrowStream)
+
+
 def read_frame(frame: Frame, source: str) -> RawRows:
     """Rows of a frame, numbered from 1; `source` names it in reports.
 

@@ -1,0 +1,164 @@
+"""Bars in, patterns up to date, tables verified."""
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kline_core.errors import InputError
+from kline_core.settings import PatternSettings, Settings
+from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    from kline_core.bars.ingest_report import IngestReport
+    from kline_core.bars.readers.frame import Frame
+    from kline_core.compute.cluster import Cluster
+    from kline_core.maintenance.verify import VerifyReport
+    from kline_core.patterns.update import PatternsUpdate
+
+Count = Callable[[int, int], None]
+"""Told how much is done, and how much there is to do."""
+
+
+def as_home(home: Home | str | Path, create: bool = False) -> Home:
+    """The home itself, or the one of that folder or URL. Raises `HomeError`."""
+    return home if isinstance(home, Home) else Home(home, create=create)
+
+
+def ingest(
+    home: Home | str | Path,
+    sources: "str | Path | Frame | Iterable[str | Path | Frame]",
+    *,
+    progress: bool | Count = False,
+) -> "IngestReport":
+    """Bring bars into a home, every row accounted for: ``read == stored_new + updated + unchanged + rejected``.
+
+    A file that cannot be used is reported in the result, and the others still go in, all in one commit. Rows that are
+    stored already change nothing.
+
+    Args:
+        home: A home, or the folder or URL of one, which is made where it is missing.
+        sources: A file, a folder that is searched at every depth, a pandas DataFrame, or an object with the Arrow
+            PyCapsule interface, such as a polars DataFrame or a DuckDB relation; or several of them. Columns are those
+            of the plain layout: symbol, date, open, high, low, close, volume, and perhaps amount and adj_factor.
+            Prices are raw, in any currency; `adj_factor` is a cumulative backward factor (hfq). Dates are the
+            exchange's, without a time.
+        progress: True shows a bar on standard error; a function is told the sources read and the sources there are.
+
+    Returns:
+        What became of every row: counts, and one line for each rejected row in ``.rejections``.
+
+    Raises:
+        NothingUsableError: No row can be used; it carries the report.
+        InputError: A path does not exist, or there is nothing to read.
+        HomeError: The home cannot be made, read or written.
+
+    Examples:
+        >>> stocks = kl.load_us_stocks()
+        >>> report = kl.ingest(folder / "my-home", stocks[stocks["symbol"] == "FB"])
+        >>> report.read, report.stored_new, report.rejected
+        (198, 198, 0)
+    """
+    from kline_core.bars.ingest import ingest as ingest_sources
+    from kline_core.bars.readers.frame import is_frame
+
+    given: list[Any] = [sources] if isinstance(sources, str | Path) or is_frame(sources) else list(sources)  # type: ignore[arg-type]
+    listed = [Path(source) if isinstance(source, str | Path) else source for source in given]
+    for source in listed:
+        if isinstance(source, Path) and not source.exists():
+            raise InputError(f"{source} does not exist; name files or folders that do")
+    store = as_home(home, create=True)
+    with _shown(progress, "ingest", " files") as told:
+        return ingest_sources(listed, store, told)
+
+
+def update_patterns(
+    home: Home | str | Path,
+    *,
+    settings: PatternSettings = PatternSettings(),  # noqa: B008  immutable
+    encoder: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    cluster: "Cluster | None" = None,
+    rebuild: bool = False,
+    progress: bool | Count = False,
+) -> "PatternsUpdate":
+    """Bring the patterns of a home up to date with its bars: draw and encode the windows whose outcome became known.
+
+    .. warning::
+        A pattern is a window *and* what followed it, up to `PatternSettings.outcome_bars` bars later. That is no
+        look-ahead: a sample sees a pattern only from the day on which all of its outcome was known (``known_on``).
+        `entry_lag_bars` says how many bars after its window a trade is entered; at 1, the least, it is the close of the
+        next bar, which nobody knew when the window closed.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        settings: What a window is, what counts as its outcome, and which windows become patterns.
+        encoder: Weights written by ``kline train``; None for those that come along, trained on synthetic charts only.
+        device: auto, cpu, cuda or mps.
+        threads: Threads that encode in this process; one a core where it is None.
+        cluster: A cluster whose workers encode in the place of this process's threads.
+        rebuild: Make all patterns again, with whatever settings and encoder are given.
+        progress: True shows a bar on standard error; a function is told the windows encoded and to be encoded. A
+            cluster tells nothing.
+
+    Raises:
+        FingerprintError: The stored patterns were made with other settings or another encoder.
+        EncoderError: The weights cannot be read, or take windows of another length.
+        HomeError: The home is missing, or cannot be read or written.
+
+    Examples:
+        >>> kl.update_patterns(home).total
+        7200
+    """
+    store = as_home(home)
+    if cluster is not None and not rebuild:
+        return cluster.update_patterns(store, settings, encoder, device)
+    from kline_core.compute.cluster import checked_threads
+    from kline_core.encoder.encoder import Encoder
+    from kline_core.patterns.encode import LocalWindowEncoder
+    from kline_core.patterns.update import update_patterns as update
+
+    count = checked_threads(threads)
+    encoding = (
+        cluster.encoding(encoder, device)
+        if cluster is not None
+        else LocalWindowEncoder(Encoder.load(encoder, device), count)
+    )
+    with _shown(progress, "index", " windows") as told:
+        return update(store, settings, encoding, rebuild=rebuild, progress=told)
+
+
+def verify(
+    home: Home | str | Path,
+    *,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    encoder: str | Path | None = None,
+) -> "VerifyReport":
+    """Check every table of a home against the others. Nothing is changed.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        settings: `settings.factor` says which values are computed again: those that were made with it.
+        encoder: Weights that the patterns were made with; None for those that come along.
+
+    Raises:
+        HomeError: The home is missing.
+        EncoderError: The weights cannot be read.
+
+    Examples:
+        >>> kl.verify(home).ok
+        True
+    """
+    from kline_core.maintenance.verify import verify as check
+
+    return check(as_home(home), settings, encoder)
+
+
+def _shown(progress: bool | Count, what: str, unit: str) -> Any:
+    """A context that yields whom to tell of the progress, or None."""
+    if progress is True:
+        from kline_core.compute.progress_bar import bar
+
+        return bar(what, unit)
+    return nullcontext(progress or None)

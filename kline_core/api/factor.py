@@ -1,0 +1,236 @@
+"""Factor values: computed on a cluster and stored, or read as they are stored."""
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from kline_core.api.data import as_home
+from kline_core.dates import parse_date
+from kline_core.errors import RunFailedError
+from kline_core.factor.export import LONG_FIRST, stored_values
+from kline_core.factor.sample_dates import requested_dates
+from kline_core.settings import Settings
+from kline_core.store.home import Home
+from kline_core.store.schemas import FAILED
+from kline_core.typing import Dates
+
+if TYPE_CHECKING:
+    from kline_core.compute.cluster import Cluster
+    from kline_core.compute.run import Progress, Run
+    from kline_core.compute.run_report import RunReport
+    from kline_core.factor.state_key import StateKey
+
+Shown: TypeAlias = "Callable[[Mapping[str, int]], AbstractContextManager[Progress]]"
+"""Given how many samples each symbol has at most, a context that yields whom to tell of symbols' results."""
+
+
+@dataclass(frozen=True)
+class FactorResult:
+    """Factor values as they were stored when they were computed or read; later runs do not change them.
+
+    The tables are read when they are first asked for.
+    """
+
+    home: Home
+    fingerprint: str
+    """Settings and encoder of the values."""
+    versions: Mapping[str, int | None]
+    """Versions of `factors` and `matches` that hold them."""
+    asked: Mapping[str, Dates] | None = None
+    """Sample dates by symbol, datetime64[D]; None for all that are stored."""
+    report: "RunReport | None" = None
+    """What the run did; None where the values were only read."""
+    key: "StateKey | None" = None
+    """The state from which they were computed; None where they were only read."""
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per symbol and date: symbol, date (datetime64[s]), value (0..1, NaN where the sample failed), status,
+        reason, matches (number) and all other columns of the table `factors`; ordered by symbol and date."""
+        frame = stored_values(self.home, self.fingerprint, self._symbols, self.versions["factors"])
+        frame = frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
+        return self._of_asked(frame)
+
+    @cached_property
+    def values(self) -> "pd.Series[float]":
+        """The values, float64 0..1, NaN where a sample failed: a Series named factor with the sorted MultiIndex
+        (date, asset) that alphalens takes."""
+        index = pd.MultiIndex.from_arrays([self.frame["date"], self.frame["symbol"]], names=["date", "asset"])
+        values = pd.Series(self.frame["value"].to_numpy(dtype=np.float64), index=index, name="factor")
+        return values.sort_index()
+
+    @cached_property
+    def failed(self) -> pd.DataFrame:
+        """Samples without a value: symbol, date, reason."""
+        rows = self.frame[self.frame["status"] == FAILED]
+        return rows[["symbol", "date", "reason"]].reset_index(drop=True)
+
+    @cached_property
+    def matches(self) -> pd.DataFrame:
+        """One row per match: symbol and date of the sample, rank from 1, match_symbol, match_end (its window's last
+        day), similarity, weight, r<h> (forward returns, fractions), barrier (+1, -1, 0); ordered by sample and rank."""
+        table = self.home.read(
+            "matches", version=self.versions["matches"], symbols=self._symbols, fingerprint=self.fingerprint
+        )
+        frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date", "rank"], ignore_index=True)
+        for name in ("date", "match_end"):
+            frame[name] = pd.to_datetime(frame[name])
+        return self._of_asked(frame)
+
+    @property
+    def _symbols(self) -> list[str] | None:
+        return None if self.asked is None else sorted(self.asked)
+
+    def _of_asked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the samples that were asked for."""
+        if self.asked is None:
+            return frame
+        asked = [(symbol, day) for symbol, days in self.asked.items() for day in days.astype("datetime64[s]").tolist()]
+        wanted = pd.MultiIndex.from_tuples(asked, names=["symbol", "date"])
+        there = pd.MultiIndex.from_frame(frame[["symbol", "date"]]).isin(wanted)
+        return frame[there].reset_index(drop=True)
+
+
+def compute_factor(
+    home: Home | str | Path,
+    symbols: Sequence[str] | None = None,
+    *,
+    samples: int = 600,
+    as_of: str | datetime.date | np.datetime64 | None = None,
+    dates: "pd.MultiIndex | pd.DataFrame | Mapping[str, Any] | None" = None,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    encoder: str | Path | None = None,
+    device: str = "auto",
+    scheduler: str | None = None,
+    threads: int | None = None,
+    cluster: "Cluster | None" = None,
+    max_failed_share: float = 0.2,
+    check: bool = True,
+    progress: bool | Shown = False,
+    execute: "Callable[[Run], RunReport] | None" = None,
+) -> FactorResult:
+    """Compute factor values and store them; what is stored and still holds is not computed again.
+
+    The value of a sample is ``barrier_weight * barrier win rate + (1 - barrier_weight) * return win rate`` of its
+    matches, each weighing similarity times time decay (`kline_core.factor.weighting`).
+
+    .. warning::
+        A match is eligible for a sample on day t only if everything that followed it was known at the close of t, and
+        the value itself is known at the close of t: returns that it is compared with must start from the next bar's
+        close, as `evaluate` has them. `FactorSettings.allow_seen` scores days on which the encoder was trained: such
+        values have seen the future, and carry a mark in ``reason``.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        symbols: Which symbols; None for all with bars.
+        samples: Sample dates per symbol, spread over its years and nested from day to day; all usable dates where
+            there are fewer.
+        as_of: Newest date that may be a sample; None for the newest bar.
+        dates: Samples to compute in the place of `samples` and `as_of`: a MultiIndex with the levels (date, asset), a
+            frame with the columns symbol (or asset) and date, or dates by symbol.
+        settings: What patterns are, and how matches become values.
+        encoder: Weights written by ``kline train``; None for those that come along.
+        device: auto, cpu, cuda or mps.
+        scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
+        threads: Threads of a cluster inside this process; one a core where it is None.
+        cluster: A cluster that is open already, in the place of `scheduler` and `threads`.
+        max_failed_share: Share of samples that may be without a value, 0 to 1.
+        check: Raise where more samples failed than `max_failed_share` allows, or a symbol broke.
+        progress: True shows a bar on standard error; see `Shown` for a function.
+        execute: Scores the symbols of a run and finishes it; several at a time, in threads of this process, where it
+            is None.
+
+    Raises:
+        RunFailedError: See `check`; its ``result`` holds what could be computed, which is stored.
+        UnknownSymbolError: The home has no bars of a symbol.
+        DateError: `as_of` is no trading day of any symbol, or a date cannot be parsed.
+        StaleError: The patterns lag behind the bars; call `update_patterns`.
+        FingerprintError: The patterns were made with other settings or another encoder.
+        SchedulerError: The cluster cannot be reached, or was lost; what was computed until then is stored.
+        SettingError, HomeError, EncoderError: A parameter out of bounds, a home or weights that cannot be read.
+
+    Examples:
+        >>> result = kl.compute_factor(home, ["AAPL", "MSFT"], samples=20, max_failed_share=0.5)
+        >>> result.values.index.names, len(result.values)
+        (FrozenList(['date', 'asset']), 40)
+        >>> bool(result.values.dropna().between(0, 1).all())
+        True
+    """
+    from kline_core.compute.run import Request, Run, run_symbols
+    from kline_core.factor.state_key import StateKey
+
+    store = as_home(home)
+    request = Request(
+        symbols=symbols,
+        samples=samples,
+        as_of=None if as_of is None else parse_date(as_of, "as_of"),
+        dates=None if dates is None else requested_dates(dates),
+        max_failed_share=max_failed_share,
+    )
+    key = StateKey.newest(store, settings, encoder, device)
+    with _opened(cluster, scheduler, threads) as opened:
+        run = Run(store, opened, key, request)
+        with _shown(progress)(run.expected) as run.progress:
+            report = (execute or run_symbols)(run)
+    versions = {table: store.version(table) for table in ("factors", "matches")}
+    result = FactorResult(store, key.fingerprint, versions, run.asked, report, key)
+    if check:
+        try:
+            report.check(max_failed_share)
+        except RunFailedError as error:
+            error.result = result
+            raise
+    return result
+
+
+def read_factor(
+    home: Home | str | Path, symbols: Sequence[str] | None = None, *, fingerprint: str | None = None
+) -> FactorResult:
+    """Factor values as they are stored; nothing is computed.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        symbols: Which symbols; None for all with values.
+        fingerprint: Which values, where the home holds several kinds; None for the only one there is.
+
+    Raises:
+        HomeError: The home is missing, or holds no values.
+        FingerprintError: None are stored under this fingerprint, or none is given and there are several.
+        UnknownSymbolError: None are stored of a symbol.
+
+    Examples:
+        >>> kl.read_factor(home, ["AAPL"]).values.groupby("asset").size().to_dict()
+        {'AAPL': 20}
+    """
+    from kline_core.factor.export import only_fingerprint, stored_dates
+
+    store = as_home(home)
+    versions = {table: store.version(table) for table in ("factors", "matches")}
+    wanted = only_fingerprint(store, fingerprint)
+    asked = None if symbols is None else stored_dates(store, wanted, symbols)
+    return FactorResult(store, wanted, versions, asked)
+
+
+@contextmanager
+def _opened(cluster: "Cluster | None", scheduler: str | None, threads: int | None) -> Iterator["Cluster"]:
+    from kline_core.compute.cluster import open_cluster
+
+    with nullcontext(cluster) if cluster is not None else open_cluster(scheduler, threads) as opened:
+        yield opened
+
+
+def _shown(progress: bool | Shown) -> Shown:
+    if progress is True:
+        from kline_core.compute.progress_bar import sample_bar
+
+        return sample_bar
+    if progress is False:
+        return lambda expected: nullcontext(lambda result: None)  # noqa: ARG005
+    return progress
