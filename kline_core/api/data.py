@@ -57,7 +57,7 @@ def ingest(
         >>> stocks = kl.load_us_stocks()
         >>> report = kl.ingest(folder / "my-home", stocks[stocks["symbol"] == "FB"])
         >>> report.read, report.stored_new, report.rejected
-        (198, 198, 0)
+        (196, 196, 0)
     """
     from kline_core.bars.ingest import ingest as ingest_sources
     from kline_core.bars.readers.frame import is_frame
@@ -109,7 +109,7 @@ def update_patterns(
 
     Examples:
         >>> kl.update_patterns(home).total
-        7200
+        6460
     """
     store = as_home(home)
     if cluster is not None and not rebuild:

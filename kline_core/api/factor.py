@@ -113,7 +113,7 @@ def compute_factor(
     cluster: "Cluster | None" = None,
     max_failed_share: float = 0.2,
     check: bool = True,
-    progress: bool | Shown = False,
+    progress: "bool | Shown" = False,
     execute: "Callable[[Run], RunReport] | None" = None,
 ) -> FactorResult:
     """Compute factor values and store them; what is stored and still holds is not computed again.
@@ -226,7 +226,7 @@ def _opened(cluster: "Cluster | None", scheduler: str | None, threads: int | Non
         yield opened
 
 
-def _shown(progress: bool | Shown) -> Shown:
+def _shown(progress: "bool | Shown") -> Shown:
     if progress is True:
         from kline_core.compute.progress_bar import sample_bar
 

@@ -88,8 +88,8 @@ def explain(
 
     Examples:
         >>> seen = kl.explain(home, "AAPL", "2008-10-10")
-        >>> [match.known_on <= seen.date for match in seen.matches]
-        [True, True, True, True, True]
+        >>> all(match.known_on <= seen.date for match in seen.matches)
+        True
         >>> seen.plot().get_size_inches().tolist()
         [12.0, 6.4]
     """

@@ -29,7 +29,7 @@ def load_us_stocks() -> pd.DataFrame:
 
     Examples:
         >>> kl.load_us_stocks().groupby("symbol").size().to_dict()
-        {'AAPL': 3270, 'FB': 198, 'GOOG': 2148, 'IBM': 3270, 'MSFT': 3270}
+        {'AAPL': 3270, 'FB': 196, 'GOOG': 2148, 'IBM': 3270, 'MSFT': 3270}
     """
     try:
         from bokeh_sampledata import stocks
