@@ -111,7 +111,7 @@ class Cluster:
         (answer,) = self._submit(partial(function, **kwargs) if kwargs else function, [args])
         return answer.result()
 
-    def submit(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list["Answer[T]"]:
+    def submit(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list["PendingAnswer[T]"]:
         """Have a function of `kline_core.compute.tasks` called with each of some arguments, all from now on."""
         return self._submit(function, calls)
 
@@ -120,7 +120,7 @@ class Cluster:
 
         Only a few calls a thread are under way at a time, so that little is left to be done when the caller goes away.
         """
-        waiting: deque[Answer[T]] = deque()
+        waiting: deque[PendingAnswer[T]] = deque()
         for arguments in calls:
             waiting += self._submit(function, [arguments])
             if len(waiting) >= SLICES_PER_THREAD * self.threads:
@@ -152,7 +152,7 @@ class Cluster:
 
     def _submit(
         self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
-    ) -> list["Answer[T]"]:
+    ) -> list["PendingAnswer[T]"]:
         if not calls:
             return []
         topic = None if self.log is None else self.topic
@@ -171,7 +171,7 @@ class Cluster:
             )
         except ClosedClientError as error:
             raise self.gone() from error
-        return [Answer(self, future) for future in futures]
+        return [PendingAnswer(self, future) for future in futures]
 
     def gone(self) -> SchedulerError:
         """The error of work that the scheduler gave up."""
@@ -181,7 +181,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
+class PendingAnswer(Generic[T]):
     """What a call on a worker will answer."""
 
     cluster: Cluster

@@ -30,7 +30,9 @@ def test_a_name_that_is_not_exported_is_answered_with_those_that_are():
 
 
 def test_importing_the_face_loads_nothing_heavy():
-    code = "import sys, kline_core; print(*sorted({'pandas', 'torch', 'faiss', 'dask', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, kline_core; print(*sorted({'pandas', 'torch', 'faiss', 'dask', 'matplotlib'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
@@ -38,7 +40,9 @@ def test_importing_the_face_loads_nothing_heavy():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_examples_run_as_they_stand(name, home, tmp_path):
     function = getattr(kl, name)
-    tests = doctest.DocTestFinder(recurse=False).find(function, name, globs={"kl": kl, "home": home, "folder": tmp_path})
+    tests = doctest.DocTestFinder(recurse=False).find(
+        function, name, globs={"kl": kl, "home": home, "folder": tmp_path}
+    )
     assert sum(len(test.examples) for test in tests) > 0, "every function of the face has an example"
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     said: list[str] = []

@@ -1,0 +1,170 @@
+"""`kline run`, `match`, `evaluate` and `export`: factor values computed, looked at, judged, and written to a file."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kline_core._text import abbreviated, table
+from kline_core.cli.answer import Answer
+from kline_core.cli.data_commands import SHOWN_ROWS
+from kline_core.cli.options import check_writable, named_home, settings_from
+from kline_core.errors import InputError, KlineError, RunFailedError, SettingError
+from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    from kline_core.compute.run_report import RunReport
+
+
+def run(options: argparse.Namespace) -> Answer:
+    """`kline run`."""
+    from kline_core.api.factor import compute_factor
+
+    failure = None
+    request = request_from(options)
+    try:
+        result = compute_factor(
+            named_home(options),
+            **request,
+            settings=settings_from(options),
+            encoder=options.encoder,
+            device=options.device,
+            scheduler=options.scheduler,
+            threads=options.threads,
+            progress=True,
+        )
+    except RunFailedError as error:
+        result, failure = error.result, str(error)
+    assert result.report is not None, "it was computed"
+    return Answer(run_text(result.report, options.samples, options.dates is not None), result.report.to_dict(), failure)
+
+
+def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
+    """A run for a person: symbols (where they are not too many), totals, reasons, and where the time went."""
+    shown = report.symbols if len(report.symbols) <= SHOWN_SYMBOLS else []
+    header = ["symbol", "samples", "done", "failed", "re-used"]
+    lines = [table(header, [[r.symbol, r.samples, r.done, r.failed, r.reused] for r in shown])] if shown else []
+    total = {name: report.count(name) for name in ("samples", "done", "failed", "reused")}
+    lines.append(
+        f"{len(report.symbols)} symbols, {total['samples']} samples = {total['done']} done + {total['failed']} failed "
+        f"+ {total['reused']} re-used; {report.n_patterns} patterns; run {report.run_id}"
+    )
+    if report.recall is not None:
+        lines.append(str(report.recall))
+    if refreshed := report.count("refreshed"):
+        lines.append(f"{refreshed} values of earlier runs no longer held, and were made again")
+    lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]
+    short = [result.symbol for result in report.symbols if 0 < result.samples < samples]
+    if short and not dates_named:
+        lines.append(
+            f"{len(short)} symbols have fewer than {samples} usable dates, so all of theirs: {abbreviated(short)}"
+        )
+    lines += [f"no samples for {result.symbol}: {result.problem}" for result in report.broken[:SHOWN_ROWS]]
+    stages = ", ".join(f"{name} {value:.2f}" for name, value in report.seconds.items() if name != "total")
+    lines.append(f"seconds: {report.seconds['total']:.2f} by the clock; {stages} (stages added up over threads)")
+    return "\n".join(lines)
+
+
+def request_from(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `kline run` ask for, as arguments of `compute_factor`. Raises `KlineError`."""
+    from kline_core.dates import parse_date
+
+    dates = None
+    if options.dates is not None:
+        if options.symbols or options.as_of:
+            raise SettingError("--dates names the samples itself; leave SYMBOL and --as-of away")
+        dates = read_dates(options.dates)
+    return {
+        "symbols": options.symbols or None,
+        "samples": options.samples,
+        "as_of": parse_date(options.as_of, "--as-of") if options.as_of is not None else None,
+        "dates": dates,
+        "max_failed_share": options.max_failed_share,
+    }
+
+
+def read_dates(path: Path) -> dict[str, Any]:
+    """Sample dates by symbol from a CSV with columns symbol, date; each (symbol, date) once, in order.
+
+    Raises `InputError` for a file that is no such CSV, naming the row.
+    """
+    import pandas as pd
+
+    from kline_core.dates import parse_date
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give a CSV in UTF-8 with columns symbol,date") from error
+    if not {"symbol", "date"} <= set(frame.columns) or frame.empty:
+        raise InputError(f"{path} has columns {', '.join(frame.columns)} and {len(frame)} rows; it needs symbol,date")
+    dates: dict[str, set[np.datetime64]] = {}
+    for row, (symbol, text) in enumerate(zip(frame["symbol"], frame["date"], strict=True), start=2):
+        try:
+            day = parse_date(text, "date")
+        except KlineError as error:
+            raise InputError(f"{path}, row {row}: {error}") from error
+        dates.setdefault(symbol.strip(), set()).add(day)
+    return {symbol: np.array(sorted(days), dtype="datetime64[D]") for symbol, days in dates.items()}
+
+
+def match(options: argparse.Namespace) -> Answer:
+    """`kline match`."""
+    from kline_core.api.views import explain
+    from kline_core.dates import parse_date
+
+    if options.png is not None:
+        check_writable("--png", options.png)
+    date = parse_date(options.date, "DATE") if options.date is not None else None
+    view = explain(
+        named_home(options),
+        options.symbol,
+        date,
+        settings=settings_from(options),
+        encoder=options.encoder,
+        device=options.device,
+    )
+    text = view.text()
+    if options.png is not None:
+        from kline_core.plots.match_plot import match_picture
+
+        match_picture(view, options.png)
+        text += f"\ndrawn in {options.png}"
+    return Answer(text, view.to_dict())
+
+
+def evaluate(options: argparse.Namespace) -> Answer:
+    """`kline evaluate`."""
+    from kline_core.api.views import evaluate as evaluated
+    from kline_core.dates import parse_date
+
+    if options.png is not None:
+        check_writable("--png", options.png)
+    found = evaluated(
+        named_home(options),
+        options.symbols or None,
+        first=None if options.first is None else parse_date(options.first, "--first"),
+        last=None if options.last is None else parse_date(options.last, "--last"),
+        settings=settings_from(options),
+        encoder=options.encoder,
+        fingerprint=options.fingerprint,
+    )
+    text = found.text()
+    if options.png is not None:
+        from kline_core.plots.factor_plots import evaluation_picture
+
+        options.png.write_bytes(evaluation_picture(found))
+        text += f"\ndrawn in {options.png}"
+    return Answer(text, found.to_dict())
+
+
+def export(options: argparse.Namespace) -> Answer:
+    """`kline export`."""
+    from kline_core.factor.export import export_values
+
+    rows = export_values(Home(named_home(options)), options.file, options.format, options.fingerprint)
+    return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
+
+
+SHOWN_SYMBOLS = 40

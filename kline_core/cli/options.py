@@ -1,0 +1,49 @@
+"""Options of the command line as settings and places."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from kline_core.errors import HomeError, SettingError
+from kline_core.settings import FactorSettings, PatternSettings, Settings
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings that the options ask for. Raises `SettingError`."""
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+    return Settings(
+        PatternSettings(**given("pattern_stride", "calendar")),
+        FactorSettings(**_fitting_matches(given(*_FACTOR_OPTIONS))),
+    )
+
+
+def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
+    # A smaller top_k alone would fall below the default min_matches.
+    if "top_k" in given and "min_matches" not in given:
+        given["min_matches"] = max(1, min(given["top_k"], FactorSettings().min_matches))
+    return given
+
+
+def named_home(options: argparse.Namespace) -> str:
+    """The home that --home or KLINE_HOME names. Raises `HomeError` where neither does."""
+    named = os.environ.get("KLINE_HOME") if options.home is None else options.home
+    if not named:
+        raise HomeError("no home is named; give --home FOLDER or set KLINE_HOME")
+    return str(named)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Found out before any work is done. Raises `SettingError`."""
+    if path.is_dir():
+        raise SettingError(f"{option} is {path}, which is a folder; name a file")
+    if not path.parent.is_dir():
+        raise SettingError(f"{option} is {path}; its folder does not exist")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingError(f"{option} is {path}, which cannot be written")
+
+
+_FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")
