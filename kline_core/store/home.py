@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import reduce
 from operator import and_
 from pathlib import Path
@@ -20,15 +20,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
-from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import FileSystemDataset
 
 from kline_core.errors import HomeError
+from kline_core.store.delta import (
+    KEEP_LOGS,
+    METADATA_KEY,
+    WRITER,
+    commit_properties,
+    explained,
+    same_rows,
+    stored_schema,
+    symbols_predicate,
+    text_column,
+)
 from kline_core.store.folder import check_room, why_no_home
 from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, horizons_of, table_schema
-from kline_core.symbols import check_symbol
 
 Mode = Literal["error", "ignore", "overwrite"]
 TOMBSTONE = "deleted"
@@ -36,21 +46,12 @@ TOMBSTONE = "deleted"
 
 # A commit that lost a race is made again on the new version; sixteen lost in a row means that something else is wrong.
 _ATTEMPTS = 16
-_METADATA_KEY = "kline"
-# What this commit changes is how rows lie in files, never the rows.
-_COMPACTION = "OPTIMIZE"
 # Writers of one process queue up here instead of losing races against each other.
 _LOCKS: dict[tuple[str, str], threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
 
 # Delta takes a path for a URL: these would be decoded, or name another folder.
 _UNSAFE = frozenset("%[]\\?*")
-# A run names the versions that it read. By default their logs would be thrown away after thirty days.
-_KEEP_LOGS = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
-
-# Of 400,000 vectors of 128 float32: binary without a dictionary is written in 0.2-0.9 s and is a NumPy array after
-# 0.2-1.7 s; with a dictionary writing takes 2.8 s; list<float32> takes 0.5 s and 1.3-1.5 s.
-_WRITER = WriterProperties(column_properties={"vector": ColumnProperties(dictionary_enabled=False)})
 
 
 class TableChangedError(HomeError):
@@ -116,7 +117,7 @@ class Home:
         entries = [] if delta is None else delta.history(limit)
         return [
             {key: entry.get(key) for key in ("version", "timestamp", "operation")}
-            | {"metadata": json.loads(entry.get(_METADATA_KEY, "{}"))}
+            | {"metadata": json.loads(entry.get(METADATA_KEY, "{}"))}
             for entry in entries
         ]
 
@@ -151,9 +152,9 @@ class Home:
             return empty if columns is None else empty.select(list(columns))
         conditions = [] if where is None else [where]
         if fingerprint is not None:
-            conditions.append(_text("fingerprint") == fingerprint)
+            conditions.append(text_column("fingerprint") == fingerprint)
         if symbols is not None:
-            conditions.append(_text("symbol").isin(pa.array(symbols, pa.string())))
+            conditions.append(text_column("symbol").isin(pa.array(symbols, pa.string())))
         condition = reduce(and_, conditions) if conditions else None
         old = version is not None and version != self.version(table)
         with self.explained(table, "read an old version of" if old else "read"):
@@ -221,14 +222,14 @@ class Home:
 
         def write(delta: DeltaTable) -> None:
             # Without retries of its own, so that a version that appears in between is noticed.
-            properties = _commit(metadata, retries=None if expected_version is None else 0)
-            data, wider = conform(rows, _stored_schema(delta), table)
+            properties = commit_properties(metadata, retries=None if expected_version is None else 0)
+            data, wider = conform(rows, stored_schema(delta), table)
             write_deltalake(
                 delta,
                 data,
                 mode="append",
                 schema_mode="merge" if wider else None,
-                writer_properties=_WRITER,
+                writer_properties=WRITER,
                 commit_properties=properties,
             )
 
@@ -250,9 +251,9 @@ class Home:
         """
 
         def write(delta: DeltaTable) -> None:
-            properties = _commit(metadata, retries=None if expected_version is None else 0)
+            properties = commit_properties(metadata, retries=None if expected_version is None else 0)
             marked = TOMBSTONE in rows.column_names
-            data, wider = conform(rows.drop_columns([TOMBSTONE]) if marked else rows, _stored_schema(delta), table)
+            data, wider = conform(rows.drop_columns([TOMBSTONE]) if marked else rows, stored_schema(delta), table)
             values = {name: f"s.{name}" for name in data.column_names}
             if marked:
                 data = data.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), rows[TOMBSTONE])
@@ -265,7 +266,7 @@ class Home:
                 target_alias="t",
                 merge_schema=wider,
                 streamed_exec=False,
-                writer_properties=_WRITER,
+                writer_properties=WRITER,
                 commit_properties=properties,
             )
             if marked:
@@ -279,17 +280,17 @@ class Home:
         self, table: str, rows: pa.Table, symbols: Sequence[str], metadata: Mapping[str, Any] | None = None
     ) -> int:
         """Put `rows`, whose symbols are all among `symbols`, in the place of all rows of `symbols`, in one commit."""
-        predicate = _symbols_predicate(symbols)
+        predicate = symbols_predicate(symbols)
 
         def write(delta: DeltaTable) -> None:
-            data, _ = conform(rows, _stored_schema(delta), table)
+            data, _ = conform(rows, stored_schema(delta), table)
             write_deltalake(
                 delta,
                 data,
                 mode="overwrite",
                 predicate=predicate,
-                writer_properties=_WRITER,
-                commit_properties=_commit(metadata),
+                writer_properties=WRITER,
+                commit_properties=commit_properties(metadata),
             )
 
         return self._write(table, rows, write, None)
@@ -302,10 +303,12 @@ class Home:
         expected_version: int | None = None,
     ) -> int:
         """Remove all rows of `symbols` in one commit; the other arguments, result and errors are those of `append`."""
-        predicate = _symbols_predicate(symbols)
+        predicate = symbols_predicate(symbols)
 
         def write(delta: DeltaTable) -> None:
-            delta.delete(predicate, commit_properties=_commit(metadata, None if expected_version is None else 0))
+            delta.delete(
+                predicate, commit_properties=commit_properties(metadata, None if expected_version is None else 0)
+            )
 
         return self._write(table, None, write, expected_version)
 
@@ -317,7 +320,7 @@ class Home:
         """
 
         def write(delta: DeltaTable) -> None:
-            delta.optimize.compact(target_size=target_bytes, writer_properties=_WRITER)
+            delta.optimize.compact(target_size=target_bytes, writer_properties=WRITER)
 
         return self._write(table, None, write, None)
 
@@ -358,7 +361,7 @@ class Home:
         with self._lock(table), self.explained(table, "make"):
             text = json.dumps(dict(description), sort_keys=True)
             delta = DeltaTable.create(
-                self._path(table), schema, mode=mode, name=table, description=text, configuration=_KEEP_LOGS
+                self._path(table), schema, mode=mode, name=table, description=text, configuration=KEEP_LOGS
             )
             return int(delta.version())
 
@@ -370,7 +373,7 @@ class Home:
         with self._lock(table):
             for attempt in range(_ATTEMPTS):
                 delta = self._open(table)
-                if expected is not None and not _same_rows(delta, expected):
+                if expected is not None and not same_rows(delta, expected):
                     break
                 try:
                     with self.explained(table, "write", let_through=CommitFailedError):
@@ -387,53 +390,16 @@ class Home:
         with lock:
             yield
 
-    @contextmanager
-    def explained(self, table: str, action: str, let_through: type[Exception] | None = None) -> Iterator[None]:
+    def explained(
+        self, table: str, action: str, let_through: type[Exception] | None = None
+    ) -> AbstractContextManager[None]:
         """Turn what the storage raises while it is read or written into a `HomeError` that says what to do.
 
         `action` is read, make or write, or "read an old version of".
         """
-        try:
-            yield
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            if let_through is not None and isinstance(error, let_through):
-                raise
-            # Behind the first line the library shows where it came from, in colours.
-            reason = " ".join(str(error).split("\n   0: ")[0].split("\x1b")[0].split())
-            remedy = {
-                "read": "restore it from a copy, or make a new home and ingest again",
-                "read an old version of": "versions are kept for a time; read a newer one, or restore a copy",
-                "make": "name a folder that can be written",
-                "write": "check that it can be written",
-            }[action]
-            raise HomeError(f"cannot {action} table {table} of home {self.uri}: {reason}; {remedy}") from error
+        return explained(self.uri, table, action, let_through)
 
 
 def since(day: np.datetime64) -> pc.Expression:
     """Rows of that date (datetime64[D]) and later ones, for `Home.read`."""
     return pc.field("date") >= pa.scalar(day.astype("datetime64[D]").astype(object), pa.date32())
-
-
-def _same_rows(delta: DeltaTable, version: int) -> bool:
-    """Whether a table as it was opened holds the rows of an older version of it."""
-    since = delta.version() - version
-    return since == 0 or (since > 0 and all(entry["operation"] == _COMPACTION for entry in delta.history(since)))
-
-
-def _stored_schema(delta: DeltaTable) -> pa.Schema:
-    return pa.schema(delta.schema().to_arrow())
-
-
-def _text(column: str) -> pc.Expression:
-    """A text column for use in a filter: after a MERGE it is stored as string views, which pyarrow cannot compare."""
-    return pc.field(column).cast(pa.string())
-
-
-def _commit(metadata: Mapping[str, Any] | None, retries: int | None = None) -> CommitProperties:
-    custom = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)} if metadata else None
-    return CommitProperties(custom_metadata=custom, max_commit_retries=retries)
-
-
-def _symbols_predicate(symbols: Sequence[str]) -> str:
-    """SQL condition on checked symbols, which can hold no quote."""
-    return "symbol IN (" + ", ".join(f"'{check_symbol(symbol)}'" for symbol in symbols) + ")" if symbols else "false"
