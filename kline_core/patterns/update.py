@@ -118,7 +118,10 @@ def update_patterns(
             "encoder": encoding.fingerprint,
         }
         version = home.create("patterns", description, settings.horizons, replace=rebuild)
-    verified = loaded(PatternsKey.of(home, version, catalogue))
+    key = PatternsKey.of(home, version, catalogue)
+    # Rows that this process has verified are not read again, so that nothing else would notice that they are gone.
+    home.check_files("patterns", version, key.files)
+    verified = loaded(key)
     missing, restated = verified.missing, list(verified.restated)
     if at_most is not None and len(missing) > at_most:
         raise ManyWindowsError
