@@ -18,6 +18,7 @@ from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
 
 from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.compute import cluster as module
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Answer, Cluster, checked_threads, open_cluster
@@ -402,11 +403,14 @@ def test_what_an_encoding_refuses(opened, bench, tmp_path):
     with pytest.raises(EncoderError, match="cannot be read"):
         opened.encoding(tmp_path / "nowhere")
     home = make_home(tmp_path / "home", market(1, 20))
-    encoding = opened.encoding(bench.weights, "cpu")
+    bars, encoder = BarsKey.newest(home), EncoderKey.of(bench.weights, "cpu")
+    windows = build_catalogue(bars_by_symbol(home.read("bars")), SMALL)
     shutil.rmtree(home.folder)
     make_home(home.folder, market(1, 20, seed=1))
     with pytest.raises(StaleError, match="were made anew"):
-        update_patterns(home, SMALL, encoding)
+        opened.encoding(bench.weights, "cpu").vectors(bars, windows)
+    with pytest.raises(StaleError, match="were made anew"):
+        opened.call(tasks.update, bars, SMALL, encoder, 1_000, 1)
     assert home.read("patterns").num_rows == 0
 
 
@@ -526,8 +530,10 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
     bench = Bench(make_home(tmp_path / "home", frame[days < 60]), weights=small_weights)
     # The fixture's cluster has its encoder from other tests, which may have pushed it out.
     loads = []
-    for kind in (BarsKey, EncoderKey):
-        monkeypatch.setattr(kind, "load", lambda key, kind=kind, real=kind.load: loads.append(kind) or real(key))
+    # Bars open their home whether all of them are read, or only those that came.
+    for kind, name in ((BarsKey, "_open"), (EncoderKey, "load")):
+        real = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda key, kind=kind, real=real: loads.append(kind) or real(key))
 
     def extend():
         update_patterns(bench.home, SMALL, opened.encoding(bench.weights, "cpu"))

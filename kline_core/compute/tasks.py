@@ -18,7 +18,6 @@ from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
 from kline_core.factor.batch import Batch, Scored
-from kline_core.factor.state import loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.update import ManyWindowsError, PatternsUpdate, update_patterns
 from kline_core.search.recall import Recall
@@ -143,7 +142,7 @@ def update(
 
 
 def picture(key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:
-    """A query with its matches as a PNG; see `kline_core.factor.explain.explain_loaded` and `kline_core.plots.match_plot.match_png`."""
+    """A query with its matches as a PNG; see `kline_core.factor.explain.explain_loaded`."""
     from kline_core.factor.explain import explain_loaded
     from kline_core.plots.match_plot import match_png
 
@@ -151,8 +150,9 @@ def picture(key: StateKey, symbol: str, date: str | datetime.date | np.datetime6
 
 
 def _loaded(key: StateKey) -> "LoadedState":
+    from kline_core.factor.state import loaded_state
 
-    loaded: Any = loaded_state(key)
+    state = loaded_state(key)
     # After loading, so that the libraries it imported are limited too.
     _threads.single_threaded()
-    return loaded  # type: ignore[no-any-return]
+    return state
