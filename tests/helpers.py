@@ -12,6 +12,9 @@ from distributed import Client
 from kline_core.compute.run import Request, Run, run_symbols
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.synthetic import random_walk
+from kline_core.factor import scoring
+from kline_core.factor.batch import Batch, SymbolSamples
+from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
@@ -74,6 +77,27 @@ class Bench:
 
     def versions(self):
         return {table: self.home.version(table) for table in ("factors", "matches")}
+
+
+def batch_of(symbol, dates, stored=None):
+    """Samples of one symbol; without the histories that are stored, none of them is."""
+    if stored is None:
+        stored = np.full(len(dates), NEVER_REUSED, np.int64)
+    return Batch((SymbolSamples(symbol, dates, stored),))
+
+
+def break_batches(monkeypatch, days, error):
+    """Have the computation break of whatever batch holds one of the days; the sizes of the batches that are begun."""
+    real, sizes = scoring.score_batch, []
+
+    def score_batch(state, batch):
+        sizes.append(len(batch))
+        if any(np.isin(part.dates, days).any() for part in batch.parts):
+            raise error
+        return real(state, batch)
+
+    monkeypatch.setattr(scoring, "score_batch", score_batch)
+    return sizes
 
 
 def plain(bars, start="2010-01-04", prefix="SYN"):

@@ -17,12 +17,14 @@ import pytest
 from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
 
-from kline_core.bars import bars_cache as loaded_bars_module
+from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.compute import cluster as module
-from kline_core.compute.cluster import Cluster, checked_threads, open_cluster
+from kline_core.compute import tasks
+from kline_core.compute.cluster import Answer, Cluster, checked_threads, open_cluster
 from kline_core.compute.run import run_symbols
 from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import (
     DateError,
@@ -42,7 +44,7 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from kline_core.plots.match_plot import match_png
 from kline_core.settings import Settings
-from tests.helpers import SMALL_SETTINGS, Bench, plain, scheduler_process
+from tests.helpers import SMALL_SETTINGS, Bench, batch_of, break_batches, plain, scheduler_process
 from tests.homes import SMALL, add_bars, make_home, market
 
 
@@ -145,10 +147,10 @@ def test_a_scheduler_without_workers(tmp_path):
 @pytest.mark.usefixtures("impatient")
 def test_a_scheduler_that_dies_under_the_work(tmp_path):
     with scheduler_process(tmp_path) as (address, process), open_cluster(address) as cluster:
-        work = cluster._submit(time.sleep, 60)
+        (work,) = cluster.submit(time.sleep, [(60,)])
         process.kill()
         with pytest.raises(SchedulerError, match=rf"^the scheduler at {address} gave up the work .*run again$"):
-            cluster._answer(work)
+            work.result()
 
 
 @pytest.mark.usefixtures("impatient")
@@ -159,10 +161,10 @@ def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkey
         run = bench.start(cluster, samples=10)
         score = run.score
 
-        def dying(symbol, chunks):
-            if symbol == "S00003":
+        def dying(symbols, chunks):
+            if "S00003" in symbols:
                 process.kill()
-            return score(symbol, chunks)
+            return score(symbols, chunks)
 
         monkeypatch.setattr(run, "score", dying)
         with pytest.raises(SchedulerError, match=r"went away; see whether it still runs, and run again$"):
@@ -177,7 +179,7 @@ def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
     client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
     monkeypatch.setattr(module, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
     with pytest.raises(SchedulerError, match="has had no workers for"):
-        Cluster(client, 1, "tcp://x")._answer(waits)
+        Answer(Cluster(client, 1, "tcp://x"), waits).result()
 
 
 def timed_out(**_):
@@ -196,7 +198,7 @@ def test_lost_work_is_one_line(error, says):
         raise error
 
     with pytest.raises(SchedulerError, match=says) as raised:
-        Cluster(SimpleNamespace(status="running"), 1, "tcp://x")._answer(SimpleNamespace(result=result))
+        Answer(Cluster(SimpleNamespace(status="running"), 1, "tcp://x"), SimpleNamespace(result=result)).result()
     assert "\n" not in str(raised.value)
 
 
@@ -229,16 +231,26 @@ def test_ports_are_on_the_loopback_interface_only():
     assert {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
+def planned(cluster, key, symbol, samples):
+    (dates,) = cluster.call(tasks.plan, key, [symbol], samples, None)
+    return dates
+
+
+def scored(cluster, key, batch, chunks=1):
+    answers = cluster.submit(tasks.score, [(key, chunk) for chunk in batch.chunks(chunks)])
+    return [answer.result() for answer in answers]
+
+
 @both
 def test_answers_and_refusals(opened, bench):
     overview = opened.load(bench.key)
     assert overview.symbols == ["S00000", "S00001", "S00002"]
     assert overview.n_patterns == bench.home.read("patterns").num_rows
-    dates = opened.plan(bench.key, "S00001", 10, None)
+    dates = planned(opened, bench.key, "S00001", 10)
     assert dates.dtype == np.dtype("datetime64[D]")
     assert len(dates) == 10
     with pytest.raises(UnknownSymbolError, match="symbol 'NONE' has no bars"):
-        opened.plan(bench.key, "NONE", 10, None)
+        planned(opened, bench.key, "NONE", 10)
     with pytest.raises(DateError, match="2040-01-01 lies outside the bars"):
         opened.load(bench.key, np.datetime64("2040-01-01"))
 
@@ -246,10 +258,10 @@ def test_answers_and_refusals(opened, bench):
 @both
 @pytest.mark.parametrize(("chunks", "pieces"), [(1, 1), (3, 3), (7, 7), (100, 40)])
 def test_samples_in_pieces(opened, bench, chunks, pieces):
-    dates = opened.plan(bench.key, "S00000", 40, None)
-    scored = list(opened.score(bench.key, "S00000", dates, np.zeros(len(dates), np.int64), chunks))
-    assert len(scored) == pieces
-    found = sorted(date for part in scored for date in part.factors["date"].to_pylist())
+    dates = planned(opened, bench.key, "S00000", 40)
+    parts = scored(opened, bench.key, batch_of("S00000", dates), chunks)
+    assert len(parts) == pieces
+    found = sorted(date for part in parts for date in part.factors["date"].to_pylist())
     assert found == dates.tolist()
 
 
@@ -271,7 +283,7 @@ def test_beside_the_work_dask_does_little(opened):
 
 @pytest.mark.parametrize("opened", ["standing"], indirect=True)
 def test_no_samples_are_no_pieces(opened, bench):
-    assert list(opened.score(bench.key, "S00000", np.zeros(0, "datetime64[D]"), np.zeros(0, np.int64), 4)) == []
+    assert scored(opened, bench.key, batch_of("S00000", np.zeros(0, "datetime64[D]")), 4) == []
 
 
 @both
@@ -281,7 +293,7 @@ def test_a_state_is_loaded_once_though_many_ask_at_once(opened, bench, tmp_path,
     monkeypatch.setattr(resources_module, "load_state", lambda key: loaded.append(key) or real(key))
     fresh = bench.copy(tmp_path / "fresh")
     with ThreadPoolExecutor(8) as pool:
-        lengths = list(pool.map(lambda at: len(opened.plan(fresh.key, f"S0000{at % 3}", 5, None)), range(24)))
+        lengths = list(pool.map(lambda at: len(planned(opened, fresh.key, f"S0000{at % 3}", 5)), range(24)))
     assert lengths == [5] * 24
     assert loaded == [fresh.key.loads]
 
@@ -295,21 +307,20 @@ def test_two_versions_side_by_side(opened, tmp_path, small_weights):
     opened.load(old)
     bench.add(frame[frame.groupby("symbol").cumcount() >= 60])
     new = bench.key
-    newest = {key: opened.plan(key, "S00000", 5, None)[-1] for key in (old, new, old, new)}
+    newest = {key: planned(opened, key, "S00000", 5)[-1] for key in (old, new, old, new)}
     assert newest[old] == short["date"].max()
     assert newest[new] == frame["date"].max()
     assert opened.load(new).n_patterns - opened.load(old).n_patterns == 20
 
 
 def test_workers_elsewhere_give_the_same(elsewhere, in_process, bench):
-    zeros = np.zeros(30, np.int64)
-    dates = in_process.plan(bench.key, "S00002", 30, None)
-    (here,) = in_process.score(bench.key, "S00002", dates, zeros, 1)
+    dates = planned(in_process, bench.key, "S00002", 30)
+    (here,) = scored(in_process, bench.key, batch_of("S00002", dates))
     with open_cluster(elsewhere) as cluster:
         assert cluster.threads == 2
         assert os.getpid() not in cluster.client.run(os.getpid).values()
-        assert np.array_equal(cluster.plan(bench.key, "S00002", 30, None), dates)
-        (there,) = cluster.score(bench.key, "S00002", dates, zeros, 1)
+        assert np.array_equal(planned(cluster, bench.key, "S00002", 30), dates)
+        (there,) = scored(cluster, bench.key, batch_of("S00002", dates))
     assert there.factors.equals(here.factors)
     assert there.matches.equals(here.matches)
 
@@ -325,7 +336,7 @@ def test_values_do_not_depend_on_how_the_work_was_cut(tmp_path, standing):
                 bench = first.copy(tmp_path / f"{name}-{chunks}")
                 run = bench.start(cluster, samples=100)
                 for symbol in run.symbols:
-                    run.score(symbol, chunks)
+                    run.score([symbol], chunks)
                 assert run.finish().count("done") > 150
                 found[name, chunks] = bench.rows("factors"), bench.rows("matches")
     expected = found["1", 1]
@@ -342,16 +353,16 @@ def local(bench):
 @both
 def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
     monkeypatch.setattr(module, "SLICE", 10)
-    version, frames = bench.home.version("bars"), bars_by_symbol(bench.home.read("bars"))
-    windows = build_catalogue(frames, SMALL)
+    bars = bench.key.bars
+    windows = build_catalogue(bars.frames(), SMALL)
     # Whatever part is asked for: the last slice is short, and most lack a symbol.
     windows = windows.take(np.flatnonzero((windows.code != 1) | (np.arange(len(windows)) % 7 == 0)))
-    encoding, progress = opened.encoding(bench.home, bench.weights, "cpu"), []
+    encoding, progress = opened.encoding(bench.weights, "cpu"), []
     made = local(bench)
     assert (encoding.fingerprint, encoding.window_bars, encoding.dim) == (made.fingerprint, made.window_bars, made.dim)
-    vectors = encoding.vectors(version, frames, windows, progress.append)
+    vectors = encoding.vectors(bars, windows, progress.append)
     assert vectors.dtype == np.float32
-    assert np.array_equal(vectors, made.vectors(version, frames, windows))
+    assert np.array_equal(vectors, made.vectors(bars, windows))
     assert progress == [*range(10, len(windows), 10), len(windows)]
 
 
@@ -360,7 +371,7 @@ def test_patterns_made_elsewhere_are_the_same_bit_for_bit(elsewhere, tmp_path):
     here, there = make_home(tmp_path / "here", frame), make_home(tmp_path / "there", frame)
     update_patterns(here, Settings().patterns, LocalWindowEncoder(Encoder.load()))
     with open_cluster(elsewhere) as cluster:
-        report = update_patterns(there, Settings().patterns, cluster.encoding(there))
+        report = update_patterns(there, Settings().patterns, cluster.encoding())
         assert report.added == here.read("patterns").num_rows > 300
         assert cluster.load(Bench(there, Settings()).key).n_patterns == report.total
     assert there.read("patterns").equals(here.read("patterns"))
@@ -390,13 +401,16 @@ def test_calls_that_nobody_waits_for_any_more_are_given_up(opened):
 @both
 def test_what_an_encoding_refuses(opened, bench, tmp_path):
     with pytest.raises(EncoderError, match="cannot be read"):
-        opened.encoding(bench.home, tmp_path / "nowhere")
+        opened.encoding(tmp_path / "nowhere")
     home = make_home(tmp_path / "home", market(1, 20))
-    encoding = opened.encoding(home, bench.weights, "cpu")
+    bars, encoder = BarsKey.newest(home), EncoderKey.of(bench.weights, "cpu")
+    windows = build_catalogue(bars_by_symbol(home.read("bars")), SMALL)
     shutil.rmtree(home.folder)
     make_home(home.folder, market(1, 20, seed=1))
     with pytest.raises(StaleError, match="were made anew"):
-        update_patterns(home, SMALL, encoding)
+        opened.encoding(bench.weights, "cpu").vectors(bars, windows)
+    with pytest.raises(StaleError, match="were made anew"):
+        opened.call(tasks.update, bars, SMALL, encoder, 1_000, 1)
     assert home.read("patterns").num_rows == 0
 
 
@@ -406,24 +420,25 @@ def test_what_an_encoding_refuses(opened, bench, tmp_path):
 @both
 def test_a_picture_drawn_by_a_worker(opened, bench):
     opened.load(bench.key)
-    day = opened.plan(bench.key, "S00001", 10, None)[5]
+    day = planned(opened, bench.key, "S00001", 10)[5]
     for date in (None, day):
         view = explain_sample(bench.home, "S00001", date, SMALL_SETTINGS, bench.weights, "cpu")
-        assert opened.picture(bench.key, "S00001", date) == match_png(view)
+        assert opened.call(tasks.picture, bench.key, "S00001", date) == match_png(view)
     with pytest.raises(DateError, match="no trading day of S00001"):
-        opened.picture(bench.key, "S00001", "2020-01-11")
+        opened.call(tasks.picture, bench.key, "S00001", "2020-01-11")
 
 
 def test_with_a_standing_cluster_a_process_loads_nothing_heavy(elsewhere, bench, tmp_path):
     home = make_home(tmp_path / "home", market(2, 40))
     code = """
 import sys
-from kline_core.cluster import open_cluster
-from kline_core.extend import update_patterns
-from kline_core.keys import StateKey
-from kline_core.run import Request, Run, run_symbols
+from kline_core.compute import tasks
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.update import update_patterns
 from kline_core.settings import FactorSettings, PatternSettings, Settings
-from kline_core.tables import Home
+from kline_core.store.home import Home
 
 address, folder, weights = sys.argv[1:]
 settings = Settings(
@@ -431,10 +446,10 @@ settings = Settings(
 )
 home = Home(folder)
 with open_cluster(address) as cluster:
-    extended = update_patterns(home, settings.patterns, cluster.encoding(home, weights, "cpu"))
+    extended = update_patterns(home, settings.patterns, cluster.encoding(weights, "cpu"))
     key = StateKey.newest(home, settings, weights, "cpu")
     report = run_symbols(Run(home, cluster, key, Request(samples=20)))
-    size = len(cluster.picture(key, "S00001"))
+    size = len(cluster.call(tasks.picture, key, "S00001", None))
 heavy = {"torch", "faiss", "matplotlib", "PIL"} & sys.modules.keys()
 print(extended.total, report.count("samples"), size > 10_000, *heavy)
 """
@@ -444,13 +459,6 @@ print(extended.total, report.count("samples"), size > 10_000, *heavy)
 
 
 # --- what workers say ---
-
-
-def breaking(monkeypatch):
-    def score(*_):
-        raise ValueError("it broke")
-
-    monkeypatch.setattr(scoring, "score_samples", score)
 
 
 @pytest.mark.parametrize("kind", ["in process", "standing"])
@@ -465,9 +473,9 @@ def test_what_workers_say_reaches_the_client(standing, bench, tmp_path, monkeypa
         assert message.startswith(
             f"loaded 3 symbols, {bench.home.read('patterns').num_rows} patterns of {fresh.home.uri}"
         )
-        breaking(monkeypatch)
-        dates = cluster.plan(fresh.key, "S00001", 6, None)
-        list(cluster.score(fresh.key, "S00001", dates, np.zeros(6, np.int64), 2))
+        dates = planned(cluster, fresh.key, "S00001", 6)
+        break_batches(monkeypatch, dates, ValueError("it broke"))
+        fresh.start(cluster, dates={"S00001": dates}).score(["S00001"], 2)
         assert [level for level, _ in said[1:]] == [logging.WARNING] * 2
         assert all("S00001: a chunk of 3 samples" in message for _, message in said[1:])
     assert not [record for record in caplog.records if record.name.startswith("kline_core")]
@@ -505,9 +513,10 @@ def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
     client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
     said = []
     with pytest.raises(SchedulerError):
-        Cluster(client, 1, "tcp://x", lambda *record: said.append(record))._answer(
-            SimpleNamespace(result=timed_out, done=lambda: False)
-        )
+        Answer(
+            Cluster(client, 1, "tcp://x", lambda *record: said.append(record)),
+            SimpleNamespace(result=timed_out, done=lambda: False),
+        ).result()
     assert said == [(logging.WARNING, "no workers left at tcp://x, waiting 60 s for one")]
 
 
@@ -521,23 +530,24 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
     bench = Bench(make_home(tmp_path / "home", frame[days < 60]), weights=small_weights)
     # The fixture's cluster has its encoder from other tests, which may have pushed it out.
     loads = []
-    for where, name in ((loaded_bars_module, "_load_bars"), (resources_module, "_load_encoder")):
-        real = getattr(where, name)
-        monkeypatch.setattr(where, name, lambda key, name=name, real=real: loads.append(name) or real(key))
+    # Bars open their home whether all of them are read, or only those that came.
+    for kind, name in ((BarsKey, "_open"), (EncoderKey, "load")):
+        real = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda key, kind=kind, real=real: loads.append(kind) or real(key))
 
     def extend():
-        update_patterns(bench.home, SMALL, opened.encoding(bench.home, bench.weights, "cpu"))
+        update_patterns(bench.home, SMALL, opened.encoding(bench.weights, "cpu"))
         return opened.load(bench.key).n_patterns
 
     assert extend() == 2 * 51
-    assert loads.count("_load_bars") == 1
+    assert loads.count(BarsKey) == 1
     add_bars(bench.home, frame[days >= 60])
     assert extend() == 2 * 61
-    assert loads.count("_load_bars") == 2
+    assert loads.count(BarsKey) == 2
     bench.home.delete("patterns", ["S00001"])
     assert extend() == 2 * 61
-    assert loads.count("_load_bars") == 2
-    assert loads.count("_load_encoder") <= 1
+    assert loads.count(BarsKey) == 2
+    assert loads.count(EncoderKey) <= 1
 
 
 @both
@@ -548,14 +558,14 @@ def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, smal
     bench = Bench(make_home(tmp_path / "home", frame[days < 60]), weights=small_weights)
     other = Bench.of(tmp_path / "other", frame, weights=small_weights)
     monkeypatch.setattr(module, "FEW_WINDOWS", few)
-    assert opened.extend(bench.home, SMALL, bench.weights, "cpu").added == 2 * 51
+    assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 2 * 51
     add_bars(bench.home, frame[days >= 60])
-    assert opened.extend(bench.home, SMALL, bench.weights, "cpu").added == 2 * 10
-    assert opened.extend(bench.home, SMALL, bench.weights, "cpu").added == 0
+    assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 2 * 10
+    assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 0
     keys = [("symbol", "ascending"), ("end", "ascending")]
     assert bench.home.read("patterns").sort_by(keys).equals(other.home.read("patterns").sort_by(keys))
     with pytest.raises(FingerprintError):
-        opened.extend(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu")
+        opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu")
 
 
 @both
@@ -566,17 +576,16 @@ def test_runs_on_two_versions_at_the_same_time_see_each_its_own(opened, tmp_path
     keys = [bench.key]
     bench.add(frame[days >= 60])
     keys.append(bench.key)
-    zeros = np.zeros(40, np.int64)
     alone = {}
     for key in keys:
-        dates = opened.plan(key, "S00001", 40, None)
-        (scored,) = opened.score(key, "S00001", dates, zeros, 1)
-        alone[key] = dates, scored.factors
+        dates = planned(opened, key, "S00001", 40)
+        (whole,) = scored(opened, key, batch_of("S00001", dates))
+        alone[key] = dates, whole.factors
     assert alone[keys[0]][0][-1] < alone[keys[1]][0][-1]
 
     def score(key):
-        dates = opened.plan(key, "S00001", 40, None)
-        parts = list(opened.score(key, "S00001", dates, zeros, 4))
+        dates = planned(opened, key, "S00001", 40)
+        parts = scored(opened, key, batch_of("S00001", dates), 4)
         return key, dates, {row["date"]: row for part in parts for row in part.factors.to_pylist()}
 
     with ThreadPoolExecutor(8) as pool:
@@ -587,22 +596,22 @@ def test_runs_on_two_versions_at_the_same_time_see_each_its_own(opened, tmp_path
 
 def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeypatch):
     begun, go_on = [], threading.Event()
-    real = scoring.score_samples
+    real = scoring.score_batch
 
-    def slow(loaded, symbol, dates, stored):
-        begun.append(dates)
+    def slow(state, batch):
+        begun.append(batch)
         assert go_on.wait(60)
-        return real(loaded, symbol, dates, stored)
+        return real(state, batch)
 
-    monkeypatch.setattr(scoring, "score_samples", slow)
+    monkeypatch.setattr(scoring, "score_batch", slow)
     with Client(standing, set_as_default=False) as watching, ThreadPoolExecutor(1) as pool:
         with open_cluster(standing) as cluster:
-            dates = cluster.plan(bench.key, "S00000", 40, None)
-            left = pool.submit(list, cluster.score(bench.key, "S00000", dates, np.zeros(40, np.int64), 40))
+            dates = planned(cluster, bench.key, "S00000", 40)
+            left = pool.submit(scored, cluster, bench.key, batch_of("S00000", dates), 40)
             until(lambda: len(begun) == 2)
         with pytest.raises(SchedulerError, match="gave up the work or went away"):
             left.result(30)
-        until(lambda: tasks(watching) == 0)
+        until(lambda: tasks_of(watching) == 0)
         go_on.set()
         until(lambda: not any(watching.run(lambda dask_worker: dask_worker.state.executing_count).values()))
     assert len(begun) == 2, "one for each thread; the other 38 were never begun"
@@ -611,13 +620,13 @@ def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeyp
 def test_work_of_a_client_that_was_killed_stops(elsewhere):
     code = """
 import sys, time
-from kline_core.cluster import open_cluster
+from kline_core.compute.cluster import open_cluster
 
 with open_cluster(sys.argv[1]) as cluster:
-    futures = [cluster._submit(time.sleep, 0.2) for _ in range(5_000)]
-    cluster._answer(futures[0])
+    answers = cluster.submit(time.sleep, [(0.2,)] * 5_000)
+    answers[0].result()
     print("at work", flush=True)
-    cluster._answer(futures[-1])
+    answers[-1].result()
 """
     with (
         subprocess.Popen([sys.executable, "-c", code, elsewhere], stdout=subprocess.PIPE, text=True) as process,
@@ -625,14 +634,14 @@ with open_cluster(sys.argv[1]) as cluster:
     ):
         try:
             assert process.stdout.readline() == "at work\n"
-            assert tasks(watching) > 1_000
+            assert tasks_of(watching) > 1_000
         finally:
             process.kill()
         # Left to itself the work would take minutes.
-        until(lambda: tasks(watching) == 0)
+        until(lambda: tasks_of(watching) == 0)
 
 
-def tasks(client):
+def tasks_of(client):
     return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.bars.bars_cache import BarsKey
 from kline_core.encoder.encoder import BATCH, Encoder
 from kline_core.patterns import encode as module
 from kline_core.patterns.catalogue import build_catalogue
@@ -19,8 +19,13 @@ def encoder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory):
-    return bars_by_symbol(make_home(tmp_path_factory.mktemp("encoding") / "home", market()).read("bars"))
+def bars(tmp_path_factory):
+    return BarsKey.newest(make_home(tmp_path_factory.mktemp("encoding") / "home", market()))
+
+
+@pytest.fixture(scope="module")
+def frames(bars):
+    return bars.frames()
 
 
 def one_by_one(frames, windows, encoder):
@@ -43,11 +48,11 @@ def test_it_says_what_it_encodes_with(encoder):
 
 
 @pytest.mark.parametrize(("piece", "threads"), [(SLICE, 1), (5, 3), (1, 2)])
-def test_vectors_are_those_of_each_chart_by_itself(frames, encoder, monkeypatch, piece, threads):
+def test_vectors_are_those_of_each_chart_by_itself(bars, frames, encoder, monkeypatch, piece, threads):
     monkeypatch.setattr(module, "SLICE", piece)
     windows = build_catalogue(frames, SMALL)
     progress = []
-    vectors = LocalWindowEncoder(encoder, threads).vectors(1, frames, windows, progress.append)
+    vectors = LocalWindowEncoder(encoder, threads).vectors(bars, windows, progress.append)
     assert vectors.dtype == np.float32
     assert np.array_equal(vectors, one_by_one(frames, windows, encoder))
     assert progress == sorted(set(progress))
@@ -61,6 +66,6 @@ def test_symbols_may_be_any_part(frames, encoder):
     assert np.array_equal(vectors, one_by_one(frames, some, encoder))
 
 
-def test_no_windows_are_no_vectors(frames, encoder):
+def test_no_windows_are_no_vectors(bars, frames, encoder):
     none = build_catalogue(frames, SMALL).take(np.zeros(0, np.int64))
-    assert LocalWindowEncoder(encoder).vectors(1, frames, none).shape == (0, 8)
+    assert LocalWindowEncoder(encoder).vectors(bars, none).shape == (0, 8)

@@ -6,7 +6,7 @@ from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.encoder.encoder import Encoder
 from kline_core.errors import HomeError, SettingError
 from kline_core.patterns import encode as encoding_module
-from kline_core.patterns import update, verified
+from kline_core.patterns import update
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import PatternsUpdate, update_patterns
@@ -222,9 +222,9 @@ def test_who_encodes_is_told_the_version_that_was_read(home, encoding, monkeypat
             add_bars(self, late.pop())
         return found
 
-    def vectors(self, bars_version, frames, *rest):
-        told.append((bars_version, sorted(frames)))
-        return encode(self, bars_version, frames, *rest)
+    def vectors(self, bars, *rest):
+        told.append((bars.version, sorted(bars.frames())))
+        return encode(self, bars, *rest)
 
     encode = LocalWindowEncoder.vectors
     monkeypatch.setattr(LocalWindowEncoder, "vectors", vectors)
@@ -257,14 +257,15 @@ def test_of_two_calls_over_a_restated_symbol_one_gives_up(home, encoding, monkey
     frame = market()
     update_patterns(home, SMALL, encoding)
     replace_bars(home, frame.assign(close=frame["high"]), "S00001")
-    compare = verified.compare_patterns
+    compared = update.loaded
 
-    def overtaken(stored, windows):
-        monkeypatch.setattr(verified, "compare_patterns", compare)
+    def overtaken(key):
+        found = compared(key)
+        monkeypatch.setattr(update, "loaded", compared)
         update_patterns(home, SMALL, encoding)
-        return compare(stored, windows)
+        return found
 
-    monkeypatch.setattr(verified, "compare_patterns", overtaken)
+    monkeypatch.setattr(update, "loaded", overtaken)
     with pytest.raises(TableChangedError):
         update_patterns(home, SMALL, encoding)
     table = rows(home)

@@ -226,7 +226,7 @@ def test_another_encoder_is_refused_by_name(indexed, tmp_path):
     settings = Settings(SMALL, FactorSettings(return_horizon=3))
     with pytest.raises(FingerprintError, match=message):
         StateKey.newest(home, settings, str(other))
-    assert StateKey.newest(home, settings, str(tmp_path / "w")).encoder == encoder.fingerprint
+    assert StateKey.newest(home, settings, str(tmp_path / "w")).encoder.fingerprint == encoder.fingerprint
 
 
 def test_no_patterns_yet_suit_every_setting(tmp_path):

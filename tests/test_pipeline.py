@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from kline_core.errors import DateError, UnknownSymbolError
-from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_samples
+from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
 from kline_core.windows.charts import render_charts
 from tests import naive
-from tests.helpers import SMALL_SETTINGS, Bench
+from tests.helpers import SMALL_SETTINGS, Bench, batch_of
 from tests.homes import market, write_encoder
 
 BARS = 70
@@ -44,9 +43,7 @@ def dates_of(loaded, symbol):
 
 
 def scored(loaded, symbol, dates, stored=None):
-    return score_samples(
-        loaded, symbol, dates, np.full(len(dates), NEVER_REUSED, np.int64) if stored is None else stored
-    )
+    return score_batch(loaded, batch_of(symbol, dates, stored))
 
 
 def by_date(result):
@@ -152,7 +149,7 @@ def test_without_any_patterns(tmp_path, small_weights):
 
 def test_no_dates(loaded):
     result = scored(loaded, "S00000", np.zeros(0, "datetime64[D]"))
-    assert (result.factors.num_rows, result.matches.num_rows, len(result.reused)) == (0, 0, 0)
+    assert (result.factors.num_rows, result.matches.num_rows, [len(dates) for dates in result.reused]) == (0, 0, [0])
 
 
 # --- reasons ---
@@ -193,13 +190,13 @@ def test_what_is_stored_is_left_as_it_is(loaded):
     again = scored(loaded, "S00000", dates, history)
     assert again.factors.num_rows == 0
     assert again.matches.num_rows == 0
-    assert np.array_equal(again.reused, dates)
+    assert np.array_equal(again.reused, [dates])
     other = history.copy()
     other[1] += 1
     partly = scored(loaded, "S00000", dates, other)
     assert list(by_date(partly)) == [dates[1].item()]
     assert by_date(partly) == {dates[1].item(): by_date(first)[dates[1].item()]}
-    assert np.array_equal(partly.reused, dates[[0, 2, 3]])
+    assert np.array_equal(partly.reused, [dates[[0, 2, 3]]])
 
 
 def histories(tmp_path, frame, weights, settings=SMALL_SETTINGS):

@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 import shutil
 from collections import Counter
 from contextlib import nullcontext
@@ -14,16 +15,19 @@ from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, StaleError, UnknownSymbolError
 from kline_core.factor import scoring
 from kline_core.factor import stored_values as module
+from kline_core.factor.batch import Batch
+from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
 from kline_core.store.home import Home
-from tests.helpers import PRICES, SMALL_SETTINGS, Bench
+from tests.helpers import PRICES, SMALL_SETTINGS, Bench, break_batches
 from tests.homes import make_home, market, replace_bars
 
 BARS = 80
 FRAME = market(4, BARS)
 DAYS = np.unique(FRAME["date"].to_numpy()).astype("datetime64[D]")
 SYMBOLS = [f"S0000{number}" for number in range(4)]
+ASKED = {"S00000": DAYS[[30, 35, 40, 45]]}
 
 
 def first(frame, bars):
@@ -223,7 +227,7 @@ def fewer(search, kept):
 def test_ranks_of_a_run_that_died_between_its_two_commits_do_not_stay(bench, in_process, monkeypatch):
     dates = {"S00001": DAYS[[60]]}
     run = bench.start(in_process, dates=dates)
-    run.score("S00001")
+    run.score(["S00001"])
     upsert = bench.home.upsert
     monkeypatch.setattr(run.writer, "home", dying_home(bench.home, upsert))
     with pytest.raises(HomeError):
@@ -250,7 +254,7 @@ def dying_home(home, upsert):
 def test_rows_that_could_not_be_written_are_written_by_the_next_attempt(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     for symbol in run.symbols:
-        run.score(symbol)
+        run.score([symbol])
     with monkeypatch.context() as patch:
         patch.setattr(run.writer, "home", dying_home(bench.home, bench.home.upsert))
         with pytest.raises(HomeError, match="the disk is full"):
@@ -264,7 +268,7 @@ def test_rows_are_written_as_they_come(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     stored = []
     for symbol in run.symbols:
-        run.score(symbol)
+        run.score([symbol])
         stored.append(bench.home.read("factors").num_rows)
     run.finish()
     assert stored == [0, 0, 30, 30]
@@ -275,11 +279,11 @@ def test_an_interrupted_run_keeps_what_is_done(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     scored = []
 
-    def score(symbol, chunks):
-        scored.append(symbol)
+    def score(symbols, chunks):
+        scored.extend(symbols)
         if len(scored) == 2:
             raise KeyboardInterrupt
-        return Run.score(run, symbol, chunks)
+        return Run.score(run, symbols, chunks)
 
     monkeypatch.setattr(run, "score", score)
     with pytest.raises(KeyboardInterrupt):
@@ -412,15 +416,7 @@ def test_how_many_samples_there_will_be_is_known_from_the_start(bench, in_proces
 # --- what breaks ---
 
 
-def breaking(score, days):
-    """A function of the worker or the pipeline, broken for whatever chunk holds one of the days."""
-
-    def broken(what, symbol, dates, stored):
-        if np.isin(dates, days).any():
-            raise ValueError("it broke\non two lines")
-        return score(what, symbol, dates, stored)
-
-    return broken
+BROKE = ValueError("it broke\non two lines")
 
 
 @pytest.fixture
@@ -436,7 +432,7 @@ def test_a_failing_sample_is_alone(bench, made, in_process, standing, monkeypatc
     day = np.datetime64(truth.rows("factors")[15]["date"])
     opened = nullcontext(in_process) if kind == "in process" else open_cluster(standing)
     with monkeypatch.context() as patch, opened as cluster:
-        patch.setattr(scoring, "score_samples", breaking(scoring.score_samples, day))
+        break_batches(patch, day, BROKE)
         report = bench.run(cluster, samples=20)
     broken = report.reasons["error: ValueError: it broke"]
     assert 1 <= broken <= 4
@@ -459,25 +455,103 @@ def test_a_failing_sample_is_alone(bench, made, in_process, standing, monkeypatc
         assert bench.rows(table) == truth.rows(table)
 
 
+def overheard(cluster):
+    """The cluster, and what is said of its work from now on."""
+    said = []
+    return dataclasses.replace(cluster, log=lambda *record: said.append(record)), said
+
+
+def in_one_piece(bench, cluster):
+    run = bench.start(cluster, dates=ASKED)
+    run.score(["S00000"])
+    return run.finish()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("it broke\nbadly"), "error: ValueError: it broke"),
+        (MemoryError(), "error: MemoryError: "),
+        (KeyError("close"), "error: KeyError: 'close'"),
+    ],
+)
+def test_a_chunk_that_breaks_is_done_sample_by_sample(bench, made, in_process, monkeypatch, tmp_path, error, reason):
+    whole = made.copy(tmp_path / "whole")
+    whole.run(in_process, dates=ASKED)
+    sizes = break_batches(monkeypatch, DAYS[[30, 40]], error)
+    in_one_piece(bench, in_process)
+    assert sizes == [4, 1, 1, 1, 1]
+    right, rows = whole.rows("factors"), bench.rows("factors")
+    assert [rows[1], rows[3]] == [right[1], right[3]]
+    for row, date in ((rows[0], DAYS[30]), (rows[2], DAYS[40])):
+        assert (row["date"], row["status"], row["reason"], row["value"]) == (date.item(), "failed", reason, None)
+        assert (row["matches"], row["history"]) == (0, NEVER_REUSED)
+    days = DAYS[[35, 45]].tolist()
+    assert bench.rows("matches") == [match for match in whole.rows("matches") if match["date"] in days]
+
+
+def test_a_chunk_that_breaks_is_spoken_of_with_its_error(bench, in_process, monkeypatch):
+    break_batches(monkeypatch, DAYS[40], BROKE)
+    cluster, said = overheard(in_process)
+    in_one_piece(bench, cluster)
+    says = (
+        f"S00000: a chunk of 4 samples from {DAYS[30]} on broke (ValueError: it broke), so it is done sample by sample"
+    )
+    assert said == [(logging.WARNING, says)]
+
+
+def test_a_chunk_of_which_all_breaks(bench, in_process, monkeypatch):
+    break_batches(monkeypatch, DAYS, BROKE)
+    report = in_one_piece(bench, in_process)
+    assert counts(report) == (4, 0, 4, 0)
+    assert [row["reason"] for row in bench.rows("factors")] == ["error: ValueError: it broke"] * 4
+    assert bench.rows("matches") == []
+    assert report.symbols[0].seconds == {}
+
+
+def test_stored_samples_of_a_chunk_that_breaks_are_still_re_used(bench, in_process, monkeypatch):
+    bench.run(in_process, dates={"S00000": DAYS[[30, 40, 45]]})
+    before = bench.rows("factors", without=())
+    break_batches(monkeypatch, DAYS[35], BROKE)
+    report = in_one_piece(bench, in_process)
+    assert counts(report) == (4, 0, 1, 3)
+    rows = bench.rows("factors", without=())
+    assert [rows[0], *rows[2:]] == before
+    assert (rows[1]["date"], rows[1]["run_id"]) == (DAYS[35].item(), report.run_id)
+
+
+def test_a_refusal_is_not_tried_sample_by_sample(bench, in_process, monkeypatch):
+    sizes = break_batches(monkeypatch, DAYS, DateError("not that day"))
+    cluster, said = overheard(in_process)
+    report = in_one_piece(bench, cluster)
+    assert [(result.problem, result.broke) for result in report.broken] == [("not that day", True)]
+    assert (sizes, said) == ([4], [])
+
+
 def test_a_sample_that_breaks_after_it_was_right_loses_its_matches(bench, in_process, monkeypatch, forgetful):
     dates = {"S00001": DAYS[[60, 70]]}
     bench.run(in_process, dates=dates)
     assert len(bench.rows("matches")) == 10
     forgetful()
-    monkeypatch.setattr(scoring, "score_samples", breaking(scoring.score_samples, DAYS[60]))
+    break_batches(monkeypatch, DAYS[60], BROKE)
     report = bench.run(in_process, dates=dates)
     assert counts(report) == (2, 1, 1, 0)
     assert [row["date"] for row in bench.rows("matches")] == [DAYS[70].item()] * 5
+
+
+def symbols_of(asked):
+    """What `tasks.plan` or `tasks.score` is asked for."""
+    return asked.symbols if isinstance(asked, Batch) else asked
 
 
 @pytest.mark.parametrize("what", ["plan", "score"])
 def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkeypatch, what):
     real = getattr(tasks, what)
 
-    def broken(key, symbol, *arguments):
-        if symbol == "S00001":
+    def broken(key, asked, *arguments):
+        if "S00001" in symbols_of(asked):
             raise OSError("no more memory\nand so on")
-        return real(key, symbol, *arguments)
+        return real(key, asked, *arguments)
 
     monkeypatch.setattr(tasks, what, broken)
     report = bench.run(in_process, samples=10)
@@ -496,13 +570,18 @@ def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkey
 
 def test_a_symbol_that_is_tried_again_counts_once(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
+
+    def broken(*_):
+        raise ValueError("it broke")
+
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "score", breaking(tasks.score, DAYS))
-        with pytest.raises(ValueError, match="it broke") as raised:
-            run.score("S00001")
-        run.give_up("S00001", raised.value)
-    run.score("S00001", 3)
-    run.score("S00001")
+        patch.setattr(tasks, "score", broken)
+        results, broke = run.score(["S00001"])
+    assert results == []
+    assert [(symbol, str(error)) for symbol, error in broke.items()] == [("S00001", "it broke")]
+    assert [result.problem for result in run.finish().broken] == ["ValueError: it broke"]
+    run.score(["S00001"], 3)
+    run.score(["S00001"])
     report = run.finish()
     assert counts(report)[0] == 10
     assert [(result.symbol, result.problem) for result in report.symbols] == [("S00001", None)]
@@ -567,8 +646,8 @@ def test_a_share_is_compared_as_it_is_written():
 def test_progress_is_told_after_every_chunk(bench, in_process):
     seen = []
     run = bench.start(in_process, lambda result: seen.append((result.symbol, counted(result))), samples=12)
-    run.score("S00001", 3)
-    run.score("S00002")
+    run.score(["S00001"], 3)
+    run.score(["S00002"])
     run.finish()
     assert [symbol for symbol, _ in seen] == ["S00001"] * 3 + ["S00002"]
     assert [count for _, count in seen] == [4, 8, 12, 12]
@@ -606,7 +685,7 @@ def test_symbols_scored_together_have_the_values_that_each_has_alone(bench, made
         right = alone.run(in_process, samples=samples, as_of=day)
         seen = []
         run = bench.start(in_process, lambda result, to=seen: to.append(result.symbol), samples=samples, as_of=day)
-        results, broke = run.score_together(run.symbols)
+        results, broke = run.score(run.symbols)
         assert ([result.symbol for result in results], broke, seen) == (SYMBOLS, {}, SYMBOLS)
         report = run.finish()
         assert counts(report) == counts(right)
@@ -620,45 +699,60 @@ def test_dates_asked_for_together_fail_each_with_its_reason(bench, made, in_proc
     for _ in range(2):
         right = alone.run(in_process, dates=dates, max_failed_share=1)
         run = bench.start(in_process, dates=dates, max_failed_share=1)
-        run.score_together(run.symbols)
+        run.score(run.symbols)
         report = run.finish()
         assert [result.to_dict() for result in report.symbols] == [result.to_dict() for result in right.symbols]
         same_rows(bench, alone)
 
 
-@pytest.mark.parametrize("what", ["plan_together", "score_together"])
+@pytest.mark.parametrize("what", ["plan", "score"])
 def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkeypatch, tmp_path, what):
     alone = made.copy(tmp_path / "alone")
     alone.run(in_process, samples=10)
 
-    def broken(*_):
-        raise OSError("no more memory")
+    real = getattr(tasks, what)
+
+    def broken(key, asked, *arguments):
+        if len(symbols_of(asked)) > 1:
+            raise OSError("no more memory")
+        return real(key, asked, *arguments)
 
     monkeypatch.setattr(tasks, what, broken)
-    run = bench.start(in_process, samples=10)
-    results, broke = run.score_together(run.symbols)
+    cluster, said = overheard(in_process)
+    run = bench.start(cluster, samples=10)
+    results, broke = run.score(run.symbols)
     assert ([result.symbol for result in results], broke) == (SYMBOLS, {})
+    assert said == [
+        (
+            logging.WARNING,
+            "4 symbols from S00000 on broke together (OSError: no more memory), so each is done by itself",
+        )
+    ]
     run.finish()
     same_rows(bench, alone)
 
 
 def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process, monkeypatch):
-    together, alone = scoring.score_symbols, tasks.score
+    compute, alone = scoring.score_batch, tasks.score
 
-    def breaks(resources, asked):
-        if len(asked) > 1:
+    def breaks(state, batch):
+        if len(batch.parts) > 1:
             raise ValueError("it broke")
-        return together(resources, asked)
+        return compute(state, batch)
 
-    def score(key, symbol, *arguments):
-        if symbol == "S00001":
+    def score(key, batch):
+        if batch.symbols == ["S00001"]:
             raise OSError("no more memory")
-        return alone(key, symbol, *arguments)
+        return alone(key, batch)
 
-    monkeypatch.setattr(scoring, "score_symbols", breaks)
+    monkeypatch.setattr(scoring, "score_batch", breaks)
     monkeypatch.setattr(tasks, "score", score)
-    run = bench.start(in_process, samples=10)
-    results, broke = run.score_together(run.symbols)
+    cluster, said = overheard(in_process)
+    run = bench.start(cluster, samples=10)
+    results, broke = run.score(run.symbols)
+    assert [message for _, message in said] == [
+        "4 symbols from S00000 on broke together (ValueError: it broke), so each is done by itself"
+    ]
     assert [result.symbol for result in results] == ["S00000", "S00002", "S00003"]
     assert [(symbol, str(error)) for symbol, error in broke.items()] == [("S00001", "no more memory")]
     assert [result.symbol for result in run.finish().broken] == ["S00001"]
@@ -667,8 +761,8 @@ def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process
 
 def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process):
     run = bench.start(in_process, samples=10)
-    run.score_together(run.symbols)
-    run.score("S00001")
+    run.score(run.symbols)
+    run.score(["S00001"])
     assert counts(run.finish())[0] == 40
     assert len(bench.rows("factors")) == 40
 
@@ -681,7 +775,7 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     assert run.groups([], 3) == []
     monkeypatch.setattr(run_module, "GROUP_SAMPLES", 20)
     assert run.groups(SYMBOLS, 10) == [SYMBOLS[:2], SYMBOLS[2:]]
-    run.score_together(SYMBOLS[:2])
+    run.score(SYMBOLS[:2])
     run.finish()
     again = bench.start(in_process, samples=10)
     assert again.new_samples == 22, "one where all are stored, which may be a new day's"
@@ -699,7 +793,7 @@ def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(ben
     with monkeypatch.context() as patch:
         run = bench.start(in_process, samples=10)
         patch.setattr(Home, "upsert", full)
-        results, broke = run.score_together(run.symbols)
+        results, broke = run.score(run.symbols)
         assert results == []
         assert {str(error) for error in broke.values()} == {"the disk is full"}
         assert list(broke) == run.symbols
@@ -710,7 +804,7 @@ def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(ben
 def test_symbols_of_which_nothing_was_heard_are_known(bench, in_process):
     run = bench.start(in_process, samples=10)
     assert run.unreported() == SYMBOLS
-    run.score("S00001")
-    run.give_up("S00002", ValueError("it broke"))
+    run.score(["S00001"])
+    run.mark_broken("S00002", ValueError("it broke"))
     assert run.unreported() == ["S00000", "S00003"]
     assert 1 <= run.at_once <= in_process.threads

@@ -40,7 +40,7 @@ def test_a_second_call_asks_nothing(monkeypatch):
 def test_a_library_imported_later_is_limited_and_none_is_imported():
     code = """
 import sys
-from kline_core.threads import single_threaded
+from kline_core._threads import single_threaded
 single_threaded()
 assert "faiss" not in sys.modules and "torch" not in sys.modules
 import faiss, torch

@@ -143,7 +143,7 @@ def test_a_writer_at_the_same_time_loses_and_doubles_nothing(home):
 
 WRITER = """
 import sys
-from kline_core.tables import Home
+from kline_core.store.home import Home
 from tests.test_tables import KEYS, match_rows
 home = Home(sys.argv[1])
 print("ready", flush=True)

@@ -142,7 +142,7 @@ def update(
 
 
 def picture(key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:
-    """A query with its matches as a PNG; see `kline_core.factor.explain.explain_loaded` and `kline_core.plots.match_plot.match_png`."""
+    """A query with its matches as a PNG; see `kline_core.factor.explain.explain_loaded`."""
     from kline_core.factor.explain import explain_loaded
     from kline_core.plots.match_plot import match_png
 

@@ -156,8 +156,7 @@ class Home:
         if symbols is not None:
             conditions.append(text_column("symbol").isin(pa.array(symbols, pa.string())))
         condition = reduce(and_, conditions) if conditions else None
-        old = version is not None and version != self.version(table)
-        with self.explained(table, "read an old version of" if old else "read"):
+        with self.explained(table, self._reading(table, version)):
             dataset = delta.to_pyarrow_dataset()
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 
@@ -173,10 +172,8 @@ class Home:
         new = self.files(table, version)
         if not set(old) <= new.keys():
             return None
-        with self.explained(table, "read" if version == self.version(table) else "read an old version of"):
-            listed = {file.path for file in self.storage(table).get_file_info(pafs.FileSelector(""))}
-            if gone := set(old) - listed:
-                raise FileNotFoundError(f"its file {min(gone)} is gone")
+        self.check_files(table, version, old)
+        with self.explained(table, self._reading(table, version)):
             dataset = self._open(table, version).to_pyarrow_dataset()
             added = [part for part in dataset.get_fragments() if part.path not in old]
             if len(added) != len(new) - len(old):
@@ -330,6 +327,13 @@ class Home:
             actions = pa.table(self._open(table, version).get_add_actions())
         return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))
 
+    def check_files(self, table: str, version: int, files: Collection[str]) -> None:
+        """Raise `HomeError` where one of some data files of a version is gone."""
+        with self.explained(table, self._reading(table, version)):
+            listed = {file.path for file in self.storage(table).get_file_info(pafs.FileSelector(""))}
+            if gone := set(files) - listed:
+                raise FileNotFoundError(f"its file {min(gone)} is gone")
+
     def storage(self, table: str) -> pafs.FileSystem:
         """Where the files of a table lie, old ones and its log included, as a file system of its own."""
         return pafs.PyFileSystem(DeltaStorageHandler(self._path(table)))
@@ -356,6 +360,9 @@ class Home:
             )
         with self.explained(table, "read"):
             return DeltaTable(self._path(table), version=version)
+
+    def _reading(self, table: str, version: int | None) -> str:
+        return "read" if version in (None, self.version(table)) else "read an old version of"
 
     def _make(self, table: str, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
         with self._lock(table), self.explained(table, "make"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kline_core.factor.results import Scored
+from kline_core.factor.batch import Scored
 
 
 @dataclass(frozen=True, slots=True)

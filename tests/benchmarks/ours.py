@@ -26,8 +26,9 @@ from time import perf_counter
 import numpy as np
 
 from kline_core._threads import CORE_COUNT
+from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster, open_cluster
-from kline_core.factor.results import Scored
+from kline_core.factor.batch import Scored
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -35,7 +36,7 @@ from tests.benchmarks.answer import Answer, answers
 from tests.benchmarks.measured import Measured, added, middle_round
 from tests.benchmarks.question import Question
 from tests.benchmarks.roofline import Work, least_work
-from tests.helpers import scheduler_process
+from tests.helpers import batch_of, scheduler_process
 
 THREADS = (1, 2, 4)
 IN_PROCESS, TCP = "in process", "TCP"
@@ -130,9 +131,9 @@ class Ours:
 
 def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
     """The question answered by a cluster, in as many chunks as a run makes of one symbol."""
-    dates = cluster.plan(question.key, question.symbol, question.samples, None)
-    stored = np.zeros(len(dates), np.int64)
-    return list(cluster.score(question.key, question.symbol, dates, stored, min(cluster.threads, CORE_COUNT)))
+    (dates,) = cluster.call(tasks.plan, question.key, [question.symbol], question.samples, None)
+    chunks = batch_of(question.symbol, dates).chunks(min(cluster.threads, CORE_COUNT))
+    return [answer.result() for answer in cluster.submit(tasks.score, [(question.key, chunk) for chunk in chunks])]
 
 
 def cold(question: Question, threads: int) -> Measured:

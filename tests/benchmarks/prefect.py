@@ -33,6 +33,7 @@ import pandas as pd
 from kline_core._text import table
 from kline_core.bars.ingest import ingest
 from kline_core.bars.sessions import sessions_until
+from kline_core.compute import tasks
 from kline_core.compute.cluster import open_cluster
 from kline_core.compute.run import Request, Run, run_symbols
 from kline_core.encoder.encoder import Encoder
@@ -56,7 +57,7 @@ def plain(home: Home, file: Path, samples: int) -> None:
     settings = Settings()
     with open_cluster() as cluster:
         ingest([file], home)
-        cluster.extend(home, settings.patterns)
+        cluster.update_patterns(home, settings.patterns)
         run = Run(home, cluster, StateKey.newest(home, settings), Request(samples=samples))
         report = run_symbols(run)
         latest = latest_values(home, run.symbols, report.fingerprint)
@@ -64,7 +65,7 @@ def plain(home: Home, file: Path, samples: int) -> None:
         day = np.datetime64(newest["date"].date(), "D")
         session_change(home, report.fingerprint, run.symbols, day)
         values_picture(latest["value"].to_numpy(dtype=np.float64), "values")
-        cluster.picture(run.key, newest["symbol"], day)
+        cluster.call(tasks.picture, run.key, newest["symbol"], day)
 
 
 def prepared(place: Path, symbols: int, bars: int, days: int, samples: int, every: bool) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import psutil
 
+from kline_core._cache import hold
 from kline_core._threads import single_threaded
 from kline_core.bars.arrivals import arrivals
+from kline_core.bars.bars_cache import BarsKey, LoadedBars
 from kline_core.bars.ingest import ingest
 from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.compute import tasks
 from kline_core.compute.cluster import open_cluster
 from kline_core.compute.run import Request, Run, run_symbols
 from kline_core.encoder.encoder import Encoder
@@ -31,6 +34,7 @@ from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from tests.benchmarks.market import CALENDAR, Market, linked
+from tests.helpers import batch_of
 
 
 class Clock:
@@ -71,7 +75,7 @@ def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, An
             taken = ingest([file], store)
             arrivals(store, CALENDAR, day).check(0.05)
         with clock.step("extend"):
-            extended = cluster.extend(store, settings.patterns)
+            extended = cluster.update_patterns(store, settings.patterns)
         with clock.step("load"):
             run = Run(store, cluster, StateKey.newest(store, settings), Request(samples=1, as_of=day))
         with clock.step("score"):
@@ -100,9 +104,11 @@ def encode(windows: int, threads: int, device: str) -> dict[str, Any]:
     known = build_catalogue(frames, PatternSettings())
     known = known.take(np.arange(min(windows, len(known))))
     encoding = LocalWindowEncoder(Encoder.load(device=device), threads)
-    encoding.vectors(None, frames, known.take(np.arange(2 * SLICE)))
+    bars = BarsKey("nowhere", None, None)
+    hold(bars, LoadedBars(frames, None, frozenset()))
+    encoding.vectors(bars, known.take(np.arange(2 * SLICE)))
     started = time.perf_counter()
-    encoding.vectors(None, frames, known)
+    encoding.vectors(bars, known)
     return {"windows": len(known), "rate": len(known) / (time.perf_counter() - started), "peak": peak_megabytes()}
 
 
@@ -174,7 +180,7 @@ def cold(folder: str, market: Market) -> dict[str, Any]:
     with open_cluster() as cluster:
         key = StateKey.newest(home, market.settings)
         overview = cluster.load(key)
-        dates = cluster.plan(key, "S00000", 1, None)
-        list(cluster.score(key, "S00000", dates, np.zeros(1, np.int64), 1))
+        (dates,) = cluster.call(tasks.plan, key, ["S00000"], 1, None)
+        cluster.call(tasks.score, key, batch_of("S00000", dates))
     seconds = time.time() - psutil.Process().create_time()
     return {"patterns": overview.n_patterns, "seconds": seconds, "peak": peak_megabytes()}

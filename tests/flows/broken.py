@@ -1,5 +1,6 @@
 """The daily flow where the computation of one symbol always breaks; deployed by `test_deployment`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flows.daily import daily
@@ -7,13 +8,13 @@ from kline_core.compute.run import Run
 
 __all__ = ["daily"]
 
-_score = Run.score
+_score_batch = Run._score_batch
 
 
-def _breaking(self: Run, symbol: str, chunks: int = 1) -> Any:
-    if symbol == "S00001":
+def _breaking(self: Run, symbols: Sequence[str], chunks: int) -> Any:
+    if "S00001" in symbols:
         raise ValueError("bars on fire")
-    return _score(self, symbol, chunks)
+    return _score_batch(self, symbols, chunks)
 
 
-Run.score = _breaking  # type: ignore[method-assign]
+Run._score_batch = _breaking  # type: ignore[method-assign]

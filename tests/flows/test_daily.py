@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import kline_core.compute.cluster
 import kline_core.factor.stored_values
 from flows.daily import daily
 from kline_core.compute import run as run_module
-from kline_core.compute import tasks
 from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
@@ -127,14 +127,14 @@ def test_chosen_symbols_and_day(api: Server, home: Path) -> None:
 def test_one_symbol_that_breaks_does_not_stop_the_others(
     api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score = Run.score
+    score = Run._score_batch
 
-    def broken(self: Run, symbol: str, chunks: int = 1) -> Any:
-        if symbol == "S00001":
+    def broken(self: Run, symbols: Sequence[str], chunks: int) -> Any:
+        if "S00001" in symbols:
             raise ValueError("bars on fire")
-        return score(self, symbol, chunks)
+        return score(self, symbols, chunks)
 
-    monkeypatch.setattr(Run, "score", broken)
+    monkeypatch.setattr(Run, "_score_batch", broken)
     state = run(home=str(home))
     assert state.is_failed()
     assert state.message.startswith("1 of 3 symbols broke: S00001 (ValueError: bars on fire); stored: 2 symbols, 60 ")
@@ -155,7 +155,7 @@ def test_all_symbols_that_break(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: Any) -> None:
         raise ValueError("bars\non fire")
 
-    monkeypatch.setattr(Run, "score", broken)
+    monkeypatch.setattr(Run, "_score_batch", broken)
     state = run(home=str(home), symbols="S00001")
     assert state.is_failed()
     assert state.message == "1 of 1 symbols broke: S00001 (ValueError: bars)"
@@ -246,17 +246,18 @@ def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, mon
     monkeypatch.setattr(flows.steps.scoring, "NAMED", 1)
     monkeypatch.setattr(flows.steps.scoring, "TASK_RUNS", 2)
     monkeypatch.setattr(run_module, "GROUP_DATES", 1)
-    score, broken = Run.score, ["S00001"]
+    score, broken = Run._score_batch, ["S00001"]
 
-    def breaks_once(self: Run, symbol: str, chunks: int = 1) -> Any:
-        if symbol in broken:
-            broken.remove(symbol)
+    def breaks_once(self: Run, symbols: Sequence[str], chunks: int) -> Any:
+        # Together they break too, and each is done by itself.
+        if len(symbols) > 1:
+            raise ValueError("bars on fire together")
+        if symbols[0] in broken:
+            broken.remove(symbols[0])
             raise ValueError("bars on fire")
-        return score(self, symbol, chunks)
+        return score(self, symbols, chunks)
 
-    monkeypatch.setattr(Run, "score", breaks_once)
-    # Together they break too, and each is done by itself.
-    monkeypatch.setattr(tasks, "score_together", lambda *_: None)
+    monkeypatch.setattr(Run, "_score_batch", breaks_once)
     state = run(home=str(home))
     assert state.is_completed()
     runs = api.task_runs(flow_run(state), 4)
