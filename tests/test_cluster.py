@@ -19,10 +19,9 @@ from distributed.client import FutureCancelledError
 
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.cli.answer import PendingAnswer
 from kline_core.compute import cluster as module
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Cluster, checked_threads, open_cluster
+from kline_core.compute.cluster import Cluster, PendingAnswer, checked_threads, open_cluster
 from kline_core.compute.run import run_symbols
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.encoder_cache import EncoderKey
