@@ -1,2 +1,1 @@
-"""Public functions of the library, for notebooks, the command line and the flows; `import kline_core as kl` has them.
-"""
+"""Public functions of the library, for notebooks, the command line and the flows: `import kline_core as kl`."""

@@ -60,8 +60,8 @@ class FactorResult:
 
     @cached_property
     def values(self) -> "pd.Series[float]":
-        """The values, float64 0..1, NaN if a sample failed: a Series named factor with the sorted MultiIndex (date, asset)
-        that alphalens takes."""
+        """The values, float64 0..1, NaN if a sample failed: a Series named factor with the sorted MultiIndex
+        (date, asset) that alphalens takes."""
         index = pd.MultiIndex.from_arrays([self.frame["date"], self.frame["symbol"]], names=["date", "asset"])
         values = pd.Series(self.frame["value"].to_numpy(dtype=np.float64), index=index, name="factor")
         return values.sort_index()
