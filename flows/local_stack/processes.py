@@ -82,7 +82,7 @@ class Part:
 
 
 def marked(home: Path, flow_runs_only: bool = False) -> list[psutil.Process]:
-    """Programs that were started for a home, all or only those that run flows; without this process."""
+    """Programs that were started for a home, all or only flow runs; without this process."""
     found = []
     for process in psutil.process_iter():
         # Other users' programs hide their environment, and ended ones have none.
@@ -95,7 +95,7 @@ def marked(home: Path, flow_runs_only: bool = False) -> list[psutil.Process]:
 
 
 def end_all(processes: Sequence[psutil.Process], patience: Callable[[], float]) -> None:
-    """Ask programs to end, and kill those that still run once no patience is left.
+    """Ask programs to end, and kill the ones still running once no patience is left.
 
     Args:
         processes: Programs to end. psutil knows them by process id and start time, so that a reused id is safe.

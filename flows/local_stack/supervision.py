@@ -19,7 +19,7 @@ def watch(
     say: Callable[[str], None],
     restarted: Callable[[Part], None],
 ) -> None:
-    """Watch the parts for ever, and restart those that end.
+    """Watch the parts for ever, and restart them if they end.
 
     Args:
         parts: Parts in the order of their restart.

@@ -46,7 +46,7 @@ CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 WORKERLESS_SECONDS = 60.0
 MESSAGE_SECONDS = 0.001
-"""Interval in which messages are gathered for one sending; Dask's own of up to 10 ms may leave a core idle."""
+"""Seconds for which Dask gathers messages before it sends them; its own up to 0.01 may leave a core idle."""
 MEASURED_SELDOM = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
@@ -54,7 +54,7 @@ MEASURED_SELDOM = {
 }
 """Slower intervals for Dask's self-monitoring, which takes the interpreter's lock up to a hundred times a second.
 
-In one process with the work it holds the work up: an idle cluster used 30 ms of each second, and uses 4 ms so.
+It delays work in the same process: an idle cluster took 30 ms of each second, and takes 4 ms at these intervals.
 """
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
@@ -115,7 +115,7 @@ class Cluster:
         return answer.result()
 
     def submit(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list["PendingAnswer[T]"]:
-        """Submit a call of a function of `kline_core.compute.tasks` for each of some tuples of arguments."""
+        """Submit one call of a function of `kline_core.compute.tasks` for each tuple of arguments."""
         return self._submit(function, calls)
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:

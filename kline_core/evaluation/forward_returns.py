@@ -23,7 +23,7 @@ class ForwardReturns:
     bars: Int64s
     """int64 (n,): ordinal of each date among the symbol's traded bars."""
     values: Floats64
-    """float64 (n,): factor values, NaN where the sample failed."""
+    """float64 (n,): factor values, NaN if the sample failed."""
     returns: Floats64
     """float64 (n,): forward return over `return_horizon` bars from the entry, NaN if not known yet."""
     forward: Floats64

@@ -200,7 +200,7 @@ def pooled_rank_ic(results: Iterable[RankIC], together: bool = False) -> PooledR
 
 
 def _grouped_spearman(group: Int64s, values: Floats64, returns: Floats64) -> Floats64:
-    """Spearman's coefficient in each of the groups 0, 1, ... (all of them present); NaN where one side is constant."""
+    """Spearman's coefficient in each of the groups 0, 1, ... (all of them present); NaN if one side is constant."""
     size = np.bincount(group)
     # The mean of n average ranks is (n + 1) / 2 whatever the ties; twice the distance from it is a whole number, so
     # that the sums are exact and do not depend on the order of the rows.
@@ -215,7 +215,7 @@ def _grouped_spearman(group: Int64s, values: Floats64, returns: Floats64) -> Flo
 
 
 def _grouped_pearson(group: Int64s, values: Floats64, returns: Floats64) -> Floats64:
-    """Pearson's coefficient in each of the groups 0, 1, ... (all of them present); NaN where one side is constant."""
+    """Pearson's coefficient in each of the groups 0, 1, ... (all of them present); NaN if one side is constant."""
     size = np.bincount(group)
     varies = np.ones(len(size), dtype=bool)
     sides = []

@@ -45,7 +45,7 @@ class Change:
     """Comparison of two sessions, symbol by symbol."""
 
     day: np.datetime64 | None
-    """datetime64[D]: the newer session; None where nothing is stored."""
+    """datetime64[D]: the newer session; None if nothing is stored."""
     before: np.datetime64 | None
     """datetime64[D]: the previous session; None if none is stored."""
     compared: int = 0

@@ -52,7 +52,7 @@ class FactorRows:
     return_cvar: Floats64
     """Mean of the returns that are at most `return_q05`."""
     weights: Floats64
-    """float64 (q, top_k): weight of each match, NaN where there is none."""
+    """float64 (q, top_k): weight of each match, NaN if there is none."""
 
     def __len__(self) -> int:
         """Number of samples q."""

@@ -10,7 +10,7 @@
 So every version of these days stays readable, and older ones do not: `factors` and `matches` are values, which a run
 computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay.
 
-Delta's own vacuum differs: its lite mode forgets files that were removed before the table's last checkpoints, its full
+Delta's own vacuum differs: its lite mode forgets files whose removal the last checkpoints no longer record, its full
 mode also takes files that a writer has not committed yet, and both add two versions to the table, for which every
 worker would load it again.
 """

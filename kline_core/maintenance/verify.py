@@ -115,7 +115,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
 
 
 def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:
-    """All readable tables, empty ones for those never made, and the versions of those that exist."""
+    """All readable tables, empty ones for tables never made, and the versions of the existing ones."""
     tables: dict[str, pa.Table] = {}
     versions: dict[str, int] = {}
     try:
@@ -123,7 +123,7 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
     except HomeError:
         # The loop below finds which of the two it is.
         pinned = {}
-    # Derived tables first, so that no row is read whose source rows are written only after their table was read.
+    # Derived tables first, so that the sources, read later, hold all that the derived rows came from.
     for name in ("factors", "matches", "patterns", "bars"):
         try:
             version = pinned[name] if name in pinned else home.version(name)

@@ -36,7 +36,7 @@ from kline_core.windows.windows import USABLE, usable_windows, window_content
 
 AGAIN = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
 RERUN = "compute these days again with `kline run --dates FILE`"
-"""Works for matches, since computing a sample overwrites them."""
+"""Remedy for matches, since computing a sample overwrites them."""
 
 _SAME = 1e-9
 """Largest difference of two sums of the same weights in different orders."""
