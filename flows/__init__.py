@@ -1,1 +1,1 @@
-"""What Prefect runs. Parameters, tasks and artifacts only: everything is computed by `kline_core`."""
+"""Flows that Prefect runs: parameters, tasks and artifacts only; `kline_core` computes everything."""

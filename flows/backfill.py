@@ -1,6 +1,6 @@
-"""Backfill: values for every trading day of a range, or of chosen symbols, whatever the samples of the daily runs are.
+"""The backfill flow: values for every trading day of a range, or of chosen symbols, beside the samples of daily runs.
 
-It may be stopped and started again at any time: what is stored, and still holds, is not computed again.
+It may be stopped and started again at any time: stored values that still hold are not computed again.
 """
 
 from functools import partial

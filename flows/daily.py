@@ -1,14 +1,13 @@
-"""The daily flow: bars in, patterns up to date, factor values of every symbol, and a summary of it all.
+"""The daily flow: ingest bars, update patterns, score every symbol, publish a summary.
 
-1. The exchange's calendar is asked whether the day is a session, where one is named. On another day the run ends at
-   once, Completed, with the reason.
-2. Bars are refreshed from a folder, where one is named, until those of the session have arrived: a task that is tried
-   again, and fails naming the symbols that are missing.
-3. Patterns are extended by what has become known since, on the cluster.
-4. Symbols are scored as task runs (`flows.steps.scoring`). They share one run on one cluster, so that the data is loaded
-   once. Progress is an artifact that changes while they work.
-5. The summary is published as artifacts. The final state is Failed where a symbol broke, or where more samples failed
-   than `max_failed_share` allows; what could be computed is stored all the same.
+1. If a calendar is named and the day is no session of it, the run ends at once, Completed, with the reason.
+2. If a folder is named, its bars are ingested; if a calendar is named, those of the session must have arrived. A task
+   that is retried, and fails naming the missing symbols.
+3. The cluster extends the patterns by the windows whose outcome has become known since.
+4. Task runs (`flows.steps.scoring`) score the symbols. They share one run on one cluster, which loads the data once. A
+   progress artifact is updated meanwhile.
+5. Artifacts publish the summary. The final state is Failed if a symbol broke, or if more samples failed than
+   `max_failed_share` allows; values that could be computed are stored all the same.
 
 With a standing cluster this process holds no encoder and no index.
 """
@@ -46,7 +45,7 @@ from kline_core.factor.stored_values import latest_values
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
 IN_FLIGHT = 2 * checked_threads(None)
-# Prefect's own type of it does not fit what its decorator asks for.
+# Annotated, since Prefect's own type of it does not fit its decorator.
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
 
 
@@ -98,7 +97,7 @@ def daily(
             return Completed(message=f"nothing to do: {session.reason}")
     store = open_home(home, source)
     asked = symbol_list(symbols)
-    # Before anything else, so that a cluster that is not there is found out within seconds.
+    # Before anything else, so that a missing cluster shows within seconds.
     with opened_cluster(scheduler, threads) as cluster:
         info = BarsInfo(None, None)
         if source is not None or session is not None:
@@ -129,7 +128,7 @@ def daily(
         latest = latest_values(store, scored, report.fingerprint, day)
         change = session_change(store, report.fingerprint, scored, _newest(latest, day))
         summary = Summary(report, info, extended, change)
-        # Not to be searched by Prefect for results of other task runs: it would look at every symbol's.
+        # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
         publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
     failure = summary.failure(max_failed_share)
     if failure is not None:
@@ -144,7 +143,7 @@ def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:
 
 
 def _picture_of(cluster: Cluster, key: StateKey) -> Callable[[str, np.datetime64], bytes]:
-    """Draws a symbol's query with its matches where they are loaded."""
+    """A function that draws a symbol's query with its matches on a worker, which holds them."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
         return cluster.call(tasks.picture, key, symbol, date)

@@ -1,7 +1,7 @@
-"""`kline demo`: the daily flow on bundled real bars, recorded by the demo home's own Prefect server.
+"""The program behind `kline demo`: the daily flow on bundled real bars, recorded by the demo home's own Prefect server.
 
-The server is that of `kline up`: same folder, same database. It runs for the time of the demo only, and `kline up`
-shows the run afterwards.
+The server is that of `kline up`: same folder, same database. It runs only during the demo, and `kline up` shows the run
+afterwards.
 """
 
 import logging
@@ -41,14 +41,14 @@ _LAST_TASK = "publish summary"
 
 
 def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoReport:
-    """Bring the bars in, make patterns, compute the samples of every symbol, and draw one query with its matches.
+    """Ingest the bars, make patterns, score every symbol, and draw one query with its matches.
 
-    Progress is shown on standard error.
+    Shows progress on standard error.
 
     Args:
-        path: A folder that is missing, empty, or the home of an earlier demo; there, what is stored is used again.
-        threads: Threads to compute with; one a core where it is None.
-        samples: Sample dates per symbol; a symbol with fewer usable ones has all of them.
+        path: A folder that is missing, empty, or the home of an earlier demo, whose stored values are re-used.
+        threads: Threads to compute with; None for one per core, at most 16.
+        samples: Sample dates per symbol; all usable ones if a symbol has fewer.
 
     Raises:
         SettingError: `samples` or `threads` out of bounds.
@@ -91,19 +91,19 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
 
 @contextmanager
 def _server(path: Path, folder: Path, clock: Clock) -> Iterator[SyncPrefectClient]:
-    """The home's server, to which flows of this process report."""
+    """The home's server, to which the flows of this process report."""
     end_all(marked(path), _patience(STOP_SECONDS))
     (folder / "tmp").mkdir(exist_ok=True)
     port = free_port()
     part = server_part(prefect_environment(path, folder, port), folder, port)
     settings: dict[Any, Any] = {PREFECT_API_URL: api_url(port), PREFECT_HOME: folder}
-    # A flow in a process of its own has them in the log of its worker; here they would stand between what people read.
+    # Dask's warnings belong in a worker's log, which this process lacks: they would interrupt the demo's output.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
         with clock.stage("server"):
             print("starting the demo's own Prefect server ...", file=sys.stderr, flush=True)
             part.start()
-            # It takes a while, on one core; what the run needs is loaded meanwhile.
+            # The server takes a while to start, on one core; imports that the run needs fill the time.
             import kline_core.encoder.encoder
             import kline_core.search.flat_index  # noqa: F401
 
@@ -121,9 +121,9 @@ def _server(path: Path, folder: Path, clock: Clock) -> Iterator[SyncPrefectClien
 
 
 def _await_records(client: SyncPrefectClient, state: State[Any]) -> None:
-    """Wait until the server has all that the run has to tell: it is sent in the background.
+    """Wait until the server has recorded the whole run, which Prefect sends in the background.
 
-    Raises `StartError` where it has not within `RECORD_SECONDS`.
+    Raises `StartError` if it has not within `RECORD_SECONDS`.
     """
     APILogWorker.instance().drain()
     EventsWorker.drain_all()
@@ -135,7 +135,7 @@ def _await_records(client: SyncPrefectClient, state: State[Any]) -> None:
         flow_run = client.read_flow_run(run)
         tasks = client.read_task_runs(flow_run_filter=only)
         ended = {each.name for each in tasks if each.state is not None and each.state.is_final()}
-        # A run that failed may not have come to its tasks.
+        # A failed run may have begun none of its tasks.
         expected = {*SYMBOLS, _LAST_TASK} if state.is_completed() else set()
         if flow_run.state is not None and flow_run.state.is_final() and expected <= ended:
             return
@@ -145,7 +145,7 @@ def _await_records(client: SyncPrefectClient, state: State[Any]) -> None:
 
 
 def _summary_of(state: State[Any]) -> Summary:
-    """What the run did. Raises what it failed of."""
+    """The summary that the run returned. Raises the error that it failed with."""
     summary: Any = state.result()
     assert isinstance(summary, Summary), "the day is a session"
     return summary
@@ -153,7 +153,7 @@ def _summary_of(state: State[Any]) -> Summary:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM as Ctrl-C, so that the server is ended before this process is."""
+    """Treat SIGTERM as Ctrl-C, so that the server ends before this process does."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of handlers
         raise KeyboardInterrupt

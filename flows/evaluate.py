@@ -1,4 +1,4 @@
-"""The factor's report over stored values: how well they ranked the returns that followed."""
+"""The evaluation flow: a report on how well stored values ranked the forward returns."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from kline_core.plots.factor_plots import evaluation_picture
 
 @task(task_run_name="publish evaluation", cache_policy=NO_CACHE)
 def publish_evaluation(found: Evaluation) -> None:
-    """The report as a page, and its picture."""
+    """Publish the report as a page, and its picture."""
     create_markdown_artifact(found.markdown(), key=artifact_key("evaluate", "report", None), description=found.verdict)
     show_picture(evaluation_picture(found), artifact_key("evaluate", "picture", None), found.verdict)
 

@@ -1,4 +1,4 @@
-"""Maintenance: are the tables what they should be, are their files few, is what nobody needs any more gone?"""
+"""The maintenance flow: verify the tables, compact their files, remove files that only old versions need."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def verify_tables(home: Home) -> VerifyReport:
 
 @task(task_run_name="compact", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
 def compact_tables(home: Home) -> Upkeep:
-    """Make few large files of many small ones. A run at the same time may win; then it is tried again."""
+    """Join small files into large ones. Retried, since a run at the same time may win the race."""
     return compact(home)
 
 
@@ -51,7 +51,7 @@ def maintain(home: str | None = None, values_keep_days: KeepDays = 30, inputs_ke
     """
     store = open_home(home)
     checked = verify_tables(store)
-    # Damaged tables are left as they are, for whoever has to find out.
+    # Damaged tables stay as they are, as evidence.
     done = [] if not checked.ok else [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
     page = "\n\n".join(f"```\n{text}\n```" for text in [checked.text(), *(part.text() for part in done)])
     create_markdown_artifact(page, key=artifact_key("maintain", "report", None), description=checked.headline)

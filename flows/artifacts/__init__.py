@@ -1,1 +1,1 @@
-"""What a flow shows: progress, summary, pictures, and advice after a failure."""
+"""Artifacts of the flows: progress, summary, pictures, and advice after a failure."""

@@ -1,4 +1,4 @@
-"""What a run that went wrong leaves behind: one line that a person can act on."""
+"""Advice after a failed flow run: one line that a person can act on."""
 
 import json
 import shlex
@@ -16,7 +16,7 @@ _PREFIX = "Flow run encountered an exception: "
 
 
 def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Put one line into the log of the run and beside its artifacts: what went wrong, and how to run it again."""
+    """Log one line and publish it as an artifact: what went wrong, and how to run it again."""
     reason = " ".join((state.message or "no reason is known").split()).removeprefix(_PREFIX)
     line = (
         f"{flow.name} {flow_run.name} {state.name.lower() if state.name else 'ended'}: {reason.rstrip('.')}. What was "
@@ -29,12 +29,12 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
 def again(flow: Flow[Any, Any], flow_run: FlowRun) -> str:
     """The command that starts the flow with the same parameters, for the same day.
 
-    It names the deployment that the run is of; `manual` where it is of none.
+    It names the deployment of the run; `manual` if the run has none.
     """
     words = ["prefect", "deployment", "run", f"{flow.name}/{deployment.name or 'manual'}"]
     asked = dict(flow_run.parameters)
     if asked.get("calendar") is not None and asked.get("as_of") is None:
-        # Tomorrow, the same without a day would be a run for tomorrow.
+        # Without its day, the command would start a run for the day on which it is typed.
         asked["as_of"] = str(asked_day(asked["calendar"], None))
     for name, value in sorted(asked.items()):
         if value != flow.parameters.properties.get(name, {}).get("default"):

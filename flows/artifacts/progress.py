@@ -1,4 +1,4 @@
-"""The progress of a flow run as an artifact that changes while the run works."""
+"""Progress of a flow run, as an artifact that is updated while the run works."""
 
 import contextvars
 import threading
@@ -17,14 +17,14 @@ from kline_core.compute.progress import SampleCount
 from kline_core.compute.run_report import SymbolResult
 
 INTERVAL = 2.0
-"""Seconds between two states of the artifact."""
+"""Seconds between two updates of the artifact."""
 
 
 class LiveProgress:
-    """Shows how far a run is; called with results, as `Run.progress` is.
+    """Publishes how far a run is; called with results, as `kline_core.compute.run.Progress`.
 
     A thread of its own sends the newest state, so that the run never waits for the server. A server that does not
-    answer is told of once in the log, and does not disturb the run.
+    answer causes one warning in the log, and does not disturb the run.
     """
 
     def __init__(self, key: str, expected: Mapping[str, int]) -> None:
@@ -35,11 +35,11 @@ class LiveProgress:
         self._silent = False
         self._logger = get_run_logger()
         self._id: UUID = create_progress_artifact(0.0, key=key, description=self.line())  # type: ignore[assignment]
-        # With Prefect's context, by which the artifact's client knows its server.
+        # In Prefect's context, from which the artifact's client takes its server.
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._keep_up,), daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to send."""
+        """Start sending."""
         self._thread.start()
         return self
 
@@ -51,7 +51,7 @@ class LiveProgress:
         self._thread.join()
 
     def __call__(self, result: SymbolResult) -> None:
-        """Take in what a symbol has come to."""
+        """Count a symbol's newest result."""
         self.count.update(result)
 
     def line(self) -> str:
@@ -60,7 +60,7 @@ class LiveProgress:
         seconds = perf_counter() - self._started
         rate = count.finished / seconds if seconds > 0 else 0.0
         left = f"about {_duration((count.total - count.finished) / rate)} left" if rate else "time left unknown"
-        # Over, though samples are missing, where a symbol broke.
+        # A broken symbol leaves samples uncounted after the end.
         if self._over.is_set() or count.finished >= count.total:
             left = f"took {_duration(seconds)}"
         return (

@@ -1,4 +1,4 @@
-"""What a daily run shows among its artifacts."""
+"""Artifacts of a daily run, and the keys and pictures of all flows."""
 
 import base64
 from collections.abc import Callable
@@ -18,20 +18,20 @@ Draw = Callable[[str, np.datetime64], bytes]
 
 
 def artifact_key(flow: str, what: str, calendar: str | None) -> str:
-    """Name under which the artifacts of one kind stand together, one series for each market."""
+    """Key of a series of artifacts: one per flow, market and kind."""
     return "-".join(part.lower() for part in (flow, calendar, what) if part)
 
 
 def show_picture(png: bytes, key: str, description: str) -> None:
-    """A picture among the artifacts of the run. It travels inside the artifact, so that the page needs no network."""
-    # An image artifact would show its address beneath the picture: here that is the picture again, as text.
+    """Publish a picture inside a Markdown artifact, so that the page needs no network."""
+    # No image artifact, since it shows its URL beneath the picture: here the picture again, as text.
     image = base64.b64encode(png).decode("ascii")
     create_markdown_artifact(f"![{description}](data:image/png;base64,{image})", key=key, description=description)
 
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
 def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, draw: Draw) -> None:
-    """Summary, ranking and all symbols as artifacts, and two pictures: all values, and the first symbol's matches."""
+    """Publish summary, ranking and all symbols, and two pictures: all values, and the matches of the highest one."""
 
     def key(what: str) -> str:
         return artifact_key("daily", what, calendar)

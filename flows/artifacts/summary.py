@@ -1,4 +1,4 @@
-"""What a daily run tells: a line, a page, and a row for each symbol."""
+"""Summary of a daily run: a line, a page, and a row per symbol."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a daily run did."""
+    """Summary of a daily run."""
 
     report: RunReport
     bars: BarsInfo
@@ -27,7 +27,7 @@ class Summary:
 
     @property
     def headline(self) -> str:
-        """One line."""
+        """The summary in one line."""
         count = self.report.count
         warnings = []
         if self.bars.ingested is not None and self.bars.ingested.errors:
@@ -41,7 +41,7 @@ class Summary:
         return "; ".join([said, *warnings])
 
     def failure(self, max_failed_share: float) -> str | None:
-        """Why the run counts as failed, in one line, or None."""
+        """Why the run counts as failed, in one line; None if it does not."""
         broke = [result for result in self.report.symbols if result.broke]
         why = []
         if broke:
@@ -58,7 +58,7 @@ class Summary:
         return "; ".join(why) or None
 
     def markdown(self) -> str:
-        """One page."""
+        """The summary as a Markdown page."""
         report, extended = self.report, self.extended
         broke = [each for each in report.broken if each.broke]
         without = [each for each in report.broken if not each.broke]
@@ -98,7 +98,7 @@ class Summary:
         return "\n\n".join(part for part in parts if part)
 
     def symbol_rows(self, latest: pd.DataFrame) -> list[dict[str, Any]]:
-        """One row for each symbol of the run: its counts, its newest value, and what went wrong."""
+        """One row per symbol of the run: its counts, its newest value, and its problem."""
         newest = {str(row["symbol"]): row for row in latest.to_dict("records")}
         rows = []
         for result in self.report.symbols:
@@ -121,7 +121,7 @@ class Summary:
 
 
 def listed(title: str, lines: Iterable[str], shown: int = SHOWN) -> str:
-    """Lines under a title, the first ones of many; empty where there are none."""
+    """Markdown list of the first `shown` lines under a title; empty if there are none."""
     lines = list(lines)
     more = [f"and {len(lines) - shown} more"] if len(lines) > shown else []
     return f"### {title}\n\n" + "\n".join(f"- {line}" for line in lines[:shown] + more) if lines else ""

@@ -1,1 +1,1 @@
-"""What all flows share: parameters, the session that a run is for, home and cluster."""
+"""Parts that all flows share: parameters, the session of a run, home and cluster."""

@@ -1,4 +1,4 @@
-"""Where a flow works: the home and the cluster, named by a parameter or by the environment of the worker."""
+"""Home and cluster of a flow, named by a parameter or by the worker's environment."""
 
 import os
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from kline_core.store.home import Home
 
 
 def open_home(home: str | None, source: str | None = None) -> Home:
-    """The home of that name, or the one that KLINE_HOME names; made where there is a `source` to fill it from.
+    """The home named `home`, or the one that KLINE_HOME names; made if there is a `source` to fill it from.
 
-    Raises `HomeError`, and `InputError` where the source does not exist.
+    Raises `HomeError` if neither names one, and `InputError` if the source does not exist.
     """
     named = home or os.environ.get("KLINE_HOME")
     if not named:
@@ -27,9 +27,9 @@ def open_home(home: str | None, source: str | None = None) -> Home:
 
 @contextmanager
 def opened_cluster(scheduler: str | None, threads: int | None) -> Iterator[Cluster]:
-    """The standing cluster at that address, or at that of KLINE_SCHEDULER, or else one inside this process.
+    """The standing cluster at `scheduler`, or at KLINE_SCHEDULER, or else one inside this process.
 
-    What its threads log stands in the log of the flow run. Raises what `open_cluster` does.
+    Log records of its tasks go to the log of the flow run. Raises as `open_cluster`.
     """
     logger = get_run_logger()
     with open_cluster(scheduler or os.environ.get("KLINE_SCHEDULER") or None, threads, log=logger.log) as cluster:

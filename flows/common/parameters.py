@@ -1,8 +1,8 @@
-"""What a flow can be asked, with bounds and choices.
+"""Parameters of the flows, with bounds and choices.
 
-Prefect makes a pydantic model of a flow's signature. It shows the model as a form, with the help that stands in the
-flow's docstring, and refuses what does not fit before a run starts, naming the field. One parameter a field, not one
-model for all: on the command line a single field can then be given (`-p symbols=AAPL`), and a deployment's others stay.
+Prefect makes a pydantic model of a flow's signature, shows it as a form with the help in the flow's docstring, and
+refuses invalid values before a run starts, naming the field. One parameter per field, not one model for all: so the
+command line can set a single field (`-p symbols=AAPL`) and leave the deployment's others.
 """
 
 import datetime
@@ -20,9 +20,9 @@ from kline_core.errors import DateError, SettingError
 def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | None:
     """Symbols as they are typed, as a list; None for all.
 
-    `prefect deployment run` reads `-p symbols=VALUE` as JSON, and as text where it is none. So `AAPL,MSFT` is a text,
-    `600519` a number, `'["AAPL", "MSFT"]'` a list, and the same without the outer quotes, of which a shell leaves
-    `[AAPL,MSFT]`, a text again. All of them name symbols. Raises `SettingError` where none is named.
+    `prefect deployment run` reads `-p symbols=VALUE` as JSON, or as text if it is none. So `AAPL,MSFT` is a text,
+    `600519` a number, `'["AAPL", "MSFT"]'` a list; without the outer quotes, a shell leaves `[AAPL,MSFT]` of it, a text
+    again. All of them name symbols. Raises `SettingError` if none is named.
     """
     if symbols is None:
         return None
@@ -35,7 +35,7 @@ def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | 
 
 
 def as_day(date: datetime.date | None) -> np.datetime64 | None:
-    """A date as datetime64[D]."""
+    """A date as datetime64[D]; None for None."""
     return None if date is None else np.datetime64(date, "D")
 
 

@@ -1,4 +1,4 @@
-"""Which trading day a run is for, and what the run is called."""
+"""Trading day and name of a flow run."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +14,9 @@ _NAME_LENGTH = 60
 
 
 def asked_day(calendar: str | None, as_of: Any) -> np.datetime64 | None:
-    """The day that a run is for: `as_of`, else the day for which it was scheduled, where the exchange is.
+    """Day of a run: `as_of`, else its scheduled day in the time zone of the exchange.
 
-    None, for the newest bars, where neither a day nor an exchange is named. A run that starts late is still for its own
+    None, for the newest bars, if neither a day nor a calendar is named. A run that starts late is still for its own
     day.
     """
     if as_of is not None or calendar is None:
@@ -26,10 +26,10 @@ def asked_day(calendar: str | None, as_of: Any) -> np.datetime64 | None:
 
 
 def closed_session(calendar: str, day: np.datetime64) -> TradingDay:
-    """The day as the exchange's calendar knows it.
+    """The day in the calendar of the exchange, its session over.
 
-    Raises `DateError` where its session is not over yet, since the bars of such a day may still change, and where the
-    calendar does not know the day.
+    Raises `DateError` if the session is not over yet, since its bars may still change, or if the calendar does not know
+    the day.
     """
     found = trading_day(day, calendar)
     if found.closes is not None and (now := datetime.now(UTC)) < found.closes:
@@ -42,7 +42,7 @@ def closed_session(calendar: str, day: np.datetime64) -> TradingDay:
 
 
 def run_name() -> str:
-    """`XSHG 2026-11-24`: the market and the day; without a market, what was asked for."""
+    """Name of a run: market and day, such as `XSHG 2026-11-24`; without a market, symbols and days asked for."""
     asked = flow_run.parameters
     calendar, as_of = asked.get("calendar"), asked.get("as_of")
     if calendar is not None:

@@ -1,7 +1,7 @@
-"""The deployments of prefect.yaml on a home's own server, made once and again only when they have changed.
+"""Deployments of prefect.yaml on a home's own server, made once and again only after a change.
 
-What was paused by hand stays paused. At its first deployment a schedule is left active only where it can do something:
-where the home is empty, or its bars are recent and of the exchange that the schedule's deployment names.
+A deployment that was paused by hand stays paused. On its first deployment a schedule stays active only if it has
+something to do: if the home is empty, or its bars are recent and of the exchange that the deployment names.
 """
 
 import hashlib
@@ -43,13 +43,13 @@ def project_file() -> Path:
 
 
 def project_folder(file: Path) -> Path:
-    """The folder against which the entry points of a `prefect.yaml` are written."""
+    """Folder to which the entry points of a `prefect.yaml` are relative."""
     packaged = Path(flows.__file__).parent
     return packaged.parent if file.parent == packaged else file.parent
 
 
 def ensure_pool(client: SyncPrefectClient) -> None:
-    """Make the work pool; the worker gives it the defaults of its kind."""
+    """Make the work pool; the worker gives it the defaults of its type."""
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template={}))
 
@@ -57,14 +57,14 @@ def ensure_pool(client: SyncPrefectClient) -> None:
 def deploy(
     client: SyncPrefectClient, home: Home, env: dict[str, str], folder: Path, pause: Callable[[float], None]
 ) -> list[str]:
-    """Deploy `prefect.yaml` where it, the flows or their versions have changed since the last time.
+    """Deploy `prefect.yaml` if it, the flows or their versions have changed since the last time.
 
     Args:
-        client: Of the home's server.
-        home: Its bars say which schedules are of use.
+        client: Client of the home's server.
+        home: Home whose bars tell which schedules are of use.
         env: Environment of the programs of the home's server.
         folder: Prefect's folder in the home.
-        pause: Waits some seconds, and raises where the wait is to be given up.
+        pause: Waits for some seconds, and raises to give up the wait.
 
     Returns:
         One line for each schedule that was paused, with the reason.
@@ -86,7 +86,7 @@ def deploy(
 
 
 def all_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
-    """Every deployment of the server."""
+    """Every deployment of the server, over all pages."""
     found: list[DeploymentResponse] = []
     while len(page := client.read_deployments(limit=_PAGE, offset=len(found))) == _PAGE:
         found += page
@@ -94,7 +94,7 @@ def all_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
 
 
 def _state_of(file: Path) -> str:
-    """What a deployment depends on, as one text."""
+    """All that a deployment depends on, as one text."""
     folder = project_folder(file)
     sources = [file, *sorted((folder / "flows").rglob("*.py"))]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
@@ -134,7 +134,7 @@ def _timing(schedule: Any) -> str:
 
 
 def _of_no_use(home: Home, calendar: str | None) -> str | None:
-    """Why a schedule for that exchange has nothing to do for this home; None where it may have."""
+    """Why a schedule with that calendar has nothing to do for this home; None if it may have something."""
     if calendar is None:
         return None
     today = np.datetime64("today", "D")
@@ -144,7 +144,7 @@ def _of_no_use(home: Home, calendar: str | None) -> str | None:
     except SettingError as error:
         return str(error).split(";")[0]
     except DateError:
-        # The flow says so itself, on the day.
+        # The flow itself reports it, on the day.
         return None
     if found.newest is not None and (today - found.newest).astype(timedelta) > OLD:
         return f"the newest bar is of {found.newest}"

@@ -1,4 +1,4 @@
-"""One `kline up` or `kline demo` on a home at a time."""
+"""Lock of a home: one `kline up` or `kline demo` at a time."""
 
 import fcntl
 import json
@@ -12,15 +12,15 @@ from typing import Any
 from kline_core.errors import HomeError
 
 NOTE = "up.json"
-"""File beside the lock that says who holds it; gone when nobody does."""
+"""File in the locked folder that tells who holds the lock; removed with the lock."""
 
 
 @contextmanager
 def locked(home: Path) -> Iterator[Path]:
-    """The home's folder for Prefect, made where it is missing, and no one else's for the time.
+    """Lock the home, and yield its folder for Prefect, made if it is missing.
 
-    The folder itself is locked, so that no file is left behind and a process that is killed leaves no lock.
-    Raises `HomeError` where it is locked already, with who does it and how to stop that.
+    The lock is on the folder itself, so that no file is left behind and a killed process leaves no lock. Raises
+    `HomeError` if another process holds the lock, naming it and how to stop it, or if the folder cannot be used.
     """
     folder = home / "prefect"
     try:
@@ -43,7 +43,7 @@ def locked(home: Path) -> Iterator[Path]:
 
 
 def write_note(folder: Path, note: dict[str, Any]) -> None:
-    """Say who holds the lock, for the next one who asks."""
+    """Record who holds the lock, for the next process that asks."""
     text = json.dumps({"pid": os.getpid()} | note)
     scratch = folder / f"{NOTE}.new"
     scratch.write_text(text + "\n")

@@ -1,7 +1,7 @@
-"""Programs that run beside this one: started with a log of their own, marked, found again, and ended.
+"""Child programs: started with a log of their own, marked, found again, and ended.
 
-Every program that is started here carries the home's folder in its environment, and so does whatever it starts. By
-this mark they are found again, grandchildren included, even where everything between was killed.
+Every program that is started here carries the home's folder in its environment (`MARK`), and so do its descendants. The
+mark finds them again even if the processes between were killed.
 """
 
 import os
@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 
 MARK = "KLINE_UP"
-"""Variable whose value is the home for which a program was started."""
+"""Environment variable that names the home for which a program was started."""
 _FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _POLL = 0.05
 
 
 class Part:
-    """One program of several that belong together."""
+    """One child program of several that belong together."""
 
     def __init__(
         self, name: str, command: Sequence[str], env: Mapping[str, str], folder: Path, cwd: Path | None = None
@@ -33,7 +33,7 @@ class Part:
         self.started = 0.0
 
     def start(self) -> None:
-        """Run the program, in a session of its own: a Ctrl-C in the terminal is for its parent alone."""
+        """Start the program, in a session of its own, so that a Ctrl-C in the terminal reaches only its parent."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -49,21 +49,21 @@ class Part:
 
     @property
     def pid(self) -> int | None:
-        """Process id of what was started last."""
+        """Process id of the newest start; None before the first."""
         return None if self._process is None else self._process.pid
 
     @property
     def code(self) -> int | None:
-        """Exit code of a program that has ended, None while it runs."""
+        """Exit code after the program has ended; None before."""
         return None if self._process is None else self._process.poll()
 
     @property
     def alive(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the program was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def end(self, patience: float) -> None:
-        """Ask the program to end, and make it after `patience` seconds."""
+        """Ask the program to end, and kill it after `patience` seconds."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
@@ -74,7 +74,7 @@ class Part:
             self._process.wait()
 
     def last_words(self) -> str:
-        """The end of the log, in one line."""
+        """Last three lines of the log, in one line."""
         with suppress(OSError):
             lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
             return " | ".join([line for line in lines if line][-3:])
@@ -82,10 +82,10 @@ class Part:
 
 
 def marked(home: Path, flow_runs_only: bool = False) -> list[psutil.Process]:
-    """Programs that were started for a home, those that run flows or all of them; without this process."""
+    """Programs that were started for a home, all or only flow runs; without this process."""
     found = []
     for process in psutil.process_iter():
-        # Programs of others do not show their environment; those that end meanwhile have none.
+        # Other users' programs hide their environment, and ended ones have none.
         with suppress(psutil.Error, OSError):
             environ = process.environ()
             ours = environ.get(MARK) == str(home) and process.pid != os.getpid()
@@ -95,11 +95,11 @@ def marked(home: Path, flow_runs_only: bool = False) -> list[psutil.Process]:
 
 
 def end_all(processes: Sequence[psutil.Process], patience: Callable[[], float]) -> None:
-    """Ask programs to end, and make those that are still there when no patience is left.
+    """Ask programs to end, and kill the ones still running once no patience is left.
 
     Args:
-        processes: Those to end. They are known by process id and start time, so that none is mistaken for another.
-        patience: Seconds that may still be waited, asked again and again.
+        processes: Programs to end. psutil knows them by process id and start time, so that a reused id is safe.
+        patience: Returns the seconds left to wait; called again and again.
     """
     for process in processes:
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""What `kline up` has to say once everything is ready."""
+"""Announcement of `kline up` once everything is ready."""
 
 import shlex
 import shutil
@@ -27,19 +27,19 @@ from kline_core._text import table
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """One line of the table of deployments."""
+    """One row of the table of deployments."""
 
     name: str
-    """Flow and deployment, as `prefect deployment run` takes it."""
+    """Flow and deployment, as `prefect deployment run` takes them: flow/deployment."""
     schedule: str
-    """In words: cron and time zone; `by hand` without any."""
+    """Cron and time zone; `by hand` without a schedule."""
     next: str | None
-    """When the next run is due, in the schedule's time zone; None without one."""
+    """Due time of the next run, in the schedule's time zone; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Everything that is running, and how to use it."""
+    """The running parts, their addresses, and the commands to use them."""
 
     home: str
     ui: str
@@ -51,13 +51,13 @@ class Ready:
     loaded: Loaded | None
     deployments: list[DeploymentState]
     notes: list[str]
-    """What was found and put right at the start."""
+    """Problems that were found and mended at the start."""
     logs: str
     seconds: float
 
     @property
     def commands(self) -> dict[str, str]:
-        """What one needs, ready to paste into another terminal."""
+        """Shell commands for another terminal."""
         prefect = shutil.which("prefect") or str(Path(sys.executable).parent / "prefect")
         run = f"PREFECT_API_URL={self.api} {shlex.quote(_short(prefect))}"
         return {
@@ -67,12 +67,12 @@ class Ready:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as plain JSON values."""
+        """The announcement as plain JSON values."""
         document = asdict(self) | {"commands": self.commands, "seconds": round(self.seconds, 2)}
         return document | {"deployments_page": f"{self.ui}/deployments"}
 
     def text(self) -> str:
-        """The state for a person."""
+        """The announcement as text for a terminal."""
         rows = [[each.name, each.schedule, each.next or "-"] for each in self.deployments]
         loaded = self.loaded.line() if self.loaded is not None else "still loading"
         process = self.processes
@@ -101,7 +101,7 @@ class Ready:
 
 
 def deployment_lines(client: SyncPrefectClient) -> list[DeploymentState]:
-    """Every deployment of the server, by name."""
+    """Deployments of the server, by name."""
     flows = {flow.id: flow.name for flow in client.read_flows()}
     found = all_deployments(client)
     lines = [
@@ -126,7 +126,7 @@ def _schedule(deployment: DeploymentResponse) -> str:
 
 
 def _next(client: SyncPrefectClient, deployment: DeploymentResponse) -> str | None:
-    """The server's own plan; it is made within seconds of a deployment, and may not be there yet."""
+    """Due time of the next run; None if the server has not planned it yet, which takes it some seconds."""
     runs = client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
         flow_run_filter=FlowRunFilter(
@@ -143,5 +143,5 @@ def _next(client: SyncPrefectClient, deployment: DeploymentResponse) -> str | No
 
 
 def _short(program: str) -> str:
-    """The bare name where the shell finds the same program by it."""
+    """The bare name if the shell finds the same program by it, else the path."""
     return "prefect" if shutil.which("prefect") == program else program

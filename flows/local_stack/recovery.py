@@ -1,4 +1,7 @@
-"""Flow runs that stand as running although their process is gone, because everything was killed at once."""
+"""Recovery of abandoned flow runs: the server has them as running, but their process is gone.
+
+That happens if server, worker and flow runs are all killed at once.
+"""
 
 import os
 import socket
@@ -16,9 +19,9 @@ _MESSAGE = "its process is gone: kline was killed while it worked. What was fini
 
 
 def end_abandoned(client: SyncPrefectClient) -> list[tuple[str, str]]:
-    """Set such runs to Crashed, or to Cancelled where that was asked for; returns their names, and what was done.
+    """Set abandoned runs to Crashed, or to Cancelled if that was asked for; returns their names and new states.
 
-    To be called while no worker runs: whatever stands as running then has nobody who would ever end it.
+    Call it while no worker runs: no process would ever end the runs that the server then has as running.
     """
     wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY)))
     found: list[FlowRun] = []
@@ -30,14 +33,14 @@ def end_abandoned(client: SyncPrefectClient) -> list[tuple[str, str]]:
             continue
         asked = run.state_type == StateType.CANCELLING
         state: State[Any] = Cancelled(message=_MESSAGE) if asked else Crashed(message=_MESSAGE)
-        # By force, since no rule about how a run may go on fits one that cannot.
+        # Forced, since Prefect's rules for transitions assume that a run can continue.
         client.set_flow_run_state(run.id, state, force=True)
         done.append((run.name, f"{state.name}, since {_MESSAGE}"))
     return done
 
 
 def _elsewhere(run: FlowRun) -> bool:
-    """Whether its process may be alive: on another host of the same database, or here."""
+    """Whether the run's process may be alive, on another host of the same database or here."""
     host, _, pid = (run.infrastructure_pid or "").rpartition(":")
     if not pid.isdigit():
         return False

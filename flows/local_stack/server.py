@@ -1,7 +1,7 @@
-"""A home's own Prefect server: its environment, its program, and whether it answers.
+"""A home's own Prefect server: its environment, its program, and its health.
 
-Everything of it lies in the folder `prefect` of the home: database, logs, temporary files. Only programs that are
-started get this environment; this process keeps its own.
+Its database, logs and temporary files lie in the folder `prefect` of the home. Only child programs get its environment;
+this process keeps its own.
 """
 
 import os
@@ -21,19 +21,19 @@ from kline_core.errors import SettingError, StartError
 
 HOST = "127.0.0.1"
 READY_SECONDS = 120.0
-# A database server is named by the user, see the README; with SQLite the database is a file of the folder.
+# The user may name a database server, see the README; by default the database is an SQLite file in the folder.
 _DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """A free port of the loopback interface."""
     with socket.socket() as one:
         one.bind((HOST, 0))
         return int(one.getsockname()[1])
 
 
 def check_port(port: int) -> None:
-    """Raise `SettingError` where the port is out of bounds, or somebody listens on it."""
+    """Raise `SettingError` if the port is out of bounds or in use."""
     if not 1 <= port <= 65535:
         raise SettingError(f"--port is {port}; it must be between 1 and 65535")
     with socket.socket() as one:
@@ -60,19 +60,19 @@ def _listener(port: int) -> str:
 
 
 def api_url(port: int) -> str:
-    """Where programs find the server."""
+    """URL of the server's API, for programs."""
     return f"http://{HOST}:{port}/api"
 
 
 def ui_url(port: int) -> str:
-    """Where people find it."""
+    """URL of the server's pages, for people."""
     return f"http://{HOST}:{port}"
 
 
 def prefect_environment(home: Path, folder: Path, port: int) -> dict[str, str]:
-    """Environment of the server and of all who work for it.
+    """Environment of the server and of the programs that work for it.
 
-    Prefect's variables of the user name another server or its settings, so that only those of the database stay.
+    The user's Prefect variables name another server or its settings, so only those of the database are inherited.
     """
     inherited = {
         name: value
@@ -86,29 +86,29 @@ def prefect_environment(home: Path, folder: Path, port: int) -> dict[str, str]:
         "PREFECT_API_URL": api_url(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # The interface that needs nothing from outside.
+        # The interface that loads nothing from the network.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        # In memory, a server that is started again would know nothing of the slots that runs at work hold, and a run
-        # that cannot renew its own is terminated.
+        # On disk, since a restarted server forgets leases in memory, and a run that cannot renew its lease is
+        # terminated.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",
-        # A proxy has no business between these programs; it goes by either name.
+        # No proxy between these programs; clients read either name.
         "NO_PROXY": HOST,
         "no_proxy": HOST,
-        # The programs of this environment come first, whether or not it was activated.
+        # Programs of this Python environment first, whether or not it was activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
 
 
 def server_part(env: dict[str, str], folder: Path, port: int) -> Part:
-    """The server as a program."""
+    """The server as a child program."""
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     return Part("server", command, env, folder)
 
 
 def connect(port: int) -> SyncPrefectClient:
-    """A client of the server, to be entered."""
+    """A client of the server, for a `with` statement."""
     return SyncPrefectClient(api_url(port), httpx_settings={"trust_env": False})
 
 
@@ -116,11 +116,12 @@ def wait_until(ready: Callable[[], bool], part: Part, pause: Callable[[float], N
     """Wait until a part is ready.
 
     Args:
-        ready: Asked again and again.
-        part: What is waited for.
-        pause: Waits some seconds, and raises where the wait is to be given up.
+        ready: Tells whether the part is ready; called again and again.
+        part: Part to wait for.
+        pause: Waits for some seconds, and raises to give up the wait.
 
-    Raises `StartError` where the part has ended, or is not ready within `READY_SECONDS`.
+    Raises:
+        StartError: The part has ended, or is not ready within `READY_SECONDS`.
     """
     deadline = time.monotonic() + READY_SECONDS
     while not ready():
@@ -132,7 +133,7 @@ def wait_until(ready: Callable[[], bool], part: Part, pause: Callable[[float], N
 
 
 def answers(port: int) -> bool:
-    """Whether the server is ready."""
+    """Whether the server answers its health check."""
     try:
         return httpx.get(f"{api_url(port)}/health", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is looked at, instead of an exception that comes anywhere."""
+"""Ctrl-C and SIGTERM as a count to check, instead of an exception that may come anywhere."""
 
 import os
 import select
@@ -8,11 +8,11 @@ from typing import Any, Self
 
 
 class StoppedError(Exception):
-    """A signal to stop came while something was waited for."""
+    """A stop signal arrived during a wait."""
 
 
 class Signals:
-    """Counts signals to stop while it is entered, in the main thread."""
+    """Counts stop signals while it is entered, in the main thread."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -20,9 +20,9 @@ class Signals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take the signals over."""
+        """Install the handlers."""
         self._read, self._write = os.pipe()
-        # A closed terminal is a reason to stop as well.
+        # SIGHUP too: a closed terminal is a reason to stop.
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[each] = signal.signal(each, self._note)
         return self
@@ -30,15 +30,15 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
+        """Restore the earlier handlers."""
         for each, handler in self._before.items():
             signal.signal(each, handler)
         os.close(self._read)
         os.close(self._write)
 
     def pause(self, seconds: float) -> None:
-        """Wait. Raises `StoppedError` where a signal has come, at once when it comes."""
-        # A pipe, since a handler may interrupt a wait on a lock while it holds what the handler itself would need.
+        """Wait for `seconds`. Raises `StoppedError` as soon as a signal has arrived."""
+        # A pipe, not a lock: the handler may interrupt a wait that holds the very lock that it needs.
         readable, _, _ = select.select([self._read], [], [], seconds)
         if readable:
             raise StoppedError

@@ -1,4 +1,4 @@
-"""Parts that are watched, and started again where they die."""
+"""Supervision of parts: watched, and restarted if they die."""
 
 import time
 from collections import Counter
@@ -19,15 +19,16 @@ def watch(
     say: Callable[[str], None],
     restarted: Callable[[Part], None],
 ) -> None:
-    """Look at the parts for ever, and start again the ones that have ended.
+    """Watch the parts for ever, and restart them if they end.
 
     Args:
-        parts: In the order in which they are started again.
-        pause: Waits some seconds, and raises where the watch is over.
-        say: Told in one line of what died.
-        restarted: Told of each part that was started again.
+        parts: Parts in the order of their restart.
+        pause: Waits for some seconds, and raises to end the watch.
+        say: Called with one line for each death.
+        restarted: Called with each part after its restart.
 
-    Raises `StartError` where a part has died `TRIES` times without staying alive for `STEADY_SECONDS` in between.
+    Raises:
+        StartError: A part has died `TRIES` times without staying alive for `STEADY_SECONDS` in between.
     """
     failures: Counter[Part] = Counter()
     due: dict[Part, float] = {}
@@ -46,7 +47,7 @@ def watch(
                         f"the {part.name} ended {tries} times in a row, at last with code {code} "
                         f"({part.last_words()}); see {part.log}"
                     )
-                # At once the first time, then after one second, two, four ...
+                # Exponential back-off: at once, then after one second, two, four ...
                 wait = min(_LONGEST_PAUSE, 2.0 ** (tries - 2)) if tries > 1 else 0.0
                 due[part] = now + wait
                 say(

@@ -1,12 +1,12 @@
 """`kline up`: server, work pool, deployments, worker and warm cluster of a home, together and until they are stopped.
 
-1. The home is locked, and what an earlier one that was killed left running is ended.
-2. Server, scheduler and Dask worker start at the same time; meanwhile the cluster loads the home's patterns.
-3. Runs that stand as running without a process are ended, and what has changed is deployed. Only then does the worker
-   start, so that no schedule that is about to be paused begins a run.
-4. Everything is watched. What dies is started again.
-5. At a signal flow runs are asked to end and given time to store and report what they have; then the others end in the
-   opposite order of their start. A second signal means at once.
+1. Lock the home, and end what a killed predecessor left running.
+2. Start server, scheduler and Dask worker at the same time; meanwhile the cluster loads the home's patterns.
+3. End the runs that the server has as running without a process, and deploy what has changed. Only then start the
+   worker, so that no schedule that is about to be paused begins a run.
+4. Watch everything, and restart what dies.
+5. On a signal, ask flow runs to end, and give them time to store and report what they have; then end the other parts in
+   the opposite order of their start. A second signal ends everything at once.
 """
 
 import shutil
@@ -54,10 +54,10 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
     """Run everything for a home until a signal comes.
 
     Args:
-        named: Folder of the home, made where it is missing.
-        port: Of the server and its pages.
-        threads: Of the cluster's worker; one a core where it is None.
-        announce: Told once everything is ready.
+        named: Folder of the home, made if it is missing.
+        port: Port of the server and its pages.
+        threads: Threads of the cluster's worker; None for one per core, at most 16.
+        announce: Called once everything is ready.
 
     Raises:
         HomeError: The home is no folder, cannot be used, or `kline up` runs for it already.
@@ -95,7 +95,7 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
 
 
 class _Patience:
-    """Seconds that may still be waited: fewer and fewer, and none after a second signal."""
+    """Seconds left to wait; 0 after a second signal."""
 
     def __init__(self, seconds: float, signals: Signals) -> None:
         self._until, self._signals = time.monotonic() + seconds, signals
@@ -122,7 +122,7 @@ class _Control:
         self._warming = Warming(self._address, home)
 
     def start(self, began: float) -> Ready:
-        """Start everything. Raises `StoppedError`, `StartError`."""
+        """Start everything, and wait until it is ready. Raises `StoppedError` and `StartError`."""
         pause = self._signals.pause
         for part in (self._server, *self._cluster):
             part.start()
@@ -152,11 +152,11 @@ class _Control:
         )
 
     def watch(self) -> None:
-        """Start again what dies. Raises `StoppedError`, `StartError`."""
+        """Restart what dies. Raises `StoppedError` and `StartError`."""
         watch(self._parts, self._signals.pause, _say, self._restarted)
 
     def stop(self) -> None:
-        """End everything that was started, and whatever that started."""
+        """End everything that was started, descendants included."""
         self._warming.cancel()
         path = Path(self._home.uri)
         end_all(marked(path, flow_runs_only=True), _Patience(FLOW_RUN_SECONDS, self._signals))
@@ -172,7 +172,7 @@ class _Control:
 
 
 def _reported(client: SyncPrefectClient, since: datetime) -> bool:
-    """Whether the worker has reported to the server."""
+    """Whether the worker has reported to the server since a moment."""
     with suppress(httpx.HTTPError, PrefectException):
         workers = client.read_workers_for_work_pool(POOL)
         return any(each.name == WORKER and (each.last_heartbeat_time or since) > since for each in workers)

@@ -1,4 +1,4 @@
-"""The standing Dask cluster of a home: its programs, and the state that its worker holds loaded."""
+"""Standing Dask cluster of a home: its programs, and the state that its worker keeps loaded."""
 
 import sys
 import threading
@@ -16,12 +16,12 @@ from kline_core.store.home import Home
 
 
 def cluster_parts(env: dict[str, str], folder: Path, port: int, threads: int) -> list[Part]:
-    """Scheduler and worker. No nanny beside the worker: it is watched here, as all parts are."""
+    """Scheduler and worker. No nanny beside the worker: `supervision.watch` restarts it, as it does all parts."""
     dask = [sys.executable, "-m", "dask"]
-    # Without an address of its own the page that tells how they are listens on every interface, dashboard or not.
+    # Without an address, the status page listens on every interface, dashboard or not.
     common = ["--host", HOST, "--dashboard-address", f"{HOST}:0"]
     worker = [*dask, "worker", cluster_address(port), *common, "--nworkers", "1", "--nthreads", str(threads)]
-    # No memory limit: beyond it the worker would wait for ever for memory that is in use to come free.
+    # No memory limit: above it the worker would wait for ever for memory that stays in use.
     worker += ["--no-nanny", "--memory-limit", "0", "--local-directory", str(folder / "tmp"), "--name", "kline"]
     return [
         Part("Dask scheduler", [*dask, "scheduler", "--port", str(port), *common], env, folder),
@@ -30,21 +30,21 @@ def cluster_parts(env: dict[str, str], folder: Path, port: int, threads: int) ->
 
 
 def cluster_address(port: int) -> str:
-    """Where the cluster's clients find it."""
+    """Address of the cluster's scheduler."""
     return f"tcp://{HOST}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the worker holds, ready for the next run."""
+    """What the worker holds for the next run."""
 
     symbols: int
     patterns: int
     why: str | None
-    """Why nothing could be loaded; None where it was."""
+    """Why nothing could be loaded; None if something was."""
 
     def line(self) -> str:
-        """What a person wants to know of it."""
+        """The same in one line."""
         if self.why is not None:
             return f"nothing loaded: {self.why}"
         return f"{self.patterns} patterns of {self.symbols} symbols loaded"
@@ -55,28 +55,28 @@ class Loaded:
 
 
 class Warming(threading.Thread):
-    """Has the cluster load what the next run needs, as soon as its worker is there.
+    """Thread that has the cluster load what the next run needs, as soon as its worker is there.
 
-    A home that has nothing to load yet, or patterns that lag behind its bars, is no error: the next run sees to it.
+    A home with nothing to load yet, or with patterns that lag behind its bars, is no error: the next run mends it.
     """
 
     def __init__(self, address: str, home: Home) -> None:
-        """Describe what is to be loaded; `start` begins."""
-        # It may hang on a cluster that has died, and nobody waits for it then.
+        """Describe the load; `start` begins it."""
+        # A daemon, since it may hang on a dead cluster.
         super().__init__(name="warm-up", daemon=True)
         self.loaded: Loaded | None = None
         self._address, self._home = address, home
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Load, and keep what came of it in `loaded`."""
+        """Load, and put the outcome into `loaded`."""
         try:
             self.loaded = self._load()
         except KlineError as error:
             self.loaded = Loaded(0, 0, str(error))
 
     def cancel(self) -> None:
-        """Load no more."""
+        """Stop trying to load."""
         self._over.set()
 
     def _load(self) -> Loaded:
@@ -89,6 +89,6 @@ class Warming(threading.Thread):
                     overview = cluster.load(key)
                 return Loaded(len(overview.symbols), overview.n_patterns, None)
             except SchedulerError:
-                # Not there yet; where it never comes, the watch over the parts gives up.
+                # Not there yet; if it never comes, `supervision.watch` gives up.
                 if self._over.wait(0.2):
                     raise

@@ -1,1 +1,1 @@
-"""The steps of a flow as Prefect's tasks."""
+"""Steps of the flows as Prefect tasks."""

@@ -1,4 +1,4 @@
-"""Patterns brought up to date with the bars, on the cluster."""
+"""The step that brings patterns up to date with the bars, on the cluster."""
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -13,7 +13,7 @@ from kline_core.store.home import Home
 def extend(home: Home, cluster: Cluster) -> PatternsUpdate:
     """Bring `patterns` up to date with `bars`, as `kline index` does.
 
-    Of two flow runs that do so at the same time the slower one gives up; tried again, it finds the work done.
+    If two flow runs do so at the same time, the slower one fails; its retry finds the work done.
     """
     report = update_patterns(home, cluster=cluster)
     get_run_logger().info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)

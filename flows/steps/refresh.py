@@ -1,4 +1,4 @@
-"""Bars into the home, until those of the session are there."""
+"""The step that brings bars into the home, until those of the session have arrived."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +20,19 @@ _REASONS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class BarsInfo:
-    """What a refresh found."""
+    """Result of a refresh."""
 
     ingested: IngestReport | None
-    """None where no folder was named."""
+    """None if no folder was named."""
     arrived: Arrivals | None
-    """None where no calendar was named."""
+    """None if no calendar was named."""
 
 
 @task(task_run_name="refresh bars", cache_policy=NO_CACHE)
 def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max_missing_share: float) -> BarsInfo:
-    """Bring the files of a folder into `bars`, and see whether those of the session have arrived.
+    """Ingest the files of a folder, and check that the bars of the session have arrived.
 
-    Raises `BarsMissingError` where they have not, `InputError` where no file can be used.
+    Raises `BarsMissingError` if they have not, and `InputError` if no file can be used.
     """
     taken = None if source is None else _take_in(home, source)
     if session is None:
@@ -52,7 +52,7 @@ def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max
 
 
 def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect's
-    """Whether the refresh failed by what may still be delivered."""
+    """Whether the refresh failed for want of files or bars, which may still be delivered."""
     return isinstance(state.result(raise_on_failure=False), BarsMissingError | InputError)
 
 

@@ -1,10 +1,9 @@
-"""Symbols as Prefect's task runs, on one run of one cluster.
+"""Scoring of symbols as Prefect task runs, on one run of one cluster.
 
-Up to `NAMED` symbols are a task run each, named by the symbol. More than that share task runs: one costs Prefect some
-25 ms of a core however little it does, and one trading day of one symbol is computed in far less. Then there are as
-many task runs as there are pieces of work in the new samples, but some `FEWEST`, so that progress is seen and all cores
-have work, and never more than `TASK_RUNS`. A symbol's result stands in the log and in the table of all symbols all the
-same.
+Up to `NAMED` symbols have a task run each, named by the symbol. More symbols share task runs, since a task run costs
+Prefect some 25 ms of a core however little it computes, and a trading day of one symbol takes far less. There is then a
+task run for every `GROUP_SAMPLES` new samples, but at least `FEWEST`, so that progress shows and all cores have work,
+and at most `TASK_RUNS`. The log and the table of symbols still hold the result of each symbol.
 """
 
 import threading
@@ -33,7 +32,7 @@ def score(
     chunks: int,
     stopped: threading.Event,
 ) -> list[SymbolResult]:
-    """Factor values of some symbols. Another attempt takes up only those that broke."""
+    """Factor values of some symbols. A retry takes up only the symbols that broke."""
     logger = get_run_logger()
     results = []
     broke: dict[str, Exception] = {}
@@ -44,7 +43,7 @@ def score(
         results += done
         broke |= broken
         if done:
-            # One record, with a line a symbol: Prefect's server keeps each record as a row of its own.
+            # One record, with a line per symbol, since Prefect's server stores a row per record.
             logger.info("\n".join(map(_line, done)))
     if len(symbols) == 1 and broke:
         raise broke[symbols[0]]
@@ -57,12 +56,12 @@ def score(
 def score_all(run: Run, in_flight: int) -> RunReport:
     """Score all symbols of a run, `in_flight` task runs at a time, and finish it.
 
-    A symbol that breaks does not stop the others; it stands in the report. Where the flow run is cancelled, what is
-    done is stored, and the rest is not begun. Raises `SchedulerError` where the cluster was lost.
+    A symbol that breaks does not stop the others; the report names it. If the flow run is cancelled, finished symbols
+    are stored, and no others begin. Raises `SchedulerError` if the cluster is lost.
     """
     get_run_logger().info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
     batches = _batches(run)
-    # All cores of the cluster have work, however few symbols there are.
+    # Enough chunks that all cores of the cluster have work, however few symbols there are.
     chunks = max(1, run.at_once // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
     try:
@@ -71,7 +70,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
             for batch in batches
         ]
         wait(futures)
-        # A task run that failed by itself says nothing of its symbols.
+        # A task run that failed outside of `Run.score` leaves its symbols without a result.
         for symbol in run.unreported():
             run.mark_broken(symbol, RunFailedError("its task run failed before it was computed; its log says why"))
     finally:
@@ -84,7 +83,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
 
 
 def _batches(run: Run) -> list[list[str]]:
-    """The symbols of each task run."""
+    """Symbols of each task run."""
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
     task_runs = min(TASK_RUNS, max(FEWEST, run.at_once, run.new_samples // GROUP_SAMPLES))

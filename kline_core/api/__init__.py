@@ -1,1 +1,1 @@
-"""The face of the library: what a notebook, the command line and the flows call. `import kline_core as kl` shows it."""
+"""Public functions of the library, for notebooks, the command line and the flows: `import kline_core as kl`."""

@@ -1,4 +1,4 @@
-"""Bars in, patterns up to date, tables verified."""
+"""Ingest of bars, update of patterns, verification of tables."""
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from kline_core.patterns.update import PatternsUpdate
 
 Count = Callable[[int, int], None]
-"""Told how much is done, and how much there is to do."""
+"""Progress callback: called with the amount that is done, and the total."""
 
 
 def as_home(home: Home | str | Path, create: bool = False) -> Home:
-    """The home itself, or the one of that folder or URL. Raises `HomeError`."""
+    """The home itself, or the home at that folder or URL. Raises `HomeError`."""
     return home if isinstance(home, Home) else Home(home, create=create)
 
 
@@ -33,17 +33,17 @@ def ingest(
 ) -> "IngestReport":
     """Bring bars into a home, every row accounted for: ``read == stored_new + updated + unchanged + rejected``.
 
-    A file that cannot be used is reported in the result, and the others still go in, all in one commit. Rows that are
-    stored already change nothing.
+    The result reports files that cannot be used; the others still go in, all in one commit. Rows that are stored
+    already change nothing.
 
     Args:
-        home: A home, or the folder or URL of one, which is made where it is missing.
+        home: A home, or the folder or URL of one, which is made if it is missing.
         sources: A file, a folder that is searched at every depth, a pandas DataFrame, or an object with the Arrow
             PyCapsule interface, such as a polars DataFrame or a DuckDB relation; or several of them. Columns are those
             of the plain layout: symbol, date, open, high, low, close, volume, and perhaps amount and adj_factor.
             Prices are raw, in any currency; `adj_factor` is a cumulative backward factor (hfq). Dates are the
             exchange's, without a time.
-        progress: True shows a bar on standard error; a function is told the sources read and the sources there are.
+        progress: True shows a bar on standard error; a function is called with the sources read and the total.
 
     Returns:
         What became of every row: counts, and one line for each rejected row in ``.rejections``.
@@ -83,7 +83,7 @@ def update_patterns(
     rebuild: bool = False,
     progress: bool | Count = False,
 ) -> "PatternsUpdate":
-    """Bring the patterns of a home up to date with its bars: draw and encode the windows whose outcome became known.
+    """Bring the patterns of a home up to date with its bars: render and encode the windows whose outcome became known.
 
     .. warning::
         A pattern is a window *and* what followed it, up to `PatternSettings.outcome_bars` bars later. That is no
@@ -94,17 +94,18 @@ def update_patterns(
     Args:
         home: A home, or the folder or URL of one.
         settings: What a window is, what counts as its outcome, and which windows become patterns.
-        encoder: Weights written by ``kline train``; None for those that come along, trained on synthetic charts only.
+        encoder: Weights written by ``kline train``; None for the bundled ones, trained on synthetic charts only.
         device: auto, cpu, cuda or mps.
-        threads: Threads that encode in this process; one a core where it is None.
-        cluster: A cluster whose workers encode in the place of this process's threads.
-        rebuild: Make all patterns again, with whatever settings and encoder are given.
-        progress: True shows a bar on standard error; a function is told the windows encoded and to be encoded. A
-            cluster tells nothing.
+        threads: Threads that encode in this process; None for one per core, at most 16.
+        cluster: A cluster whose workers encode instead of this process's threads.
+        rebuild: Make all patterns again, with the given settings and encoder.
+        progress: True shows a bar on standard error; a function is called with the windows encoded and the total. A
+            cluster reports none.
 
     Raises:
         FingerprintError: The stored patterns were made with other settings or another encoder.
         EncoderError: The weights cannot be read, or take windows of another length.
+        SettingError: `threads` is out of bounds.
         HomeError: The home is missing, or cannot be read or written.
 
     Examples:
@@ -135,12 +136,12 @@ def verify(
     settings: Settings = Settings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
 ) -> "VerifyReport":
-    """Check every table of a home against the others. Nothing is changed.
+    """Check every table of a home against the others. Changes nothing.
 
     Args:
         home: A home, or the folder or URL of one.
-        settings: `settings.factor` says which values are computed again: those that were made with it.
-        encoder: Weights that the patterns were made with; None for those that come along.
+        settings: `settings.factor` selects the values that are computed again, those made with it.
+        encoder: Weights that the patterns were made with; None for the bundled ones.
 
     Raises:
         HomeError: The home is missing.
@@ -156,7 +157,7 @@ def verify(
 
 
 def _shown(progress: bool | Count, what: str, unit: str) -> Any:
-    """A context that yields whom to tell of the progress, or None."""
+    """A context that yields the progress callback, or None."""
     if progress is True:
         from kline_core.compute.progress_bar import bar
 

@@ -1,4 +1,4 @@
-"""Factor values: computed on a cluster and stored, or read as they are stored."""
+"""Factor values: computed on a cluster and stored, or read as stored."""
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
     from kline_core.factor.state_key import StateKey
 
 Shown: TypeAlias = "Callable[[Mapping[str, int]], AbstractContextManager[Progress]]"
-"""Given how many samples each symbol has at most, a context that yields whom to tell of symbols' results."""
+"""Factory of progress: given the upper bound of each symbol's samples, a context that yields a callback for results."""
 
 
 @dataclass(frozen=True)
 class FactorResult:
-    """Factor values as they were stored when they were computed or read; later runs do not change them.
+    """Factor values at the versions of the tables after a run or at a read; later runs do not change them.
 
-    The tables are read when they are first asked for.
+    The tables are read on first access.
     """
 
     home: Home
     fingerprint: str
-    """Settings and encoder of the values."""
+    """Fingerprint of the settings and the encoder of the values."""
     versions: Mapping[str, int | None]
-    """Versions of `factors` and `matches` that hold them."""
+    """Versions of `factors` and `matches` to read."""
     asked: Mapping[str, Dates] | None = None
     """Sample dates by symbol, datetime64[D]; None for all that are stored."""
     report: "RunReport | None" = None
-    """What the run did; None where the values were only read."""
+    """Report of the run; None if the values were only read."""
     key: "StateKey | None" = None
-    """The state from which they were computed; None where they were only read."""
+    """Key of the state that gave the values; None if they were only read."""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row per symbol and date: symbol, date (datetime64[s]), value (0..1, NaN where the sample failed), status,
+        """One row per symbol and date: symbol, date (datetime64[s]), value (0..1, NaN if the sample failed), status,
         reason, matches (number) and all other columns of the table `factors`; ordered by symbol and date."""
         frame = stored_values(self.home, self.fingerprint, self._symbols, self.versions["factors"])
         frame = frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
@@ -60,7 +60,7 @@ class FactorResult:
 
     @cached_property
     def values(self) -> "pd.Series[float]":
-        """The values, float64 0..1, NaN where a sample failed: a Series named factor with the sorted MultiIndex
+        """The values, float64 0..1, NaN if a sample failed: a Series named factor with the sorted MultiIndex
         (date, asset) that alphalens takes."""
         index = pd.MultiIndex.from_arrays([self.frame["date"], self.frame["symbol"]], names=["date", "asset"])
         values = pd.Series(self.frame["value"].to_numpy(dtype=np.float64), index=index, name="factor")
@@ -89,7 +89,7 @@ class FactorResult:
         return None if self.asked is None else sorted(self.asked)
 
     def _of_asked(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows of the samples that were asked for."""
+        """Rows of the samples that were asked for."""
         if self.asked is None:
             return frame
         asked = [(symbol, day) for symbol, days in self.asked.items() for day in days.astype("datetime64[s]").tolist()]
@@ -116,7 +116,7 @@ def compute_factor(
     progress: "bool | Shown" = False,
     execute: "Callable[[Run], RunReport] | None" = None,
 ) -> FactorResult:
-    """Compute factor values and store them; what is stored and still holds is not computed again.
+    """Compute factor values and store them; stored values that still hold are not computed again.
 
     The value of a sample is ``barrier_weight * barrier win rate + (1 - barrier_weight) * return win rate`` of its
     matches, each weighing similarity times time decay (`kline_core.factor.weighting`).
@@ -130,27 +130,27 @@ def compute_factor(
     Args:
         home: A home, or the folder or URL of one.
         symbols: Which symbols; None for all with bars.
-        samples: Sample dates per symbol, spread over its years and nested from day to day; all usable dates where
-            there are fewer.
+        samples: Sample dates per symbol, spread over its years and stable from day to day; all usable dates if there
+            are fewer.
         as_of: Newest date that may be a sample; None for the newest bar.
-        dates: Samples to compute in the place of `samples` and `as_of`: a MultiIndex with the levels (date, asset), a
-            frame with the columns symbol (or asset) and date, or dates by symbol.
+        dates: Samples to compute instead of `samples` and `as_of`: a MultiIndex with the levels (date, asset), a frame
+            with the columns symbol (or asset) and date, or dates by symbol.
         settings: What patterns are, and how matches become values.
-        encoder: Weights written by ``kline train``; None for those that come along.
+        encoder: Weights written by ``kline train``; None for the bundled ones.
         device: auto, cpu, cuda or mps.
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
-        threads: Threads of a cluster inside this process; one a core where it is None.
-        cluster: A cluster that is open already, in the place of `scheduler` and `threads`.
+        threads: Threads of a cluster inside this process; None for one per core, at most 16.
+        cluster: A cluster that is open already, instead of `scheduler` and `threads`.
         max_failed_share: Share of samples that may be without a value, 0 to 1.
-        check: Raise where more samples failed than `max_failed_share` allows, or a symbol broke.
+        check: Raise if more samples failed than `max_failed_share` allows, or a symbol broke.
         progress: True shows a bar on standard error; see `Shown` for a function.
-        execute: Scores the symbols of a run and finishes it; several at a time, in threads of this process, where it
-            is None.
+        execute: Scores the symbols of a run and finishes it; None for `kline_core.compute.run.run_symbols`.
 
     Raises:
         RunFailedError: See `check`; its ``result`` holds what could be computed, which is stored.
         UnknownSymbolError: The home has no bars of a symbol.
         DateError: `as_of` is no trading day of any symbol, or a date cannot be parsed.
+        InputError: `dates` lack a column.
         StaleError: The patterns lag behind the bars; call `update_patterns`.
         FingerprintError: The patterns were made with other settings or another encoder.
         SchedulerError: The cluster cannot be reached, or was lost; what was computed until then is stored.
@@ -193,17 +193,17 @@ def compute_factor(
 def read_factor(
     home: Home | str | Path, symbols: Sequence[str] | None = None, *, fingerprint: str | None = None
 ) -> FactorResult:
-    """Factor values as they are stored; nothing is computed.
+    """Factor values as stored; nothing is computed.
 
     Args:
         home: A home, or the folder or URL of one.
         symbols: Which symbols; None for all with values.
-        fingerprint: Which values, where the home holds several kinds; None for the only one there is.
+        fingerprint: Fingerprint of the values; None for the only one that the home holds.
 
     Raises:
         HomeError: The home is missing, or holds no values.
-        FingerprintError: None are stored under this fingerprint, or none is given and there are several.
-        UnknownSymbolError: None are stored of a symbol.
+        FingerprintError: No values are stored under this fingerprint, or none is given and there are several.
+        UnknownSymbolError: A symbol has no values.
 
     Examples:
         >>> kl.read_factor(home, ["AAPL"]).values.groupby("asset").size().to_dict()

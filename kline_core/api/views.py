@@ -1,4 +1,4 @@
-"""What a person looks at: a sample with its matches, and what values were worth; each with its picture."""
+"""Views for a person: a sample with its matches, and the evaluation of values; each with its picture."""
 
 import datetime
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class PicturedExplanation(Explanation):
     """An `Explanation` that a notebook shows as its picture."""
 
     def plot(self) -> "Figure":
-        """The query and its matches with what followed each, as a matplotlib figure of 1800 x 960 pixels."""
+        """The query and its matches with their outcomes, as a matplotlib figure of 1800 x 960 pixels."""
         from kline_core.plots.match_plot import match_figure
 
         return match_figure(self)
@@ -63,18 +63,18 @@ def explain(
     encoder: str | Path | None = None,
     device: str = "auto",
 ) -> PicturedExplanation:
-    """One sample with its value, its matches, and what followed each; computed anew, and not stored.
+    """One sample with its value, its matches and their outcomes; computed live, and not stored.
 
     .. warning::
-        Beside the matches it shows what followed the sample itself (``.outcome``, ``.after``), as far as that is stored
-        by now. It was unknown on the day, and no value uses it.
+        Beside the matches it shows the outcome of the sample itself (``.outcome``, ``.after``), as far as its bars are
+        stored by now. It was unknown on the day, and no value uses it.
 
     Args:
         home: A home, or the folder or URL of one.
-        symbol: Which symbol.
-        date: Last day of the sample's window; the newest usable one where it is None.
+        symbol: Symbol of the sample.
+        date: Last day of the sample's window; None for the newest usable day.
         settings: As for `compute_factor`.
-        encoder: Weights written by ``kline train``; None for those that come along.
+        encoder: Weights written by ``kline train``; None for the bundled ones.
         device: auto, cpu, cuda or mps.
 
     Returns:
@@ -106,7 +106,7 @@ def evaluate(
     encoder: str | Path | None = None,
     fingerprint: str | None = None,
 ) -> PicturedEvaluation:
-    """What stored values were worth: how well they ranked the returns that followed. Nothing is computed anew.
+    """Evaluation of stored values: how well they ranked the forward returns. No value is computed again.
 
     Standard errors count overlapping returns once (`kline_core.evaluation.information_coefficient`, with sources).
 
@@ -118,10 +118,10 @@ def evaluate(
         home: A home, or the folder or URL of one.
         symbols: Which symbols; None for all with values.
         first: First sample date; None for the first that is stored.
-        last: Last sample date.
-        settings: Horizons and entry lag of the returns, and with the encoder which values.
-        encoder: Weights of the encoder; None for those that come along.
-        fingerprint: Which values, in the place of those of `settings` and `encoder`.
+        last: Last sample date; None for the last that is stored.
+        settings: Horizons and entry lag of the returns, and with the encoder the fingerprint of the values.
+        encoder: Weights of the encoder; None for the bundled ones.
+        fingerprint: Fingerprint of the values, instead of that of `settings` and `encoder`.
 
     Returns:
         The evaluation: ``.verdict`` (one sentence), ``.ic_by_horizon`` (a DataFrame), ``.quantiles``, ``.text()``,
@@ -130,6 +130,8 @@ def evaluate(
     Raises:
         HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
             fingerprint, of a symbol, or of these dates.
+        SettingError: `symbols` is empty.
+        EncoderError: The weights cannot be read.
 
     Examples:
         >>> found = kl.evaluate(home)
@@ -149,5 +151,5 @@ def evaluate(
 
 
 def _as(kind: type[Result], value: Any) -> Result:
-    """The same value as one of a class that adds nothing but methods."""
+    """The same value in a subclass that adds nothing but methods."""
     return kind(**{field.name: getattr(value, field.name) for field in fields(value)})

@@ -1,4 +1,4 @@
-"""What a command answers."""
+"""Answer of a command."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command has to say: to a person, to a program, and why it failed if it did after all."""
+    """Answer of a command: text for a person, a document for a program, and why it failed, if it did after all."""
 
     text: str
     document: Any

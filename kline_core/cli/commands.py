@@ -1,4 +1,7 @@
-"""All commands by their names: options in, an `Answer` out. Heavy libraries are imported by the command that needs them."""
+"""All commands by name: options in, an `Answer` out.
+
+Each command imports its heavy libraries itself, so that the others start fast.
+"""
 
 import argparse
 from collections.abc import Callable

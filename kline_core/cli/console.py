@@ -1,4 +1,4 @@
-"""What the commands show a person: progress on standard error, tables and lists as text."""
+"""Output of the commands on standard output, as text or JSON."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def show(text: str, document: Any, as_json: bool) -> None:
-    """An answer on standard output: for a person, or as one JSON document for a program."""
+    """Print an answer: its text for a person, or its document as one JSON document for a program."""
     print(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
-    # At the interpreter's end it would be too late to notice that nobody reads.
+    # Flushed here, since a closed pipe shows too late at the interpreter's end.
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`kline ingest`, `index` and `verify`: bars in, patterns up to date, tables checked."""
+"""`kline ingest`, `index` and `verify`: ingest bars, update patterns, check tables."""
 
 import argparse
 from time import perf_counter
@@ -71,7 +71,10 @@ def index(options: argparse.Namespace) -> Answer:
     else:
         text = "nothing to add: no window has a known outcome yet"
     if report.restated:
-        text += f"\n{len(report.restated)} symbols were made again because their bars changed: {abbreviated(report.restated)}"
+        text += (
+            f"\n{len(report.restated)} symbols were made again because their bars changed: "
+            f"{abbreviated(report.restated)}"
+        )
     return Answer(text, report.to_dict() | {"seconds": round(seconds, 3)})
 
 

@@ -1,4 +1,4 @@
-"""`kline run`, `match`, `evaluate` and `export`: factor values computed, looked at, judged, and written to a file."""
+"""`kline run`, `match`, `evaluate` and `export`: compute, inspect, judge and export factor values."""
 
 import argparse
 from pathlib import Path
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> Answer:
 
 
 def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
-    """A run for a person: symbols (where they are not too many), totals, reasons, and where the time went."""
+    """A run as text: symbols (unless there are too many), totals, reasons, and seconds by stage."""
     shown = report.symbols if len(report.symbols) <= SHOWN_SYMBOLS else []
     header = ["symbol", "samples", "done", "failed", "re-used"]
     lines = [table(header, [[r.symbol, r.samples, r.done, r.failed, r.reused] for r in shown])] if shown else []
@@ -67,7 +67,7 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
 
 
 def request_from(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options of `kline run` ask for, as arguments of `compute_factor`. Raises `KlineError`."""
+    """Arguments of `compute_factor` from the options of `kline run`. Raises `KlineError`."""
     from kline_core.dates import parse_date
 
     dates = None
@@ -85,9 +85,9 @@ def request_from(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_dates(path: Path) -> dict[str, Any]:
-    """Sample dates by symbol from a CSV with columns symbol, date; each (symbol, date) once, in order.
+    """Sample dates by symbol from a CSV with columns symbol and date: datetime64[D], unique, increasing.
 
-    Raises `InputError` for a file that is no such CSV, naming the row.
+    Raises `InputError` for any other file, naming the row.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Options of the command line as settings and places."""
+"""Settings and paths from the options of the command line."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from kline_core.settings import FactorSettings, PatternSettings, Settings
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
-    """The settings that the options ask for. Raises `SettingError`."""
+    """Settings from the options. Raises `SettingError`."""
 
     def given(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(options, name, None)) is not None}
@@ -29,7 +29,7 @@ def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def named_home(options: argparse.Namespace) -> str:
-    """The home that --home or KLINE_HOME names. Raises `HomeError` where neither does."""
+    """The home that --home or KLINE_HOME names. Raises `HomeError` if neither does."""
     named = os.environ.get("KLINE_HOME") if options.home is None else options.home
     if not named:
         raise HomeError("no home is named; give --home FOLDER or set KLINE_HOME")
@@ -37,7 +37,7 @@ def named_home(options: argparse.Namespace) -> str:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Found out before any work is done. Raises `SettingError`."""
+    """Check that a file can be written, before any work is done. Raises `SettingError` if it cannot."""
     if path.is_dir():
         raise SettingError(f"{option} is {path}, which is a folder; name a file")
     if not path.parent.is_dir():

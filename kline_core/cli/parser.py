@@ -1,4 +1,4 @@
-"""The command line: `kline`. Answers go to standard output, progress and logs to standard error.
+"""Parser and entry point of `kline`. Answers go to standard output, progress and logs to standard error.
 
 Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage.
 """
@@ -20,11 +20,10 @@ _WITH_PREFECT = {"demo", "up"}
 
 
 def entry() -> NoReturn:
-    """What the command `kline` runs: `main`, and then an end without the interpreter's own.
+    """Entry point of the command `kline`: runs `main`, and exits without the interpreter's shutdown.
 
-    Native threads (Delta's runtime, Arrow's pools) that still run while the interpreter takes itself down abort the
-    process now and then ("terminate called without an active exception"), and a job that has done all its work would
-    end with signal 6.
+    Native threads (Delta's runtime, Arrow's pools) that still run during that shutdown abort the process now and then
+    ("terminate called without an active exception"), and a job that has done all its work would end with signal 6.
     """
     _be_quiet_outside()
     code = main()
@@ -35,17 +34,17 @@ def entry() -> NoReturn:
 
 
 def _be_quiet_outside() -> None:
-    """Begin again with DO_NOT_TRACK=1, which Prefect asks when it is imported.
+    """Restart the process with DO_NOT_TRACK=1, which Prefect reads when it is imported.
 
-    In a terminal it would otherwise tell its makers of its first use. A new environment, since nobody changes that of a
-    process at work.
+    Otherwise Prefect, in a terminal, would send telemetry of its first use. A restart, since no code here changes the
+    environment of a running process.
     """
     if "DO_NOT_TRACK" not in os.environ and _WITH_PREFECT & set(sys.argv[1:]):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "DO_NOT_TRACK": "1"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command, and return its exit code."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; what was stored before is kept", options)
     except BrokenPipeError:
-        # The reader of our output went away; nothing is left to say to it.
+        # The reader closed the pipe; a flush of standard output must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
@@ -88,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kline {__version__}")
     _add_common(parser, None, False)
-    # Given behind the command, the same options win; not given there, they must not reset what stands before it.
+    # Options after the command override those before it; absent ones must not reset these.
     common = _Parser(add_help=False)
     _add_common(common, argparse.SUPPRESS, argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)

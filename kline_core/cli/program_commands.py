@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> Answer:
 
 
 def up(options: argparse.Namespace) -> None:
-    """`kline up`, which speaks as soon as everything is ready."""
+    """`kline up`, which prints as soon as everything is ready."""
     from flows.local_stack.up import up as run_all
 
     def announce(ready: "Ready") -> None:

@@ -1,1 +1,1 @@
-"""Runs on a Dask threaded cluster, and the only wing that imports Dask."""
+"""Runs on a Dask threaded cluster, in the only package that imports Dask."""

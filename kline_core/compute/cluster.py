@@ -1,11 +1,11 @@
-"""The Dask threaded cluster, and the only module that imports Dask.
+"""The Dask threaded cluster, in the only module that imports Dask.
 
-Without a scheduler address a cluster is started inside this process: one worker whose threads share what it loads.
-With one, a standing cluster is used, whose workers keep what they have loaded from run to run. Both do the same work
-through the same functions of `kline_core.compute.tasks`.
+Without a scheduler address, a cluster starts inside this process: one worker whose threads share what it loads. With an
+address, a standing cluster does the work, whose workers keep what they have loaded from run to run. Both run the same
+functions of `kline_core.compute.tasks`.
 
-What these say while they work for a client is sent to that client alone, as events under a topic of its own. They
-travel the same way as the news that the work is done, and before it.
+Log records of a task go to its client alone, as events under a topic of that client. They travel the same way as the
+news that the task is done, and arrive before it.
 """
 
 import asyncio
@@ -46,21 +46,21 @@ CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 WORKERLESS_SECONDS = 60.0
 MESSAGE_SECONDS = 0.001
-"""How long messages are gathered before the next ones are sent; Dask has up to 10 ms, in which a core may idle."""
+"""Seconds for which Dask gathers messages before it sends them; its own up to 0.01 may leave a core idle."""
 MEASURED_SELDOM = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
 }
-"""What Dask observes of itself, up to a hundred times a second, in a thread that takes the interpreter's lock for it.
+"""Slower intervals for Dask's self-monitoring, which takes the interpreter's lock up to a hundred times a second.
 
-Where that shares a process with the work, the work waits: an idle cluster took 30 ms of each second, and takes 4 so.
+It delays work in the same process: an idle cluster took 30 ms of each second, and takes 4 ms at these intervals.
 """
 MAX_THREADS = 16
 SLICES_PER_THREAD = 3
-"""Slices of windows that are under way at a time: one being encoded, and others that need not be waited for."""
+"""Calls in flight per thread: one at work, and others queued, so that no thread waits for its next one."""
 FEW_WINDOWS = 50_000
-"""New patterns that one worker encodes by itself, within some seconds: those of a day."""
+"""New patterns that one worker encodes by itself, within some seconds; those of a day are fewer."""
 _SAID = "kline-said"
 _LOG = logger(__name__)
 
@@ -70,35 +70,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster in use. Safe to share between threads."""
+    """A cluster in use. Thread-safe."""
 
     client: Client
     threads: int
-    """Threads of all workers together."""
+    """Number of threads of all workers together."""
     address: str
     log: Listener | None = None
-    """Told of what workers say while they work for this client."""
+    """Called with the log records of the tasks that workers run for this client."""
 
     @property
     def topic(self) -> str:
-        """Under which the scheduler passes on what workers say; it keeps the few lines of each until it ends."""
-        # Not the client's id alone: under that the scheduler itself tells of a client that leaves, to a closed line.
+        """Topic of this client's log events; the scheduler keeps the few lines of each topic until it ends."""
+        # Not the bare client id: the scheduler announces a leaving client under that, on a closed connection.
         return f"{_SAID}-{self.client.id}"
 
     @property
     def workers(self) -> list[str]:
-        """Addresses of the workers that the scheduler has now."""
+        """Addresses of the scheduler's present workers."""
         return list(self.client.scheduler_info(n_workers=-1)["workers"])
 
     @property
     def lost(self) -> bool:
-        """Whether the scheduler is gone, or all of its workers are."""
+        """Whether the scheduler or all of its workers are gone."""
         return self.client.status in ("closing", "closed") or not self.workers
 
     def load(self, key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
-        """Have every worker load a state, all at the same time; what one of them says of it.
+        """Have all workers load a state at the same time; returns the overview of one of them.
 
-        Raises what loading raises, and `SchedulerError` where the workers were lost, as the other methods do.
+        Raises what loading raises, and, like the other methods, `SchedulerError` if the workers are lost.
         """
         answers = [self._submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
         if not answers:
@@ -107,18 +107,22 @@ class Cluster:
         return overviews[0]
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a function of `kline_core.compute.tasks` answers on a worker. Raises what it raises, as `load` does."""
+        """Call a function of `kline_core.compute.tasks` on a worker, and return its result.
+
+        Raises what the function raises, and `SchedulerError`.
+        """
         (answer,) = self._submit(partial(function, **kwargs) if kwargs else function, [args])
         return answer.result()
 
     def submit(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list["PendingAnswer[T]"]:
-        """Have a function of `kline_core.compute.tasks` called with each of some arguments, all from now on."""
+        """Submit one call of a function of `kline_core.compute.tasks` for each tuple of arguments."""
         return self._submit(function, calls)
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-        """What a function of `kline_core.compute.tasks` answers to each of many calls, in their order.
+        """Results of a function of `kline_core.compute.tasks` for many calls, in the order of the calls.
 
-        Only a few calls a thread are under way at a time, so that little is left to be done when the caller goes away.
+        Only `SLICES_PER_THREAD` calls per thread are in flight, so that little is left to do if the caller goes away.
+        Raises what the function raises, and `SchedulerError`.
         """
         waiting: deque[PendingAnswer[T]] = deque()
         for arguments in calls:
@@ -129,19 +133,19 @@ class Cluster:
             yield waiting.popleft().result()
 
     def encoding(self, encoder_path: str | Path | None = None, device: str = "auto") -> "ClusterWindowEncoder":
-        """Encodes windows on the workers; for `kline_core.patterns.update.update_patterns`.
+        """A `kline_core.patterns.update.WindowEncoder` that encodes on the workers.
 
-        Raises `EncoderError` where the weights cannot be read here.
+        Raises `EncoderError` if the weights cannot be read here.
         """
         return ClusterWindowEncoder(self, EncoderKey.of(encoder_path, device))
 
     def update_patterns(
         self, home: Home, settings: PatternSettings, encoder_path: str | Path | None = None, device: str = "auto"
     ) -> PatternsUpdate:
-        """Bring the patterns of a home up to date, as `kline_core.patterns.update.update_patterns` does; raises the same.
+        """Bring the patterns of a home up to date. Raises as `kline_core.patterns.update.update_patterns`.
 
-        Where few windows are missing a worker does it all, since it holds the bars already. Many are encoded by all
-        workers in pieces, and committed here.
+        One worker does all if few windows are missing, since it holds the bars already. Otherwise all workers encode
+        slices of them, and this process commits.
         """
         threads = max(1, self.threads // max(1, len(self.workers)))
         encoder = EncoderKey.of(encoder_path, device)
@@ -158,14 +162,14 @@ class Cluster:
         topic = None if self.log is None else self.topic
         name = getattr(function, "__name__", "call")
         try:
-            # As one message, so that all calls begin at once.
+            # One message, so that all calls begin at once.
             futures: list[Future[Any]] = self.client.map(
                 partial(_answered, topic, function),
                 *zip(*calls, strict=True),
-                # Named after the function, so that Dask's dashboard says what is going on.
+                # The keys name the function for Dask's dashboard.
                 key=[f"{name}-{uuid4().hex}" for _ in calls],
                 workers=workers,
-                # A worker that has left since it was listed would be waited for without end, were no other one allowed.
+                # Without others, a call to a worker that has left since it was listed would wait for ever.
                 allow_other_workers=workers is not None,
                 pure=False,
             )
@@ -174,7 +178,7 @@ class Cluster:
         return [PendingAnswer(self, future) for future in futures]
 
     def gone(self) -> SchedulerError:
-        """The error of work that the scheduler gave up."""
+        """The error for work that the scheduler gave up."""
         return SchedulerError(
             f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
         )
@@ -182,13 +186,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class PendingAnswer(Generic[T]):
-    """What a call on a worker will answer."""
+    """Handle of a call in flight."""
 
     cluster: Cluster
     future: "Future[Any]"
 
     def result(self) -> T:
-        """The answer, waited for. Raises what the call raised, and `SchedulerError` where the work was lost."""
+        """Wait for the result. Raises what the call raises, and `SchedulerError` if the work is lost."""
         try:
             answer = self._wait()
         except KilledWorker as error:
@@ -204,8 +208,8 @@ class PendingAnswer(Generic[T]):
 
     def _wait(self) -> Any:
         cluster, future = self.cluster, self.future
-        # In short waits: a client that has lost its scheduler leaves some futures pending for ever, and so does a
-        # scheduler that has lost its last worker.
+        # Short waits, since some futures stay pending for ever if the client has lost its scheduler, or the scheduler
+        # its last worker.
         workerless_since = None
         while True:
             if cluster.client.status in ("closing", "closed"):
@@ -214,7 +218,7 @@ class PendingAnswer(Generic[T]):
                 return future.result(timeout=PATIENCE_SECONDS)
             except TimeoutError:
                 if future.done():
-                    # Just in time, or the time-out was the task's own.
+                    # Done just in time, or the task itself timed out.
                     return future.result()
             if cluster.workers:
                 workerless_since = None
@@ -230,9 +234,9 @@ class PendingAnswer(Generic[T]):
 
 
 class ClusterWindowEncoder:
-    """A `WindowEncoder` by the workers of a cluster; see `kline_core.patterns.update`.
+    """A `kline_core.patterns.update.WindowEncoder` on the workers of a cluster.
 
-    They load the bars by their key, and are sent no more than which windows to encode.
+    Workers load the bars by their key, and receive only which windows to encode.
     """
 
     def __init__(self, cluster: Cluster, encoder: EncoderKey) -> None:
@@ -241,7 +245,7 @@ class ClusterWindowEncoder:
         self.dim, self.window_bars = weights_shape(encoder.path)
 
     def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
-        """Vectors of windows; see `kline_core.patterns.update.WindowEncoder`.
+        """Vectors of windows, float32 (n, dim); see `kline_core.patterns.update.WindowEncoder`.
 
         Raises what loading raises, and `SchedulerError`.
         """
@@ -256,13 +260,13 @@ class ClusterWindowEncoder:
 
 
 def _named(windows: Catalogue, part: slice) -> tuple[list[str], Int32s, Int64s]:
-    """Some of the windows, by the symbols that occur among them, codes into these, and ordinals of bars."""
+    """Arguments of `tasks.encode` for some windows: their symbols, codes into these, and bar ordinals."""
     codes, code = np.unique(windows.code[part], return_inverse=True)
     return [windows.symbols[which] for which in codes], code.astype(np.int32), windows.bar[part]
 
 
 def _answered(topic: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
-    """On a worker: `worker.answered`, while what is said goes out under that topic, if there is one."""
+    """On a worker: `tasks.answered`, with log records published under `topic`, if there is one."""
     listener: Listener | None = None
     if topic is not None:
         dask_worker = get_worker()
@@ -275,7 +279,7 @@ def _answered(topic: str | None, function: Callable[..., Any], *arguments: Any) 
 
 
 def _deliver(log: Listener, event: tuple[float, Any]) -> None:
-    """On the client: one event."""
+    """On the client: pass an event, (time, [level, message]), to the log."""
     log(*event[1])
 
 
@@ -283,21 +287,21 @@ def _deliver(log: Listener, event: tuple[float, Any]) -> None:
 def open_cluster(
     address: str | None = None, threads: int | None = None, log: Listener | None = None
 ) -> Iterator[Cluster]:
-    """The standing cluster at `address`, or else one of `threads` threads inside this process.
+    """The standing cluster at `address`, or one of `threads` threads inside this process.
 
-    `threads` is the number of cores unless given. `log` is called with level and message of what the workers say while
-    they work for this client; from a thread of its own, which must not wait for the cluster.
+    `threads`: None for one per core, at most `MAX_THREADS`. `log`: called with level and message of the log records of
+    this client's tasks, in a thread of its own, which must not wait for the cluster.
 
-    Raises `SettingError` for a number of threads out of bounds, and `SchedulerError` where nobody listens at the
-    address, or it has no workers.
+    Raises `SettingError` if `threads` is out of bounds, and `SchedulerError` if no scheduler answers at `address` or it
+    has no workers.
     """
     if address is not None:
         with _standing(address, log) as cluster:
             yield cluster
         return
     threads = checked_threads(threads)
-    # Both addresses, since either left out opens a port on the machine's outer interface. No memory limit: the worker
-    # would measure it against the whole process, and beyond it wait for ever for memory that is in use to come free.
+    # Both dashboard addresses, since a missing one opens a port on the machine's outer interface. No memory limit: the
+    # worker would compare it with the whole process, and above it wait for ever for memory that stays in use.
     with dask.config.set(MEASURED_SELDOM):
         local: SpecCluster = LocalCluster(
             processes=False,
@@ -314,16 +318,19 @@ def open_cluster(
 
 
 def _streams(local: SpecCluster) -> list[Any]:
-    """Which carry messages from the scheduler to its workers and its client, and from the workers to it."""
+    """Batched streams of messages from the scheduler to its workers and client, and from the workers to it."""
     scheduler: Any = local.scheduler
     workers = [worker.batched_stream for worker in local.workers.values()]
     return [*scheduler.stream_comms.values(), *scheduler.client_comms.values(), *workers]
 
 
 def checked_threads(threads: int | None) -> int:
-    """The number itself, or one thread a core and at most 16 for None. Raises `SettingError` where out of bounds."""
+    """`threads` itself; for None one per core, at most `MAX_THREADS`.
+
+    Raises `SettingError` if it is out of bounds.
+    """
     if threads is None:
-        # Dask's count knows the limits of the container.
+        # Dask's count respects the limits of a container.
         return max(1, min(CPU_COUNT, MAX_THREADS))
     if not 1 <= threads <= 256:
         raise SettingError(f"threads is {threads}; it must be between 1 and 256")
@@ -333,7 +340,7 @@ def checked_threads(threads: int | None) -> int:
 @contextmanager
 def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
     try:
-        # In a thread of its own, since the caller's may be running an event loop already.
+        # A thread of its own, since the caller's may run an event loop already.
         with ThreadPoolExecutor(1, "probe") as pool:
             pool.submit(asyncio.run, _probe(address)).result()
         with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
@@ -361,7 +368,7 @@ def _ready(cluster: Cluster) -> Cluster:
 
 
 async def _probe(address: str) -> None:
-    """Raise where no Dask server answers within `CONNECT_SECONDS`; a `Client` waits for ever for one that is silent."""
+    """Raise if no Dask server answers within `CONNECT_SECONDS`; a `Client` would wait for a silent one for ever."""
     security = Security().get_connection_args("client")
     async with asyncio.timeout(CONNECT_SECONDS):
         comm = await connect(address, timeout=CONNECT_SECONDS, **security)

@@ -1,4 +1,4 @@
-"""How far a run is, counted from the results of its symbols as they grow."""
+"""Progress of a run, counted from the results of its symbols as they grow."""
 
 import threading
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from kline_core.compute.run_report import SymbolResult
 
 
 class SampleCount:
-    """Samples so far; may be fed by several threads.
+    """Counts of the samples of a run so far. Thread-safe.
 
-    `expected`: by symbol, at most how many samples it has; that many count until it says how many they are.
+    `expected`: upper bound of each symbol's samples, which counts until its first result tells the number.
     """
 
     def __init__(self, expected: Mapping[str, int]) -> None:
@@ -26,14 +26,14 @@ class SampleCount:
 
     @property
     def symbols(self) -> int:
-        """Symbols that have been heard of."""
+        """Symbols with a result."""
         return len(self._seen)
 
     def update(self, result: SymbolResult) -> None:
-        """Take in what a symbol has come to, in the place of what it said before."""
+        """Replace a symbol's counts by those of its newest result."""
         now = result.done, result.failed, result.reused
         with self._lock:
-            # A symbol that broke says nothing of how many samples it has.
+            # The result of a broken symbol does not tell how many samples it has.
             if not result.broke:
                 self.total += result.samples - self._samples[result.symbol]
                 self._samples[result.symbol] = result.samples

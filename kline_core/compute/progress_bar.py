@@ -17,7 +17,7 @@ def _pace() -> float:
 
 @contextmanager
 def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error, fed with what is done, what there is to do, and a note if there is one."""
+    """A progress bar on standard error; yields `update(done, total, note="")`."""
     with tqdm(desc=what, unit=unit, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True) as shown:
 
         def update(done: int, total: int, note: str = "") -> None:
@@ -30,9 +30,9 @@ def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def sample_bar(expected: Mapping[str, int]) -> Iterator[Callable[[SymbolResult], None]]:
-    """A progress bar over samples, fed with the results of symbols as they grow; failed and re-used stand beside it.
+    """A progress bar over samples, fed with the growing results of symbols; failed and re-used stand beside it.
 
-    `expected`: by symbol, at most how many samples it has; one that has fewer of them changes the total.
+    `expected`: upper bound of each symbol's samples; a symbol that has fewer lowers the total.
     """
     count = SampleCount(expected)
     with tqdm(

@@ -1,13 +1,13 @@
-"""A run: factor values for many symbols, computed on a cluster and stored as they come.
+"""A run: factor values of many symbols, computed on a cluster and stored as they arrive.
 
-1. Name the state of the home that is to be read (`StateKey`), and have the workers load it.
-2. For every symbol choose the sample dates, and cut them into chunks, as many as the cluster has cores to compute with.
-   Symbols with little to compute share a piece of work.
-3. Workers compute what is not stored, or was stored from other bars or patterns than there are now; that includes the
-   symbol's dates of earlier runs, so that nothing outdated stays. They return rows and write nothing.
-4. One writer, here, stores the rows of several symbols in one commit each of `matches` and `factors`, in this order, so
-   that a stored value has its matches. What was stored stays, whatever happens afterwards.
-5. Where more than `max_failed_share` of the samples failed, the run fails, with the count of each reason.
+1. Name the state of the home to read (`StateKey`), and have the workers load it.
+2. Choose the sample dates of every symbol, and cut them into chunks, enough for all cores of the cluster. Symbols with
+   little to compute share a batch.
+3. Workers compute the samples that are not stored, or whose lineage has changed; these include the symbol's dates of
+   earlier runs, so that no outdated value stays. They return rows and write nothing.
+4. One writer, in this process, upserts the rows of several symbols in one commit each of `matches` and `factors`, in
+   this order, so that a stored value has its matches. Stored values stay, whatever happens afterwards.
+5. The run fails if more than `max_failed_share` of the samples failed, with the count of each reason.
 """
 
 import threading
@@ -40,7 +40,10 @@ from kline_core.typing import Dates
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a run."""
+    """Parameters of a run.
+
+    Raises `SettingError` if one is out of bounds, and `DateError` if dates are not datetime64[D].
+    """
 
     symbols: Sequence[str] | None = None
     """None: every symbol with bars."""
@@ -48,7 +51,7 @@ class Request:
     as_of: np.datetime64 | None = None
     """Newest date that may be a sample."""
     dates: Mapping[str, Dates] | None = None
-    """Sample dates by symbol, datetime64[D], in the place of `samples` and `as_of`."""
+    """Sample dates by symbol, datetime64[D], instead of `samples` and `as_of`."""
     max_failed_share: float = 0.2
 
     def __post_init__(self) -> None:
@@ -63,21 +66,21 @@ class Request:
 _LOG = logger(__name__)
 
 GROUP_SAMPLES = 512
-"""New samples that are worth a piece of work: their search makes full use of matrix products."""
+"""New samples that are worth a batch: their search makes full use of matrix products."""
 GROUP_DATES = 10_000
-"""Sample dates of a group, new or stored. Where what is stored no longer holds, all of them are computed."""
+"""Most sample dates of a group, new or stored: all of them are computed if the stored values no longer hold."""
 _Computed = tuple[date, str, str | None]
-"""Date, status and reason of a sample that was computed."""
+"""Date, status and reason of a computed sample."""
 
 Progress = Callable[[SymbolResult], None]
 """Called after every chunk with the counts of its symbol so far; from several threads, one at a time.
 
-Where it raises, it is not called again, and `Run.finish` raises the same after it has stored everything.
+If it raises, it is not called again, and `Run.finish` raises the same error after storing everything.
 """
 
 
 class Run:
-    """A run in progress: `score` may be called for its symbols from several threads, `finish` once at the end."""
+    """A run in progress: several threads may call `score` for its symbols; `finish` ends it."""
 
     def __init__(
         self, home: Home, cluster: Cluster, key: StateKey, request: Request, progress: Progress | None = None
@@ -93,26 +96,26 @@ class Run:
         self._load_seconds = perf_counter() - self._started
         self.symbols = self._check_symbols()
         self.expected = self._expected()
-        """By symbol, at most how many samples it has; fewer where holes in its bars leave fewer windows."""
+        """Upper bound of each symbol's samples; holes in its bars may leave fewer windows."""
         self._stored = StoredValues(home, self.symbols, key.fingerprint)
         self.writer = ValueWriter(home, key, self.run_id)
         self.progress = progress
         self._progress_error: Exception | None = None
         self._lock = threading.Lock()
-        # By symbol, so that a symbol that is scored again takes its own place.
+        # Keyed by symbol, so that scoring a symbol again replaces its result.
         self._results: dict[str, SymbolResult] = {}
         self.asked: dict[str, Dates] = {}
-        """Sample dates of the symbols that were scored, as far as these are."""
+        """Sample dates of the symbols scored so far, datetime64[D]."""
 
     def score(self, symbols: Sequence[str], chunks: int = 1) -> tuple[list[SymbolResult], dict[str, Exception]]:
         """Score some symbols as one batch, and hand their rows to the writer.
 
-        One symbol is cut into `chunks` batches. Whatever breaks a batch is logged, and the batch is done again in
-        smaller ones: each symbol by itself, and where a symbol's computation broke, each sample by itself. May be
-        called again for symbols that broke.
+        A single symbol is cut into `chunks` chunks. If a batch breaks, the error is logged and the batch is scored
+        again in smaller ones: each symbol by itself, and each sample by itself if the computation of one symbol broke.
+        Symbols that broke may be scored again.
 
-        Returns the results of the symbols that were scored, and what the others raised; these are marked as broken.
-        Raises `SchedulerError` where the cluster was lost.
+        Returns the results of the symbols that were scored, and the errors of the others, which are marked as broken.
+        Raises `SchedulerError` if the cluster is lost.
         """
         try:
             results = self._score_batch(symbols, chunks)
@@ -147,7 +150,7 @@ class Run:
             results[symbol].samples = len(dates)
             if len(dates) == 0:
                 results[symbol].problem = self._why_no_dates()
-            # Dates of earlier runs too: what was stored from other bars or patterns than there are now must not stay.
+            # Dates of earlier runs too, so that no value of outdated lineage stays.
             every = np.union1d(dates, stored[symbol].dates)
             parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
         factors, matches = [], []
@@ -173,13 +176,13 @@ class Run:
         return list(results.values())
 
     def _planned(self, symbols: Sequence[str]) -> list[Dates]:
-        """The dates that are asked for of each symbol."""
+        """Sample dates of each symbol."""
         if self.request.dates is not None:
             return [np.unique(self.request.dates[symbol]) for symbol in symbols]
         return self.cluster.call(tasks.plan, self.key, symbols, self.request.samples, self.request.as_of)
 
     def _scored(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Scored]]:
-        """The answer to each batch, or to its samples one by one where one symbol's computation broke."""
+        """Each batch with its result; a single symbol whose computation broke comes sample by sample."""
         answers = self.cluster.submit(tasks.score, [(self.key, batch) for batch in batches])
         for batch, answer in zip(batches, answers, strict=True):
             try:
@@ -199,9 +202,9 @@ class Run:
             _LOG.warning(message, *arguments)
 
     def groups(self, symbols: Sequence[str], at_most: int) -> list[list[str]]:
-        """Symbols in the same order, cut into groups for `score`: alone where there is enough to compute.
+        """Symbols in the same order, cut into groups for `score`; a symbol with much to compute is alone.
 
-        As much as `GROUP_SAMPLES` new samples make a group, and no more than `at_most` symbols.
+        Several symbols share a group up to `GROUP_SAMPLES` new samples, `GROUP_DATES` dates and `at_most` symbols.
         """
         groups: list[list[str]] = [[]]
         new = asked = 0
@@ -216,26 +219,26 @@ class Run:
         return [group for group in groups if group]
 
     def has(self, symbol: str) -> bool:
-        """Whether the symbol was scored, and did not break."""
+        """Whether the symbol was scored without breaking."""
         result = self._results.get(symbol)
         return result is not None and not result.broke
 
     @property
     def at_once(self) -> int:
-        """Pieces of work that are computed at a time: one a thread, and no more than there are cores."""
+        """Chunks that are computed in parallel: one per thread, and no more than there are cores."""
         return max(1, min(self.cluster.threads, self.overview.cores * len(self.cluster.workers)))
 
     @property
     def new_samples(self) -> int:
-        """About how many samples there are to compute."""
+        """Estimated number of samples to compute."""
         return sum(map(self._new_samples, self.symbols))
 
     def unreported(self) -> list[str]:
-        """Symbols of which nothing is known, neither that they are done nor that they broke."""
+        """Symbols without a result, neither scored nor broken."""
         return [symbol for symbol in self.symbols if symbol not in self._results]
 
     def mark_broken(self, symbol: str, error: Exception) -> SymbolResult:
-        """Report a symbol as broken by an error."""
+        """Report a symbol as broken by `error`."""
         problem = _one_line(error)
         result = SymbolResult(symbol, problem=problem, broke=True)
         with self._lock:
@@ -244,7 +247,10 @@ class Run:
         return result
 
     def finish(self) -> RunReport:
-        """Store what is still waiting, and report; does not judge (see `RunReport.check`)."""
+        """Store the rest of the rows, and report. Does not judge the report (see `RunReport.check`).
+
+        Raises what `progress` raised.
+        """
         self.writer.flush()
         if self._progress_error is not None:
             raise self._progress_error
@@ -283,7 +289,7 @@ class Run:
         return {symbol: min(self.request.samples, windows[symbol]) for symbol in self.symbols}
 
     def _new_samples(self, symbol: str) -> int:
-        # What is stored may be of other dates, such as those of the day before.
+        # At least 1, since the stored samples may be of other dates, such as those of the day before.
         return max(1, self.expected[symbol] - self._stored.count(symbol))
 
     def _why_no_dates(self) -> str:
@@ -304,13 +310,13 @@ class Run:
 
 
 def _one_line(error: Exception) -> str:
-    """What an error says, in one line; with its kind where it was not raised on purpose."""
+    """First line of an error, with its kind unless it is a `KlineError`."""
     text = (str(error).splitlines() or [""])[0]
     return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
 
 
 def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[_Computed], reused: Dates) -> None:
-    """Add samples of a symbol that was asked for `dates` to its result."""
+    """Add computed and re-used samples to the result of a symbol; `dates` are its samples."""
     asked = set(dates.tolist())
     for day, status, reason in computed:
         if day not in asked:
@@ -328,7 +334,7 @@ def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterabl
 
 
 def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:
-    """Raise `UnknownSymbolError` where a symbol is not among `known`, by default those with bars in the home."""
+    """Raise `UnknownSymbolError` if a symbol is not in `known`, by default the symbols with bars in the home."""
     if known is None:
         known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
     unknown = sorted(set(asked) - set(known))
@@ -341,20 +347,20 @@ def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | Non
 
 
 def run_symbols(run: Run) -> RunReport:
-    """Score all symbols of a run, several at a time, and finish it.
+    """Score all symbols of a run, several in parallel, and finish it.
 
-    A symbol that breaks does not stop the others; the error is its `problem`. Raises `SchedulerError` where the cluster
-    is lost; what was computed until then is stored.
+    A symbol that breaks does not stop the others; the error is its `problem`. Raises `SchedulerError` if the cluster is
+    lost; values computed until then are stored.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
     chunks = max(1, run.at_once // max(1, len(run.symbols)))
-    # Every thread has work to the end.
+    # Groups are small enough that every thread has work to the end.
     groups = run.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 
     try:
         with ThreadPoolExecutor(at_a_time, "symbol") as pool:
             list(pool.map(partial(run.score, chunks=chunks), groups))
     finally:
-        # Interrupted, the run still stores the symbols that are done.
+        # An interrupted run still stores the symbols that are done.
         report = run.finish()
     return report

@@ -1,4 +1,4 @@
-"""What became of a run's samples, symbol by symbol, and whether that is good enough."""
+"""Report of a run: its samples symbol by symbol, and whether enough of them have a value."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -10,9 +10,9 @@ from kline_core.search.recall import Recall
 
 @dataclass(slots=True)
 class SymbolResult:
-    """What became of one symbol's samples: `samples = done + failed + reused`.
+    """Counts of one symbol's samples: `samples = done + failed + reused`.
 
-    A sample that has no value counts as failed, whether that was found now or stands in the store.
+    A sample without a value counts as failed, whether it was computed now or is stored already.
     """
 
     symbol: str
@@ -21,15 +21,15 @@ class SymbolResult:
     failed: int = 0
     reused: int = 0
     refreshed: int = 0
-    """Dates of earlier runs, beside the samples, whose stored values no longer held and were made again."""
+    """Dates of earlier runs, beside the samples, whose stored values no longer held and were computed again."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Failed samples by reason."""
     problem: str | None = None
-    """Why there are no samples at all."""
+    """Why there are no samples at all; None if there are some."""
     broke: bool = False
-    """The problem is an error, not a lack of bars; what was stored before stands."""
+    """True if the problem is an error, not a lack of bars; stored values remain."""
     seconds: Counter[str] = field(default_factory=Counter)
-    """Time by stage, added up over chunks."""
+    """Seconds by stage, summed over chunks."""
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, without times."""
@@ -39,21 +39,21 @@ class SymbolResult:
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did."""
+    """Report of a run."""
 
     run_id: str
     fingerprint: str
     versions: dict[str, int | None]
-    """Versions of the tables that it read."""
+    """Versions of `bars` and `patterns` that the run read."""
     n_patterns: int
     symbols: list[SymbolResult]
     seconds: dict[str, float]
-    """`load` and `total` by the clock; the stages of the computation added up over threads."""
+    """Wall-clock seconds `load` and `total`; the stages of the computation are summed over threads."""
     recall: Recall | None = None
-    """Of an approximate index; None for the exact one."""
+    """Measured recall of an approximate index; None for the exact one."""
 
     def count(self, name: str) -> int:
-        """Samples, done, failed, reused or refreshed over all symbols."""
+        """Sum over all symbols of samples, done, failed, reused or refreshed."""
         return sum(getattr(result, name) for result in self.symbols)
 
     @property
@@ -67,11 +67,11 @@ class RunReport:
         return [result for result in self.symbols if result.problem is not None]
 
     def without_broken(self) -> "RunReport":
-        """The report of the symbols that did not break."""
+        """The report without the symbols that broke."""
         return replace(self, symbols=[result for result in self.symbols if not result.broke])
 
     def check(self, max_failed_share: float) -> None:
-        """Raise `RunFailedError` where a symbol broke, too many samples failed, or no symbol had any."""
+        """Raise `RunFailedError` if a symbol broke, too many samples failed, or no symbol has a sample."""
         samples, failed = self.count("samples"), self.count("failed")
         if broke := [f"{result.symbol} ({result.problem})" for result in self.symbols if result.broke]:
             raise RunFailedError(

@@ -1,7 +1,7 @@
-"""The functions that run on Dask workers. Importing this module loads neither torch nor FAISS; calling them does.
+"""Functions that run on Dask workers. Importing this module loads neither torch nor FAISS; calling them does.
 
-Work reaches them as keys, dates and ordinals of bars; the data they need is loaded once per worker process and shared
-by its threads (`kline_core.factor.state`).
+Arguments are keys, dates and bar ordinals; each worker process loads the data that they need once, and its threads
+share it (`kline_core.factor.state`).
 """
 
 import datetime
@@ -32,31 +32,31 @@ _LOG = logger(__name__)
 
 
 class BrokenBatchError(KlineError):
-    """The computation of a batch broke; the message is the kind of the error and the first line of what it says."""
+    """The computation of a batch broke; the message is the kind and the first line of the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a worker says of the state that it has loaded."""
+    """Overview of the state that a worker has loaded."""
 
     symbols: list[str]
     """Symbols with bars, sorted."""
     cores: int
-    """That it may use."""
+    """Cores that the worker may use."""
     windows: list[int]
-    """Of each symbol, how many windows end on its bars up to the day that was asked about, holes not looked at."""
+    """For each symbol, the number of windows that end on its bars up to the day asked about, holes ignored."""
     n_patterns: int
     seconds: dict[str, float]
-    """How long each part took to load, when it was loaded."""
+    """Seconds that each part took to load."""
     recall: Recall | None
-    """Of an approximate index; None for the exact one."""
+    """Measured recall of an approximate index; None for the exact one."""
 
 
 def answered(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of this module returns, or the `KlineError` that it raises, as a value.
+    """The result of a function of this module, or the `KlineError` that it raises, as a value.
 
     An error that is an answer (no such symbol, patterns to be made first) is no failure of the cluster: raised on a
-    worker, it would stand in Dask's log with a traceback.
+    worker, it would appear in Dask's log with a traceback.
     """
     try:
         return function(*arguments)
@@ -65,7 +65,7 @@ def answered(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
-    """Load the state where it is not yet loaded, and describe it. Raises as `load_state` and `check_as_of`."""
+    """Load the state unless it is loaded, and describe it. Raises as `load_state` and `check_as_of`."""
     from kline_core.factor.scoring import check_as_of
 
     loaded = _loaded(key)
@@ -79,7 +79,7 @@ def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
 
 
 def plan(key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None) -> list[Dates]:
-    """Sample dates of some symbols, in their order; see `kline_core.factor.scoring.plan_dates`."""
+    """Sample dates of some symbols, in their order: datetime64[D]; see `kline_core.factor.scoring.plan_dates`."""
     from kline_core.factor.scoring import plan_dates
 
     state = _loaded(key)
@@ -87,9 +87,9 @@ def plan(key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime
 
 
 def score(key: StateKey, batch: Batch) -> Scored:
-    """A batch of samples; see `kline_core.factor.scoring.score_batch`.
+    """Score a batch; see `kline_core.factor.scoring.score_batch`.
 
-    Raises `BrokenBatchError` where the computation broke; whoever asked does the batch again in smaller ones.
+    Raises `BrokenBatchError` if the computation broke, so that the caller can retry in smaller batches.
     """
     from kline_core.factor.scoring import score_batch
 
@@ -110,7 +110,7 @@ def encode(
     code: Int32s,
     bar: Int64s,
 ) -> Floats32:
-    """Vectors of windows; see `kline_core.patterns.encode.encode_windows`."""
+    """Vectors of windows, float32 (n, dim); see `kline_core.patterns.encode.encode_windows`."""
 
     from kline_core.patterns.encode import encode_windows
 
@@ -125,8 +125,8 @@ def update(
 ) -> PatternsUpdate | None:
     """Bring `patterns` up to date, with at most `limit` threads; see `kline_core.patterns.update.update_patterns`.
 
-    The one function here that writes. None where more than `at_most` windows are missing, and nothing was written.
-    Raises `StaleError` where the home is another one than that of whoever asks.
+    The only function here that writes. Returns None, and writes nothing, if more than `at_most` windows are missing.
+    Raises `StaleError` if the home is no longer the one that the caller saw.
     """
 
     from kline_core.patterns.encode import LocalWindowEncoder
@@ -142,7 +142,10 @@ def update(
 
 
 def picture(key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:
-    """A query with its matches as a PNG; see `kline_core.factor.explain.explain_loaded`."""
+    """PNG of a query with its matches.
+
+    See `kline_core.factor.explain.explain_loaded` and `kline_core.plots.match_plot.match_png`.
+    """
     from kline_core.factor.explain import explain_loaded
     from kline_core.plots.match_plot import match_png
 
@@ -153,6 +156,6 @@ def _loaded(key: StateKey) -> "LoadedState":
     from kline_core.factor.state import loaded_state
 
     state = loaded_state(key)
-    # After loading, so that the libraries it imported are limited too.
+    # After loading, which imports libraries, so that these are limited too.
     _threads.single_threaded()
     return state

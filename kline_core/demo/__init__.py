@@ -1,1 +1,1 @@
-"""The demo on real bars of five US stocks."""
+"""Demo on real bars of five US stocks."""

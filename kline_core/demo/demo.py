@@ -1,4 +1,4 @@
-"""The demo: the whole path on real bars of five US stocks (`kline_core.demo.stocks`), and its report."""
+"""Steps and report of the demo: the whole path on real bars of five US stocks (`kline_core.demo.stocks`)."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -29,27 +29,27 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 FOLDER = "demo-csv"
-"""Folder of a demo home that holds the bars as CSV files; what tells a demo home from another."""
+"""Folder in a demo home with the bars as CSV files; it marks the home as a demo home."""
 PICTURE = "match.png"
 CALENDAR = "XNYS"
 LAST_DAY = "2013-03-01"
-"""Day of the newest bars, for which the demo's run is."""
+"""Day of the newest bars, and of the demo's run."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSymbol:
-    """One line of the demo's table."""
+    """One row of the demo's table."""
 
     result: SymbolResult
     latest: np.datetime64
     """Newest sample date."""
     value: float
-    """Value on it, NaN where it failed."""
+    """Its value, NaN if it failed."""
     ic: RankIC
-    """Of the run's values with 5-bar returns."""
+    """Rank IC of the run's values with 5-bar forward returns."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The line as plain JSON values."""
+        """The row as plain JSON values."""
         return self.result.to_dict() | {
             "latest": str(self.latest),
             "value": _or_none(self.value),
@@ -62,22 +62,22 @@ class DemoSymbol:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the demo did."""
+    """Report of the demo."""
 
     home: Path
     samples: int
-    """Asked of each symbol."""
+    """Sample dates asked of each symbol."""
     ingested: IngestReport
     patterns: PatternsUpdate
     run: RunReport
     symbols: list[DemoSymbol]
     seconds: dict[str, float]
-    """By stage and in total, by the clock."""
+    """Wall-clock seconds, by stage and in total."""
     picture: Path
 
     @property
     def commands(self) -> list[str]:
-        """What to type next."""
+        """Commands to try next."""
         kline = f"kline --home {shlex.quote(str(self.home))}"
         return [
             f"{kline} match AAPL 2008-10-10 --png match.png",
@@ -100,7 +100,7 @@ class DemoReport:
         }
 
     def text(self) -> str:
-        """The report for a person: table, what it says, seconds, picture, next commands."""
+        """The report as text for a terminal: table, notes, seconds, picture, next commands."""
         head = ["symbol", "samples", "done", "failed", "re-used", "latest date", "value"]
         rows = [
             [
@@ -140,7 +140,7 @@ class DemoReport:
 
 
 def write_bars(path: Path) -> tuple[Home, Path]:
-    """The home and, in it, the folder with one CSV file of bars for each symbol.
+    """Make the home and, in it, a folder with one CSV file of bars per symbol; returns both.
 
     Args:
         path: A folder that is missing, empty, or the home of an earlier demo.
@@ -156,13 +156,13 @@ def write_bars(path: Path) -> tuple[Home, Path]:
         raise HomeError(f"{path} is a home of other bars, to which the demo would add its own; name a new folder")
     folder.mkdir(exist_ok=True)
     for symbol, frame in stocks.groupby("symbol"):
-        # Numbers are written so that they read back as the same ones.
+        # pandas writes numbers so that they read back as the same ones.
         frame.drop(columns="symbol").to_csv(folder / f"{symbol}.csv", index=False)
     return home, folder
 
 
 def evaluate(home: Home, report: RunReport, samples: int) -> list[DemoSymbol]:
-    """What a run of `samples` samples per symbol came to, in the order of the run's symbols."""
+    """Rows of the demo's table for a run of `samples` samples per symbol, in the order of the run's symbols."""
     key = StateKey.newest(home, Settings())
     loaded = loaded_state(key)
     stored = home.read("factors", ["symbol", "date", "value"], symbols=SYMBOLS, fingerprint=key.fingerprint)
@@ -176,12 +176,12 @@ def evaluate(home: Home, report: RunReport, samples: int) -> list[DemoSymbol]:
 
 
 def draw(home: Home, file: Path) -> Path:
-    """The newest sample of the first symbol with its matches, as a picture in `file`."""
+    """Draw the newest sample of the first symbol with its matches into `file`; returns `file`."""
     return match_picture(explain_sample(home, SYMBOLS[0], None, Settings()), file)
 
 
 def _verdict(symbols: Sequence[DemoSymbol]) -> Iterator[str]:
-    """What the rank ICs say, honestly."""
+    """What rank ICs are, and what these say."""
     yield "Value: weighted share of the most similar charts after which the price rose. Rank IC: its rank correlation"
     yield "with the return that followed, ± one standard error, which counts overlapping returns once."
     far = [symbol.result.symbol for symbol in symbols if abs(symbol.ic.value) > 2 * symbol.ic.se]
@@ -211,11 +211,11 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what is done within."""
+        """Time the block."""
         started = perf_counter()
         yield
         self._seconds[name] = perf_counter() - started
 
     def finish(self) -> dict[str, float]:
-        """All stages, and the time since the clock was made."""
+        """Seconds of all stages, and in total since the clock was made."""
         return self._seconds | {"total": perf_counter() - self._started}

@@ -1,13 +1,13 @@
 """Real daily bars of AAPL, FB, GOOG, IBM and MSFT, as the PyPI package bokeh_sampledata carries them.
 
 Its open, high, low and close are as traded, with the splits in them (AAPL 2000-06-21 and 2005-02-28, MSFT 2003-02-18).
-Only `adj_close` is adjusted, for splits and dividends, also later ones. The adjustment factor of a day is therefore
-`adj_close / close`, divided by that of the first day, so that it starts at 1 and, like every backward factor, does not
-depend on what was paid after the day: a later dividend scales all of `adj_close` alike and cancels.
+Only `adj_close` is adjusted, for all splits and dividends, later ones included. The adjustment factor of a day is
+therefore `adj_close / close`, divided by that of the first day, so that it starts at 1 and, like every backward factor,
+does not depend on what was paid after the day: a later dividend scales all of `adj_close` alike and cancels.
 
-`adj_close` is given to 12 digits and more, not to the cent. So the ratio stays where it is, to 13 digits, on all days
-but ex-dates (AAPL has 5 in thirteen years), and nothing is rounded or repaired. What is left of it in a day's adjusted
-return is below 1e-13. AAPL's fall by 52 % on 2000-09-29 is no split but a profit warning, and stays.
+`adj_close` is given to 12 digits and more, not to the cent. So the ratio is constant, to 13 digits, on all days but
+ex-dates (AAPL has 5 in thirteen years), and nothing is rounded or repaired. Its noise in a day's adjusted return is
+below 1e-13. AAPL's fall by 52 % on 2000-09-29 is no split but a profit warning, and stays.
 
 The series end on 2013-03-01; FB begins on 2012-05-18 and has fewer usable dates than samples are asked for.
 """
@@ -25,7 +25,7 @@ def load_us_stocks() -> pd.DataFrame:
     Columns symbol, date (text, YYYY-MM-DD, the exchange's day), open, high, low, close (US dollars, raw), volume
     (shares) and adj_factor (cumulative backward factor, 1.0 on the first day); ordered by symbol and date.
 
-    Raises `InputError` where bokeh_sampledata is not installed.
+    Raises `InputError` if bokeh_sampledata is not installed.
 
     Examples:
         >>> kl.load_us_stocks().groupby("symbol").size().to_dict()

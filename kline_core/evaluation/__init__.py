@@ -1,1 +1,1 @@
-"""What stored values were worth: information coefficients, quantile returns, changes between sessions."""
+"""Evaluation of stored values: information coefficients, quantile returns, changes between sessions."""

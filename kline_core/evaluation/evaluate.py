@@ -1,14 +1,14 @@
-"""What stored values were worth: how well they ranked the returns that followed, by horizon, quantile and year.
+"""Evaluation of stored values: how well they ranked the forward returns, by horizon, quantile and year.
 
-1. Values are read as they are stored; nothing is computed anew.
-2. Each is joined with the returns of its symbol's bars over every horizon, from the entry on, as patterns measure them.
-3. Across symbols: on each session that enough symbols share, the correlation of values with returns; then its mean
-   over sessions. This is the measure to trust, since symbols of one day share the market's move. Sessions are counted
-   by the days on which any of the symbols traded.
-4. Over time: the rank correlation within each symbol; then its mean over symbols. Its standard error takes the symbols
-   to move together. It needs no shared dates, and is what is left where a home has few symbols.
-5. The verdict is about one figure that is chosen beforehand, rank IC with the return over the settings'
-   `return_horizon`: of many figures one is always far from zero.
+1. Values are read as they are stored; nothing is computed again.
+2. Each is joined with the forward returns of its symbol over every horizon, measured from the entry as for patterns.
+3. Across symbols: on each session with enough symbols, the correlation of values with returns; then its mean over
+   sessions. This is the measure to trust, since symbols of one day share the market's move. Sessions are the days on
+   which any of the symbols traded.
+4. Over time: the rank correlation within each symbol; then its mean over symbols. Its standard error assumes that the
+   symbols move together. It needs no shared dates, so a home with few symbols still has it.
+5. The verdict judges one figure that is chosen beforehand, rank IC with the return over the settings' `return_horizon`:
+   of many figures one is always far from zero.
 """
 
 from collections import Counter
@@ -43,7 +43,7 @@ from kline_core.store.schemas import OK
 from kline_core.typing import Floats64, Int64s
 
 MIN_SYMBOLS: Final = 5
-"""Symbols that a session needs to be compared across."""
+"""Fewest symbols for a correlation across a session."""
 MIN_SESSIONS: Final = 20
 """Independent sessions below which a standard error across them is itself too uncertain to judge by."""
 
@@ -57,22 +57,22 @@ def evaluate_values(
     first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
 ) -> Evaluation:
-    """Evaluate stored values against the bars that the home holds now.
+    """Evaluate stored values against the present bars of the home.
 
     Args:
-        home: Where they are stored.
-        settings: Horizons and entry lag of the returns, and with the encoder the fingerprint where none is named.
+        home: Home with the values.
+        settings: Horizons and entry lag of the returns, and with the encoder the fingerprint if none is named.
         encoder_path: Weights of the encoder; None for the default ones.
-        fingerprint: Which values; None for those of `settings` and the encoder.
+        fingerprint: Fingerprint of the values; None for that of `settings` and the encoder.
         symbols: Only these; None for all that have values.
         first: First sample date, datetime64[D]; None for the first that is stored.
-        last: Last sample date.
+        last: Last sample date, datetime64[D]; None for the last that is stored.
 
     Raises:
-        HomeError: No values are stored at all.
-        FingerprintError: None are stored under this fingerprint.
-        UnknownSymbolError: None are stored of a symbol that is named.
-        DateError: None are stored of these dates.
+        HomeError: The home holds no values.
+        FingerprintError: No values are stored under this fingerprint.
+        UnknownSymbolError: A symbol that is named has no values.
+        DateError: No values are stored of these dates.
         SettingError: `symbols` is empty.
         EncoderError: The weights cannot be read.
     """
@@ -124,7 +124,7 @@ class _Joined:
     @classmethod
     def of(cls, rows: pa.Table, frames: BarsBySymbol, settings: Settings) -> Self:
         rows = rows.select(["symbol", "date", "value"]).sort_by("symbol")
-        # Slices, since picking out each symbol's rows from all of them takes minutes where there are thousands.
+        # Slices, since filtering all rows once per symbol takes minutes for thousands of symbols.
         counts = rows.group_by("symbol", use_threads=False).aggregate([([], "count_all")]).to_pylist()
         parts, at = [], 0
         for entry in counts:

@@ -1,4 +1,4 @@
-"""Values beside the returns that followed them: what an evaluation of one symbol looks at."""
+"""Forward returns beside the values of one symbol: the input of its evaluation."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from kline_core.windows.outcomes import outcomes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForwardReturns:
-    """n samples of one symbol, in order of their dates."""
+    """n samples of one symbol, by date."""
 
     symbol: str
     dates: Dates
@@ -23,13 +23,13 @@ class ForwardReturns:
     bars: Int64s
     """int64 (n,): ordinal of each date among the symbol's traded bars."""
     values: Floats64
-    """float64 (n,): factor values, NaN where the sample failed."""
+    """float64 (n,): factor values, NaN if the sample failed."""
     returns: Floats64
-    """float64 (n,): return over `return_horizon` bars from the entry, NaN where it is not known yet."""
+    """float64 (n,): forward return over `return_horizon` bars from the entry, NaN if not known yet."""
     forward: Floats64
-    """float64 (n, horizons): the same over each horizon of the pattern settings."""
+    """float64 (n, horizons): forward returns over each horizon of the pattern settings."""
     apart: int
-    """Bars from which on two returns do not overlap, with the entry's lag to be safe."""
+    """Distance in bars from which on two returns do not overlap; includes the entry lag, to be safe."""
 
     def rank_ic(self) -> RankIC:
         """Rank IC of the values with the returns; see `time_series_rank_ic` for its small bias."""
@@ -37,13 +37,13 @@ class ForwardReturns:
 
 
 def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> ForwardReturns:
-    """Join a symbol's values with the returns that followed.
+    """Join a symbol's values with their forward returns.
 
     Args:
         factors: Columns symbol, date and value of the `factors` table, of one fingerprint. Rows of other symbols, and
-            of dates that are no bar, are left out.
-        bars: The symbol's bars.
-        settings: Those of the values.
+            of dates without a bar, are left out.
+        bars: Bars of the symbol.
+        settings: Settings of the values.
     """
     mine = factors.filter(pc.equal(factors["symbol"].cast(pa.string()), bars.symbol)).sort_by("date")
     dates = mine["date"].to_numpy().astype("datetime64[D]")

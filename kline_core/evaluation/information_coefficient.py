@@ -1,11 +1,11 @@
-"""How well values rank the returns that followed them, with standard errors that respect overlapping returns.
+"""Information coefficients of values, with standard errors that respect overlapping returns.
 
 The return of a sample at bar t runs from the close of bar t + entry_lag to that of bar t + entry_lag + h. Two samples
 of one symbol less than h bars apart therefore share part of their returns: they are not two observations. Every
-standard error here counts samples that are at least `apart` bars apart only; `h + entry_lag` is the safe choice.
-The coefficients themselves use all samples, which can only make them more precise than their standard error says.
+standard error here counts only samples that are at least `apart` bars apart; `h + entry_lag` is the safe choice. The
+coefficients themselves use all samples, which can only make them more precise than their standard error says.
 
-Missing values and returns (NaN) are left out in pairs and counted.
+Pairs with a missing value or return (NaN) are left out and counted.
 """
 
 from bisect import bisect_left
@@ -27,9 +27,9 @@ class RankIC:
     """Rank IC of one symbol over its dates."""
 
     value: float
-    """Spearman's coefficient, -1 to 1; NaN where there are fewer than `MIN_PAIRS` pairs or one side is constant."""
+    """Spearman's coefficient, -1 to 1; NaN if there are fewer than `MIN_PAIRS` pairs or one side is constant."""
     se: float
-    """Standard error under the hypothesis that values say nothing; NaN where it cannot be had."""
+    """Standard error under the hypothesis that values say nothing; NaN if it is undefined."""
     n: int
     """Pairs used."""
     n_independent: int
@@ -43,7 +43,7 @@ class CrossSectionIC:
     """IC or rank IC across symbols, averaged over dates."""
 
     value: float
-    """Mean of `by_session`; NaN where it is empty."""
+    """Mean of `by_session`; NaN if that is empty."""
     se: float
     """Standard error of the mean; NaN with fewer than two independent sessions."""
     n_independent: int
@@ -51,7 +51,7 @@ class CrossSectionIC:
     n_missing: int
     """Pairs left out because value or return is NaN."""
     n_thin: int
-    """Sessions left out because of fewer than `min_symbols` pairs, or because one side is constant."""
+    """Sessions left out because they have fewer than `min_symbols` pairs, or one side is constant."""
     sessions: Int64s
     """int64 (s,), increasing: the sessions used."""
     by_session: Floats64
@@ -63,9 +63,9 @@ class PooledRankIC:
     """Mean of the rank ICs of several symbols."""
 
     value: float
-    """Plain mean over symbols; NaN where there is none."""
+    """Unweighted mean over symbols; NaN if there is none."""
     se: float
-    """Standard error of the mean; see `pooled_rank_ic` for what it takes the symbols to be."""
+    """Standard error of the mean; see `pooled_rank_ic` for its assumption about the symbols."""
     symbols: int
     """Symbols used."""
     symbols_left_out: int
@@ -75,7 +75,7 @@ class PooledRankIC:
 def rank_ic(values: Floats64, returns: Floats64) -> float:
     """Spearman's rank correlation: Pearson's correlation of the ranks, ties at their average rank.
 
-    `values`, `returns`: (n,), NaN left out in pairs. NaN where fewer than `MIN_PAIRS` pairs remain or one side is
+    `values`, `returns`: (n,), NaN left out in pairs. NaN if fewer than `MIN_PAIRS` pairs remain or one side is
     constant. Source: M. G. Kendall, Rank Correlation Methods (4th ed., Griffin, 1970), chapters 1 and 3.
     """
     use = ~(np.isnan(values) | np.isnan(returns))
@@ -88,8 +88,8 @@ def rank_ic(values: Floats64, returns: Floats64) -> float:
 def time_series_rank_ic(bars: Int64s, values: Floats64, returns: Floats64, apart: int) -> RankIC:
     """Rank IC of one symbol over its sample dates.
 
-    `bars`: int64 (n,), distinct, in any order: the ordinal of each sample's date among the symbol's traded bars.
-    `values`, `returns`: (n,). `apart`: bars from which on two samples count as independent, at least 1.
+    `bars`: int64 (n,), distinct, in any order: ordinal of each sample's date among the symbol's traded bars.
+    `values`, `returns`: (n,). `apart`: distance in bars from which on two samples count as independent, at least 1.
 
     The standard error is 1 / sqrt(n_independent - 1), the exact one of Spearman's coefficient when every pairing of
     the ranks is equally likely (H. Hotelling and M. R. Pabst, Rank Correlation and Tests of Significance Involving No
@@ -118,14 +118,14 @@ def cross_section_rank_ic(
 ) -> CrossSectionIC:
     """Rank IC across the symbols of each session (Spearman's coefficient), and its mean over sessions.
 
-    `sessions`: int64 (n,): a count of sessions shared by all symbols, one entry per (symbol, date), in any order.
-    `values`, `returns`: (n,). `apart`: sessions from which on two dates count as independent. Sessions with fewer than
-    `min_symbols` pairs are left out, and so are those where all values or all returns are equal.
+    `sessions`: int64 (n,): ordinal of the session, shared by all symbols; one entry per (symbol, date), in any order.
+    `values`, `returns`: (n,). `apart`: distance in sessions from which on two dates count as independent. Sessions with
+    fewer than `min_symbols` pairs are left out, and so are sessions whose values or returns are all equal.
 
     The standard error is s / sqrt(m), s being the sample standard deviation of the coefficients of the m sessions that
-    are kept when going forward in time and skipping those less than `apart` after the last one kept. So symbols of
-    one date may move together; dates that do not overlap are taken as independent. Source of the mean over dates and
-    its error: E. Fama and J. MacBeth, Risk, Return, and Equilibrium, Journal of Political Economy 81 (1973).
+    `spread` keeps. So symbols of one date may move together; dates that do not overlap are taken as independent. Source
+    of the mean over dates and its error: E. Fama and J. MacBeth, Risk, Return, and Equilibrium, Journal of Political
+    Economy 81 (1973).
     """
     return _cross_section(_grouped_spearman, sessions, values, returns, apart, min_symbols)
 
@@ -167,10 +167,10 @@ def _cross_section(
 
 
 def session_mean(sessions: Int64s, figures: Floats64, apart: int) -> tuple[float, float, int]:
-    """Mean of one figure a session, its standard error, and how many sessions the latter counts.
+    """Mean of one figure per session, its standard error, and the number of sessions that the error counts.
 
     `sessions`: int64 (s,), increasing. `figures`: float64 (s,), without NaN. The error is that of
-    `cross_section_rank_ic`; NaN with fewer than two sessions that are `apart`, as the mean is with none.
+    `cross_section_rank_ic`, NaN for fewer than two independent sessions; the mean is NaN for no session.
     """
     independent = figures[spread(sessions, apart)]
     return (
@@ -183,10 +183,11 @@ def session_mean(sessions: Int64s, figures: Floats64, apart: int) -> tuple[float
 def pooled_rank_ic(results: Iterable[RankIC], together: bool = False) -> PooledRankIC:
     """Mean rank IC over symbols, with standard error sqrt(sum of the squared standard errors) / symbols.
 
-    That takes the symbols' returns as independent of each other. It holds for separately drawn random walks, even where
-    their values come from a common set of patterns, since the returns still to come are independent of all values. It
-    does not hold for a market, whose symbols move together: there, use `cross_section_rank_ic`, or ask for `together`.
-    The standard error is then the mean of the symbols', which is its upper bound, however much they move together.
+    The error assumes that the symbols' returns are independent of each other. That holds for separately drawn random
+    walks, even if their values come from a common set of patterns, since future returns are independent of all values.
+    It does not hold for a market, whose symbols move together: use `cross_section_rank_ic` there, or `together`. The
+    standard error is then the mean of the symbols' standard errors, an upper bound however much the symbols move
+    together.
     """
     given = list(results)
     used = [result for result in given if not np.isnan(result.se)]
@@ -199,7 +200,7 @@ def pooled_rank_ic(results: Iterable[RankIC], together: bool = False) -> PooledR
 
 
 def _grouped_spearman(group: Int64s, values: Floats64, returns: Floats64) -> Floats64:
-    """Spearman's coefficient in each of the groups 0, 1, ... (all of them present); NaN where one side is constant."""
+    """Spearman's coefficient in each of the groups 0, 1, ... (all of them present); NaN if one side is constant."""
     size = np.bincount(group)
     # The mean of n average ranks is (n + 1) / 2 whatever the ties; twice the distance from it is a whole number, so
     # that the sums are exact and do not depend on the order of the rows.
@@ -214,18 +215,18 @@ def _grouped_spearman(group: Int64s, values: Floats64, returns: Floats64) -> Flo
 
 
 def _grouped_pearson(group: Int64s, values: Floats64, returns: Floats64) -> Floats64:
-    """Pearson's coefficient in each of the groups 0, 1, ... (all of them present); NaN where one side is constant."""
+    """Pearson's coefficient in each of the groups 0, 1, ... (all of them present); NaN if one side is constant."""
     size = np.bincount(group)
     varies = np.ones(len(size), dtype=bool)
     sides = []
     for side in (values, returns):
         grouped = pd.Series(side).groupby(group)
-        # By its extremes: the rounding of a mean lets equal numbers seem to differ.
+        # By the extremes, since the rounding of a mean lets equal numbers seem to differ.
         varies &= (grouped.min() < grouped.max()).to_numpy()
         sides.append(side - (np.bincount(group, weights=side) / size)[group])
     x, y = sides
     xy, xx, yy = (np.bincount(group, weights=product) for product in (x * y, x * x, y * y))
-    # Numbers so small that their squares vanish have no coefficient either.
+    # The squares of tiny numbers underflow to 0: no coefficient either.
     varies &= (xx > 0) & (yy > 0)
     result = np.full(len(size), np.nan)
     result[varies] = np.clip(xy[varies] / np.sqrt(xx[varies]) / np.sqrt(yy[varies]), -1.0, 1.0)
@@ -233,8 +234,12 @@ def _grouped_pearson(group: Int64s, values: Floats64, returns: Floats64) -> Floa
 
 
 def spread(ordinals: Int64s, apart: int) -> Int64s:
-    """Positions kept when going through increasing `ordinals` and skipping those less than `apart` after the last."""
-    # A list, since asking an array for one number takes longer than the search.
+    """Positions kept when going through increasing `ordinals` and skipping those less than `apart` after the last one
+    kept.
+
+    `ordinals`: int64 (n,). Returns int64: as many positions as can be kept at this distance.
+    """
+    # A list, since indexing an array takes longer than the search.
     given, kept, position = ordinals.tolist(), [], 0
     while position < len(given):
         kept.append(position)

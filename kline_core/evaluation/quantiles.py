@@ -1,16 +1,15 @@
-"""Mean returns of samples grouped by value: did higher values come before higher returns, and evenly so?
+"""Mean returns by quantile of the value: do higher values precede higher returns, and evenly so?
 
-Values fall into groups by their rank: of n ranked values the one with rank r is in group `floor(groups (r - 1/2) / n)`,
-equal values sharing their average rank. So equal values share a group, and groups are not of equal size where many
-values are equal, as win rates of a few matches are.
+Values fall into groups by rank: of n ranked values, rank r belongs to group `floor(groups (r - 1/2) / n)`, and equal
+values have their average rank. So equal values share a group, and groups differ in size if many values are equal, as
+win rates of a few matches are.
 
-* Across symbols: ranked within each session, and the returns are those beyond the mean of the session's samples, so
-  that a group is not taken for better because its samples are of better days. Mean and standard error are those of
-  `session_mean`.
-* Pooled, where sessions have too few symbols: ranked over everything, and the returns are those beyond the mean of
-  everything, so that a market that rose lifts no group. The standard error is s / sqrt(m), s being the sample standard
-  deviation of the group's returns and m the most of its sessions that can be kept `apart` from each other: as if all
-  symbols moved together.
+* Across symbols: ranks within each session, and returns beyond the mean of the session's samples, so that no group
+  looks better because its samples are of better days. Mean and standard error are those of `session_mean`.
+* Pooled, if sessions have too few symbols: ranks over all samples, and returns beyond the mean of all samples, so that
+  a rising market lifts no group. The standard error is s / sqrt(m), s being the sample standard deviation of the
+  group's returns and m the most of its sessions that can be kept `apart` from each other: as if all symbols moved
+  together.
 """
 
 from dataclasses import dataclass
@@ -27,16 +26,16 @@ GROUPS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class QuantileReturn:
-    """One group."""
+    """One quantile group."""
 
     quantile: int
     """1 for the lowest values."""
     value: float
-    """Mean value; NaN where the group is empty."""
+    """Mean value; NaN if the group is empty."""
     mean: float
-    """Mean return beyond that of the session, or of everything."""
+    """Mean return beyond the mean of the session, or of all samples; a fraction."""
     se: float
-    """Standard error; NaN where there are fewer than two independent sessions."""
+    """Standard error; NaN if there are fewer than two independent sessions."""
     samples: int
     n_independent: int
     """Sessions that the standard error counts."""
@@ -47,10 +46,10 @@ class QuantileReturns:
     """Mean return by quantile of the value."""
 
     across: bool
-    """Within sessions; else pooled."""
+    """True: ranks within sessions; False: pooled."""
     groups: list[QuantileReturn]
     spread: float
-    """Highest group less lowest; across symbols over the sessions that have both."""
+    """Highest group minus lowest; across symbols, over the sessions that have both."""
     spread_se: float
 
 
@@ -61,11 +60,11 @@ def quantile_returns(
     apart: int,
     min_symbols: int | None,
 ) -> QuantileReturns:
-    """Mean returns of `GROUPS` groups.
+    """Mean returns of `GROUPS` quantile groups.
 
-    `sessions`: int64 (n,): a count of sessions shared by all symbols. `values`, `returns`: (n,), NaN left out in pairs.
-    `apart`: sessions from which on two dates count as independent. `min_symbols`: across symbols, over the sessions
-    with so many pairs; None: pooled.
+    `sessions`: int64 (n,): ordinal of the session, shared by all symbols. `values`, `returns`: (n,), NaN left out in
+    pairs. `apart`: distance in sessions from which on two dates count as independent. `min_symbols`: fewest pairs of a
+    session, to rank across symbols; None to pool.
     """
     use = ~(np.isnan(values) | np.isnan(returns))
     sessions, values, returns = sessions[use], values[use], returns[use]

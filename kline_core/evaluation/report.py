@@ -1,4 +1,4 @@
-"""An evaluation as it is shown: verdict, text, page and JSON. `evaluation` is what makes one."""
+"""An evaluation as verdict, text, page and JSON. `kline_core.evaluation.evaluate` makes it."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from kline_core._text import markdown_table, table
 from kline_core.evaluation.quantiles import QuantileReturns
 
 SUSPICIOUS: Final = 0.2
-"""Rank IC beyond which a leak is likelier than a signal: those of daily factors that are traded stay far below."""
+"""Rank IC beyond which a leak is likelier than a signal: those of traded daily factors stay far below."""
 SHOWN_REASONS: Final = 5
 _IC_HEAD = ("horizon", "pairs", "rank IC across", "IC across", "sessions", "rank IC over time", "symbols")
 _YEAR_HEAD = ("year", "samples", "values", "symbols", "dates")
@@ -20,15 +20,15 @@ _YEAR_HEAD = ("year", "samples", "values", "symbols", "dates")
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean coefficient."""
+    """A mean coefficient with its standard error."""
 
     value: float
-    """NaN where it cannot be had."""
+    """NaN if it is undefined."""
     se: float
     n: int
-    """What the standard error counts: independent sessions across symbols, symbols over time."""
+    """Size of the sample that the standard error counts: independent sessions across symbols, symbols over time."""
     reason: str | None
-    """Why there is no value."""
+    """Why there is no value; None if there is one."""
 
     @property
     def known(self) -> bool:
@@ -53,29 +53,29 @@ class HorizonIC:
     pairs: int
     """Values whose return is known."""
     rank_ic: Estimate
-    """Spearman's, across symbols."""
+    """Spearman's coefficient across symbols."""
     ic: Estimate
-    """Pearson's, across symbols."""
+    """Pearson's coefficient across symbols."""
     over_time: Estimate
-    """Spearman's, over time within each symbol."""
+    """Spearman's coefficient over time within each symbol."""
 
 
 @dataclass(frozen=True, slots=True)
 class YearCoverage:
-    """What is stored of one year."""
+    """Stored samples of one year."""
 
     year: int
     samples: int
     values: int
     symbols: int
-    """With a value."""
+    """Symbols with a value."""
     dates: int
-    """With a value of any symbol."""
+    """Dates on which any symbol has a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the stored values under one fingerprint were worth."""
+    """Evaluation of the values stored under one fingerprint."""
 
     fingerprint: str
     samples: int
@@ -83,29 +83,30 @@ class Evaluation:
     failed: dict[str, int]
     """Samples without a value by reason, most frequent first."""
     seen: int
-    """Values of dates through which the encoder was trained."""
+    """Values on dates through which the encoder was trained."""
     without_bar: int
-    """Values of days of which the home holds no traded bar any more; left out of everything else."""
+    """Values on days without a traded bar by now; left out of everything else."""
     symbols: int
-    """With a sample."""
+    """Symbols with a sample."""
     first: np.datetime64
     """datetime64[D]: first sample date."""
     last: np.datetime64
+    """datetime64[D]: last sample date."""
     horizon: int
-    """Return horizon of the values, in bars: that of the verdict and of the quantiles."""
+    """Return horizon of the values, in bars, which the verdict and the quantiles use."""
     horizons: list[HorizonIC]
     quantiles: QuantileReturns
     coverage: list[YearCoverage]
 
     @property
     def judged(self) -> Estimate:
-        """What the verdict is about: rank IC across symbols, or over time where that cannot be had."""
+        """The estimate that the verdict judges: rank IC across symbols, or over time if that is undefined."""
         main = next(each for each in self.horizons if each.horizon == self.horizon)
         return main.rank_ic if main.rank_ic.known else main.over_time
 
     @property
     def verdict(self) -> str:
-        """One sentence, from the numbers."""
+        """One sentence that judges the values by their numbers."""
         judged = self.judged
         if not judged.known:
             return f"Nothing can be said of these values yet: {judged.reason}."
@@ -127,10 +128,10 @@ class Evaluation:
 
     @property
     def ic_by_horizon(self) -> pd.DataFrame:
-        """One row per horizon (bars from the entry), NaN where a figure cannot be had.
+        """One row per horizon (bars from the entry), NaN for undefined figures.
 
-        Columns: pairs, rank_ic and ic across symbols with their standard errors `_se` and the independent sessions
-        that these count, rank_ic_over_time with its `_se` and the symbols that it counts.
+        Columns: pairs; rank_ic and ic across symbols, with their standard errors `_se` and the number of independent
+        sessions that these count; rank_ic_over_time, with its `_se` and the number of symbols that it counts.
         """
         rows = {
             each.horizon: {
@@ -149,7 +150,7 @@ class Evaluation:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
     def text(self) -> str:
-        """The report for a terminal."""
+        """The report as text for a terminal."""
         tables = [
             table(list(_IC_HEAD), self._ic_rows()),
             self._quantile_line(),
@@ -160,7 +161,7 @@ class Evaluation:
         return "\n\n".join(["\n".join([self.verdict, "", *self._facts()]), *tables, "\n".join(self._notes())])
 
     def markdown(self) -> str:
-        """The report as a page."""
+        """The report as a Markdown page."""
         parts = [
             f"## {self.verdict}",
             "\n".join(f"- {line}" for line in self._facts()),
@@ -176,12 +177,12 @@ class Evaluation:
         return "\n\n".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values; null for what cannot be had."""
+        """The report as plain JSON values; null for undefined figures."""
         found: dict[str, Any] = _plain(asdict(self))
         return found | {"verdict": self.verdict}
 
     def _facts(self) -> Iterator[str]:
-        """What it is about, by lines."""
+        """Lines on the samples: counts, and failures by reason."""
         yield (
             f"{self.symbols} symbols, {self.samples} samples = {self.values} values + {self.samples - self.values} "
             f"failed, {self.first} to {self.last}, fingerprint {self.fingerprint}"
@@ -194,7 +195,7 @@ class Evaluation:
             yield f"{self.without_bar} values are of days without a traded bar by now, and were left out"
 
     def _notes(self) -> Iterator[str]:
-        """How the figures are meant, and why some are missing."""
+        """Lines on how to read the figures, and on why some are missing."""
         yield (
             "± is one standard error, which counts overlapping returns once. Across: correlation over the symbols of "
             "one session, then mean over sessions. Over time: within a symbol, then mean over symbols, with the error "

@@ -1,9 +1,9 @@
-"""What changed since the session before: the newest values of a universe against the earlier ones.
+"""Change since the previous session: the newest values of a universe against the earlier ones.
 
-The newest session is the newest stored date that has at least `MIN_NEWEST` as many symbols as the date that has most:
-one symbol that has bars before the others makes none. The session before is the newest earlier date with `MIN_EARLIER`
-as many symbols as the newest one: what earlier runs stored as their newest date, since the other sample dates of a
-symbol are its own and few symbols share them.
+The newest session is the newest stored date with at least `MIN_NEWEST` times as many symbols as the fullest date, so
+that one symbol whose bars are ahead of the others makes no session. The previous session is the newest earlier date
+with at least `MIN_EARLIER` times as many symbols as the newest one. An earlier run stored it as its newest date: the
+other sample dates of a symbol are its own, and few symbols share them.
 """
 
 import math
@@ -23,12 +23,12 @@ SHOWN: Final = 5
 MIN_NEWEST: Final = 0.5
 MIN_EARLIER: Final = 0.8
 MAX_DAYS: Final = 31
-"""An earlier session that is further away, in calendar days, is none to compare with."""
+"""Calendar days beyond which an earlier session is too old to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A symbol's value on both sessions."""
+    """Value of a symbol on both sessions."""
 
     symbol: str
     before: float
@@ -36,36 +36,39 @@ class Move:
 
     @property
     def change(self) -> float:
-        """How much it rose."""
+        """Rise of the value."""
         return self.now - self.before
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The values of two sessions, compared symbol by symbol."""
+    """Comparison of two sessions, symbol by symbol."""
 
     day: np.datetime64 | None
-    """datetime64[D]: the newer session; None where nothing is stored."""
+    """datetime64[D]: the newer session; None if nothing is stored."""
     before: np.datetime64 | None
-    """The session before; None where none is stored."""
+    """datetime64[D]: the previous session; None if none is stored."""
     compared: int = 0
-    """Symbols with a value on both."""
+    """Symbols with a value on both sessions."""
     mean_absolute: float = float("nan")
+    """Mean absolute change; NaN if no symbol is compared."""
     rank_correlation: float = float("nan")
-    """Spearman's, of the values of both; NaN for fewer than three symbols."""
+    """Spearman's coefficient of the values of both sessions; NaN for fewer than three symbols."""
     up: list[Move] = field(default_factory=list)
-    """Those that rose most, the first the most; at most `SHOWN`."""
+    """Largest rises first, at most `SHOWN`."""
     down: list[Move] = field(default_factory=list)
+    """Largest falls first, at most `SHOWN`."""
     gained: list[str] = field(default_factory=list)
-    """Symbols whose sample failed on the session before and has a value now."""
+    """Symbols whose sample failed on the previous session and has a value now."""
     lost: list[str] = field(default_factory=list)
-    """Symbols whose sample had a value and has failed now."""
+    """Symbols whose sample had a value and fails now."""
     only_now: list[str] = field(default_factory=list)
     """Symbols with a sample on the newer session only."""
     only_before: list[str] = field(default_factory=list)
+    """Symbols with a sample on the previous session only."""
 
     def markdown(self) -> str:
-        """A few lines for a page."""
+        """The comparison as a few lines of Markdown."""
         if self.day is None:
             return "No value is stored yet."
         if self.before is None:
@@ -93,13 +96,13 @@ class Change:
 
 
 def session_change(home: Home, fingerprint: str, symbols: Sequence[str] | None, day: np.datetime64 | None) -> Change:
-    """Compare the newest stored session up to a day with the one before it.
+    """Compare the newest stored session up to a day with the previous one.
 
     Args:
-        home: Where the values are stored.
-        fingerprint: Which values.
+        home: Home with the values.
+        fingerprint: Fingerprint of the values.
         symbols: Only these; None for all.
-        day: datetime64[D]: later dates are not looked at; None: all are.
+        day: datetime64[D]: last date to consider; None for the newest.
     """
     rows = home.read("factors", ["symbol", "date", "value"], symbols=symbols, fingerprint=fingerprint)
     dates = rows["date"].to_numpy().astype("datetime64[D]")
@@ -126,7 +129,7 @@ def _compared(
     both = now.index.intersection(before.index)
     had, has = before[both].notna(), now[both].notna()
     x, y = before[both][had & has], now[both][had & has]
-    # Stable, so that equal moves stand in the order of their symbols.
+    # Stable, so that equal moves stay in the order of their symbols.
     moves = (y - x).sort_values(kind="stable", ascending=False)
     up, down = (
         moves[moves > 0].index[:SHOWN],

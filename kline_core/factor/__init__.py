@@ -1,1 +1,1 @@
-"""Factor values: sample dates, matches weighed into values, and what is stored of them."""
+"""Factor values: sample dates, matches weighed into values, and the storage of both."""

@@ -1,4 +1,4 @@
-"""A batch of samples, and what comes back of it. Loads nothing, since both travel between processes."""
+"""Batches of samples and their results. Both travel between processes, so this imports neither torch nor FAISS."""
 
 from dataclasses import dataclass
 
@@ -18,18 +18,18 @@ class SymbolSamples:
     dates: Dates
     """datetime64[D] (n,), increasing."""
     stored: Int64s
-    """int64 (n,): the history under which the value of each date is stored, `NEVER_REUSED` where it is not."""
+    """int64 (n,): lineage under which the value of each date is stored, `NEVER_REUSED` if none is."""
 
     def at(self, part: slice) -> "SymbolSamples":
-        """Some of the dates."""
+        """The samples at a slice of the dates."""
         return SymbolSamples(self.symbol, self.dates[part], self.stored[part])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Samples that are scored as one piece of work: those of one symbol, or of several.
+    """Samples that are scored together, of one symbol or of several.
 
-    A value does not depend on what else is in its batch.
+    A value does not depend on the rest of its batch.
     """
 
     parts: tuple[SymbolSamples, ...]
@@ -44,17 +44,16 @@ class Batch:
         return sum(len(part.dates) for part in self.parts)
 
     def __str__(self) -> str:
-        """What a person calls it: the symbols, or the symbol with its samples."""
+        """The batch in a log line: its symbols, or its symbol with the number of samples."""
         if len(self.parts) > 1:
             return f"{len(self.parts)} symbols from {self.parts[0].symbol} on"
         (part,) = self.parts
         return f"{part.symbol}: a chunk of {len(part.dates)} samples from {part.dates[0]} on"
 
     def chunks(self, count: int) -> list["Batch"]:
-        """At most `count` batches of like cost, for workers to score at the same time; one of several symbols stays whole.
+        """At most `count` chunks of about the same cost, to score in parallel; a batch of several symbols stays whole.
 
-        Dates are dealt out in turn: later dates see more patterns, so that runs of neighbouring dates would differ in
-        cost.
+        Dates are interleaved: later dates see more patterns, so chunks of neighbouring dates would differ in cost.
         """
         if len(self.parts) > 1:
             return [self]
@@ -62,11 +61,11 @@ class Batch:
         return [Batch((part.at(slice(first, None, count)),)) for first in range(min(count, len(part.dates)))]
 
     def samples(self) -> list["Batch"]:
-        """One batch for each sample."""
+        """One batch per sample."""
         return [Batch((part.at(slice(at, at + 1)),)) for part in self.parts for at in range(len(part.dates))]
 
     def failed(self, reason: str, horizons: tuple[int, ...]) -> "Scored":
-        """The answer where no sample of the batch could be scored; such rows are never re-used."""
+        """The result if no sample of the batch could be scored: failed rows with `reason`, never re-used."""
         rows = [
             failed_rows(
                 part.symbol,
@@ -81,13 +80,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """A batch after its computation."""
+    """A scored batch."""
 
     factors: pa.Table
-    """Rows of the `factors` table for the samples that were computed, without fingerprint and run_id."""
+    """Rows of the `factors` table for the computed samples, without fingerprint and run_id."""
     matches: pa.Table
-    """Rows of the `matches` table for these, likewise."""
+    """Rows of the `matches` table for the same samples, without fingerprint and run_id."""
     reused: list[Dates]
-    """datetime64[D], one array for each part of the batch: samples whose stored values hold."""
+    """datetime64[D], one array per part of the batch: samples whose stored values still hold."""
     seconds: dict[str, float]
-    """Time by stage: plan, render, encode, search, factor."""
+    """Seconds by stage: plan, render, encode, search, factor."""

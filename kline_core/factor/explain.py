@@ -1,6 +1,6 @@
-"""One query with its matches and what followed them, computed live for a person to look at.
+"""A query with its matches and their outcomes, computed live for a person to inspect.
 
-The matches and the value come through `scoring.score_batch`, so that they are those of a run over the same tables.
+`kline_core.factor.scoring.score_batch` gives matches and value, so they equal those of a run over the same tables.
 """
 
 import datetime
@@ -32,28 +32,28 @@ _DISTRIBUTION = ("return_mean", "return_median", "return_q05", "return_q25", "re
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """A pattern that a query was matched with."""
+    """A pattern matched with a query."""
 
     rank: int
     """From 1, most similar first."""
     symbol: str
     end: np.datetime64
-    """Last bar of its window."""
+    """datetime64[D]: last bar of its window."""
     known_on: np.datetime64
-    """Date on which all that followed it was known; never after the query's date."""
+    """datetime64[D]: first date on which its whole outcome was known; never after the query's date."""
     similarity: float
     weight: float
     """Similarity times time decay."""
     share: float
-    """Its weight as a share of all matches' weights; NaN where these are all 0."""
+    """Weight as a share of the weights of all matches; NaN if these are all 0."""
     returns: dict[str, float]
-    """Forward returns from the entry, as fractions: r1, r5, ..."""
+    """Forward returns from the entry, as fractions, by horizon: r1, r5, ..."""
     barrier: int
     """+1 upper barrier touched first, -1 lower barrier first, 0 neither."""
     window: SymbolBars
-    """Its `window_bars` bars."""
+    """The `window_bars` bars of its window."""
     after: SymbolBars
-    """The `outcome_bars` bars that followed them, the entry bar among them."""
+    """The `outcome_bars` bars after the window, the entry bar among them."""
 
     def to_dict(self) -> dict[str, Any]:
         """The match as plain JSON values, without its bars."""
@@ -76,20 +76,20 @@ class Explanation:
     date: np.datetime64
     settings: Settings
     fingerprint: str
-    """Under which a run would store the value."""
+    """Fingerprint under which a run would store the value."""
     factor: dict[str, Any]
     """The query's row of the `factors` table: value, status, reason, win rates, return distribution."""
     window: SymbolBars
     """The query's `window_bars` bars."""
     after: SymbolBars
-    """The bars that followed it, as far as they are stored, at most `outcome_bars`: unknown on `date`, and not used."""
+    """Bars after the window, at most `outcome_bars`, as far as stored: unknown on `date`, and not used."""
     outcome: dict[str, float | int | None]
-    """What followed the query itself: r1, r5, ... and barrier, each None where it is not known yet."""
+    """Outcome of the query itself: r1, r5, ... and barrier, each None if not known yet."""
     matches: list[Match]
-    """Best first; fewer than `top_k` where history is short."""
+    """Best first; fewer than `top_k` if the history is short."""
 
     def text(self) -> str:
-        """The view for a person."""
+        """The explanation as text for a terminal."""
         steps, factor = self.settings.patterns, self.factor
         said = f"no value: {factor['reason']}"
         if factor["value"] is not None:
@@ -126,7 +126,7 @@ class Explanation:
         return pd.DataFrame([match.to_dict() for match in self.matches], columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """The view as plain JSON values, with the query's bars and without those of its matches."""
+        """The explanation as plain JSON values, with the query's bars and without those of its matches."""
         return {
             "symbol": self.symbol,
             "date": str(self.date),
@@ -156,15 +156,15 @@ def explain_sample(
     encoder_path: str | Path | None = None,
     device: str = "auto",
 ) -> Explanation:
-    """Find the matches of a symbol on a date, in the newest state of a home; nothing is stored.
+    """Find the matches of a symbol on a date, in the newest state of a home. Stores nothing.
 
     Args:
-        home: Where bars and patterns are.
-        symbol: Which symbol.
-        date: Last day of the query's window; the newest usable one where it is None.
+        home: Home with the bars and patterns.
+        symbol: Symbol of the query.
+        date: Last day of the query's window; None for the newest usable day.
         settings: As for a run.
-        encoder_path: Weights of the encoder; the default ones where it is None.
-        device: Where the encoder runs.
+        encoder_path: Weights of the encoder; None for the default ones.
+        device: Device of the encoder: auto, cpu, cuda or mps.
 
     Raises:
         UnknownSymbolError: The home has no bars of the symbol.
@@ -176,8 +176,8 @@ def explain_sample(
 
 
 def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date | np.datetime64 | None) -> Explanation:
-    """`explain_sample` in a state that is loaded. Raises its `UnknownSymbolError`, `DateError` and `EncoderError`."""
-    # A run computes under the same limit, and must give the same value.
+    """`explain_sample` in a loaded state. Raises `UnknownSymbolError`, `DateError` and `EncoderError` as it does."""
+    # A run computes under the same thread limit and must give the same value.
     single_threaded()
     bars = symbol_bars(loaded, symbol)
     end = _query_end(loaded, bars, date)
@@ -206,7 +206,7 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
 
 
 def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date | np.datetime64 | None) -> int:
-    """The bar on which the query's window ends."""
+    """Ordinal of the bar on which the query's window ends."""
     settings = loaded.key.settings.patterns
     needed, gap = settings.window_bars, settings.max_gap_days
     ends = usable_ends(bars.dates, needed, gap)

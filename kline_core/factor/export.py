@@ -1,4 +1,4 @@
-"""Stored values as a file for other programs: Parquet or CSV, long or wide."""
+"""Stored values as frames, and as files for other programs: Parquet or CSV, long or wide."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ SUFFIXES = (".parquet", ".csv")
 def stored_values(
     home: Home, fingerprint: str, symbols: Sequence[str] | None = None, version: int | None = None
 ) -> pd.DataFrame:
-    """Stored values under one fingerprint, of all symbols or of some, by symbol and date; dates as datetime64[s].
+    """Stored values under one fingerprint, ordered by symbol and date; `date` is datetime64[s].
 
-    `version`: that of the table `factors`; None for the newest.
+    `symbols`: None for all. `version`: version of the table `factors`, None for the newest. Raises what `Home` raises.
     """
     table = home.read("factors", version=version, symbols=symbols, fingerprint=fingerprint)
     frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date"], ignore_index=True)
@@ -32,10 +32,10 @@ def stored_values(
 
 
 def only_fingerprint(home: Home, fingerprint: str | None) -> str:
-    """The fingerprint itself, or the only one under which values are stored where it is None.
+    """`fingerprint` if values are stored under it; for None, the only fingerprint that has values.
 
-    Raises `HomeError` where no values are stored, and `FingerprintError` where the fingerprint is unknown, or none is
-    given and there are several.
+    Raises `HomeError` if no values are stored, and `FingerprintError` if the fingerprint is unknown, or is None
+    although there are several.
     """
     stored = pc.value_counts(home.read("factors", ["fingerprint"], fingerprint=fingerprint)["fingerprint"]).to_pylist()
     if not stored:
@@ -46,9 +46,9 @@ def only_fingerprint(home: Home, fingerprint: str | None) -> str:
 
 
 def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[str, Dates]:
-    """All dates with a stored sample, by symbol: datetime64[D], increasing.
+    """Dates with a stored sample, by symbol: datetime64[D], increasing.
 
-    Raises `UnknownSymbolError` where none are stored of a symbol.
+    Raises `UnknownSymbolError` if a symbol has none.
     """
     rows = home.read("factors", ["symbol", "date"], symbols=symbols, fingerprint=fingerprint)
     names = np.array(rows["symbol"].to_pylist(), dtype=object)
@@ -60,7 +60,7 @@ def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[s
 
 
 def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
-    """The error to raise where a fingerprint has no values: there are none at all, or only under others."""
+    """The error for a fingerprint without values: the home holds none at all, or only under other fingerprints."""
     stored = pc.value_counts(home.read("factors", ["fingerprint"])["fingerprint"]).to_pylist()
     if not stored:
         return HomeError(f"home {home.uri} holds no values yet; run `kline run`")
@@ -70,11 +70,13 @@ def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
 
 
 def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str | None = None) -> int:
-    """Write stored values to a `.parquet` or `.csv` file, under another name first; returns the rows written.
+    """Write stored values to a `.parquet` or `.csv` file; returns the number of rows written.
 
-    `long`: one row per symbol and date with all columns, those of `LONG_FIRST` first. `wide`: one row per date, one
-    column per symbol, values only; the dates come first, and pandas reads them from Parquet as the index. Raises as
-    `stored_values`, and `InputError` where the file cannot be written.
+    `long`: one row per symbol and date with all columns, `LONG_FIRST` first. `wide`: one row per date, one column per
+    symbol, values only; the dates come first, and pandas reads them from Parquet as the index. The file appears under
+    its name only once it is complete.
+
+    Raises as `only_fingerprint`, and `InputError` if the ending is neither of the two or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv")
@@ -93,7 +95,7 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
             frame.to_csv(waiting, index=wide, date_format="%Y-%m-%d")
         else:
             table = pa.Table.from_pandas(frame, preserve_index=wide)
-            # Arrow puts an index behind the columns.
+            # Arrow puts the index after the columns.
             pq.write_table(table.select([-1, *range(table.num_columns - 1)]) if wide else table, waiting)
         waiting.replace(path)
     except OSError as error:

@@ -11,17 +11,20 @@ from kline_core.typing import Dates, Int64s, Objects
 
 
 def factor_rows(columns: dict[str, NDArray[Any]]) -> pa.Table:
-    """Rows of `factors`; columns that are missing, and figures that are NaN, become nulls."""
+    """Rows of `factors`; missing columns and NaN figures become nulls."""
     return _rows("factors", columns)
 
 
 def match_rows(columns: dict[str, NDArray[Any]]) -> pa.Table:
-    """Rows of `matches`, likewise; one column `r<h>` for each forward-return horizon."""
+    """Rows of `matches`, with one column `r<h>` per forward-return horizon.
+
+    Missing columns and NaN figures become nulls.
+    """
     return _rows("matches", columns)
 
 
 def failed_rows(symbol: str, dates: Dates, reasons: Objects, history: Int64s) -> pa.Table:
-    """Rows of `factors` for samples of a symbol that have no value, one reason each."""
+    """Rows of `factors` for samples of a symbol without a value, one reason each."""
     return factor_rows(
         {
             "symbol": np.full(len(dates), symbol, dtype=object),
@@ -35,7 +38,7 @@ def failed_rows(symbol: str, dates: Dates, reasons: Objects, history: Int64s) ->
 
 
 def no_matches(horizons: tuple[int, ...]) -> pa.Table:
-    """No rows of `matches`."""
+    """An empty table of `matches` rows."""
     return table_schema("matches", horizons).empty_table().drop_columns(["fingerprint", "run_id"])
 
 

@@ -46,7 +46,7 @@ def choose_dates(symbol: str, dates: Dates, samples: int) -> Dates:
     seats move only to a state that grew; G. Steele, D. Lea and C. Flood, Fast Splittable Pseudorandom Number
     Generators (OOPSLA 2014), for SplitMix64.
 
-    Raises SettingError where `samples` is below 1.
+    Raises `SettingError` if `samples` is below 1.
     """
     if samples < 1:
         raise SettingError(f"samples is {samples}; it must be at least 1")
@@ -82,9 +82,9 @@ def usable_dates(
     last: np.datetime64 | None = None,
     bars_version: int | None = None,
 ) -> dict[str, Dates]:
-    """The days on which a usable window of a symbol ends, from `first` to `last`, both included.
+    """Days on which a usable window of a symbol ends, from `first` to `last`, both included.
 
-    datetime64[D], increasing, by symbol; symbols without such a day are left out. Raises `DateError` where none has
+    datetime64[D], increasing, by symbol; symbols without a usable day are left out. Raises `DateError` if no symbol has
     one, and what `Home` raises.
     """
     bars = home.read("bars", version=bars_version)
@@ -102,10 +102,10 @@ def usable_dates(
 
 
 def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> dict[str, Dates]:
-    """Sample dates that a person names, by symbol: datetime64[D], each once, increasing.
+    """Sample dates named by the caller, by symbol: datetime64[D], unique, increasing.
 
-    `dates`: a MultiIndex with the levels date and asset (or symbol), a frame with such columns, or dates by symbol.
-    Raises `InputError` where there are no such columns, and `DateError` that names the row of what is no date.
+    `dates`: a MultiIndex with the levels date and asset (or symbol), a frame with these columns, or dates by symbol.
+    Raises `InputError` if a column is missing, and `DateError` naming the row of a value that is no date.
     """
     if isinstance(dates, Mapping):
         parts = [pd.DataFrame({"symbol": symbol, "date": pd.Series(days)}) for symbol, days in dates.items()]
@@ -125,5 +125,5 @@ def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> 
 
 
 def _named(dates: Any) -> set[str]:
-    """Symbols that are named even where they have no date."""
+    """Symbols that the caller names without a date too."""
     return set(dates) if isinstance(dates, Mapping) else set()

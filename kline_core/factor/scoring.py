@@ -1,10 +1,10 @@
-"""Samples of a symbol, or of several, from bars to factor rows, with everything it needs handed in.
+"""Scoring of samples: from bars to factor rows, out of a loaded state alone.
 
-1. Each sample date is looked up among the symbol's bars; one that is no trading day, or ends no usable window, fails
-   with its reason.
-2. A sample whose stored value came from the same bars and the same visible patterns is left as it is.
-3. The windows of the others are drawn and encoded together.
-4. Their matches are found under the point-in-time rule, and weighed into values.
+1. Look up each sample date among the symbol's bars; a date without a bar, or without a usable window, fails with its
+   reason.
+2. Skip the samples whose stored value has the same lineage: the same bars and the same visible patterns.
+3. Render and encode the windows of the others together.
+4. Find their matches under the point-in-time rule, and weigh these into values.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from kline_core.windows.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, 
 
 
 def symbol_bars(state: LoadedState, symbol: str) -> SymbolBars:
-    """Bars of a symbol. Raises `UnknownSymbolError` where there are none."""
+    """Bars of a symbol. Raises `UnknownSymbolError` if there are none."""
     bars = state.frames.get(symbol)
     if bars is None:
         raise UnknownSymbolError(
@@ -44,10 +44,9 @@ def symbol_bars(state: LoadedState, symbol: str) -> SymbolBars:
 
 
 def plan_dates(state: LoadedState, symbol: str, samples: int, as_of: np.datetime64 | None) -> Dates:
-    """The sample dates of a symbol: `samples` of its usable dates up to `as_of`, or all where there are fewer.
+    """Sample dates of a symbol: `samples` of its usable dates up to `as_of`, or all if there are fewer.
 
-    datetime64[D], increasing; empty where no window of the symbol is usable. Raises as `symbol_bars` and
-    `choose_dates`.
+    datetime64[D], increasing; empty if no window of the symbol is usable. Raises as `symbol_bars` and `choose_dates`.
     """
     bars, settings = symbol_bars(state, symbol), state.key.settings.patterns
     dates = bars.dates[usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)]
@@ -57,8 +56,8 @@ def plan_dates(state: LoadedState, symbol: str, samples: int, as_of: np.datetime
 def score_batch(state: LoadedState, batch: Batch) -> Scored:
     """Factor values of a batch of samples.
 
-    The values are those that each sample has by itself; drawn, encoded and searched together they cost less. A sample
-    that has no value is a row with its reason, not an error. Raises `UnknownSymbolError`.
+    Each value is the one that its sample has by itself; rendering, encoding and searching a batch together only costs
+    less. A sample without a value is a row with its reason, not an error. Raises `UnknownSymbolError`.
     """
     clock = _Clock()
     settings = state.key.settings
@@ -94,14 +93,14 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
 
 
 class _Clock:
-    """Seconds by stage, one stage after the other."""
+    """Seconds by stage, for stages that follow one another."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._since = perf_counter()
 
     def stage(self, name: str) -> None:
-        """Count the time since the stage before."""
+        """Count the time since the previous stage."""
         now = perf_counter()
         self.seconds[name] = now - self._since
         self._since = now
@@ -109,9 +108,9 @@ class _Clock:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _CheckedSamples:
-    """What one symbol's samples are before anything is computed: steps 1 and 2 at the head of this module.
+    """Samples of one symbol after steps 1 and 2 of this module.
 
-    The arrays `dates`, `ends`, `history` and `seen` are of the samples that are to be computed, one entry each.
+    `dates`, `ends`, `history` and `seen` have one entry for each sample that is still to be computed.
     """
 
     bars: SymbolBars
@@ -121,7 +120,7 @@ class _CheckedSamples:
     seen: Flags
     reused: Dates
     failed: pa.Table | None
-    """Rows of the samples that have no value, where these are not stored already."""
+    """Rows of the samples without a value; None if all of them are stored already."""
 
 
 def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSamples:
@@ -133,7 +132,7 @@ def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSample
     reasons = np.array([_reason(state, bars, dates[at], codes[at], ends[at]) for at in refused], dtype=object)
     hashes = np.empty(len(dates), dtype=np.uint64)
     hashes[scorable] = _history(state, bars, dates[scorable], codes[scorable], ends[scorable])
-    # A reason that changes, as when a holiday no longer lies after the last bar, is stored again.
+    # By the reason, so that a changed one is stored again, as when a holiday no longer lies after the last bar.
     hashes[refused] = [text_hash(reason) for reason in reasons]
     history = hashes.view(np.int64)
     reused = (stored == history) & (stored != NEVER_REUSED)
@@ -147,13 +146,16 @@ def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSample
 
 
 def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s, Int64s]:
-    """What each date is (`USABLE`, `TOO_FEW_BARS`, `HOLE`, `NO_BAR` or `SEEN`) and its bar, where it has one."""
+    """Code and bar of each date.
+
+    int8 (n,): `USABLE`, `TOO_FEW_BARS`, `HOLE`, `NO_BAR` or `SEEN`. int64 (n,): ordinal of its bar, -1 if it has none.
+    """
     settings = state.key.settings.patterns
     ends = bars.find(dates)
     there = ends >= 0
     codes = np.full(len(dates), NO_BAR, dtype=np.int8)
     if there.any():
-        # Of a long history only what the windows reach over.
+        # Only the bars that the windows span, since a history is long.
         asked = ends[there]
         first = max(0, asked.min() - settings.window_bars + 1)
         reach = bars.dates[first : asked.max() + 1]
@@ -165,7 +167,7 @@ def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s
 
 
 def _history(state: LoadedState, bars: SymbolBars, dates: Dates, codes: Int8s, ends: Int64s) -> Hashes:
-    """Identifies what each sample's value depends on beside the settings: its window and the patterns it may see."""
+    """Lineage of each sample beside the settings, of its window and the patterns visible to it: uint64 (n,)."""
     window = window_content(bars.content, ends, 1 - state.key.settings.patterns.window_bars, 0)
     visible = state.patterns.history[state.patterns.n_known(dates)]
     return sample_history(codes, window, visible)
@@ -183,7 +185,7 @@ def _reason(state: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.
 
 
 def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:
-    """Why a symbol has no sample on a date on which it has no bar."""
+    """The reason for which a symbol has no bar on a date."""
     if len(bars) == 0:
         return f"{bars.symbol} never traded"
     if date < bars.dates[0]:
@@ -195,7 +197,7 @@ def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:
 
 
 def check_as_of(state: LoadedState, as_of: np.datetime64) -> None:
-    """Refuse a day on which none of the symbols has a bar. Raises `DateError` that names the nearest days."""
+    """Refuse a day on which no symbol has a bar. Raises `DateError` that names the nearest days."""
     days = np.unique(np.concatenate([np.zeros(0, as_of.dtype), *(bars.dates for bars in state.frames.values())]))
     if len(days) == 0:
         raise DateError(f"as-of {as_of} is no trading day: {state.key.home} holds no traded bars; ingest some")

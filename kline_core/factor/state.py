@@ -1,15 +1,15 @@
-"""The state that a worker loads once and its threads share: bars, patterns, FAISS index and encoder of a home.
+"""The state that a worker loads once and its threads share: bars, patterns, index and encoder of a home.
 
-A state is named by a `StateKey`: the home, the versions of its tables, the settings and the encoder. `loaded_state`
-gives it, loading it when it is first asked for; other threads that ask meanwhile wait for the same one. The newest
-states stay loaded, so that a run on a new version starts while one on the old version still works. Nothing in a state
-is ever changed.
+A `StateKey` names a state: the home, the versions of its tables, the settings and the encoder. `loaded_state` returns
+it from a single-flight LRU cache (`kline_core._cache`), so that threads that ask for the same state wait for one load.
+The newest states stay cached, so that a run on a new version starts while one on the old version still works. A state
+never changes.
 
-Bars and encoders are loaded by keys of their own: states that differ in their patterns alone share them, and windows
-can be encoded (`kline_core.compute.tasks.encode`) before there is a state.
+Bars and encoders have cache keys of their own: states that differ only in their patterns share them, and windows can be
+encoded (`kline_core.compute.tasks.encode`) before there is a state.
 
-A state that is advanced from an earlier one reads only the patterns that were added, and copies the others from memory
-to memory, since the earlier state stays as it is.
+`advance_state` makes a state from an earlier one: it reads only the added patterns and copies the others from memory to
+memory, since the earlier state stays as it is.
 """
 
 from collections.abc import Callable
@@ -50,24 +50,23 @@ class LoadedState:
     index: FlatIndex
     encoder: Encoder
     recall: Recall | None
-    """Of an approximate index; None for the exact one."""
+    """Measured recall of an approximate index; None for the exact one."""
     verified: VerifiedPatterns | None
-    """How the patterns were found to be those of the bars; None where there are none."""
+    """Record that the patterns are those of the bars; None if there are no patterns."""
     seconds: dict[str, float]
-    """How long each part took to load."""
+    """Seconds that each part took to load."""
 
 
 def loaded_state(key: StateKey) -> LoadedState:
-    """The state that a key names, loaded once per process however many threads ask; raises as `load_state`."""
+    """The state of a key, loaded once per process however many threads ask. Raises as `load_state`."""
     return replace(loaded(key.loads), key=key)
 
 
 def load_state(key: StateKey) -> LoadedState:
     """Load a state from its tables.
 
-    Raises `StaleError` where the patterns are not exactly those that the bars give, `EncoderError` where this
-    machine's encoder is another one than the key's, `RecallError` where an approximate index finds too little, and
-    what `Home` raises.
+    Raises `StaleError` if the patterns are not exactly those of the bars, `EncoderError` if this machine's encoder is
+    not the key's, `RecallError` if the recall of an approximate index is too low, and what `Home` raises.
     """
     clock = _Clock()
     home, frames, encoder = _open(key, clock)
@@ -82,7 +81,7 @@ def load_state(key: StateKey) -> LoadedState:
 
 
 def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> LoadedState | None:
-    """Load only the patterns that were added to those of an earlier state; None where the state does not go on from it.
+    """Load only the patterns added since an earlier state; None if the state does not continue that one.
 
     Raises as `load_state`.
     """
@@ -98,7 +97,7 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
 
     def added() -> tuple[VerifiedPatterns, Patterns] | None:
         check_patterns(home, steps, key.encoder.fingerprint, version)
-        # Listed before the rows are read: were the home restored from a copy in between, nothing would go on from it.
+        # Lists the files before the rows are read: if the home is restored in between, no state continues this one.
         now = PatternsKey.of(home, version, key.catalogue)
         columns = [*(f"r{h}" for h in steps.horizons), "barrier", "vector"]
         found = added_since(home, before, version, key.catalogue.windows(), columns)
@@ -133,7 +132,7 @@ class _Clock:
 
 
 def _open(key: StateKey, clock: _Clock) -> tuple[Home, BarsBySymbol, Encoder]:
-    """What every state needs, whether it is loaded in full or advanced."""
+    """Home, bars and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
     if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), home.identity("patterns")):
         raise table_replaced(key.home)
@@ -150,7 +149,7 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
             raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
         return None, Patterns.empty(dim, len(steps.horizons))
     check_patterns(home, steps, key.encoder.fingerprint, version)
-    # Listed before the rows are read, as in `advance_state`.
+    # Before the rows are read, as in `advance_state`.
     now = PatternsKey.of(home, version, key.catalogue)
     table = home.read("patterns", version=version)
     comparison = compare_patterns(table, windows)
@@ -171,7 +170,7 @@ def _finished(
     patterns: Patterns,
     clock: _Clock,
 ) -> LoadedState:
-    """The state, its approximate index made where one is asked for."""
+    """The state, with an approximate index if the settings ask for one."""
     recall = None
     factor = key.settings.factor
     if factor.index == "ivf":
@@ -188,7 +187,7 @@ def _finished(
 
 
 def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: PatternSettings, dim: int) -> Patterns:
-    """Rows of the table as the patterns of `windows`, of which `place` says which one each row is of."""
+    """Rows of the table as patterns in the order of `windows`; `place` int64 (rows,): each row's position there."""
     order = np.empty(len(windows), dtype=np.int64)
     order[place] = np.arange(table.num_rows)
     returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in settings.horizons], axis=1)
@@ -206,7 +205,7 @@ def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: Patt
 
 
 def _vectors(column: pa.ChunkedArray, dim: int) -> Floats32:
-    """The `vector` column as float32 `(n, dim)`."""
+    """The `vector` column as float32 (n, dim). Raises `StaleError` if a vector has another length."""
     parts = []
     for chunk in column.chunks:
         if len(chunk) == 0:

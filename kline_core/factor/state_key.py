@@ -1,4 +1,4 @@
-"""The key of a loaded state: small, and the same in every process. Imports no torch; loading a state does."""
+"""Key of a loaded state: small, and the same in every process. Imports no torch; loading a state does."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StateKey:
-    """Names one state of a home: its bars, its patterns, the settings and the encoder."""
+    """Key of one state of a home: its bars, its patterns, the settings and the encoder."""
 
     bars: BarsKey
     patterns_version: int | None
@@ -30,7 +30,7 @@ class StateKey:
     def newest(
         cls, home: Home, settings: Settings, encoder_path: str | Path | None = None, device: str = "auto"
     ) -> Self:
-        """The state that the home is in now. Raises what `weights_fingerprint` and `check_patterns` do."""
+        """Key of the home's present state. Raises as `weights_fingerprint` and `check_patterns`."""
         encoder = EncoderKey.of(encoder_path, device)
         bars = BarsKey.newest(home)
         version, identity = home.version("patterns"), home.identity("patterns")
@@ -44,7 +44,7 @@ class StateKey:
 
     @property
     def catalogue(self) -> CatalogueKey:
-        """The windows that the patterns must be of."""
+        """Key of the windows that the patterns must be of."""
         return CatalogueKey(self.bars, self.settings.patterns)
 
     @property
@@ -54,7 +54,7 @@ class StateKey:
 
     @property
     def loads(self) -> Self:
-        """The key without those settings of the factor on which nothing that is loaded depends."""
+        """The key without the factor settings that change nothing loaded, so that runs with different ones share it."""
         if self.settings.factor.index != "exact":
             return self
         steps = self.settings.patterns
@@ -67,7 +67,7 @@ class StateKey:
         return load_state(self)
 
     def advance(self, earlier: Self, value: "LoadedState") -> "LoadedState | None":
-        """Load only the patterns that came since an earlier state; see `kline_core.factor.state.advance_state`."""
+        """Load only the patterns added since an earlier state; see `kline_core.factor.state.advance_state`."""
         from kline_core.factor.state import advance_state
 
         return advance_state(self, earlier, value)

@@ -1,7 +1,8 @@
-"""The stored values that a run starts from, and the one writer of those that it adds.
+"""Stored values at the start of a run, and the one writer of new ones.
 
-Rows of several symbols go into one commit each of `matches` and `factors`, in this order, so that a stored value has
-its matches. A run that is cut off in between leaves matches without a value; computed again, they are overwritten.
+Rows of several symbols are upserted in one commit each of `matches` and `factors`, in this order, so that a stored
+value has its matches. A run that is cut off in between leaves matches without a value; computing these again overwrites
+them.
 """
 
 import threading
@@ -25,33 +26,33 @@ from kline_core.typing import Dates, Flags, Int64s
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """One symbol's stored samples, in order of their dates."""
+    """Stored samples of one symbol, by date."""
 
     dates: Dates
     """datetime64[D] (n,), increasing."""
     history: Int64s
-    """What each was computed from."""
+    """int64 (n,): lineage of each sample."""
     failed: Flags
-    """Where there is no value."""
+    """bool (n,): true if there is no value."""
     reason: pa.ChunkedArray
-    """Why, null where there is one."""
+    """Why there is no value, null if there is one."""
 
     def history_on(self, dates: Dates) -> Int64s:
-        """The history stored for each of some dates, `NEVER_REUSED` where nothing is stored."""
+        """Lineage stored for each of `dates`, `NEVER_REUSED` if nothing is stored: int64 (n,)."""
         at, there = self._places(dates)
         found = np.full(len(dates), NEVER_REUSED, dtype=np.int64)
         found[there] = self.history[at[there]]
         return found
 
     def reasons_on(self, dates: Dates) -> list[str]:
-        """Why there is no value, of those of some dates that are stored without one."""
+        """Reasons of the samples on `dates` that are stored without a value."""
         at, there = self._places(dates)
         rows = at[there]
         reasons: list[str] = self.reason.take(pa.array(rows[self.failed[rows]])).to_pylist()
         return reasons
 
     def _places(self, dates: Dates) -> tuple[Int64s, Flags]:
-        """Where each date would stand, and whether it does."""
+        """Insertion position of each date, int64 (n,), and whether it is stored, bool (n,)."""
         at = np.searchsorted(self.dates, dates)
         there = at < len(self.dates)
         there[there] = self.dates[at[there]] == dates[there]
@@ -63,12 +64,12 @@ KEY = ["symbol", "date", "fingerprint"]
 
 
 class StoredValues:
-    """What is stored for some symbols under one fingerprint, as it was when this was made."""
+    """Snapshot of what is stored for some symbols under one fingerprint."""
 
     def __init__(self, home: Home, symbols: Sequence[str], fingerprint: str) -> None:
         columns = ["symbol", "date", "history", "status", "reason"]
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
-        # As slices of one table: as Python objects, millions of values would take a gigabyte.
+        # Slices of one table, since millions of values as Python objects would take a gigabyte.
         code = pc.index_in(table["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy()
         dates = table["date"].to_numpy().astype("datetime64[D]")
         order = np.lexsort((dates, code))
@@ -79,12 +80,12 @@ class StoredValues:
         self._reason = table["reason"].take(pa.array(order))
 
     def count(self, symbol: str) -> int:
-        """How many samples are stored for one of the symbols."""
+        """Number of stored samples of a symbol."""
         first, last = self._slices[symbol]
         return last - first
 
     def of(self, symbol: str) -> Stored:
-        """What is stored for one of the symbols."""
+        """Stored samples of a symbol."""
         first, last = self._slices[symbol]
         part = slice(first, last)
         return Stored(
@@ -93,20 +94,21 @@ class StoredValues:
 
 
 class ValueWriter:
-    """Collects the rows of symbols and stores them; may be fed by several threads."""
+    """Buffers rows and upserts them in large commits. Thread-safe."""
 
     def __init__(self, home: Home, key: StateKey, run_id: str) -> None:
         self.home, self.key, self.run_id = home, key, run_id
         self.seconds = 0.0
-        """Time spent storing."""
+        """Seconds spent storing."""
         self._lock = threading.Lock()
-        # By symbols, so that symbols that are scored again take their own place.
+        # Keyed by symbols, so that a group that is scored again replaces its own rows.
         self._waiting: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
 
     def add(self, symbols: Sequence[str], factors: pa.Table, matches: pa.Table) -> None:
-        """Take over rows of symbols, without fingerprint and run_id; store what waits once it is enough for a commit.
+        """Buffer rows of symbols, without fingerprint and run_id; upsert the buffer once it holds `FLUSH_ROWS` rows.
 
-        Rows of these symbols that wait already are replaced where they came together, and else stored before.
+        Buffered rows of exactly these symbols are replaced; a buffer that overlaps them otherwise is upserted first.
+        Raises what `Home.upsert` raises.
         """
         if factors.num_rows == 0:
             return
@@ -120,7 +122,7 @@ class ValueWriter:
                 self._flush()
 
     def flush(self) -> None:
-        """Store what is waiting."""
+        """Upsert the buffer. Raises what `Home.upsert` raises."""
         with self._lock:
             self._flush()
 
@@ -143,7 +145,7 @@ class ValueWriter:
 
 
 def _with_tombstones(factors: pa.Table, matches: pa.Table, top_k: int) -> pa.Table:
-    """The matches, and a mark for each rank that an earlier computation may have stored and this one has not."""
+    """The matches, and a tombstone for each rank that an earlier computation may have stored and this one lacks."""
     matches = matches.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), pa.repeat(False, matches.num_rows))
     again = [
         (symbol, day, count)
@@ -181,10 +183,11 @@ _COLUMNS = ["symbol", "date", "value", "status", "reason", "matches", "return_me
 def latest_values(
     home: Home, symbols: Sequence[str], fingerprint: str, as_of: np.datetime64 | None = None
 ) -> pd.DataFrame:
-    """The newest stored sample of each symbol, none after `as_of`.
+    """Newest stored sample of each symbol, none after `as_of`.
 
-    One row a symbol that has any, ordered by symbol: symbol, date (datetime64), value (0..1, NaN where the sample
-    failed), status, reason, matches (number), return_mean (mean return of the matches over the return horizon).
+    One row per symbol that has any, ordered by symbol: symbol, date (datetime64[s]), value (0..1, NaN if the sample
+    failed), status, reason, matches (number), return_mean (mean return of the matches over the return horizon, a
+    fraction).
     """
     rows = home.read("factors", _COLUMNS, symbols=symbols, fingerprint=fingerprint)
     if as_of is not None:
@@ -196,10 +199,10 @@ def latest_values(
 
 
 def ranking(latest: pd.DataFrame, shown: int = 20) -> pd.DataFrame:
-    """The symbols with the highest and the lowest values on the newest date of `latest`, best first.
+    """Symbols with the highest and the lowest values on the newest date of `latest`, best first.
 
-    Columns rank (from 1), symbol, date, value, matches, return_mean; at most `shown` from either end. Symbols without a
-    value on that date are left out; equal values stand in order of their symbols.
+    Columns rank (from 1), symbol, date, value, matches, return_mean; at most `shown` rows from either end. Symbols
+    without a value on that date are left out; equal values are ordered by symbol.
     """
     there = latest[(latest["date"] == latest["date"].max()) & (latest["status"] != FAILED)]
     ranked = there.sort_values(["value", "symbol"], ascending=[False, True]).reset_index(drop=True)

@@ -1,15 +1,15 @@
-"""From the matches of a sample to its factor value: a similarity- and age-weighted share of winners.
+"""Factor value of a sample: a similarity- and age-weighted share of winners among its matches.
 
-A match weighs max(similarity, 0) * 0.5 ** (age / half_life_days), its age being the calendar days from its window's
-end to the sample's date. With these weights w:
+A match weighs max(similarity, 0) * 0.5 ** (age / half_life_days), its age being the calendar days from its window's end
+to the sample's date. With these weights w:
 
     barrier win rate = sum(w * (upper barrier touched first)) / sum(w)
     return win rate  = sum(w * (forward return > 0)) / sum(w)
     value            = barrier_weight * barrier win rate + (1 - barrier_weight) * return win rate
 
-The return distribution beside it is of the same matches, each counting equally: it shows what followed, unmodelled.
+The return distribution beside it weighs the same matches equally: it shows their outcomes, unmodelled.
 
-A sample that has no value is NaN throughout, with a reason. There is no neutral value.
+A sample without a value is NaN throughout, with a reason. There is no neutral value.
 """
 
 from dataclasses import dataclass, fields
@@ -28,7 +28,7 @@ from kline_core.typing import Dates, Flags, Floats64, Int16s, Int64s, Objects
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactorRows:
-    """q samples and what was computed for each; the float64 (q,) columns are NaN wherever `value` is."""
+    """Computed figures of q samples; the float64 (q,) columns are NaN wherever `value` is."""
 
     dates: Dates
     """datetime64[D] (q,)"""
@@ -37,7 +37,7 @@ class FactorRows:
     status: Objects
     """'ok' or 'failed'."""
     reason: Objects
-    """None where ok, else why there is no value, such as 'too few matches: 3 of 5'."""
+    """None if ok, else why there is no value, such as 'too few matches: 3 of 5'."""
     matches: Int16s
     """Number of matches found, failed samples included."""
     barrier_win_rate: Floats64
@@ -52,14 +52,14 @@ class FactorRows:
     return_cvar: Floats64
     """Mean of the returns that are at most `return_q05`."""
     weights: Floats64
-    """float64 (q, top_k): weight of each match, NaN where there is none."""
+    """float64 (q, top_k): weight of each match, NaN if there is none."""
 
     def __len__(self) -> int:
         """Number of samples q."""
         return len(self.dates)
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """The columns of the `factors` table that are known here, each (q,); `date` is datetime64[D]."""
+        """Columns of the `factors` table, without symbol and history: (q,) each; `date` is datetime64[D]."""
         names = [field.name for field in fields(self) if field.name not in ("dates", "weights")]
         return {"date": self.dates} | {name: getattr(self, name) for name in names}
 
@@ -68,14 +68,14 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
     """Weigh the matches of q samples into their values.
 
     Args:
-        patterns: whose rows the matches name.
-        matches: of the q samples.
-        dates: datetime64[D] (q,).
-        settings: `patterns.horizons` says which column of the returns `factor.return_horizon` is.
+        patterns: Patterns whose rows the matches name.
+        matches: Matches of the q samples.
+        dates: datetime64[D] (q,): dates of the samples.
+        settings: `patterns.horizons` tells which column of the returns `factor.return_horizon` is.
 
     Raises:
-        DateError: dates that are not datetime64[D], or NaT.
-        ValueError: `matches` and `dates` of different lengths.
+        DateError: `dates` are not datetime64[D], or contain NaT.
+        ValueError: `matches` and `dates` have different lengths.
     """
     dates = as_days(dates, "dates")
     if len(matches) != len(dates):
@@ -83,7 +83,7 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
     there = matches.rows >= 0
     count = there.sum(axis=1)
     similarity = np.where(there, matches.similarity, 0.0)
-    # -1 for no match names the last row; whatever it holds is masked, but there may be no row at all.
+    # Row -1, no match, reads the last row, which is masked; but there may be no row at all.
     horizon = settings.patterns.horizons.index(settings.factor.return_horizon)
     if len(patterns):
         returns = patterns.returns[matches.rows, horizon].astype(np.float64)
@@ -130,11 +130,11 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
 def match_columns(
     patterns: Patterns, matches: Matches, factors: FactorRows, horizons: tuple[int, ...]
 ) -> dict[str, npt.NDArray[Any]]:
-    """The columns of the `matches` table that are known here, one entry per match: samples in order, best first.
+    """Columns of the `matches` table, one entry per match: samples in order, best match first.
 
-    `sample` (int64) says which of the q samples a match belongs to; `date` and `match_end` are datetime64[D], `rank`
-    counts from 1, `weight` is the weight before division by the sum, r<h> is the forward return over h bars.
-    Matches of failed samples are included.
+    `sample` (int64) is the position of the match's sample among the q; `date` and `match_end` are datetime64[D], `rank`
+    counts from 1, `weight` is the weight before division by the sum, r<h> is the forward return over h bars, a
+    fraction. Matches of failed samples are included.
     """
     sample, place = np.nonzero(matches.rows >= 0)
     row = matches.rows[sample, place]
@@ -161,14 +161,14 @@ def _reasons(count: Int64s, total: Floats64, min_matches: int) -> Objects:
 
 
 def _decay(age: Int64s, there: Flags, half_life_days: float) -> Floats64:
-    # By Python's power, once per distinct age: NumPy's may round by the last digit differently from place to place.
+    # Python's power, once per distinct age: NumPy's may round the last digit differently by position in the array.
     ages, inverse = np.unique(np.where(there, age, 0), return_inverse=True)
     decay = np.array([0.5 ** (days / half_life_days) for days in ages.tolist()], dtype=np.float64)
     return decay[inverse].reshape(age.shape)
 
 
 def _sum(columns: Floats64) -> Floats64:
-    """Sum over the second axis from left to right, so that rounding depends on nothing but the row."""
+    """Row sums from left to right, so that rounding depends on nothing but the row."""
     total = np.zeros(len(columns))
     for place in range(columns.shape[1]):
         total += columns[:, place]
@@ -176,7 +176,7 @@ def _sum(columns: Floats64) -> Floats64:
 
 
 def _quantile(ordered: Floats64, count: Int64s, share: float) -> Floats64:
-    """Quantile of the first `count` of each ascending row, linear between neighbours (NumPy's default); 0 of none."""
+    """Quantile of the first `count` of each ascending row, linear between neighbours (NumPy's default); 0 if none."""
     place = np.maximum(count - 1, 0) * share
     low = np.floor(place).astype(np.int64)
     high = np.minimum(low + 1, np.maximum(count - 1, 0))

@@ -1,1 +1,1 @@
-"""Upkeep of a home: verification of its tables, compaction, removal of old files."""
+"""Maintenance of a home: verification of its tables, compaction, removal of old files."""

@@ -1,4 +1,4 @@
-"""What a check of the tables finds, kind by kind."""
+"""Findings of a verification, by table and kind of damage."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ class Finding:
     kind: str
     """What is wrong with the rows, such as "stored more than once"."""
     count: int
-    """Rows concerned."""
+    """Number of damaged rows."""
     example: str
-    """One of them."""
+    """Name of one of them."""
     remedy: str
 
     def __str__(self) -> str:
-        """One line."""
+        """The finding in one line."""
         return f"{self.table}: {self.count} {self.kind}, such as {self.example}; {self.remedy}"
 
 
 class Ledger:
-    """Collects what is found, and what could not be checked."""
+    """Collects findings, and notes on what could not be checked."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.notes: list[str] = []
 
     def add(self, table: str, kind: str, bad: Flags, name: Callable[[int], str], remedy: str) -> None:
-        """Write down rows where `bad` (n,) is true, if there are any; `name` says what a row is, by its position."""
+        """Record the rows for which `bad`, bool (n,), is true, if any; `name` names a row by its position."""
         if bad.any():
             self.findings.append(Finding(table, kind, int(bad.sum()), name(int(bad.argmax())), remedy))

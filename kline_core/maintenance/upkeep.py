@@ -1,18 +1,18 @@
-"""Keeps the tables of a home quick to read and no larger than they have to be. No row is ever changed.
+"""Upkeep of the tables of a home: compaction for quick reads, vacuum for space. Neither changes a row.
 
-`compact` joins small files into large ones. The small ones stay, since older versions of the table are made of them.
+`compact` joins small files into large ones. The small ones stay, since older versions of the table consist of them.
 
-`vacuum` removes the files that nobody needs any more. A file goes only if
+`vacuum` removes a file only if
 
-1. no version that was the newest one at some moment of the days to keep is made of it, and
-2. it is older than these days, so that it is not what a writer at work has yet to commit.
+1. it belongs to no version that was the newest one at some moment of the days to keep, and
+2. it is older than these days, so that no writer at work has yet to commit it.
 
-So every version of these days stays readable, and older ones do not: `factors` and `matches` are values and made again
-where they are asked for; `bars` and `patterns` are the inputs whose versions runs have recorded, to be replayed from.
+So every version of these days stays readable, and older ones do not: `factors` and `matches` are values, which a run
+computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay.
 
-Delta's own vacuum does other things: the quick one forgets files whose removal lies further back than the table's last
-checkpoints remember, the full one also takes what a writer has not committed yet, and both make two new versions of
-the table, for which every worker would load it again.
+Delta's own vacuum differs: its lite mode forgets files whose removal the last checkpoints no longer record, its full
+mode also takes files that a writer has not committed yet, and both add two versions to the table, for which every
+worker would load it again.
 """
 
 import json
@@ -32,18 +32,19 @@ from kline_core.store.schemas import TABLES
 INPUTS = ("bars", "patterns")
 """Tables whose versions a run records; the others hold values."""
 MIN_KEEP_DAYS = 7
-"""No writer works on a commit for longer, and no reader on a version."""
+"""Fewest days to keep: no writer works on a commit for longer, and no reader on a version."""
 TARGET_BYTES = 64 * 2**20
 MANY_FILES = 16
-"""Small files from which on they are joined: each new version makes every worker load the table again, and its files
-stay as long as the old ones do."""
+"""Fewest small files that are worth joining: each new version makes every worker load the table again, and its files
+stay as long as the old ones do.
+"""
 
 _LOG = "_delta_log"
 
 
 @dataclass(frozen=True, slots=True)
 class TableUpkeep:
-    """What was done to one table."""
+    """Files of one table, before and after."""
 
     table: str
     files_before: int
@@ -53,23 +54,23 @@ class TableUpkeep:
 
     @property
     def removed(self) -> int:
-        """How many files fewer there are."""
+        """Files before minus files after."""
         return self.files_before - self.files_after
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What was done to a home's tables: `compact` counts the files of the newest version, `vacuum` all there are."""
+    """Result of `compact`, which counts the files of the newest version, or of `vacuum`, which counts all files."""
 
     action: str
     """compact or vacuum"""
     tables: list[TableUpkeep]
     kept_days: dict[str, int]
-    """Days for which the versions of each table stay readable; empty where nothing was removed from storage."""
+    """Days for which the versions of each table stay readable; empty for `compact`."""
 
     @property
     def headline(self) -> str:
-        """One line."""
+        """The result in one line."""
         removed = sum(part.removed for part in self.tables)
         if self.action == "compact":
             joined = [f"{p.table} {p.files_before} files to {p.files_after}" for p in self.tables if p.removed]
@@ -78,7 +79,7 @@ class Upkeep:
         return f"removed {removed} old files, {_megabytes(freed)} MB" if removed else "no old files to remove"
 
     def text(self) -> str:
-        """For a person: the headline, and a line for each table."""
+        """The result as text for a terminal: the headline, and a line per table."""
         header = ["table", "files before", "files after", "MB before", "MB after"]
         rows = [
             [p.table, p.files_before, p.files_after, _megabytes(p.bytes_before), _megabytes(p.bytes_after)]
@@ -91,16 +92,16 @@ class Upkeep:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """The result as plain JSON values."""
         parts = [asdict(part) | {"removed": part.removed} for part in self.tables]
         return {"action": self.action, "headline": self.headline, "tables": parts, "kept_days": self.kept_days}
 
 
 def compact(home: Home) -> Upkeep:
-    """Join the small files of each table that has many of them.
+    """Join the small files of each table that has at least `MANY_FILES` of them.
 
-    Runs may read and write meanwhile; a commit that lost a race is made again. Raises `TableChangedError` where too
-    many were lost in a row, and what `Home` raises.
+    Runs may read and write meanwhile; a commit that loses a race is retried. Raises `TableChangedError` if it loses too
+    many in a row, and what `Home` raises.
     """
     done = []
     for name in _there(home):
@@ -113,13 +114,13 @@ def compact(home: Home) -> Upkeep:
 
 
 def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, now: datetime | None = None) -> Upkeep:
-    """Remove the files that no version of the days to keep is made of.
+    """Remove the files that belong to no version of the days to keep.
 
     Args:
-        home: Whose tables.
+        home: Home of the tables.
         values_keep_days: Days for which the versions of `factors` and `matches` stay readable.
-        inputs_keep_days: Days for which those of `bars` and `patterns` do, which runs have recorded.
-        now: Moment from which the days count back, with a time zone; by default this one.
+        inputs_keep_days: Days for which the versions of `bars` and `patterns`, which runs record, stay readable.
+        now: Moment from which the days count back, with a time zone; None for the present.
 
     Raises:
         SettingError: Fewer days than `MIN_KEEP_DAYS`.
@@ -141,12 +142,12 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
 
 def _vacuum(home: Home, name: str, since: datetime) -> TableUpkeep:
     storage = home.storage(name)
-    # Listed first: what is written and committed from here on is in no danger.
+    # Listed first, so that files written from here on are in no danger.
     files = [file for file in storage.get_file_info(pafs.FileSelector("")) if file.base_name.endswith(".parquet")]
     needed = _needed(home, name, storage, since)
     old = [file for file in files if file.path not in needed and file.mtime < since]
     for file in old:
-        # Another vacuum may be at work as well.
+        # Another vacuum may have removed it.
         with suppress(FileNotFoundError):
             storage.delete_file(file.path)
     total, freed = (sum(file.size for file in some) for some in (files, old))
@@ -154,7 +155,7 @@ def _vacuum(home: Home, name: str, since: datetime) -> TableUpkeep:
 
 
 def _needed(home: Home, name: str, storage: pafs.FileSystem, since: datetime) -> set[str]:
-    """Files of the versions that were the newest ones at some moment from `since` on."""
+    """Paths of the files of versions that were the newest at some moment from `since` on."""
     needed: set[str] = set()
     version = home.version(name)
     while version:

@@ -1,13 +1,13 @@
-"""Checks every table of a home against the others.
+"""Verification of every table of a home against the others.
 
 1. Bars by themselves (`verify_inputs.check_bars`).
-2. Patterns against the windows that the bars give, and their outcomes (`verify_inputs.compare_with_bars`). A symbol with
+2. Patterns against the windows and outcomes that the bars give (`verify_inputs.compare_with_bars`). A symbol with
    damaged bars is left out.
 3. Values and matches by themselves, against each other, and against bars and patterns (`verify_values`).
 
-Nothing is changed. The index and all else that workers hold is made from these tables when it is loaded, so there is
-no more to check. Runs may write meanwhile: every table is read as one version, and those of values and their matches
-are taken together.
+Verification changes nothing. Workers derive the index and all else that they hold from these tables, so there is no
+more to check. Runs may write meanwhile: each table is read at one version, and `factors` and `matches` at versions that
+belong together.
 """
 
 import time
@@ -30,10 +30,10 @@ from kline_core.store.schemas import TABLES, table_schema
 
 _DEFAULT = Settings()
 
-# A run stores the matches of some samples, and a moment later their values. For so long the values are waited for.
+# Seconds to wait for the values of stored matches: a run commits matches first, their values a moment later.
 _PATIENCE = 5.0
 _PACE = 0.05
-# Commits of matches that are older than this (ms) wait for nothing any more: their run was cut off.
+# Milliseconds after which matches without values count as left by a run that was cut off.
 _RECENT = 60_000
 _COMMITS = 100
 
@@ -42,24 +42,24 @@ _REMEDIES = {"bars": NEW_BARS, "patterns": REBUILD, "factors": AGAIN, "matches":
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was checked and what was found."""
+    """Findings of a verification, and the tables that it read."""
 
     findings: list[Finding]
     notes: list[str]
     """What was not checked in full, and why; no damage."""
     rows: dict[str, int]
-    """Rows of each table that is there."""
+    """Number of rows by table, of the tables that exist."""
     versions: dict[str, int]
-    """Versions of the tables that were read."""
+    """Versions that were read, by table."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no findings."""
         return not self.findings
 
     @property
     def headline(self) -> str:
-        """One line."""
+        """The result in one line."""
         if not self.ok:
             kinds = ", ".join(f"{finding.table}: {finding.count} {finding.kind}" for finding in self.findings[:3])
             more = f" and {len(self.findings) - 3} kinds more" if len(self.findings) > 3 else ""
@@ -67,7 +67,7 @@ class VerifyReport:
         return "tables are sound: " + ", ".join(f"{count} {name}" for name, count in self.rows.items())
 
     def text(self) -> str:
-        """For a person: the headline, a line for each finding, and what was not checked in full."""
+        """The report as text for a terminal: the headline, a line per finding, and the notes."""
         return "\n".join([self.headline, *map(str, self.findings), *(f"note: {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,10 +80,10 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
     """Check all tables of a home.
 
     Args:
-        home: Whose tables.
-        settings: `settings.factor` says which values are computed again: those that were made with it. The patterns are
-            checked as their table says that they were made.
-        encoder_path: Weights that the patterns were made with, which say how long a vector is; None: the default ones.
+        home: Home of the tables.
+        settings: `settings.factor` selects the values to compute again, those made with it. Patterns are checked under
+            the settings that their table records.
+        encoder_path: Weights that made the patterns, which tell the length of a vector; None for the default ones.
 
     Raises:
         EncoderError: The weights cannot be read.
@@ -115,15 +115,15 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
 
 
 def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:
-    """All tables that can be read, empty ones for those that were never made, and the versions of those that were."""
+    """All readable tables, empty ones for tables never made, and the versions of the existing ones."""
     tables: dict[str, pa.Table] = {}
     versions: dict[str, int] = {}
     try:
         pinned = _values_with_matches(home)
     except HomeError:
-        # Whichever of the two it is, is found below.
+        # The loop below finds which of the two it is.
         pinned = {}
-    # In the other direction of the work, so that no table has rows which those that they come from do not have yet.
+    # Derived tables first, so that the sources, read later, hold all that the derived rows came from.
     for name in ("factors", "matches", "patterns", "bars"):
         try:
             version = pinned[name] if name in pinned else home.version(name)
@@ -137,10 +137,10 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
 
 
 def _values_with_matches(home: Home) -> dict[str, int | None]:
-    """Versions of `factors` and `matches` between two commits of any run, or the newest where a run was cut off."""
+    """Versions of `factors` and `matches` between two commits of any run; the newest ones if a run was cut off."""
     deadline = time.monotonic() + _PATIENCE
     while True:
-        # Values first: a run stores them last.
+        # `factors` first, since a run commits it last.
         factors, matches = home.history("factors", _COMMITS), home.history("matches", _COMMITS)
         if not _unfinished(factors, matches) or time.monotonic() > deadline:
             break
@@ -152,7 +152,7 @@ def _values_with_matches(home: Home) -> dict[str, int | None]:
 
 
 def _unfinished(factors: list[dict[str, Any]], matches: list[dict[str, Any]]) -> bool:
-    """Whether a run that is perhaps at work has stored matches, and their values not yet."""
+    """Whether a run that may be at work has committed matches without their values."""
     stored: dict[str, int] = {}
     for commit in reversed(factors):
         stored[commit["metadata"].get("run_id")] = commit["timestamp"]
@@ -164,7 +164,7 @@ def _unfinished(factors: list[dict[str, Any]], matches: list[dict[str, Any]]) ->
 
 
 def _made_with(made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:
-    """The settings that the patterns were made with, from what is said of their table."""
+    """Settings of the patterns, from their table's description; None, and a finding, if that is damaged."""
     try:
         steps = PatternSettings(**made["settings"] | {"horizons": tuple(made["settings"]["horizons"])})
         wrong = made["fingerprint"] != pattern_fingerprint(steps, made["encoder"])
@@ -178,7 +178,7 @@ def _made_with(made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> Patt
 
 
 def _why_not_again(expected: Expected | None, damaged: list[str], settings: Settings) -> str | None:
-    """Why no value can be computed again from its matches."""
+    """Why no value can be computed again from its matches; None if values can."""
     if damaged:
         return f"the bars of {abbreviated(damaged)} are damaged"
     if expected is None:

@@ -1,8 +1,8 @@
 """Checks of `bars` by themselves, and of `patterns` against the bars.
 
-Bars are checked by the door through which they came in (`bars.check_rows`). From sound bars follow the windows that are
-patterns, and what followed each of them: these are compared with what is stored, bit for bit. Only the vectors cannot
-be made again without the encoder; of these the length is checked, in bytes and as a norm.
+Bars pass the same checks as on ingest (`kline_core.bars.row_checks.check_rows`). Sound bars determine the windows that
+are patterns, and their outcomes: what is stored must equal these bit for bit. Only the vectors cannot be made again
+without the encoder; their length is checked, in bytes and as a norm.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ EXTEND, REBUILD = "run `kline index`", "run `kline index --rebuild`"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expected:
-    """What follows from sound bars."""
+    """Windows and outcomes that follow from sound bars."""
 
     frames: BarsBySymbol
     settings: PatternSettings
@@ -40,14 +40,14 @@ class Expected:
 
     @classmethod
     def of(cls, bars: pa.Table, settings: PatternSettings) -> "Expected":
-        """The windows of sound bars, with what followed them."""
+        """The windows of sound bars, with their outcomes."""
         frames = bars_by_symbol(bars)
         windows = build_catalogue(frames, settings)
         return cls(frames, settings, windows, *window_outcomes(frames, windows, settings))
 
 
 def check_bars(table: pa.Table, ledger: Ledger) -> list[str]:
-    """Check all rows of `bars`; returns the symbols that have damaged ones."""
+    """Check all rows of `bars`; returns the symbols with damaged rows, sorted."""
     frame = pd.DataFrame({"symbol": table["symbol"].cast(pa.string()).to_pandas()})
     frame["date"] = table["date"].cast(pa.timestamp("s")).to_pandas()
     for name in BAR_COLUMNS[2:]:
@@ -58,7 +58,7 @@ def check_bars(table: pa.Table, ledger: Ledger) -> list[str]:
     def row_name(row: int) -> str:
         return f"{frame['symbol'].iloc[row]} {frame['date'].iloc[row]:%Y-%m-%d}"
 
-    # A factor that was never given is no fault, one that is not a number is.
+    # A null adj_factor was never given and is no fault; NaN is one.
     without = frame[~given].drop(columns="adj_factor")
     rejected = pd.concat([check_rows(part, "bars").rejected for part in (frame[given], without)])
     for reason, rows in rejected.groupby("reason"):
@@ -85,7 +85,7 @@ def _with_value(row_name: Callable[[int], str], values: dict[int, str], row: int
 
 
 def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledger: Ledger) -> None:
-    """Compare all rows of `patterns` with what follows from the bars; `dim` is None where the encoder is not known."""
+    """Compare all rows of `patterns` with what the bars give; `dim` is None if the encoder is not known."""
     windows = expected.windows
     place = windows.find(table["symbol"], table["end"])
     inside = place >= 0
@@ -131,6 +131,6 @@ def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[
         raw = b"".join(chunk.filter(pa.array(fits[part])).to_pylist())
         vectors = np.frombuffer(raw, "<f4").reshape(-1, dim).astype(np.float64)
         norm[part][fits[part]] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    # Written so that NaN is found as well.
+    # Phrased so that NaN fails too.
     unit = (norm <= MAX_LENGTH) & (norm >= 2 - MAX_LENGTH)
     ledger.add("patterns", "vectors whose length is not 1", ~unit, row_name, REBUILD)

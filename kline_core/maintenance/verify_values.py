@@ -1,15 +1,17 @@
 """Checks of `factors` and `matches` against each other, the patterns and the bars.
 
-Every row is checked by itself: keys, status, number and ranks of its matches, and that no match's window ends after the
-sample. Beyond that, what a row can be held to depends on what it was made from, which its `history` tells:
+Every row is checked by itself: keys, status, number and ranks of its matches, and that the window of each match ends
+before the sample's date. Further checks depend on the row's settings and lineage (`history`):
 
-* Made with the settings that are asked about, from the bars as they are: everything is computed again from the stored
-  matches and must come out the same, bit for bit. Each match must be a pattern whose outcome was known, must not
-  overlap the sample's window, and must keep its distance from the others of its symbol.
-* Made with other settings: its barrier win rate must be the one that its matches give.
-* Made from bars that have changed since: likewise, and a note says so. The next run makes it again.
+* Same settings, and bars as they are now: everything is computed again from the stored matches and must be equal, bit
+  for bit. Each match must be a pattern whose outcome was known, must not overlap the sample's window, and must keep its
+  distance from the sample's other matches of the same symbol.
+* Other settings: the barrier win rate must follow from the matches.
+* Bars that have changed since: the barrier win rate must follow from the matches, and a note names the number of these
+  rows. The next run computes them again.
 
-Only which of all patterns are the most similar ones is not searched again, since that takes the encoder and the index.
+The search is not repeated, since that takes the encoder and the index: no check tells whether these matches are the
+most similar patterns.
 """
 
 from dataclasses import dataclass
@@ -34,34 +36,34 @@ from kline_core.windows.windows import USABLE, usable_windows, window_content
 
 AGAIN = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
 RERUN = "compute these days again with `kline run --dates FILE`"
-"""Matches are overwritten whenever their sample is computed."""
+"""Remedy for matches, since computing a sample overwrites them."""
 
 _SAME = 1e-9
-"""Difference of two sums of the same weights that were added up in another order."""
+"""Largest difference of two sums of the same weights in different orders."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """Rows of `factors`, and which of them each row of `matches` belongs to."""
+    """Rows of `factors` and of `matches`, joined."""
 
     factors: pa.Table
     matches: pa.Table
     dates: Dates
-    """datetime64[D] of the samples."""
+    """datetime64[D] (samples,)"""
     of: Int64s
-    """int64 (matches,): row in `factors`, -1 for none."""
+    """int64 (matches,): row of the match's sample in `factors`, -1 if there is none."""
     rank: Int64s
     ok: Flags
-    """bool (samples,): status says that there is a value."""
+    """bool (samples,): the status says that there is a value."""
     tidy: Flags
-    """bool (samples,): stored once, with as many matches as it says, ranked from 1 without gaps."""
+    """bool (samples,): stored once, with the stated number of matches, ranked from 1 without gaps."""
 
     def sample_name(self, row: int) -> str:
-        """Symbol and date of a sample."""
+        """Symbol and date of a sample, by its row in `factors`."""
         return f"{self.factors['symbol'][row]} {self.factors['date'][row]}"
 
     def match_name(self, row: int) -> str:
-        """A match and its sample."""
+        """A match with its sample, by its row in `matches`."""
         match, cells = f"{self.matches['match_symbol'][row]} {self.matches['match_end'][row]}", self.matches
         return f"{cells['symbol'][row]} {cells['date'][row]} with {match}"
 
@@ -97,7 +99,7 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     for bad, kind in (
         (twice, "rows that share symbol, date and fingerprint"),
         (~ok & ~failed, "rows whose status is neither ok nor failed"),
-        # Written so that NaN is found as well.
+        # Phrased so that NaN fails too.
         (ok & ~((value >= 0) & (value <= 1)), "rows that are ok without a value between 0 and 1"),
         (failed & ~np.isnan(value), "rows that failed and have a value"),
         (failed & reasonless, "rows that failed without a reason"),
@@ -118,14 +120,14 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
 
 
 def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:
-    """Check the values against what they were made from.
+    """Check values against what they were computed from.
 
     Args:
-        joined: The values and their matches.
-        expected: What follows from the bars.
-        settings: Those of the values that are to be computed again.
+        joined: Values with their matches.
+        expected: Windows and outcomes that follow from the bars.
+        settings: Settings of the values to compute again.
         encoder: Fingerprint of the encoder of the patterns.
-        ledger: Where findings and notes go.
+        ledger: Collects findings and notes.
     """
     fingerprint = settings.fingerprint(encoder)
     mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
@@ -149,7 +151,10 @@ def check_values(joined: Joined, expected: Expected, settings: Settings, encoder
 
 
 def check_win_rates(joined: Joined, where: Flags, ledger: Ledger) -> None:
-    """Check the one figure that follows from the matches whatever the settings, of the samples `where` is true."""
+    """Check the barrier win rate, the one figure that follows from the matches under any settings.
+
+    `where`: bool (samples,): the samples to check.
+    """
     rows = joined.of >= 0
     of, weight = joined.of[rows], joined.matches["weight"].to_numpy()[rows]
     won = joined.matches["barrier"].to_numpy()[rows] == 1
@@ -161,7 +166,7 @@ def check_win_rates(joined: Joined, where: Flags, ledger: Ledger) -> None:
 
 
 def _as_patterns(expected: Expected) -> Patterns:
-    """The patterns that the bars give, without vectors."""
+    """The patterns that the bars give, with vectors of length 0."""
     windows = expected.windows
     return Patterns.from_arrays(
         symbol=np.array(windows.symbols, dtype=object)[windows.code],
@@ -176,10 +181,10 @@ def _as_patterns(expected: Expected) -> Patterns:
 
 
 def _made_from(joined: Joined, expected: Expected, patterns: Patterns) -> tuple[Flags, Flags, Flags]:
-    """What the histories of samples tell, bool (n,) each.
+    """Lineage of the samples, as three flags: bool (n,) each.
 
-    Where a sample was made from its window and the patterns that it may see, as both are now; where its symbol has a
-    bar; and where its history says neither that nor why there is no value.
+    `current`: computed from its window and the patterns that it may see, as both are now. `there`: the symbol has a bar
+    on the date. `unexplained`: the stored lineage is neither the current one nor that of the stored reason.
     """
     codes, bars = _bars_of(joined, expected)
     there = bars >= 0
@@ -204,7 +209,7 @@ def _made_from(joined: Joined, expected: Expected, patterns: Patterns) -> tuple[
 
 
 def _bars_of(joined: Joined, expected: Expected) -> tuple[Int64s, Int64s]:
-    """Of each sample the code of its symbol and the ordinal of its bar, -1 where there is none."""
+    """Symbol code and bar ordinal of each sample: int64 (n,) each, -1 if there is none."""
     symbol = joined.factors["symbol"].cast(pa.string())
     names = expected.windows.symbols
     codes = pc.fill_null(pc.index_in(symbol, value_set=pa.array(names, pa.string())), -1).to_numpy().astype(np.int64)
@@ -219,7 +224,7 @@ def _bars_of(joined: Joined, expected: Expected) -> tuple[Int64s, Int64s]:
 def _compute_again(
     joined: Joined, samples: Int64s, expected: Expected, patterns: Patterns, settings: Settings, ledger: Ledger
 ) -> None:
-    """Hold the matches of samples to the rules, and compute the samples again from them."""
+    """Check the matches of samples against the rules of the search, and compute the samples again from them."""
     windows, factor = expected.windows, settings.factor
     number = np.full(len(joined.factors) + 1, -1, dtype=np.int64)
     number[samples] = np.arange(len(samples))
@@ -277,7 +282,7 @@ def _compute_again(
 
 
 def _crowded(sample: Int64s, code: NDArray[np.integer], bar: NDArray[np.integer], distance: int) -> Flags:
-    """Matches that are at most `distance` bars behind another match of the same sample and symbol."""
+    """bool (n,): matches at most `distance` bars after another match of the same sample and symbol."""
     order = np.lexsort((bar, code, sample))
     near = (np.diff(sample[order]) == 0) & (np.diff(code[order]) == 0) & (np.diff(bar[order]) <= distance)
     crowded = np.zeros(len(sample), dtype=bool)
@@ -291,7 +296,7 @@ def _equal(one: Floats64, other: Floats64) -> Flags:
 
 
 def _sample_keys(factors: pa.Table, matches: pa.Table) -> tuple[Int64s, Int64s]:
-    """One number for the symbol, date and fingerprint of each row of either table."""
+    """One int64 key of symbol, date and fingerprint per row of either table."""
     keys = [table["date"].cast(pa.int32()).to_numpy().astype(np.int64) + 2**31 for table in (factors, matches)]
     shift = 32
     for name in ("symbol", "fingerprint"):

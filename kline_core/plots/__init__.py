@@ -1,1 +1,1 @@
-"""Pictures, and the only wing that imports matplotlib."""
+"""Plots, in the only package that imports matplotlib."""

@@ -1,7 +1,7 @@
-"""Pictures of many values: how they are spread, and what they were worth.
+"""Plots of many values: their distribution, and their evaluation.
 
-What lies within two standard errors of zero is grey. Only what does not is coloured, blue above zero and vermillion
-below, so that noise looks like noise.
+Figures within two standard errors of zero are grey. Only the others are coloured, blue above zero and vermillion below,
+so that noise looks like noise.
 """
 
 from textwrap import wrap
@@ -20,9 +20,9 @@ _HEAD_CHARACTERS: Final = 106
 
 
 def values_picture(values: Floats64, title: str) -> bytes:
-    """How the values of one day are spread over 0 to 1, as a PNG of 1200 x 540 pixels.
+    """Histogram of the values of one day over 0 to 1, as a PNG of 1200 x 540 pixels.
 
-    `values`: float64 (n,), NaN where a sample failed; those are counted below the title.
+    `values`: float64 (n,), NaN if a sample failed; the line below the title counts these.
     """
     there = values[~np.isnan(values)]
     figure = sheet(8, 3.6)
@@ -33,7 +33,7 @@ def values_picture(values: Floats64, title: str) -> bytes:
         said += f"  ·  median (triangle) {middle:.2f}, half of them from {_at(there, 25):.2f} to {_at(there, 75):.2f}"
     _head(figure, [title], said)
     axes = figure.add_axes((0.055, 0.12, 0.915, 0.62))
-    # Inclusive at 1, as np.histogram is.
+    # The last bin of np.histogram includes 1.
     counts, edges = np.histogram(there, bins=_BINS, range=(0.0, 1.0))
     axes.bar(edges[:-1], counts, width=1 / _BINS, align="edge", color=QUIET, edgecolor="white", linewidth=1.2)
     highest = max(int(counts.max()), 1)
@@ -61,7 +61,7 @@ def evaluation_picture(found: Evaluation) -> bytes:
 def evaluation_figure(found: Evaluation) -> Figure:
     """IC by horizon and mean return by quantile, as a figure of 1500 x 720 pixels.
 
-    Points and columns with their standard errors: the thick bar is one, the thin one two.
+    Points with their standard errors: the thick bar is one, the thin one two.
     """
     figure = sheet(10, 4.8)
     _head(
@@ -112,7 +112,7 @@ def _points(axes: Axes, means: Floats64, errors: Floats64, names: list[str], per
         if np.isnan(mean):
             _label(axes, x, 0.06 * reach, "-", ha="center", va="bottom")
             continue
-        # Without an error nothing is known of its noise.
+        # Not sure either if the error is NaN.
         sure = abs(mean) > 2 * error
         colour = COLOURS[int(np.sign(mean)) if sure else 0]
         if not np.isnan(error):
@@ -145,7 +145,7 @@ def _title(axes: Axes, text: str, details: str) -> None:
 
 
 def _label(axes: Axes, x: float, y: float, text: str, ha: str, va: str, color: str = QUIET) -> None:
-    # On paper of its own, since lines may run behind it.
+    # On a background of its own, since lines may run behind it.
     paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
     axes.text(x, y, text, fontsize=7.5, color=color, family=FONT, ha=ha, va=va, bbox=paper)
 

@@ -1,8 +1,8 @@
-"""The picture of a query and its matches.
+"""Plot of a query and its matches.
 
-Candles are hollow where the price rose and filled where it fell, since red and green mean opposite things in Shanghai
-and in New York. Colour is kept for what came of it: blue for the upper barrier, vermillion for the lower one, grey for
-neither (M. Okabe and K. Ito, Color Universal Design, 2008: told apart by every kind of colour vision).
+Candles are hollow if the price rose and filled if it fell, since red and green mean opposite things in Shanghai and in
+New York. Colour marks the outcome: blue for the upper barrier, vermillion for the lower one, grey for neither (M. Okabe
+and K. Ito, Color Universal Design, 2008: every kind of colour vision tells them apart).
 """
 
 from itertools import pairwise
@@ -23,11 +23,11 @@ from kline_core.typing import Floats64
 from kline_core.windows.outcomes import barriers
 
 SHOWN: Final = 5
-"""Matches that a picture has room for."""
+"""Matches that fit into a picture."""
 
 
 def match_picture(view: Explanation, path: Path) -> Path:
-    """Write `match_png` to a file; returns `path`. Raises OSError where the file cannot be written."""
+    """Write `match_png` to a file; returns `path`. Raises `OSError` if the file cannot be written."""
     path.write_bytes(match_png(view))
     return path
 
@@ -38,12 +38,12 @@ def match_png(view: Explanation) -> bytes:
 
 
 def match_figure(view: Explanation) -> Figure:
-    """Draw a query with its best matches and what followed each, as a figure of 1800 x 960 pixels.
+    """Draw a query with its best matches and their outcomes, as a figure of 1800 x 960 pixels.
 
-    Left: the query's window and, behind the line, what followed it as far as that is stored by now; the value below.
-    Right: up to five matches in order of similarity, each with its window, its entry, the barriers, and the bars that
-    followed; last, all of them from their entries on. Prices are percentages of the entry's close (of the last close,
-    where the query's entry is not known yet), and every chart is scaled by itself, as the encoder sees it.
+    Left: the query's window and, on tinted ground, the bars after it that are stored by now; below, the legend. Right:
+    up to five matches in order of similarity, each with its window, its entry, the barriers, and the bars after the
+    window; last, the closes of all of them from their entries on. Prices are percentages of the entry's close (of the
+    last close, if the query's entry is not known yet), and every chart has a scale of its own, as the encoder sees it.
     """
     figure = sheet(12, 6.4)
     left = figure.add_gridspec(
@@ -84,7 +84,7 @@ def _header(figure: Figure, view: Explanation) -> None:
 
 
 def _query(axes: Axes, view: Explanation) -> None:
-    """The query's window, and the bars behind it as far as they are known."""
+    """The query's window, and the bars after it as far as they are known."""
     lag = view.settings.patterns.entry_lag_bars
     entered = len(view.after) >= lag
     base = view.after.close[lag - 1] if entered else view.window.close[-1]
@@ -111,7 +111,7 @@ def _query(axes: Axes, view: Explanation) -> None:
 
 
 def _match(axes: Axes, match: Match, view: Explanation) -> None:
-    """A match's window, its entry, and what followed."""
+    """A match's window, its entry, and its outcome."""
     steps, horizon = view.settings.patterns, view.settings.factor.return_horizon
     share = "" if np.isnan(match.share) else f"weight {match.share:.0%}".replace("%", " %")
     after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars"
@@ -124,7 +124,7 @@ def _match(axes: Axes, match: Match, view: Explanation) -> None:
 
 
 def _paths(axes: Axes, matches: list[Match], view: Explanation) -> None:
-    """The closes of all matches from their entries on, in one frame."""
+    """Closes of all matches from their entries on, in one frame."""
     steps = view.settings.patterns
     _titles(axes, f"All {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
     ends = []
@@ -205,7 +205,7 @@ def _candles(axes: Axes, window: SymbolBars, after: SymbolBars, base: float, tin
 
 
 def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings) -> None:
-    """The entry, the two barriers from there on, and where one was touched."""
+    """The entry, the two barriers from there on, and the first touch."""
     lag, last = steps.entry_lag_bars, steps.entry_lag_bars + steps.barrier_bars
     levels = {1: steps.barrier_up, -1: -steps.barrier_down}
     for side, level in levels.items():
@@ -222,7 +222,7 @@ def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings)
 
 
 def _touch(after: SymbolBars, steps: PatternSettings) -> int:
-    """How many bars after the entry a barrier was first touched, by the rule of `outcomes`."""
+    """Bars from the entry to the first touch of a barrier, by the rule of `kline_core.windows.outcomes.outcomes`."""
     lag = steps.entry_lag_bars
     up, down = barriers(after.close[lag - 1 : lag], steps)
     return int(np.argmax((after.high[lag:] >= up) | (after.low[lag:] <= down))) + 1
@@ -237,7 +237,7 @@ def _outcome(label: int, after: SymbolBars, steps: PatternSettings) -> str:
 
 
 def _titles(axes: Axes, name: str, outcome: str, colour: str, details: str, size: float = 9.5) -> None:
-    """Three lines above the axes: what it is, what came of it, details."""
+    """Three lines above the axes: name, outcome, details."""
     rows = ((name, INK, size, "bold", 27), (outcome, colour, 8.5, "bold", 15.5), (details, QUIET, 7.5, "normal", 4.5))
     for text, ink, points, weight, lift in rows:
         axes.annotate(
@@ -275,7 +275,7 @@ def _uprights(x: Floats64, low: Floats64, high: Floats64) -> list[Floats64]:
 
 
 def _spread(heights: Floats64, apart: float) -> Floats64:
-    """The heights moved as little as needed, upwards, to lie `apart` from each other."""
+    """The heights moved upwards as little as needed to lie `apart` from each other."""
     moved = heights.copy()
     order = np.argsort(heights, kind="stable")
     for below, above in pairwise(order):
