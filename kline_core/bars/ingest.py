@@ -95,7 +95,7 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
             errors[name] = str(error)
         if progress is not None:
             progress(done, len(readers))
-    bars = _together([part.bars for part in parts])
+    bars = _concatenated([part.bars for part in parts])
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
@@ -148,7 +148,7 @@ def _check(raw: RawRows, source: str) -> _Checked:
     return _Checked(source, checked.bars, pd.concat([raw.malformed, checked.rejected]), raw.ignored)
 
 
-def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all files with the number of their file; the index keeps the row numbers."""
     if not frames:
         return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, "file")})

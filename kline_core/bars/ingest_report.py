@@ -7,7 +7,7 @@ import pandas as pd
 
 from kline_core.errors import InputError
 
-_SHOWN = 100
+_SHOWN_REJECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class IngestReport:
             "unchanged": self.unchanged,
             "rejected": self.rejected,
             "rejected_by_reason": {str(reason): int(count) for reason, count in counts.items()},
-            "rejections": self.rejections.head(_SHOWN).to_dict("records"),
+            "rejections": self.rejections.head(_SHOWN_REJECTIONS).to_dict("records"),
             "files": [asdict(file) | {"ignored_columns": list(file.ignored_columns)} for file in self.files],
             "restated": self.restated,
             "unadjusted": self.unadjusted,

@@ -1,8 +1,8 @@
-"""Modes: how the candidates of a sample are scored before matches are selected among them.
+"""Modes: how to score the candidates of a sample before matches are selected among them.
 
-In fast mode they keep the similarity of their vectors. A mode that looks closer is a function from the windows of the
-candidates to their scores. To add one, write it in a module of its own, name it here in `MODES`, and in
-`kline_core.settings.MODES`, which the settings are checked against.
+In fast mode, candidates keep the similarity of their vectors. Any other mode is a function from the windows of the
+candidates to their scores. To add one, write it in a module of its own, and name it here in `MODES` and in
+`kline_core.settings.MODES`, which bounds the setting.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class CandidateWindows:
     """The windows of m queries and of their candidates, for a mode to compare."""
 
     asked: Int64s
-    """int64 (m,): which of the queries."""
+    """int64 (m,): positions in `queries`."""
     candidates: Candidates
     patterns: Patterns
     queries: Queries
@@ -31,18 +31,21 @@ class CandidateWindows:
     window_bars: int
 
     def query_prices(self) -> WindowPrices:
-        """Prices of the queries' windows: float64 (m, window_bars) each."""
+        """Prices of the m queries' windows: float64 (m, window_bars) each. Raises ValueError if there are none."""
         if self.queries.prices is None:
             raise ValueError("queries have no prices; this mode compares bars")
         return WindowPrices(*(price[self.asked] for price in self.queries.prices))
 
     def pairs(self) -> tuple[Int64s, Int64s]:
-        """Query, 0 to m - 1, and position of each candidate there is: int64 (n,) each, query by query."""
+        """Query, 0 to m - 1, and position of each of the n candidates: int64 (n,) each, query by query."""
         query, position = np.nonzero(self.candidates.there)
         return query.astype(np.int64), position.astype(np.int64)
 
     def prices(self, query: Int64s, position: Int64s) -> WindowPrices:
-        """Prices of some candidates' windows, named as by `pairs`: float64 (n, window_bars) each."""
+        """Prices of candidates' windows, named as by `pairs`: float64 (n, window_bars) each.
+
+        Raises ValueError if the search was given no bars.
+        """
         if self.frames is None:
             raise ValueError("the search was given no bars; this mode compares bars")
         code, bar = self.candidates.code[query, position], self.candidates.bar[query, position]
@@ -50,7 +53,7 @@ class CandidateWindows:
 
 
 Mode: TypeAlias = Callable[[CandidateWindows], Floats64]
-"""Scores of the candidates, float64 (m, c), the higher the more alike; what stands where there is none does not count."""
+"""Returns scores of the candidates, float64 (m, c), the higher the more alike; any number if there is no candidate."""
 
 MODES: Final[dict[str, Mode | None]] = {"fast": None}
-"""By name; None keeps the similarity of the vectors."""
+"""Modes by name; None keeps the similarity of the vectors."""
