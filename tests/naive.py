@@ -207,7 +207,7 @@ def traded_bars(frame):
 
 
 def chart(bars):
-    """`chart.render_windows` for one window of (open, high, low, close): columns from left to right, each bottom up."""
+    """`chart.render_charts` for one window of (open, high, low, close): columns from left to right, each bottom up."""
     bottom = min(low for _, _, low, _ in bars)
     height = max(high for _, high, _, _ in bars) - bottom
 

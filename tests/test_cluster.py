@@ -21,7 +21,7 @@ from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.compute import cluster as module
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Answer, Cluster, checked_threads, open_cluster
+from kline_core.compute.cluster import Cluster, PendingAnswer, checked_threads, open_cluster
 from kline_core.compute.run import run_symbols
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -179,7 +179,7 @@ def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
     client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
     monkeypatch.setattr(module, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
     with pytest.raises(SchedulerError, match="has had no workers for"):
-        Answer(Cluster(client, 1, "tcp://x"), waits).result()
+        PendingAnswer(Cluster(client, 1, "tcp://x"), waits).result()
 
 
 def timed_out(**_):
@@ -198,7 +198,7 @@ def test_lost_work_is_one_line(error, says):
         raise error
 
     with pytest.raises(SchedulerError, match=says) as raised:
-        Answer(Cluster(SimpleNamespace(status="running"), 1, "tcp://x"), SimpleNamespace(result=result)).result()
+        PendingAnswer(Cluster(SimpleNamespace(status="running"), 1, "tcp://x"), SimpleNamespace(result=result)).result()
     assert "\n" not in str(raised.value)
 
 
@@ -513,7 +513,7 @@ def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
     client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
     said = []
     with pytest.raises(SchedulerError):
-        Answer(
+        PendingAnswer(
             Cluster(client, 1, "tcp://x", lambda *record: said.append(record)),
             SimpleNamespace(result=timed_out, done=lambda: False),
         ).result()

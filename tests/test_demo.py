@@ -7,8 +7,8 @@ import pytest
 
 from kline_core.bars.ingest import ingest
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.demo.demo import FOLDER, LAST_DAY, _read_stocks, write_bars
-from kline_core.demo.stocks import SYMBOLS
+from kline_core.demo.demo import FOLDER, LAST_DAY, write_bars
+from kline_core.demo.stocks import SYMBOLS, load_us_stocks
 from kline_core.errors import HomeError, InputError
 from kline_core.store.home import Home
 
@@ -31,7 +31,8 @@ def test_splits_leave_no_jump(frames, symbol, day):
     bars = frames[symbol]
     at = int(np.searchsorted(bars.dates, np.datetime64(day)))
     assert bars.dates[at] == np.datetime64(day)
-    raw = _read_stocks()[symbol]["close"].to_numpy()
+    stocks = load_us_stocks()
+    raw = stocks.loc[stocks["symbol"] == symbol, "close"].to_numpy()
     assert raw[at] / raw[at - 1] < 0.6
     assert abs(bars.close[at] / bars.close[at - 1] - 1) < 0.1
     assert abs(bars.open[at] / bars.close[at - 1] - 1) < 0.1
@@ -45,7 +46,7 @@ def test_the_fall_that_was_none_of_them_stays(frames):
 
 def test_factors_move_on_few_days_only():
     ex_days = {"AAPL": 5, "FB": 0, "GOOG": 0, "IBM": 52, "MSFT": 38}
-    for symbol, frame in _read_stocks().items():
+    for symbol, frame in load_us_stocks().groupby("symbol"):
         factor = frame["adj_factor"].to_numpy()
         step = np.abs(np.diff(np.log(factor)))
         assert factor[0] == 1.0

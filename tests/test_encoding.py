@@ -9,7 +9,7 @@ from kline_core.patterns import encode as module
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder, encode_windows
 from kline_core.patterns.update import SLICE
-from kline_core.windows.charts import render_charts
+from kline_core.windows.charts import charts_of_windows
 from tests.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
 
 
@@ -31,7 +31,7 @@ def frames(bars):
 def one_by_one(frames, windows, encoder):
     return np.concatenate(
         [
-            encoder.encode(render_charts(frames[windows.symbols[code]], np.array([bar]), WINDOW_BARS))
+            encoder.encode(charts_of_windows(frames[windows.symbols[code]], np.array([bar]), WINDOW_BARS))
             for code, bar in zip(windows.code, windows.bar, strict=True)
         ]
     )

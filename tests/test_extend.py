@@ -12,7 +12,7 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import PatternsUpdate, update_patterns
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
-from kline_core.windows.charts import render_charts
+from kline_core.windows.charts import charts_of_windows
 from kline_core.windows.outcomes import outcomes
 from tests.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, replace_bars, write_encoder
 
@@ -50,7 +50,8 @@ def test_every_known_window_becomes_a_pattern_with_its_vector_and_outcomes(home,
     frames = bars_by_symbol(home.read("bars"))
     assert table.num_rows == len(build_catalogue(frames, SMALL)) == 3 * 21
     vectors = {
-        symbol: encoder.encode(render_charts(bars, np.arange(4, 30), WINDOW_BARS)) for symbol, bars in frames.items()
+        symbol: encoder.encode(charts_of_windows(bars, np.arange(4, 30), WINDOW_BARS))
+        for symbol, bars in frames.items()
     }
     for row in table.to_pylist():
         bars = frames[row["symbol"]]

@@ -7,7 +7,7 @@ from kline_core.errors import DateError, UnknownSymbolError
 from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
-from kline_core.windows.charts import render_charts
+from kline_core.windows.charts import charts_of_windows
 from tests import naive
 from tests.helpers import SMALL_SETTINGS, Bench, batch_of
 from tests.homes import market, write_encoder
@@ -106,7 +106,7 @@ def test_values_equal_a_plain_loop(loaded, symbol):
     matches = result.matches.to_pylist()
     for date in dates:
         end = int(np.flatnonzero(bars.dates == date)[0])
-        (vector,) = loaded.encoder.encode(render_charts(bars, np.array([end]), 5))
+        (vector,) = loaded.encoder.encode(charts_of_windows(bars, np.array([end]), 5))
         code = patterns.symbols.index(symbol) if symbol in patterns.symbols else -1
         kept, _ = naive.search_one(patterns, vector, date, code, end, settings.factor, 5)
         expected = naive.factor_one(patterns, kept, date, settings)

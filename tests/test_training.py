@@ -16,7 +16,7 @@ from kline_core.encoder.training import (
     train,
 )
 from kline_core.errors import EncoderError, SettingError
-from kline_core.windows.charts import render_windows
+from kline_core.windows.charts import render_charts
 from kline_core.windows.similarity import Shapes, pair_scores
 
 
@@ -49,7 +49,7 @@ def test_the_pool_holds_every_nth_window_once():
         assert prices.dtype == np.float32
     charts = made.charts(np.array([3, 1]))
     rows = [[p[at].astype(np.float64) for at in (3, 1)] for p in (made.open, made.high, made.low, made.close)]
-    np.testing.assert_array_equal(charts, render_windows(*np.array(rows)))
+    np.testing.assert_array_equal(charts, render_charts(*np.array(rows)))
 
 
 def test_the_pool_is_shuffled_and_the_same_again():

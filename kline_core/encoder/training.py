@@ -30,7 +30,7 @@ from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input
 from kline_core.encoder.synthetic import SyntheticBars, synthetic_market
 from kline_core.errors import SettingError
 from kline_core.typing import Floats32, Pixels, Positions
-from kline_core.windows.charts import render_windows
+from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import window_positions
 from kline_core.windows.similarity import Shapes, pair_scores
 
@@ -79,7 +79,7 @@ class WindowPool:
 
     def charts(self, at: Positions) -> Pixels:
         """Charts of the windows at positions `at`: uint8 `(len(at), 3 * bars, 64)`."""
-        return render_windows(*(p[at].astype(np.float64) for p in (self.open, self.high, self.low, self.close)))
+        return render_charts(*(p[at].astype(np.float64) for p in (self.open, self.high, self.low, self.close)))
 
 
 @dataclass(slots=True)

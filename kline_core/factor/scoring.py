@@ -27,7 +27,7 @@ from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
-from kline_core.windows.charts import render_windows
+from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import WindowPrices, window_prices
 from kline_core.windows.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
 
@@ -66,7 +66,7 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     clock.stage("plan")
     gathered = [window_prices(each.bars, each.ends, settings.patterns.window_bars) for each in checked]
     prices = WindowPrices(*(np.concatenate(parts) for parts in zip(*gathered, strict=True)))
-    charts = render_windows(*prices)
+    charts = render_charts(*prices)
     clock.stage("render")
     vectors = state.encoder.encode(charts)
     clock.stage("encode")

@@ -12,7 +12,7 @@ from kline_core.encoder.encoder import Encoder
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.update import SLICE
 from kline_core.typing import Floats32, Int32s, Int64s
-from kline_core.windows.charts import render_windows
+from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import prices_of_windows
 
 
@@ -54,4 +54,4 @@ def encode_windows(
     leaves the history.
     """
     prices = prices_of_windows(frames, symbols, code, bar, encoder.window_bars)
-    return encoder.encode(render_windows(*prices))
+    return encoder.encode(render_charts(*prices))

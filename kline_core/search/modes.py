@@ -1,59 +1,13 @@
 """Modes: how to score the candidates of a sample before matches are selected among them.
 
 In fast mode, candidates keep the similarity of their vectors. Any other mode is a function from the windows of the
-candidates to their scores. To add one, write it in a module of its own, and name it here in `MODES` and in
-`kline_core.settings.MODES`, which bounds the setting.
+candidates to their scores, which replace the similarity. To add one, write it in a module of its own beside this one,
+and name it here in `MODES` and in `kline_core.settings.MODES`, which bounds the setting.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
-import numpy as np
-
-from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.patterns.patterns import Patterns
-from kline_core.search.candidates import Candidates, Queries
-from kline_core.typing import Floats64, Int64s
-from kline_core.windows.prices import WindowPrices, prices_of_windows
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CandidateWindows:
-    """The windows of m queries and of their candidates, for a mode to compare."""
-
-    asked: Int64s
-    """int64 (m,): positions in `queries`."""
-    candidates: Candidates
-    patterns: Patterns
-    queries: Queries
-    frames: BarsBySymbol | None
-    window_bars: int
-
-    def query_prices(self) -> WindowPrices:
-        """Prices of the m queries' windows: float64 (m, window_bars) each. Raises ValueError if there are none."""
-        if self.queries.prices is None:
-            raise ValueError("queries have no prices; this mode compares bars")
-        return WindowPrices(*(price[self.asked] for price in self.queries.prices))
-
-    def pairs(self) -> tuple[Int64s, Int64s]:
-        """Query, 0 to m - 1, and position of each of the n candidates: int64 (n,) each, query by query."""
-        query, position = np.nonzero(self.candidates.there)
-        return query.astype(np.int64), position.astype(np.int64)
-
-    def prices(self, query: Int64s, position: Int64s) -> WindowPrices:
-        """Prices of candidates' windows, named as by `pairs`: float64 (n, window_bars) each.
-
-        Raises ValueError if the search was given no bars.
-        """
-        if self.frames is None:
-            raise ValueError("the search was given no bars; this mode compares bars")
-        code, bar = self.candidates.code[query, position], self.candidates.bar[query, position]
-        return prices_of_windows(self.frames, self.patterns.symbols, code, bar.astype(np.int64), self.window_bars)
-
-
-Mode: TypeAlias = Callable[[CandidateWindows], Floats64]
-"""Returns scores of the candidates, float64 (m, c), the higher the more alike; any number if there is no candidate."""
+from kline_core.search.candidate_windows import Mode
 
 MODES: Final[dict[str, Mode | None]] = {"fast": None}
 """Modes by name; None keeps the similarity of the vectors."""

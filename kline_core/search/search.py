@@ -16,8 +16,9 @@ import numpy as np
 
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.patterns.patterns import Patterns
+from kline_core.search.candidate_windows import CandidateWindows
 from kline_core.search.candidates import Candidates, Queries, Visible, check_fit, first_candidates
-from kline_core.search.modes import MODES, CandidateWindows
+from kline_core.search.modes import MODES
 from kline_core.search.pattern_index import PatternIndex
 from kline_core.search.results import Matches
 from kline_core.search.selection import isolated

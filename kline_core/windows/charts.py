@@ -33,18 +33,34 @@ _WICKS = _SPANS.astype(np.uint8) * np.uint8(WICK)
 _BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(np.uint8) * np.uint8(RISING)])
 
 
-def render_charts(bars: SymbolBars, ends: Int64s, window_bars: int = 20) -> Pixels:
+def charts_of_windows(bars: SymbolBars, ends: Int64s, window_bars: int = 20) -> Pixels:
     """Charts of the windows of one symbol that end at the bar positions `ends`.
 
     Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError if a window leaves the history.
     """
-    return render_windows(*window_prices(bars, ends, window_bars))
+    return render_charts(*window_prices(bars, ends, window_bars))
 
 
-def render_windows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Pixels:
-    """Charts of windows given as price arrays of shape `(windows, bars)`, adjusted, in any currency.
+def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Pixels:
+    """Charts of windows given as prices, in any currency: the very pixels that the encoder sees.
 
-    Returns uint8 `(windows, 3 * bars, 64)`. A window whose prices are all equal is drawn as one line at half height.
+    Args:
+        open_: float64 (windows, bars), adjusted and positive, bars in order of time; so are `high`, `low` and `close`.
+        high: as `open_`.
+        low: as `open_`.
+        close: as `open_`.
+
+    Returns:
+        uint8 (windows, 3 * bars, 64): time-major, row 0 of the last axis is the lowest price. A window whose prices
+        are all equal is drawn as one line at half height.
+
+    Source of the geometry: Jiang, Kelly & Xiu, "(Re-)Imag(in)ing Price Trends", Journal of Finance 78 (2023).
+
+    Examples:
+        >>> import numpy as np
+        >>> close = np.linspace(10.0, 12.0, 20)[None]
+        >>> kl.render_charts(close - 0.1, close + 0.2, close - 0.2, close).shape
+        (1, 60, 64)
     """
     bottom = low.min(axis=1, keepdims=True)
     height = high.max(axis=1, keepdims=True) - bottom

@@ -56,7 +56,7 @@ def test_frames_account_for_every_sample(result):
     assert (result.matches["match_end"] < result.matches["date"]).all()
 
 
-def test_later_runs_do_not_change_a_result(home, stocks, tmp_path):
+def test_later_runs_do_not_change_a_result(stocks, tmp_path):
     place = kl.Home(tmp_path / "home", create=True)
     kl.ingest(place, stocks[stocks["date"] < "2001-06-01"])
     kl.update_patterns(place)

@@ -21,7 +21,7 @@ from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
 from kline_core.store.home import Home
 from kline_core.typing import Floats32, Pixels
-from kline_core.windows.charts import render_windows
+from kline_core.windows.charts import render_charts
 from kline_core.windows.similarity import Shapes, pair_scores
 from kline_core.windows.windows import usable_ends
 
@@ -45,7 +45,7 @@ class Windows:
             place = self.end[rows][:, None] + np.arange(1 - BARS, 1)
             for price, column in zip(self.prices, (bars.open, bars.high, bars.low, bars.close), strict=True):
                 price[rows] = column[place]
-        self.charts = render_windows(*self.prices)
+        self.charts = render_charts(*self.prices)
         self.shapes = Shapes.of(*self.prices)
 
     def full_scores(self) -> Floats32:

@@ -31,7 +31,7 @@ import torch
 from kline_core.encoder.network import to_input
 from kline_core.store.schemas import FAILED, OK
 from kline_core.typing import Floats32
-from kline_core.windows.charts import render_charts
+from kline_core.windows.charts import charts_of_windows
 from tests.benchmarks.answer import Answer
 from tests.benchmarks.measured import Measured, added
 from tests.benchmarks.question import Question
@@ -100,7 +100,7 @@ class Serial:
     def one(self, at: int, encode: Callable[[np.ndarray], Floats32]) -> tuple[Answer, dict[str, float]]:
         """The answer to one sample, and the seconds of each stage."""
         clock = [perf_counter()]
-        chart = render_charts(self.loaded.bars, self.loaded.ends[at : at + 1], self.settings.patterns.window_bars)
+        chart = charts_of_windows(self.loaded.bars, self.loaded.ends[at : at + 1], self.settings.patterns.window_bars)
         clock.append(perf_counter())
         vector = encode(chart)
         clock.append(perf_counter())
