@@ -10,10 +10,14 @@ From bars to values:
 * `ingest`, `load_us_stocks`: bars in;
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
-* `explain`: one sample with its matches; `evaluate`: what the values were worth; `verify`: the tables against each other;
-* `Settings`, `PatternSettings`, `FactorSettings`; `Encoder`, `render_charts`: the parts by themselves; `errors`.
+* `explain`: one sample with its matches;
+* `evaluate`: IC, rank IC and quantile returns of the values;
+* `verify`: the tables checked against each other;
+* `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
+* `Encoder`, `render_charts`: the parts by themselves;
+* `errors`: every error raised on purpose.
 
-Names are imported when they are first used, so that importing the package loads nothing heavy.
+Each name is imported on first use, so that importing the package loads nothing heavy.
 """
 
 from importlib import import_module

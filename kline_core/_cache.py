@@ -1,9 +1,9 @@
-"""A single-flight LRU cache, and the one of a process, where an older state may be advanced to a newer one.
+"""A single-flight LRU cache, and the caches of a process, which can advance an older value to a newer one.
 
-Whatever is costly to load is named by a key: a small hashable object that says what to load and knows how. `loaded`
-gives the value of a key. Where the process does not hold it, the key is first asked whether it goes on from one of its
-own kind that is held (`advance`): a process that stays warm then pays for the day that came, not for the history.
-Otherwise it is loaded in full (`load`).
+A key names a value that is costly to load: a small hashable object that knows how to load it. `loaded` returns the
+value of a key. If the process does not hold it, `loaded` asks the key to advance a held value of the same kind
+(`Key.advance`), so that a warm process pays for one new day instead of the whole history. If no held value can be
+advanced, the key loads the value in full (`Key.load`).
 """
 
 import threading
@@ -15,12 +15,12 @@ Value = TypeVar("Value")
 Loaded = TypeVar("Loaded")
 
 STATES: Final = 2
-"""Values of a kind that a process holds. With two, a run on the newest version of a table and one on the version before
-it find theirs."""
+"""Values that a process holds per kind of key. Two serve a run on the newest version of a table and one on the version
+before it."""
 
 
 class SingleFlightCache(Generic[Value]):
-    """An LRU cache of `size` values that makes each value once, however many threads ask for it."""
+    """An LRU cache of at most `size` values. Threads that ask for a key at the same time make its value once."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -29,24 +29,25 @@ class SingleFlightCache(Generic[Value]):
         self._guard = threading.Lock()
 
     def __len__(self) -> int:
-        """Number of values that are held."""
+        """Number of values held."""
         return len(self._values)
 
     def items(self) -> list[tuple[Hashable, Value]]:
-        """Keys and values that are held, most recently used first."""
+        """Keys and values held, most recently used first."""
         with self._guard:
             return list(reversed(self._values.items()))
 
     def put(self, key: Hashable, value: Value) -> None:
-        """Hold a value that was made elsewhere, in the place of any other one of that key."""
+        """Hold a value that was made elsewhere, instead of any value held under the key."""
         with self._guard:
             self._values[key] = value
             self._trim(key)
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key; where it is not held, what `make` gives. Threads that ask meanwhile wait for it.
+        """The value of a key, made by `make` if it is not held; other threads that ask for the key wait for it.
 
-        Raises what `make` raises; the next thread to ask then tries again.
+        `make` must not return None, which counts as not held. Raises what `make` raises; the next thread to ask for
+        the key then tries again.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
@@ -66,13 +67,13 @@ class SingleFlightCache(Generic[Value]):
 
 
 class Key(Hashable, Protocol[Loaded]):
-    """Names a value that a process loads once. Hashable, and small enough to be sent to workers."""
+    """The name of a value that a process loads once: hashable, and small enough to send to workers."""
 
     def load(self) -> Loaded:
-        """The value, made from the tables or files that the key names."""
+        """The value, loaded in full from the tables or files that the key names."""
 
     def advance(self, earlier: Self, value: Loaded) -> Loaded | None:
-        """The value, made from that of an earlier key and what has come since; None where it does not go on from it."""
+        """The value, made from that of an earlier key and the rows added since; None if that is not possible."""
 
 
 _caches: dict[type, SingleFlightCache[Any]] = {}
@@ -85,7 +86,7 @@ def _of_kind(kind: type) -> SingleFlightCache[Any]:
 
 
 def loaded(key: Key[Loaded]) -> Loaded:
-    """The value that a key names: held already, advanced from an earlier one, or loaded in full.
+    """The value that a key names: held already, advanced from a held one, or loaded in full.
 
     Raises what the key's `load` and `advance` raise.
     """
@@ -93,7 +94,7 @@ def loaded(key: Key[Loaded]) -> Loaded:
 
     def make() -> Loaded:
         for earlier, value in cache.items():
-            # Keys of one kind only are held here.
+            # A cache holds keys of one class only, which its type does not say.
             advanced = key.advance(cast(Any, earlier), value)
             if advanced is not None:
                 return advanced
@@ -104,5 +105,5 @@ def loaded(key: Key[Loaded]) -> Loaded:
 
 
 def hold(key: Key[Loaded], value: Loaded) -> None:
-    """Hold a value that was made by other means than its key's."""
+    """Hold a value under its key without loading it."""
     _of_kind(type(key)).put(key, value)

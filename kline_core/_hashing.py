@@ -1,4 +1,4 @@
-"""Hashes that are the same in every process and on every machine; tables hold some, so they never change."""
+"""Hashes that are the same in every process and on every machine. Tables store them, so they must never change."""
 
 import hashlib
 
@@ -7,13 +7,13 @@ import numpy as np
 from kline_core.typing import Hashes
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""Step of SplitMix64: 2**64 divided by the golden ratio, made odd."""
+"""Increment of SplitMix64: 2**64 divided by the golden ratio, made odd."""
 
 
 def mix64(value: Hashes) -> Hashes:
-    """SplitMix64's answer to each state: a bijection of uint64 whose output bits all depend on every input bit.
+    """Output of SplitMix64 for each state: a bijection of uint64 in which every output bit depends on every input bit.
 
-    `value`: uint64 of any shape; the result has the same.
+    `value`: uint64 of any shape. Returns uint64 of the same shape.
 
     Source: G. Steele, D. Lea and C. Flood, Fast Splittable Pseudorandom Number Generators (OOPSLA 2014).
     """
@@ -24,5 +24,5 @@ def mix64(value: Hashes) -> Hashes:
 
 
 def text_hash(text: str) -> int:
-    """Whole number below 2**64: BLAKE2b with an 8-byte digest over the text in UTF-8, read as little-endian."""
+    """Hash of a text, 0 to 2**64 - 1: its 8-byte BLAKE2b digest (RFC 7693) in UTF-8, read as little-endian."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -1,8 +1,8 @@
-"""Loggers whose records reach whoever asked for the work, wherever the work is done.
+"""Loggers that report to a thread's listener instead of the process's log.
 
-A run's work is done in threads of a cluster, perhaps of another process, whose log nobody reads who looks at the run.
-While `listening` is in force in a thread, what the library's loggers say there goes to the listener, in the place of
-the process's own log; so everything is said once.
+The tasks of a run execute in threads of a cluster, often in another process, and the user who follows the run does not
+read that process's log. While `listening` is in force in a thread, the library's loggers send their messages from INFO
+upwards to the listener instead of the log, so that each message appears once.
 """
 
 import logging
@@ -12,32 +12,32 @@ from contextvars import ContextVar
 from typing import Any
 
 Listener = Callable[[int, str], object]
-"""Called with the level of a record and its message."""
+"""Called with the level and the message of a log record."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 class TaskLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger of the library: what it says from INFO upwards goes to the thread's listener, where it has one."""
+    """A logger whose messages from INFO upwards go to the thread's listener, if the thread has one."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Say something; arguments as for `logging.Logger.log`."""
+        """Log a message; arguments as for `logging.Logger.log`."""
         listener = _listener.get()
         if listener is not None and level >= logging.INFO:
             listener(level, str(msg) % args if args else str(msg))
         elif self.isEnabledFor(level):
-            # Neither this method nor its callers within `logging` are where it was said.
+            # The record must name the line that logs; `logging` skips its own frames, but not this method's.
             self.logger.log(level, msg, *args, **{"stacklevel": 2} | kwargs)
 
 
 def logger(name: str) -> TaskLogger:
-    """The logger of a module of the library."""
+    """Logger of a module of the library."""
     return TaskLogger(logging.getLogger(name), {})
 
 
 @contextmanager
 def listening(listener: Listener | None) -> Iterator[None]:
-    """Have a listener told of what is said in this thread; None leaves everything to the process's own log."""
+    """Send the messages of this thread to a listener; None leaves them to the process's log."""
     token = _listener.set(listener)
     try:
         yield

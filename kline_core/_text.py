@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows as aligned text; columns of numbers to the right."""
+    """Rows as aligned text under a header; columns of numbers are right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(line[at]) for line in [list(header), *cells]) for at in range(len(header))]
     right = [bool(rows) and all(isinstance(row[at], int | float) for row in rows) for at in range(len(header))]
@@ -17,16 +17,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def abbreviated(names: Sequence[str], shown: int = 8) -> str:
-    """The first names, and how many more there are."""
+    """The first `shown` names, and the number of the others."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def percent(share: float, digits: int | None = None) -> str:
-    """A share as text, with its sign: 0.05 is +5 %."""
+    """A share as text with its sign, to `digits` decimals or, if None, three significant digits: 0.05 is +5 %."""
     text = f"{100 * share:+.3g}" if digits is None else f"{100 * share:+.{digits}f}"
     return f"{text} %".replace("-", "−")
 
 
 def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:
+    """Rows as a Markdown table whose columns are right-aligned."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])

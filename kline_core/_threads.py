@@ -1,8 +1,8 @@
-"""Limits the numeric libraries to one thread, from inside the thread that calls them.
+"""One-thread limits of the numeric libraries, set inside the thread that calls them.
 
-A cluster runs one chunk of samples per core. A library that opens its own threads beneath each of those chunks makes
-them fight for the same cores. OpenMP keeps its limit per calling thread, so a limit set in the main thread does not
-reach the threads of a pool: every one of them has to set its own.
+A cluster runs one chunk of samples per core. If a library opened its own threads beneath each chunk, the chunks would
+compete for the same cores. OpenMP keeps its limit per calling thread, so a limit set in the main thread does not reach
+the threads of a pool: each thread has to set its own.
 """
 
 import os
@@ -11,32 +11,32 @@ import threading
 
 from threadpoolctl import ThreadpoolController
 
-_done = threading.local()
+_limited = threading.local()
 
-# The cores of this process, where the system tells them from those of the machine.
+# A container may be granted fewer cores than the machine has; only some systems tell.
 CORE_COUNT = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 CORES = threading.BoundedSemaphore(CORE_COUNT)
-"""Held by a thread that computes, so that no more of them do so than there are cores, however many a cluster has.
+"""Semaphore that a thread holds while it computes: at most one computing thread per core, however many a cluster has.
 
-More would only take the interpreter's lock from each other: four at a time on two cores took a third longer."""
+More would only contend for the interpreter's lock: four at a time on two cores took a third longer."""
 
 
 def single_threaded() -> None:
-    """Limit FAISS, torch and BLAS to one thread wherever the calling thread uses them.
+    """Limit FAISS, torch and BLAS to one thread in the calling thread.
 
-    Cheap enough for the start of every chunk of work: after the first call a thread pays a dictionary look-up, until
-    one of the libraries has been imported since. A library that nobody imported is not imported here.
+    Cheap enough for the start of every chunk: after its first call a thread pays two dictionary look-ups, and sets its
+    limits again only after FAISS or torch was imported. Imports neither of them itself.
 
-    FAISS and torch are limited for the calling thread alone; an OpenBLAS with threads of its own, such as NumPy's,
-    knows only one limit for the whole process.
+    The limits of FAISS and torch hold for the calling thread alone; an OpenBLAS with threads of its own, such as
+    NumPy's, knows only one limit for the whole process.
     """
     loaded = ("faiss" in sys.modules, "torch" in sys.modules)
-    if getattr(_done, "loaded", None) == loaded:
+    if getattr(_limited, "loaded", None) == loaded:
         return
-    # Kept for the thread's life, so no context manager. FAISS has no pool but that of the OpenMP found here.
+    # Not as a context manager: the limit lasts for the thread's life. FAISS's only pool is the OpenMP found here.
     ThreadpoolController().limit(limits=1)
     set_num_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
     if set_num_threads is not None:
-        # The wheel's MKL is linked in statically, where threadpoolctl cannot find it.
+        # threadpoolctl cannot find the MKL that torch's wheel links statically.
         set_num_threads(1)
-    _done.loaded = loaded
+    _limited.loaded = loaded

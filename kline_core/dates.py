@@ -1,4 +1,4 @@
-"""Dates: the one place where they are parsed and checked."""
+"""Dates: the only module that parses and checks them."""
 
 import re
 from datetime import date, datetime
@@ -10,8 +10,8 @@ from kline_core.errors import DateError
 from kline_core.typing import Dates, Flags
 
 FIRST_DAY, LAST_DAY = np.datetime64("1800-01-01", "D"), np.datetime64("2199-12-31", "D")
-"""Bounds, themselves included, of all dates. No exchange has older prices, and a later year is a mistake, such as days
-read in a wrong unit; years beyond 9999 would break whatever reads the table."""
+"""Inclusive bounds of all dates. No exchange has older prices, and a later year is a mistake, such as days read in a
+wrong unit; years beyond 9999 would break the readers of the table."""
 
 
 _FORMS = "write YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD"
@@ -28,11 +28,11 @@ def parse_date(value: object, name: str) -> np.datetime64:
     Args:
         value: Text (``YYYY-MM-DD``, ``YYYY/MM/DD``, ``YYYYMMDD``, each also with a time of midnight), a whole number
             YYYYMMDD, a date, or a datetime, pandas Timestamp or datetime64 at midnight.
-        name: What the value is, for the error.
+        name: Name of the value in the error message.
 
     Raises:
-        DateError: It is no such value: empty, of another form, no existing day, with a time of day or a time zone, or
-            not from `FIRST_DAY` to `LAST_DAY`.
+        DateError: The value is empty, has another form, a time of day or a time zone, is no existing day, or lies
+            outside `FIRST_DAY` to `LAST_DAY`.
     """
     day = _parse(value, name)
     if not FIRST_DAY <= day <= LAST_DAY:
@@ -48,7 +48,7 @@ def _parse(value: object, name: str) -> np.datetime64:
     if isinstance(value, int | np.integer):
         return _parse_text(str(int(value)), name)
     if isinstance(value, np.datetime64) and not np.isnat(value):
-        # Not as a Timestamp, which knows no year beyond 9999.
+        # Not through a Timestamp, which has no years beyond 9999.
         midnight: np.datetime64 = value.astype("datetime64[D]")
         if midnight != value:
             raise DateError(f"{name} is {value!s}; give a day without a time")
@@ -68,21 +68,21 @@ def _parse(value: object, name: str) -> np.datetime64:
 
 
 def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
-    """A column of dates as datetime64[D] (n,), and where a value is no date (n,); there the day is NaT.
+    """Days of a column, datetime64[D] (n,), and the mask of the values that are no date, bool (n,); their day is NaT.
 
-    The rule is that of `parse_date`, asked once for each distinct value.
+    The rule is that of `parse_date`, applied once to each distinct value.
     """
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
         stamps = values.to_numpy()
         days = stamps.astype("datetime64[D]")
         bad = np.isnat(stamps) | (days != stamps) | (days < FIRST_DAY) | (days > LAST_DAY)
     elif isinstance(values.dtype, pd.DatetimeTZDtype):
-        # None can be taken, and asking for one of a year beyond 9999 is an error.
+        # None is a date, and pandas would raise on looking at one of a year beyond 9999.
         days = np.full(len(values), "NaT", "datetime64[D]")
         bad = np.ones(len(values), dtype=bool)
     else:
         codes, distinct = pd.factorize(values, use_na_sentinel=True)
-        # The last place is that of missing values, whose code is -1.
+        # Missing values have the code -1, which picks the last entry.
         parsed = np.array([*(_parse_or_nat(value) for value in distinct), np.datetime64("NaT", "D")], "datetime64[D]")
         days = parsed[codes]
         bad = np.isnat(days)
@@ -109,12 +109,12 @@ def _parse_or_nat(value: object) -> np.datetime64:
 
 
 def as_days(dates: Dates, name: str) -> Dates:
-    """The same array, refused unless it is datetime64[D] without NaT.
+    """The array itself, if it is datetime64[D] without NaT.
 
-    NaT sorts behind every date, so that one let through would see the whole future.
+    NaT sorts after every date, so a NaT let through would see the whole future.
 
     Raises:
-        DateError: names the parameter and what is wrong with it.
+        DateError: The array has another dtype or holds NaT; the message gives its `name`.
     """
     dates = np.asarray(dates)
     if dates.dtype != np.dtype("datetime64[D]"):

@@ -4,7 +4,7 @@
     ├── SettingError        a parameter out of its bounds
     ├── InputError          a file or a row from outside that cannot be used
     ├── HomeError           a home that is missing, half made or not writable
-    ├── UnknownSymbolError  a symbol of which the home holds no bars
+    ├── UnknownSymbolError  a symbol without bars in the home
     ├── DateError           a date that cannot be parsed, or is no trading day of the symbol
     ├── FingerprintError    patterns or values made with other settings than now asked for
     ├── EncoderError        weights that are missing, damaged, or have seen the sample's date
@@ -15,7 +15,7 @@
     ├── RunFailedError      more samples failed than `max_failed_share` allows
     └── StartError          a program that `kline up` needs does not start, or does not stay
 
-A message names what was wrong (parameter, file, row or symbol), the value, and what to do about it, in one line.
+A message is one line that names what is wrong (parameter, file, row or symbol), the value, and what to do about it.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ class HomeError(KlineError):
 
 
 class UnknownSymbolError(KlineError):
-    """The home holds no bars of a symbol that was asked for."""
+    """The home holds no bars of a requested symbol."""
 
 
 class DateError(KlineError):
@@ -66,14 +66,14 @@ class SchedulerError(KlineError):
 
 
 class RecallError(KlineError):
-    """An approximate index finds a smaller share of the exact matches than `min_recall` asks."""
+    """An approximate index finds a smaller share of the exact matches than `min_recall`."""
 
 
 class RunFailedError(KlineError):
-    """The share of failed samples of a run passes `max_failed_share`."""
+    """The share of failed samples of a run exceeds `max_failed_share`."""
 
     result: Any = None
-    """What could be computed, where the run was started by `kline_core.compute_factor`: its `FactorResult`."""
+    """The partial `FactorResult`, if `kline_core.compute_factor` started the run; None otherwise."""
 
 
 class StartError(KlineError):

@@ -1,9 +1,9 @@
-"""All settings with their defaults, in one place.
+"""All settings with their defaults.
 
-Two groups, because two things depend on them:
+They form two groups, because two tables depend on them:
 
-* `PatternSettings` say what a pattern is. They are written into the `patterns` table, and a request that asks for
-  other ones is refused by their fingerprint.
+* `PatternSettings` say what a pattern is. The `patterns` table carries them, and their fingerprint refuses a request
+  for other ones.
 * `FactorSettings` say how matches become a value. Together with the pattern settings and the encoder they make the
   fingerprint under which values are stored.
 """
@@ -16,10 +16,10 @@ from typing import Any, Literal
 from kline_core.errors import SettingError
 
 METHOD = 1
-"""Part of every fingerprint. Raise it with any change that gives other charts, outcomes, matches or values than before,
-so that what older code has stored is not mixed with what newer code computes."""
+"""Version of the method, part of every fingerprint. Raise it with any change of charts, outcomes, matches or values, so
+that values of older and newer code are never mixed."""
 MODES = ("fast",)
-"""Names of the modes that there are, see `kline_core.search.modes`."""
+"""Names of the search modes, see `kline_core.search.modes`."""
 Index = Literal["exact", "ivf"]
 
 
@@ -33,18 +33,24 @@ class PatternSettings:
     """What a window is, what counts as its outcome, and which windows become patterns."""
 
     window_bars: int = 20
+    """Traded bars in a window."""
     max_gap_days: int = 20
     """Longest hole inside a window, in calendar days: Shanghai was closed from 1999-02-09 to 1999-03-01."""
     entry_lag_bars: int = 1
+    """Bars from the window's end to the entry bar, at whose close the trade begins."""
     horizons: tuple[int, ...] = (1, 5, 10, 20)
     """Forward-return horizons in bars, counted from the entry bar."""
     barrier_up: float = 0.05
+    """Distance of the upper barrier from the entry's close, as a fraction of it."""
     barrier_down: float = 0.03
+    """Distance of the lower barrier from the entry's close, as a fraction of it."""
     barrier_bars: int = 20
+    """Bars after the entry bar in which a barrier may be touched: the vertical barrier."""
     pattern_stride: int = 1
-    """Every how many sessions of `calendar` a window becomes a pattern; 1 asks no calendar."""
+    """A window becomes a pattern if the ordinal of its last session in `calendar` is a multiple of this; 1 needs no
+    calendar."""
     calendar: str = "XSHG"
-    """exchange_calendars name; used only where `pattern_stride` is above 1."""
+    """exchange_calendars name; used only if `pattern_stride` is above 1."""
 
     def __post_init__(self) -> None:
         """Check the bounds."""
@@ -68,7 +74,7 @@ class PatternSettings:
         return self.entry_lag_bars + max(*self.horizons, self.barrier_bars)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values; a calendar that is never asked is left out."""
+        """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
         values = asdict(self) | {"horizons": list(self.horizons)}
         if self.pattern_stride == 1:
             del values["calendar"]
@@ -80,20 +86,27 @@ class FactorSettings:
     """How the matches of a sample are chosen and weighed into its factor value."""
 
     mode: str = "fast"
+    """Name of the search mode, one of `MODES`."""
     top_k: int = 5
+    """Matches of a sample, at most."""
     search_k: int = 300
-    """Upper bound of the candidates that are looked at, most similar first."""
+    """Candidates of a sample, at most: the most similar ones."""
     isolation_bars: int = 20
+    """Matches of one symbol lie more than this many bars apart."""
     min_matches: int = 5
+    """Matches without which a sample has no value."""
     barrier_weight: float = 0.7
+    """Weight of the barrier win rate in the value, 0..1; the return win rate has the rest."""
     return_horizon: int = 5
+    """Horizon, in bars, of the forward returns that enter the value; one of `PatternSettings.horizons`."""
     half_life_days: float = 180.0
+    """Age of a match, in calendar days, at which its weight is halved."""
     allow_seen: bool = False
-    """Score dates up to an encoder's `trained_through` all the same, and mark them."""
+    """Score dates up to an encoder's `trained_through` too, and mark them."""
     index: Index = "exact"
-    """"ivf" compares a sample with a part of a very long history only; see `kline_core.search.ivf_index`."""
+    """"ivf" compares a sample with only a part of a very long history; see `kline_core.search.ivf_index`."""
     probes: int = 96
-    """Lists of 1024 that a sample is compared with; used only where `index` is "ivf"."""
+    """Lists, of 1024, that a sample is compared with; used only if `index` is "ivf"."""
     min_recall: float = 0.99
     """Smallest share of the exact matches that an approximate index must find. No value depends on it."""
 
@@ -119,7 +132,7 @@ class FactorSettings:
         return 1.0 - self.barrier_weight
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that values depend on as plain JSON values; an exact search leaves those of another one out."""
+        """The settings that values depend on, as plain JSON values; without those of an index that is not in use."""
         values = asdict(self)
         del values["min_recall"]
         if self.index == "exact":
@@ -129,13 +142,13 @@ class FactorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a factor value depends on, besides the bars and the encoder's weights."""
+    """Everything that a factor value depends on, beside the bars and the encoder's weights."""
 
     patterns: PatternSettings = PatternSettings()
     factor: FactorSettings = FactorSettings()
 
     def __post_init__(self) -> None:
-        """Check what one group asks of the other."""
+        """Check the bounds that span both groups."""
         _check(
             self.factor.return_horizon in self.patterns.horizons,
             "return_horizon",

@@ -1,4 +1,4 @@
-"""Symbols: what one is, and what is safe in a path and in a query."""
+"""Symbols: the texts that are safe in a path and in a query."""
 
 import re
 
@@ -13,7 +13,7 @@ def is_symbol(value: object) -> bool:
 
 
 def check_symbol(symbol: object, name: str = "symbol") -> str:
-    """The symbol itself; InputError where it is not safe to use in a path or a query."""
+    """The symbol itself, if it is safe to use in a path and in a query. Raises `InputError` if it is not."""
     if isinstance(symbol, str) and is_symbol(symbol):
         return symbol
     raise InputError(

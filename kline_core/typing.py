@@ -20,4 +20,4 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Objects: TypeAlias = npt.NDArray[np.object_]
 Positions: TypeAlias = npt.NDArray[np.intp]
-"""Indices as NumPy's own functions give them."""
+"""intp: indices, as NumPy's own functions return them."""

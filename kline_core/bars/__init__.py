@@ -1,1 +1,1 @@
-"""Bars: read from files, checked row by row, stored, and loaded into memory."""
+"""Bars: readers of files, row checks, ingest into the table, and bars in memory."""

@@ -1,9 +1,9 @@
-"""Which symbols' bars of a session have arrived, and whether the bars are of that exchange at all.
+"""Arrival of a session's bars: the symbols that have one, and whether the bars belong to the exchange at all.
 
-1. A symbol is expected to have a bar of the session where it had one in the ten sessions before. A delisted symbol is
-   missed for ten sessions; a suspended day that is delivered as a row counts as a bar.
-2. Bars of an exchange lie on its sessions. Where more than one in a hundred of the last year's rows does not, they are
-   of another exchange: New York trades on about ten days a year on which Shanghai does not, and the other way round.
+1. A symbol is expected to have a bar of the session if it had one in the ten sessions before. A delisted symbol counts
+   as missing for ten sessions; a suspended day that is delivered as a row counts as a bar.
+2. Bars of an exchange lie on its sessions. If more than one in a hundred of the last year's rows does not, the bars
+   belong to another exchange: New York trades on about ten days a year on which Shanghai does not, and vice versa.
 """
 
 from dataclasses import dataclass
@@ -19,29 +19,32 @@ from kline_core.store.home import Home, since
 from kline_core.typing import Flags
 
 RECENT_SESSIONS = 10
+"""Sessions before the given one in which a bar makes a symbol expected."""
 YEAR_SESSIONS = 250
+"""Sessions whose rows are compared with the calendar."""
 MAX_OFF_CALENDAR = 0.01
+"""Largest share of those rows that may lie on no session, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What a home holds of one session."""
+    """Arrival of one session's bars in a home."""
 
     calendar: str
     session: np.datetime64
     expected: int
     """Symbols with a bar on the session or in the ten sessions before it."""
     missing: list[str]
-    """Those of them without a bar on the session, sorted."""
+    """Expected symbols without a bar on the session, sorted."""
     newest: np.datetime64 | None
-    """Day of the newest bar up to the session; None where there is none."""
+    """Day of the newest bar up to the session; None if there is none."""
     off_calendar: float
-    """Share of the last 250 sessions' rows that lie on days that are no session, 0..1."""
+    """Share of the last 250 sessions' rows that lie on no session, 0..1."""
     off_days: list[np.datetime64]
-    """Those days, sorted."""
+    """Days of these rows, sorted."""
 
     def check(self, max_missing_share: float) -> None:
-        """Raise `BarsMissingError` where bars of more than that share of the expected symbols are missing."""
+        """Raise `BarsMissingError` if no symbol is expected, or more than this share (0..1) of them is missing."""
         if not self.expected:
             held = "no bars at all" if self.newest is None else f"no bars after {self.newest}"
             raise BarsMissingError(
@@ -50,12 +53,12 @@ class Arrivals:
         if len(self.missing) / self.expected > max_missing_share:
             raise BarsMissingError(
                 f"{len(self.missing)} of {self.expected} symbols have no bar of the session of {self.session} on "
-                f"{self.calendar}: {abbreviated(self.missing, 20)}; the newest bar is of {self.newest}; ingest the session's "
-                "bars and run it again"
+                f"{self.calendar}: {abbreviated(self.missing, 20)}; the newest bar is of {self.newest}; "
+                "ingest the session's bars and run it again"
             )
 
     def check_calendar(self) -> None:
-        """Raise `SettingError` where the bars are of another exchange."""
+        """Raise `SettingError` if the bars belong to another exchange."""
         if self.off_calendar > MAX_OFF_CALENDAR:
             days = abbreviated([str(day) for day in self.off_days], 3)
             raise SettingError(
@@ -65,10 +68,12 @@ class Arrivals:
 
 
 def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
-    """See which symbols have a bar of a session (datetime64[D]).
+    """Arrival of the bars of a session (datetime64[D]) in a home.
 
-    Raises `DateError` where the day is no session or the calendar does not know it, `SettingError` for a calendar that
-    is unknown or cannot be made, `HomeError`.
+    Raises:
+        DateError: The day is no session, or lies outside the calendar.
+        SettingError: The calendar is unknown or cannot be made.
+        HomeError: The bars cannot be read.
     """
     day = trading_day(session, calendar)
     if not day.is_session:
@@ -77,7 +82,7 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
     bars = home.read("bars", ["symbol", "date"], where=since(sessions[0]))
     days = bars["date"].to_numpy().astype("datetime64[D]")
     if not (days <= session).any():
-        # For the message alone: what there is of older bars.
+        # Only the message of `check` needs older bars: it names the newest.
         bars = home.read("bars", ["symbol", "date"])
         days = bars["date"].to_numpy().astype("datetime64[D]")
     newest = days[days <= session].max() if (days <= session).any() else None

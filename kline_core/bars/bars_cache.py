@@ -1,7 +1,7 @@
-"""Bars in memory, read once per process and shared by whoever works on the same version of them.
+"""Bars in memory, loaded once per process and shared by all work on the same version.
 
-Where a process holds an older version to which rows were only added, all of them newer than any that it has, only the
-added rows are read. In every other case (a restated bar, a late one, compacted files) all of them are.
+If a process holds an older version, and the newer one only adds rows that are all later than the newest row held, only
+the added rows are read. In every other case (a restated bar, a late bar, compacted files) all rows are read.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ COLUMNS: Final = ("symbol", "date", "open", "high", "low", "close", "volume", "a
 
 @dataclass(frozen=True, slots=True)
 class BarsBase:
-    """The older state from which bars were advanced."""
+    """The earlier state that bars were advanced from."""
 
     key: "BarsKey"
     files: frozenset[str]
@@ -36,15 +36,16 @@ class LoadedBars:
 
     frames: BarsBySymbol
     newest: date | None
-    """Day of the newest row, suspended ones among them."""
+    """Day of the newest row, suspended days included; None if there is no row."""
     files: frozenset[str]
-    """Files that were read: asked of the table later, the files of that version may be those of a restored copy."""
+    """Data files that were read. A later look at the same version could list the files of a restored copy."""
     base: BarsBase | None = None
+    """State that these bars were advanced from; None if they were loaded in full."""
 
 
 @dataclass(frozen=True, slots=True)
 class BarsKey:
-    """Names the bars of one state of a home."""
+    """Key of the bars of one state of a home."""
 
     home: str
     version: int | None
@@ -53,21 +54,21 @@ class BarsKey:
 
     @classmethod
     def newest(cls, home: Home) -> Self:
-        """The bars that the home holds now."""
+        """Key of the bars that the home holds now. Raises what `Home` raises."""
         return cls(home.uri, home.version("bars"), home.identity("bars"))
 
     def frames(self) -> BarsBySymbol:
-        """The bars themselves, loaded where the process does not hold them; raises as `load`."""
+        """The bars, loaded if the process does not hold them. Raises as `load`."""
         return loaded(self).frames
 
     def load(self) -> LoadedBars:
-        """Read the whole table. Raises `StaleError` where it was replaced by another one, and what `Home` raises."""
+        """Read the whole table. Raises `StaleError` if another table replaced it, and what `Home` raises."""
         home = self._open()
         rows = home.read("bars", COLUMNS, version=self.version)
         return LoadedBars(bars_by_symbol(rows), pc.max(rows["date"]).as_py(), self._files(home))
 
     def advance(self, earlier: Self, value: LoadedBars) -> LoadedBars | None:
-        """Read only the rows that were added to an earlier version, where all are newer than any that it has."""
+        """Read only the rows added to an earlier version; None unless all are later than its newest row."""
         if (earlier.home, earlier.identity) != (self.home, self.identity) or value.newest is None:
             return None
         if earlier.version is None or self.version is None or earlier.version > self.version:
@@ -95,12 +96,12 @@ class BarsKey:
 
 
 def table_replaced(home: str) -> StaleError:
-    """The error for a table that is another one than the key was made for."""
+    """Error for a table that replaced the one a key was made for."""
     return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
 
 
 def _joined(frames: BarsBySymbol, newer: BarsBySymbol) -> BarsBySymbol:
-    """Bars of all symbols, of which the newer ones are all later."""
+    """Bars of all symbols; those of `newer` are all later than those of `frames`."""
     joined = dict(frames)
     for symbol, later in newer.items():
         earlier = frames.get(symbol)

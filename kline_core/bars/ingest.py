@@ -1,13 +1,14 @@
-"""Files from outside into the `bars` table, every row accounted for.
+"""Ingest of files and frames into the `bars` table, with every row accounted for.
 
-1. Each file is read by the reader of its layout (`kline_core.bars.readers`), each frame as it is, and its rows are
-   checked one by one (`row_checks.check_rows`).
-2. Rows that share symbol and date, in one file or in several, are one bar or none (`bars.reject_duplicates`).
-3. The stored rows of a symbol have adjustment factors, all of them or none: a mixture would make a jump out of every
-   earlier dividend. Rows with factors are rejected where stored rows have none, unless they replace all of those; rows
-   without factors are rejected where the symbol has some, stored or in these files.
-4. What is left is compared with what is stored: new, updated, or there already.
-5. New and updated rows are written in one commit. If another writer came in between, 2-5 are done again.
+1. Read each file by the reader of its layout (`kline_core.bars.readers`) and each frame as it is, and check every row
+   by itself (`kline_core.bars.row_checks.check_rows`).
+2. Make one bar or none of the rows that share symbol and date, in one file or in several
+   (`kline_core.bars.row_checks.reject_duplicates`).
+3. Keep adjustment factors on all stored rows of a symbol or on none: a mixture would turn every earlier dividend into a
+   jump. Rows with factors are rejected if stored rows have none, unless they replace all of those; rows without factors
+   are rejected if the symbol has some, stored or in these files.
+4. Compare the remaining rows with the stored ones: new, updated or unchanged.
+5. Write new and updated rows in one commit. If another writer commits in between, repeat steps 2 to 5.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,16 +33,16 @@ from kline_core.store.home import Home, TableChangedError, since
 from kline_core.typing import Flags, Int64s, Objects
 
 Progress = Callable[[int, int], None]
-"""Called with the files read and the files to read."""
+"""Called with the numbers of files read and to read."""
 
 _ATTEMPTS = 5
-# Up to here only the row groups that hold the symbols are read; above, reading the whole table is as quick.
+# A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
 _FEW_SYMBOLS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A file after the checks of its single rows."""
+    """The rows of one file or frame after the checks of single rows."""
 
     source: str
     bars: pd.DataFrame
@@ -51,30 +52,33 @@ class _Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """The rows of all files against one version of the table."""
+    """The rows of all files compared with one version of the table."""
 
     bars: pd.DataFrame
-    """`BAR_COLUMNS` and the number of the `file`, for each row that can be stored."""
+    """The n rows that can be stored: `BAR_COLUMNS`, and the number of their `file`."""
     new: Flags
+    """bool (n,): no row of the symbol and date is stored."""
     updated: Flags
+    """bool (n,): the stored row of the symbol and date differs."""
     rejected: list[pd.DataFrame]
     restated: list[str]
     unadjusted: list[str]
 
 
 def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | None = None) -> IngestReport:
-    """Bring files, all files in folders, and frames into the `bars` table of a home, in one commit.
+    """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
-    A file that cannot be used is reported, and the others still go in. Rows that are stored already change nothing;
-    where all are, no new version of the table is made. A missing amount leaves a stored one as it is.
+    A file that cannot be used is reported and does not keep out the others. Rows that are stored already change
+    nothing; if all are, no new version of the table is made. A missing amount leaves the stored one as it is.
 
     Args:
         sources: Files in a layout that some reader knows (`kline_core.bars.readers`), folders that are searched for
             such files at every depth, and frames in the plain layout.
-        home: Where the bars go.
-        progress: Told after each file.
+        home: Home that takes the bars.
+        progress: Called after each file.
 
     Raises:
+        InputError: The sources hold neither a file to read nor a frame.
         NothingUsableError: No row of any file can be used; it carries the report.
         HomeError: The home cannot be read or written.
     """
@@ -91,7 +95,7 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
             errors[name] = str(error)
         if progress is not None:
             progress(done, len(readers))
-    bars = _together([part.bars for part in parts])
+    bars = _concatenated([part.bars for part in parts])
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
@@ -121,7 +125,7 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
 
 
 def _list_files(paths: Sequence[Path], required: bool) -> tuple[list[Path], list[str]]:
-    """Files to read, each once, in the order of `paths` and by name within a folder; and files that are left out."""
+    """Files to read, each once, in the order of `paths` and by name within a folder; and the skipped files."""
     found: dict[Path, Path] = {}
     skipped = []
     for path in paths:
@@ -144,8 +148,8 @@ def _check(raw: RawRows, source: str) -> _Checked:
     return _Checked(source, checked.bars, pd.concat([raw.malformed, checked.rejected]), raw.ignored)
 
 
-def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all files with the number of their file; the index still holds row numbers."""
+def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all files with the number of their file; the index keeps the row numbers."""
     if not frames:
         return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, "file")})
     bars = pd.concat(frames)
@@ -160,7 +164,7 @@ def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | No
     names = np.array(bars["symbol"].unique(), dtype=object)
     among = list(names) if len(names) <= _FEW_SYMBOLS else None
     read = partial(home.read, "bars", version=version, symbols=among)
-    # Of older rows none is replaced, and none is a later one than a row of these.
+    # Stored rows before the first new date are neither replaced nor later than a new row.
     first = bars["date"].to_numpy().min()
     bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
     bars, mixed = _reject_mixed_factors(bars, sources, read, names)
@@ -190,9 +194,9 @@ def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | No
 def _reject_mixed_factors(
     bars: pd.DataFrame, sources: Objects, read: Callable[..., pa.Table], names: Objects
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows after which a symbol has factors throughout or not at all, and the rejected ones; step 3 of the module.
+    """Rows that leave each symbol with factors throughout or not at all, and the rejected rows; step 3 of the module.
 
-    `read` gives stored rows of these symbols, of all dates. Each kind is asked for only where it can matter.
+    `read` returns stored rows of these symbols, of all dates. It is called only if its rows can matter.
     """
     given = bars["adj_factor"].notna()
     late = np.zeros(len(bars), dtype=bool)
@@ -217,13 +221,13 @@ def _reject_mixed_factors(
 
 
 def _keys(bars: pd.DataFrame, names: Objects) -> Int64s:
-    """Symbol and date of each row as one number (n,); `names` gives the symbols their numbers."""
+    """Symbol and date of each row as one number, int64 (n,); a symbol counts as its position in `names`."""
     code = pd.Index(names).get_indexer(pd.Index(bars["symbol"]))
     return _key(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
 
 
 def _stored_keys(stored: pa.Table, names: Objects) -> Int64s:
-    """`_keys` of stored rows, negative where the symbol is none of `names`."""
+    """`_keys` of stored rows, negative if `names` lacks the symbol."""
     code = pc.fill_null(pc.index_in(stored["symbol"], value_set=pa.array(names, pa.string())), -1).to_numpy()
     return _key(code, stored["date"].cast(pa.int32()).to_numpy())
 
@@ -234,7 +238,7 @@ def _key(code: npt.NDArray[np.integer], day: npt.NDArray[np.integer]) -> Int64s:
 
 
 def _store(compared: _Comparison, home: Home, version: int | None) -> int:
-    """Write what is new or changed and return the version that holds it."""
+    """Write the new and updated rows, and return the version that holds them."""
     rows = compared.bars[compared.new | compared.updated]
     if len(rows) == 0:
         return home.version("bars") or 0 if version is None else version
@@ -247,7 +251,7 @@ def _store(compared: _Comparison, home: Home, version: int | None) -> int:
 
 
 def _accounts(parts: list[_Checked], compared: _Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
-    """What became of each file, by its name."""
+    """Report of each file that could be read, by its name."""
     file = compared.bars["file"].to_numpy(dtype=np.int64)
     kept, new, updated = (
         np.bincount(file[rows], minlength=len(parts)).tolist() for rows in (slice(None), compared.new, compared.updated)
@@ -274,7 +278,7 @@ def _accounts(parts: list[_Checked], compared: _Comparison, rejections: pd.DataF
 
 
 def _ordered(parts: list[pd.DataFrame], sources: list[str]) -> pd.DataFrame:
-    """All rejected rows, by file and row."""
+    """All rejected rows, in the order of the files and their rows."""
     rejected = rejected_frame(parts)
     place = rejected["source"].map({source: number for number, source in enumerate(sources)})
     return rejected.iloc[np.argsort(place.to_numpy(dtype=np.int64), kind="stable")].reset_index(drop=True)

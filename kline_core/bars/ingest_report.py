@@ -1,4 +1,4 @@
-"""What became of the rows that were ingested."""
+"""The report of an ingest: the fate of every file and row."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,12 +7,12 @@ import pandas as pd
 
 from kline_core.errors import InputError
 
-_SHOWN = 100
+_SHOWN_REJECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What became of one file. ``read == new + updated + unchanged + rejected``."""
+    """Numbers of rows of one file; ``read == new + updated + unchanged + rejected``."""
 
     path: str
     read: int = 0
@@ -21,31 +21,32 @@ class FileReport:
     unchanged: int = 0
     rejected: int = 0
     error: str | None = None
-    """Why nothing of the file could be used, or None."""
+    """Reason why no row of the file can be used, or None."""
     ignored_columns: tuple[str, ...] = ()
+    """Columns that were not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of every row. ``read == stored_new + updated + unchanged + rejected``."""
+    """The fate of every row; ``read == stored_new + updated + unchanged + rejected``."""
 
     files: list[FileReport]
     rejections: pd.DataFrame
-    """One line per rejected row: source, row, symbol, reason, value."""
+    """One line per rejected row, with the columns source, row, symbol, reason and value."""
     restated: list[str]
-    """Symbols of which a stored row changed, or which got rows before their last stored date."""
+    """Symbols with a changed stored row, or with a new row before their last stored date; sorted."""
     unadjusted: list[str]
-    """Symbols whose rows came without an adjustment factor: their prices are taken as already comparable."""
+    """Symbols with rows without an adjustment factor, whose prices count as already comparable; sorted."""
     skipped: list[str]
-    """Files in the folders that are of no type that is read."""
+    """Files in the folders that no reader knows by their name."""
     version: int
     """Version of `bars` that holds the rows."""
     changed: bool
-    """Whether a new version was made; false where every row was stored already."""
+    """Whether a new version was made; false if every row was stored already."""
 
     @property
     def read(self) -> int:
-        """Rows found in the files that could be read."""
+        """Rows of the files that could be read."""
         return sum(file.read for file in self.files)
 
     @property
@@ -55,7 +56,7 @@ class IngestReport:
 
     @property
     def updated(self) -> int:
-        """Rows that replaced a stored row with other contents."""
+        """Rows that replaced a stored row with different contents."""
         return sum(file.updated for file in self.files)
 
     @property
@@ -65,16 +66,16 @@ class IngestReport:
 
     @property
     def rejected(self) -> int:
-        """Rows that were not taken, each with its reason in `rejections`."""
+        """Rows that were rejected, each with its reason in `rejections`."""
         return sum(file.rejected for file in self.files)
 
     @property
     def errors(self) -> list[str]:
-        """One line for each file of which nothing could be used."""
+        """One line for each file without a usable row."""
         return [file.error for file in self.files if file.error is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values: of the rejected rows the counts by reason and the first hundred."""
+        """The report as plain JSON values, with the rejected rows counted by reason and the first hundred in full."""
         counts = self.rejections["reason"].value_counts(sort=True)
         return {
             "read": self.read,
@@ -83,7 +84,7 @@ class IngestReport:
             "unchanged": self.unchanged,
             "rejected": self.rejected,
             "rejected_by_reason": {str(reason): int(count) for reason, count in counts.items()},
-            "rejections": self.rejections.head(_SHOWN).to_dict("records"),
+            "rejections": self.rejections.head(_SHOWN_REJECTIONS).to_dict("records"),
             "files": [asdict(file) | {"ignored_columns": list(file.ignored_columns)} for file in self.files],
             "restated": self.restated,
             "unadjusted": self.unadjusted,
@@ -97,7 +98,7 @@ class NothingUsableError(InputError):
     """No row of any file can be used; `report` says why, file by file and row by row."""
 
     def __init__(self, report: IngestReport) -> None:
-        """Name the first file's reason."""
+        """Quote the first file's reason."""
         others = f" (and {len(report.files) - 1} other files)" if len(report.files) > 1 else ""
         super().__init__(f"nothing could be ingested: {report.errors[0]}{others}")
         self.report = report

@@ -1,16 +1,16 @@
-"""Row checks: what a sound bar is.
+"""Row checks: the definition of a sound bar.
 
-`validate_bars` is the one door through which bars enter. A row that passes has
+Every bar enters through these checks. A row that passes has
 
 * a symbol that is safe in a path and in a query,
 * a date that no other row of its symbol has,
 * prices with ``low <= open, close <= high``,
 * a volume and an amount that are missing or at least 0, and
-* prices, an adjustment factor and products of the two from `LEAST` to `MOST`. No market has others, and ratios within
-  these bounds fit into a float32: one absurd price would otherwise make a return that no table takes.
+* prices, an adjustment factor and products of the two from `MIN_PRICE` to `MAX_PRICE`. No market has others, and ratios
+  within these bounds fit into a float32: one absurd price would otherwise make a return that no table takes.
 
-A day is *suspended* when its volume is 0 or missing and its bar is flat (open = high = low = close). A bar that moved
-was traded, whatever its volume says: vendors deliver days of zero or unknown volume with real prices. It is kept.
+A day is *suspended* if its volume is 0 or missing and its bar is flat (open = high = low = close). A bar that moved was
+traded, whatever its volume says, since vendors deliver real prices with zero or unknown volume.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ BAR_COLUMNS = (*REQUIRED, *OPTIONAL, "suspended")
 
 
 MIN_PRICE, MAX_PRICE = 1e-12, 1e12
-"""Bounds, themselves included, of raw prices, of adjustment factors and of adjusted prices."""
+"""Inclusive bounds of raw prices, adjustment factors and adjusted prices."""
 
 
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
@@ -48,17 +48,17 @@ class Validated:
     """The rows of a frame, each in exactly one of two frames."""
 
     bars: pd.DataFrame
-    """`BAR_COLUMNS`: dates as datetime64[s], `adj_factor` NaN where the frame had no such column; index as given."""
+    """`BAR_COLUMNS`: dates as datetime64[s], `adj_factor` NaN if the frame has no such column; the frame's index."""
     rejected: pd.DataFrame
-    """`REJECTED_COLUMNS`: where the row came from, its index label, its symbol as text, why, and the offending cell."""
+    """`REJECTED_COLUMNS`: the row's source, its index label, its symbol as text, the reason, and the offending cell."""
 
 
 def validate_bars(frame: pd.DataFrame, source: str) -> Validated:
     """Divide rows from outside into sound bars and rejected rows.
 
-    Rows that agree in everything are one bar: the first stays, the others are rejected. Of rows that give one symbol
-    and date different contents none is kept, since nothing says which is right. So the bars that are kept do not
-    depend on the order of the rows.
+    Rows that agree in everything are one bar: the first passes, the others are rejected. Rows that give one symbol and
+    date different contents are all rejected, since nothing says which is right. So the contents of the sound bars do
+    not depend on the order of the rows.
 
     Args:
         frame: Columns `REQUIRED` and perhaps `OPTIONAL`, typed or as text; its index labels name the rows in reports.
@@ -73,7 +73,10 @@ def validate_bars(frame: pd.DataFrame, source: str) -> Validated:
 
 
 def check_rows(frame: pd.DataFrame, source: str) -> Validated:
-    """`validate_bars` without its look at duplicates: each row by itself."""
+    """Sound bars and rejected rows, with each row checked by itself: `validate_bars` without duplicates.
+
+    Arguments and errors are those of `validate_bars`.
+    """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
         raise InputError(f"{source}: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}")
@@ -96,20 +99,20 @@ def check_rows(frame: pd.DataFrame, source: str) -> Validated:
 
 
 def is_suspended(bars: pd.DataFrame) -> pd.Series:
-    """Where a bar tells of a day without trading: volume 0 or missing, and open = high = low = close."""
+    """Mask, bool (n,), of the days without trading: volume 0 or missing, and open = high = low = close."""
     flat = (bars["open"] == bars["high"]) & (bars["high"] == bars["low"]) & (bars["low"] == bars["close"])
     return flat & ~(bars["volume"] > 0)
 
 
 def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Sound rows without those that share symbol and date, and the rejected ones; see `validate_bars`.
+    """Sound rows without those that share symbol and date, and the rejected rows; see `validate_bars`.
 
-    Files that give different contents for one bar of a symbol are perhaps deliveries on different adjustment bases: the
-    dates that only one of them has would then be on another scale than their neighbours. So all rows of such a symbol
-    are rejected, whichever file they are from. Rows with an adjustment factor and rows without one are not compared.
+    Files that contradict each other about a bar may be deliveries on different adjustment bases: dates that only one of
+    them has would then be on another scale than their neighbours. So all rows of the symbol are rejected, whichever
+    file they are from. Rows with an adjustment factor are not compared with rows without one.
 
     Args:
-        bars: Rows of `Validated.bars`, perhaps of several files one after the other.
+        bars: Rows of `Validated.bars`, from one file or from several in sequence.
         sources: Name of the file of each row (n,).
     """
     key = ["symbol", "date", "given"]
@@ -143,7 +146,7 @@ def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFram
 
 def _check_symbols(column: pd.Series, faults: RowErrors) -> pd.Series:
     codes, distinct = pd.factorize(column, use_na_sentinel=True)
-    # The last place is that of missing values, whose code is -1.
+    # Missing values have the code -1, which picks the last entry.
     safe = np.array([*(is_symbol(value) for value in distinct), False])
     faults.mark(~safe[codes], "symbol", "is not safe to use: 1-32 letters, digits or ._^=- without '..'")
     return column.astype(str)

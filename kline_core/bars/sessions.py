@@ -14,14 +14,14 @@ from exchange_calendars.errors import CalendarError
 from kline_core.errors import DateError, SettingError
 from kline_core.typing import Dates, Int64s
 
-# Sessions are counted from here, or from the calendar's own beginning where it knows less.
+# The count of sessions begins here, or with the calendar if that begins later.
 _ORIGIN = pd.Timestamp("1990-01-01")
 
 
 def session_ordinal(dates: Dates, calendar: str) -> Int64s:
-    """Number of each day (n,) among the exchange's sessions, counted from 1990 (or where the calendar begins).
+    """Ordinal of each day among the exchange's sessions, int64 (n,), counted from 1990 or the calendar's later start.
 
-    The count is the same however much history is passed in.
+    An ordinal does not depend on how much history is passed in.
 
     Args:
         dates: Days, datetime64[D] (n,).
@@ -29,7 +29,7 @@ def session_ordinal(dates: Dates, calendar: str) -> Int64s:
 
     Raises:
         DateError: A day is no session, or lies outside the days that the calendar knows.
-        SettingError: There is no such calendar.
+        SettingError: The calendar is unknown or cannot be made.
     """
     days = np.asarray(dates, dtype="datetime64[D]")
     sessions = _sessions(calendar)
@@ -58,15 +58,15 @@ class TradingDay:
     day: np.datetime64
     is_session: bool
     previous: np.datetime64 | None
-    """The session before the day; None where the calendar knows none."""
+    """The session before the day; None if the calendar knows none."""
     next: np.datetime64 | None
-    """The session after the day; None where the calendar knows none."""
+    """The session after the day; None if the calendar knows none."""
     closes: datetime | None
-    """When the day's session closes, UTC; None where it is no session."""
+    """Close of the day's session, UTC; None if the day is no session."""
 
     @property
     def reason(self) -> str:
-        """What the day is, in one line."""
+        """One line that says whether the day is a session, and if not, which sessions are around it."""
         if self.is_session:
             return f"{self.day} is a session of {self.calendar}"
         date: datetime = pd.Timestamp(self.day).to_pydatetime()
@@ -77,11 +77,11 @@ class TradingDay:
 
 
 def trading_day(day: np.datetime64, calendar: str) -> TradingDay:
-    """What a day (datetime64[D]) is to an exchange.
+    """A day (datetime64[D]) in an exchange's calendar.
 
     Raises:
-        DateError: The day lies outside those that the calendar knows.
-        SettingError: There is no such calendar.
+        DateError: The day lies outside the days that the calendar knows.
+        SettingError: The calendar is unknown or cannot be made.
     """
     sessions = _sessions(calendar)
     last = _last_day(calendar)
@@ -107,7 +107,7 @@ def trading_day(day: np.datetime64, calendar: str) -> TradingDay:
 
 
 def sessions_until(day: np.datetime64, count: int, calendar: str) -> Dates:
-    """The newest `count` sessions up to and including a day, datetime64[D], sorted; fewer where the calendar begins.
+    """The last `count` sessions up to and including a day, datetime64[D], sorted; fewer if the calendar has no more.
 
     Raises as `trading_day`.
     """
@@ -125,16 +125,16 @@ def calendar_names() -> tuple[str, ...]:
 
 
 def time_zone(calendar: str) -> ZoneInfo:
-    """The time zone of an exchange. Raises `SettingError` where there is no such calendar."""
+    """Time zone of an exchange. Raises `SettingError` if the calendar is unknown or cannot be made."""
     return ZoneInfo(str(_calendar(calendar).tz))
 
 
 @lru_cache(maxsize=8)
 def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
-    """A calendar from the origin, or from its own beginning where it knows less, to its end."""
+    """A calendar from `_ORIGIN`, or from its own beginning if that is later, to its end."""
     try:
         with warnings.catch_warnings():
-            # exchange_calendars 4.13 asks pandas 3 for what it will answer otherwise, or not at all, one day.
+            # exchange_calendars 4.13 uses features that pandas 3 deprecates.
             warnings.filterwarnings("ignore", "Series.values returning an ndarray", DeprecationWarning)
             warnings.filterwarnings("ignore", "DatetimeIndex.weekday is deprecated", DeprecationWarning)
             # Without a start the calendar would begin twenty years before today, and the count would move every day.
@@ -144,7 +144,7 @@ def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
     except CalendarError as error:
         raise SettingError(f"calendar is {name!r}, which exchange_calendars does not know: {error}") from error
     except (NotImplementedError, ValueError) as error:
-        # With pandas 3.1 exchange_calendars 4.13.2 fails so for Athens, Belgrade, Bucharest, Nicosia and Tel Aviv.
+        # exchange_calendars 4.13.2 fails with pandas 3.1 for Athens, Belgrade, Bucharest, Nicosia and Tel Aviv.
         raise SettingError(
             f"calendar is {name!r}, which exchange_calendars {exchange_calendars.__version__} cannot make with pandas "
             f"{pd.__version__}; install a newer exchange_calendars, or name another calendar"
@@ -161,7 +161,7 @@ def _sessions(calendar: str) -> Dates:
 
 @lru_cache(maxsize=8)
 def _ordinals(calendar: str) -> Int64s:
-    """For each day from a calendar's first session to its last, the session's number; -1 where the day is none."""
+    """Ordinal of each day from a calendar's first session to its last, int64; -1 if the day is no session."""
     sessions = _sessions(calendar)
     at = (sessions - sessions[0]).astype(np.int64)
     ordinals = np.full(at[-1] + 1, -1, dtype=np.int64)
@@ -171,7 +171,7 @@ def _ordinals(calendar: str) -> Int64s:
 
 
 def _last_day(calendar: str) -> np.datetime64:
-    """The last day that a calendar knows: its fixed end, or its last session where it has none."""
+    """The last day that a calendar knows: its fixed end, or its last session if it has none."""
     bound = _calendar(calendar).bound_max()
     last: np.datetime64 = _sessions(calendar)[-1] if bound is None else np.datetime64(bound.date(), "D")
     return last

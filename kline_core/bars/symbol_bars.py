@@ -1,4 +1,4 @@
-"""Bars in memory: the traded ones of each symbol, as arrays."""
+"""Bars in memory: the traded bars of each symbol, as arrays."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,9 +18,10 @@ from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SymbolBars:
-    """The traded bars of one symbol in order of their dates; suspended days are left out. The arrays are read-only.
+    """The n traded bars of one symbol in order of date, without suspended days. The arrays are read-only.
 
-    Prices are adjusted: raw price times the cumulative backward adjustment factor of the day, 1.0 where none was given.
+    Prices are float64 (n,) and adjusted: raw price times the day's cumulative backward adjustment factor, or times 1.0
+    if none was given.
     """
 
     symbol: str
@@ -31,17 +32,17 @@ class SymbolBars:
     low: Floats64
     close: Floats64
     volume: Floats64
-    """As delivered, NaN where unknown."""
+    """float64 (n,): as delivered, NaN if unknown."""
     content: Hashes
-    """(n,) one hash per bar over symbol, date, raw prices and adjustment factor. Volume is left out: no value depends
-    on it, and vendors correct it for days afterwards."""
+    """uint64 (n,): hash of each bar's symbol, date, raw prices and adjustment factor. Volume is left out: no value
+    depends on it, and vendors correct it for days afterwards."""
 
     def __len__(self) -> int:
         """Number of traded bars."""
         return len(self.dates)
 
     def find(self, dates: Dates) -> Int64s:
-        """Ordinal of the bar of each date (datetime64[D], any order): int64 (n,), -1 where there is no bar."""
+        """Ordinal of the bar of each date (datetime64[D], any order): int64 (n,), -1 if the date has no bar."""
         at = np.searchsorted(self.dates, dates).astype(np.int64)
         there = at < len(self.dates)
         there[there] = self.dates[at[there]] == dates[there]
@@ -52,7 +53,7 @@ class SymbolBars:
         return int(np.searchsorted(self.dates, date, side="right"))
 
     def part(self, first: int, last: int) -> "SymbolBars":
-        """The bars `first` to `last`, the last one not included."""
+        """The bars `first` to `last`, without the last one."""
         columns = {field.name: getattr(self, field.name)[first:last] for field in fields(self)[1:]}
         return replace(self, **columns)
 
@@ -62,14 +63,14 @@ BarsBySymbol: TypeAlias = Mapping[str, SymbolBars]
 
 
 def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = None) -> dict[str, SymbolBars]:
-    """All symbols' traded bars in memory, from the `bars` table in any order.
+    """Traded bars of all symbols, by symbol in sorted order, from rows of the `bars` table in any order.
 
-    The arrays of one symbol are slices of arrays that all symbols share. A symbol of which every bar is suspended is
-    there with no bars.
+    The arrays of one symbol are slices of arrays that all symbols share. A symbol whose days are all suspended has an
+    entry without bars.
 
     Args:
-        bars: Columns symbol, date, open, high, low, close, volume, adj_factor (perhaps missing) and suspended.
-        symbols: Keep only these; all by default. Ones without bars are left out.
+        bars: Columns symbol, date, open, high, low, close, volume, adj_factor (null if none was given) and suspended.
+        symbols: Return only these; all by default. A symbol without rows has no entry.
 
     Raises:
         InputError: A symbol has two bars of one date.
@@ -110,14 +111,14 @@ def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None 
 
 
 def group_by_code(code: Int32s) -> Iterator[tuple[int, Positions]]:
-    """Each code that occurs in `code` (n,), with its positions."""
+    """Each distinct code in `code` (n,), in ascending order, with its positions."""
     order = np.argsort(code, kind="stable")
     which, first = np.unique(code[order], return_index=True)
     yield from zip(which.tolist(), np.split(order, first)[1:], strict=True)
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[Int64s, Objects]:
-    """Codes (n,) into the sorted distinct texts."""
+    """Codes, int64 (n,), into the sorted distinct texts, and these texts."""
     encoded = column.combine_chunks().dictionary_encode()
     names = np.array(encoded.dictionary.to_pylist(), dtype=object)
     order = np.argsort(names)
@@ -132,7 +133,7 @@ def _column(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def _content(symbol: Hashes, dates: Dates, columns: list[Floats64]) -> Hashes:
-    """One hash per row (n,), a chain of `mix64` over the bits of the row's cells."""
+    """One hash per row, uint64 (n,): a chain of `mix64` over the bits of the row's cells."""
     state = mix64(symbol ^ dates.astype(np.int64).view(np.uint64))
     for column in columns:
         state = mix64(state ^ column.view(np.uint64))

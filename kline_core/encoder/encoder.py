@@ -1,12 +1,8 @@
-"""The encoder: a chart becomes a unit vector whose inner products say how alike charts are.
+"""The encoder: it turns a chart into a unit vector whose inner products say how alike charts are.
 
-An attention convolutional autoencoder. Strided convolutions reduce the `60 x 64` chart to a grid of 10 times 2 places,
-multi-head self-attention (Vaswani et al., "Attention Is All You Need", 2017) lets every place see the whole chart, and
-one linear layer gives the latent vector, which is scaled to length 1. The decoder exists for training and for looking
-at what a vector has kept; the system itself only ever encodes.
-
-Charts are encoded in batches of one fixed, padded shape, because matrix products round differently for different batch
-shapes and a value must not depend on how the work was cut.
+It is the trained first half of an attention convolutional autoencoder (`kline_core.encoder.network`). It encodes charts
+in batches of one fixed, padded shape, because matrix products round differently for different batch shapes, and a value
+must not depend on how the work was cut.
 """
 
 import json
@@ -28,15 +24,16 @@ from kline_core.typing import Floats32, Pixels
 from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
 
 BATCH = 64
+"""Charts of a batch. Another number may round vectors differently."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto` takes cuda, then mps, then cpu. Raises `EncoderError` where it is not there."""
+    """Device of a name; `auto` takes cuda, then mps, then cpu. Raises `EncoderError` if it cannot be used."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        # There and back: a device may make tensors that cannot be read.
+        # Read it back too: some devices make tensors that cannot be read.
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
@@ -59,7 +56,7 @@ class Encoder:
         trained_through: np.datetime64 | None = None,
         device: torch.device | None = None,
     ) -> None:
-        """Take over a network; use `Encoder.load` for stored weights."""
+        """Wrap a network; use `Encoder.load` for stored weights."""
         self.device = device or torch.device("cpu")
         self.network = without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
         self.dim, self.window_bars = network.dim, network.window_bars
@@ -68,9 +65,10 @@ class Encoder:
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "auto") -> Self:
-        """Read weights from a safetensors file; without a path, the default ones that come with the package.
+        """Read an encoder from a safetensors file; without a path, from the default weights of the package.
 
-        Raises `EncoderError` where the file is missing, damaged, or holds another network.
+        `device` is as for `choose_device`. Raises `EncoderError` if the file is missing, damaged, or holds another
+        network, or if the device cannot be used.
         """
         path = Path(path) if path is not None else DEFAULT_WEIGHTS
         header, tensors = _read(path)
@@ -86,7 +84,9 @@ class Encoder:
     def encode(self, charts: Pixels) -> Floats32:
         """Vectors of uint8 charts `(n, 3 * window_bars, 64)`: float32 `(n, dim)`, each of length 1.
 
-        A chart's vector is the same whatever other charts it is encoded with, and however many threads torch may use.
+        A chart's vector does not depend on the charts that it is encoded with, nor on torch's number of threads.
+
+        Raises `EncoderError` if the charts have another dtype or shape.
         """
         width = self.window_bars * PIXELS_PER_BAR
         if charts.dtype != np.uint8 or charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
@@ -106,10 +106,10 @@ class Encoder:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread in the thread that calls: on some processors convolutions round differently with several."""
+    """One torch thread in the calling thread: on some processors convolutions round differently with several."""
     before = torch.get_num_threads()
     if before == 1:
-        # As in every worker; nothing is set there, since the limit is not the calling thread's alone.
+        # So it is in every worker. Setting the limit again could reach other threads, which have their own work.
         yield
         return
     torch.set_num_threads(1)
@@ -120,7 +120,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:
-    """Write both halves of the autoencoder to a safetensors file; `header` may name `trained_through` (ISO date).
+    """Write both halves of the autoencoder to a safetensors file; `header` may hold `trained_through` (ISO date).
 
     The same weights give the same bytes, and so the same fingerprint.
     """
@@ -128,14 +128,14 @@ def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, h
     tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
     sizes = {"format": FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
     raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, sizes | header)
-    # safetensors writes the metadata in an order that changes from call to call; its own padding is spaces too.
+    # The order in which safetensors writes metadata changes from call to call. Like it, pad the header with spaces.
     length = int.from_bytes(raw[:8], "little")
     sorted_header = json.dumps(json.loads(raw[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     path.write_bytes(raw[:8] + sorted_header.ljust(length) + raw[8 + length :])
 
 
 def load_decoder(path: str | Path | None = None) -> ChartDecoder:
-    """The decoder that was trained together with the encoder in the same file; raises as `Encoder.load`."""
+    """The decoder that was trained with the encoder of the same file. Raises `EncoderError` as `Encoder.load`."""
     path = Path(path) if path is not None else DEFAULT_WEIGHTS
     header, tensors = _read(path)
     try:

@@ -1,4 +1,4 @@
-"""Encoders, read once per process. Importing this module loads no torch; loading an encoder does."""
+"""Encoders, loaded once per process. Importing this module loads no torch; loading an encoder does."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EncoderKey:
-    """Names an encoder."""
+    """Key of an encoder."""
 
     path: str | None
-    """None: the default one."""
+    """Absolute path of the weights; None for the default ones."""
     fingerprint: str
+    """Fingerprint of the weights' file."""
     device: str = "auto"
 
     @classmethod
     def of(cls, path: str | Path | None = None, device: str = "auto") -> Self:
-        """The encoder in a file as it is now. Raises what `weights_fingerprint` does."""
-        # In full, since a worker looks for it from another folder.
+        """Key of the encoder that a file holds now. Raises as `weights_fingerprint`."""
+        # Absolute, since a worker runs in another folder.
         path = None if path is None else str(Path(path).expanduser().absolute())
         return cls(path, weights_fingerprint(path), device)
 
     def load(self) -> "Encoder":
         """Read the weights.
 
-        Raises what `Encoder.load` does, and `EncoderError` where this machine's encoder is another one than the key's.
+        Raises what `Encoder.load` raises, and `EncoderError` if this machine's encoder is not the key's.
         """
         from kline_core.encoder.encoder import Encoder
 
@@ -43,5 +44,5 @@ class EncoderKey:
         return encoder
 
     def advance(self, earlier: Self, value: "Encoder") -> "Encoder | None":  # noqa: ARG002
-        """None: an encoder never goes on from another one."""
+        """None: no encoder is made from an earlier one."""
         return None

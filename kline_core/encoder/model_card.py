@@ -1,4 +1,4 @@
-"""What a person should know of trained weights: a card in JSON, and a picture of what the vectors keep of charts."""
+"""The model card of trained weights, as JSON, and a picture of what their vectors keep of charts."""
 
 import json
 import platform
@@ -17,10 +17,14 @@ from kline_core.encoder.weights import weights_fingerprint
 from kline_core.windows.charts import to_picture
 
 PICTURED = 12
+"""Charts in the picture."""
 
 
 def write_card(weights: Path, training: Training, pool: WindowPool, seed: int, seconds: float) -> dict[str, Any]:
-    """Describe the weights in a file of the same name ending in `.json`, and return what it says."""
+    """Write the model card beside the weights, in a file of the same name that ends in `.json`, and return it.
+
+    `seconds` is the time that the training took.
+    """
     every = max(1, len(training.history) // 40)
     card = {
         "weights": weights.name,
@@ -54,7 +58,7 @@ def write_card(weights: Path, training: Training, pool: WindowPool, seed: int, s
 
 
 def reconstruction_picture(weights: Path, pool: WindowPool, path: Path) -> None:
-    """Draw charts of the pool (upper row of each pair) above what the decoder makes of their vectors (lower row)."""
+    """Draw charts of the pool (upper row of each pair) above the decoder's reconstructions from vectors (lower row)."""
     charts = pool.charts(np.arange(PICTURED))
     vectors = Encoder.load(weights, "cpu").encode(charts)
     with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 Strided convolutions reduce the `60 x 64` chart to a grid of 10 times 2 places, multi-head self-attention (Vaswani et
 al., "Attention Is All You Need", 2017) lets every place see the whole chart, and one linear layer gives the latent
-vector, which is scaled to length 1. The decoder exists for training and for looking at what a vector has kept.
+vector, which is scaled to length 1. The decoder serves only training, and pictures of what a vector keeps.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Bars that no market ever traded: for training the encoder, for tests and for benchmarks.
+"""Synthetic bars: for training the encoder, for tests and for benchmarks.
 
 `synthetic_market` draws daily bars whose charts look like those of shares, in these steps:
 
@@ -13,7 +13,7 @@
    there, and some such days trade at that one price only (on the others, high and low may pass the limit);
 7. prices are rounded to 0.01, from levels between 2 and 500.
 
-`random_walk` is step 5 and 7 over Gaussian returns alone: bars with nothing in them to be found.
+`random_walk` is steps 5 and 7 over Gaussian returns alone: bars without anything to find.
 """
 
 from dataclasses import dataclass

@@ -1,18 +1,19 @@
-"""Training of the encoder, on synthetic charts unless bars are given.
+"""Training of the encoder, on a pool of windows.
 
 Each step:
 
-1. a random stretch of the pool of windows is taken, and 16 anchors in it; every anchor brings 15 of its thousand
-   nearest neighbours by normalised closes, near ones preferred, so that a batch of 256 holds pairs as close as those
-   that a search has to tell apart, beside pairs that have nothing in common;
-2. the full-mode score of all pairs in the batch is the teacher, stretched so that random pairs lie at cosine 0:
-   `target = (score - mean score of random pairs) / (1 - mean score of random pairs)`;
-3. the loss is the squared difference of cosine and target (pairs of one group and of different groups weighing alike),
-   plus the Kullback-Leibler divergence between the rankings (softmax at temperature 0.05 over each row), plus the
-   binary cross-entropy of the reconstructed pixels of a quarter of the batch.
+1. Take a random stretch of the pool, and 16 anchors in it. Every anchor brings 15 of its thousand nearest neighbours by
+   normalised closes, near ones preferred, so that a batch of 256 holds pairs as close as those that a search has to
+   tell apart, beside pairs that have nothing in common.
+2. The full-mode score (`kline_core.windows.similarity`) of all pairs in the batch is the teacher, stretched so that
+   random pairs lie at cosine 0:
+   `target = (score - mean score of random pairs) / (1 - mean score of random pairs)`.
+3. The loss is the weighted sum of the squared difference of cosine and target (pairs of one group and of different
+   groups weighing alike), the Kullback-Leibler divergence between the rankings (softmax at temperature 0.05 over each
+   row), and the binary cross-entropy of the reconstructed pixels of a quarter of the batch.
 
-AdamW under a one-cycle learning rate. The same seed, steps and number of threads on the same machine give the same
-weights.
+The optimiser is AdamW under a one-cycle learning rate. The same seed, steps and number of threads on the same machine
+give the same weights.
 """
 
 from collections.abc import Callable
@@ -34,13 +35,15 @@ from kline_core.windows.prices import window_positions
 from kline_core.windows.similarity import Shapes, pair_scores
 
 GROUPS, GROUP_SIZE, STRETCH, NEIGHBOURS = 16, 16, 60_000, 1_000
+"""Anchors of a batch, windows of each anchor's group, windows of the stretch, and neighbours that the group is drawn
+from."""
 TEMPERATURE = 0.05
 PAIR_WEIGHT, RANK_WEIGHT, PIXEL_WEIGHT = 10.0, 1.0, 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPool:
-    """Windows to train on: price arrays `(n, bars)` float32 and their shapes."""
+    """Windows to train on: price arrays float32 `(n, bars)`, and their shapes."""
 
     open: Floats32
     high: Floats32
@@ -75,13 +78,13 @@ class WindowPool:
         return len(self.close)
 
     def charts(self, at: Positions) -> Pixels:
-        """Charts of the windows at some positions."""
+        """Charts of the windows at positions `at`: uint8 `(len(at), 3 * bars, 64)`."""
         return render_charts(*(p[at].astype(np.float64) for p in (self.open, self.high, self.low, self.close)))
 
 
 @dataclass(slots=True)
 class Losses:
-    """Mean losses of a stretch of steps, for progress and for the card."""
+    """Mean losses of some steps, for progress and for the model card."""
 
     pair: float = 0.0
     rank: float = 0.0
@@ -99,6 +102,7 @@ class Training:
     encoder: AttentionEncoder
     decoder: ChartDecoder
     random_score: float
+    """Mean full-mode score of random pairs."""
     history: list[Losses] = field(default_factory=list)
 
 
@@ -112,7 +116,7 @@ def train(
 ) -> Training:
     """Train an autoencoder; `progress` is called every hundred steps with the steps done and their mean losses.
 
-    Raises `SettingError` for fewer than 100 steps or a pool smaller than one batch's neighbourhood.
+    Raises `SettingError` for fewer than 100 steps or a pool of fewer than 2,000 windows, and as `choose_device`.
     """
     if steps < 100:
         raise SettingError(f"steps is {steps}; it must be at least 100")
@@ -154,7 +158,7 @@ def train(
 
 
 def batch_positions(pool: WindowPool, rng: np.random.Generator) -> Positions:
-    """Positions of one batch, group after group, each group's anchor first (step 1 of the module's description)."""
+    """Positions of one batch, intp (256,): group after group, each with its anchor first (step 1 of the module)."""
     size = min(STRETCH, len(pool))
     start = rng.integers(0, len(pool) - size + 1)
     closes = pool.shapes.closes[start : start + size]
@@ -166,7 +170,7 @@ def batch_positions(pool: WindowPool, rng: np.random.Generator) -> Positions:
     nearest = np.take_along_axis(nearest, np.argsort(-np.take_along_axis(likeness, nearest, 1), axis=1), 1)
     groups = np.empty((GROUPS, GROUP_SIZE), dtype=np.intp)
     groups[:, 0] = anchors
-    # Ranks are log-uniform: as many between 1 and 10 as between 100 and 1,000.
+    # Log-uniform ranks prefer near neighbours: as many lie between 1 and 10 as between 100 and 1,000.
     ranks = np.exp(rng.uniform(0, np.log(count), (GROUPS, 4 * GROUP_SIZE))).astype(np.intp) - 1
     for group, (rank, near) in enumerate(zip(ranks, nearest, strict=True)):
         distinct = rank[np.sort(np.unique(rank, return_index=True)[1])]
@@ -185,7 +189,7 @@ def score_matrix(shapes: Shapes) -> Floats32:
 
 
 def similarity_losses(cosine: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Pair and rank loss of a batch laid out as by `batch_positions` (step 3 of the module's description)."""
+    """Pair loss and rank loss of a batch in the order of `batch_positions` (step 3 of the module)."""
     count = len(cosine)
     group = torch.arange(count, device=cosine.device) // GROUP_SIZE
     itself = torch.eye(count, dtype=torch.bool, device=cosine.device)

@@ -1,7 +1,8 @@
-"""The catalogue of windows whose outcome is known: those that are patterns.
+"""The catalogue of the windows that are patterns: those whose outcome is known.
 
-`patterns` is this catalogue with a vector and an outcome for each window. `kline index` adds what the table lacks of
-it, and a run refuses a table that is not exactly the catalogue that the bars give (`kline_core.patterns.verified`).
+The `patterns` table is this catalogue with a vector and an outcome for each window. `kline index` adds the windows that
+the table lacks, and a run refuses a table that is not exactly the catalogue of its bars
+(`kline_core.patterns.verified`).
 """
 
 from collections.abc import Mapping
@@ -25,27 +26,34 @@ from kline_core.windows.windows import usable_ends, window_content
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalogue:
-    """Windows whose outcomes are known, of all symbols, ordered by (known_on, symbol, end)."""
+    """The n windows of all symbols whose outcomes are known, ordered by (known_on, symbol, end)."""
 
     symbols: list[str]
+    """Symbols of the bars, sorted, including those without a window."""
     code: Int32s
     """int32 (n,): position in `symbols`."""
     bar: Int64s
     """int64 (n,): ordinal of the window's last bar among the symbol's traded bars."""
     end: Dates
+    """datetime64[D] (n,): date of the window's last bar."""
     known_on: Dates
+    """datetime64[D] (n,), ascending: first date on which every outcome is known."""
     content: Hashes
+    """uint64 (n,): hash of the bars from the window's first to its outcome's last."""
 
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.code)
 
     def take(self, at: NDArray[Any] | slice) -> "Catalogue":
-        """The windows at some positions, or where a mask is true."""
+        """The windows at positions, in a slice or under a mask."""
         return Catalogue(self.symbols, self.code[at], self.bar[at], self.end[at], self.known_on[at], self.content[at])
 
     def followed_by(self, later: "Catalogue") -> "Catalogue":
-        """These windows and then `later` ones, which all became known after them; `later` names all the symbols."""
+        """These windows and then the `later` ones, which became known after all of them.
+
+        `later.symbols` holds the symbols of both.
+        """
         return Catalogue(
             later.symbols,
             np.concatenate([self._codes_in(later.symbols), later.code]),
@@ -56,7 +64,7 @@ class Catalogue:
         )
 
     def continues(self, earlier: "Catalogue") -> bool:
-        """Whether these windows are exactly the `earlier` ones and then perhaps more."""
+        """Whether the `earlier` windows are a prefix of these."""
         first = slice(0, len(earlier))
         return (
             len(earlier) <= len(self)
@@ -69,7 +77,7 @@ class Catalogue:
         )
 
     def find(self, symbol: pa.ChunkedArray, end: pa.ChunkedArray) -> Int64s:
-        """Which window each (symbol, end) is: int64 (n,), -1 for none."""
+        """Position of each (symbol, end) among the windows: int64, as long as `symbol`, -1 if it is none of them."""
         names = pa.array(self.symbols, pa.string())
         code = pc.fill_null(pc.index_in(symbol.cast(pa.string()), value_set=names), -1).to_numpy()
         keys = _keys(self.code, self.end)
@@ -84,7 +92,7 @@ class Catalogue:
         return found
 
     def _codes_in(self, symbols: list[str]) -> Int32s:
-        """Codes of the windows as positions in other `symbols`, which hold all of theirs."""
+        """Codes of the windows as positions in other `symbols`, a superset of the catalogue's."""
         if symbols == self.symbols:
             return self.code
         position = {name: at for at, name in enumerate(symbols)}
@@ -92,10 +100,17 @@ class Catalogue:
 
 
 def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mapping[str, int] | None = None) -> Catalogue:
-    """The windows of `frames` that are patterns now.
+    """Catalogue of the windows whose outcome is known.
 
-    `had`: how many bars each symbol had earlier, none where it is not named. The windows that were known then are left
-    out, and cost nothing.
+    Args:
+        frames: Bars of each symbol.
+        settings: All of them but the barriers' distances are used.
+        had: Number of bars of each symbol at an earlier state; a symbol that it does not name had none. The windows
+            known at that state are left out, and cost nothing.
+
+    Raises:
+        DateError: A bar lies on no session of `settings.calendar`; asked only if `pattern_stride` is above 1.
+        SettingError: That calendar is unknown or cannot be made.
     """
     symbols = sorted(frames)
     parts: list[tuple[NDArray[Any], ...]] = []
@@ -104,7 +119,7 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
         least = max(0, (0 if had is None else had.get(symbol, 0)) - settings.outcome_bars)
         if least + settings.outcome_bars >= len(bars.dates):
             continue
-        # Which windows are usable, the bars before the first one do not tell.
+        # Bars before the first new window do not change which windows are usable.
         start = max(0, least - settings.window_bars + 1)
         ends = start + usable_ends(bars.dates[start:], settings.window_bars, settings.max_gap_days)
         ends = ends[(ends >= least) & (ends + settings.outcome_bars < len(bars.dates))]
@@ -123,7 +138,7 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
 
 
 def window_outcomes(frames: BarsBySymbol, windows: Catalogue, settings: PatternSettings) -> tuple[Floats32, Int8s]:
-    """Outcomes of windows of any symbols: forward returns float32 `(n, horizons)` and barrier labels int8 `(n,)`."""
+    """Outcomes of n windows of any symbols: forward returns float32 `(n, horizons)`, barrier labels int8 `(n,)`."""
     returns = np.empty((len(windows), len(settings.horizons)), dtype=np.float32)
     barrier = np.empty(len(windows), dtype=np.int8)
     for which, at in group_by_code(windows.code):
@@ -144,27 +159,27 @@ class LoadedCatalogue:
 
     windows: Catalogue
     files: frozenset[str]
-    """Files that the bars were read from."""
+    """Data files that the bars were read from."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueKey:
-    """Names the catalogue of some bars under some settings."""
+    """Key of the catalogue of bars under settings."""
 
     bars: BarsKey
     settings: PatternSettings
 
     def windows(self) -> Catalogue:
-        """The catalogue itself, made where the process does not hold it. Raises as `BarsKey.load`."""
+        """The catalogue, built if the process does not hold it. Raises as `load`."""
         return loaded(self).windows
 
     def load(self) -> LoadedCatalogue:
-        """List all windows of the bars."""
+        """Build the catalogue of all bars. Raises as `BarsKey.load` and `build_catalogue`."""
         bars = loaded(self.bars)
         return LoadedCatalogue(build_catalogue(bars.frames, self.settings), bars.files)
 
     def advance(self, earlier: Self, value: LoadedCatalogue) -> LoadedCatalogue | None:
-        """Add the windows that became known, where the bars were advanced from those of an earlier catalogue."""
+        """Add the windows that became known since; None unless the bars were advanced from the earlier key's."""
         bars = loaded(self.bars)
         base = bars.base
         if base is None or earlier != CatalogueKey(base.key, self.settings) or value.files != base.files:

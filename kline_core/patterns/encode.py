@@ -1,4 +1,4 @@
-"""Vectors of windows of many symbols: their prices gathered, drawn and encoded."""
+"""Vectors of windows of many symbols: gathers their prices, draws their charts and encodes these."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from kline_core.windows.prices import prices_of_windows
 
 
 class LocalWindowEncoder:
-    """A `WindowEncoder` by threads of this process; see `kline_core.patterns.update`."""
+    """A `WindowEncoder` that runs in threads of this process; see `kline_core.patterns.update`."""
 
     def __init__(self, encoder: Encoder, threads: int = 2) -> None:
         self._encoder, self._threads = encoder, threads
@@ -48,9 +48,10 @@ class LocalWindowEncoder:
 def encode_windows(
     frames: BarsBySymbol, symbols: Sequence[str], code: Int32s, bar: Int64s, encoder: Encoder
 ) -> Floats32:
-    """Vectors of n windows, float32 `(n, dim)`, in the thread that calls.
+    """Vectors of n windows, float32 `(n, dim)`, made in the calling thread.
 
-    Window i is of the symbol `symbols[code[i]]` and ends with its traded bar number `bar[i]`.
+    Window i is of the symbol `symbols[code[i]]` and ends on its traded bar `bar[i]`. Raises IndexError if a window
+    leaves the history.
     """
     prices = prices_of_windows(frames, symbols, code, bar, encoder.window_bars)
     return encoder.encode(render_charts(*prices))

@@ -115,11 +115,11 @@ class Patterns:
     def followed_by(self, later: "Patterns", vectors: Floats32) -> "Patterns":
         """These patterns and then `later` ones, checked as in `from_arrays`.
 
-        `vectors`: float32 (P, d), C-contiguous: those of both.
+        `vectors`: float32 (P, d), C-contiguous: the vectors of both.
 
         Raises:
             ValueError: a later pattern comes before one of these in the order of (known_on, symbol, end), or `vectors`
-                are of another number.
+                has another shape.
             StaleError: as `from_arrays`.
         """
         if len(self) and len(later) and later._place(0) <= self._place(-1):
@@ -138,12 +138,12 @@ class Patterns:
         return self._ordered(symbols=symbols, code=code, vectors=vectors, history=history, **both)
 
     def _place(self, row: int) -> tuple[str, str, str]:
-        """What a pattern is ordered by: known_on, symbol and end."""
+        """Sort key of a pattern: known_on, symbol and end."""
         return str(self.known_on[row]), self.symbols[self.code[row]], str(self.end[row])
 
     @classmethod
     def _ordered(cls, *, symbols: list[str], code: Int32s, bar: Int32s, **columns: Any) -> Self:
-        """Patterns in order, checked each for itself; here each is checked against its symbol's others."""
+        """Patterns from sorted and checked columns; checks each against the others of its symbol."""
         keys = _symbol_key(code, bar)
         by_key = np.argsort(keys, kind="stable").astype(np.int64)
         keys = keys[by_key]
@@ -171,15 +171,15 @@ class Patterns:
         )
 
     def n_known(self, dates: Dates) -> Int64s:
-        """How many patterns are known at the close of each date: int64, shaped like `dates` (datetime64[D]).
+        """Number of patterns known at the close of each date: int64, shaped like `dates` (datetime64[D]).
 
         Raises:
-            DateError: `dates` of another type, or not a date.
+            DateError: `dates` has another dtype or holds NaT.
         """
         return np.searchsorted(self.known_on, as_days(dates, "dates"), side="right").astype(np.int64)
 
     def codes_of(self, symbols: Sequence[str]) -> Int32s:
-        """Code of each symbol, int32; -1 where the symbol has no patterns."""
+        """Code of each symbol, int32; -1 if the symbol has no patterns."""
         lookup = {name: code for code, name in enumerate(self.symbols)}
         return np.array([lookup.get(name, -1) for name in symbols], dtype=np.int32)
 
@@ -239,7 +239,7 @@ def _check_values(
     refuse(known_on <= end, "its outcome is known no later than its window")
     refuse(np.logical_not(np.isfinite(returns).all(axis=1)), "a forward return is not finite")
     length = np.einsum("ij,ij->i", vectors, vectors)
-    # Written so that NaN is refused as well.
+    # As a negated comparison, so that NaN is refused too.
     refuse(~(length <= MAX_LENGTH**2), "its vector is not L2-normalised")
 
 

@@ -1,18 +1,18 @@
-"""Brings the `patterns` table up to date with `bars`.
+"""The update of the `patterns` table from `bars`.
 
-1. List the windows of all symbols whose outcomes are known, with a hash of every bar that each depends on.
-2. Compare with the stored patterns, or where this process did so before, with those that came since
-   (`kline_core.patterns.verified`). A symbol of which a stored pattern is no longer among them, or depends on other
-   bars than it did, was restated: its patterns are removed and made again.
-3. Draw and encode the windows that are missing, in order of `known_on`, a slice per thread at a time.
-4. Append them, in commits of bounded size. A run that is cut off leaves whole commits; the next call finds what is
-   missing in the same way.
+1. List the windows of all symbols whose outcomes are known, each with a hash of the bars that it depends on: the
+   catalogue (`kline_core.patterns.catalogue`).
+2. Compare it with the stored patterns, or only with those added since this process last compared
+   (`kline_core.patterns.verified`). A symbol is restated if one of its stored patterns has left the catalogue or
+   depends on other bars than before: remove its patterns and make them again.
+3. Draw and encode the missing windows in order of `known_on`, a slice per thread at a time.
+4. Append them, in commits of bounded size. An interrupted run leaves whole commits; the next one finds the missing
+   windows in the same way.
 
 The table carries the settings and the encoder that it was made with; another combination is refused.
 
-Who draws and encodes is handed in as a `WindowEncoder`: the threads of this process (`kline_core.patterns.encode`) or a
-cluster (`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to
-others.
+A `WindowEncoder` draws and encodes, in threads of this process (`kline_core.patterns.encode`) or on a cluster
+(`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to a cluster.
 """
 
 from collections.abc import Callable
@@ -33,18 +33,20 @@ from kline_core.store.home import Home
 from kline_core.typing import Floats32
 
 SLICE = 2048
-"""Windows that are encoded as one piece of work: some tenths of a second."""
+"""Windows that are encoded as one piece of work, which takes some tenths of a second."""
 COMMIT = 250_000
+"""Patterns of one commit, at most."""
 
 Progress = Callable[[int, int], None]
+"""Called with the numbers of windows encoded and to encode."""
 
 
 class ManyWindowsError(Exception):
-    """More windows are missing than the caller allowed; nothing was changed."""
+    """More windows are missing than the caller allows; nothing was changed."""
 
 
 class WindowEncoder(Protocol):
-    """Makes vectors of windows. The vector of a window is the same, bit for bit, whoever makes it."""
+    """The encoding of windows. Every implementation makes the same vector of a window, bit for bit."""
 
     @property
     def fingerprint(self) -> str:
@@ -59,24 +61,25 @@ class WindowEncoder(Protocol):
         """Length of a vector."""
 
     def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
-        """Vectors of windows of any symbols of these bars: float32 `(n, dim)`, in the order of `windows`.
+        """Vectors of n windows of any symbols of these bars: float32 `(n, dim)`, in the order of `windows`.
 
-        `progress` is called with the windows encoded so far.
+        `progress` is called with the number of windows encoded so far.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class PatternsUpdate:
-    """What a call changed."""
+    """The report of an update."""
 
     added: int
     removed: int
-    """Patterns of restated symbols that were taken out; what a rebuild replaces is not counted."""
+    """Patterns of restated symbols that were removed; those that a rebuild replaces do not count."""
     total: int
+    """Patterns in the table after the update."""
     restated: list[str]
-    """Symbols whose bars had changed."""
+    """Restated symbols, sorted."""
     version: int | None
-    """Version of `patterns` afterwards; None where there is none yet."""
+    """Version of `patterns` after the update; None if the table was never made."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -92,11 +95,25 @@ def update_patterns(
     progress: Progress | None = None,
     at_most: int | None = None,
 ) -> PatternsUpdate:
-    """Bring `patterns` up to date; `progress` is called with the windows encoded and the windows to encode.
+    """Update the `patterns` table of a home from its bars.
 
-    `rebuild` makes the table anew, with whatever settings and encoder are given. Raises `FingerprintError` (see
-    `check_patterns`), `SettingError` where the encoder takes other windows than `settings.window_bars`,
-    `ManyWindowsError` where more than `at_most` would have to be encoded, and what `Home` and the encoding raise.
+    Args:
+        home: Home that holds the bars and takes the patterns.
+        settings: Settings that the patterns are to be made with.
+        encoding: Encoder that they are to be made with.
+        rebuild: Replace the table by one that is made with these settings and this encoder.
+        progress: Called after each piece of work.
+        at_most: Windows that may be encoded; any number by default.
+
+    Raises:
+        FingerprintError: The table was made with other settings or another encoder, and `rebuild` is false.
+        SettingError: The encoder takes other windows than `settings.window_bars`.
+        ManyWindowsError: More than `at_most` windows would have to be encoded.
+        TableChangedError: Another writer changed the table in between.
+        StaleError: Another `bars` table replaced the one that was read.
+        HomeError: The home cannot be read or written.
+
+    Raises what `encoding` raises, too.
     """
     if encoding.window_bars != settings.window_bars:
         raise SettingError(
@@ -120,7 +137,7 @@ def update_patterns(
         }
         version = home.create("patterns", description, settings.horizons, replace=rebuild)
     key = PatternsKey.of(home, version, catalogue)
-    # Rows that this process has verified are not read again, so that nothing else would notice that they are gone.
+    # This process does not read verified rows again, so nothing else would notice that their files are gone.
     home.check_files("patterns", version, key.files)
     verified = loaded(key)
     missing, restated = verified.missing, list(verified.restated)
@@ -138,7 +155,7 @@ def update_patterns(
                 progress(before + encoded, len(missing))
 
         vectors = encoding.vectors(catalogue.bars, part, count)
-        # Another `kline index` at the same time would add the same windows: the slower one of the two gives up.
+        # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         version = home.append("patterns", _rows(frames, part, vectors, settings), expected_version=version)
     PatternsKey.of(home, version, catalogue).hold_as_complete()
     return PatternsUpdate(len(missing), removed, len(windows), restated, version)

@@ -1,7 +1,7 @@
-"""Stored patterns, verified against the catalogue that the bars give.
+"""Stored patterns, verified against the catalogue of the bars.
 
-Where a process verified an earlier version of the table, and both the catalogue and the table have only grown since,
-only the rows that were added are compared.
+If a process has verified an earlier version of the table, and both the catalogue and the table have only grown since,
+it compares only the added rows.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,19 @@ from kline_core.typing import Flags, Int64s
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatternsComparison:
-    """Stored patterns against known windows."""
+    """Comparison of stored patterns with a catalogue."""
 
     place: Int64s
-    """int64 (stored,): the window that each stored pattern is of, -1 for none."""
+    """int64 (stored,): position of each stored pattern's window in the catalogue, -1 if it is not there."""
     sound: Flags
-    """bool (stored,): the window is known, depends on the same bars as when it was stored, and is stored once."""
+    """bool (stored,): the window is in the catalogue, depends on the same bars as when it was stored, and is stored
+    once."""
     missing: Int64s
-    """int64, increasing: windows that no sound pattern is of."""
+    """int64, increasing: positions of the windows without a sound pattern."""
 
 
 def compare_patterns(stored: pa.Table, windows: Catalogue) -> PatternsComparison:
-    """Compare stored patterns (columns symbol, end, content) with the windows that are known now."""
+    """Compare stored patterns (columns symbol, end, content) with a catalogue."""
     place = windows.find(stored["symbol"], stored["end"])
     times = np.bincount(place[place >= 0], minlength=len(windows))
     content = stored["content"].to_numpy().view(np.uint64)
@@ -45,15 +46,15 @@ def compare_patterns(stored: pa.Table, windows: Catalogue) -> PatternsComparison
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifiedPatterns:
-    """How the rows of a version of `patterns` compare with the catalogue."""
+    """The rows of a version of `patterns`, compared with the catalogue."""
 
     windows: Catalogue
     files: frozenset[str]
-    """Files of the table; see `Home.appended`."""
+    """Data files of the version; see `Home.appended`."""
     missing: Int64s
-    """int64, increasing: windows that are to be stored, those of restated symbols among them."""
+    """int64, increasing: positions of the windows to be stored, all those of restated symbols included."""
     restated: tuple[str, ...] = ()
-    """Symbols, sorted, of which a stored row is no window of the catalogue, or was made from other bars."""
+    """Symbols with a stored row that is not sound (`PatternsComparison.sound`), sorted."""
 
     @property
     def complete(self) -> bool:
@@ -63,23 +64,23 @@ class VerifiedPatterns:
 
 @dataclass(frozen=True, slots=True)
 class PatternsKey:
-    """Names one version of `patterns`, to be compared with a catalogue."""
+    """Key of the comparison of one version of `patterns` with a catalogue."""
 
     home: str
     identity: str | None
     """Identity of the table, see `BarsKey`."""
     version: int
     files: frozenset[str]
-    """Files of that version: those of a restored copy are other ones."""
+    """Data files of the version, which tell it from the same version of a restored copy."""
     catalogue: CatalogueKey
 
     @classmethod
     def of(cls, home: Home, version: int, catalogue: CatalogueKey) -> Self:
-        """A version of the table that the home holds now."""
+        """Key of a version of the table that the home holds now. Raises what `Home` raises."""
         return cls(home.uri, home.identity("patterns"), version, frozenset(home.files("patterns", version)), catalogue)
 
     def load(self) -> VerifiedPatterns:
-        """Compare all rows. Raises what `Home` raises."""
+        """Compare all rows. Raises what `Home` raises, and as `CatalogueKey.load`."""
         windows = self.catalogue.windows()
         stored = Home(self.home).read("patterns", ["symbol", "end", "content"], self.version)
         comparison = compare_patterns(stored, windows)
@@ -89,7 +90,7 @@ class PatternsKey:
         return VerifiedPatterns(windows, self.files, missing, tuple(restated))
 
     def advance(self, earlier: Self, value: VerifiedPatterns) -> VerifiedPatterns | None:
-        """Compare only the rows that were added to an earlier version that was complete."""
+        """Compare only the rows added to an earlier, complete version; None if `added_since` is None."""
         if (earlier.home, earlier.identity) != (self.home, self.identity):
             return None
         windows = self.catalogue.windows()
@@ -99,7 +100,7 @@ class PatternsKey:
         return VerifiedPatterns(windows, self.files, len(value.windows) + added.missing)
 
     def hold_as_complete(self) -> VerifiedPatterns:
-        """Note that the rows of this version were found, by other means, to be exactly the catalogue."""
+        """Hold the comparison of a version whose rows are known, by other means, to be exactly the catalogue."""
         verified = VerifiedPatterns(self.catalogue.windows(), self.files, np.zeros(0, dtype=np.int64))
         hold(self, verified)
         return verified
@@ -107,26 +108,26 @@ class PatternsKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddedPatterns:
-    """Rows and windows that came after patterns that were verified."""
+    """Windows and rows added since a verified version."""
 
     windows: Catalogue
-    """Windows that were not known before."""
+    """Windows that became known since."""
     rows: pa.Table
-    """Rows that were added, each of one of `windows` and sound."""
+    """Added rows, each a sound pattern of one of `windows`."""
     place: Int64s
-    """int64 (rows,): which of `windows` each row is."""
+    """int64 (rows,): position of each row's window in `windows`."""
     missing: Int64s
-    """int64, increasing: which of `windows` are not stored."""
+    """int64, increasing: positions in `windows` of those that are not stored."""
 
 
 def added_since(
     home: Home, verified: VerifiedPatterns, version: int, windows: Catalogue, columns: Sequence[str] = ()
 ) -> AddedPatterns | None:
-    """Rows that a version of `patterns` has beyond those that were verified, where all of these still hold.
+    """Windows and rows that a version of `patterns` has beyond verified ones, if all of these still hold.
 
-    `columns` are read of the added rows, beside those that are compared. None where the verified rows were not
-    complete, where `windows` do not continue their catalogue, where rows were removed or files compacted, or where an
-    added row is not sound.
+    `columns` names columns to read beside those that are compared. Returns None if the verified rows are not complete,
+    if `windows` does not continue their catalogue, if rows were removed or files compacted, or if an added row is not
+    sound. Raises what `Home.appended` raises.
     """
     if not verified.complete or not windows.continues(verified.windows):
         return None
@@ -141,7 +142,8 @@ def added_since(
 def check_patterns(home: Home, settings: PatternSettings, encoder: str, version: int | None) -> None:
     """Refuse a `patterns` table that was made with other settings or another encoder (given by its fingerprint).
 
-    Raises `FingerprintError`, which names what differs and what to do.
+    Accepts a table that was never made, whose `version` is None. Raises `FingerprintError`, which names what differs
+    and what to do.
     """
     made = {} if version is None else home.description("patterns", version)
     if version is None or made.get("fingerprint") == pattern_fingerprint(settings, encoder):

@@ -1,4 +1,4 @@
-"""The exact first candidates of many samples at once, under the point-in-time rule.
+"""The exact candidates of many samples at once, under the point-in-time rule.
 
 For a sample on date t, the candidates are defined as:
 
@@ -10,14 +10,14 @@ For a sample on date t, the candidates are defined as:
 They are computed as:
 
 1. The index proposes a few rows of each query's prefix by their scores (`PatternIndex.nearest`).
-2. The similarities of these are recomputed pair by pair, and steps 2 and 3 of the definition are done on them alone.
-3. A row that was not proposed scores at most what the worst proposed one did. Where the last candidate that is needed
-   is better than that by more than a score can be wrong, no other row can change the answer. Undecided queries are
-   asked again for more.
-4. What ties leave undecided even then (identical charts are common among limit-locked stocks) is settled with every row
-   above a bound that the first `search_k` cannot fall below (`PatternIndex.at_least`).
+2. Recompute the similarities of these pair by pair, and apply steps 2 and 3 of the definition to them alone.
+3. A row that was not proposed scores at most as high as the worst proposed row. If the last candidate that is needed
+   is better than that by more than a score can be wrong, no other row can change the answer. Ask the index again, for
+   more rows, for each undecided query.
+4. Ties may leave a query undecided even then (identical charts are common among limit-locked stocks). Settle it with
+   every row above a bound that the first `search_k` cannot fall below (`PatternIndex.at_least`).
 
-Which candidates are needed is the caller's to say: whoever only selects a few of the best ones is spared the others.
+A caller that selects only a few of the best candidates says so, and is spared the work for the others.
 
 The candidates do not depend on how queries are cut into batches, on their order, or on the number of threads.
 """
@@ -34,10 +34,11 @@ from kline_core.typing import Dates, Flags, Floats32, Floats64, Int32s, Int64s, 
 from kline_core.windows.prices import WindowPrices
 
 _FIRST_ASK = 32
-"""Candidates asked for at first: selecting hundreds for every query costs as much as the products."""
-_WIDEN = 4
+"""Rows of a query's first ask: to select hundreds costs as much as the products."""
+_ASK_GROWTH = 4
+"""Factor from one ask of an undecided query to the next."""
 _PAIRS = 2048
-"""Pairs whose products are made at a time, so that they stay in the cache (2 MB at 128 dims)."""
+"""Pairs whose products are made at a time, so that they stay in the processor's cache (2 MB at 128 dims)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,7 @@ class Queries:
     dates: Dates
     """datetime64[D] (q,): the sample's date, which is its window's last bar."""
     codes: Int32s
-    """int32 (q,): the symbol's code in the patterns, -1 where it has none (see `Patterns.codes_of`)."""
+    """int32 (q,): the symbol's code in the patterns, -1 if it has none (see `Patterns.codes_of`)."""
     bars: Int32s
     """int32 (q,): ordinal of the window's last bar among the symbol's traded bars."""
     prices: WindowPrices | None = None
@@ -65,7 +66,7 @@ class Candidates:
     """Candidates of m queries, best first: arrays (m, c)."""
 
     rows: Int64s
-    """int64: rows of the patterns; without meaning where `similarity` is -inf."""
+    """int64: rows of the patterns; without meaning if `similarity` is -inf."""
     code: Int32s
     """int32: symbols of the patterns."""
     bar: Int32s
@@ -75,16 +76,16 @@ class Candidates:
 
     @property
     def there(self) -> Flags:
-        """bool (m, c): where there is a candidate."""
+        """bool (m, c): whether there is a candidate."""
         return self.similarity > -np.inf
 
     def take(self, order: Int64s) -> "Candidates":
-        """The candidates at some positions of each query, int64 (m, n)."""
+        """The candidates at the positions `order`, int64 (m, n), of each query."""
         columns: tuple[Any, ...] = (self.rows, self.code, self.bar, self.similarity)
         return Candidates(*(np.take_along_axis(column, order, axis=1) for column in columns))
 
     def of(self, queries: Positions) -> "Candidates":
-        """The candidates of some of the queries."""
+        """The candidates of some of the queries, named by their positions, ascending."""
         if len(queries) == len(self.rows):
             return self
         return Candidates(self.rows[queries], self.code[queries], self.bar[queries], self.similarity[queries])
@@ -92,16 +93,16 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Visible:
-    """What q queries may see."""
+    """Numbers of patterns that q queries may see."""
 
     known: Int64s
-    """int64 (q,): patterns whose outcome was known on the query's date."""
+    """int64 (q,): patterns whose outcome was known on the query's date: the length of its prefix."""
     own: Int64s
-    """int64 (q,): those of them whose window overlaps the query's own."""
+    """int64 (q,): patterns of that prefix whose window overlaps the query's own."""
 
     @classmethod
     def of(cls, patterns: Patterns, queries: Queries, window_bars: int) -> Self:
-        """Count them. Raises `DateError` where the dates are not datetime64[D], or NaT."""
+        """Count the patterns. Raises `DateError` if the dates are not datetime64[D], or NaT."""
         known = patterns.n_known(queries.dates)
         query, row = patterns.rows_near(queries.codes, queries.bars, window_bars)
         own = np.bincount(query[row < known[query]], minlength=len(queries)).astype(np.int64)
@@ -114,7 +115,7 @@ class Visible:
 
 
 Selection: TypeAlias = Callable[[Candidates], Int64s]
-"""Positions among the candidates that are needed, int64 (m, n) ascending, -1 where there are fewer than n."""
+"""Returns the positions of the candidates that are needed, int64 (m, n) ascending, -1 if there are fewer than n."""
 
 
 def first_candidates(
@@ -136,14 +137,14 @@ def first_candidates(
         search_k: candidates of a sample, at most.
         window_bars: bars in a window; two windows of a symbol fewer bars apart than that overlap.
         visible: How many patterns each query may see.
-        select: What is selected of the candidates. A query's candidates may end after its last selected one. None: all
-            of them are needed.
-        at_first: Candidates that are asked for at first where something is selected, if these are more than usual.
+        select: Selects among the candidates; a query's candidates may then end after its last selected one. None: all
+            candidates are needed.
+        at_first: Rows of a query's first ask if `select` is given, unless more are usual.
 
     Yields:
-        queries: int64 (m,), which of the q.
-        candidates: of these. Each query is yielded once.
-        selected: what `select` gives for them; None without it.
+        queries: int64 (m,), positions among the q. Each query is yielded once.
+        candidates: Candidates of these m queries.
+        selected: Result of `select` for them; None without it.
     """
     known = visible.known
     job = _Job(index.rows, patterns, queries, search_k, window_bars, select)
@@ -168,7 +169,7 @@ def first_candidates(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """What one search is about."""
+    """The constant inputs of one search."""
 
     vectors: Floats32
     patterns: Patterns
@@ -179,16 +180,16 @@ class _Job:
 
 
 def _asks(first: int, enough: int) -> Iterator[int]:
-    """Numbers of candidates to ask for, up to `enough`, which leaves `search_k` even where overlaps are left out."""
+    """Numbers of rows to ask for, up to `enough`, which leaves `search_k` even without the overlapping windows."""
     ask = first
     while ask < enough:
         yield ask
-        ask *= _WIDEN
+        ask *= _ASK_GROWTH
     yield enough
 
 
 def check_fit(index: PatternIndex, patterns: Patterns, queries: Queries) -> None:
-    """Raise ValueError where index or queries do not fit the patterns, or a query's vector is not normalised."""
+    """Raise ValueError if index or queries do not fit the patterns, or a query's vector is not L2-normalised."""
     if len(index) != len(patterns):
         raise ValueError(f"the index holds {len(index)} patterns, not {len(patterns)}")
     vectors = queries.vectors
@@ -196,7 +197,7 @@ def check_fit(index: PatternIndex, patterns: Patterns, queries: Queries) -> None
         raise ValueError(f"query vectors are {vectors.dtype} {vectors.shape}; they must be float32 (q, {patterns.dim})")
     if not len(queries.dates) == len(queries.codes) == len(queries.bars) == len(queries):
         raise ValueError("vectors, dates, codes and bars of the queries have different lengths")
-    # Written so that NaN is refused as well.
+    # As a negated comparison, so that NaN is refused too.
     bad = ~(np.einsum("ij,ij->i", vectors, vectors) <= MAX_LENGTH**2)
     if bad.any():
         raise ValueError(f"query {int(bad.argmax())} has a vector that is not L2-normalised")
@@ -208,17 +209,17 @@ def _rank(
     """Rank the proposed rows of m queries exactly, and tell which queries no other row can change.
 
     Args:
-        job: the search.
-        asked: int64 (m,), which queries.
+        job: Constant inputs of the search.
+        asked: int64 (m,), positions of the queries.
         rows: int64 (m, c), their proposed rows, -1 for none.
         certain_above: float64 (m,): every row of the prefix that is more similar than this was proposed.
 
     Returns:
-        candidates: of the m queries.
-        selected: what is selected of them.
-        decided: bool (m,).
-        bound: float64 (m,): similarity of the last of the first `search_k` candidates, -inf where there are fewer.
-            The whole prefix's first `search_k` are at least as similar.
+        candidates: Candidates of the m queries among the proposed rows.
+        selected: Result of the job's `select` for them; None without it.
+        decided: bool (m,): no other row can change what is selected or, without `select`, the candidates.
+        bound: float64 (m,): similarity of the last of the first `search_k` candidates, -inf if there are fewer. The
+            whole prefix's first `search_k` are at least as similar.
     """
     patterns = job.patterns
     code, bar = patterns.code[rows], patterns.bar[rows]
@@ -242,9 +243,9 @@ def _rank(
 
 
 def _similarities(job: _Job, asked: Int64s, rows: Int64s) -> Floats64:
-    """Exact similarity of each of m queries with each of its candidates: float64, shaped like `rows` (m, c).
+    """Exact similarity of each of m queries with each of its proposed rows: float64, shaped like `rows` (m, c).
 
-    Each pair is summed on its own, so that the value does not depend on what else is asked.
+    Each pair is summed on its own, so that a similarity does not depend on the other pairs.
     """
     query, row = np.repeat(asked, rows.shape[1]), rows.ravel()
     value = np.empty(len(row))

@@ -7,7 +7,7 @@ rounding is undone by bounds, not by hope: with x = s p + e and y = t q + f, whe
     |x y - s t p q| = |e y + s p f| <= |e| |y| + (|x| + |e|) |f|            (Cauchy-Schwarz)
 
 and the lengths |e| and |f| are known. So no row whose 8-bit score is far enough below can be among the best ones, and
-what is proposed is ranked by its exact similarity elsewhere (`kline_core.search.search`).
+what is proposed is ranked by its exact similarity elsewhere (`kline_core.search.candidates`).
 
 1. Rows are taken in blocks, for all queries that may see at least the first of them. A row that a query may not see is
    given the lowest score there is.

@@ -1,7 +1,7 @@
-"""What an index over the vectors of patterns must offer, whatever it is made of.
+"""The protocol of an index over the vectors of patterns.
 
 A query is always confined to a prefix of the rows, those known on its date (`Patterns.n_known`). An index proposes rows
-by scores that may be rounded; the search ranks what is proposed by exact similarities.
+by scores that may be rounded; the search ranks the proposed rows by exact similarities.
 """
 
 from typing import Protocol
@@ -18,7 +18,7 @@ class PatternIndex(Protocol):
 
     @property
     def score_error(self) -> float:
-        """Most by which a score that the index compares differs from the exact inner product."""
+        """Largest difference of a score that the index compares from the exact inner product."""
 
     def __len__(self) -> int:
         """Number of patterns P."""
@@ -32,12 +32,12 @@ class PatternIndex(Protocol):
             count: rows wanted.
 
         Returns:
-            rows: int64 (q, count) in no order, -1 where the prefix is shorter.
+            rows: int64 (q, count) in no order, -1 if the prefix is shorter.
             floor: float64 (q,): no other row of the prefix scores above this; -inf if there is no other row.
         """
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """Every row of a prefix whose exact inner product reaches the query's bound, and a few just below it.
+        """Rows of each prefix whose exact inner product reaches the query's bound, and a few just below it.
 
         Args:
             vectors: float32 (q, d).

@@ -1,4 +1,4 @@
-"""How much of the exact search an approximate index finds, by itself: who only reads it loads no FAISS."""
+"""The recall of an approximate index; in a module that loads no FAISS, for processes that only read it."""
 
 from dataclasses import asdict, dataclass
 from math import floor
@@ -9,21 +9,21 @@ from kline_core.errors import RecallError
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Measured with patterns as queries; see `kline_core.search.ivf_index.measured_recall`."""
+    """Recall measured with patterns as queries; see `kline_core.search.ivf_index.measured_recall`."""
 
     share: float
-    """Of the exact matches of all patterns asked; 1 where there are none."""
+    """Share of the exact matches of all queries that the index finds, 0..1; 1 if there are none."""
     asked: int
-    """Patterns that were asked as queries."""
+    """Patterns that served as queries."""
     top_k: int
-    """Matches of each, at most."""
+    """Matches of a query, at most."""
     probes: int
-    """Lists that each was compared with."""
+    """Posting lists that a query was compared with."""
     trained: int
-    """Samples that may see no more patterns than these are searched exactly, and not asked."""
+    """Longest prefix that is searched exactly; patterns with such a prefix do not serve as queries."""
 
     def __str__(self) -> str:
-        """For a person."""
+        """One line for people."""
         if not self.asked:
             return f"index ivf: no recall to measure yet, since up to {self.trained} patterns are searched exactly"
         return (
@@ -32,7 +32,7 @@ class Recall:
         )
 
     def check(self, min_recall: float) -> None:
-        """Raise `RecallError` where the share is smaller than `min_recall`."""
+        """Raise `RecallError` if the share is smaller than `min_recall`."""
         if self.share < min_recall:
             raise RecallError(
                 f"recall@{self.top_k} of the approximate index is {self.share:.4f} with probes {self.probes}, below "

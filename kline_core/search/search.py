@@ -1,11 +1,11 @@
-"""The matches of many samples at once: candidates, their score, and the selection among them.
+"""The matches of many samples at once: candidates, their scores, and the selection among them.
 
 1. The candidates of a sample are the first `search_k` eligible patterns by similarity of their vectors, exactly
    (`kline_core.search.candidates`).
 2. A mode other than fast scores them again, and sorts them by that score, highest first, then symbol, then end
    (`kline_core.search.modes`).
-3. Walk down the candidates and keep each one that is more than `isolation_bars` bars away from every match kept before
-   it of the same symbol, until `top_k` are kept (`kline_core.search.selection`).
+3. Walk down the candidates and select each one that is more than `isolation_bars` bars away from every match of the
+   same symbol selected before it, until there are `top_k` (`kline_core.search.selection`).
 
 In fast mode step 1 stops as soon as the candidates decide the selection.
 
@@ -40,16 +40,17 @@ def search(
     (see `kline_core._threads`).
 
     Args:
-        index: holds the vectors of `patterns`.
-        patterns: whose first `n_known(date)` a query may see.
+        index: Holds the vectors of `patterns`.
+        patterns: Patterns, of which a query may see the first `n_known(date)`.
         queries: q samples, in any order.
         settings: `mode`, `top_k`, `search_k` and `isolation_bars` are used.
-        window_bars: bars in a window; two windows of a symbol fewer bars apart than that overlap.
-        frames: the bars of the patterns' symbols; needed only by modes that compare bars.
+        window_bars: Bars in a window; two windows of a symbol fewer bars apart than that overlap.
+        frames: Bars of the patterns' symbols; needed only by modes that compare bars.
 
     Raises:
-        ValueError: the index or the queries do not fit the patterns, or a query's vector is not normalised.
-        DateError: dates that are not datetime64[D], or NaT.
+        ValueError: The index or the queries do not fit the patterns, a query's vector is not L2-normalised, or a mode
+            that compares bars has none.
+        DateError: Dates are not datetime64[D], or NaT.
     """
     check_fit(index, patterns, queries)
     visible = Visible.of(patterns, queries, window_bars)
@@ -81,7 +82,7 @@ def search(
 
 
 def _sorted(candidates: Candidates, score: Floats64, patterns: Patterns) -> Candidates:
-    """Candidates of m queries in the order of another score (m, c)."""
+    """Candidates of m queries, sorted by another score, float64 (m, c)."""
     score = np.where(candidates.there, score, -np.inf)
     order = np.lexsort((patterns.end[candidates.rows], candidates.code, -score), axis=-1)
     scored = Candidates(candidates.rows, candidates.code, candidates.bar, score)

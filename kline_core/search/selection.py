@@ -1,4 +1,4 @@
-"""Which candidates become matches: the best ones that keep their distance from better ones of the same symbol."""
+"""The selection of matches: the best candidates that lie far enough from better ones of the same symbol."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from kline_core.typing import Int64s
 
 
 def isolated(candidates: Candidates, top_k: int, isolation_bars: int) -> Int64s:
-    """Walk down the candidates of m queries and keep each one that is far enough from those kept before it.
+    """Positions of the matches of m queries: walks down the candidates and selects those far enough from earlier ones.
 
     Args:
-        candidates: of m queries, best first.
-        top_k: matches wanted.
-        isolation_bars: a match is more than so many bars away from every better match of the same symbol.
+        candidates: Candidates of m queries, best first.
+        top_k: Matches wanted.
+        isolation_bars: A match is more than this many bars away from every better match of the same symbol.
 
     Returns:
-        int64 (m, top_k): positions among the candidates, ascending; -1 where fewer were kept.
+        int64 (m, top_k): positions among the candidates, ascending; -1 after the last match.
     """
     code, bar, there = candidates.code, candidates.bar, candidates.there
     kept = np.full((len(code), top_k), -1, dtype=np.int64)

@@ -1,1 +1,1 @@
-"""The tables of a home, and the only wing that imports deltalake."""
+"""The tables of a home; the only part of the library that imports deltalake."""

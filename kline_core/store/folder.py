@@ -6,7 +6,7 @@ from kline_core.errors import HomeError
 
 
 def why_no_home(uri: str, folder: Path | None) -> str:
-    """What to say of a place without a bars table; `folder` is None where the place is a URL."""
+    """Message about a place without a bars table, with what to do; `folder` is None if the place is a URL."""
     if folder is None or not folder.exists():
         return f"there is no home at {uri}; make one with `kline ingest` or name another with --home"
     if not folder.is_dir():
@@ -17,9 +17,9 @@ def why_no_home(uri: str, folder: Path | None) -> str:
 
 
 def check_room(uri: str, folder: Path | None) -> None:
-    """Refuse to make a home among other things, but let one whose making was cut short be finished.
+    """Refuse to make a home among other files, but allow finishing one whose creation was cut short.
 
-    Raises `HomeError`.
+    Raises `HomeError`. `folder` is None if the place is a URL, which is not checked.
     """
     if folder is None or not folder.exists():
         return

@@ -1,8 +1,8 @@
-"""The tables of a home, and the only module that imports deltalake.
+"""The tables of a home: any version can be read, and every write is an atomic commit.
 
 A home is a folder, or an object-store URL, that holds up to four Delta tables: `bars`, from which everything else can
-be rebuilt, and `patterns`, `factors` and `matches`. `bars` is made with the home; the others come with their first
-rows. Every write is one commit: a reader sees all of it or none of it, and an older version stays readable.
+be rebuilt, and `patterns`, `factors` and `matches`. `bars` is made with the home, the others with their first rows.
+Every write is one commit: a reader sees all of it or none of it, and older versions stay readable.
 """
 
 import json
@@ -42,26 +42,26 @@ from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, horizons
 
 Mode = Literal["error", "ignore", "overwrite"]
 TOMBSTONE = "deleted"
-"""Boolean column that a source of `Home.upsert` may carry: a stored row that it marks is removed."""
+"""Boolean column that the rows of `Home.upsert` may carry: a stored row with a marked row's keys is removed."""
 
-# A commit that lost a race is made again on the new version; sixteen lost in a row means that something else is wrong.
+# A commit that loses a race is tried again on the new version; sixteen losses in a row mean that something else fails.
 _ATTEMPTS = 16
-# Writers of one process queue up here instead of losing races against each other.
+# Writers in one process queue here instead of losing races against each other.
 _LOCKS: dict[tuple[str, str], threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
 
-# Delta takes a path for a URL: these would be decoded, or name another folder.
+# Delta reads a path as a URL, in which these characters are decoded or name another folder.
 _UNSAFE = frozenset("%[]\\?*")
 
 
 class TableChangedError(HomeError):
-    """The table has a newer version than the one that a write was worked out from; work it out again."""
+    """The table has a newer version than the one that a write was derived from; derive it again."""
 
 
 class Home:
-    """A home's tables: reading any version of them, and writing each in atomic commits.
+    """The tables of a home: any version can be read, and every write is an atomic commit.
 
-    It holds no open files or connections, so it may be pickled and shared by threads.
+    Holds no open files or connections, so it may be pickled and shared between threads.
     """
 
     def __init__(self, uri: str | Path, create: bool = False) -> None:
@@ -69,7 +69,7 @@ class Home:
 
         Args:
             uri: A folder, or an object-store URL such as ``s3://bucket/home``.
-            create: Make the home where there is none.
+            create: Make the home if there is none.
 
         Raises:
             HomeError: The home is missing (and `create` is false), half made, damaged, or cannot be made there.
@@ -92,27 +92,30 @@ class Home:
 
     @property
     def folder(self) -> Path | None:
-        """The home's folder, or None where it lies in an object store."""
+        """The home's folder, or None if it lies in an object store."""
         return None if "://" in self.uri else Path(self.uri)
 
     def version(self, table: str) -> int | None:
-        """Newest version of a table, or None where it was never made."""
+        """Newest version of a table, or None if it was never made."""
         delta = self._open_or_none(table)
         return None if delta is None else int(delta.version())
 
     def identity(self, table: str) -> str | None:
-        """What tells a table from one that was made anew in its place; None where it was never made."""
+        """Identity of a table, which a table that replaces it does not share; None if it was never made."""
         delta = self._open_or_none(table)
         return None if delta is None else str(delta.metadata().id)
 
     def description(self, table: str, version: int | None = None) -> dict[str, Any]:
-        """What was said of the table when it was made; empty where nothing was, or where there is no table."""
+        """Description that a table was made with; empty if it has none, or if there is no table."""
         delta = self._open_or_none(table) if version is None else self._open(table, version)
         text = None if delta is None else delta.metadata().description
         return dict(json.loads(text)) if text else {}
 
     def history(self, table: str, limit: int | None = None) -> list[dict[str, Any]]:
-        """Commits of a table, newest first: version, timestamp (ms), operation and the writer's own metadata."""
+        """Commits of a table, newest first: version, timestamp (Unix time in ms), operation and the writer's metadata.
+
+        `limit`: commits wanted; all by default.
+        """
         delta = self._open_or_none(table)
         entries = [] if delta is None else delta.history(limit)
         return [
@@ -132,16 +135,16 @@ class Home:
     ) -> pa.Table:
         """Rows of a table, in no set order.
 
-        Files and parts of files of which the table's statistics say that no row can be wanted are not read: for the
-        newest dates of a table that grew day by day that is most of it.
+        Skips files and row groups whose statistics rule out every row: for the newest dates of a table that grew day by
+        day, that is most of it.
 
         Args:
-            table: Name of the table. One that was never made reads as empty.
+            table: Name of the table. A table that was never made reads as empty.
             columns: Columns to read; all by default.
             version: Version to read; the newest by default.
-            symbols: Keep only rows with these symbols.
-            fingerprint: Keep only rows with this fingerprint.
-            where: Keep only rows for which this holds; see `since`.
+            symbols: Return only rows with these symbols.
+            fingerprint: Return only rows with this fingerprint.
+            where: Return only rows for which this holds; see `since`.
 
         Raises:
             HomeError: The table is damaged or has no such version.
@@ -161,13 +164,13 @@ class Home:
             return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
 
     def appended(self, table: str, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
-        """Rows that a version has beyond some of its files, or None where it does not have all of these.
+        """Rows that a version has beyond the data files `old`, or None if it lacks any of these.
 
-        Of an older version (`files`) these tell whether its rows are all there still: a file is never changed, and no
-        two have the same name. None also where the files were compacted in between.
+        The files of an older version (`files`) tell whether all its rows remain: a file never changes, and no two have
+        the same name. Compacted files are replaced, so a compaction in between gives None too.
 
         Raises:
-            HomeError: The table is damaged: also where one of the old files, which are not read, is gone.
+            HomeError: The table is damaged, for instance one of the old files, which are not read, is gone.
         """
         new = self.files(table, version)
         if not set(old) <= new.keys():
@@ -188,10 +191,10 @@ class Home:
         horizons: Sequence[int] = DEFAULT_HORIZONS,
         replace: bool = False,
     ) -> int:
-        """Make a table without rows, with a description that stays with it; returns its version.
+        """Make a table without rows, with a lasting description, and return its version.
 
         Raises:
-            HomeError: The table is there already and `replace` is false, or the home cannot be written.
+            HomeError: The table exists and `replace` is false, or the home cannot be written.
         """
         if not replace and self.version(table) is not None:
             raise HomeError(f"home {self.uri} already has a table {table}; replace it on purpose or keep it")
@@ -207,10 +210,11 @@ class Home:
         """Add rows in one commit and return the new version.
 
         Args:
-            table: Name of the table; made, without a description, where it is missing.
+            table: Name of the table; a missing table is made, without a description.
             rows: Columns of `table_schema`; missing nullable columns are filled with nulls.
-            metadata: JSON values kept with the commit and given back by `history`.
-            expected_version: Write only if this is still the newest version, compactions apart, which change no row.
+            metadata: JSON values kept with the commit, which `history` returns.
+            expected_version: Write only if this is still the newest version, apart from compactions, which change no
+                row.
 
         Raises:
             TableChangedError: `expected_version` is no longer the newest.
@@ -218,7 +222,7 @@ class Home:
         """
 
         def write(delta: DeltaTable) -> None:
-            # Without retries of its own, so that a version that appears in between is noticed.
+            # Without Delta's own retries, which would overlook a version that appears in between.
             properties = commit_properties(metadata, retries=None if expected_version is None else 0)
             data, wider = conform(rows, stored_schema(delta), table)
             write_deltalake(
@@ -240,11 +244,11 @@ class Home:
         metadata: Mapping[str, Any] | None = None,
         expected_version: int | None = None,
     ) -> int:
-        """Update the rows whose keys are stored and add the others, in one commit; returns the new version.
+        """Update the rows whose keys are stored and add the others, in one commit; return the new version.
 
-        `rows` may carry a boolean column `deleted`: a stored row with the keys of a row so marked is removed, and the
-        marked row itself is never stored. Keys must be unique within `rows`. A commit that lost a race against another
-        writer is worked out again; the other arguments and the errors are those of `append`.
+        `rows` may carry a boolean column `deleted`: a stored row with the keys of a marked row is removed, and the
+        marked row itself is never stored. Keys must be unique within `rows`. A commit that loses a race against another
+        writer is derived again; the other arguments and the errors are those of `append`.
         """
 
         def write(delta: DeltaTable) -> None:
@@ -254,8 +258,8 @@ class Home:
             values = {name: f"s.{name}" for name in data.column_names}
             if marked:
                 data = data.append_column(pa.field(TOMBSTONE, pa.bool_(), nullable=False), rows[TOMBSTONE])
-            # Unstreamed, the source's statistics prune the target: 3,000 rows into 300,000 took 0.05 s instead of
-            # 0.17 s in 50 files, and 0.6 s instead of 1.5 s in one file.
+            # Only an unstreamed merge prunes the target by the source's statistics: 3,000 rows into 300,000 took 0.05 s
+            # instead of 0.17 s in 50 files, and 0.6 s instead of 1.5 s in one file.
             merger = delta.merge(
                 data,
                 " AND ".join(f"t.{key} = s.{key}" for key in keys),
@@ -276,7 +280,10 @@ class Home:
     def replace(
         self, table: str, rows: pa.Table, symbols: Sequence[str], metadata: Mapping[str, Any] | None = None
     ) -> int:
-        """Put `rows`, whose symbols are all among `symbols`, in the place of all rows of `symbols`, in one commit."""
+        """Replace all rows of `symbols` by `rows`, which are of these symbols only, in one commit.
+
+        Returns the new version; the other arguments and the errors are those of `append`.
+        """
         predicate = symbols_predicate(symbols)
 
         def write(delta: DeltaTable) -> None:
@@ -310,10 +317,10 @@ class Home:
         return self._write(table, None, write, expected_version)
 
     def compact(self, table: str, target_bytes: int) -> int:
-        """Put the rows of small files into files of about `target_bytes`, in one commit; returns the new version.
+        """Join small files into files of about `target_bytes`, in one commit; return the new version.
 
-        No row changes, and the old files stay for old versions. Nothing is committed where nothing can be joined.
-        A commit that lost a race against another writer is worked out again; raises what `append` does.
+        No row changes, and the old files stay for old versions. Commits nothing if there is nothing to join. A commit
+        that loses a race against another writer is derived again; the errors are those of `append`.
         """
 
         def write(delta: DeltaTable) -> None:
@@ -322,20 +329,20 @@ class Home:
         return self._write(table, None, write, None)
 
     def files(self, table: str, version: int | None = None) -> dict[str, int]:
-        """Data files that a version (the newest by default) is made of, by their names within the table: bytes."""
+        """Size in bytes of each data file of a version (the newest by default), by the file's name within the table."""
         with self.explained(table, "read"):
             actions = pa.table(self._open(table, version).get_add_actions())
         return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))
 
     def check_files(self, table: str, version: int, files: Collection[str]) -> None:
-        """Raise `HomeError` where one of some data files of a version is gone."""
+        """Raise `HomeError` if one of these data files of a version is gone."""
         with self.explained(table, self._reading(table, version)):
             listed = {file.path for file in self.storage(table).get_file_info(pafs.FileSelector(""))}
             if gone := set(files) - listed:
                 raise FileNotFoundError(f"its file {min(gone)} is gone")
 
     def storage(self, table: str) -> pafs.FileSystem:
-        """Where the files of a table lie, old ones and its log included, as a file system of its own."""
+        """File system of a table: the files of all versions, and the log."""
         return pafs.PyFileSystem(DeltaStorageHandler(self._path(table)))
 
     def _path(self, table: str) -> str:
@@ -400,13 +407,13 @@ class Home:
     def explained(
         self, table: str, action: str, let_through: type[Exception] | None = None
     ) -> AbstractContextManager[None]:
-        """Turn what the storage raises while it is read or written into a `HomeError` that says what to do.
+        """Turn the storage's errors into a `HomeError` that says what to do.
 
-        `action` is read, make or write, or "read an old version of".
+        `action` is "read", "make", "write" or "read an old version of"; errors of type `let_through` pass unchanged.
         """
         return explained(self.uri, table, action, let_through)
 
 
 def since(day: np.datetime64) -> pc.Expression:
-    """Rows of that date (datetime64[D]) and later ones, for `Home.read`."""
+    """Filter for rows of a day (datetime64[D]) and later ones, for `Home.read`."""
     return pc.field("date") >= pa.scalar(day.astype("datetime64[D]").astype(object), pa.date32())

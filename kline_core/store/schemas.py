@@ -8,6 +8,7 @@ TABLES = ("bars", "patterns", "factors", "matches")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
 DEFAULT_HORIZONS = (1, 5, 10, 20)
+"""Horizons, in bars, of a table that is made without settings."""
 
 
 def _field(name: str, kind: pa.DataType) -> pa.Field:
@@ -19,7 +20,9 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
 
     Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
     `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits. `bars.adj_factor` is null
-    where none was given; prices then count as they are, as with a factor of 1.0.
+    if none was given; prices then count as they are, as with a factor of 1.0.
+
+    Raises ValueError if no table has that name.
     """
     key = [_field("symbol", pa.string()), _field("date", pa.date32())]
     returns = [pa.field(f"r{h}", pa.float32()) for h in horizons]
@@ -59,17 +62,20 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
 
 
 def horizons_of(rows: pa.Table) -> list[int]:
-    """Horizons of the return columns `r<h>` of a table."""
+    """Horizons, in bars, of the return columns `r<h>` of a table."""
     return horizons_of_columns(rows.column_names)
 
 
 def horizons_of_columns(names: Iterable[str]) -> list[int]:
-    """Horizons of the return columns `r<h>` among some names."""
+    """Horizons, in bars, of the return columns `r<h>` among column names."""
     return [int(name[1:]) for name in names if name[0] == "r" and name[1:].isdecimal()]
 
 
 def conform(rows: pa.Table, stored: pa.Schema, table: str) -> tuple[pa.Table, bool]:
-    """Rows with the stored columns and types, and whether they bring return horizons that the table lacks."""
+    """Rows with the stored columns and types, and whether they bring return horizons that the table lacks.
+
+    Only `matches` takes new horizons. Raises ValueError if a column is unknown, or a required one missing.
+    """
     known = set(stored.names)
     new = (
         []

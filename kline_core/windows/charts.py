@@ -5,8 +5,8 @@ columns a bar and 64 rows, so 60 x 64 for 20 bars. Every window is scaled by its
 theirs a bar is a candlestick: the outer columns hold the body, the centre column holds body and wick, and the body's
 brightness tells rising from falling.
 
-The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is the lowest price. A person looks at it
-through `to_picture`, which turns it upright.
+The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is the lowest price. `to_picture` turns a
+chart upright for people.
 """
 
 import numpy as np
@@ -19,9 +19,11 @@ from kline_core.windows.prices import window_prices
 HEIGHT = 64
 PIXELS_PER_BAR = 3
 WICK, FALLING, RISING = 96, 160, 255
+"""Brightness of a wick, and of the body of a falling and of a rising bar, on a background of 0."""
 
 
 def _spans() -> Flags:
+    """Column of pixels, bool `(64,)`, that is lit from row i to row j, for every i and j: `(64, 64, 64)`."""
     rows = np.arange(HEIGHT)
     return (rows >= rows[:, None, None]) & (rows <= rows[None, :, None])
 
@@ -34,7 +36,7 @@ _BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(n
 def charts_of_windows(bars: SymbolBars, ends: Int64s, window_bars: int = 20) -> Pixels:
     """Charts of the windows of one symbol that end at the bar positions `ends`.
 
-    Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError where a window leaves the history.
+    Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError if a window leaves the history.
     """
     return render_charts(*window_prices(bars, ends, window_bars))
 
@@ -80,7 +82,7 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
 
 
 def to_picture(chart: Pixels, enlarge: int = 6) -> Image.Image:
-    """The very pixels that the encoder sees, upright (time to the right, price upwards) and enlarged.
+    """The encoder's own pixels of a chart, upright (time to the right, price upwards) and enlarged.
 
     `chart` is uint8 `(width, 64)`; returns a grey Pillow image of `width * enlarge` x `64 * enlarge` pixels.
     """

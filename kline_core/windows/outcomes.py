@@ -65,7 +65,7 @@ def outcomes(
     `dates` datetime64[D] (n,) strictly increasing; `open_`, `high`, `low`, `close` float64 (n,), adjusted, positive and
     finite: the traded bars of one symbol. `ends` int64 (m,), in any order.
 
-    Raises IndexError where an end is no bar.
+    Raises IndexError if an end is no bar.
     """
     bars = len(close)
     if len(ends) and not 0 <= ends.min() <= ends.max() < bars:

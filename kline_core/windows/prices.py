@@ -1,4 +1,4 @@
-"""Prices of windows, gathered from the bars that they end on: the one place where bars become windows."""
+"""Prices of windows, gathered from bars: the only module that turns bars into windows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,7 +26,7 @@ def window_positions(ends: Int64s, window_bars: int) -> Int64s:
 def window_prices(bars: SymbolBars, ends: Int64s, window_bars: int) -> WindowPrices:
     """Prices of the windows of one symbol that end on the bars `ends` (n,).
 
-    Raises IndexError where a window leaves the history.
+    Raises IndexError if a window leaves the history.
     """
     if len(ends) and (ends.min() < window_bars - 1 or ends.max() >= len(bars.close)):
         raise IndexError(
@@ -42,7 +42,7 @@ def prices_of_windows(
 ) -> WindowPrices:
     """Prices of n windows of any symbols; window i is of `symbols[code[i]]` and ends on its traded bar `bar[i]`.
 
-    Raises IndexError where a window leaves the history.
+    Raises IndexError if a window leaves the history.
     """
     prices = WindowPrices(*(np.empty((len(code), window_bars)) for _ in range(4)))
     for which, at in group_by_code(code):

@@ -4,11 +4,11 @@
 
 * `dtw`: 1 / (1 + d / n), d the dynamic-time-warping distance of the z-normalised closes with absolute differences and
   a band of 5 bars (Sakoe & Chiba, IEEE TASSP 26, 1978), n the number of bars;
-* `price`, `return`: (1 + r) / 2, r Pearson's correlation of the closes and of the log returns (0 where one of the two
-  rows is constant);
+* `price`, `return`: (1 + r) / 2, r Pearson's correlation of the closes and of the log returns (0 if one of the two rows
+  is constant);
 * `shape`: 1 minus the mean absolute difference of the features of `Shapes`.
 
-It teaches the encoder which charts are alike, and measures how well vectors find them.
+The score teaches the encoder which charts are alike, and measures how well vectors find them.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,17 @@ import numpy as np
 from kline_core.typing import Floats32, Floats64, Positions
 
 BAND = 5
+"""Bars by which the warping of two windows may differ, at most."""
 WEIGHTS = {"dtw": 0.4, "price": 0.3, "return": 0.2, "shape": 0.1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shapes:
-    """What the score needs of each window, float32 throughout.
+    """The score's inputs for n windows, float32 throughout.
 
     `closes` `(n, bars)` z-normalised; `returns` `(n, bars - 1)` z-normalised log returns; `features` `(n, 6)` in 0..1:
-    place of the first and of the last close in the window's range, share of rising bars, and the mean share of body,
-    upper and lower shadow in a bar's range.
+    position of the first and of the last close in the window's range, share of rising bars, and the mean shares of
+    body, upper and lower shadow in a bar's range.
     """
 
     closes: Floats32
@@ -69,7 +70,8 @@ class Shapes:
 def z_normalise(rows: Floats64, unit: Floats64 | float) -> Floats32:
     """Rows with mean 0 and standard deviation 1, as float32; a constant row becomes zeros.
 
-    Constant is what deviates by no more than rounding: 1e-12 of `unit`, a size per row `(n, 1)` or one for all.
+    A row counts as constant if its deviation is no more than rounding: 1e-12 of `unit`, which is a size per row
+    `(n, 1)` or one for all.
     """
     centred = rows - rows.mean(axis=1, keepdims=True)
     deviation = rows.std(axis=1, keepdims=True)
@@ -96,7 +98,7 @@ def pair_scores(a: Shapes, b: Shapes) -> Floats32:
 def dtw_distances(a: Floats32, b: Floats32, band: int = BAND) -> Floats32:
     """Banded dynamic-time-warping distances of the pairs of rows, float32 `(n,)`.
 
-    Whole columns of pairs advance together through the recursion
+    All pairs advance together through the recursion
     `D[i, j] = |a_i - b_j| + min(D[i-1, j], D[i, j-1], D[i-1, j-1])` for `|i - j| <= band`.
     """
     n_pairs, n_bars = a.shape

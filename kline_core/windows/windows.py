@@ -1,8 +1,8 @@
-"""Windows: which bars end one, and what identifies the bars that one depends on.
+"""Windows: the bars that end one, and a hash of the bars that one depends on.
 
 A window is `window_bars` consecutive traded bars of one symbol, named by the bar on which it ends. Suspended days are
-no bars (`kline_core.bars.symbol_bars` leaves them out), so a window may reach across them, but not across a hole: two neighbouring
-bars whose dates lie more than `max_gap_days` calendar days apart.
+no bars (`kline_core.bars.symbol_bars` leaves them out), so a window may reach across them, but not across a hole: two
+neighbouring bars whose dates lie more than `max_gap_days` calendar days apart.
 """
 
 from functools import cache
@@ -21,7 +21,7 @@ _MULTIPLIER: Final = 6364136223846793005
 
 
 def usable_windows(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
-    """Tell for every bar whether a window ends on it.
+    """Code of every bar, which tells whether a usable window ends on it.
 
     `dates`: datetime64[D] (n,), the traded bars of one symbol, strictly increasing.
 
@@ -32,7 +32,7 @@ def usable_windows(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
     codes = np.full(len(dates), TOO_FEW_BARS, dtype=np.int8)
     if len(dates) < window_bars:
         return codes
-    # holes[i]: how many holes lie before bar i, so that a difference counts those between two bars.
+    # holes[i] counts the holes before bar i, so that a difference counts those between two bars.
     holes = np.zeros(len(dates), dtype=np.int64)
     np.cumsum(np.diff(dates).astype(np.int64) > max_gap_days, out=holes[1:])
     inside = holes[window_bars - 1 :] - holes[: len(dates) - window_bars + 1]
@@ -46,16 +46,16 @@ def usable_ends(dates: Dates, window_bars: int, max_gap_days: int) -> Int64s:
 
 
 def window_content(content: Hashes, ends: Int64s, first_offset: int, last_offset: int) -> Hashes:
-    """Identify the bars `end + first_offset .. end + last_offset` of each window by one number.
+    """Hash of the bars `end + first_offset .. end + last_offset` of each window.
 
     `content`: uint64 (n,), a well-mixed hash of each bar of one symbol. `ends`: int64 (m,). For everything that a
     pattern depends on, the offsets are `1 - window_bars` and `outcome_bars`.
 
     Returns uint64 (m,): the polynomial `sum(content[bar] * M ** (last - bar))` modulo 2**64, by Horner's rule. The
-    order of the bars counts, and so does each bar; bars outside the range do not. Where many windows overlap, all come
-    out of one running sum of `content[bar] * M ** -bar`, in numbers modulo 2**64 without any rounding.
+    order of the bars counts, and so does each bar; bars outside the range do not. If many windows overlap, all come out
+    of one running sum of `content[bar] * M ** -bar`, in numbers modulo 2**64 without any rounding.
 
-    Raises IndexError where a range leaves the history.
+    Raises IndexError if a range leaves the history.
     """
     if len(ends) and (ends.min() + first_offset < 0 or ends.max() + last_offset >= len(content)):
         raise IndexError(
@@ -77,7 +77,7 @@ def window_content(content: Hashes, ends: Int64s, first_offset: int, last_offset
 
 @cache
 def _powers(count: int) -> tuple[Hashes, Hashes]:
-    """Powers of the multiplier and of its inverse modulo 2**64, from 0 on: uint64 (count,) each."""
+    """Powers of the multiplier and of its inverse modulo 2**64, with exponents from 0: uint64 (count,) each."""
     both = []
     for factor in (_MULTIPLIER, pow(_MULTIPLIER, -1, 2**64)):
         power = np.full(count, factor, dtype=np.uint64)

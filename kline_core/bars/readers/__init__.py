@@ -1,8 +1,7 @@
-"""Readers of bar files, one module a layout.
+"""Readers of bar files, one module per layout.
 
-A reader turns a file into `RawRows`, whose cells are still unchecked; what a sound row is, is decided elsewhere
-(`kline_core.bars.row_checks`), and for all layouts alike. To add a layout, write a module like `plain` and name it in
-`READERS`.
+A reader turns a file into `RawRows`, whose cells are still unchecked; `kline_core.bars.row_checks` defines a sound row
+for all layouts alike. To add a layout, write a module like `plain` and name it in `READERS`.
 """
 
 from pathlib import Path
@@ -20,10 +19,10 @@ class Reader(Protocol):
     """Endings, in lower case, of the files that the reader may recognise; others in a folder are passed over."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the file is of the layout; told by its content where a name could be that of another layout."""
+        """Whether the file is of the layout; judged by its content if another layout could have its name."""
 
     def read(self, path: Path) -> RawRows:
-        """The file's rows. Raises `InputError` where it cannot be used as a whole."""
+        """The file's rows. Raises `InputError` if it cannot be used as a whole."""
 
 
 READERS: Final[tuple[Reader, ...]] = (plain,)
@@ -36,12 +35,12 @@ def suffixes() -> tuple[str, ...]:
 
 
 def may_read(path: Path) -> bool:
-    """Whether a file's name is one of those that some reader may recognise, in whatever case."""
+    """Whether some reader may recognise a file, by the ending of its name in any letter case."""
     return path.name.lower().endswith(suffixes())
 
 
 def read_file(path: Path) -> RawRows:
-    """A file's rows, by the reader of its layout. Raises `InputError` where no reader knows it, or it cannot be used."""
+    """A file's rows, by the reader of its layout. Raises `InputError` if no reader knows it, or it cannot be used."""
     for reader in READERS:
         if reader.recognises(path):
             return reader.read(path)

@@ -1,4 +1,4 @@
-"""Frames in the plain layout: a pandas DataFrame, or whatever has the Arrow PyCapsule interface.
+"""Frames in the plain layout: a pandas DataFrame, or any object with the Arrow PyCapsule interface.
 
 Columns are those of the plain layout (`kline_core.bars.readers.plain`), in any order and letter case; levels of a
 pandas index that have one of these names count as columns. Source of the interface: Apache Arrow, "The Arrow PyCapsule
@@ -21,7 +21,7 @@ class ArrowStream(Protocol):
     """An object with the Arrow PyCapsule interface."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Its data as a stream of record batches."""
+        """The data as a stream of record batches."""
 
 
 Frame: TypeAlias = pd.DataFrame | ArrowStream
@@ -35,7 +35,7 @@ def is_frame(value: object) -> bool:
 def read_frame(frame: Frame, source: str) -> RawRows:
     """Rows of a frame, numbered from 1; `source` names it in reports.
 
-    Raises `InputError` where it cannot be read, is empty, or lacks a column, `symbol` included.
+    Raises `InputError` if it cannot be read, is empty, or lacks a column, `symbol` included.
     """
     table = _pandas(frame, source)
     names = [str(name) for name in table.columns]

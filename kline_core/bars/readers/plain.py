@@ -1,11 +1,11 @@
-"""Files in the plain layout, read into frames whose cells are still unchecked.
+"""Reader of files in the plain layout.
 
 The plain layout is a CSV (UTF-8, comma) or Parquet file with the columns `symbol, date, open, high, low, close, volume`
-and perhaps `amount` and `adj_factor`, in any order and letter case; other columns are left alone. Without a `symbol`
-column the file's name is the symbol of all its rows.
+and optionally `amount` and `adj_factor`, in any order and letter case; other columns are ignored. If it has no `symbol`
+column, the file's name is the symbol of all its rows.
 
-CSV files are first read with numbers as numbers, on all cores. Where a cell does not fit, the file is read once more
-as text, row by row, so that every bad row can be named. Both ways give the same numbers.
+A CSV file is first read with numbers as numbers, on all cores. If a cell does not fit, the file is read again as text,
+row by row, so that every bad row can be named. Both ways give the same numbers.
 """
 
 import csv
@@ -30,12 +30,12 @@ _NUMBERS = {*PRICES, "volume", "amount", "adj_factor"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether the file has one of `SUFFIXES`: the plain layout is what a file is taken for that no other reader knows."""
+    """Whether the file has one of `SUFFIXES`: a file that no other reader knows counts as plain."""
     return _suffix(path) is not None
 
 
 def read(path: Path) -> RawRows:
-    """Read one file that is recognised.
+    """Rows of one recognised file.
 
     Raises:
         InputError: The file cannot be read, is empty, not UTF-8, or lacks a column; it has no symbol column and its
@@ -85,7 +85,7 @@ def _read_csv(path: Path) -> RawRows:
     lines = np.arange(2, 2 + len(table) + len(malformed))
     lines = lines[~np.isin(lines, [row.number for row in malformed])]
     frame = table.to_pandas().set_axis(lines)
-    # A blank line is read as empty cells; it is no row. Every row has a date, so the few others are looked at closely.
+    # A blank line, read as empty cells, is no row. Every row has a date, so only lines without one need a closer look.
     blank = (frame["date"] == "").to_numpy(copy=True)
     blank[blank] = [all(cell == "" or pd.isna(cell) for cell in row) for row in frame[blank].to_numpy(dtype=object)]
     at = pd.Index([row.number for row in malformed], dtype=np.int64)
@@ -112,7 +112,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _parse(path: Path, names: list[str], used: dict[str, str]) -> pa.Table:
-    """The columns in use, prices and volumes as numbers; raises ArrowInvalid where a cell does not fit."""
+    """The columns in use, prices and volumes as numbers. Raises ArrowInvalid if a cell does not fit."""
     types = {name: pa.float64() if meaning in _NUMBERS else pa.string() for name, meaning in used.items()}
     options = pacsv.ConvertOptions(
         column_types=types, include_columns=list(used), null_values=[""], strings_can_be_null=False
@@ -128,7 +128,7 @@ def _parse(path: Path, names: list[str], used: dict[str, str]) -> pa.Table:
 
 
 def _parse_text(path: Path, names: list[str], used: dict[str, str], malformed: list[pacsv.InvalidRow]) -> pa.Table:
-    """The columns in use as text; lines with another number of cells are put into `malformed`."""
+    """The columns in use as text; adds the lines with another number of cells to `malformed`."""
 
     def skip(row: pacsv.InvalidRow) -> str:
         malformed.append(row)
@@ -141,7 +141,7 @@ def _parse_text(path: Path, names: list[str], used: dict[str, str], malformed: l
         try:
             table = pacsv.read_csv(
                 stream,
-                # Only a single thread knows the line numbers of what it skips.
+                # pyarrow knows the line numbers of skipped lines only if it reads in a single thread.
                 read_options=pacsv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
                 parse_options=pacsv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=skip),
                 convert_options=options,
@@ -154,7 +154,7 @@ def _parse_text(path: Path, names: list[str], used: dict[str, str], malformed: l
 
 
 def _undecodable(path: Path) -> str:
-    """Names the first line that is not UTF-8."""
+    """Name of the first line that is not UTF-8."""
     with _open(path) as stream:
         data = stream.read()
     try:
@@ -166,5 +166,5 @@ def _undecodable(path: Path) -> str:
 
 
 def _suffix(path: Path) -> str | None:
-    """The one of `SUFFIXES` that the file's name ends with, in whatever case, or None."""
+    """The one of `SUFFIXES` that the file's name ends with, in any letter case, or None."""
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)

@@ -13,8 +13,8 @@ class RawRows:
     """Rows of one file or frame before any check."""
 
     frame: pd.DataFrame
-    """Columns `REQUIRED` and those of `OPTIONAL` that there are. The index is the row number: in a CSV file the line
-    as an editor counts it, the header being line 1; in a Parquet file the row, counted from 1."""
+    """The columns `REQUIRED` and any of `OPTIONAL`. The index is the row number: in a CSV file the line as an editor
+    counts it, with the header as line 1; in a Parquet file or a frame the row, counted from 1."""
     malformed: pd.DataFrame
     """`REJECTED_COLUMNS`: lines with too many or too few cells."""
     ignored: tuple[str, ...]
@@ -22,7 +22,10 @@ class RawRows:
 
 
 def match_columns(source: str, names: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The column names that are read, each with its meaning; and the other ones."""
+    """The names of the columns to read, each with its meaning, and the ignored names.
+
+    Raises `InputError` if a column is there twice or missing; `symbol` may be missing.
+    """
     used: dict[str, str] = {}
     for name in names:
         meaning = name.strip().lower()

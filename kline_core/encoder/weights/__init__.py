@@ -1,4 +1,4 @@
-"""Weights of the default encoder, and what a file of weights says of itself; imports no torch."""
+"""Weights of the default encoder, and the header of a weights file; imports no torch."""
 
 import hashlib
 from pathlib import Path
@@ -12,9 +12,9 @@ FORMAT = "kline-attention-cae-1"
 
 
 def weights_fingerprint(path: str | Path | None = None) -> str:
-    """16 hexadecimal digits of the SHA-256 of a weights file (None: the default ones).
+    """First 16 hexadecimal digits of the SHA-256 of a weights file (None: the default one).
 
-    Raises `EncoderError` where the file cannot be read.
+    Raises `EncoderError` if the file cannot be read.
     """
     path = Path(path) if path is not None else DEFAULT_WEIGHTS
     try:
@@ -26,9 +26,9 @@ def weights_fingerprint(path: str | Path | None = None) -> str:
 
 
 def weights_header(path: str | Path | None = None) -> dict[str, str]:
-    """What a weights file (None: the default one) says of its network: format, dim, window_bars and others.
+    """Header of a weights file (None: the default one), as text values: format, dim, window_bars and others.
 
-    Raises `EncoderError` where the file cannot be read, or holds something else.
+    Raises `EncoderError` if the file cannot be read or has another format.
     """
     path = Path(path) if path is not None else DEFAULT_WEIGHTS
     try:
@@ -42,7 +42,7 @@ def weights_header(path: str | Path | None = None) -> dict[str, str]:
 
 
 def weights_shape(path: str | Path | None = None) -> tuple[int, int]:
-    """Length of the vectors that an encoder makes, and bars of the windows that it takes. Raises `EncoderError`."""
+    """Length of an encoder's vectors, and bars of its windows. Raises `EncoderError` if the file cannot be used."""
     header = weights_header(path)
     try:
         return int(header["dim"]), int(header["window_bars"])
@@ -51,11 +51,11 @@ def weights_shape(path: str | Path | None = None) -> tuple[int, int]:
 
 
 def misfit(path: Path, error: Exception) -> EncoderError:
-    """The error of a weights file whose header or tensors are not those of the network."""
+    """Error for a weights file whose header or tensors do not fit the network."""
     reason = str(error).splitlines()[-1].strip()
     return EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again")
 
 
 def unreadable(path: Path, error: Exception) -> EncoderError:
-    """The error of a weights file that is missing or damaged."""
+    """Error for a weights file that is missing or damaged."""
     return EncoderError(f"encoder weights {path} cannot be read ({error}); give a file written by `kline train`")
