@@ -96,7 +96,7 @@ class BarsKey:
 
 def table_replaced(home: str) -> StaleError:
     """The error for a table that is another one than the key was made for."""
-    return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
+    return StaleError(f"tables of {home} were made anew after the run was started; start the run again", home=home)
 
 
 def _joined(frames: BarsBySymbol, newer: BarsBySymbol) -> BarsBySymbol:

@@ -102,7 +102,9 @@ class Cluster:
         """
         answers = [self._submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
         if not answers:
-            raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
+            raise SchedulerError(
+                f"the cluster at {self.address} has lost its workers; start one and run again", address=self.address
+            )
         overviews = [answer.result() for answer in answers]
         return overviews[0]
 
@@ -138,7 +140,7 @@ class Cluster:
     def update_patterns(
         self, home: Home, settings: PatternSettings, encoder_path: str | Path | None = None, device: str = "auto"
     ) -> PatternsUpdate:
-        """Bring the patterns of a home up to date, as `kline_core.patterns.update.update_patterns` does; raises the same.
+        """Bring a home's patterns up to date, as `kline_core.patterns.update.update_patterns` does; raises the same.
 
         Where few windows are missing a worker does it all, since it holds the bars already. Many are encoded by all
         workers in pieces, and committed here.
@@ -176,7 +178,8 @@ class Cluster:
     def gone(self) -> SchedulerError:
         """The error of work that the scheduler gave up."""
         return SchedulerError(
-            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
+            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again",
+            address=self.address,
         )
 
 
@@ -194,7 +197,8 @@ class PendingAnswer(Generic[T]):
         except KilledWorker as error:
             raise SchedulerError(
                 f"the work killed worker after worker of the cluster at {self.cluster.address}; "
-                "look into the workers' logs, and whether they have memory enough"
+                "look into the workers' logs, and whether they have memory enough",
+                address=self.cluster.address,
             ) from error
         except FutureCancelledError as error:
             raise self.cluster.gone() from error
@@ -225,7 +229,8 @@ class PendingAnswer(Generic[T]):
             elif monotonic() - workerless_since > WORKERLESS_SECONDS:
                 raise SchedulerError(
                     f"the cluster at {cluster.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
-                    f"start one with `dask worker {cluster.address} --nthreads N` and run again"
+                    f"start one with `dask worker {cluster.address} --nthreads N` and run again",
+                    address=cluster.address,
                 )
 
 
@@ -326,7 +331,8 @@ def checked_threads(threads: int | None) -> int:
         # Dask's count knows the limits of the container.
         return max(1, min(CPU_COUNT, MAX_THREADS))
     if not 1 <= threads <= 256:
-        raise SettingError(f"threads is {threads}; it must be between 1 and 256")
+        bound = "between 1 and 256"
+        raise SettingError(f"threads is {threads}; it must be {bound}", parameter="threads", value=threads, bound=bound)
     return threads
 
 
@@ -341,13 +347,15 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
     except Exception as error:  # addresses can be wrong in more ways than Dask has exceptions for
         raise SchedulerError(
             f"no Dask scheduler answers at {address} ({type(error).__name__}); "
-            "start one with `dask scheduler`, or leave the address out to compute in this process"
+            "start one with `dask scheduler`, or leave the address out to compute in this process",
+            address=address,
         ) from error
     with client:
         threads = sum(client.nthreads().values())
         if threads == 0:
             raise SchedulerError(
-                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
+                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`",
+                address=address,
             )
         yield _ready(Cluster(client, threads, address, log))
 

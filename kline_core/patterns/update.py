@@ -2,16 +2,17 @@
 
 1. List the windows of all symbols whose outcomes are known, with a hash of every bar that each depends on.
 2. Compare with the stored patterns, or where this process did so before, with those that came since
-   (`kline_core.patterns.verified`). A symbol of which a stored pattern is no longer among them, or depends on other bars than it
-   did, was restated: its patterns are removed and made again.
+   (`kline_core.patterns.verified`). A symbol of which a stored pattern is no longer among them, or depends on other
+   bars than it did, was restated: its patterns are removed and made again.
 3. Draw and encode the windows that are missing, in order of `known_on`, a slice per thread at a time.
 4. Append them, in commits of bounded size. A run that is cut off leaves whole commits; the next call finds what is
    missing in the same way.
 
 The table carries the settings and the encoder that it was made with; another combination is refused.
 
-Who draws and encodes is handed in as an `WindowEncoder`: the threads of this process (`kline_core.patterns.encode`) or a cluster
-(`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to others.
+Who draws and encodes is handed in as a `WindowEncoder`: the threads of this process (`kline_core.patterns.encode`) or a
+cluster (`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to
+others.
 """
 
 from collections.abc import Callable
@@ -100,7 +101,10 @@ def update_patterns(
     if encoding.window_bars != settings.window_bars:
         raise SettingError(
             f"window_bars is {settings.window_bars}, but the encoder takes charts of {encoding.window_bars} bars; "
-            "use the same number or train another encoder"
+            "use the same number or train another encoder",
+            parameter="window_bars",
+            value=settings.window_bars,
+            bound=str(encoding.window_bars),
         )
     version = home.version("patterns")
     if not rebuild:

@@ -41,8 +41,8 @@ def may_read(path: Path) -> bool:
 
 
 def read_file(path: Path) -> RawRows:
-    """A file's rows, by the reader of its layout. Raises `InputError` where no reader knows it, or it cannot be used."""
+    """A file's rows, by the reader of its layout. Raises `InputError` where no reader knows it, or it is of no use."""
     for reader in READERS:
         if reader.recognises(path):
             return reader.read(path)
-    raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}")
+    raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}", source=str(path))
