@@ -5,8 +5,8 @@
 2. Bars are refreshed from a folder, where one is named, until those of the session have arrived: a task that is tried
    again, and fails naming the symbols that are missing.
 3. Patterns are extended by what has become known since, on the cluster.
-4. Symbols are scored as task runs (`flows.steps.scoring`). They share one run on one cluster, so that the data is loaded
-   once. Progress is an artifact that changes while they work.
+4. Symbols are scored as task runs (`flows.steps.scoring`). They share one run on one cluster, so that the data is
+   loaded once. Progress is an artifact that changes while they work.
 5. The summary is published as artifacts. The final state is Failed where a symbol broke, or where more samples failed
    than `max_failed_share` allows; what could be computed is stored all the same.
 
@@ -133,7 +133,7 @@ def daily(
         publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
     failure = summary.failure(max_failed_share)
     if failure is not None:
-        return Failed(message=failure, data=RunFailedError(failure))
+        return Failed(message=failure, data=RunFailedError(failure, report=report, reasons=report.reasons))
     return Completed(message=summary.headline, data=summary)
 
 
