@@ -59,9 +59,16 @@ def backfill(
     """
     asked = symbol_list(symbols)
     if asked is None and first is None:
-        raise SettingError("neither symbols nor first is given; name symbols, or the first day of a range")
+        raise SettingError(
+            "neither symbols nor first is given; name symbols, or the first day of a range", parameter="symbols"
+        )
     if first is not None and last is not None and first > last:
-        raise SettingError(f"first is {first}, after last, {last}; swap them")
+        raise SettingError(
+            f"first is {first}, after last, {last}; swap them",
+            parameter="first",
+            value=first,
+            bound=f"not after last ({last})",
+        )
     store = open_home(home)
     with opened_cluster(scheduler, threads) as cluster:
         if asked is not None:
@@ -86,5 +93,5 @@ def backfill(
     )
     failure = summary.failure(max_failed_share)
     if failure is not None:
-        return Failed(message=failure, data=RunFailedError(failure))
+        return Failed(message=failure, data=RunFailedError(failure, report=report, reasons=report.reasons))
     return Completed(message=summary.headline, data=report.to_dict())

@@ -132,7 +132,7 @@ def daily(
         publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
     failure = summary.failure(max_failed_share)
     if failure is not None:
-        return Failed(message=failure, data=RunFailedError(failure))
+        return Failed(message=failure, data=RunFailedError(failure, report=report, reasons=report.reasons))
     return Completed(message=summary.headline, data=summary)
 
 

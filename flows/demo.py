@@ -140,7 +140,9 @@ def _await_records(client: SyncPrefectClient, state: State[Any]) -> None:
         if flow_run.state is not None and flow_run.state.is_final() and expected <= ended:
             return
         if time.monotonic() > deadline:
-            raise StartError(f"the server has not recorded the whole run after {RECORD_SECONDS:.0f} s; run it again")
+            raise StartError(
+                f"the server has not recorded the whole run after {RECORD_SECONDS:.0f} s; run it again", part="server"
+            )
         time.sleep(0.1)
 
 

@@ -57,5 +57,5 @@ def maintain(home: str | None = None, values_keep_days: KeepDays = 30, inputs_ke
     create_markdown_artifact(page, key=artifact_key("maintain", "report", None), description=checked.headline)
     if not checked.ok:
         failure = f"{checked.headline}; nothing was compacted or removed"
-        return Failed(message=failure, data=RunFailedError(failure))
+        return Failed(message=failure, data=RunFailedError(failure, report=checked))
     return Completed(message="; ".join([checked.headline, *(part.headline for part in done)]))

@@ -36,35 +36,39 @@ def parse_date(value: object, name: str) -> np.datetime64:
     """
     day = _parse(value, name)
     if not FIRST_DAY <= day <= LAST_DAY:
-        raise DateError(f"{name} is {day}; give a day from {FIRST_DAY} to {LAST_DAY}")
+        raise DateError(f"{name} is {day}; give a day from {FIRST_DAY} to {LAST_DAY}", parameter=name, value=value)
     return day
 
 
 def _parse(value: object, name: str) -> np.datetime64:
     if isinstance(value, str):
-        return _parse_text(value.strip(), name)
+        return _parse_text(value.strip(), name, value)
     if isinstance(value, bool | np.bool_):
-        raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
+        raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}", parameter=name, value=value)
     if isinstance(value, int | np.integer):
-        return _parse_text(str(int(value)), name)
+        return _parse_text(str(int(value)), name, value)
     if isinstance(value, np.datetime64) and not np.isnat(value):
         # Not through a Timestamp, which has no years beyond 9999.
         midnight: np.datetime64 = value.astype("datetime64[D]")
         if midnight != value:
-            raise DateError(f"{name} is {value!s}; give a day without a time")
+            raise DateError(f"{name} is {value!s}; give a day without a time", parameter=name, value=value)
         return midnight
     if isinstance(value, np.datetime64 | datetime):
         stamp = pd.Timestamp(value)
         if pd.isna(stamp):
-            raise DateError(f"{name} is missing; {_FORMS}")
+            raise DateError(f"{name} is missing; {_FORMS}", parameter=name, value=value)
         if stamp.tzinfo is not None:
-            raise DateError(f"{name} is {value!s}; leave the time zone away and give the exchange's day")
+            raise DateError(
+                f"{name} is {value!s}; leave the time zone away and give the exchange's day",
+                parameter=name,
+                value=value,
+            )
         if stamp != stamp.normalize():
-            raise DateError(f"{name} is {value!s}; give a day without a time")
+            raise DateError(f"{name} is {value!s}; give a day without a time", parameter=name, value=value)
         return np.datetime64(stamp.date(), "D")
     if isinstance(value, date):
         return np.datetime64(value, "D")
-    raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}")
+    raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}", parameter=name, value=value)
 
 
 def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
@@ -90,15 +94,15 @@ def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
     return days, bad
 
 
-def _parse_text(text: str, name: str) -> np.datetime64:
+def _parse_text(text: str, name: str, value: object) -> np.datetime64:
     found = _TEXT.fullmatch(text)
     if found is None:
-        raise DateError(f"{name} is {text!r}, which is no date; {_FORMS}")
+        raise DateError(f"{name} is {text!r}, which is no date; {_FORMS}", parameter=name, value=value)
     year, month, day = (found[1], found[2], found[3]) if found[1] else (found[4], found[6], found[7])
     try:
         return np.datetime64(date(int(year), int(month), int(day)), "D")
     except ValueError:
-        raise DateError(f"{name} is {text!r}, a day that does not exist") from None
+        raise DateError(f"{name} is {text!r}, a day that does not exist", parameter=name, value=value) from None
 
 
 def _parse_or_nat(value: object) -> np.datetime64:
@@ -118,7 +122,11 @@ def as_days(dates: Dates, name: str) -> Dates:
     """
     dates = np.asarray(dates)
     if dates.dtype != np.dtype("datetime64[D]"):
-        raise DateError(f"{name} is an array of {dates.dtype}; it must be datetime64[D]")
+        raise DateError(f"{name} is an array of {dates.dtype}; it must be datetime64[D]", parameter=name, value=dates)
     if np.isnat(dates).any():
-        raise DateError(f"{name} holds NaT in position {int(np.isnat(dates).argmax())}; every entry must be a date")
+        raise DateError(
+            f"{name} holds NaT in position {int(np.isnat(dates).argmax())}; every entry must be a date",
+            parameter=name,
+            value=dates,
+        )
     return dates

@@ -25,7 +25,7 @@ Index = Literal["exact", "ivf"]
 
 def _check(ok: bool, name: str, value: object, bound: str) -> None:
     if not ok:
-        raise SettingError(f"{name} is {value!r}; it must be {bound}")
+        raise SettingError(f"{name} is {value!r}; it must be {bound}", parameter=name, value=value, bound=bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,12 @@ class FactorSettings:
         """Check the bounds."""
         if self.mode not in MODES:
             known = ", ".join(map(repr, MODES))
-            raise SettingError(f"mode is {self.mode!r}; only {known} {'is' if len(MODES) == 1 else 'are'} available")
+            raise SettingError(
+                f"mode is {self.mode!r}; only {known} {'is' if len(MODES) == 1 else 'are'} available",
+                parameter="mode",
+                value=self.mode,
+                bound=f"one of {known}",
+            )
         _check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
         _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
         _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")

@@ -17,5 +17,7 @@ def check_symbol(symbol: object, name: str = "symbol") -> str:
     if isinstance(symbol, str) and is_symbol(symbol):
         return symbol
     raise InputError(
-        f"{name} is {symbol!r}; a symbol is 1-32 letters, digits or ._^=- without '..', for instance 600519.SH"
+        f"{name} is {symbol!r}; a symbol is 1-32 letters, digits or ._^=- without '..', for instance 600519.SH",
+        column=name,
+        value=symbol,
     )

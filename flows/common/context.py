@@ -21,7 +21,7 @@ def open_home(home: str | None, source: str | None = None) -> Home:
     if not named:
         raise HomeError("no home is named; set the parameter home, or KLINE_HOME where the worker runs")
     if source is not None and not Path(source).exists():
-        raise InputError(f"source is {source!r}, which does not exist; name a folder of bar files")
+        raise InputError(f"source is {source!r}, which does not exist; name a folder of bar files", source=source)
     return Home(named, create=source is not None)
 
 

@@ -30,7 +30,12 @@ def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | 
     names = [str(name).strip() for name in ([given] if isinstance(given, int) else given)]
     names = [name for name in names if name]
     if not names:
-        raise SettingError(f"symbols is {symbols!r}; name at least one, such as AAPL,MSFT, or leave it out for all")
+        raise SettingError(
+            f"symbols is {symbols!r}; name at least one, such as AAPL,MSFT, or leave it out for all",
+            parameter="symbols",
+            value=symbols,
+            bound="at least one",
+        )
     return names
 
 

@@ -36,7 +36,9 @@ def closed_session(calendar: str, day: np.datetime64) -> TradingDay:
         zone = time_zone(calendar)
         raise DateError(
             f"the session of {day} on {calendar} closes at {found.closes.astimezone(zone):%Y-%m-%d %H:%M %Z}, and now "
-            f"it is {now.astimezone(zone):%Y-%m-%d %H:%M}; run it after the close, or give as_of={found.previous}"
+            f"it is {now.astimezone(zone):%Y-%m-%d %H:%M}; run it after the close, or give as_of={found.previous}",
+            value=day,
+            calendar=calendar,
         )
     return found
 

@@ -108,11 +108,20 @@ def _run(part: Part, pause: Callable[[float], None]) -> None:
     while part.alive:
         if waited > DEPLOY_SECONDS:
             part.end(1.0)
-            raise StartError(f"the deployments are not made after {DEPLOY_SECONDS:.0f} s; see {part.log}")
+            raise StartError(
+                f"the deployments are not made after {DEPLOY_SECONDS:.0f} s; see {part.log}",
+                part=part.name,
+                log=part.log,
+            )
         pause(0.1)
         waited += 0.1
     if part.code != 0:
-        raise StartError(f"the deployments cannot be made ({part.last_words()}); see {part.log}")
+        raise StartError(
+            f"the deployments cannot be made ({part.last_words()}); see {part.log}",
+            part=part.name,
+            code=part.code,
+            log=part.log,
+        )
 
 
 def _settle(client: SyncPrefectClient, home: Home, before: dict[UUID, DeploymentResponse]) -> Iterator[str]:

@@ -27,12 +27,14 @@ def locked(home: Path) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise HomeError(f"{folder} cannot be used ({error.strerror}); name a home that can be written") from error
+        raise HomeError(
+            f"{folder} cannot be used ({error.strerror}); name a home that can be written", home=str(home)
+        ) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise HomeError(_who(home, folder / NOTE)) from error
+            raise HomeError(_who(home, folder / NOTE), home=str(home)) from error
         try:
             write_note(folder, {})
             yield folder

@@ -35,7 +35,8 @@ def free_port() -> int:
 def check_port(port: int) -> None:
     """Raise `SettingError` if the port is out of bounds or in use."""
     if not 1 <= port <= 65535:
-        raise SettingError(f"--port is {port}; it must be between 1 and 65535")
+        bound = "between 1 and 65535"
+        raise SettingError(f"--port is {port}; it must be {bound}", parameter="--port", value=port, bound=bound)
     with socket.socket() as one:
         # As the server does, so that connections that have just ended do not count.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,11 +44,16 @@ def check_port(port: int) -> None:
             one.bind((HOST, port))
         except PermissionError as error:
             raise SettingError(
-                f"--port is {port}, which needs rights of the administrator; name one from 1024"
+                f"--port is {port}, which needs rights of the administrator; name one from 1024",
+                parameter="--port",
+                value=port,
+                bound="at least 1024",
             ) from error
         except OSError as error:
             raise SettingError(
-                f"port {port} is in use{_listener(port)}; stop that, or name another one, such as --port {free_port()}"
+                f"port {port} is in use{_listener(port)}; stop that, or name another one, such as --port {free_port()}",
+                parameter="--port",
+                value=port,
             ) from error
 
 
@@ -126,9 +132,19 @@ def wait_until(ready: Callable[[], bool], part: Part, pause: Callable[[float], N
     deadline = time.monotonic() + READY_SECONDS
     while not ready():
         if not part.alive:
-            raise StartError(f"the {part.name} ended with code {part.code} ({part.last_words()}); see {part.log}")
+            code = part.code
+            raise StartError(
+                f"the {part.name} ended with code {code} ({part.last_words()}); see {part.log}",
+                part=part.name,
+                code=code,
+                log=part.log,
+            )
         if time.monotonic() > deadline:
-            raise StartError(f"the {part.name} is not ready after {READY_SECONDS:.0f} s; see {part.log}")
+            raise StartError(
+                f"the {part.name} is not ready after {READY_SECONDS:.0f} s; see {part.log}",
+                part=part.name,
+                log=part.log,
+            )
         pause(0.1)
 
 

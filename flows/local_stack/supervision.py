@@ -45,7 +45,10 @@ def watch(
                 if tries >= TRIES:
                     raise StartError(
                         f"the {part.name} ended {tries} times in a row, at last with code {code} "
-                        f"({part.last_words()}); see {part.log}"
+                        f"({part.last_words()}); see {part.log}",
+                        part=part.name,
+                        code=code,
+                        log=part.log,
                     )
                 # Exponential back-off: at once, then after one second, two, four ...
                 wait = min(_LONGEST_PAUSE, 2.0 ** (tries - 2)) if tries > 1 else 0.0

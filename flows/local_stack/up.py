@@ -68,7 +68,8 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
     if "://" in named:
         raise HomeError(
             f"home {named} is a URL; kline up keeps the server's database in the home, which must be a folder. "
-            "For a home in an object store start server, worker and cluster one by one, see the README"
+            "For a home in an object store start server, worker and cluster one by one, see the README",
+            home=named,
         )
     threads = checked_threads(threads)
     home = Home(Path(named).expanduser().resolve(), create=True)

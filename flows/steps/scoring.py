@@ -49,7 +49,7 @@ def score(
         raise broke[symbols[0]]
     if broke:
         named = "; ".join(f"{symbol}: {error}" for symbol, error in list(broke.items())[:5])
-        raise RunFailedError(f"{len(broke)} of {len(symbols)} symbols broke: {named}")
+        raise RunFailedError(f"{len(broke)} of {len(symbols)} symbols broke: {named}", symbols=sorted(broke))
     return results
 
 
@@ -72,7 +72,8 @@ def score_all(run: Run, in_flight: int) -> RunReport:
         wait(futures)
         # A task run that failed outside of `Run.score` leaves its symbols without a result.
         for symbol in run.unreported():
-            run.mark_broken(symbol, RunFailedError("its task run failed before it was computed; its log says why"))
+            what = "its task run failed before it was computed; its log says why"
+            run.mark_broken(symbol, RunFailedError(what, symbols=[symbol]))
     finally:
         stopped.set()
         report = run.finish()

@@ -66,7 +66,7 @@ def ingest(
     listed = [Path(source) if isinstance(source, str | Path) else source for source in given]
     for source in listed:
         if isinstance(source, Path) and not source.exists():
-            raise InputError(f"{source} does not exist; name files or folders that do")
+            raise InputError(f"{source} does not exist; name files or folders that do", source=str(source))
     store = as_home(home, create=True)
     with _shown(progress, "ingest", " files") as told:
         return ingest_sources(listed, store, told)

@@ -48,13 +48,21 @@ class Arrivals:
         if not self.expected:
             held = "no bars at all" if self.newest is None else f"no bars after {self.newest}"
             raise BarsMissingError(
-                f"the home holds {held} up to the session of {self.session} on {self.calendar}; ingest that session's"
+                f"the home holds {held} up to the session of {self.session} on {self.calendar}; ingest that session's",
+                calendar=self.calendar,
+                session=self.session,
+                missing=self.missing,
+                expected=self.expected,
             )
         if len(self.missing) / self.expected > max_missing_share:
             raise BarsMissingError(
                 f"{len(self.missing)} of {self.expected} symbols have no bar of the session of {self.session} on "
-                f"{self.calendar}: {abbreviated(self.missing, 20)}; the newest bar is of {self.newest}; "
-                "ingest the session's bars and run it again"
+                f"{self.calendar}: {abbreviated(self.missing, 20)}; the newest bar is of {self.newest}; ingest the "
+                "session's bars and run it again",
+                calendar=self.calendar,
+                session=self.session,
+                missing=self.missing,
+                expected=self.expected,
             )
 
     def check_calendar(self) -> None:
@@ -63,7 +71,9 @@ class Arrivals:
             days = abbreviated([str(day) for day in self.off_days], 3)
             raise SettingError(
                 f"calendar is {self.calendar}, but {self.off_calendar:.1%} of the last year's bars lie on days that "
-                f"are no session of it ({days}); name the calendar of this home's exchange, or pause this deployment"
+                f"are no session of it ({days}); name the calendar of this home's exchange, or pause this deployment",
+                parameter="calendar",
+                value=self.calendar,
             )
 
 
@@ -77,7 +87,7 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
     """
     day = trading_day(session, calendar)
     if not day.is_session:
-        raise DateError(f"{day.reason}; ask for one of these")
+        raise DateError(f"{day.reason}; ask for one of these", value=session, calendar=calendar)
     sessions = sessions_until(session, YEAR_SESSIONS, calendar)
     bars = home.read("bars", ["symbol", "date"], where=since(sessions[0]))
     days = bars["date"].to_numpy().astype("datetime64[D]")

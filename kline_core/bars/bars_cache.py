@@ -97,7 +97,7 @@ class BarsKey:
 
 def table_replaced(home: str) -> StaleError:
     """Error for a table that replaced the one a key was made for."""
-    return StaleError(f"tables of {home} were made anew after the run was started; start the run again")
+    return StaleError(f"tables of {home} were made anew after the run was started; start the run again", home=home)
 
 
 def _joined(frames: BarsBySymbol, newer: BarsBySymbol) -> BarsBySymbol:

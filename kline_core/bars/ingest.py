@@ -106,7 +106,11 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
             continue
         break
     else:
-        raise TableChangedError(f"bars of home {home.uri} are being changed by other writers; ingest again later")
+        raise TableChangedError(
+            f"bars of home {home.uri} are being changed by other writers; ingest again later",
+            home=home.uri,
+            table="bars",
+        )
     names = list(readers)
     rejections = _ordered([part.rejected for part in parts] + compared.rejected, names)
     accounts = _accounts(parts, compared, rejections)
@@ -139,7 +143,9 @@ def _list_files(paths: Sequence[Path], required: bool) -> tuple[list[Path], list
                 skipped.append(str(entry))
     if not found and required:
         given = ", ".join(str(path) for path in paths) or "nothing"
-        raise InputError(f"no file to ingest in {given}; give files or folders of type {', '.join(suffixes())}")
+        raise InputError(
+            f"no file to ingest in {given}; give files or folders of type {', '.join(suffixes())}", source=given
+        )
     return list(found.values()), skipped
 
 

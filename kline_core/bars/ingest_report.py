@@ -95,10 +95,12 @@ class IngestReport:
 
 
 class NothingUsableError(InputError):
-    """No row of any file can be used; `report` says why, file by file and row by row."""
+    """No row of any file can be used."""
+
+    report: IngestReport
+    """Says why, file by file and row by row."""
 
     def __init__(self, report: IngestReport) -> None:
         """Quote the first file's reason."""
         others = f" (and {len(report.files) - 1} other files)" if len(report.files) > 1 else ""
-        super().__init__(f"nothing could be ingested: {report.errors[0]}{others}")
-        self.report = report
+        super().__init__(f"nothing could be ingested: {report.errors[0]}{others}", report=report)

@@ -79,7 +79,11 @@ def check_rows(frame: pd.DataFrame, source: str) -> Validated:
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
-        raise InputError(f"{source}: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}")
+        raise InputError(
+            f"{source}: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}",
+            source=source,
+            column=missing[0],
+        )
     faults = RowErrors(frame)
     symbols = _check_symbols(frame["symbol"], faults)
     dates, no_date = parse_dates(frame["date"])

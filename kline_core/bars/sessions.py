@@ -36,17 +36,27 @@ def session_ordinal(dates: Dates, calendar: str) -> Int64s:
     if days.size == 0:
         return np.empty(0, dtype=np.int64)
     if np.isnat(days).any():
-        raise DateError(f"a date is missing (NaT) where a session of {calendar} is needed")
+        raise DateError(
+            f"a date is missing (NaT) where a session of {calendar} is needed",
+            value=np.datetime64("NaT", "D"),
+            calendar=calendar,
+        )
     outside = days[(days < sessions[0]) | (days > sessions[-1])]
     if outside.size:
         raise DateError(
             f"{outside[0]} lies outside the sessions of calendar {calendar}, which are known from {sessions[0]} to "
-            f"{sessions[-1]}; use pattern_stride 1 or a newer exchange_calendars"
+            f"{sessions[-1]}; use pattern_stride 1 or a newer exchange_calendars",
+            value=outside[0],
+            calendar=calendar,
         )
     ordinals: Int64s = _ordinals(calendar)[(days - sessions[0]).astype(np.int64)]
     strange = days[ordinals < 0]
     if strange.size:
-        raise DateError(f"{strange[0]} is no session of calendar {calendar}; check the date or name another calendar")
+        raise DateError(
+            f"{strange[0]} is no session of calendar {calendar}; check the date or name another calendar",
+            value=strange[0],
+            calendar=calendar,
+        )
     return ordinals
 
 
@@ -88,7 +98,9 @@ def trading_day(day: np.datetime64, calendar: str) -> TradingDay:
     if np.isnat(day) or not sessions[0] <= day <= last:
         raise DateError(
             f"{day} lies outside the days that calendar {calendar} knows, {sessions[0]} to {last}; "
-            "install a newer exchange_calendars, or name no calendar"
+            "install a newer exchange_calendars, or name no calendar",
+            value=day,
+            calendar=calendar,
         )
     at = int(np.searchsorted(sessions, day))
     is_session = at < len(sessions) and bool(sessions[at] == day)
@@ -142,12 +154,16 @@ def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
             start = _ORIGIN if bound is None else max(_ORIGIN, bound)
             return exchange_calendars.get_calendar(name, start=start)
     except CalendarError as error:
-        raise SettingError(f"calendar is {name!r}, which exchange_calendars does not know: {error}") from error
+        raise SettingError(
+            f"calendar is {name!r}, which exchange_calendars does not know: {error}", parameter="calendar", value=name
+        ) from error
     except (NotImplementedError, ValueError) as error:
         # exchange_calendars 4.13.2 fails with pandas 3.1 for Athens, Belgrade, Bucharest, Nicosia and Tel Aviv.
         raise SettingError(
             f"calendar is {name!r}, which exchange_calendars {exchange_calendars.__version__} cannot make with pandas "
-            f"{pd.__version__}; install a newer exchange_calendars, or name another calendar"
+            f"{pd.__version__}; install a newer exchange_calendars, or name another calendar",
+            parameter="calendar",
+            value=name,
         ) from error
 
 

@@ -90,7 +90,9 @@ def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None 
             row = order[twice[0]]
             raise InputError(
                 f"bars hold symbol {names[codes[row]]} twice on {dates[row]}; "
-                "restore the home from a copy, or ingest all files into a new one"
+                "restore the home from a copy, or ingest all files into a new one",
+                column="date",
+                value=dates[row],
             )
     traded = ~_column(bars["suspended"]) & chosen[codes]
     take = np.flatnonzero(traded) if order is None else order[traded[order]]

@@ -73,7 +73,11 @@ def request_from(options: argparse.Namespace) -> dict[str, Any]:
     dates = None
     if options.dates is not None:
         if options.symbols or options.as_of:
-            raise SettingError("--dates names the samples itself; leave SYMBOL and --as-of away")
+            raise SettingError(
+                "--dates names the samples itself; leave SYMBOL and --as-of away",
+                parameter="--dates",
+                value=options.dates,
+            )
         dates = read_dates(options.dates)
     return {
         "symbols": options.symbols or None,
@@ -96,15 +100,24 @@ def read_dates(path: Path) -> dict[str, Any]:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give a CSV in UTF-8 with columns symbol,date") from error
-    if not {"symbol", "date"} <= set(frame.columns) or frame.empty:
-        raise InputError(f"{path} has columns {', '.join(frame.columns)} and {len(frame)} rows; it needs symbol,date")
+        raise InputError(
+            f"{path} cannot be read ({error}); give a CSV in UTF-8 with columns symbol,date", source=str(path)
+        ) from error
+    lacking = {"symbol", "date"} - set(frame.columns)
+    if lacking or frame.empty:
+        raise InputError(
+            f"{path} has columns {', '.join(frame.columns)} and {len(frame)} rows; it needs symbol,date",
+            source=str(path),
+            column=min(lacking, default=None),
+        )
     dates: dict[str, set[np.datetime64]] = {}
     for row, (symbol, text) in enumerate(zip(frame["symbol"], frame["date"], strict=True), start=2):
         try:
             day = parse_date(text, "date")
         except KlineError as error:
-            raise InputError(f"{path}, row {row}: {error}") from error
+            raise InputError(
+                f"{path}, row {row}: {error}", source=str(path), row=row, column="date", value=text
+            ) from error
         dates.setdefault(symbol.strip(), set()).add(day)
     return {symbol: np.array(sorted(days), dtype="datetime64[D]") for symbol, days in dates.items()}
 

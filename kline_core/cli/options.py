@@ -39,11 +39,11 @@ def named_home(options: argparse.Namespace) -> str:
 def check_writable(option: str, path: Path) -> None:
     """Check that a file can be written, before any work is done. Raises `SettingError` if it cannot."""
     if path.is_dir():
-        raise SettingError(f"{option} is {path}, which is a folder; name a file")
+        raise SettingError(f"{option} is {path}, which is a folder; name a file", parameter=option, value=path)
     if not path.parent.is_dir():
-        raise SettingError(f"{option} is {path}; its folder does not exist")
+        raise SettingError(f"{option} is {path}; its folder does not exist", parameter=option, value=path)
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SettingError(f"{option} is {path}, which cannot be written")
+        raise SettingError(f"{option} is {path}, which cannot be written", parameter=option, value=path)
 
 
 _FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")

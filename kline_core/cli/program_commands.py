@@ -20,7 +20,7 @@ def demo(options: argparse.Namespace) -> Answer:
     # KLINE_HOME names the user's own home, in which the demo's stocks have no place.
     named = "kline-demo" if options.home is None else options.home
     if not named or "://" in named:
-        raise HomeError(f"--home is {named!r}; the demo needs a folder of its own, no URL")
+        raise HomeError(f"--home is {named!r}; the demo needs a folder of its own, no URL", home=named)
     from flows.demo import demo as run_demo
 
     report = run_demo(Path(named), threads=options.threads, samples=options.samples)
@@ -38,7 +38,12 @@ def train(options: argparse.Namespace) -> Answer:
     from kline_core.encoder.training import train as train_encoder
 
     if options.out.suffix != ".safetensors":
-        raise SettingError(f"--out is {options.out}; the weights' name must end in .safetensors")
+        raise SettingError(
+            f"--out is {options.out}; the weights' name must end in .safetensors",
+            parameter="--out",
+            value=options.out,
+            bound="a name that ends in .safetensors",
+        )
     check_writable("--out", options.out)
     torch.set_num_threads(checked_threads(options.threads))
     started = perf_counter()

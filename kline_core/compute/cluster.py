@@ -102,7 +102,9 @@ class Cluster:
         """
         answers = [self._submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
         if not answers:
-            raise SchedulerError(f"the cluster at {self.address} has lost its workers; start one and run again")
+            raise SchedulerError(
+                f"the cluster at {self.address} has lost its workers; start one and run again", address=self.address
+            )
         overviews = [answer.result() for answer in answers]
         return overviews[0]
 
@@ -180,7 +182,8 @@ class Cluster:
     def gone(self) -> SchedulerError:
         """The error for work that the scheduler gave up."""
         return SchedulerError(
-            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again"
+            f"the scheduler at {self.address} gave up the work or went away; see whether it still runs, and run again",
+            address=self.address,
         )
 
 
@@ -198,7 +201,8 @@ class PendingAnswer(Generic[T]):
         except KilledWorker as error:
             raise SchedulerError(
                 f"the work killed worker after worker of the cluster at {self.cluster.address}; "
-                "look into the workers' logs, and whether they have memory enough"
+                "look into the workers' logs, and whether they have memory enough",
+                address=self.cluster.address,
             ) from error
         except FutureCancelledError as error:
             raise self.cluster.gone() from error
@@ -229,7 +233,8 @@ class PendingAnswer(Generic[T]):
             elif monotonic() - workerless_since > WORKERLESS_SECONDS:
                 raise SchedulerError(
                     f"the cluster at {cluster.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
-                    f"start one with `dask worker {cluster.address} --nthreads N` and run again"
+                    f"start one with `dask worker {cluster.address} --nthreads N` and run again",
+                    address=cluster.address,
                 )
 
 
@@ -333,7 +338,8 @@ def checked_threads(threads: int | None) -> int:
         # Dask's count respects the limits of a container.
         return max(1, min(CPU_COUNT, MAX_THREADS))
     if not 1 <= threads <= 256:
-        raise SettingError(f"threads is {threads}; it must be between 1 and 256")
+        bound = "between 1 and 256"
+        raise SettingError(f"threads is {threads}; it must be {bound}", parameter="threads", value=threads, bound=bound)
     return threads
 
 
@@ -348,13 +354,15 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
     except Exception as error:  # addresses can be wrong in more ways than Dask has exceptions for
         raise SchedulerError(
             f"no Dask scheduler answers at {address} ({type(error).__name__}); "
-            "start one with `dask scheduler`, or leave the address out to compute in this process"
+            "start one with `dask scheduler`, or leave the address out to compute in this process",
+            address=address,
         ) from error
     with client:
         threads = sum(client.nthreads().values())
         if threads == 0:
             raise SchedulerError(
-                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
+                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`",
+                address=address,
             )
         yield _ready(Cluster(client, threads, address, log))
 

@@ -56,9 +56,19 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise SettingError(f"samples is {self.samples}; it must be at least 1")
+            raise SettingError(
+                f"samples is {self.samples}; it must be at least 1",
+                parameter="samples",
+                value=self.samples,
+                bound="at least 1",
+            )
         if not 0 <= self.max_failed_share <= 1:
-            raise SettingError(f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1")
+            raise SettingError(
+                f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1",
+                parameter="max_failed_share",
+                value=self.max_failed_share,
+                bound="between 0 and 1",
+            )
         for symbol, dates in (self.dates or {}).items():
             as_days(dates, f"dates of {symbol}")
 
@@ -343,7 +353,11 @@ def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | Non
         what, fix = (f"symbol {named} has", "it or check the name")
         if len(unknown) > 1:
             what, fix = (f"symbols {named} have", "them or check the names")
-        raise UnknownSymbolError(f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}")
+        raise UnknownSymbolError(
+            f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}",
+            symbols=unknown,
+            home=home.uri,
+        )
 
 
 def run_symbols(run: Run) -> RunReport:

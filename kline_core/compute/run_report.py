@@ -76,17 +76,28 @@ class RunReport:
         if broke := [f"{result.symbol} ({result.problem})" for result in self.symbols if result.broke]:
             raise RunFailedError(
                 f"{len(broke)} of {len(self.symbols)} symbols broke: {', '.join(broke[:3])}"
-                f"{' ...' if len(broke) > 3 else ''}; the values of the others are stored, run again for the rest"
+                f"{' ...' if len(broke) > 3 else ''}; the values of the others are stored, run again for the rest",
+                report=self,
+                reasons=self.reasons,
+                symbols=[result.symbol for result in self.symbols if result.broke],
             )
         if samples == 0:
             problems = "; ".join(sorted({f"{result.symbol}: {result.problem}" for result in self.broken})[:3])
-            raise RunFailedError(f"no symbol has a sample ({problems or 'no symbols'}); ingest more bars")
+            raise RunFailedError(
+                f"no symbol has a sample ({problems or 'no symbols'}); ingest more bars",
+                report=self,
+                reasons=self.reasons,
+                symbols=[result.symbol for result in self.broken],
+            )
         # Divided, since 0.29 * 100 is less than 29.
         if failed / samples > max_failed_share:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common(5))
             raise RunFailedError(
                 f"{failed} of {samples} samples failed, more than max_failed_share {max_failed_share:g} allows: "
-                f"{reasons}; the values that could be computed are stored"
+                f"{reasons}; the values that could be computed are stored",
+                report=self,
+                failed_share=failed / samples,
+                reasons=self.reasons,
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -153,7 +153,9 @@ def write_bars(path: Path) -> tuple[Home, Path]:
     home = Home(path, create=True)
     folder = path / FOLDER
     if home.version("bars") != 0 and not folder.is_dir():
-        raise HomeError(f"{path} is a home of other bars, to which the demo would add its own; name a new folder")
+        raise HomeError(
+            f"{path} is a home of other bars, to which the demo would add its own; name a new folder", home=home.uri
+        )
     folder.mkdir(exist_ok=True)
     for symbol, frame in stocks.groupby("symbol"):
         # pandas writes numbers so that they read back as the same ones.

@@ -37,7 +37,9 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise EncoderError(f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps") from error
+        raise EncoderError(
+            f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps", device=name
+        ) from error
     return device
 
 

@@ -39,7 +39,8 @@ class EncoderKey:
         if encoder.fingerprint != self.fingerprint:
             raise EncoderError(
                 f"the encoder here has fingerprint {encoder.fingerprint}, the run was started with {self.fingerprint}; "
-                "install the same version on every worker"
+                "install the same version on every worker",
+                path=self.path,
             )
         return encoder
 

@@ -119,9 +119,16 @@ def train(
     Raises `SettingError` for fewer than 100 steps or a pool of fewer than 2,000 windows, and as `choose_device`.
     """
     if steps < 100:
-        raise SettingError(f"steps is {steps}; it must be at least 100")
+        bound = "at least 100"
+        raise SettingError(f"steps is {steps}; it must be {bound}", parameter="steps", value=steps, bound=bound)
     if len(pool) < 2 * NEIGHBOURS:
-        raise SettingError(f"{len(pool)} windows are too few to train on; give at least {2 * NEIGHBOURS}")
+        bound = f"at least {2 * NEIGHBOURS}"
+        raise SettingError(
+            f"{len(pool)} windows are too few to train on; give {bound}",
+            parameter="pool",
+            value=len(pool),
+            bound=bound,
+        )
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     where = choose_device(device)

@@ -156,13 +156,22 @@ def _stored(
 ) -> pa.Table:
     """The rows that are asked for, at least one."""
     if symbols is not None and len(symbols) == 0:
-        raise SettingError("symbols is empty; name at least one, or leave it out for all")
+        raise SettingError(
+            "symbols is empty; name at least one, or leave it out for all",
+            parameter="symbols",
+            value=symbols,
+            bound="at least one",
+        )
     columns = ["symbol", "date", "value", "status", "reason"]
     rows = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
     if rows.num_rows == 0 and (symbols is None or home.read("factors", [], fingerprint=fingerprint).num_rows == 0):
         raise why_no_values(home, fingerprint)
     if unknown := sorted(set(symbols or ()) - set(rows["symbol"].unique().to_pylist())):
-        raise UnknownSymbolError(f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first")
+        raise UnknownSymbolError(
+            f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first",
+            symbols=unknown,
+            home=home.uri,
+        )
     dates = rows["date"].to_numpy().astype("datetime64[D]")
     chosen = np.ones(len(dates), dtype=bool)
     for bound, inside in ((first, np.greater_equal), (last, np.less_equal)):
@@ -171,7 +180,8 @@ def _stored(
     if not chosen.any():
         raise DateError(
             f"no values are stored from {first or 'the first'} to {last or 'the last'}; they are of {dates.min()} to "
-            f"{dates.max()}"
+            f"{dates.max()}",
+            value=(first, last),
         )
     return rows.filter(pa.array(chosen))
 

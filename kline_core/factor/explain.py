@@ -212,7 +212,10 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
     ends = usable_ends(bars.dates, needed, gap)
     if len(ends) == 0:
         raise DateError(
-            f"symbol {bars.symbol} has {len(bars)} bars and no window of {needed} consecutive ones; ingest more bars"
+            f"symbol {bars.symbol} has {len(bars)} bars and no window of {needed} consecutive ones; ingest more bars",
+            parameter="date",
+            value=date,
+            symbol=bars.symbol,
         )
     if date is None:
         end = int(ends[-1])
@@ -222,7 +225,10 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
         if end < 0:
             raise DateError(
                 f"date {day} of symbol {bars.symbol} has no bar: {no_bar_reason(bars, day)}; "
-                f"give a trading day from {bars.dates[ends[0]]} to {bars.dates[ends[-1]]}"
+                f"give a trading day from {bars.dates[ends[0]]} to {bars.dates[ends[-1]]}",
+                parameter="date",
+                value=date,
+                symbol=bars.symbol,
             )
         code = usable_windows(bars.dates, needed, gap)[end]
         if code != USABLE:
@@ -230,13 +236,18 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
             why = why if code == HOLE else f"too few bars: {end + 1} of {needed}"
             nearest = bars.dates[ends[np.abs(ends - end).argmin()]]
             raise DateError(
-                f"date {day} of symbol {bars.symbol} ends no usable window: {why}; the nearest is {nearest}"
+                f"date {day} of symbol {bars.symbol} ends no usable window: {why}; the nearest is {nearest}",
+                parameter="date",
+                value=date,
+                symbol=bars.symbol,
             )
     through = loaded.encoder.trained_through
     if through is not None and bars.dates[end] <= through and not loaded.key.settings.factor.allow_seen:
         raise EncoderError(
             f"the encoder was trained through {through}, and {bars.dates[end]} is not after it; "
-            "give a later date, or allow seen ones (--allow-seen, FactorSettings.allow_seen)"
+            "give a later date, or allow seen ones (--allow-seen, FactorSettings.allow_seen)",
+            path=loaded.key.encoder.path,
+            trained_through=through,
         )
     return end
 

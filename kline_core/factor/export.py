@@ -41,7 +41,11 @@ def only_fingerprint(home: Home, fingerprint: str | None) -> str:
     if not stored:
         raise why_no_values(home, fingerprint)
     if len(stored) > 1:
-        raise FingerprintError(f"values are stored under several fingerprints, {_listed(stored)}; name one of them")
+        raise FingerprintError(
+            f"values are stored under several fingerprints, {_listed(stored)}; name one of them",
+            home=home.uri,
+            stored=_fingerprints(stored),
+        )
     return str(stored[0]["values"])
 
 
@@ -55,7 +59,11 @@ def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[s
     dates = rows["date"].to_numpy().astype("datetime64[D]")
     found = {symbol: np.sort(dates[names == symbol]) for symbol in symbols}
     if unknown := sorted(symbol for symbol, days in found.items() if len(days) == 0):
-        raise UnknownSymbolError(f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first")
+        raise UnknownSymbolError(
+            f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first",
+            symbols=unknown,
+            home=home.uri,
+        )
     return found
 
 
@@ -63,9 +71,12 @@ def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
     """The error for a fingerprint without values: the home holds none at all, or only under other fingerprints."""
     stored = pc.value_counts(home.read("factors", ["fingerprint"])["fingerprint"]).to_pylist()
     if not stored:
-        return HomeError(f"home {home.uri} holds no values yet; run `kline run`")
+        return HomeError(f"home {home.uri} holds no values yet; run `kline run`", home=home.uri, table="factors")
     return FingerprintError(
-        f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}; name one of them"
+        f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}; name one of them",
+        home=home.uri,
+        fingerprint=fingerprint,
+        stored=_fingerprints(stored),
     )
 
 
@@ -79,9 +90,11 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
     Raises as `only_fingerprint`, and `InputError` if the ending is neither of the two or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv")
+        raise InputError(
+            f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv", source=str(path)
+        )
     if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}", source=str(path))
     frame = stored_values(home, only_fingerprint(home, fingerprint))
     wide = layout == "wide"
     if wide:
@@ -101,8 +114,14 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
     except OSError as error:
         waiting.unlink(missing_ok=True)
         reason = error.strerror or error
-        raise InputError(f"{path} cannot be written ({reason}); name a file that can be written") from error
+        raise InputError(
+            f"{path} cannot be written ({reason}); name a file that can be written", source=str(path)
+        ) from error
     return len(frame)
+
+
+def _fingerprints(counts: list[dict[str, object]]) -> list[str]:
+    return [str(entry["values"]) for entry in counts]
 
 
 def _listed(counts: list[dict[str, object]]) -> str:

@@ -49,7 +49,8 @@ def choose_dates(symbol: str, dates: Dates, samples: int) -> Dates:
     Raises `SettingError` if `samples` is below 1.
     """
     if samples < 1:
-        raise SettingError(f"samples is {samples}; it must be at least 1")
+        bound = "at least 1"
+        raise SettingError(f"samples is {samples}; it must be {bound}", parameter="samples", value=samples, bound=bound)
     if samples >= len(dates):
         return dates.copy()
     if samples == 1:
@@ -97,7 +98,10 @@ def usable_dates(
             found[symbol] = days
     if not found:
         span = f"from {first or 'the first bar'} to {last or 'the newest bar'}"
-        raise DateError(f"no symbol has a usable day {span} in {home.uri}; widen the range or ingest bars of it")
+        raise DateError(
+            f"no symbol has a usable day {span} in {home.uri}; widen the range or ingest bars of it",
+            value=(first, last),
+        )
     return found
 
 
@@ -113,13 +117,17 @@ def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> 
     else:
         frame = dates.to_frame(index=False) if isinstance(dates, pd.MultiIndex) else dates
         frame = frame.rename(columns={"asset": "symbol"})
-    if not {"symbol", "date"} <= set(frame.columns):
-        raise InputError(f"dates have {', '.join(map(str, frame.columns))}; they need date and asset (or symbol)")
+    if lacking := {"symbol", "date"} - set(frame.columns):
+        raise InputError(
+            f"dates have {', '.join(map(str, frame.columns))}; they need date and asset (or symbol)",
+            column=min(lacking),
+        )
     days, bad = parse_dates(frame["date"])
     if bad.any():
         row = int(bad.argmax())
-        parse_date(frame["date"].iloc[row], f"row {row} of dates")
-        raise DateError(f"row {row} of dates is {frame['date'].iloc[row]!r}, which is no date")
+        value, name = frame["date"].iloc[row], f"row {row} of dates"
+        parse_date(value, name)
+        raise DateError(f"{name} is {value!r}, which is no date", parameter=name, value=value)
     names = frame["symbol"].astype(str).to_numpy(dtype=object)
     return {str(name): np.unique(days[names == name]) for name in sorted(set(names) | _named(dates))}
 

@@ -38,7 +38,9 @@ def symbol_bars(state: LoadedState, symbol: str) -> SymbolBars:
     if bars is None:
         raise UnknownSymbolError(
             f"symbol {symbol!r} has no bars in {state.key.home}; "
-            f"it holds {len(state.frames)} symbols, ingest this one or check its name"
+            f"it holds {len(state.frames)} symbols, ingest this one or check its name",
+            symbols=[symbol],
+            home=state.key.home,
         )
     return bars
 
@@ -200,10 +202,22 @@ def check_as_of(state: LoadedState, as_of: np.datetime64) -> None:
     """Refuse a day on which no symbol has a bar. Raises `DateError` that names the nearest days."""
     days = np.unique(np.concatenate([np.zeros(0, as_of.dtype), *(bars.dates for bars in state.frames.values())]))
     if len(days) == 0:
-        raise DateError(f"as-of {as_of} is no trading day: {state.key.home} holds no traded bars; ingest some")
+        raise DateError(
+            f"as-of {as_of} is no trading day: {state.key.home} holds no traded bars; ingest some",
+            parameter="as_of",
+            value=as_of,
+        )
     at = int(np.searchsorted(days, as_of))
     if at < len(days) and days[at] == as_of:
         return
     if at in (0, len(days)):
-        raise DateError(f"as-of {as_of} lies outside the bars, which run from {days[0]} to {days[-1]}")
-    raise DateError(f"as-of {as_of} is no trading day of any symbol; the nearest are {days[at - 1]} and {days[at]}")
+        raise DateError(
+            f"as-of {as_of} lies outside the bars, which run from {days[0]} to {days[-1]}",
+            parameter="as_of",
+            value=as_of,
+        )
+    raise DateError(
+        f"as-of {as_of} is no trading day of any symbol; the nearest are {days[at - 1]} and {days[at]}",
+        parameter="as_of",
+        value=as_of,
+    )

@@ -146,17 +146,26 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
     windows = key.catalogue.windows()
     if version is None:
         if len(windows):
-            raise StaleError(f"home {home.uri} has no patterns yet; run `kline index`")
+            raise StaleError(
+                f"home {home.uri} has no patterns yet; run `kline index`",
+                home=home.uri,
+                missing=len(windows),
+                invalid=0,
+            )
         return None, Patterns.empty(dim, len(steps.horizons))
     check_patterns(home, steps, key.encoder.fingerprint, version)
     # Before the rows are read, as in `advance_state`.
     now = PatternsKey.of(home, version, key.catalogue)
     table = home.read("patterns", version=version)
     comparison = compare_patterns(table, windows)
-    if len(comparison.missing) or not comparison.sound.all():
+    missing, invalid = len(comparison.missing), int((~comparison.sound).sum())
+    if missing or invalid:
         raise StaleError(
-            f"the patterns of {home.uri} lag behind its bars ({len(comparison.missing)} windows missing, "
-            f"{int((~comparison.sound).sum())} no longer valid); run `kline index`"
+            f"the patterns of {home.uri} lag behind its bars ({missing} windows missing, {invalid} no longer valid); "
+            "run `kline index`",
+            home=home.uri,
+            missing=missing,
+            invalid=invalid,
         )
     return now.hold_as_complete(), _patterns(table, windows, comparison.place, steps, dim)
 

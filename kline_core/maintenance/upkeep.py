@@ -129,7 +129,11 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
     for parameter, days in (("values_keep_days", values_keep_days), ("inputs_keep_days", inputs_keep_days)):
         if days < MIN_KEEP_DAYS:
             raise SettingError(
-                f"{parameter} is {days}; it must be at least {MIN_KEEP_DAYS}, since a writer or a reader may be at work"
+                f"{parameter} is {days}; it must be at least {MIN_KEEP_DAYS}, "
+                "since a writer or a reader may be at work",
+                parameter=parameter,
+                value=days,
+                bound=f"at least {MIN_KEEP_DAYS}",
             )
     now = datetime.now(UTC) if now is None else now
     kept_days = {name: inputs_keep_days if name in INPUTS else values_keep_days for name in _there(home)}

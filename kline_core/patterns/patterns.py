@@ -259,4 +259,5 @@ def _check_neighbours(
 def _refuse(bad: Flags, rows: Int64s, symbols: list[str], code: Int32s, end: Dates, what: str) -> None:
     if bad.any():
         row = rows[int(bad.argmax())]
-        raise StaleError(f"pattern {symbols[code[row]]} {end[row]}: {what}; run `kline index`")
+        what = f"pattern {symbols[code[row]]} {end[row]}: {what}"
+        raise StaleError(f"{what}; run `kline index`", invalid=int(bad.sum()))

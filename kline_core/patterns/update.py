@@ -118,7 +118,10 @@ def update_patterns(
     if encoding.window_bars != settings.window_bars:
         raise SettingError(
             f"window_bars is {settings.window_bars}, but the encoder takes charts of {encoding.window_bars} bars; "
-            "use the same number or train another encoder"
+            "use the same number or train another encoder",
+            parameter="window_bars",
+            value=settings.window_bars,
+            bound=str(encoding.window_bars),
         )
     version = home.version("patterns")
     if not rebuild:

@@ -150,12 +150,19 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
         return
     asked = settings.to_dict() | {"encoder": encoder}
     stored = made.get("settings", {}) | {"encoder": made.get("encoder")}
-    differences = ", ".join(
-        f"{name} {stored.get(name, 'unset')} (now asked for: {asked.get(name, 'unset')})"
+    differences = {
+        name: (stored.get(name), asked.get(name))
         for name in sorted(asked.keys() | stored.keys())
         if asked.get(name) != stored.get(name)
+    }
+    named = ", ".join(
+        f"{name} {stored.get(name, 'unset')} (now asked for: {asked.get(name, 'unset')})" for name in differences
     )
     raise FingerprintError(
-        f"the patterns of {home.uri} were made with {differences}; ask for the same, "
-        "or make them again with `kline index --rebuild`"
+        f"the patterns of {home.uri} were made with {named}; ask for the same, "
+        "or make them again with `kline index --rebuild`",
+        home=home.uri,
+        fingerprint=pattern_fingerprint(settings, encoder),
+        stored=[made["fingerprint"]] if "fingerprint" in made else [],
+        differences=differences,
     )

@@ -37,7 +37,9 @@ class Recall:
             raise RecallError(
                 f"recall@{self.top_k} of the approximate index is {self.share:.4f} with probes {self.probes}, below "
                 f"min_recall {min_recall:g}; raise --probes, leave --index ivf away for the exact search, or take it "
-                f"as it is with --min-recall {floor(100 * self.share) / 100:g}"
+                f"as it is with --min-recall {floor(100 * self.share) / 100:g}",
+                recall=self.share,
+                min_recall=min_recall,
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -73,4 +73,6 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
             "make": "name a folder that can be written",
             "write": "check that it can be written",
         }[action]
-        raise HomeError(f"cannot {action} table {table} of home {uri}: {reason}; {remedy}") from error
+        raise HomeError(
+            f"cannot {action} table {table} of home {uri}: {reason}; {remedy}", home=uri, table=table
+        ) from error

@@ -24,8 +24,10 @@ def check_room(uri: str, folder: Path | None) -> None:
     if folder is None or not folder.exists():
         return
     if not folder.is_dir():
-        raise HomeError(why_no_home(uri, folder))
+        raise HomeError(why_no_home(uri, folder), home=uri)
     others = sorted(entry.name for entry in folder.iterdir() if entry.name != "bars")
     if others or any(entry.is_file() for entry in folder.rglob("*")):
         held = ", ".join(others[:3]) or "bars without its log"
-        raise HomeError(f"{uri} holds other things ({held}) and no bars table; name an empty folder with --home")
+        raise HomeError(
+            f"{uri} holds other things ({held}) and no bars table; name an empty folder with --home", home=uri
+        )

@@ -77,12 +77,13 @@ class Home:
         self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
         if self.folder is not None and (odd := sorted(set(self.uri) & _UNSAFE)):
             raise HomeError(
-                f"home {self.uri} has {odd[0]!r} in its path, which Delta reads otherwise; name another folder"
+                f"home {self.uri} has {odd[0]!r} in its path, which Delta reads otherwise; name another folder",
+                home=self.uri,
             )
         if self._open_or_none("bars") is not None:
             return
         if not create:
-            raise HomeError(why_no_home(self.uri, self.folder))
+            raise HomeError(why_no_home(self.uri, self.folder), home=self.uri)
         check_room(self.uri, self.folder)
         self._make("bars", table_schema("bars"), {}, mode="ignore")
 
@@ -197,7 +198,11 @@ class Home:
             HomeError: The table exists and `replace` is false, or the home cannot be written.
         """
         if not replace and self.version(table) is not None:
-            raise HomeError(f"home {self.uri} already has a table {table}; replace it on purpose or keep it")
+            raise HomeError(
+                f"home {self.uri} already has a table {table}; replace it on purpose or keep it",
+                home=self.uri,
+                table=table,
+            )
         return self._make(table, table_schema(table, horizons), description, mode="overwrite" if replace else "error")
 
     def append(
@@ -358,12 +363,14 @@ class Home:
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         delta = self._open_or_none(table)
         if delta is None:
-            raise HomeError(f"home {self.uri} has no table {table}")
+            raise HomeError(f"home {self.uri} has no table {table}", home=self.uri, table=table)
         if version is None or version == delta.version():
             return delta
         if not 0 <= version < delta.version():
             raise HomeError(
-                f"table {table} of home {self.uri} has no version {version}; the newest is {delta.version()}"
+                f"table {table} of home {self.uri} has no version {version}; the newest is {delta.version()}",
+                home=self.uri,
+                table=table,
             )
         with self.explained(table, "read"):
             return DeltaTable(self._path(table), version=version)
@@ -395,7 +402,11 @@ class Home:
                     return int(delta.version())
                 except CommitFailedError:
                     time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
-        raise TableChangedError(f"table {table} of home {self.uri} is being changed by another writer; try again")
+        raise TableChangedError(
+            f"table {table} of home {self.uri} is being changed by another writer; try again",
+            home=self.uri,
+            table=table,
+        )
 
     @contextmanager
     def _lock(self, table: str) -> Iterator[None]:

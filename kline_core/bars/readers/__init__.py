@@ -44,4 +44,4 @@ def read_file(path: Path) -> RawRows:
     for reader in READERS:
         if reader.recognises(path):
             return reader.read(path)
-    raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}")
+    raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}", source=str(path))

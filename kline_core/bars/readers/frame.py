@@ -41,9 +41,11 @@ def read_frame(frame: Frame, source: str) -> RawRows:
     names = [str(name) for name in table.columns]
     used, ignored = match_columns(source, names)
     if "symbol" not in used.values():
-        raise InputError(f"{source}: column symbol is missing; its columns are {', '.join(names)}")
+        raise InputError(
+            f"{source}: column symbol is missing; its columns are {', '.join(names)}", source=source, column="symbol"
+        )
     if len(table) == 0:
-        raise InputError(f"{source}: holds no rows")
+        raise InputError(f"{source}: holds no rows", source=source)
     chosen = table.set_axis(names, axis=1)[list(used)].rename(columns=used)
     return RawRows(chosen.set_axis(np.arange(1, len(chosen) + 1)), rejected_frame([]), ignored)
 
@@ -55,5 +57,5 @@ def _pandas(frame: Frame, source: str) -> pd.DataFrame:
     try:
         table: pd.DataFrame = pa.table(frame).to_pandas(date_as_object=False)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"{source}: cannot be read: {' '.join(str(error).split())}", source=source) from error
     return table

@@ -45,11 +45,13 @@ def read(path: Path) -> RawRows:
     try:
         raw = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     except UnicodeDecodeError:
-        raise InputError(f"{path}: line 1 is not UTF-8 text; convert the file to UTF-8") from None
+        raise InputError(
+            f"{path}: line 1 is not UTF-8 text; convert the file to UTF-8", source=str(path), row=1
+        ) from None
     except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}", source=str(path)) from error
     if len(raw.frame) + len(raw.malformed) == 0:
-        raise InputError(f"{path}: holds no rows")
+        raise InputError(f"{path}: holds no rows", source=str(path))
     stem = path.name.removesuffix(suffix)
     if "symbol" in raw.frame.columns:
         held = [symbol for symbol in raw.frame["symbol"].dropna().unique() if is_symbol(symbol)]
@@ -57,13 +59,19 @@ def read(path: Path) -> RawRows:
             other = next(symbol for symbol in held if symbol != stem)
             raise InputError(
                 f"{path}: is named after symbol {stem} but holds {len(held)} symbols, also {other}; "
-                "remove the others or rename the file"
+                "remove the others or rename the file",
+                source=str(path),
+                column="symbol",
+                value=other,
             )
     elif is_symbol(stem):
         raw.frame.insert(0, "symbol", pd.Series(stem, index=raw.frame.index, dtype="str"))
     else:
         raise InputError(
-            f"{path}: has no symbol column, and its name {stem!r} is no symbol; add the one or change the other"
+            f"{path}: has no symbol column, and its name {stem!r} is no symbol; add the one or change the other",
+            source=str(path),
+            column="symbol",
+            value=stem,
         )
     return raw
 
@@ -73,10 +81,10 @@ def _read_csv(path: Path) -> RawRows:
         first = stream.readline()
     names = next(csv.reader([first.decode("utf-8-sig")]), [])
     if not names:
-        raise InputError(f"{path}: is empty")
+        raise InputError(f"{path}: is empty", source=str(path))
     used, ignored = match_columns(str(path), names)
     if not first.endswith(b"\n"):
-        raise InputError(f"{path}: holds no rows")
+        raise InputError(f"{path}: holds no rows", source=str(path))
     malformed: list[pacsv.InvalidRow] = []
     try:
         table = _parse(path, names, used)
@@ -149,20 +157,23 @@ def _parse_text(path: Path, names: list[str], used: dict[str, str], malformed: l
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise
-            raise InputError(f"{path}: {_undecodable(path)} is not UTF-8 text; convert the file to UTF-8") from error
+            row = _undecodable(path)
+            where = "a line" if row is None else f"line {row}"
+            raise InputError(
+                f"{path}: {where} is not UTF-8 text; convert the file to UTF-8", source=str(path), row=row
+            ) from error
     return table.rename_columns(list(used.values()))
 
 
-def _undecodable(path: Path) -> str:
-    """Name of the first line that is not UTF-8."""
+def _undecodable(path: Path) -> int | None:
+    """Number of the first line that is not UTF-8; None if all of them are."""
     with _open(path) as stream:
         data = stream.read()
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = data[: error.start]
-        return f"line {before.count(10) + 1}"
-    return "a line"
+        return int(data[: error.start].count(10)) + 1
+    return None
 
 
 def _suffix(path: Path) -> str | None:

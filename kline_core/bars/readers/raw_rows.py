@@ -30,10 +30,14 @@ def match_columns(source: str, names: list[str]) -> tuple[dict[str, str], tuple[
     for name in names:
         meaning = name.strip().lower()
         if meaning in used.values():
-            raise InputError(f"{source}: column {meaning} is there twice")
+            raise InputError(f"{source}: column {meaning} is there twice", source=source, column=meaning)
         if meaning in (*REQUIRED, *OPTIONAL):
             used[name] = meaning
     missing = [name for name in REQUIRED if name != "symbol" and name not in used.values()]
     if missing:
-        raise InputError(f"{source}: column {missing[0]} is missing; its columns are {', '.join(names)}")
+        raise InputError(
+            f"{source}: column {missing[0]} is missing; its columns are {', '.join(names)}",
+            source=source,
+            column=missing[0],
+        )
     return used, tuple(name for name in names if name not in used)

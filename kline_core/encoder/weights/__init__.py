@@ -21,7 +21,8 @@ def weights_fingerprint(path: str | Path | None = None) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError as error:
         raise EncoderError(
-            f"encoder weights {path} cannot be read ({error.strerror}); give a file written by `kline train`"
+            f"encoder weights {path} cannot be read ({error.strerror}); give a file written by `kline train`",
+            path=str(path),
         ) from error
 
 
@@ -37,7 +38,9 @@ def weights_header(path: str | Path | None = None) -> dict[str, str]:
     except (OSError, SafetensorError) as error:
         raise unreadable(path, error) from error
     if header.get("format") != FORMAT:
-        raise EncoderError(f"encoder weights {path} are no {FORMAT} file; give a file written by `kline train`")
+        raise EncoderError(
+            f"encoder weights {path} are no {FORMAT} file; give a file written by `kline train`", path=str(path)
+        )
     return header
 
 
@@ -53,9 +56,11 @@ def weights_shape(path: str | Path | None = None) -> tuple[int, int]:
 def misfit(path: Path, error: Exception) -> EncoderError:
     """Error for a weights file whose header or tensors do not fit the network."""
     reason = str(error).splitlines()[-1].strip()
-    return EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again")
+    return EncoderError(f"encoder weights {path} do not fit the network ({reason}); train them again", path=str(path))
 
 
 def unreadable(path: Path, error: Exception) -> EncoderError:
     """Error for a weights file that is missing or damaged."""
-    return EncoderError(f"encoder weights {path} cannot be read ({error}); give a file written by `kline train`")
+    return EncoderError(
+        f"encoder weights {path} cannot be read ({error}); give a file written by `kline train`", path=str(path)
+    )
