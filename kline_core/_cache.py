@@ -19,13 +19,21 @@ STATES: Final = 2
 before it."""
 
 
+class _Making:
+    """Lock of a key while threads make or await its value."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads = 0
+
+
 class SingleFlightCache(Generic[Value]):
     """An LRU cache of at most `size` values. Threads that ask for a key at the same time make its value once."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
-        self._locks: dict[Hashable, threading.Lock] = {}
+        self._making: dict[Hashable, _Making] = {}
         self._guard = threading.Lock()
 
     def __len__(self) -> int:
@@ -50,20 +58,26 @@ class SingleFlightCache(Generic[Value]):
         the key then tries again.
         """
         with self._guard:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
+            making = self._making.setdefault(key, _Making())
+            making.threads += 1
+        try:
+            with making.lock:
+                with self._guard:
+                    found = self._values.get(key)
+                value = make() if found is None else found
+                self.put(key, value)
+        finally:
             with self._guard:
-                found = self._values.get(key)
-            value = make() if found is None else found
-            with self._guard:
-                self._values[key] = value
-                self._trim(key)
+                making.threads -= 1
+                # Kept as long as any thread waits, even if the value has been evicted meanwhile.
+                if not making.threads:
+                    del self._making[key]
         return value
 
     def _trim(self, newest: Hashable) -> None:
         self._values.move_to_end(newest)
         while len(self._values) > self._size:
-            self._locks.pop(self._values.popitem(last=False)[0], None)
+            self._values.popitem(last=False)
 
 
 class Key(Hashable, Protocol[Loaded]):
