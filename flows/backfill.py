@@ -22,7 +22,7 @@ from flows.steps.patterns import extend
 from flows.steps.refresh import BarsInfo
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
-from kline_core.compute.run import check_symbols
+from kline_core.compute.request import check_symbols
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.sample_dates import usable_dates
 from kline_core.settings import PatternSettings

@@ -28,10 +28,11 @@ from flows.local_stack.locking import locked
 from flows.local_stack.processes import end_all, marked
 from flows.local_stack.recovery import end_abandoned
 from flows.local_stack.server import answers, api_url, connect, free_port, prefect_environment, server_part, wait_until
+from kline_core._clock import StageClock
 from kline_core.compute.cluster import checked_threads
 from kline_core.compute.progress_bar import bar
-from kline_core.compute.run import Request
-from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, Clock, DemoReport, draw, evaluate, write_bars
+from kline_core.compute.request import Request
+from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, DemoReport, draw, evaluate, write_bars
 from kline_core.demo.stocks import SYMBOLS
 from kline_core.errors import StartError
 
@@ -60,7 +61,7 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
     path = path.expanduser().resolve()
     Request(symbols=SYMBOLS, samples=samples)
     threads = checked_threads(threads)
-    clock = Clock()
+    clock = StageClock()
     with clock.stage("bars"):
         home, source = write_bars(path)
     with _terminated_as_interrupted(), locked(path) as folder, _server(path, folder, clock) as client:
@@ -90,7 +91,7 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
 
 
 @contextmanager
-def _server(path: Path, folder: Path, clock: Clock) -> Iterator[SyncPrefectClient]:
+def _server(path: Path, folder: Path, clock: StageClock) -> Iterator[SyncPrefectClient]:
     """The home's server, to which the flows of this process report."""
     end_all(marked(path), _patience(STOP_SECONDS))
     (folder / "tmp").mkdir(exist_ok=True)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 from distributed import Client
 
-from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.compute.request import Request
+from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.synthetic import random_walk
 from kline_core.factor import scoring

@@ -9,7 +9,8 @@ import pytest
 
 from kline_core._text import percent
 from kline_core.compute.cluster import open_cluster
-from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.compute.request import Request
+from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.encoder import Encoder
 from kline_core.errors import DateError, EncoderError, StaleError, UnknownSymbolError
 from kline_core.factor.explain import explain_loaded, explain_sample

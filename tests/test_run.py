@@ -10,7 +10,8 @@ import pytest
 from kline_core.compute import run as run_module
 from kline_core.compute import tasks
 from kline_core.compute.cluster import open_cluster
-from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.compute.request import Request
+from kline_core.compute.run import Run, run_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.errors import DateError, HomeError, RunFailedError, SettingError, StaleError, UnknownSymbolError
 from kline_core.factor import scoring

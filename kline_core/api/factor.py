@@ -163,7 +163,8 @@ def compute_factor(
         >>> bool(result.values.dropna().between(0, 1).all())
         True
     """
-    from kline_core.compute.run import Request, Run, run_symbols
+    from kline_core.compute.request import Request
+    from kline_core.compute.run import Run, run_symbols
     from kline_core.factor.state_key import StateKey
 
     store = as_home(home)

@@ -12,9 +12,8 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from time import perf_counter
@@ -26,52 +25,16 @@ import pyarrow as pa
 from kline_core._logging import listening, logger
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
+from kline_core.compute.request import Request, check_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import BrokenBatchError, Overview
-from kline_core.dates import as_days
-from kline_core.errors import KlineError, SchedulerError, SettingError, UnknownSymbolError
+from kline_core.errors import KlineError, SchedulerError
 from kline_core.factor.batch import Batch, Scored, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter
 from kline_core.store.home import Home
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Parameters of a run.
-
-    Raises `SettingError` if one is out of bounds, and `DateError` if dates are not datetime64[D].
-    """
-
-    symbols: Sequence[str] | None = None
-    """None: every symbol with bars."""
-    samples: int = 600
-    as_of: np.datetime64 | None = None
-    """Newest date that may be a sample."""
-    dates: Mapping[str, Dates] | None = None
-    """Sample dates by symbol, datetime64[D], instead of `samples` and `as_of`."""
-    max_failed_share: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise SettingError(
-                f"samples is {self.samples}; it must be at least 1",
-                parameter="samples",
-                value=self.samples,
-                bound="at least 1",
-            )
-        if not 0 <= self.max_failed_share <= 1:
-            raise SettingError(
-                f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1",
-                parameter="max_failed_share",
-                value=self.max_failed_share,
-                bound="between 0 and 1",
-            )
-        for symbol, dates in (self.dates or {}).items():
-            as_days(dates, f"dates of {symbol}")
-
 
 _LOG = logger(__name__)
 
@@ -341,23 +304,6 @@ def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterabl
     result.failed += len(without)
     result.reused += len(holding) - len(without)
     result.reasons.update(without)
-
-
-def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:
-    """Raise `UnknownSymbolError` if a symbol is not in `known`, by default the symbols with bars in the home."""
-    if known is None:
-        known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
-    unknown = sorted(set(asked) - set(known))
-    if unknown:
-        named = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
-        what, fix = (f"symbol {named} has", "it or check the name")
-        if len(unknown) > 1:
-            what, fix = (f"symbols {named} have", "them or check the names")
-        raise UnknownSymbolError(
-            f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}",
-            symbols=unknown,
-            home=home.uri,
-        )
 
 
 def run_symbols(run: Run) -> RunReport:

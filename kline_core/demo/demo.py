@@ -2,10 +2,8 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -202,22 +200,3 @@ def _number(value: float, form: str) -> str:
 
 def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self._started = perf_counter()
-        self._seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the block."""
-        started = perf_counter()
-        yield
-        self._seconds[name] = perf_counter() - started
-
-    def finish(self) -> dict[str, float]:
-        """Seconds of all stages, and in total since the clock was made."""
-        return self._seconds | {"total": perf_counter() - self._started}

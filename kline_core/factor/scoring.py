@@ -8,11 +8,11 @@
 """
 
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
 
+from kline_core._clock import StageClock
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import DateError, UnknownSymbolError
@@ -61,51 +61,38 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     Each value is the one that its sample has by itself; rendering, encoding and searching a batch together only costs
     less. A sample without a value is a row with its reason, not an error. Raises `UnknownSymbolError`.
     """
-    clock = _Clock()
+    clock = StageClock()
     settings = state.key.settings
-    checked = [_check_samples(state, part) for part in batch.parts]
-    clock.stage("plan")
-    gathered = [window_prices(each.bars, each.ends, settings.patterns.window_bars) for each in checked]
-    prices = WindowPrices(*(np.concatenate(parts) for parts in zip(*gathered, strict=True)))
-    charts = render_charts(*prices)
-    clock.stage("render")
-    vectors = state.encoder.encode(charts)
-    clock.stage("encode")
+    steps = settings.patterns
+    with clock.stage("plan"):
+        checked = [_check_samples(state, part) for part in batch.parts]
+    with clock.stage("render"):
+        gathered = [window_prices(each.bars, each.ends, steps.window_bars) for each in checked]
+        prices = WindowPrices(*(np.concatenate(parts) for parts in zip(*gathered, strict=True)))
+        charts = render_charts(*prices)
+    with clock.stage("encode"):
+        vectors = state.encoder.encode(charts)
     which = np.repeat(np.arange(len(checked)), [len(each.ends) for each in checked])
     dates, ends, history, seen = (
         np.concatenate([getattr(each, name) for each in checked]) for name in ("dates", "ends", "history", "seen")
     )
     queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32), prices)
-    steps = settings.patterns
-    found = search(state.index, state.patterns, queries, settings.factor, steps.window_bars, state.frames)
-    clock.stage("search")
-    rows = factor_values(state.patterns, found, dates, settings)
-    names = np.array(batch.symbols, dtype=object)
-    columns = {"symbol": names[which], **rows.columns()}
-    marked = seen & (columns["status"] != FAILED)
-    columns["reason"] = np.where(marked, f"encoder trained through {state.encoder.trained_through}", columns["reason"])
-    pairs = match_columns(state.patterns, found, rows, settings.patterns.horizons)
-    matches = match_rows({"symbol": names[which[pairs.pop("sample")]], **pairs})
-    factors = factor_rows(columns | {"history": history})
-    failed = [each.failed for each in checked if each.failed is not None]
-    if failed:
-        factors = pa.concat_tables([factors, *failed])
-    clock.stage("factor")
+    with clock.stage("search"):
+        found = search(state.index, state.patterns, queries, settings.factor, steps.window_bars, state.frames)
+    with clock.stage("factor"):
+        rows = factor_values(state.patterns, found, dates, settings)
+        names = np.array(batch.symbols, dtype=object)
+        columns = {"symbol": names[which], **rows.columns()}
+        marked = seen & (columns["status"] != FAILED)
+        mark = f"encoder trained through {state.encoder.trained_through}"
+        columns["reason"] = np.where(marked, mark, columns["reason"])
+        pairs = match_columns(state.patterns, found, rows, steps.horizons)
+        matches = match_rows({"symbol": names[which[pairs.pop("sample")]], **pairs})
+        factors = factor_rows(columns | {"history": history})
+        failed = [each.failed for each in checked if each.failed is not None]
+        if failed:
+            factors = pa.concat_tables([factors, *failed])
     return Scored(factors, matches, [each.reused for each in checked], clock.seconds)
-
-
-class _Clock:
-    """Seconds by stage, for stages that follow one another."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = perf_counter()
-
-    def stage(self, name: str) -> None:
-        """Count the time since the previous stage."""
-        now = perf_counter()
-        self.seconds[name] = now - self._since
-        self._since = now
 
 
 @dataclass(frozen=True, slots=True, eq=False)

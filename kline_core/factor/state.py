@@ -12,15 +12,13 @@ encoded (`kline_core.compute.tasks.encode`) before there is a state.
 memory, since the earlier state stays as it is.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from kline_core._cache import loaded
+from kline_core._clock import StageClock
 from kline_core._logging import logger
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import BarsBySymbol
@@ -68,16 +66,14 @@ def load_state(key: StateKey) -> LoadedState:
     Raises `StaleError` if the patterns are not exactly those of the bars, `EncoderError` if this machine's encoder is
     not the key's, `RecallError` if the recall of an approximate index is too low, and what `Home` raises.
     """
-    clock = _Clock()
+    clock = StageClock()
     home, frames, encoder = _open(key, clock)
-    verified, patterns = clock.timed("patterns", lambda: _load_patterns(home, key, encoder.dim))
-
-    def indexed() -> tuple[FlatIndex, Patterns]:
-        index = FlatIndex.build(patterns)
-        return index, index.attach(patterns)
-
-    index, rows = clock.timed("index", indexed)
-    return _finished(key, frames, encoder, verified, index, rows, clock)
+    with clock.stage("patterns"):
+        verified, read = _load_patterns(home, key, encoder.dim)
+    with clock.stage("index"):
+        index = FlatIndex.build(read)
+        patterns = index.attach(read)
+    return _finished(key, frames, encoder, verified, index, patterns, clock)
 
 
 def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> LoadedState | None:
@@ -91,11 +87,10 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
         return None
     if before is None or version is None:
         return None
-    clock = _Clock()
+    clock = StageClock()
     home, frames, encoder = _open(key, clock)
     steps = key.settings.patterns
-
-    def added() -> tuple[VerifiedPatterns, Patterns] | None:
+    with clock.stage("patterns"):
         check_patterns(home, steps, key.encoder.fingerprint, version)
         # Lists the files before the rows are read: if the home is restored in between, no state continues this one.
         now = PatternsKey.of(home, version, key.catalogue)
@@ -103,41 +98,23 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
         found = added_since(home, before, version, key.catalogue.windows(), columns)
         if found is None or len(found.missing):
             return None
-        return now.hold_as_complete(), _patterns(found.rows, found.windows, found.place, steps, encoder.dim)
-
-    read = clock.timed("patterns", added)
-    if read is None:
-        return None
-    verified, later = read
-
-    def indexed() -> tuple[FlatIndex, Patterns]:
+        verified = now.hold_as_complete()
+        later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim)
+    with clock.stage("index"):
         index = state.index.followed_by(later.vectors)
-        return index, state.patterns.followed_by(later, index.rows)
-
-    index, rows = clock.timed("index", indexed)
-    return _finished(key, frames, encoder, verified, index, rows, clock)
+        patterns = state.patterns.followed_by(later, index.rows)
+    return _finished(key, frames, encoder, verified, index, patterns, clock)
 
 
-class _Clock:
-    """Seconds by part."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def timed(self, name: str, load: Callable[[], Any]) -> Any:
-        start = perf_counter()
-        value = load()
-        self.seconds[name] = perf_counter() - start
-        return value
-
-
-def _open(key: StateKey, clock: _Clock) -> tuple[Home, BarsBySymbol, Encoder]:
+def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, Encoder]:
     """Home, bars and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
     if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), home.identity("patterns")):
         raise table_replaced(key.home)
-    encoder: Encoder = clock.timed("encoder", lambda: loaded(key.encoder))
-    frames: BarsBySymbol = clock.timed("bars", lambda: key.bars.frames())
+    with clock.stage("encoder"):
+        encoder = loaded(key.encoder)
+    with clock.stage("bars"):
+        frames = key.bars.frames()
     return home, frames, encoder
 
 
@@ -177,16 +154,16 @@ def _finished(
     verified: VerifiedPatterns | None,
     index: FlatIndex,
     patterns: Patterns,
-    clock: _Clock,
+    clock: StageClock,
 ) -> LoadedState:
     """The state, with an approximate index if the settings ask for one."""
     recall = None
     factor = key.settings.factor
     if factor.index == "ivf":
-        exact = index
-        approximate = clock.timed("ivf", lambda: IvfIndex.of(exact, factor.probes))
-        bars = key.settings.patterns.window_bars
-        recall = clock.timed("recall", lambda: measured_recall(approximate, patterns, factor, bars))
+        with clock.stage("ivf"):
+            approximate = IvfIndex.of(index, factor.probes)
+        with clock.stage("recall"):
+            recall = measured_recall(approximate, patterns, factor, key.settings.patterns.window_bars)
         _LOG.info("%s", recall)
         recall.check(factor.min_recall)
         index = approximate

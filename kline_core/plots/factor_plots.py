@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kline_core.evaluation.report import Evaluation
-from kline_core.plots.style import COLOURS, FAINT, FONT, INK, PAPER, QUIET, bare, png, sheet
+from kline_core.plots.style import COLOURS, FAINT, FONT, INK, PAPER, QUIET, bare, line_above, png, sheet
 from kline_core.typing import Floats64
 
 _BINS: Final = 20
@@ -130,18 +130,7 @@ def _points(axes: Axes, means: Floats64, errors: Floats64, names: list[str], per
 
 def _title(axes: Axes, text: str, details: str) -> None:
     for words, points, colour, weight, lift in ((text, 9.5, INK, "bold", 20), (details, 8, QUIET, "normal", 7)):
-        axes.annotate(
-            words,
-            (0, 1),
-            (0, lift),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=points,
-            weight=weight,
-            color=colour,
-            family=FONT,
-            annotation_clip=False,
-        )
+        line_above(axes, words, points, colour, weight, lift)
 
 
 def _label(axes: Axes, x: float, y: float, text: str, ha: str, va: str, color: str = QUIET) -> None:

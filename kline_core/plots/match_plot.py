@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from kline_core._text import percent
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.factor.explain import Explanation, Match
-from kline_core.plots.style import COLOURS, FONT, INK, PAPER, QUIET, TINTS, bare, png, sheet
+from kline_core.plots.style import COLOURS, FONT, INK, PAPER, QUIET, TINTS, bare, line_above, png, sheet
 from kline_core.settings import PatternSettings
 from kline_core.typing import Floats64
 from kline_core.windows.outcomes import barriers
@@ -240,18 +240,7 @@ def _titles(axes: Axes, name: str, outcome: str, colour: str, details: str, size
     """Three lines above the axes: name, outcome, details."""
     rows = ((name, INK, size, "bold", 27), (outcome, colour, 8.5, "bold", 15.5), (details, QUIET, 7.5, "normal", 4.5))
     for text, ink, points, weight, lift in rows:
-        axes.annotate(
-            text,
-            (0, 1),
-            (0, lift),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=points,
-            weight=weight,
-            color=ink,
-            family=FONT,
-            annotation_clip=False,
-        )
+        line_above(axes, text, points, ink, weight, lift)
 
 
 def _plain(axes: Axes, colours: list[str]) -> None:

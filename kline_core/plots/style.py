@@ -44,3 +44,19 @@ def bare(axes: Axes) -> None:
     """Remove frame and ticks; make labels small and quiet."""
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=7.5, labelcolor=QUIET, labelfontfamily=FONT, pad=2)
+
+
+def line_above(axes: Axes, text: str, points: float, color: str, weight: str, lift: float) -> None:
+    """A line of text `lift` points above the axes, flush left; it may be wider than they are."""
+    axes.annotate(
+        text,
+        (0, 1),
+        (0, lift),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=points,
+        weight=weight,
+        color=color,
+        family=FONT,
+        annotation_clip=False,
+    )

@@ -97,14 +97,7 @@ class FlatIndex:
         the median on; the earlier queries, and the rows after the block, are divided in the same way until every query
         has searched its prefix and nothing else. Most of the work falls into a few large blocks.
 
-        Args:
-            vectors: float32 (q, d), C-contiguous.
-            known: int64 (q,), ascending: the query may see rows `0:known`.
-            count: rows wanted.
-
-        Returns:
-            rows: int64 (q, count) in no order, -1 if the prefix is shorter.
-            floor: float64 (q,): no other row of the prefix scores above this; -inf if there is no other row.
+        Arguments and results are those of `PatternIndex.nearest`.
         """
         if self.scan is not None and len(vectors) >= _SCAN_FROM:
             return self.scan.nearest(vectors, known, count)
@@ -127,16 +120,7 @@ class FlatIndex:
         return row, np.where(known <= count, -np.inf, score.min(axis=1).astype(np.float64))
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """Rows of each prefix whose exact inner product reaches the query's bound, and a few just below it.
-
-        Args:
-            vectors: float32 (q, d).
-            known: int64 (q,), ascending, as in `nearest`.
-            bound: float64 (q,).
-
-        Returns:
-            int64 rows, ascending, for each query.
-        """
+        """Every row of a prefix whose exact inner product reaches the query's bound; see `PatternIndex.at_least`."""
         # Rounded down, so that turning the bound into float32 loses no row.
         lowest = np.nextafter((bound - self.score_error).astype(np.float32), np.float32(-np.inf))
         found: list[Int64s] = []

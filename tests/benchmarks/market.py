@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from kline_core.bars.sessions import session_ordinal, sessions_until
 from kline_core.compute.cluster import open_cluster
-from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.compute.request import Request
+from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.update import update_patterns

@@ -17,7 +17,8 @@ from kline_core.bars.ingest import ingest
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.compute import tasks
 from kline_core.compute.cluster import open_cluster
-from kline_core.compute.run import Request, Run, run_symbols
+from kline_core.compute.request import Request
+from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.evaluation.session_change import session_change
@@ -37,7 +38,7 @@ from tests.benchmarks.market import CALENDAR, Market, linked
 from tests.helpers import batch_of
 
 
-class Clock:
+class StageClock:
     """Seconds by the clock, seconds of all threads, and the process's peak of memory so far, by step."""
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, An
     `warm`: the process has the state of the day before loaded, as a standing cluster's worker has.
     """
     home, file = linked(Path(folder) / "home", Path(folder) / "copy"), Path(folder) / "day.csv"
-    clock, store, settings = Clock(), Home(home), market.settings
+    clock, store, settings = StageClock(), Home(home), market.settings
     day = market.sessions[-1]
     with open_cluster(threads=threads) as cluster:
         if warm:

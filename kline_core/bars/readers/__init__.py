@@ -41,7 +41,10 @@ def may_read(path: Path) -> bool:
 
 def read_file(path: Path) -> RawRows:
     """A file's rows, by the reader of its layout. Raises `InputError` if no reader knows it, or it cannot be used."""
-    for reader in READERS:
-        if reader.recognises(path):
-            return reader.read(path)
+    try:
+        for reader in READERS:
+            if reader.recognises(path):
+                return reader.read(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}", source=str(path)) from error
     raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}", source=str(path))

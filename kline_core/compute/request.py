@@ -1,0 +1,63 @@
+"""What is asked of a run."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kline_core.dates import as_days
+from kline_core.errors import SettingError, UnknownSymbolError
+from kline_core.store.home import Home
+from kline_core.typing import Dates
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Parameters of a run.
+
+    Raises `SettingError` if one is out of bounds, and `DateError` if dates are not datetime64[D].
+    """
+
+    symbols: Sequence[str] | None = None
+    """None: every symbol with bars."""
+    samples: int = 600
+    as_of: np.datetime64 | None = None
+    """Newest date that may be a sample."""
+    dates: Mapping[str, Dates] | None = None
+    """Sample dates by symbol, datetime64[D], instead of `samples` and `as_of`."""
+    max_failed_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise SettingError(
+                f"samples is {self.samples}; it must be at least 1",
+                parameter="samples",
+                value=self.samples,
+                bound="at least 1",
+            )
+        if not 0 <= self.max_failed_share <= 1:
+            raise SettingError(
+                f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1",
+                parameter="max_failed_share",
+                value=self.max_failed_share,
+                bound="between 0 and 1",
+            )
+        for symbol, dates in (self.dates or {}).items():
+            as_days(dates, f"dates of {symbol}")
+
+
+def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:
+    """Raise `UnknownSymbolError` if a symbol is not in `known`, by default the symbols with bars in the home."""
+    if known is None:
+        known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        named = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
+        what, fix = (f"symbol {named} has", "it or check the name")
+        if len(unknown) > 1:
+            what, fix = (f"symbols {named} have", "them or check the names")
+        raise UnknownSymbolError(
+            f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}",
+            symbols=unknown,
+            home=home.uri,
+        )
