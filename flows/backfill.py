@@ -18,7 +18,7 @@ from flows.common.context import open_home, opened_cluster
 from flows.common.parameters import Date, Share, Symbols, Threads, as_day, symbol_list
 from flows.common.session import run_name
 from flows.daily import IN_FLIGHT, RUNNER
-from flows.steps.patterns import extend
+from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
@@ -73,7 +73,7 @@ def backfill(
     with opened_cluster(scheduler, threads) as cluster:
         if asked is not None:
             check_symbols(store, asked)
-        extended = extend(store, cluster)
+        updated = update(store, cluster)
         dates = usable_dates(store, PatternSettings(), asked, as_day(first), as_day(last))
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
         result = compute_factor(
@@ -87,7 +87,7 @@ def backfill(
         )
     report = result.report
     assert report is not None, "it was computed"
-    summary = Summary(report, BarsInfo(None, None), extended, None)
+    summary = Summary(report, BarsInfo(None, None), updated, None)
     create_markdown_artifact(
         summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline
     )

@@ -30,7 +30,7 @@ from flows.artifacts.summary import Summary
 from flows.common.context import open_home, opened_cluster
 from flows.common.parameters import Calendar, Date, Retries, Samples, Seconds, Share, Symbols, Threads, symbol_list
 from flows.common.session import asked_day, closed_session, run_name
-from flows.steps.patterns import extend
+from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
@@ -109,7 +109,7 @@ def daily(
             info = look(store, source, session, max_missing_share)
         if asked is not None:
             check_symbols(store, asked)
-        extended = extend(store, cluster)
+        updated = update(store, cluster)
         result = compute_factor(
             store,
             asked,
@@ -127,7 +127,7 @@ def daily(
         scored = [each.symbol for each in report.symbols]
         latest = latest_values(store, scored, report.fingerprint, day)
         change = session_change(store, report.fingerprint, scored, _newest(latest, day))
-        summary = Summary(report, info, extended, change)
+        summary = Summary(report, info, updated, change)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
         publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
     failure = summary.failure(max_failed_share)

@@ -87,7 +87,7 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
         progress(1, 1)
     ingested = summary.bars.ingested
     assert ingested is not None, "a source was named"
-    return DemoReport(path, samples, ingested, summary.extended, summary.report, symbols, clock.finish(), picture)
+    return DemoReport(path, samples, ingested, summary.patterns, summary.report, symbols, clock.finish(), picture)
 
 
 @contextmanager

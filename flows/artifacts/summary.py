@@ -22,7 +22,7 @@ class Summary:
 
     report: RunReport
     bars: BarsInfo
-    extended: PatternsUpdate
+    patterns: PatternsUpdate
     change: Change | None
 
     @property
@@ -59,7 +59,7 @@ class Summary:
 
     def markdown(self) -> str:
         """The summary as a Markdown page."""
-        report, extended = self.report, self.extended
+        report, patterns = self.report, self.patterns
         broke = [each for each in report.broken if each.broke]
         without = [each for each in report.broken if not each.broke]
         parts = [
@@ -84,7 +84,7 @@ class Summary:
                 f"session: {arrived.expected - len(arrived.missing)} of {arrived.expected} symbols have its bar"
             )
             data += [f"no bar of the session: {abbreviated(arrived.missing, SHOWN)}"] if arrived.missing else []
-        data.append(f"patterns: {extended.added} added, {extended.removed} removed, {extended.total} in all")
+        data.append(f"patterns: {patterns.added} added, {patterns.removed} removed, {patterns.total} in all")
         if refreshed := report.count("refreshed"):
             data.append(f"{refreshed} values of earlier runs no longer held, and were made again")
         data += [f"version of {table}: {version}" for table, version in report.versions.items()]

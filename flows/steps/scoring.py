@@ -62,7 +62,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     get_run_logger().info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
     batches = _batches(run)
     # Enough chunks that all cores of the cluster have work, however few symbols there are.
-    chunks = max(1, run.at_once // max(1, min(len(batches), in_flight)))
+    chunks = max(1, run.parallel // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
     try:
         futures = [
@@ -87,7 +87,7 @@ def _batches(run: Run) -> list[list[str]]:
     """Symbols of each task run."""
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
-    task_runs = min(TASK_RUNS, max(FEWEST, run.at_once, run.new_samples // GROUP_SAMPLES))
+    task_runs = min(TASK_RUNS, max(FEWEST, run.parallel, run.new_samples // GROUP_SAMPLES))
     groups = run.groups(run.symbols, ceil(len(run.symbols) / task_runs))
     count = min(len(groups), task_runs)
     cuts = [len(groups) * number // count for number in range(count + 1)]

@@ -197,7 +197,7 @@ class Run:
         return result is not None and not result.broke
 
     @property
-    def at_once(self) -> int:
+    def parallel(self) -> int:
         """Chunks that are computed in parallel: one per thread, and no more than there are cores."""
         return max(1, min(self.cluster.threads, self.overview.cores * len(self.cluster.workers)))
 
@@ -313,7 +313,7 @@ def run_symbols(run: Run) -> RunReport:
     lost; values computed until then are stored.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
-    chunks = max(1, run.at_once // max(1, len(run.symbols)))
+    chunks = max(1, run.parallel // max(1, len(run.symbols)))
     # Groups are small enough that every thread has work to the end.
     groups = run.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 

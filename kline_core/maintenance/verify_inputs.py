@@ -23,7 +23,7 @@ from kline_core.settings import PatternSettings
 from kline_core.typing import Flags, Floats32, Int8s
 
 NEW_BARS = "restore the home from a copy, or ingest all files into a new one"
-EXTEND, REBUILD = "run `kline index`", "run `kline index --rebuild`"
+UPDATE, REBUILD = "run `kline index`", "run `kline index --rebuild`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,11 +103,11 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
         bad[inside] = differs
         ledger.add("patterns", kind, bad, row_name, remedy)
 
-    ledger.add("patterns", "windows missing", times == 0, window_name, EXTEND)
-    ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, EXTEND)
-    add("rows stored more than once", times[at] > 1, EXTEND)
+    ledger.add("patterns", "windows missing", times == 0, window_name, UPDATE)
+    ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, UPDATE)
+    add("rows stored more than once", times[at] > 1, UPDATE)
     same = table["content"].to_numpy().view(np.uint64)[inside] == windows.content[at]
-    add("rows made from other bars than there are", ~same, EXTEND)
+    add("rows made from other bars than there are", ~same, UPDATE)
     known_on = table["known_on"].to_numpy().astype("datetime64[D]")[inside]
     add("rows with a wrong known_on", same & (known_on != windows.known_on[at]), REBUILD)
     wrong = table["barrier"].to_numpy()[inside] != expected.barrier[at]
