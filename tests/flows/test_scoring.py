@@ -22,7 +22,7 @@ class Market:
     def new_samples(self):
         return self.count * self.new
 
-    at_once = 2
+    parallel = 2
 
     def groups(self, symbols, at_most):
         size = max(1, min(at_most, 512 // self.new))
