@@ -2,8 +2,8 @@ import pytest
 from distributed import LocalCluster
 
 from kline_core.compute.cluster import open_cluster
-from tests.helpers import scheduler_process
-from tests.homes import write_encoder
+from tests.support.homes import write_encoder
+from tests.support.processes import scheduler_process
 
 
 # Clusters inside this process last no longer than a module: their heartbeats draw from the `random` module, and

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.daily import daily
-from tests.flows.conftest import SYMBOLS, prefect_server, reporting_to
-from tests.postgres import binaries, postgres
+from tests.support.postgres import binaries, postgres
+from tests.support.prefect_server import SYMBOLS, prefect_server, reporting_to
 
 pytestmark = pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")
 
