@@ -5,6 +5,23 @@ from kline_core.compute.cluster import open_cluster
 from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
 
+MARKS_OF_FIXTURES = {
+    "server": ["flows", "slow"],
+    "standing": ["cluster"],
+    "elsewhere": ["cluster"],
+    "browser": ["browser", "slow"],
+}
+"""Marks by the fixtures that a test uses; one that starts such things without a fixture carries its marks itself."""
+
+
+# First, since pytest's own hook deselects by the marks.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in MARKS_OF_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            for mark in MARKS_OF_FIXTURES[fixture]:
+                item.add_marker(mark)
+
 
 # Clusters inside this process last no longer than a module: their heartbeats draw from the `random` module, and
 # hypothesis takes that for a test that is not repeatable.

@@ -61,16 +61,17 @@ def bench(tmp_path_factory, small_weights):
 
 
 @pytest.fixture
-def opened(standing, in_process, request):
-    """Both kinds of cluster."""
+def opened(request):
+    """Either kind of cluster."""
     if request.param == "in process":
-        yield in_process
+        yield request.getfixturevalue("in_process")
     else:
-        with open_cluster(standing) as cluster:
+        with open_cluster(request.getfixturevalue("standing")) as cluster:
             yield cluster
 
 
-both = pytest.mark.parametrize("opened", ["in process", "standing"], indirect=True)
+STANDING = pytest.param("standing", marks=pytest.mark.cluster)
+both = pytest.mark.parametrize("opened", ["in process", STANDING], indirect=True)
 
 
 def free_port():
@@ -137,6 +138,7 @@ def test_a_failed_connection_leaves_nothing_behind():
     assert threading.active_count() <= before
 
 
+@pytest.mark.cluster
 def test_a_scheduler_without_workers(tmp_path):
     with (
         scheduler_process(tmp_path, workers=0) as (address, _),
@@ -146,6 +148,7 @@ def test_a_scheduler_without_workers(tmp_path):
         pass
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("impatient")
 def test_a_scheduler_that_dies_under_the_work(tmp_path):
     with scheduler_process(tmp_path) as (address, process), open_cluster(address) as cluster:
@@ -155,6 +158,7 @@ def test_a_scheduler_that_dies_under_the_work(tmp_path):
             work.result()
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("impatient")
 def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkeypatch, small_weights):
     bench = Bench.of(tmp_path / "home", market(6, 60), weights=small_weights)
@@ -267,7 +271,7 @@ def test_samples_in_pieces(opened, bench, chunks, pieces):
     assert found == dates.tolist()
 
 
-@pytest.mark.parametrize("opened", ["in process", "standing"], indirect=True)
+@both
 def test_messages_are_not_held_back(opened):
     assert opened.client.scheduler_comm.interval == module.MESSAGE_SECONDS
 
@@ -283,7 +287,7 @@ def test_beside_the_work_dask_does_little(opened):
         assert often == set()
 
 
-@pytest.mark.parametrize("opened", ["standing"], indirect=True)
+@pytest.mark.parametrize("opened", [STANDING], indirect=True)
 def test_no_samples_are_no_pieces(opened, bench):
     assert scored(opened, bench.key, batch_of("S00000", np.zeros(0, "datetime64[D]")), 4) == []
 

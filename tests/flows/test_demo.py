@@ -21,6 +21,8 @@ from kline_core.store.home import Home
 from tests.support.prefect_server import Server
 from tests.support.processes import free_port, poll
 
+pytestmark = [pytest.mark.flows, pytest.mark.slow]
+
 SAMPLES = 40
 TASKS = {"refresh bars", "extend patterns", "publish summary", *SYMBOLS}
 

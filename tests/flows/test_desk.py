@@ -32,7 +32,12 @@ from tests.support.prefect_server import ROOT, Server
 from tests.support.processes import free_port, poll
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.flows,
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 SYMBOLS, BARS = 8, 300
 # All that there are.

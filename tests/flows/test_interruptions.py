@@ -27,6 +27,8 @@ from kline_core.store.home import Home
 from tests.support.prefect_server import ROOT, prefect_server
 from tests.support.processes import free_port, poll, process, scheduler_process
 
+pytestmark = [pytest.mark.flows, pytest.mark.cluster, pytest.mark.slow]
+
 SYMBOLS, BARS = 8, 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 SLOW = """

@@ -23,6 +23,8 @@ from kline_core.store.home import Home
 from tests.support.prefect_server import Server
 from tests.support.processes import free_port, poll
 
+pytestmark = [pytest.mark.flows, pytest.mark.slow]
+
 KLINE = [sys.executable, "-m", "kline_core.cli"]
 PARTS = ["server", "Dask scheduler", "Dask worker", "worker"]
 PROJECT = """
