@@ -1,14 +1,19 @@
 import pytest
 from distributed import LocalCluster
+from hypothesis import settings
 
 from kline_core.compute.cluster import open_cluster
 from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
 
+# A machine that is busy with something else makes an example late, and says nothing of the code.
+settings.register_profile("kline", deadline=None)
+settings.load_profile("kline")
+
 MARKS_OF_FIXTURES = {
     "server": ["flows", "slow"],
     "standing": ["cluster"],
-    "elsewhere": ["cluster"],
+    "elsewhere": ["cluster", "slow"],
     "browser": ["browser", "slow"],
 }
 """Marks by the fixtures that a test uses; one that starts such things without a fixture carries its marks itself."""

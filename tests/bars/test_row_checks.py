@@ -119,6 +119,7 @@ ROWS = st.lists(
 FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     rows=ROWS,

@@ -45,6 +45,7 @@ def results(facts, stages):
 # --- the ways
 
 
+@pytest.mark.slow
 def test_the_serial_way_gives_our_answers(question, ours):
     expected = ours.answers()
     check = Serial(question, 10).check(expected)
@@ -54,6 +55,7 @@ def test_the_serial_way_gives_our_answers(question, ours):
     assert check.difference_alone < 1e-4
 
 
+@pytest.mark.slow
 def test_another_answer_is_noticed(question, ours):
     expected = dict(ours.answers())
     one, other = [date for date, answer in expected.items() if answer.value is not None][:2]
@@ -183,6 +185,7 @@ def test_tables_and_document_agree(ours):
     assert told["machine"]["versions"] == {"numpy": np.__version__}
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, question):
     command = [sys.executable, "-m", "tests.benchmarks", "--home", question.key.home, "--symbol", "S00001"]
     command += ["--samples", "20", "--rounds", "1", "--only", "c", "--json", str(tmp_path / "found.json")]

@@ -99,6 +99,7 @@ def test_run_says_what_it_did_for_a_person(capsys: pytest.CaptureFixture[str], h
     assert "seconds: " in out
 
 
+@pytest.mark.slow
 def test_an_approximate_index_says_what_it_finds_and_is_refused_where_that_is_too_little(
     capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +363,7 @@ def test_evaluate_judges_what_is_stored(
     assert "'NOPE'" in refused(capsys, *words, "evaluate", "NOPE")
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:
     def end(*words: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "kline_core.cli", "--home", str(home), *words]

@@ -138,6 +138,7 @@ def test_a_failed_connection_leaves_nothing_behind():
     assert threading.active_count() <= before
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_scheduler_without_workers(tmp_path):
     with (
@@ -148,6 +149,7 @@ def test_a_scheduler_without_workers(tmp_path):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.usefixtures("impatient")
 def test_a_scheduler_that_dies_under_the_work(tmp_path):
@@ -158,6 +160,7 @@ def test_a_scheduler_that_dies_under_the_work(tmp_path):
             work.result()
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.usefixtures("impatient")
 def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkeypatch, small_weights):
@@ -331,6 +334,7 @@ def test_workers_elsewhere_give_the_same(elsewhere, in_process, bench):
     assert there.matches.equals(here.matches)
 
 
+@pytest.mark.slow
 def test_values_do_not_depend_on_how_the_work_was_cut(tmp_path, standing):
     """In process and over TCP, on one thread and on four, in one piece a symbol and in seven: the same bits."""
     frame = plain(synthetic_market(3, 160, seed=9))
@@ -574,6 +578,7 @@ def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, smal
         opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu")
 
 
+@pytest.mark.slow
 @both
 def test_runs_on_two_versions_at_the_same_time_see_each_its_own(opened, tmp_path, small_weights):
     frame = market(2, 90, seed=7)
@@ -623,6 +628,7 @@ def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeyp
     assert len(begun) == 2, "one for each thread; the other 38 were never begun"
 
 
+@pytest.mark.slow
 def test_work_of_a_client_that_was_killed_stops(elsewhere):
     code = """
 import sys, time

@@ -122,6 +122,7 @@ def test_one_more_day_computes_the_new_and_the_few_chosen_again(tmp_path, in_pro
     assert report.count("done") <= 2 * len(SYMBOLS)
 
 
+@pytest.mark.slow
 def test_dates_of_earlier_runs_do_not_stay_when_they_no_longer_hold(tmp_path, in_process, small_weights):
     bench = Bench.of(tmp_path / "home", first(FRAME, BARS - 6), weights=small_weights)
     for day in range(BARS - 6, BARS):
@@ -426,6 +427,7 @@ def forgetful(monkeypatch):
     return lambda: monkeypatch.setattr(scoring, "_history", lambda *a: np.full(len(a[2]), 7, np.uint64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["in process", "standing"])
 def test_a_failing_sample_is_alone(bench, made, in_process, standing, monkeypatch, tmp_path, kind):
     truth = made.copy(tmp_path / "truth")
@@ -680,6 +682,7 @@ def same_rows(one, other):
         assert one.rows(table) == other.rows(table)
 
 
+@pytest.mark.slow
 def test_symbols_scored_together_have_the_values_that_each_has_alone(bench, made, in_process, tmp_path):
     alone = made.copy(tmp_path / "alone")
     for samples, day in ((1, DAYS[70]), (20, DAYS[75]), (1, DAYS[76])):

@@ -355,6 +355,7 @@ def test_bars_that_were_restated_beyond_all_known_windows(tmp_path, extend, newe
     assert reads[:2] == [("appended", 0), ("appended", 0)]
 
 
+@pytest.mark.slow
 def test_older_and_newer_states_asked_for_in_turn(tmp_path, extend, newest, monkeypatch):
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[20]])
     keys = []

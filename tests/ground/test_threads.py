@@ -3,6 +3,7 @@ import sys
 import threading
 
 import faiss
+import pytest
 
 from kline_core._threads import single_threaded
 
@@ -37,6 +38,7 @@ def test_a_second_call_asks_nothing(monkeypatch):
     assert in_a_thread(twice)
 
 
+@pytest.mark.slow
 def test_a_library_imported_later_is_limited_and_none_is_imported():
     code = """
 import sys

@@ -123,6 +123,7 @@ def test_a_write_worked_out_before_a_compaction_still_fits(home):
         home.append("bars", bar_rows("LATE", 1), expected_version=version)
 
 
+@pytest.mark.slow
 def test_a_writer_at_the_same_time_loses_and_doubles_nothing(home):
     for number in range(MANY_FILES):
         home.upsert("matches", match_rows([number]), KEYS)
@@ -152,6 +153,7 @@ for number in range(40):
 """
 
 
+@pytest.mark.slow
 def test_a_writer_in_another_process_loses_and_doubles_nothing(home):
     for number in range(10):
         home.upsert("matches", match_rows([number]), KEYS)
@@ -244,6 +246,7 @@ def test_files_of_writers_at_work_stay_and_those_of_writers_long_dead_go(home):
     assert (folder / "notes.txt").exists()
 
 
+@pytest.mark.slow
 def test_what_checkpoints_have_forgotten_is_removed_all_the_same(home):
     """Past a checkpoint, Delta's own vacuum would no longer know of files that were removed a week before it."""
     for number in range(3):

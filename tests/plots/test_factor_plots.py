@@ -122,6 +122,7 @@ def test_nothing_known(words):
     assert words.count("-") == 9
 
 
+@pytest.mark.slow
 def test_pictures_are_small_and_depend_on_the_data_alone():
     rng = np.random.default_rng(0)
     many = rng.random(5000)

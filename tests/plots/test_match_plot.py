@@ -98,6 +98,7 @@ def test_a_known_future_of_the_query_is_drawn(tmp_path):
         assert found[TINTS[0]] > 5_000
 
 
+@pytest.mark.slow
 def test_same_view_same_bytes_from_any_thread(tmp_path):
     view = view_of([followed(side, rank) for rank, side in enumerate((1, -1, 0, 1, -1), 1)], 21, 0)
     with ThreadPoolExecutor(4) as pool:
@@ -105,6 +106,7 @@ def test_same_view_same_bytes_from_any_thread(tmp_path):
     assert len({path.read_bytes() for path in paths}) == 1
 
 
+@pytest.mark.slow
 def test_no_value_no_matches_and_more_matches_than_fit(tmp_path):
     assert match_picture(view_of([], value=None), tmp_path / "none.png").stat().st_size > 10_000
     many = [followed(1, rank, share=float("nan")) for rank in range(1, 9)]

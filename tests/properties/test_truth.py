@@ -47,6 +47,7 @@ def together(homes):
     return frame, Bench.of(homes / "together", frame, Settings())
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_independent_walks(homes, in_process):
     frame = plain(random_walk(SYMBOLS, BARS, seed=7))
     ic = market_ic(Bench.of(homes / "independent", frame, Settings()), frame, in_process)
@@ -56,6 +57,7 @@ def test_nothing_is_found_in_independent_walks(homes, in_process):
     assert abs(ic.value) <= 2 * ic.se
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_walks_that_move_together(together, in_process):
     frame, bench = together
     ic = market_ic(bench, frame, in_process)
@@ -65,6 +67,7 @@ def test_nothing_is_found_in_walks_that_move_together(together, in_process):
     assert abs(ic.value) <= 3 * ic.se
 
 
+@pytest.mark.slow
 def test_the_noise_test_has_teeth(together, homes, in_process, monkeypatch):
     """With the common rule, that a window may be matched once it has ended, the same measurement finds a treasure.
 

@@ -69,6 +69,7 @@ def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count, share):
         assert (floor[query] == -np.inf) == (known[query] <= count)
 
 
+@pytest.mark.slow
 @given(cases())
 @settings(deadline=None, max_examples=200)
 @pytest.mark.usefixtures("small_blocks")
@@ -147,6 +148,7 @@ def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatc
     assert built(20).scan is None
 
 
+@pytest.mark.slow
 def test_more_dimensions_than_float32_holds_sums_of_are_served_by_faiss(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
     most = 127 * 127 * scan_module._EXACT_DIM

@@ -263,6 +263,7 @@ def test_rows_and_patterns_are_those_of_the_exact_index():
 # --- recall ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [7, 1000])
 def test_recall_is_what_a_slow_count_finds(most):
     patterns, _ = market(9, symbols=5, bars=100, dim=8, kinds=300, delay=5, noise=1.0)

@@ -75,6 +75,7 @@ def test_equal_returns_are_constant():
     assert not made.returns.any()
 
 
+@pytest.mark.slow
 @given(pairs, st.integers(-10, 10))
 def test_the_unit_of_price_does_not_matter(pair, power):
     prices = [columns([window]) for window in pair]
