@@ -12,7 +12,7 @@ settings.load_profile("kline")
 
 MARKS_OF_FIXTURES = {
     "server": ["flows", "slow"],
-    "standing": ["cluster"],
+    "standing": ["cluster", "slow"],
     "elsewhere": ["cluster", "slow"],
     "browser": ["browser", "slow"],
 }

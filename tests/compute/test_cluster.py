@@ -70,7 +70,7 @@ def opened(request):
             yield cluster
 
 
-STANDING = pytest.param("standing", marks=pytest.mark.cluster)
+STANDING = pytest.param("standing", marks=[pytest.mark.cluster, pytest.mark.slow])
 both = pytest.mark.parametrize("opened", ["in process", STANDING], indirect=True)
 
 

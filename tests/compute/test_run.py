@@ -105,6 +105,7 @@ def test_other_settings_have_values_of_their_own(bench, in_process):
     assert counts(bench.run(in_process, samples=10))[1] == 0
 
 
+@pytest.mark.slow
 def test_one_more_day_computes_the_new_and_the_few_chosen_again(tmp_path, in_process, small_weights):
     bench = Bench.of(tmp_path / "home", first(FRAME, BARS - 1), weights=small_weights)
     bench.run(in_process, samples=40)
@@ -162,6 +163,7 @@ def test_a_date_that_is_no_bar_any_more_loses_its_value(tmp_path, in_process, sm
     assert not [row for row in bench.rows("matches") if (row["symbol"], row["date"]) == ("S00001", newest)]
 
 
+@pytest.mark.slow
 def test_a_home_made_anew_in_the_same_place_is_another_home(tmp_path, in_process, small_weights):
     first_home = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
     first_home.run(in_process, samples=12)
@@ -183,6 +185,7 @@ def test_a_home_made_anew_during_a_run_is_refused(tmp_path, small_weights):
         load_state(key)
 
 
+@pytest.mark.slow
 def test_a_restated_symbol_is_computed_again_with_all_that_it_touches(bench, in_process):
     bench.run(in_process, samples=100)
     before = {(row["symbol"], row["date"]): row for row in bench.rows("factors", without=("run_id",))}
@@ -404,6 +407,7 @@ def test_more_samples_than_there_are_dates(bench, in_process):
     assert counts(report)[0] == 4 * (BARS - 4)
 
 
+@pytest.mark.slow
 def test_how_many_samples_there_will_be_is_known_from_the_start(bench, in_process):
     for request in (
         {"samples": 7},
@@ -709,6 +713,7 @@ def test_dates_asked_for_together_fail_each_with_its_reason(bench, made, in_proc
         same_rows(bench, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["plan", "score"])
 def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkeypatch, tmp_path, what):
     alone = made.copy(tmp_path / "alone")

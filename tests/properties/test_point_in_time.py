@@ -119,6 +119,7 @@ def test_with_the_default_settings_and_encoder(in_process, tmp_path):
         assert_same_until(here, other, day)
 
 
+@pytest.mark.slow
 def test_the_test_has_teeth(future, in_process, monkeypatch, tmp_path, truth):
     """With the common rule, that a window may be matched once it has ended, the same comparison fails."""
 

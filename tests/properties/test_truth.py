@@ -141,12 +141,14 @@ def planted_auc(home: Path, cluster, tells: bool) -> tuple[float, int]:
     return float((above + 1).mean() / 2), len(scored)
 
 
+@pytest.mark.slow
 def test_what_was_planted_is_found(homes, in_process):
     auc, plants = planted_auc(homes / "planted", in_process, tells=True)
     print(f"planted: AUC {auc:.3f} of {plants} plants")
     assert auc >= 0.8
 
 
+@pytest.mark.slow
 def test_what_a_coin_decides_is_not(homes, in_process):
     """The same shapes, without anything to be learnt from them: an AUC near that of the plants would be foresight."""
     auc, plants = planted_auc(homes / "coin", in_process, tells=False)
