@@ -1,9 +1,31 @@
 import pytest
 from distributed import LocalCluster
+from hypothesis import settings
 
 from kline_core.compute.cluster import open_cluster
-from tests.helpers import scheduler_process
-from tests.homes import write_encoder
+from tests.support.homes import write_encoder
+from tests.support.processes import scheduler_process
+
+# A machine that is busy with something else makes an example late, and says nothing of the code.
+settings.register_profile("kline", deadline=None)
+settings.load_profile("kline")
+
+MARKS_OF_FIXTURES = {
+    "server": ["flows", "slow"],
+    "standing": ["cluster", "slow"],
+    "elsewhere": ["cluster", "slow"],
+    "browser": ["browser", "slow"],
+}
+"""Marks by the fixtures that a test uses; one that starts such things without a fixture carries its marks itself."""
+
+
+# First, since pytest's own hook deselects by the marks.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in MARKS_OF_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            for mark in MARKS_OF_FIXTURES[fixture]:
+                item.add_marker(mark)
 
 
 # Clusters inside this process last no longer than a module: their heartbeats draw from the `random` module, and

@@ -44,8 +44,8 @@ FLOOR = {
 """By part of `flows`: the parts that it may import; the flows themselves may import all of them."""
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+def module_name(path: Path, root: Path = ROOT) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -85,6 +85,8 @@ FILES = [path for package in (kline_core, flows) for path in sorted(Path(package
 TREES = {module_name(path): ast.parse(path.read_text()) for path in FILES}
 EVERYWHERE = {module: resolved(imported(ast.walk(tree))) for module, tree in TREES.items()}
 AT_IMPORT = {module: resolved(at_import(tree)) for module, tree in TREES.items()}
+HERE = Path(__file__).parent
+TESTS = {module_name(path, HERE.parent): ast.parse(path.read_text()) for path in sorted(HERE.rglob("*.py"))}
 LIBRARY = sorted(module for module in TREES if module.startswith("kline_core."))
 FLOWS = sorted(module for module in TREES if module.startswith("flows."))
 
@@ -210,7 +212,7 @@ MAY_BE_HEAVY = {
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
     *("kline_core.compute.cluster", "kline_core.compute.run", "kline_core.api.views", "kline_core.demo.demo"),
 }
-"""All others may be imported by a flow that leaves the work to a standing cluster, and load none of the heavy libraries."""
+"""All others may be imported by a flow that leaves the work to a standing cluster, and load nothing heavy."""
 LIGHT = sorted(set(LIBRARY) - MAY_BE_HEAVY - {"kline_core.cli.__main__"})
 
 
@@ -242,3 +244,14 @@ def test_nothing_leaves_the_environment_changed():
             if isinstance(node, ast.Assign | ast.AugAssign | ast.Delete):
                 targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
                 assert not any("os.environ" in ast.unparse(target) for target in targets), module
+
+
+@pytest.mark.parametrize("module", sorted(TESTS))
+def test_tests_share_by_their_support_alone(module):
+    """Whoever changes one test module needs to look at no other."""
+    names = {name for name in imported(ast.walk(TESTS[module])) if name.split(".")[0] == "tests"}
+    shared = {"tests.support", "tests.naive", "tests.benchmarks"}
+    assert not {name for name in names if ".".join(name.split(".")[:2]) not in shared}
+    assert not {name for name in names if any(part.startswith("test_") for part in name.split("."))}
+    if module.startswith(("tests.support.", "tests.naive")):
+        assert not {name for name in names if name.startswith("tests.benchmarks")}, "benchmarks stand on the support"

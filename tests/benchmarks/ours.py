@@ -36,7 +36,8 @@ from tests.benchmarks.answer import Answer, answers
 from tests.benchmarks.measured import Measured, added, middle_round
 from tests.benchmarks.question import Question
 from tests.benchmarks.roofline import Work, least_work
-from tests.helpers import batch_of, scheduler_process
+from tests.support.bench import batch_of
+from tests.support.processes import scheduler_process
 
 THREADS = (1, 2, 4)
 IN_PROCESS, TCP = "in process", "TCP"

@@ -47,7 +47,7 @@ from kline_core.patterns.update import update_patterns
 from kline_core.plots.factor_plots import values_picture
 from kline_core.settings import Settings
 from kline_core.store.home import Home
-from tests.postgres import binaries, postgres
+from tests.support.postgres import binaries, postgres
 
 SERVER = "KLINE_BENCHMARK_SERVER"
 """Variable by which the process of one day knows its server; the bare way has none, and imports no Prefect."""
@@ -90,7 +90,7 @@ def prepared(place: Path, symbols: int, bars: int, days: int, samples: int, ever
 def ways(place: Path, base: Path) -> Iterator[dict[str, tuple[Path, dict[str, str]]]]:
     """By name a home, and what the environment of its runs says of a Prefect server."""
     found: dict[str, tuple[Path, dict[str, str]]] = {"without Prefect": (place / "bare", {})}
-    from tests.flows.conftest import prefect_server
+    from tests.support.prefect_server import prefect_server
 
     with ExitStack() as stack:
         databases = {"SQLite": {}}
@@ -121,7 +121,7 @@ def one_day(home: Path, file: Path, samples: int) -> None:
         plain(Home(home), file, samples)
         return
     from flows.daily import daily
-    from tests.flows.conftest import Server, reporting_to
+    from tests.support.prefect_server import Server, reporting_to
 
     with reporting_to(Server(url, {}, Path(os.environ["PREFECT_HOME"]))):
         # The first windows of so short a history have no matches; the bare way does not judge either.

@@ -20,7 +20,7 @@ from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.typing import Dates, Int64s
-from tests.homes import make_home, market
+from tests.support.homes import make_home, market
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from tests.benchmarks.market import CALENDAR, Market, linked
-from tests.helpers import batch_of
+from tests.support.bench import batch_of
 
 
 class StageClock:

@@ -23,7 +23,8 @@ from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import HomeError, InputError, RunFailedError, SchedulerError, UnknownSymbolError
 from kline_core.settings import Settings
 from kline_core.store.home import Home
-from tests.flows.conftest import SYMBOLS, Server, poll
+from tests.support.prefect_server import SYMBOLS, Server
+from tests.support.processes import poll
 
 OTHER_TASKS = {"refresh bars", "extend patterns", "publish summary"}
 

@@ -18,8 +18,10 @@ from kline_core.demo.demo import DemoReport
 from kline_core.demo.stocks import SYMBOLS
 from kline_core.errors import HomeError, SettingError
 from kline_core.store.home import Home
-from tests.flows.conftest import Server, poll
-from tests.postgres import free_port
+from tests.support.prefect_server import Server
+from tests.support.processes import free_port, poll
+
+pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
 SAMPLES = 40
 TASKS = {"refresh bars", "extend patterns", "publish summary", *SYMBOLS}

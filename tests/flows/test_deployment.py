@@ -20,7 +20,8 @@ import pytest
 import kline_core
 from kline_core.bars.ingest import ingest
 from kline_core.store.home import Home
-from tests.flows.conftest import ROOT, SYMBOLS, Server, poll, process
+from tests.support.prefect_server import ROOT, SYMBOLS, Server
+from tests.support.processes import poll, process
 
 # Beside the deployments as they stand: one that is due every minute, and one of a flow that breaks.
 MORE = """

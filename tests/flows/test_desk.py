@@ -28,11 +28,16 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
 from kline_core.store.home import Home
-from tests.flows.conftest import ROOT, Server, poll
-from tests.postgres import free_port
+from tests.support.prefect_server import ROOT, Server
+from tests.support.processes import free_port, poll
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.flows,
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 SYMBOLS, BARS = 8, 300
 # All that there are.

@@ -24,9 +24,10 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
 from kline_core.store.home import Home
-from tests.flows.conftest import ROOT, poll, prefect_server, process
-from tests.helpers import scheduler_process
-from tests.postgres import free_port
+from tests.support.prefect_server import ROOT, prefect_server
+from tests.support.processes import free_port, poll, process, scheduler_process
+
+pytestmark = [pytest.mark.flows, pytest.mark.cluster, pytest.mark.slow]
 
 SYMBOLS, BARS = 8, 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from flows.daily import daily
-from tests.flows.conftest import SYMBOLS, prefect_server, reporting_to
-from tests.postgres import binaries, postgres
+from tests.support.postgres import binaries, postgres
+from tests.support.prefect_server import SYMBOLS, prefect_server, reporting_to
 
-pytestmark = pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.flows,
+    pytest.mark.slow,
+    pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed"),
+]
 
 
 def test_a_run_is_recorded_in_postgresql(bar_files: Path, tmp_path: Path) -> None:

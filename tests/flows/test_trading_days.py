@@ -14,7 +14,7 @@ from kline_core.bars.sessions import sessions_until
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import BarsMissingError, DateError
 from kline_core.store.home import Home
-from tests.flows.conftest import Server
+from tests.support.prefect_server import Server
 
 SESSIONS = sessions_until(pd.Timestamp("2024-10-09").to_numpy().astype("datetime64[D]"), 120, "XSHG")
 

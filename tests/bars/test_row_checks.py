@@ -1,0 +1,150 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kline_core.bars.row_checks import BAR_COLUMNS, validate_bars
+from kline_core.bars.row_errors import REJECTED_COLUMNS
+from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.errors import InputError
+from tests import naive
+
+
+def bars(*rows: tuple[object, ...], **columns: object) -> pd.DataFrame:
+    names = ["symbol", "date", "open", "high", "low", "close", "volume"]
+    return pd.DataFrame(list(rows), columns=names).assign(**columns)
+
+
+GOOD = ("AAPL", "2020-01-02", 10.0, 11.0, 9.0, 10.5, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason", "shown"),
+    [
+        ("symbol", "../x", "symbol is not safe", "../x"),
+        ("symbol", None, "symbol is not safe", ""),
+        ("symbol", 600519, "symbol is not safe", "600519"),
+        ("date", "2020-02-30", "date is missing or no date", "2020-02-30"),
+        ("open", "ten", "open is no number", "ten"),
+        ("open", "1_0", "open is no number", "1_0"),
+        ("open", True, "open is no number", "True"),
+        ("high", None, "high is missing", ""),
+        ("high", "", "high is missing", ""),
+        ("low", float("inf"), "low is not finite", "inf"),
+        ("close", -1.0, "close is not above 0", "-1"),
+        ("close", 0, "close is not above 0", "0"),
+        ("high", 8.0, "high is below low", "8"),
+        ("open", 11.5, "open lies outside low to high", "11.5"),
+        ("close", 8.5, "close lies outside low to high", "8.5"),
+        ("volume", -5, "volume is negative", "-5"),
+        ("volume", float("inf"), "volume is not finite", "inf"),
+        ("volume", "many", "volume is no number", "many"),
+        ("amount", -5, "amount is negative", "-5"),
+        ("adj_factor", 0, "adj_factor is not above 0", "0"),
+        ("adj_factor", None, "adj_factor is missing", ""),
+        ("adj_factor", 1e13, "adj_factor is not between 1e-12 and 1e+12", "10000000000000"),
+        ("adj_factor", 1e-13, "adj_factor is not between 1e-12 and 1e+12", "1e-13"),
+        ("adj_factor", 5e11, "adj_factor makes an adjusted price that is not between", "500000000000"),
+        ("high", 1e300, "high is not between 1e-12 and 1e+12", "1e+300"),
+        ("low", 1e-300, "low is not between 1e-12 and 1e+12", "1e-300"),
+    ],
+)
+def test_a_bad_cell_is_rejected_with_its_reason(column: str, value: object, reason: str, shown: str) -> None:
+    frame = bars(GOOD, GOOD, amount=1.0, adj_factor=1.0).astype(object)
+    frame.loc[1, "date"] = "2020-01-03"
+    frame.loc[1, column] = value
+    result = validate_bars(frame.set_axis([2, 3]), "a.csv")
+    assert list(result.bars.index) == [2]
+    assert list(result.rejected.columns) == list(REJECTED_COLUMNS)
+    (row,) = result.rejected.to_dict("records")
+    assert (row["source"], row["row"], row["value"]) == ("a.csv", 3, shown)
+    assert row["reason"].startswith(reason)
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(InputError, match=r"a\.csv: column volume is missing"):
+        validate_bars(bars(GOOD).drop(columns="volume"), "a.csv")
+
+
+def test_equal_duplicates_leave_one_and_conflicting_ones_none() -> None:
+    other = (*GOOD[:5], 10.6, 1000.0)
+    later = ("AAPL", "2020-01-03", *GOOD[2:])
+    spelled = ("AAPL", "20200103", *GOOD[2:])
+    result = validate_bars(bars(GOOD, later, other, spelled, GOOD, ("MSFT", *GOOD[1:])), "a.csv")
+    assert result.bars.index.tolist() == [1, 5]
+    assert result.rejected["row"].tolist() == [0, 2, 3, 4]
+    assert ["different" in reason for reason in result.rejected["reason"]] == [True, True, False, True]
+    assert result.rejected["value"].tolist() == ["2020-01-02", "2020-01-02", "2020-01-03", "2020-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("prices", "volume", "suspended"),
+    [
+        ((5.0, 5.0, 5.0, 5.0), 0.0, True),
+        ((5.0, 5.0, 5.0, 5.0), None, True),
+        ((5.0, 5.0, 5.0, 5.0), 100.0, False),
+        ((5.0, 6.0, 5.0, 5.0), 0.0, False),
+        ((5.0, 6.0, 5.0, 5.0), None, False),
+    ],
+)
+def test_suspended_is_flat_without_volume(prices: tuple[float, ...], volume: float | None, suspended: bool) -> None:
+    result = validate_bars(bars(("A", "2020-01-02", *prices, volume)), "a.csv")
+    assert result.bars["suspended"].tolist() == [suspended]
+    assert len(bars_by_symbol(result.bars.assign(adj_factor=1.0))["A"]) == (0 if suspended else 1)
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        [1.0, 2, 3.5, "2", " 3.5 ", "x", "", None, float("nan"), float("inf"), -1.0, 0, True, 1e308, 5e-324]
+    ),
+    st.floats(),
+    st.text(max_size=4),
+)
+PRICE = st.sampled_from([1.0, 2, 3, 4, "1", "2.0"]) | CELLS
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["A", "B", "600519.SH"]) | st.sampled_from(["", "../x", None, 5, "a'b"]),
+        st.sampled_from(["2020-01-02", "20200103", "2020/01/04", 20200102]) | CELLS,
+        PRICE,
+        PRICE,
+        PRICE,
+        PRICE,
+        st.sampled_from([0, 100, "5", None]) | CELLS,
+    ),
+    max_size=12,
+)
+
+
+FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12)
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(
+    rows=ROWS,
+    factors=st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12),
+    random=st.randoms(),
+)
+def test_the_door_divides_every_frame_and_lets_only_sound_bars_in(
+    rows: list[tuple[object, ...]], factors: list[object] | None, random: object
+) -> None:
+    frame = bars(*rows).astype(object)
+    if factors is not None:
+        frame["adj_factor"] = pd.Series(factors[: len(frame)], dtype=object, index=frame.index)
+    result = validate_bars(frame, "a.csv")
+    assert sorted([*result.bars.index, *result.rejected["row"]]) == list(range(len(frame)))
+    assert (result.rejected["reason"].str.len() > 0).all()
+    assert list(result.bars.columns) == list(BAR_COLUMNS)
+    kept = result.bars
+    assert not kept.duplicated(["symbol", "date"]).any()
+    for row in kept.itertuples():
+        assert naive.is_sound_bar(row.symbol, row.open, row.high, row.low, row.close, row.volume)
+        assert row.suspended == (row.open == row.high == row.low == row.close and not row.volume > 0)
+        assert np.isnan(row.adj_factor) == (factors is None)
+    order = list(range(len(frame)))
+    random.shuffle(order)
+    again = validate_bars(frame.iloc[order], "a.csv").bars
+    columns = list(BAR_COLUMNS)
+    expected = kept.sort_values(["symbol", "date"])[columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.sort_values(["symbol", "date"])[columns].reset_index(drop=True), expected)

@@ -1,0 +1,397 @@
+"""The command line as a person meets it: whole commands, what they print, and how they refuse."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kline_core.cli.parser import main
+from kline_core.compute import cluster
+from kline_core.encoder.synthetic import random_walk
+from tests.support.homes import write_encoder
+
+SYMBOLS, BARS = 3, 260
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    random_walk(SYMBOLS, BARS, seed=5).to_frame().to_csv(folder / "bars.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("cli") / "home"
+    assert main(["--home", str(place), "ingest", str(plain)]) == 0
+    assert main(["--home", str(place), "index"]) == 0
+    return place
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and the last line of standard error of a command."""
+    capsys.readouterr()
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    return code, out, err.strip().splitlines()[-1] if err.strip() else ""
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    code, out, line = ask(capsys, *words)
+    assert (code, out) == (1, "")
+    assert line.startswith("kline: ")
+    return line
+
+
+def test_the_whole_path_accounts_for_every_row(capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "home")
+    code, out, _ = ask(capsys, "--home", place, "--json", "ingest", str(plain))
+    taken = json.loads(out)
+    assert code == 0
+    assert taken["read"] == taken["stored_new"] == SYMBOLS * BARS
+    assert taken["rejected"] == 0
+
+    code, out, _ = ask(capsys, "index", "--home", place, "--json")
+    known = BARS - 19 - 21
+    assert (code, json.loads(out)["added"]) == (0, SYMBOLS * known)
+    assert "nothing to add" in ask(capsys, "index", "--home", place)[1]
+
+    words = ["run", "--home", place, "--samples", "40", "--max-failed-share", "1"]
+    code, out, _ = ask(capsys, *words, "--json")
+    first = json.loads(out)
+    assert code == 0
+    assert first["samples"] == SYMBOLS * 40 == first["done"] + first["failed"]
+    assert first["reused"] == 0
+    assert sum(first["reasons"].values()) == first["failed"]
+    again = json.loads(ask(capsys, *words, "--json")[1])
+    assert (again["done"], again["failed"], again["reused"]) == (0, first["failed"], first["done"])
+    assert again["reasons"] == first["reasons"]
+
+    file = tmp_path / "out.parquet"
+    assert ask(capsys, "export", "--home", place, str(file))[0] == 0
+    values = pd.read_parquet(file)
+    assert len(values) == SYMBOLS * 40
+    assert list(values.columns[:6]) == ["symbol", "date", "value", "status", "reason", "matches"]
+    assert (values["status"] == "ok").sum() == first["done"]
+    assert values["value"].isna().equals(values["status"] == "failed")
+
+    wide = tmp_path / "wide.csv"
+    assert ask(capsys, "export", "--home", place, "--format", "wide", str(wide))[0] == 0
+    table = pd.read_csv(wide, index_col="date")
+    assert table.shape[1] == SYMBOLS
+    assert table.count().sum() == first["done"]
+
+
+def test_run_says_what_it_did_for_a_person(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    code, out, _ = ask(capsys, "--home", str(home), "run", "SYN00001", "--samples", "9999", "--max-failed-share", "1")
+    assert code == 0
+    assert "1 symbols have fewer than 9999 usable dates, so all of theirs: SYN00001" in out
+    assert f"{BARS - 19} samples" in out
+    assert "too few matches" in out
+    assert "seconds: " in out
+
+
+@pytest.mark.slow
+def test_an_approximate_index_says_what_it_finds_and_is_refused_where_that_is_too_little(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kline_core.factor import state
+
+    few = SimpleNamespace(of=partial(state.IvfIndex.of, lists=64, trained=100))
+    monkeypatch.setattr(state, "IvfIndex", few)
+    words = ["--home", str(home), "run", "--samples", "20", "--max-failed-share", "1", "--index", "ivf"]
+    line = refused(capsys, *words, "--probes", "1")
+    assert "recall@5 of the approximate index is 0." in line
+    assert "with probes 1, below min_recall 0.99; raise --probes" in line
+    match = ["--home", str(home), "match", "SYN00000", "--index", "ivf", "--probes", "1"]
+    assert "below min_recall 0.99" in refused(capsys, *match)
+    assert ask(capsys, *match, "--min-recall", "0")[0] == 0
+
+    code, out, _ = ask(capsys, *words, "--probes", "1", "--min-recall", "0")
+    assert code == 0
+    assert "index ivf with 1 probes: recall@5 0." in out
+    code, out, _ = ask(capsys, "--json", *words, "--probes", "64")
+    report = json.loads(out)
+    assert code == 0
+    assert report["recall"]["share"] == 1.0
+    exact = json.loads(ask(capsys, "--json", *words[:-2])[1])
+    assert exact["recall"] is None
+    assert exact["fingerprint"] != report["fingerprint"]
+    assert (exact["done"] + exact["reused"], exact["failed"]) == (report["done"], report["failed"])
+
+
+def test_chosen_dates_are_all_accounted_for(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    dates = tmp_path / "dates.csv"
+    dates.write_text(
+        "symbol,date\nSYN00000,2010-12-01\nSYN00000,2010-12-04\nSYN00001,1999-01-04\nSYN00002,2031-01-06\n"
+    )
+    words = ["--home", str(home), "--json", "run", "--dates", str(dates), "--max-failed-share", "1"]
+    code, out, _ = ask(capsys, *words)
+    report = json.loads(out)
+    assert code == 0
+    assert (report["samples"], report["done"], report["failed"]) == (4, 1, 3)
+    assert report["reasons"] == {
+        "no trading day of SYN00000 (the one before is 2010-12-03)": 1,
+        "before the first bar (2010-01-04)": 1,
+        "after the last bar (2010-12-31)": 1,
+    }
+
+
+def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    words = ["--home", str(home), "--json", "run", "--samples", "100", "--max-failed-share", "0"]
+    code, out, line = ask(capsys, *words)
+    report = json.loads(out)
+    assert code == 1
+    assert f"{report['failed']} of 300 samples failed" in line
+    assert "too few matches" in line
+    assert report["done"] + report["reused"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["run", "NOPE"], "'NOPE' has no bars"),
+        (["run", "../../x"], "'../../x' has no bars"),
+        (["run", ""], "'' has no bars"),
+        (["run", "a'b"], '"a\'b" has no bars'),
+        (["run", "--samples", "0"], "samples is 0; it must be at least 1"),
+        (["run", "--samples", "-5"], "samples is -5; it must be at least 1"),
+        (["run", "--as-of", "yesterday"], "--as-of is 'yesterday'"),
+        (["run", "--as-of", "2010-12-25"], "as-of 2010-12-25 is no trading day"),
+        (["run", "--as-of", "1999-12-25"], "as-of 1999-12-25 lies outside the bars"),
+        (["run", "--as-of", "2031-12-25"], "as-of 2031-12-25 lies outside the bars"),
+        (["run", "--mode", "full"], "mode is 'full'; only 'fast' is available"),
+        (["run", "--top-k", "0"], "top_k is 0; it must be at least 1"),
+        (["run", "--probes", "1025"], "probes is 1025; it must be between 1 and 1024"),
+        (["run", "--min-recall", "2"], "min_recall is 2.0; it must be between 0 and 1"),
+        (["run", "--threads", "0"], "threads is 0; it must be between 1 and 256"),
+        (["run", "--max-failed-share", "2"], "max_failed_share is 2.0"),
+        (["run", "--pattern-stride", "5"], "pattern_stride 1 (now asked for: 5)"),
+        (["run", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (["run", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
+        (["index", "--pattern-stride", "0"], "pattern_stride is 0"),
+        (["index", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["ingest", "no-such-folder"], "no-such-folder does not exist"),
+        (["match", "NOPE"], "'NOPE' has no bars"),
+        (["match", "SYN00000", "2010-12-04"], "2010-12-04"),
+        (["match", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
+        (["match", "SYN00000", "--png", "/"], "--png is /, which is a folder"),
+        (["evaluate", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
+        (["evaluate", "--first", "yesterday"], "--first is 'yesterday'"),
+        (["evaluate", "--top-k", "0"], "top_k is 0; it must be at least 1"),
+        (["evaluate", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
+        (["export", "out.xlsx"], "cannot write .xlsx; use .parquet or .csv"),
+        (["train", "--out", "weights.bin"], "must end in .safetensors"),
+        (["train", "--out", "no/such/w.safetensors"], "its folder does not exist"),
+    ],
+)
+def test_refusals_are_one_line_that_names_the_cause(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path, words: list[str], named: str
+) -> None:
+    # How long a scheduler is waited for is tested beside it.
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    assert named in refused(capsys, "--home", str(home), *words)
+
+
+def test_a_place_for_rejected_rows_is_asked_for_before_any_bar_is_stored(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    place, file = tmp_path / "home", tmp_path / "none" / "rejected.csv"
+    line = refused(capsys, "--home", str(place), "ingest", str(plain), "--rejected", str(file))
+    assert line == f"kline: --rejected is {file}; its folder does not exist"
+    assert not place.exists()
+
+
+def test_another_encoder_is_refused_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    from kline_core.encoder.encoder import save_weights
+    from kline_core.encoder.network import AttentionEncoder, ChartDecoder
+
+    save_weights(tmp_path / "other.safetensors", AttentionEncoder(8), ChartDecoder(8), {})
+    line = refused(capsys, "--home", str(home), "run", "--encoder", str(tmp_path / "other.safetensors"))
+    assert "were made with encoder " in line
+    assert "kline index --rebuild" in line
+
+
+def test_seen_dates_are_scored_and_marked_where_they_are_allowed(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    seen = str(write_encoder(tmp_path / "seen.safetensors", window_bars=20, trained_through="2031-01-06"))
+    place, allowed = ["--home", str(tmp_path / "home"), "--json"], ["--encoder", seen, "--allow-seen"]
+    assert ask(capsys, *place, "ingest", str(plain))[0] == 0
+    assert ask(capsys, *place, "index", "--encoder", seen)[0] == 0
+    assert "--allow-seen" in refused(capsys, *place, "match", "SYN00000", "--encoder", seen)
+    view = json.loads(ask(capsys, *place, "match", "SYN00000", *allowed)[1])
+    assert view["value"] is not None
+    assert view["reason"] == "encoder trained through 2031-01-06"
+
+    run = [*place, "run", "SYN00000", "--samples", "20", "--max-failed-share", "1"]
+    report = json.loads(ask(capsys, *run, "--encoder", seen)[1])
+    assert (report["failed"], report["reasons"]) == (20, {"the encoder was trained through 2031-01-06": 20})
+    report = json.loads(ask(capsys, *run, *allowed)[1])
+    assert report["done"] > 0
+    file = tmp_path / "values.csv"
+    assert ask(capsys, *place, "export", str(file), "--fingerprint", report["fingerprint"])[0] == 0
+    values = pd.read_csv(file)
+    assert set(values.loc[values["status"] == "ok", "reason"]) == {view["reason"]}
+
+
+def test_homes_that_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KLINE_HOME", raising=False)
+    assert "no home is named; give --home FOLDER or set KLINE_HOME" in refused(capsys, "run")
+    assert str(tmp_path / "none") in refused(capsys, "--home", str(tmp_path / "none"), "run")
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "notes.txt").write_text("something else")
+    assert str(half) in refused(capsys, "--home", str(half), "index")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    bars = tmp_path / "bars.csv"
+    random_walk(1, 30, seed=1).to_frame().to_csv(bars, index=False)
+    assert str(blocked) in refused(capsys, "--home", str(blocked / "home"), "ingest", str(bars))
+
+
+def test_the_environment_names_the_home(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLINE_HOME", str(home))
+    code, out, _ = ask(capsys, "index", "--json")
+    assert (code, json.loads(out)["added"]) == (0, 0)
+
+
+@pytest.mark.parametrize("words", [[], ["fly"], ["run", "--samples", "many"], ["export"], ["run", "--what"]])
+def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "--help" in err
+
+
+def test_debug_shows_where_an_error_came_from(home: Path) -> None:
+    from kline_core.errors import UnknownSymbolError
+
+    with pytest.raises(UnknownSymbolError):
+        main(["--home", str(home), "--debug", "run", "NOPE"])
+
+
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_a_reader_that_went_away_is_no_error_to_talk_about(json_wanted: bool) -> None:
+    # A command that does nothing: what is tested is how its answer is printed, up to the end of the process.
+    code = (
+        "import sys; from kline_core.cli.parser import main; from kline_core.cli.commands import COMMANDS, Answer; "
+        "COMMANDS['index'] = lambda options: Answer('done', {}); sys.exit(main(sys.argv[1:]))"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    words = ["index", *(["--json"] if json_wanted else [])]
+    try:
+        # Buffered, as it is by default: an answer that is not flushed fails only at the interpreter's end.
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], stdout=write, stderr=subprocess.PIPE, text=True, env=env
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_values_of_several_settings_are_exported_one_at_a_time(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    words = ["--home", str(home), "--json", "run", "SYN00000", "--samples", "20", "--max-failed-share", "1"]
+    five = json.loads(ask(capsys, *words)[1])["fingerprint"]
+    three = json.loads(ask(capsys, *words, "--top-k", "3")[1])["fingerprint"]
+    assert five != three
+    line = refused(capsys, "--home", str(home), "export", str(tmp_path / "x.csv"))
+    assert five in line
+    assert three in line
+    file = tmp_path / "three.csv"
+    assert ask(capsys, "--home", str(home), "export", str(file), "--fingerprint", three)[0] == 0
+    values = pd.read_csv(file)
+    assert set(values["fingerprint"]) == {three}
+    assert values["matches"].max() <= 3
+    assert "no values are stored" in refused(
+        capsys, "--home", str(home), "export", str(file), "--fingerprint", "0" * 16
+    )
+    assert np.isfinite(values.loc[values["status"] == "ok", "value"]).all()
+
+
+def test_evaluate_judges_what_is_stored(
+    capsys: pytest.CaptureFixture[str], plain: Path, home: Path, tmp_path: Path
+) -> None:
+    place = ["--home", str(tmp_path / "home")]
+    assert ask(capsys, *place, "ingest", str(plain))[0] == 0
+    assert "holds no values yet; run `kline run`" in refused(capsys, *place, "evaluate")
+
+    words = ["--home", str(home), "--json"]
+    run = [*words, "run", "--samples", "150", "--max-failed-share", "1"]
+    report = json.loads(ask(capsys, *run)[1])
+    three = json.loads(ask(capsys, *run, "--top-k", "3", "SYN00000")[1])
+    picture = tmp_path / "evaluation.png"
+    code, out, _ = ask(capsys, "--home", str(home), "evaluate", "--png", str(picture))
+    assert code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"drawn in {picture}" in out
+    assert "rank IC over time" in out.splitlines()[0]
+
+    found = json.loads(ask(capsys, *words, "evaluate")[1])
+    assert found["verdict"] == out.splitlines()[0]
+    assert found["fingerprint"] == report["fingerprint"]
+    assert found["samples"] >= report["samples"]
+    assert found["samples"] - found["values"] == sum(found["failed"].values()) > 0
+    assert [each["horizon"] for each in found["horizons"]] == [1, 5, 10, 20]
+    for options in (["--top-k", "3"], ["--fingerprint", three["fingerprint"]]):
+        other = json.loads(ask(capsys, *words, "evaluate", *options)[1])
+        assert (other["fingerprint"], other["symbols"]) == (three["fingerprint"], 1)
+    some = json.loads(ask(capsys, *words, "evaluate", "SYN00001", "--first", "2010-06-01", "--last", "20101130")[1])
+    assert some["symbols"] == 1
+    assert "2010-06-01" <= some["first"] <= some["last"] <= "2010-11-30"
+    assert report["fingerprint"] in refused(capsys, *words, "evaluate", "--top-k", "4")
+    assert "'NOPE'" in refused(capsys, *words, "evaluate", "NOPE")
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:
+    def end(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "kline_core.cli", "--home", str(home), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    code, out = end("--json", "index")
+    assert (code, json.loads(out)["added"]) == (0, 0)
+    assert end("run", "NOPE") == (1, "")
+    assert end("fly") == (2, "")
+
+
+def test_verify_says_what_is_wrong_and_fails(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    place = tmp_path / "home"
+    shutil.copytree(home, place)
+    words = ["--home", str(place), "verify"]
+    code, out, line = ask(capsys, *words)
+    assert (code, line) == (0, "")
+    assert out.startswith(f"tables are sound: {SYMBOLS * BARS} bars, ")
+    assert json.loads(ask(capsys, *words, "--json")[1])["findings"] == []
+
+    shutil.rmtree(place / "patterns")
+    code, out, line = ask(capsys, *words)
+    known = SYMBOLS * (BARS - 19 - 21)
+    assert code == 1
+    assert f"patterns: {known} windows missing, such as SYN00000 " in out
+    assert "run `kline index`" in out
+    assert line == f"kline: tables are damaged: patterns: {known} windows missing"
+    code, out, _ = ask(capsys, *words, "--json")
+    assert (code, json.loads(out)["findings"][0]["count"]) == (1, known)
+    assert "nowhere.safetensors cannot be read" in refused(capsys, *words, "--encoder", "nowhere.safetensors")

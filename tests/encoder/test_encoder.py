@@ -1,0 +1,196 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kline_core.encoder.encoder import BATCH, Encoder, choose_device, load_decoder, save_weights
+from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input
+from kline_core.encoder.synthetic import synthetic_market
+from kline_core.encoder.training import WindowPool
+from kline_core.encoder.weights import DEFAULT_WEIGHTS, weights_fingerprint
+from kline_core.errors import EncoderError
+from kline_core.windows.charts import HEIGHT
+from tests.support.homes import write_encoder
+
+
+@pytest.fixture(scope="module")
+def charts():
+    pool = WindowPool.from_bars(synthetic_market(8, 200, 5), stride=7, seed=5)
+    return pool.charts(np.arange(BATCH + 9))
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def vectors(encoder, charts):
+    return encoder.encode(charts)
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_vectors_have_length_one_and_tell_charts_apart(encoder, vectors, charts):
+    assert vectors.shape == (len(charts), encoder.dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert len(np.unique(vectors, axis=0)) == len(np.unique(charts, axis=0))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_vector_does_not_depend_on_position_or_company(encoder, vectors, charts, seed):
+    order = np.random.default_rng(seed).permutation(len(charts))
+    np.testing.assert_array_equal(encoder.encode(charts[order]), vectors[order])
+
+
+@pytest.mark.parametrize("at", [0, 1, BATCH - 1, BATCH + 8])
+def test_a_chart_alone_has_the_same_vector(encoder, vectors, charts, at):
+    np.testing.assert_array_equal(encoder.encode(charts[at : at + 1]), vectors[at : at + 1])
+
+
+def test_threads_encode_the_same(encoder, vectors, charts):
+    start = threading.Barrier(3)
+
+    def work(first):
+        start.wait()
+        return encoder.encode(charts[first:])
+
+    with ThreadPoolExecutor(3) as pool:
+        for first, encoded in zip((0, 5, 30), pool.map(work, (0, 5, 30)), strict=True):
+            np.testing.assert_array_equal(encoded, vectors[first:])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_threads_inside_torch_change_nothing(encoder, vectors, charts, torch_threads, count):
+    torch_threads(count)
+    np.testing.assert_array_equal(encoder.encode(charts), vectors)
+
+
+def test_no_charts_have_no_vectors(encoder):
+    assert encoder.encode(np.zeros((0, 60, HEIGHT), np.uint8)).shape == (0, encoder.dim)
+
+
+@pytest.mark.parametrize(
+    "charts",
+    [
+        np.zeros((2, 57, HEIGHT), np.uint8),
+        np.zeros((60, HEIGHT), np.uint8),
+        np.zeros((2, HEIGHT, 60), np.uint8),
+        np.zeros((2, 60, HEIGHT), np.float32),
+    ],
+)
+def test_other_charts_are_refused(encoder, charts):
+    with pytest.raises(EncoderError, match=r"this encoder takes uint8 \(n, 60, 64\)"):
+        encoder.encode(charts)
+
+
+def test_the_loaded_network_is_the_one_that_was_trained(tmp_path, charts):
+    network = AttentionEncoder(8).train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(to_input(charts[:BATCH]))
+    save_weights(tmp_path / "w", network, ChartDecoder(8), {})
+    with torch.no_grad():
+        expected = network.eval()(to_input(charts[:BATCH])).numpy()
+    # Batch normalisation is folded into the convolutions, which rounds otherwise.
+    np.testing.assert_allclose(Encoder.load(tmp_path / "w", "cpu").encode(charts[:BATCH]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("window_bars", [4, 5, 7])
+def test_other_window_lengths(tmp_path, window_bars):
+    path = write_encoder(tmp_path / "w", dim=6, window_bars=window_bars)
+    encoder = Encoder.load(path, "cpu")
+    assert (encoder.dim, encoder.window_bars) == (6, window_bars)
+    width = 3 * window_bars
+    assert encoder.encode(np.zeros((3, width, HEIGHT), np.uint8)).shape == (3, 6)
+    with torch.inference_mode():
+        assert load_decoder(path)(torch.zeros(3, 6)).shape == (3, 1, width, HEIGHT)
+
+
+def test_the_default_weights_come_with_the_package():
+    assert DEFAULT_WEIGHTS.is_file()
+    encoder = Encoder.load(device="cpu")
+    assert encoder.window_bars == 20
+    assert encoder.trained_through is None, "the default encoder has seen no market"
+    assert encoder.fingerprint == weights_fingerprint()
+    assert load_decoder().bars == 20
+
+
+def test_the_fingerprint_is_that_of_the_weights(tmp_path):
+    one = write_encoder(tmp_path / "one", seed=1)
+    other = write_encoder(tmp_path / "other", seed=2)
+    for again in range(8):
+        same = write_encoder(tmp_path / f"same{again}", seed=1)
+        assert weights_fingerprint(same) == weights_fingerprint(one) == Encoder.load(one).fingerprint
+    assert weights_fingerprint(one) != weights_fingerprint(other)
+    assert len(weights_fingerprint(one)) == 16
+
+
+def test_what_market_data_an_encoder_has_seen_is_kept(tmp_path):
+    path = write_encoder(tmp_path / "w", trained_through="2020-03-04")
+    assert Encoder.load(path).trained_through == np.datetime64("2020-03-04")
+
+
+def test_missing_weights(tmp_path):
+    for load in (Encoder.load, load_decoder, weights_fingerprint):
+        with pytest.raises(EncoderError, match=r"nowhere cannot be read .*kline train"):
+            load(tmp_path / "nowhere")
+        with pytest.raises(EncoderError, match="cannot be read"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda raw: raw[:-5], lambda raw: raw[:20], lambda _: b"x" * 99])
+def test_damaged_weights(tmp_path, damage):
+    path = write_encoder(tmp_path / "w")
+    path.write_bytes(damage(path.read_bytes()))
+    for load in (Encoder.load, load_decoder):
+        with pytest.raises(EncoderError, match="cannot be read"):
+            load(path)
+
+
+@pytest.mark.parametrize("header", [None, {"format": "another"}])
+def test_foreign_weights(tmp_path, header):
+    save_file({"x": torch.zeros(3)}, tmp_path / "w", header)
+    with pytest.raises(EncoderError, match="are no kline-attention-cae-1 file"):
+        Encoder.load(tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"dim": "8"}, {"window_bars": "20"}, {"dim": "many", "window_bars": "20"}, {"dim": "9", "window_bars": "20"}],
+)
+def test_weights_that_do_not_fit_their_header(tmp_path, header):
+    tensors = load_file(write_encoder(tmp_path / "w", dim=8, window_bars=20))
+    save_file(tensors, tmp_path / "odd", {"format": "kline-attention-cae-1", **header})
+    for load in (Encoder.load, load_decoder):
+        with pytest.raises(EncoderError, match="do not fit the network"):
+            load(tmp_path / "odd")
+
+
+def test_a_file_that_lacks_a_layer(tmp_path):
+    tensors = load_file(write_encoder(tmp_path / "w", dim=8, window_bars=20))
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("latent.bias")}
+    header = {"format": "kline-attention-cae-1", "dim": "8", "window_bars": "20"}
+    save_file(kept, tmp_path / "odd", header)
+    with pytest.raises(EncoderError, match=r"do not fit the network .*latent\.bias"):
+        Encoder.load(tmp_path / "odd")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta"])
+def test_devices_that_cannot_be_used(name):
+    with pytest.raises(EncoderError, match=r"cannot be used .*use auto, cpu, cuda or mps"):
+        choose_device(name)
+
+
+def test_a_device_is_chosen():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device().type in ("cuda", "mps", "cpu")

@@ -1,0 +1,69 @@
+"""Stored values written to a file and read again."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kline_core.factor.export import export_values
+from kline_core.store.home import Home
+from kline_core.store.schemas import table_schema
+from tests.support.homes import make_home, market
+
+VALUES = {("AAPL", "2020-01-02"): 0.25, ("AAPL", "2020-01-03"): 0.1 + 0.2, ("date", "2020-01-03"): 1.0}
+"""A symbol may have any name, that of a column too."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = make_home(tmp_path_factory.mktemp("export") / "home", market(1, 5))
+    schema = table_schema("factors")
+    rows = [
+        {"fingerprint": "f", "run_id": "r", "symbol": symbol, "date": np.datetime64(day).item(), "value": value}
+        | {"status": "ok", "matches": 5, "history": 1}
+        for (symbol, day), value in VALUES.items()
+    ]
+    home.append("factors", pa.Table.from_pylist(rows, schema))
+    return home
+
+
+def test_wide_parquet_gives_dates_and_symbols_back(home, tmp_path):
+    file = tmp_path / "wide.parquet"
+    assert export_values(home, file, "wide") == 2
+    frame = pd.read_parquet(file)
+    assert frame.index.name == "date"
+    assert frame.index.astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+    assert list(frame.columns) == ["AAPL", "date"]
+    found = {(symbol, str(day.date())): value for symbol in frame.columns for day, value in frame[symbol].items()}
+    assert np.isnan(found.pop(("date", "2020-01-02")))
+    assert found == VALUES
+
+
+def test_wide_parquet_begins_with_the_dates_for_other_programs(home, tmp_path):
+    file = tmp_path / "wide.parquet"
+    export_values(home, file, "wide")
+    names = pq.read_schema(file)
+    assert pa.types.is_timestamp(names.field(0).type)
+    assert names.names[1:] == ["AAPL", "date"]
+
+
+def test_wide_csv_gives_dates_and_symbols_back(home, tmp_path):
+    file = tmp_path / "wide.csv"
+    assert export_values(home, file, "wide") == 2
+    with file.open(newline="") as text:
+        assert list(csv.reader(text)) == [
+            ["date", "AAPL", "date"],
+            ["2020-01-02", "0.25", ""],
+            ["2020-01-03", "0.30000000000000004", "1.0"],
+        ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_long(home, tmp_path, ending):
+    file = tmp_path / f"long.{ending}"
+    assert export_values(home, file) == 3
+    frame = pd.read_csv(file, parse_dates=["date"]) if ending == "csv" else pd.read_parquet(file)
+    assert {(row.symbol, str(row.date.date())): row.value for row in frame.itertuples()} == VALUES

@@ -1,0 +1,31 @@
+import os
+import signal
+import sys
+from pathlib import Path
+
+from flows.local_stack.processes import MARK, Part, end_all, marked
+from tests.support.processes import poll
+
+
+def test_programs_are_found_by_their_mark_and_ended(tmp_path: Path) -> None:
+    # The second does not end when it is asked to, and its parent is gone.
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    )
+    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {deaf!r}]); time.sleep(600)"
+    part = Part("some part", [sys.executable, "-c", parent], os.environ | {MARK: str(tmp_path)}, tmp_path)
+    assert part.code is None
+    assert not part.alive
+    part.start()
+    poll(lambda: part.log.read_text() == "deaf\n", "both programs")
+    assert part.log.name == "some-part.log"
+    assert len(marked(tmp_path)) == 2
+    assert marked(tmp_path, flow_runs_only=True) == []
+    assert marked(tmp_path / "other") == []
+    part.end(10)
+    assert part.code == -signal.SIGTERM
+    left = marked(tmp_path)
+    assert len(left) == 1
+    end_all(left, lambda: 0.0)
+    assert marked(tmp_path) == []
+    part.end(10)

@@ -1,0 +1,302 @@
+"""Compaction and vacuum: no row changes, what must stay readable does, and writers at work are left alone."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from kline_core.errors import HomeError, SettingError
+from kline_core.factor.state import load_state
+from kline_core.maintenance import upkeep
+from kline_core.maintenance.upkeep import MANY_FILES, compact, vacuum
+from kline_core.store.home import Home, TableChangedError
+from tests.support.bench import Bench
+from tests.support.homes import market
+from tests.support.tables import KEYS, bar_rows, match_rows
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home", create=True)
+
+
+def rows_of(home, table):
+    return sorted(map(str, home.read(table).to_pylist()))
+
+
+def aged(home, table, days):
+    """Make a table look as if its commits and files were so many days old; a list gives each version its own."""
+    folder = home.folder / table
+    for version in range(home.version(table) + 1):
+        back = days[version] if isinstance(days, list) else days
+        stamp = (NOW - timedelta(days=back)).timestamp()
+        log = folder / "_delta_log" / f"{version:020}.json"
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        for action in actions:
+            if "commitInfo" in action:
+                action["commitInfo"]["timestamp"] = int(stamp * 1000)
+            if "remove" in action:
+                action["remove"]["deletionTimestamp"] = int(stamp * 1000)
+            if "add" in action:
+                os.utime(folder / action["add"]["path"], (stamp, stamp))
+        log.write_text("\n".join(map(json.dumps, actions)))
+
+
+def data_files(home, table):
+    return {file.name for file in (home.folder / table).glob("*.parquet")}
+
+
+def test_many_small_files_become_one_and_no_row_changes(home):
+    for number in range(MANY_FILES):
+        home.append("bars", bar_rows(f"S{number}", 2))
+    before = rows_of(home, "bars")
+    report = compact(home)
+    (bars,) = report.tables
+    assert (bars.table, bars.files_before, bars.files_after, bars.removed) == ("bars", MANY_FILES, 1, MANY_FILES - 1)
+    assert bars.bytes_after < bars.bytes_before
+    assert rows_of(home, "bars") == before
+    assert home.read("bars", version=3).num_rows == 6
+    assert report.headline == f"compacted bars {MANY_FILES} files to 1"
+    assert compact(home).headline == "nothing to compact"
+    assert json.loads(json.dumps(report.to_dict()))["tables"][0]["removed"] == MANY_FILES - 1
+    assert "files before" in report.text()
+
+
+def test_few_files_are_left_so_that_workers_need_not_load_again(home):
+    for number in range(MANY_FILES - 1):
+        home.append("bars", bar_rows(f"S{number}", 2))
+    version = home.version("bars")
+    assert compact(home).headline == "nothing to compact"
+    assert home.version("bars") == version
+
+
+def test_large_files_are_left_as_they_are(home, monkeypatch):
+    for number in range(MANY_FILES):
+        home.append("bars", bar_rows(f"S{number}", 2))
+    monkeypatch.setattr(upkeep, "TARGET_BYTES", 100)
+    assert compact(home).headline == "nothing to compact"
+
+
+def test_matches_of_other_horizons_are_compacted_together(home):
+    for number in range(MANY_FILES):
+        home.upsert("matches", match_rows([number], horizon=1 + number % 3), KEYS)
+    before = rows_of(home, "matches")
+    assert compact(home).tables[-1].files_after == 1
+    assert rows_of(home, "matches") == before
+    home.upsert("matches", match_rows([0], run="again"), KEYS)
+    assert home.read("matches", symbols=["A"], fingerprint="f").num_rows == MANY_FILES
+
+
+def test_workers_load_compacted_tables_bit_for_bit(tmp_path, small_weights, in_process, monkeypatch):
+    monkeypatch.setattr(upkeep, "MANY_FILES", 2)
+    first = market(3, 60)
+    bench = Bench.of(tmp_path / "home", first[first["date"] < first["date"].unique()[40]], weights=small_weights)
+    bench.run(in_process, samples=10)
+    bench.add(first[first["date"] >= first["date"].unique()[40]])
+    bench.run(in_process, samples=20)
+    before, rows = load_state(bench.key), [bench.rows(table) for table in ("factors", "matches")]
+    joined = {part.table: part.removed for part in compact(bench.home).tables}
+    assert min(joined["bars"], joined["patterns"]) > 0
+    after = load_state(bench.key)
+    assert after.key != before.key
+    np.testing.assert_array_equal(after.patterns.vectors, before.patterns.vectors)
+    np.testing.assert_array_equal(after.patterns.history, before.patterns.history)
+    assert [bench.rows(table) for table in ("factors", "matches")] == rows
+    assert bench.run(in_process, samples=20).count("done") == 0
+
+
+def test_a_write_worked_out_before_a_compaction_still_fits(home):
+    for number in range(MANY_FILES):
+        home.append("bars", bar_rows(f"S{number}", 2))
+    version = home.version("bars")
+    compact(home)
+    home.append("bars", bar_rows("NEW", 1), expected_version=version)
+    assert home.read("bars").num_rows == 2 * MANY_FILES + 1
+    with pytest.raises(TableChangedError):
+        home.append("bars", bar_rows("LATE", 1), expected_version=version)
+
+
+@pytest.mark.slow
+def test_a_writer_at_the_same_time_loses_and_doubles_nothing(home):
+    for number in range(MANY_FILES):
+        home.upsert("matches", match_rows([number]), KEYS)
+
+    def write(number):
+        home.upsert("matches", match_rows([number % 24], run=f"r{number}"), KEYS)
+
+    with ThreadPoolExecutor(3) as pool:
+        writes = [pool.submit(write, number) for number in range(48)]
+        while not all(one.done() for one in writes):
+            home.compact("matches", upkeep.TARGET_BYTES)
+        for one in writes:
+            one.result()
+    found = home.read("matches", ["rank", "run_id"]).to_pylist()
+    assert sorted(row["rank"] for row in found) == list(range(24))
+    assert all(int(row["run_id"][1:]) % 24 == row["rank"] for row in found)
+
+
+WRITER = """
+import sys
+from kline_core.store.home import Home
+from tests.support.tables import KEYS, match_rows
+home = Home(sys.argv[1])
+print("ready", flush=True)
+for number in range(40):
+    home.upsert("matches", match_rows([number % 10, 10 + number], run=f"r{number}"), KEYS)
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_in_another_process_loses_and_doubles_nothing(home):
+    for number in range(10):
+        home.upsert("matches", match_rows([number]), KEYS)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, home.uri], stdout=subprocess.PIPE, text=True)
+    try:
+        assert writer.stdout.readline() == "ready\n"
+        compactions = 0
+        while writer.poll() is None:
+            version = home.version("matches")
+            compactions += home.compact("matches", upkeep.TARGET_BYTES) > version
+        assert writer.returncode == 0
+    finally:
+        writer.kill()
+        writer.wait(30)
+        writer.stdout.close()
+    assert compactions
+    found = {row["rank"]: row["run_id"] for row in home.read("matches", ["rank", "run_id"]).to_pylist()}
+    assert home.read("matches").num_rows == len(found) == 50
+    assert found == {rank: f"r{rank + 30 if rank < 10 else rank - 10}" for rank in range(50)}
+
+
+def test_old_files_go_and_versions_of_the_days_to_keep_stay(home):
+    home.append("bars", bar_rows("A", 1))
+    home.replace("bars", bar_rows("A", 2), ["A"])
+    home.replace("bars", bar_rows("A", 3), ["A"])
+    home.replace("bars", bar_rows("A", 4), ["A"])
+    # Version 2 was the newest one until version 3 came, 100 days ago.
+    aged(home, "bars", [500, 450, 400, 100, 10])
+    report = vacuum(home, now=NOW)
+    (bars,) = report.tables
+    assert (bars.files_before, bars.files_after, bars.removed) == (4, 3, 1)
+    assert bars.bytes_after < bars.bytes_before
+    assert [home.read("bars", version=version).num_rows for version in (2, 3, 4)] == [2, 3, 4]
+    with pytest.raises(HomeError, match=r"cannot read an old version of table bars .* read a newer one") as caught:
+        home.read("bars", version=1)
+    assert "\x1b" not in str(caught.value)
+    assert report.headline == "removed 1 old files, 0.0 MB"
+    assert "days for which older versions stay readable: bars 365" in report.text()
+    assert vacuum(home, now=NOW).headline == "no old files to remove"
+    # AddedPatterns ten days it has been version 4.
+    assert vacuum(home, inputs_keep_days=7, now=NOW).tables[0].removed == 2
+    assert home.read("bars").num_rows == 4
+
+
+def test_values_and_inputs_are_kept_for_days_of_their_own(home):
+    for table, key in (("bars", "A"), ("matches", "A")):
+        for number in range(2):
+            home.append(table, bar_rows(key, 1 + number) if table == "bars" else match_rows([number]))
+            home.delete(table, [key])
+        aged(home, table, 60)
+    report = vacuum(home, now=NOW)
+    assert {part.table: part.removed for part in report.tables} == {"bars": 0, "matches": 2}
+    assert report.kept_days == {"bars": 365, "matches": 30}
+    report = vacuum(home, values_keep_days=30, inputs_keep_days=30, now=NOW)
+    assert {part.table: part.removed for part in report.tables} == {"bars": 2, "matches": 0}
+    assert home.read("bars").num_rows == home.read("matches").num_rows == 0
+
+
+def test_a_vacuum_makes_no_version_and_leaves_all_that_is_young(home):
+    home.append("bars", bar_rows("A", 1))
+    home.delete("bars", ["A"])
+    version = home.version("bars")
+    assert vacuum(home, 7, 7).tables[0].removed == 0
+    assert home.version("bars") == version
+    assert home.read("bars", version=1).num_rows == 1
+
+
+def test_a_file_that_was_written_long_before_its_commit_stays_with_its_version(home):
+    home.append("bars", bar_rows("A", 1))
+    (name,) = data_files(home, "bars")
+    home.replace("bars", bar_rows("A", 2), ["A"])
+    aged(home, "bars", [500, 100, 10])
+    stamp = (NOW - timedelta(days=400)).timestamp()
+    os.utime(home.folder / "bars" / name, (stamp, stamp))
+    assert vacuum(home, now=NOW).tables[0].removed == 0
+    assert home.read("bars", version=1).num_rows == 1
+
+
+def test_files_of_writers_at_work_stay_and_those_of_writers_long_dead_go(home):
+    home.append("bars", bar_rows("A", 1))
+    aged(home, "bars", 100)
+    folder = home.folder / "bars"
+    (name,) = data_files(home, "bars")
+    for other, days in (("young.parquet", 3), ("dead.parquet", 400), ("notes.txt", 400)):
+        (folder / other).write_bytes((folder / name).read_bytes())
+        stamp = (NOW - timedelta(days=days)).timestamp()
+        os.utime(folder / other, (stamp, stamp))
+    assert vacuum(home, now=NOW).tables[0].removed == 1
+    assert data_files(home, "bars") == {name, "young.parquet"}
+    assert (folder / "notes.txt").exists()
+
+
+@pytest.mark.slow
+def test_what_checkpoints_have_forgotten_is_removed_all_the_same(home):
+    """Past a checkpoint, Delta's own vacuum would no longer know of files that were removed a week before it."""
+    for number in range(3):
+        home.replace("bars", bar_rows("A", 1 + number), ["A"])
+    aged(home, "bars", 400)
+    for number in range(110):
+        home.append("bars", bar_rows(f"S{number}", 1))
+    assert list((home.folder / "bars" / "_delta_log").glob("*.checkpoint.parquet"))
+    assert vacuum(home, now=NOW).tables[0].removed == 2
+    assert home.read("bars").num_rows == 113
+
+
+def test_a_compaction_keeps_the_small_files_for_as_long_as_their_versions(home):
+    for number in range(MANY_FILES):
+        home.append("bars", bar_rows(f"S{number}", 2))
+    compact(home)
+    aged(home, "bars", [400] * (MANY_FILES + 1) + [100])
+    assert vacuum(home, now=NOW).tables[0].removed == 0
+    assert home.read("bars", version=MANY_FILES).num_rows == 2 * MANY_FILES
+    aged(home, "bars", 400)
+    assert vacuum(home, now=NOW).tables[0].removed == MANY_FILES
+    assert home.read("bars").num_rows == 2 * MANY_FILES
+
+
+@pytest.mark.parametrize("days", [0, 6, -1])
+def test_too_few_days_are_refused(home, days):
+    for name in ("values_keep_days", "inputs_keep_days"):
+        with pytest.raises(SettingError, match=f"{name} is {days}; it must be at least 7"):
+            vacuum(home, **{name: days})
+
+
+def test_two_vacuums_at_once_do_not_hurt_each_other(home, monkeypatch):
+    home.append("bars", bar_rows("A", 1))
+    home.delete("bars", ["A"])
+    aged(home, "bars", 400)
+    files = Home.files
+
+    def overtaken(self, *words):
+        monkeypatch.setattr(Home, "files", files)
+        assert vacuum(home, now=NOW).tables[0].removed == 1
+        return files(self, *words)
+
+    monkeypatch.setattr(Home, "files", overtaken)
+    assert vacuum(home, now=NOW).headline.startswith("removed 1 old files")
+    assert data_files(home, "bars") == set()
+
+
+def test_a_table_that_cannot_be_kept_up_is_named(home):
+    home.append("bars", bar_rows("A", 1))
+    (home.folder / "bars" / "_delta_log" / f"{1:020}.json").write_text("garbage")
+    for work in (compact, vacuum):
+        with pytest.raises(HomeError, match="table bars"):
+            work(home)

@@ -1,0 +1,132 @@
+"""The picture of a query: what is on it, and that nothing but the view decides its bytes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.factor.explain import Explanation, Match
+from kline_core.plots.match_plot import _touch, match_picture
+from kline_core.settings import Settings
+
+SETTINGS = Settings()
+TINTS = {1: "#e4f0f8", -1: "#fbeadf", 0: "#f0f2f4"}
+
+
+def walk(n, seed, start=100.0):
+    rng = np.random.default_rng(seed)
+    close = start * np.exp(np.cumsum(rng.normal(0, 0.01, n)))
+    open_ = np.concatenate([[start], close[:-1]])
+    high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
+    dates = np.arange("2020-01-01", n, dtype="datetime64[D]")
+    return SymbolBars("S", dates, open_, high, low, close, np.ones(n), np.zeros(n, np.uint64))
+
+
+def cut(bars, first, last):
+    names = ("dates", "open", "high", "low", "close", "volume", "content")
+    return replace(bars, **{name: getattr(bars, name)[first:last] for name in names})
+
+
+def followed(barrier, rank=1, share=0.2):
+    """A match after which the given barrier is touched five bars after the entry."""
+    bars = walk(41, seed=rank)
+    flat = np.full(21, bars.close[19])
+    after = replace(cut(bars, 20, 41), open=flat, close=flat, high=flat * 1.001, low=flat * 0.999)
+    if barrier > 0:
+        after.high[5:] = flat[5:] * 1.051
+    elif barrier < 0:
+        after.low[5:] = flat[5:] * 0.969
+    end = bars.dates[19]
+    returns = {"r1": 0.0, "r5": 0.01, "r10": 0.0, "r20": 0.0}
+    return Match(rank, "S", end, after.dates[-1], 0.9, 0.1, share, returns, barrier, cut(bars, 0, 20), after)
+
+
+def view_of(matches, after=0, barrier=None, value=0.5):
+    bars = walk(41, seed=99)
+    factor = {"value": value, "status": "ok", "reason": None, "barrier_win_rate": 0.5, "return_win_rate": 0.5}
+    if value is None:
+        factor |= {"status": "failed", "reason": "too few matches: 0 of 5"}
+    return Explanation(
+        symbol="600519.SH",
+        date=bars.dates[19],
+        settings=SETTINGS,
+        fingerprint="f",
+        factor=factor,
+        window=cut(bars, 0, 20),
+        after=cut(bars, 20, 20 + after),
+        outcome={"r1": None, "r5": None, "r10": None, "r20": None, "barrier": barrier},
+        matches=matches,
+    )
+
+
+def colours(path):
+    picture = Image.open(path)
+    assert (picture.format, picture.size) == ("PNG", (1800, 960))
+    counted = picture.convert("RGB").getcolors(1 << 24)
+    return {to_hex(np.array(colour) / 255): count for count, colour in counted}
+
+
+@pytest.mark.parametrize("barrier", [1, -1, 0])
+def test_the_ground_tells_the_outcome(tmp_path, barrier):
+    found = colours(match_picture(view_of([followed(barrier)]), tmp_path / "one.png"))
+    # The legend has a small grey box, which is no chart.
+    large = {tint for tint in TINTS.values() if found.get(tint, 0) > 5_000}
+    assert large == {TINTS[barrier]}
+
+
+def test_the_marker_stands_where_the_outcome_found_a_touch():
+    # 1.1 * 1.05 is a little above 1.155.
+    match = followed(1)
+    flat = np.full(21, 1.1)
+    after = replace(match.after, open=flat, close=flat, low=flat, high=np.where(np.arange(21) < 4, flat, 1.155))
+    assert 1.1 * 1.05 > 1.155
+    assert _touch(after, SETTINGS.patterns) == 4
+
+
+def test_the_newest_query_has_no_ground_for_what_follows(tmp_path):
+    found = colours(match_picture(view_of([]), tmp_path / "query.png"))
+    assert all(found.get(tint, 0) < 5_000 for tint in TINTS.values())
+
+
+def test_a_known_future_of_the_query_is_drawn(tmp_path):
+    for after, barrier in ((21, 0), (4, None), (1, None)):
+        found = colours(match_picture(view_of([], after, barrier), tmp_path / "query.png"))
+        assert found[TINTS[0]] > 5_000
+
+
+@pytest.mark.slow
+def test_same_view_same_bytes_from_any_thread(tmp_path):
+    view = view_of([followed(side, rank) for rank, side in enumerate((1, -1, 0, 1, -1), 1)], 21, 0)
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda at: match_picture(view, tmp_path / f"{at}.png"), range(4)))
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+@pytest.mark.slow
+def test_no_value_no_matches_and_more_matches_than_fit(tmp_path):
+    assert match_picture(view_of([], value=None), tmp_path / "none.png").stat().st_size > 10_000
+    many = [followed(1, rank, share=float("nan")) for rank in range(1, 9)]
+    assert match_picture(view_of(many), tmp_path / "many.png").stat().st_size > 10_000
+
+
+def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
+    view = view_of([])
+    marked = replace(view, factor=view.factor | {"reason": "encoder trained through 2020-03-01"})
+    plain, mark = (match_picture(each, tmp_path / f"{at}.png") for at, each in enumerate((view, marked)))
+    assert plain.read_bytes() != mark.read_bytes()
+
+
+def test_flat_bars(tmp_path):
+    level = np.full(20, 10.0)
+    view = view_of([])
+    window = replace(view.window, open=level, high=level, low=level, close=level)
+    assert match_picture(replace(view, window=window), tmp_path / "flat.png").exists()
+
+
+def test_file_that_cannot_be_written(tmp_path):
+    with pytest.raises(OSError, match="missing"):
+        match_picture(view_of([]), tmp_path / "missing" / "a.png")

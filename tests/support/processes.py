@@ -1,0 +1,77 @@
+"""Other programs for the time of a test, on loopback, and waiting for them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+
+@contextmanager
+def scheduler_process(folder, workers=1, threads=2):
+    """A `dask scheduler` and `dask worker`s, processes on the loopback interface: the address, and the scheduler."""
+    file = folder / "scheduler.json"
+    common = ["--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1", "--scheduler-file", str(file)]
+    dask = [sys.executable, "-m", "dask"]
+    commands = [[*dask, "scheduler", "--port", "0", *common]]
+    commands += [[*dask, "worker", "--nthreads", str(threads), "--no-nanny", *common] for _ in range(workers)]
+    processes = []
+    with (folder / "log").open("w") as log:
+        try:
+            for command in commands:
+                processes.append(  # noqa: PERF401  those started before one fails are ended too
+                    subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=dict(os.environ))
+                )
+            # Waits for the file, and then for the workers.
+            with Client(scheduler_file=str(file), timeout=30, set_as_default=False) as client:
+                if workers:
+                    client.wait_for_workers(workers, timeout=30)
+                address = client.scheduler.address
+            yield address, processes[0]
+        finally:
+            for process in reversed(processes):
+                process.kill()
+                process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+# Ordinary runs are done within seconds; a machine that is busy with something else may take this long.
+PATIENCE = 90.0
+
+
+def poll(ask: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = ask()
+        if answer:
+            return answer
+        time.sleep(0.2)
+    raise TimeoutError(f"no {what} within {seconds:g} s")
+
+
+@contextmanager
+def process(*command: str, log: Path, env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in the background, ended by its process id."""
+    with log.open("wb") as out:
+        running = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        try:
+            yield running
+        finally:
+            running.terminate()
+            try:
+                running.wait(15)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait(15)

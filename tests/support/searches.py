@@ -1,0 +1,121 @@
+"""Made-up markets of patterns with their queries, indexes over them, and what a plain loop finds."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from kline_core.patterns.patterns import Patterns
+from kline_core.search.candidates import Queries
+from kline_core.search.flat_index import FlatIndex
+from kline_core.settings import FactorSettings
+from tests.naive import search_one
+from tests.support.patterns import columns
+
+DAY_0 = np.datetime64("2020-01-01", "D")
+
+
+def market(seed, symbols, bars, dim, kinds, delay, noise=0.0, visible=0.8):
+    """Patterns of `symbols` whose bars fall on different dates, and a query for every bar of every symbol.
+
+    There are only `kinds` charts, so that ties abound; `noise` moves their vectors by about that much.
+    """
+    rng = np.random.default_rng(seed)
+    charts = rng.standard_normal((kinds, dim))
+    name, end, known_on, bar, vector = [], [], [], [], []
+    for symbol in range(symbols):
+        dates = DAY_0 + np.cumsum(rng.integers(1, 4, bars + delay))
+        for ordinal in range(bars):
+            name.append(f"S{symbol}")
+            end.append(dates[ordinal])
+            known_on.append(dates[ordinal + delay])
+            bar.append(ordinal)
+            vector.append(charts[rng.integers(kinds)] + noise * rng.standard_normal(dim))
+    vectors = np.array(vector)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    ends, ordinals = np.array(end), np.array(bar, dtype=np.int32)
+    count = len(name)
+    keep = np.flatnonzero(rng.random(count) < visible)
+    patterns = Patterns.from_arrays(
+        symbol=np.array(name, dtype=object)[keep],
+        end=ends[keep],
+        known_on=np.array(known_on)[keep],
+        bar=ordinals[keep],
+        returns=rng.standard_normal((len(keep), 4)).astype(np.float32),
+        barrier=rng.integers(-1, 2, len(keep)).astype(np.int8),
+        content=rng.integers(0, 2**63, len(keep)).astype(np.uint64),
+        vectors=vectors[keep],
+    )
+    codes = patterns.codes_of(name)
+    # One in ten asks for a symbol that has no patterns.
+    codes[rng.random(count) < 0.1] = -1
+    return patterns, Queries(vectors, ends, codes, ordinals)
+
+
+def some(queries, order):
+    return Queries(queries.vectors[order], queries.dates[order], queries.codes[order], queries.bars[order])
+
+
+def assert_same(one, other):
+    assert np.array_equal(one.rows, other.rows)
+    assert np.array_equal(one.similarity, other.similarity, equal_nan=True)
+    assert np.array_equal(one.eligible, other.eligible)
+
+
+def assert_naive(matches, patterns, queries, factor, window_bars):
+    for query in range(len(queries)):
+        code, bar = queries.codes[query], queries.bars[query]
+        kept, eligible = search_one(
+            patterns, queries.vectors[query], queries.dates[query], code, bar, factor, window_bars
+        )
+        found = [pair for pair in zip(matches.rows[query], matches.similarity[query], strict=True) if pair[0] >= 0]
+        assert found == kept
+        assert matches.eligible[query] == eligible
+        assert (matches.rows[query, len(kept) :] == -1).all()
+        assert np.isnan(matches.similarity[query, len(kept) :]).all()
+
+
+@st.composite
+def cases(draw):
+    seed = draw(st.integers(0, 2**32 - 1))
+    patterns, queries = market(
+        seed,
+        symbols=draw(st.integers(1, 4)),
+        bars=draw(st.integers(1, 25)),
+        dim=draw(st.sampled_from([1, 2, 16, 130])),
+        kinds=draw(st.integers(1, 6)),
+        delay=draw(st.sampled_from([1, 3, 21])),
+        # Below, about and above what float32 can tell apart.
+        noise=draw(st.sampled_from([0.0, 1e-8, 1e-6, 1e-3, 1.0])),
+    )
+    order = np.random.default_rng(seed).permutation(len(queries))[: draw(st.integers(0, 25))]
+    top_k = draw(st.integers(1, 6))
+    factor = FactorSettings(
+        top_k=top_k,
+        search_k=top_k + draw(st.integers(0, 20)),
+        isolation_bars=draw(st.sampled_from([0, 1, 4, 20])),
+        min_matches=1,
+    )
+    return patterns, some(queries, order), factor, draw(st.integers(2, 22)), draw(st.integers(1, 8))
+
+
+def built(count, dim=3, seed=0, kinds=None):
+    """An index of `count` vectors; with `kinds`, only that many different ones."""
+    arguments = columns("A" * count, np.arange(count), seed=seed, dim=dim)
+    if kinds:
+        arguments["vectors"] = arguments["vectors"][np.random.default_rng(seed).integers(0, min(kinds, count), count)]
+    return FlatIndex.build(Patterns.from_arrays(**arguments))
+
+
+asked = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 60),
+    st.sampled_from([1, 3, 17, 128]),
+    st.sampled_from([None, 1, 4]),
+    st.lists(st.floats(0, 1), max_size=12),
+)
+
+
+def drawn(seed, rows, dim, kinds, shares):
+    index = built(rows, dim, seed, kinds)
+    known = np.sort(np.array([round(share * rows) for share in shares], dtype=np.int64))
+    vectors = index.rows[np.random.default_rng(seed + 1).integers(0, rows, len(known))]
+    return index, vectors, known
