@@ -817,4 +817,4 @@ def test_symbols_of_which_nothing_was_heard_are_known(bench, in_process):
     run.score(["S00001"])
     run.mark_broken("S00002", ValueError("it broke"))
     assert run.unreported() == ["S00000", "S00003"]
-    assert 1 <= run.at_once <= in_process.threads
+    assert 1 <= run.parallel <= in_process.threads
