@@ -20,6 +20,7 @@ A message is one line that names what is wrong (parameter, file, row or symbol),
 The same facts are attributes of the error, for programs that act on them instead of showing them. Each class declares
 its own; one that is not known where the error is raised is None:
 
+    >>> import kline_core as kl
     >>> try:
     ...     kl.FactorSettings(top_k=0)
     ... except kl.errors.SettingError as error:

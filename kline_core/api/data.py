@@ -1,11 +1,11 @@
 """Ingest of bars, update of patterns, verification of tables."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kline_core.errors import InputError
+from kline_core.errors import InputError, SettingError
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 
@@ -62,14 +62,44 @@ def ingest(
     from kline_core.bars.ingest import ingest as ingest_sources
     from kline_core.bars.readers.frame import is_frame
 
-    given: list[Any] = [sources] if isinstance(sources, str | Path) or is_frame(sources) else list(sources)  # type: ignore[arg-type]
+    def one_source(value: object) -> bool:
+        return isinstance(value, str | Path) or is_frame(value)
+
+    given: list[Any] = list(sources) if isinstance(sources, Iterable) and not one_source(sources) else [sources]
     listed = [Path(source) if isinstance(source, str | Path) else source for source in given]
     for source in listed:
-        if isinstance(source, Path) and not source.exists():
-            raise InputError(f"{source} does not exist; name files or folders that do", source=str(source))
+        if not isinstance(source, Path) and not is_frame(source):
+            raise InputError(
+                f"{source!r} is neither a path nor a frame; give files, folders, a DataFrame, or an object with the "
+                "Arrow PyCapsule interface",
+                value=source,
+            )
+    check_paths([source for source in listed if isinstance(source, Path)])
     store = as_home(home, create=True)
     with _shown(progress, "ingest", " files") as told:
         return ingest_sources(listed, store, told)
+
+
+def check_paths(paths: Sequence[Path]) -> None:
+    """Raise `InputError` for the first path that does not exist."""
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist; name files or folders that do", source=str(path))
+
+
+def symbol_names(symbols: str | Iterable[str] | None) -> list[str] | None:
+    """Symbols as a list, a single one too; None for all."""
+    if symbols is None:
+        return None
+    return [symbols] if isinstance(symbols, str) else [str(symbol) for symbol in symbols]
+
+
+def check_settings(settings: object, kind: type) -> None:
+    """Raise `SettingError` for settings of another group."""
+    if not isinstance(settings, kind):
+        raise SettingError(
+            f"settings is {type(settings).__name__}; it must be {kind.__name__}", parameter="settings", value=settings
+        )
 
 
 def update_patterns(
@@ -113,6 +143,7 @@ def update_patterns(
         6460
     """
     store = as_home(home)
+    check_settings(settings, PatternSettings)
     if cluster is not None and not rebuild:
         return cluster.update_patterns(store, settings, encoder, device)
     from kline_core.compute.cluster import checked_threads
@@ -153,6 +184,7 @@ def verify(
     """
     from kline_core.maintenance.verify import verify as check
 
+    check_settings(settings, Settings)
     return check(as_home(home), settings, encoder)
 
 

@@ -1,7 +1,7 @@
 """Factor values: computed on a cluster and stored, or read as stored."""
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from kline_core.api.data import as_home
+from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
-from kline_core.errors import RunFailedError
+from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.export import LONG_FIRST, stored_values
 from kline_core.factor.sample_dates import requested_dates
 from kline_core.settings import Settings
@@ -100,7 +100,7 @@ class FactorResult:
 
 def compute_factor(
     home: Home | str | Path,
-    symbols: Sequence[str] | None = None,
+    symbols: str | Iterable[str] | None = None,
     *,
     samples: int = 600,
     as_of: str | datetime.date | np.datetime64 | None = None,
@@ -129,12 +129,12 @@ def compute_factor(
 
     Args:
         home: A home, or the folder or URL of one.
-        symbols: Which symbols; None for all with bars.
+        symbols: One symbol, or several; None for all with bars.
         samples: Sample dates per symbol, spread over its years and stable from day to day; all usable dates if there
             are fewer.
         as_of: Newest date that may be a sample; None for the newest bar.
-        dates: Samples to compute instead of `samples` and `as_of`: a MultiIndex with the levels (date, asset), a frame
-            with the columns symbol (or asset) and date, or dates by symbol.
+        dates: Samples to compute instead of those that `symbols`, `samples` and `as_of` name: a MultiIndex with the
+            levels (date, asset), a frame with the columns symbol (or asset) and date, or dates by symbol.
         settings: What patterns are, and how matches become values.
         encoder: Weights written by ``kline train``; None for the bundled ones.
         device: auto, cpu, cuda or mps.
@@ -168,8 +168,11 @@ def compute_factor(
     from kline_core.factor.state_key import StateKey
 
     store = as_home(home)
+    check_settings(settings, Settings)
+    if dates is not None and (symbols is not None or as_of is not None):
+        raise SettingError("dates names the samples itself; leave symbols and as_of away", parameter="dates")
     request = Request(
-        symbols=symbols,
+        symbols=symbol_names(symbols),
         samples=samples,
         as_of=None if as_of is None else parse_date(as_of, "as_of"),
         dates=None if dates is None else requested_dates(dates),
@@ -192,13 +195,13 @@ def compute_factor(
 
 
 def read_factor(
-    home: Home | str | Path, symbols: Sequence[str] | None = None, *, fingerprint: str | None = None
+    home: Home | str | Path, symbols: str | Iterable[str] | None = None, *, fingerprint: str | None = None
 ) -> FactorResult:
     """Factor values as stored; nothing is computed.
 
     Args:
         home: A home, or the folder or URL of one.
-        symbols: Which symbols; None for all with values.
+        symbols: One symbol, or several; None for all with values.
         fingerprint: Fingerprint of the values; None for the only one that the home holds.
 
     Raises:
@@ -215,7 +218,8 @@ def read_factor(
     store = as_home(home)
     versions = {table: store.version(table) for table in ("factors", "matches")}
     wanted = only_fingerprint(store, fingerprint)
-    asked = None if symbols is None else stored_dates(store, wanted, symbols)
+    names = symbol_names(symbols)
+    asked = None if names is None else stored_dates(store, wanted, names)
     return FactorResult(store, wanted, versions, asked)
 
 

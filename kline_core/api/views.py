@@ -1,14 +1,14 @@
 """Views for a person: a sample with its matches, and the evaluation of values; each with its picture."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from kline_core.api.data import as_home
+from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
 from kline_core.evaluation.evaluate import evaluate_values
 from kline_core.evaluation.report import Evaluation
@@ -93,12 +93,13 @@ def explain(
         >>> seen.plot().get_size_inches().tolist()
         [12.0, 6.4]
     """
+    check_settings(settings, Settings)
     return _as(PicturedExplanation, explain_sample(as_home(home), symbol, date, settings, encoder, device))
 
 
 def evaluate(
     home: Home | str | Path,
-    symbols: Sequence[str] | None = None,
+    symbols: str | Iterable[str] | None = None,
     *,
     first: str | datetime.date | np.datetime64 | None = None,
     last: str | datetime.date | np.datetime64 | None = None,
@@ -116,7 +117,7 @@ def evaluate(
 
     Args:
         home: A home, or the folder or URL of one.
-        symbols: Which symbols; None for all with values.
+        symbols: One symbol, or several; None for all with values.
         first: First sample date; None for the first that is stored.
         last: Last sample date; None for the last that is stored.
         settings: Horizons and entry lag of the returns, and with the encoder the fingerprint of the values.
@@ -138,12 +139,13 @@ def evaluate(
         >>> found.ic_by_horizon.index.tolist(), found.ic_by_horizon.columns[:3].tolist()
         ([1, 5, 10, 20], ['pairs', 'rank_ic', 'rank_ic_se'])
     """
+    check_settings(settings, Settings)
     found = evaluate_values(
         as_home(home),
         settings,
         encoder,
         fingerprint,
-        symbols,
+        symbol_names(symbols),
         None if first is None else parse_date(first, "first"),
         None if last is None else parse_date(last, "last"),
     )

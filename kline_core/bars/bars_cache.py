@@ -4,7 +4,7 @@ If a process holds an older version, and the newer one only adds rows that are a
 the added rows are read. In every other case (a restated bar, a late bar, compacted files) all rows are read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Final, Self
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from kline_core._cache import loaded
+from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.errors import StaleError
 from kline_core.store.home import Home
@@ -52,10 +53,16 @@ class BarsKey:
     identity: str | None
     """Identity of the table: a home that is deleted and made again counts its versions from 0."""
 
+    files: str | None = None
+    """Hash of the names of the version's files: a home restored from a copy counts its versions a second time. None if
+    they do not matter."""
+
     @classmethod
     def newest(cls, home: Home) -> Self:
         """Key of the bars that the home holds now. Raises what `Home` raises."""
-        return cls(home.uri, home.version("bars"), home.identity("bars"))
+        version = home.version("bars")
+        files = None if version is None else _hash(home.files("bars", version))
+        return cls(home.uri, version, home.identity("bars"), files)
 
     def frames(self) -> BarsBySymbol:
         """The bars, loaded if the process does not hold them. Raises as `load`."""
@@ -64,8 +71,9 @@ class BarsKey:
     def load(self) -> LoadedBars:
         """Read the whole table. Raises `StaleError` if another table replaced it, and what `Home` raises."""
         home = self._open()
+        files = self._files(home)
         rows = home.read("bars", COLUMNS, version=self.version)
-        return LoadedBars(bars_by_symbol(rows), pc.max(rows["date"]).as_py(), self._files(home))
+        return LoadedBars(bars_by_symbol(rows), pc.max(rows["date"]).as_py(), files)
 
     def advance(self, earlier: Self, value: LoadedBars) -> LoadedBars | None:
         """Read only the rows added to an earlier version; None unless all are later than its newest row."""
@@ -74,10 +82,10 @@ class BarsKey:
         if earlier.version is None or self.version is None or earlier.version > self.version:
             return None
         home = self._open()
+        files = self._files(home)
         rows = home.appended("bars", COLUMNS, value.files, self.version)
         if rows is None:
             return None
-        files = self._files(home)
         base = BarsBase(earlier, value.files, {symbol: len(bars) for symbol, bars in value.frames.items()})
         if rows.num_rows == 0:
             return replace(value, files=files, base=base)
@@ -92,7 +100,15 @@ class BarsKey:
         return home
 
     def _files(self, home: Home) -> frozenset[str]:
-        return frozenset() if self.version is None else frozenset(home.files("bars", self.version))
+        """Files of the version. Raises `StaleError` if they are not those that the key was made for."""
+        files = frozenset() if self.version is None else frozenset(home.files("bars", self.version))
+        if self.files is not None and self.files != _hash(files):
+            raise table_replaced(self.home)
+        return files
+
+
+def _hash(files: Iterable[str]) -> str:
+    return f"{text_hash(' '.join(sorted(files))):016x}"
 
 
 def table_replaced(home: str) -> StaleError:

@@ -5,16 +5,18 @@ from time import perf_counter
 
 from kline_core._text import abbreviated
 from kline_core.cli.answer import Answer
-from kline_core.cli.options import check_writable, named_home, settings_from
+from kline_core.cli.options import check_writable, named_home, opened_home, settings_from
 from kline_core.store.home import Home
 
 
 def ingest(options: argparse.Namespace) -> Answer:
     """`kline ingest`."""
+    from kline_core.api.data import check_paths
     from kline_core.api.data import ingest as take_in
     from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 
     failure = None
+    check_paths(options.paths)
     if options.rejected is not None:
         check_writable("--rejected", options.rejected)
     home = named_home(options)
@@ -55,7 +57,7 @@ def index(options: argparse.Namespace) -> Answer:
 
     started = perf_counter()
     report = update_patterns(
-        named_home(options),
+        opened_home(options),
         settings=settings_from(options).patterns,
         encoder=options.encoder,
         device=options.device,
@@ -82,7 +84,7 @@ def verify(options: argparse.Namespace) -> Answer:
     """`kline verify`."""
     from kline_core.api.data import verify as check
 
-    report = check(named_home(options), settings=settings_from(options), encoder=options.encoder)
+    report = check(opened_home(options), settings=settings_from(options), encoder=options.encoder)
     return Answer(report.text(), report.to_dict(), None if report.ok else report.headline)
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from kline_core._text import abbreviated, table
 from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import SHOWN_ROWS
-from kline_core.cli.options import check_writable, named_home, settings_from
+from kline_core.cli.options import check_writable, opened_home, settings_from
 from kline_core.errors import InputError, KlineError, RunFailedError, SettingError
-from kline_core.store.home import Home
 
 if TYPE_CHECKING:
     from kline_core.compute.run_report import RunReport
@@ -22,12 +21,13 @@ def run(options: argparse.Namespace) -> Answer:
     from kline_core.api.factor import compute_factor
 
     failure = None
+    home, settings = opened_home(options), settings_from(options)
     request = request_from(options)
     try:
         result = compute_factor(
-            named_home(options),
+            home,
             **request,
-            settings=settings_from(options),
+            settings=settings,
             encoder=options.encoder,
             device=options.device,
             scheduler=options.scheduler,
@@ -129,12 +129,13 @@ def match(options: argparse.Namespace) -> Answer:
 
     if options.png is not None:
         check_writable("--png", options.png)
+    home, settings = opened_home(options), settings_from(options)
     date = parse_date(options.date, "DATE") if options.date is not None else None
     view = explain(
-        named_home(options),
+        home,
         options.symbol,
         date,
-        settings=settings_from(options),
+        settings=settings,
         encoder=options.encoder,
         device=options.device,
     )
@@ -154,12 +155,13 @@ def evaluate(options: argparse.Namespace) -> Answer:
 
     if options.png is not None:
         check_writable("--png", options.png)
+    home, settings = opened_home(options), settings_from(options)
     found = evaluated(
-        named_home(options),
+        home,
         options.symbols or None,
         first=None if options.first is None else parse_date(options.first, "--first"),
         last=None if options.last is None else parse_date(options.last, "--last"),
-        settings=settings_from(options),
+        settings=settings,
         encoder=options.encoder,
         fingerprint=options.fingerprint,
     )
@@ -176,7 +178,7 @@ def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
     from kline_core.factor.export import export_values
 
-    rows = export_values(Home(named_home(options)), options.file, options.format, options.fingerprint)
+    rows = export_values(opened_home(options), options.file, options.format, options.fingerprint)
     return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
 
 

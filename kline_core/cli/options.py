@@ -7,6 +7,7 @@ from typing import Any
 
 from kline_core.errors import HomeError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
+from kline_core.store.home import Home
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
@@ -34,6 +35,11 @@ def named_home(options: argparse.Namespace) -> str:
     if not named:
         raise HomeError("no home is named; give --home FOLDER or set KLINE_HOME")
     return str(named)
+
+
+def opened_home(options: argparse.Namespace) -> Home:
+    """The home that --home or KLINE_HOME names; it must be there. Raises `HomeError`."""
+    return Home(named_home(options))
 
 
 def check_writable(option: str, path: Path) -> None:

@@ -28,12 +28,11 @@ class Request:
     max_failed_share: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
+        whole = isinstance(self.samples, int | np.integer) and not isinstance(self.samples, bool)
+        if not whole or self.samples < 1:
+            bound = "at least 1" if whole else "a whole number, at least 1"
             raise SettingError(
-                f"samples is {self.samples}; it must be at least 1",
-                parameter="samples",
-                value=self.samples,
-                bound="at least 1",
+                f"samples is {self.samples!r}; it must be {bound}", parameter="samples", value=self.samples, bound=bound
             )
         if not 0 <= self.max_failed_share <= 1:
             raise SettingError(

@@ -55,9 +55,9 @@ def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[s
     Raises `UnknownSymbolError` if a symbol has none.
     """
     rows = home.read("factors", ["symbol", "date"], symbols=symbols, fingerprint=fingerprint)
-    names = np.array(rows["symbol"].to_pylist(), dtype=object)
-    dates = rows["date"].to_numpy().astype("datetime64[D]")
-    found = {symbol: np.sort(dates[names == symbol]) for symbol in symbols}
+    found: dict[str, Dates] = {symbol: np.zeros(0, "datetime64[D]") for symbol in symbols}
+    for symbol, days in pd.Series(rows["date"].to_numpy()).groupby(rows["symbol"].to_numpy(zero_copy_only=False)):
+        found[str(symbol)] = np.sort(days.to_numpy().astype("datetime64[D]"))
     if unknown := sorted(symbol for symbol, days in found.items() if len(days) == 0):
         raise UnknownSymbolError(
             f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first",

@@ -108,30 +108,44 @@ def usable_dates(
 def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> dict[str, Dates]:
     """Sample dates named by the caller, by symbol: datetime64[D], unique, increasing.
 
-    `dates`: a MultiIndex with the levels date and asset (or symbol), a frame with these columns, or dates by symbol.
-    Raises `InputError` if a column is missing, and `DateError` naming the row of a value that is no date.
+    `dates`: a MultiIndex with the levels date and asset (or symbol), a frame with such columns or levels, or dates by
+    symbol. Raises `InputError` if it is something else, lacks a column or names no symbol in a row, and `DateError`
+    naming the row of a value that is no date.
     """
     if isinstance(dates, Mapping):
-        parts = [pd.DataFrame({"symbol": symbol, "date": pd.Series(days)}) for symbol, days in dates.items()]
-        frame = pd.concat([pd.DataFrame({"symbol": [], "date": []}), *parts], ignore_index=True)
+        named = {str(symbol): _days(pd.Series(list(days)), f"dates of {symbol}") for symbol, days in dates.items()}
+        return {symbol: np.unique(days) for symbol, days in named.items()}
+    if isinstance(dates, pd.MultiIndex):
+        frame = dates.to_frame(index=False)
+    elif isinstance(dates, pd.DataFrame):
+        levels: list[Any] = [name for name in dates.index.names if name is not None and name not in dates.columns]
+        frame = dates.reset_index(level=levels) if levels else dates
     else:
-        frame = dates.to_frame(index=False) if isinstance(dates, pd.MultiIndex) else dates
-        frame = frame.rename(columns={"asset": "symbol"})
-    if lacking := {"symbol", "date"} - set(frame.columns):
         raise InputError(
-            f"dates have {', '.join(map(str, frame.columns))}; they need date and asset (or symbol)",
-            column=min(lacking),
+            f"dates is a {type(dates).__name__}; give a MultiIndex (date, asset), a frame with these columns, or dates "
+            "by symbol",
+            value=dates,
         )
-    days, bad = parse_dates(frame["date"])
+    columns = ", ".join(map(str, frame.columns))
+    if {"asset", "symbol"} <= set(frame.columns):
+        raise InputError(f"dates have {columns}; name the symbols in one column, asset or symbol", column="asset")
+    frame = frame.rename(columns={"asset": "symbol"})
+    if lacking := {"symbol", "date"} - set(frame.columns):
+        raise InputError(f"dates have {columns}; they need date and asset (or symbol)", column=min(lacking))
+    nameless = frame["symbol"].isna().to_numpy()
+    if nameless.any():
+        raise InputError(f"row {int(nameless.argmax())} of dates names no symbol", row=int(nameless.argmax()))
+    days = pd.Series(_days(frame["date"], "dates").astype("datetime64[s]"))
+    groups = days.groupby(frame["symbol"].astype(str).to_numpy(dtype=object))
+    return {str(symbol): np.unique(part.to_numpy().astype("datetime64[D]")) for symbol, part in groups}
+
+
+def _days(values: pd.Series, name: str) -> Dates:
+    """Values as days. Raises `DateError` naming the first row that is none."""
+    days, bad = parse_dates(values)
     if bad.any():
         row = int(bad.argmax())
-        value, name = frame["date"].iloc[row], f"row {row} of dates"
-        parse_date(value, name)
-        raise DateError(f"{name} is {value!r}, which is no date", parameter=name, value=value)
-    names = frame["symbol"].astype(str).to_numpy(dtype=object)
-    return {str(name): np.unique(days[names == name]) for name in sorted(set(names) | _named(dates))}
-
-
-def _named(dates: Any) -> set[str]:
-    """Symbols that the caller names without a date too."""
-    return set(dates) if isinstance(dates, Mapping) else set()
+        value, where = values.iloc[row], f"row {row} of {name}"
+        parse_date(value, where)
+        raise DateError(f"{where} is {value!r}, which is no date", parameter=where, value=value)
+    return days

@@ -6,7 +6,15 @@ import pyarrow as pa
 import pytest
 
 import kline_core as kl
-from kline_core.errors import DateError, FingerprintError, HomeError, InputError, RunFailedError, UnknownSymbolError
+from kline_core.errors import (
+    DateError,
+    FingerprintError,
+    HomeError,
+    InputError,
+    RunFailedError,
+    SettingError,
+    UnknownSymbolError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_later_runs_do_not_change_a_result(stocks, tmp_path):
     assert len(first.values) == 10
 
 
-@pytest.mark.parametrize("kind", ["index", "frame", "symbols", "mapping"])
+@pytest.mark.parametrize("kind", ["index", "frame", "symbols", "mapping", "levels", "set"])
 def test_dates_may_be_named_in_many_ways(home, kind):
     days = ["2005-03-01", "2008-10-10"]
     dates = {
@@ -73,6 +81,8 @@ def test_dates_may_be_named_in_many_ways(home, kind):
         "frame": pd.DataFrame({"date": days, "asset": "AAPL"}),
         "symbols": pd.DataFrame({"symbol": "AAPL", "date": pd.to_datetime([*days, days[0]])}),
         "mapping": {"AAPL": days},
+        "levels": pd.DataFrame({"date": days, "asset": "AAPL"}).set_index(["date", "asset"]),
+        "set": {"AAPL": set(days)},
     }[kind]
     result = kl.compute_factor(home, dates=dates)
     assert [(str(day.date()), asset) for day, asset in result.values.index] == [(day, "AAPL") for day in days]
@@ -85,6 +95,11 @@ def test_dates_may_be_named_in_many_ways(home, kind):
         (pd.DataFrame({"date": ["2005-03-01", "soon"], "asset": "AAPL"}), DateError, "row 1 of dates is 'soon'"),
         (pd.DataFrame({"date": ["2005-03-01", None], "asset": "AAPL"}), DateError, "row 1 of dates"),
         (pd.DataFrame({"date": ["2005-03-01"], "asset": "NOPE"}), UnknownSymbolError, "'NOPE' has no bars"),
+        (pd.DataFrame({"date": ["2005-03-01"], "asset": [None]}), InputError, "row 0 of dates names no symbol"),
+        (pd.DataFrame({"date": ["2005-03-01"], "asset": "A", "symbol": "A"}), InputError, "in one column"),
+        (["2005-03-01"], InputError, "dates is a list"),
+        (pd.to_datetime(["2005-03-01"]), InputError, "dates is a DatetimeIndex"),
+        ({"AAPL": ["2005-03-01", "soon"]}, DateError, "row 1 of dates of AAPL is 'soon'"),
     ],
 )
 def test_dates_that_are_none_are_refused(home, dates, error, says):
@@ -178,3 +193,56 @@ def test_an_explanation_is_shown_as_its_picture(home):
     assert seen._repr_png_().startswith(b"\x89PNG")
     assert kl.evaluate(home)._repr_png_().startswith(b"\x89PNG")
     assert len(seen.to_frame()) == 5
+
+
+def test_one_symbol_is_not_its_letters(home):
+    found = kl.compute_factor(home, "MSFT", samples=20, max_failed_share=1)
+    assert set(found.frame["symbol"]) == {"MSFT"}
+    assert set(kl.read_factor(home, "MSFT").frame["symbol"]) == {"MSFT"}
+    assert set(kl.read_factor(home, (name for name in ["MSFT"])).frame["symbol"]) == {"MSFT"}
+    assert kl.evaluate(home, "MSFT").symbols == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"dates": {"AAPL": ["2008-10-10"]}, "symbols": ["AAPL"]}, "dates names the samples itself"),
+        ({"dates": {"AAPL": ["2008-10-10"]}, "as_of": "2008-10-10"}, "dates names the samples itself"),
+        ({"samples": 2.0}, "samples is 2.0; it must be a whole number, at least 1"),
+        ({"samples": "3"}, "samples is '3'; it must be a whole number"),
+        ({"samples": True}, "samples is True; it must be a whole number"),
+        ({"settings": kl.FactorSettings()}, "settings is FactorSettings; it must be Settings"),
+    ],
+)
+def test_arguments_that_do_not_fit(home, arguments, says):
+    with pytest.raises(SettingError, match=says):
+        kl.compute_factor(home, **arguments)
+
+
+@pytest.mark.parametrize("source", [None, 5, [None], object()])
+def test_sources_that_are_none(tmp_path, source):
+    with pytest.raises(InputError, match="is neither a path nor a frame"):
+        kl.ingest(tmp_path / "home", source)
+
+
+def test_an_index_that_repeats_a_column_says_nothing_new(stocks, tmp_path):
+    part = stocks.head(50)
+    for at, frame in enumerate(
+        [
+            part.set_index("date", drop=False),
+            part.assign(foo=1).set_index("foo", drop=False),
+            pa.Table.from_pandas(part.set_index(["symbol", "date"])),
+            pa.RecordBatch.from_pandas(part, preserve_index=False),
+        ]
+    ):
+        assert kl.ingest(tmp_path / str(at), frame).stored_new == 50
+
+
+def test_a_frame_of_another_library_that_breaks_is_reported_and_the_others_go_in(stocks, tmp_path):
+    class Broken:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise RuntimeError("the connection is closed")
+
+    report = kl.ingest(tmp_path / "home", [stocks.head(50), Broken()])
+    assert report.stored_new == 50
+    assert report.errors == ["frame 2: cannot be read: the connection is closed"]

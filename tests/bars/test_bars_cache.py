@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -45,7 +46,7 @@ def of(day):
 
 
 def newest(home):
-    return BarsKey(home.uri, home.version("bars"), home.identity("bars"))
+    return BarsKey.newest(home)
 
 
 def assert_whole(frames, home, version=None):
@@ -157,3 +158,31 @@ def test_a_file_that_is_gone_is_noticed(tmp_path):
     gone.unlink()
     with pytest.raises(HomeError, match=rf"cannot read table bars of home .*: its file {gone.name} is gone"):
         newest(home).frames()
+
+
+def test_a_home_restored_from_a_copy_is_another_state(tmp_path):
+    """Its versions are counted a second time: the same number then names other bars."""
+    home = make_home(tmp_path / "home", until(20))
+    shutil.copytree(home.folder, tmp_path / "copy")
+    add_bars(home, of(21))
+    before = newest(home)
+    before.frames()
+    shutil.rmtree(home.folder)
+    shutil.copytree(tmp_path / "copy", home.folder)
+    add_bars(home, of(21).assign(close=of(21)["high"]))
+    after = newest(home)
+    assert (after.version, after.identity) == (before.version, before.identity)
+    assert after != before
+    assert_whole(after.frames(), home)
+
+
+def test_bars_that_were_restored_after_the_key_was_made_are_refused(tmp_path):
+    home = make_home(tmp_path / "home", until(20))
+    shutil.copytree(home.folder, tmp_path / "copy")
+    add_bars(home, of(21))
+    key = newest(home)
+    shutil.rmtree(home.folder)
+    shutil.copytree(tmp_path / "copy", home.folder)
+    add_bars(home, of(21).assign(close=of(21)["high"]))
+    with pytest.raises(StaleError, match="were made anew after the run was started"):
+        key.frames()

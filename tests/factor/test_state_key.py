@@ -43,6 +43,6 @@ def test_bars_of_a_home_made_anew_are_others(home, newest):
 def test_keys_name_parts_of_a_state(home, extend, newest, small_weights):
     extend(home)
     key = newest(home)
-    assert key.bars == BarsKey(home.uri, home.version("bars"), home.identity("bars"))
+    assert key.bars == BarsKey.newest(home)
     assert key.encoder == EncoderKey.of(str(small_weights), "cpu")
     assert EncoderKey.of().path is None

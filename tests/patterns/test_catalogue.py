@@ -167,7 +167,7 @@ def of(day):
 
 
 def newest(home):
-    return BarsKey(home.uri, home.version("bars"), home.identity("bars"))
+    return BarsKey.newest(home)
 
 
 # --- windows ---

@@ -18,18 +18,26 @@ from kline_core.errors import InputError
 
 @runtime_checkable
 class ArrowStream(Protocol):
-    """An object with the Arrow PyCapsule interface."""
+    """An object with the Arrow PyCapsule interface, as a stream."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The data as a stream of record batches."""
+        """Its data as a stream of record batches."""
 
 
-Frame: TypeAlias = pd.DataFrame | ArrowStream
+@runtime_checkable
+class ArrowArray(Protocol):
+    """An object with the Arrow PyCapsule interface, as one record batch."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> object:
+        """Its data as one record batch."""
+
+
+Frame: TypeAlias = pd.DataFrame | ArrowStream | ArrowArray
 
 
 def is_frame(value: object) -> bool:
     """Whether a value is a frame that can be read."""
-    return isinstance(value, pd.DataFrame | ArrowStream)
+    return isinstance(value, pd.DataFrame | ArrowStream | ArrowArray)
 
 
 def read_frame(frame: Frame, source: str) -> RawRows:
@@ -52,10 +60,12 @@ def read_frame(frame: Frame, source: str) -> RawRows:
 
 def _pandas(frame: Frame, source: str) -> pd.DataFrame:
     if isinstance(frame, pd.DataFrame):
-        named: list[Any] = [name for name in frame.index.names if name is not None]
-        return frame.reset_index(level=named) if named else frame
+        # A level that is also a column says nothing new.
+        levels: list[Any] = [name for name in frame.index.names if name is not None and name not in frame.columns]
+        return frame.reset_index(level=levels) if levels else frame
     try:
-        table: pd.DataFrame = pa.table(frame).to_pandas(date_as_object=False)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+        # What pandas once noted of an index is not heeded: all columns stay columns.
+        table: pd.DataFrame = pa.table(frame).to_pandas(date_as_object=False, ignore_metadata=True)
+    except Exception as error:  # the object is another library's, and so is what it raises
         raise InputError(f"{source}: cannot be read: {' '.join(str(error).split())}", source=source) from error
     return table
