@@ -25,26 +25,17 @@ from kline_core.symbols import is_symbol
 from kline_core.typing import Flags, Floats64, Objects
 
 PRICES = ("open", "high", "low", "close")
-
-
 REQUIRED = ("symbol", "date", *PRICES, "volume")
-
-
 OPTIONAL = ("amount", "adj_factor")
-
-
 BAR_COLUMNS = (*REQUIRED, *OPTIONAL, "suspended")
-
-
 MIN_PRICE, MAX_PRICE = 1e-12, 1e12
 """Inclusive bounds of raw prices, adjustment factors and adjusted prices."""
-
 
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
 
 
 @dataclass(frozen=True, slots=True)
-class Validated:
+class CheckedRows:
     """The rows of a frame, each in exactly one of two frames."""
 
     bars: pd.DataFrame
@@ -53,12 +44,8 @@ class Validated:
     """`REJECTED_COLUMNS`: the row's source, its index label, its symbol as text, the reason, and the offending cell."""
 
 
-def validate_bars(frame: pd.DataFrame, source: str) -> Validated:
-    """Divide rows from outside into sound bars and rejected rows.
-
-    Rows that agree in everything are one bar: the first passes, the others are rejected. Rows that give one symbol and
-    date different contents are all rejected, since nothing says which is right. So the contents of the sound bars do
-    not depend on the order of the rows.
+def check_rows(frame: pd.DataFrame, source: str) -> CheckedRows:
+    """Divide rows from outside into sound bars and rejected rows, each row checked by itself.
 
     Args:
         frame: Columns `REQUIRED` and perhaps `OPTIONAL`, typed or as text; its index labels name the rows in reports.
@@ -66,16 +53,6 @@ def validate_bars(frame: pd.DataFrame, source: str) -> Validated:
 
     Raises:
         InputError: A required column is missing.
-    """
-    checked = check_rows(frame, source)
-    kept, rejected = reject_duplicates(checked.bars, np.full(len(checked.bars), source, dtype=object))
-    return Validated(kept, pd.concat([checked.rejected, rejected], ignore_index=True))
-
-
-def check_rows(frame: pd.DataFrame, source: str) -> Validated:
-    """Sound bars and rejected rows, with each row checked by itself: `validate_bars` without duplicates.
-
-    Arguments and errors are those of `validate_bars`.
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
@@ -99,7 +76,7 @@ def check_rows(frame: pd.DataFrame, source: str) -> Validated:
         _check_factors(numbers, faults)
     bars = pd.DataFrame({"symbol": symbols, "date": dates.astype("datetime64[s]"), **numbers}, index=frame.index)
     bars["suspended"] = is_suspended(bars)
-    return Validated(bars[~faults.any()], faults.rejected(source))
+    return CheckedRows(bars[~faults.any()], faults.rejected(source))
 
 
 def is_suspended(bars: pd.DataFrame) -> pd.Series:
@@ -109,14 +86,18 @@ def is_suspended(bars: pd.DataFrame) -> pd.Series:
 
 
 def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Sound rows without those that share symbol and date, and the rejected rows; see `validate_bars`.
+    """Sound rows without those that share symbol and date, and the rejected rows.
+
+    Rows that agree in everything are one bar: the first passes, the others are rejected. Rows that give one symbol and
+    date different contents are all rejected, since nothing says which is right. So the contents of the sound bars do
+    not depend on the order of the rows.
 
     Files that contradict each other about a bar may be deliveries on different adjustment bases: dates that only one of
     them has would then be on another scale than their neighbours. So all rows of the symbol are rejected, whichever
     file they are from. Rows with an adjustment factor are not compared with rows without one.
 
     Args:
-        bars: Rows of `Validated.bars`, from one file or from several in sequence.
+        bars: Rows of `CheckedRows.bars`, from one file or from several in sequence.
         sources: Name of the file of each row (n,).
     """
     key = ["symbol", "date", "given"]

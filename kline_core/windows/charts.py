@@ -12,9 +12,7 @@ chart upright for people.
 import numpy as np
 from PIL import Image
 
-from kline_core.bars.symbol_bars import SymbolBars
-from kline_core.typing import Flags, Floats64, Int64s, Pixels, Positions
-from kline_core.windows.prices import window_prices
+from kline_core.typing import Flags, Floats64, Pixels, Positions
 
 HEIGHT = 64
 PIXELS_PER_BAR = 3
@@ -31,14 +29,6 @@ def _spans() -> Flags:
 _SPANS = _spans()
 _WICKS = _SPANS.astype(np.uint8) * np.uint8(WICK)
 _BODIES = np.stack([_SPANS.astype(np.uint8) * np.uint8(FALLING), _SPANS.astype(np.uint8) * np.uint8(RISING)])
-
-
-def charts_of_windows(bars: SymbolBars, ends: Int64s, window_bars: int = 20) -> Pixels:
-    """Charts of the windows of one symbol that end at the bar positions `ends`.
-
-    Returns uint8 `(len(ends), 3 * window_bars, 64)`. Raises IndexError if a window leaves the history.
-    """
-    return render_charts(*window_prices(bars, ends, window_bars))
 
 
 def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Pixels:

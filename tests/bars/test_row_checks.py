@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars.row_checks import BAR_COLUMNS, validate_bars
+from kline_core.bars.row_checks import BAR_COLUMNS
 from kline_core.bars.row_errors import REJECTED_COLUMNS
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError
 from tests import naive
+from tests.support.rows import validate_bars
 
 
 def bars(*rows: tuple[object, ...], **columns: object) -> pd.DataFrame:

@@ -3,10 +3,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kline_core.bars.row_checks import validate_bars
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError
 from tests import naive
+from tests.support.rows import validate_bars
 
 
 def bars(*rows: tuple[object, ...], **columns: object) -> pd.DataFrame:

@@ -31,10 +31,10 @@ import torch
 from kline_core.encoder.network import to_input
 from kline_core.store.schemas import FAILED, OK
 from kline_core.typing import Floats32
-from kline_core.windows.charts import charts_of_windows
 from tests.benchmarks.answer import Answer
 from tests.benchmarks.measured import Measured, added
 from tests.benchmarks.question import Question
+from tests.support.candles import charts_of_windows
 
 STAGES = ("render", "encode", "search", "factor")
 

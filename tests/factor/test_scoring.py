@@ -7,9 +7,9 @@ from kline_core.errors import DateError, UnknownSymbolError
 from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
-from kline_core.windows.charts import charts_of_windows
 from tests import naive
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
+from tests.support.candles import charts_of_windows
 from tests.support.homes import market, write_encoder
 
 BARS = 70

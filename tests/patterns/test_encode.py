@@ -9,7 +9,7 @@ from kline_core.patterns import encode as module
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder, encode_windows
 from kline_core.patterns.update import SLICE
-from kline_core.windows.charts import charts_of_windows
+from tests.support.candles import charts_of_windows
 from tests.support.homes import SMALL, WINDOW_BARS, make_home, market, write_encoder
 
 

@@ -12,8 +12,8 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import PatternsUpdate, update_patterns
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
-from kline_core.windows.charts import charts_of_windows
 from kline_core.windows.outcomes import outcomes
+from tests.support.candles import charts_of_windows
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, replace_bars, write_encoder
 
 

@@ -3,6 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from kline_core.windows.charts import render_charts
+from kline_core.windows.prices import window_prices
+
 
 @st.composite
 def candles(draw, price):
@@ -12,3 +15,8 @@ def candles(draw, price):
 
 def columns(windows):
     return np.moveaxis(np.array(windows, dtype=np.float64), 2, 0)
+
+
+def charts_of_windows(bars, ends, window_bars=20):
+    """Charts of the windows of one symbol that end at the bar positions `ends`."""
+    return render_charts(*window_prices(bars, ends, window_bars))

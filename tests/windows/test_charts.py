@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.windows.charts import FALLING, HEIGHT, RISING, WICK, charts_of_windows, render_charts, to_picture
+from kline_core.windows.charts import FALLING, HEIGHT, RISING, WICK, render_charts, to_picture
 from tests import naive
-from tests.support.candles import candles, columns
+from tests.support.candles import candles, charts_of_windows, columns
 
 ordinary = st.integers(1, 40).map(lambda cents: cents / 4)
 extreme = st.floats(min_value=1e-300, max_value=1e300)
