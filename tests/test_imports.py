@@ -161,9 +161,7 @@ def test_only_compute_knows_dask():
 
 
 def test_only_plots_know_matplotlib():
-    # The face names the type of a figure, for whoever reads its signature.
-    assert {wing(module) for module in users("matplotlib", "seaborn", "plotly")} == {"plots", "api"}
-    assert not [name for name in AT_IMPORT["kline_core.api.views"] if name.startswith("matplotlib")]
+    assert {wing(module) for module in users("matplotlib", "seaborn", "plotly")} == {"plots"}
 
 
 def test_only_the_sessions_know_calendars():

@@ -17,7 +17,7 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from kline_core.plots.style import Figure
 
 Result = TypeVar("Result")
 

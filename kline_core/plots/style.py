@@ -9,7 +9,9 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+# Named here for all that draw or hand on a figure, so that no other wing knows matplotlib.
+from matplotlib.figure import Figure as Figure
 from PIL import Image
 
 INK, QUIET, FAINT, PAPER = "#1d2733", "#6b7683", "#d5dae0", "#ffffff"
