@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.states import Completed, Failed
 
 from flows.artifacts.advice import leave_advice
 from flows.artifacts.progress import LiveProgress
@@ -23,7 +22,7 @@ from flows.steps.refresh import BarsInfo
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
 from kline_core.compute.request import check_symbols
-from kline_core.errors import RunFailedError, SettingError
+from kline_core.errors import SettingError
 from kline_core.factor.sample_dates import usable_dates
 from kline_core.settings import PatternSettings
 
@@ -91,7 +90,4 @@ def backfill(
     create_markdown_artifact(
         summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline
     )
-    failure = summary.failure(max_failed_share)
-    if failure is not None:
-        return Failed(message=failure, data=RunFailedError(failure, report=report, reasons=report.reasons))
-    return Completed(message=summary.headline, data=report.to_dict())
+    return summary.state(max_failed_share, report.to_dict())

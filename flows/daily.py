@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from prefect import State, flow
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
@@ -37,7 +37,6 @@ from kline_core.api.factor import compute_factor
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster, checked_threads
 from kline_core.compute.request import check_symbols
-from kline_core.errors import RunFailedError
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
@@ -130,10 +129,7 @@ def daily(
         summary = Summary(report, info, updated, change)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
         publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
-    failure = summary.failure(max_failed_share)
-    if failure is not None:
-        return Failed(message=failure, data=RunFailedError(failure, report=report, reasons=report.reasons))
-    return Completed(message=summary.headline, data=summary)
+    return summary.state(max_failed_share, summary)
 
 
 def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:

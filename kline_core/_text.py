@@ -1,6 +1,8 @@
-"""Text for people: tables, lists and percentages."""
+"""Text for people: tables, lists, percentages, and errors in one line."""
 
 from collections.abc import Sequence
+
+from kline_core.errors import KlineError
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -25,6 +27,12 @@ def percent(share: float, digits: int | None = None) -> str:
     """A share as text with its sign, to `digits` decimals or, if None, three significant digits: 0.05 is +5 %."""
     text = f"{100 * share:+.3g}" if digits is None else f"{100 * share:+.{digits}f}"
     return f"{text} %".replace("-", "−")
+
+
+def one_line(error: Exception) -> str:
+    """First line of an error, with its kind unless it is a `KlineError`."""
+    text = (str(error).splitlines() or [""])[0]
+    return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
 
 
 def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:

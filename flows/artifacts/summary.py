@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from prefect import State
+from prefect.states import Completed, Failed
 
 from flows.steps.refresh import BarsInfo
 from kline_core._text import abbreviated
@@ -56,6 +58,14 @@ class Summary:
             else:
                 why += [f"stored: {self.headline}"] if why else []
         return "; ".join(why) or None
+
+    def state(self, max_failed_share: float, data: Any) -> State[Any]:
+        """The state in which the flow ends: failed, with the report, or completed, with `data`."""
+        failure = self.failure(max_failed_share)
+        if failure is not None:
+            error = RunFailedError(failure, report=self.report, reasons=self.report.reasons)
+            return Failed(message=failure, data=error)
+        return Completed(message=self.headline, data=data)
 
     def markdown(self) -> str:
         """The summary as a Markdown page."""

@@ -14,7 +14,7 @@ import pandas as pd
 from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
 from kline_core.errors import RunFailedError, SettingError
-from kline_core.factor.export import LONG_FIRST, stored_values
+from kline_core.factor.export import stored_values
 from kline_core.factor.sample_dates import requested_dates
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -54,9 +54,7 @@ class FactorResult:
     def frame(self) -> pd.DataFrame:
         """One row per symbol and date: symbol, date (datetime64[s]), value (0..1, NaN if the sample failed), status,
         reason, matches (number) and all other columns of the table `factors`; ordered by symbol and date."""
-        frame = stored_values(self.home, self.fingerprint, self._symbols, self.versions["factors"])
-        frame = frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
-        return self._of_asked(frame)
+        return self._of_asked(stored_values(self.home, self.fingerprint, self._symbols, self.versions["factors"]))
 
     @cached_property
     def values(self) -> "pd.Series[float]":
@@ -183,8 +181,7 @@ def compute_factor(
         run = Run(store, opened, key, request)
         with _shown(progress)(run.expected) as run.progress:
             report = (execute or run_symbols)(run)
-    versions = {table: store.version(table) for table in ("factors", "matches")}
-    result = FactorResult(store, key.fingerprint, versions, run.asked, report, key)
+    result = FactorResult(store, key.fingerprint, _versions(store), run.asked, report, key)
     if check:
         try:
             report.check(max_failed_share)
@@ -216,11 +213,15 @@ def read_factor(
     from kline_core.factor.export import only_fingerprint, stored_dates
 
     store = as_home(home)
-    versions = {table: store.version(table) for table in ("factors", "matches")}
+    versions = _versions(store)
     wanted = only_fingerprint(store, fingerprint)
     names = symbol_names(symbols)
     asked = None if names is None else stored_dates(store, wanted, names)
     return FactorResult(store, wanted, versions, asked)
+
+
+def _versions(home: Home) -> dict[str, int | None]:
+    return {table: home.version(table) for table in ("factors", "matches")}
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class Cluster:
 
         Raises what loading raises, and, like the other methods, `SchedulerError` if the workers are lost.
         """
-        answers = [self._submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
+        answers = [self.submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
         if not answers:
             raise SchedulerError(
                 f"the cluster at {self.address} has lost its workers; start one and run again", address=self.address
@@ -113,12 +113,36 @@ class Cluster:
 
         Raises what the function raises, and `SchedulerError`.
         """
-        (answer,) = self._submit(partial(function, **kwargs) if kwargs else function, [args])
+        (answer,) = self.submit(partial(function, **kwargs) if kwargs else function, [args])
         return answer.result()
 
-    def submit(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list["PendingAnswer[T]"]:
-        """Submit one call of a function of `kline_core.compute.tasks` for each tuple of arguments."""
-        return self._submit(function, calls)
+    def submit(
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
+    ) -> list["PendingAnswer[T]"]:
+        """Submit one call of a function of `kline_core.compute.tasks` for each tuple of arguments.
+
+        `workers`: addresses of the workers to prefer, whose place others take if these have left; None for any. Raises
+        `SchedulerError` if the scheduler is gone.
+        """
+        if not calls:
+            return []
+        topic = None if self.log is None else self.topic
+        name = getattr(function, "__name__", "call")
+        try:
+            # One message, so that all calls begin at once.
+            futures: list[Future[Any]] = self.client.map(
+                partial(_answered, topic, function),
+                *zip(*calls, strict=True),
+                # The keys name the function for Dask's dashboard.
+                key=[f"{name}-{uuid4().hex}" for _ in calls],
+                workers=workers,
+                # Without others, a call to a worker that has left since it was listed would wait for ever.
+                allow_other_workers=workers is not None,
+                pure=False,
+            )
+        except ClosedClientError as error:
+            raise self.gone() from error
+        return [PendingAnswer(self, future) for future in futures]
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Results of a function of `kline_core.compute.tasks` for many calls, in the order of the calls.
@@ -128,7 +152,7 @@ class Cluster:
         """
         waiting: deque[PendingAnswer[T]] = deque()
         for arguments in calls:
-            waiting += self._submit(function, [arguments])
+            waiting += self.submit(function, [arguments])
             if len(waiting) >= SLICES_PER_THREAD * self.threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -153,31 +177,8 @@ class Cluster:
         encoder = EncoderKey.of(encoder_path, device)
         report = self.call(tasks.update, BarsKey.newest(home), settings, encoder, FEW_WINDOWS, threads)
         if report is None:
-            report = update_patterns(home, settings, self.encoding(encoder_path, device))
+            report = update_patterns(home, settings, ClusterWindowEncoder(self, encoder))
         return report
-
-    def _submit(
-        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
-    ) -> list["PendingAnswer[T]"]:
-        if not calls:
-            return []
-        topic = None if self.log is None else self.topic
-        name = getattr(function, "__name__", "call")
-        try:
-            # One message, so that all calls begin at once.
-            futures: list[Future[Any]] = self.client.map(
-                partial(_answered, topic, function),
-                *zip(*calls, strict=True),
-                # The keys name the function for Dask's dashboard.
-                key=[f"{name}-{uuid4().hex}" for _ in calls],
-                workers=workers,
-                # Without others, a call to a worker that has left since it was listed would wait for ever.
-                allow_other_workers=workers is not None,
-                pure=False,
-            )
-        except ClosedClientError as error:
-            raise self.gone() from error
-        return [PendingAnswer(self, future) for future in futures]
 
     def gone(self) -> SchedulerError:
         """The error for work that the scheduler gave up."""

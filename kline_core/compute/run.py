@@ -23,12 +23,13 @@ import numpy as np
 import pyarrow as pa
 
 from kline_core._logging import listening, logger
+from kline_core._text import one_line
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.request import Request, check_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import BrokenBatchError, Overview
-from kline_core.errors import KlineError, SchedulerError
+from kline_core.errors import SchedulerError
 from kline_core.factor.batch import Batch, Scored, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter
@@ -100,7 +101,7 @@ class Run:
                 return [], {symbols[0]: error}
             self._warn(
                 "%d symbols from %s on broke together (%s), so each is done by itself",
-                *(len(symbols), symbols[0], _one_line(error)),
+                *(len(symbols), symbols[0], one_line(error)),
             )
         else:
             with self._lock:
@@ -212,7 +213,7 @@ class Run:
 
     def mark_broken(self, symbol: str, error: Exception) -> SymbolResult:
         """Report a symbol as broken by `error`."""
-        problem = _one_line(error)
+        problem = one_line(error)
         result = SymbolResult(symbol, problem=problem, broke=True)
         with self._lock:
             self._results[symbol] = result
@@ -280,12 +281,6 @@ class Run:
                 self.progress(result)
             except Exception as error:  # noqa: BLE001  it is the caller's, and `finish` hands it back
                 self._progress_error = error
-
-
-def _one_line(error: Exception) -> str:
-    """First line of an error, with its kind unless it is a `KlineError`."""
-    text = (str(error).splitlines() or [""])[0]
-    return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
 
 
 def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[_Computed], reused: Dates) -> None:

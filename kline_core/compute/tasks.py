@@ -14,6 +14,7 @@ import numpy as np
 from kline_core import _threads
 from kline_core._cache import loaded
 from kline_core._logging import logger
+from kline_core._text import one_line
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
@@ -100,7 +101,7 @@ def score(key: StateKey, batch: Batch) -> Scored:
     except KlineError:
         raise
     except Exception as error:
-        raise BrokenBatchError(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+        raise BrokenBatchError(one_line(error)) from error
 
 
 def encode(

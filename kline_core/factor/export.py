@@ -22,13 +22,14 @@ SUFFIXES = (".parquet", ".csv")
 def stored_values(
     home: Home, fingerprint: str, symbols: Sequence[str] | None = None, version: int | None = None
 ) -> pd.DataFrame:
-    """Stored values under one fingerprint, ordered by symbol and date; `date` is datetime64[s].
+    """Stored values under one fingerprint, ordered by symbol and date, `LONG_FIRST` first; `date` is datetime64[s].
 
     `symbols`: None for all. `version`: version of the table `factors`, None for the newest. Raises what `Home` raises.
     """
     table = home.read("factors", version=version, symbols=symbols, fingerprint=fingerprint)
     frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date"], ignore_index=True)
-    return frame.assign(date=pd.to_datetime(frame["date"]))
+    frame = frame.assign(date=pd.to_datetime(frame["date"]))
+    return frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
 
 
 def only_fingerprint(home: Home, fingerprint: str | None) -> str:
@@ -100,8 +101,6 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
     if wide:
         # The dates stay the index: as a column they would clash with a symbol of the same name.
         frame = frame.pivot(index="date", columns="symbol", values="value").rename_axis(columns=None)
-    else:
-        frame = frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
     waiting = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         if path.suffix == ".csv":
