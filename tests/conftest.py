@@ -2,6 +2,7 @@ import pytest
 from distributed import LocalCluster
 from hypothesis import settings
 
+from kline_core import _cache
 from kline_core.compute.cluster import open_cluster
 from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
@@ -57,6 +58,12 @@ def elsewhere(tmp_path_factory):
     """Address of a scheduler with a worker, each a process of its own."""
     with scheduler_process(tmp_path_factory.mktemp("dask")) as (address, _):
         yield address
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+    """A process that holds no bars, patterns, encoders or states yet."""
+    monkeypatch.setattr(_cache, "_caches", {})
 
 
 @pytest.fixture(scope="session")

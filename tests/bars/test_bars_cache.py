@@ -4,21 +4,17 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from kline_core import _cache
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import SymbolBars, bars_by_symbol
 from kline_core.errors import HomeError, InputError, StaleError
 from kline_core.store.home import Home
 from tests.support.homes import add_bars, make_home, market, replace_bars
 
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
+
 FRAME = market(3, 30)
 DAYS = np.unique(FRAME["date"].to_numpy())
 ADJUSTED = FRAME.assign(adj_factor=np.linspace(1, 2, len(FRAME)))
-
-
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(_cache, "_caches", {})
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ from kline_core.settings import Settings
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of, break_batches
 from tests.support.frames import plain
 from tests.support.homes import SMALL, add_bars, make_home, market
-from tests.support.processes import scheduler_process
+from tests.support.processes import free_port, poll, scheduler_process
 
 
 @pytest.fixture
@@ -72,12 +72,6 @@ def opened(request):
 
 STANDING = pytest.param("standing", marks=[pytest.mark.cluster, pytest.mark.slow])
 both = pytest.mark.parametrize("opened", ["in process", STANDING], indirect=True)
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -405,7 +399,7 @@ def test_calls_that_nobody_waits_for_any_more_are_given_up(opened):
     assert next(answers) == 0
     assert len(set(opened.client.futures) - before) > 1
     answers.close()
-    until(lambda: not set(opened.client.futures) - before)
+    poll(lambda: not set(opened.client.futures) - before, "end of the calls")
 
 
 @both
@@ -513,7 +507,7 @@ def test_a_client_that_listened_leaves_quietly(standing, bench, tmp_path, caplog
     with open_cluster(address and standing, 1, lambda *_: None) as cluster:
         cluster.load(bench.copy(tmp_path / "fresh").key)
     with Client(standing, set_as_default=False) as watching:
-        until(lambda: clients(watching) == 1)
+        poll(lambda: clients(watching) == 1, "leaving of the client")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -619,12 +613,12 @@ def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeyp
         with open_cluster(standing) as cluster:
             dates = planned(cluster, bench.key, "S00000", 40)
             left = pool.submit(scored, cluster, bench.key, batch_of("S00000", dates), 40)
-            until(lambda: len(begun) == 2)
+            poll(lambda: len(begun) == 2, "work on both threads")
         with pytest.raises(SchedulerError, match="gave up the work or went away"):
             left.result(30)
-        until(lambda: tasks_of(watching) == 0)
+        poll(lambda: tasks_of(watching) == 0, "end of the tasks")
         go_on.set()
-        until(lambda: not any(watching.run(lambda dask_worker: dask_worker.state.executing_count).values()))
+        poll(lambda: not executing(watching), "end of the work")
     assert len(begun) == 2, "one for each thread; the other 38 were never begun"
 
 
@@ -650,21 +644,18 @@ with open_cluster(sys.argv[1]) as cluster:
         finally:
             process.kill()
         # Left to itself the work would take minutes.
-        until(lambda: tasks_of(watching) == 0)
+        poll(lambda: tasks_of(watching) == 0, "end of the tasks")
 
 
 def tasks_of(client):
     return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
 
 
+def executing(client):
+    return any(client.run(lambda dask_worker: dask_worker.state.executing_count).values())
+
+
 def clients(client):
     return client.run_on_scheduler(
         lambda dask_scheduler: sum(name != "fire-and-forget" for name in dask_scheduler.clients)
     )
-
-
-def until(happened):
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)

@@ -1,14 +1,10 @@
 import pytest
 
-from kline_core import _cache
 from kline_core._cache import loaded as loaded_key
 from kline_core.encoder.encoder_cache import EncoderKey
 from tests.support.homes import write_encoder
 
-
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(_cache, "_caches", {})
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
 
 
 def test_an_encoder_that_was_trained_again_is_another(tmp_path):

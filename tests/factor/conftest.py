@@ -5,7 +5,12 @@ from kline_core.factor.state_key import StateKey
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from tests.support.bench import SMALL_SETTINGS
-from tests.support.homes import SMALL
+from tests.support.homes import SMALL, make_home, market
+
+
+@pytest.fixture
+def home(tmp_path):
+    return make_home(tmp_path / "home", market())
 
 
 @pytest.fixture

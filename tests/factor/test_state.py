@@ -29,15 +29,7 @@ from kline_core.store.home import Home
 from tests.support.bench import SMALL_SETTINGS
 from tests.support.homes import SMALL, add_bars, make_home, market, replace_bars, write_encoder
 
-
-@pytest.fixture
-def home(tmp_path):
-    return make_home(tmp_path / "home", market())
-
-
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(_cache, "_caches", {})
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
 
 
 def with_encoder(key, **changed):

@@ -2,23 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from kline_core import _cache
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import StaleError
 from tests.support.bench import SMALL_SETTINGS
-from tests.support.homes import add_bars, make_home, market
+from tests.support.homes import add_bars, market
 
-
-@pytest.fixture
-def home(tmp_path):
-    return make_home(tmp_path / "home", market())
-
-
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(_cache, "_caches", {})
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
 
 
 def test_the_key_names_the_newest_versions(home, extend, newest, small_weights):

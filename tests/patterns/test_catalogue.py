@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from exchange_calendars import get_calendar
 
-from kline_core import _cache
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import DateError
@@ -16,6 +15,8 @@ from kline_core.patterns.catalogue import Catalogue, CatalogueKey, build_catalog
 from kline_core.settings import PatternSettings
 from tests import naive
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, replace_bars
+
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
 
 
 def by_plain_loop(frames, settings, sessions=None):
@@ -151,11 +152,6 @@ FRAME = market(3, 30)
 
 
 DAYS = np.unique(FRAME["date"].to_numpy())
-
-
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch):
-    monkeypatch.setattr(_cache, "_caches", {})
 
 
 def until(day):

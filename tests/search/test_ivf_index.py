@@ -1,4 +1,3 @@
-import threading
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core import _cache
 from kline_core.errors import RecallError
 from kline_core.factor import state as resources_module
 from kline_core.patterns.patterns import Patterns
@@ -22,7 +20,7 @@ from kline_core.settings import FactorSettings
 from tests.naive import search_one, similarity
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.patterns import DAY_0
-from tests.support.searches import assert_same, market, some
+from tests.support.searches import assert_same, assert_threads_share, market, some
 
 PROBES, LISTS, TRAINED = 3, 12, 60
 
@@ -225,20 +223,7 @@ def test_hundreds_of_identical_charts(noise):
 
 def test_threads_share_an_index():
     patterns, queries = market(7, symbols=5, bars=100, dim=16, kinds=40, delay=21, noise=0.1)
-    index = built(patterns)
-    wanted = search(index, patterns, queries, FactorSettings(), 20)
-    found = [None] * 3
-
-    def work(place):
-        found[place] = search(index, patterns, queries, FactorSettings(), 20)
-
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for matches in found:
-        assert_same(matches, wanted)
+    assert_threads_share(built(patterns), patterns, queries)
 
 
 def test_nothing_to_search():
@@ -306,7 +291,6 @@ def small(monkeypatch):
     """Lists for homes of a few hundred patterns."""
     of = partial(IvfIndex.of, lists=LISTS, trained=TRAINED)
     monkeypatch.setattr(resources_module, "IvfIndex", SimpleNamespace(of=of))
-    monkeypatch.setattr(_cache, "_caches", {})
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +304,7 @@ def asking(bench, **factor):
     return Bench(bench.home, replace(SMALL_SETTINGS, factor=replace(SMALL_SETTINGS.factor, **factor)), bench.weights)
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "nothing_loaded")
 def test_a_run_reports_the_recall_and_keeps_its_values_apart(bench, in_process, tmp_path):
     bench = bench.copy(tmp_path / "home")
     exact = bench.run(in_process, samples=30)
@@ -336,7 +320,7 @@ def test_a_run_reports_the_recall_and_keeps_its_values_apart(bench, in_process, 
     assert again.count("done") == 0
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "nothing_loaded")
 def test_a_state_is_loaded_with_the_index_that_is_asked_for(bench):
     approximate = asking(bench, index="ivf", min_recall=0.0, probes=2).key
     assert isinstance(resources_module.loaded_state(approximate).index, IvfIndex)

@@ -1,4 +1,3 @@
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,7 @@ from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import eligible_rows
 from tests.support.patterns import DAY_0
-from tests.support.searches import assert_naive, assert_same, cases, market, some
+from tests.support.searches import assert_naive, assert_same, assert_threads_share, cases, market, some
 
 
 @given(cases())
@@ -145,21 +144,7 @@ def test_nothing_to_search():
 
 def test_threads_share_an_index():
     patterns, queries = market(6, symbols=6, bars=200, dim=32, kinds=40, delay=21, noise=0.1)
-    index = FlatIndex.build(patterns)
-    wanted = search(index, patterns, queries, FactorSettings(), 20)
-    start, found = threading.Barrier(4), [None] * 4
-
-    def work(place):
-        start.wait()
-        found[place] = search(index, patterns, queries, FactorSettings(), 20)
-
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for matches in found:
-        assert_same(matches, wanted)
+    assert_threads_share(FlatIndex.build(patterns), patterns, queries)
 
 
 def test_what_does_not_fit_is_refused():

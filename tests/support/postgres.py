@@ -5,12 +5,11 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.processes import free_port
+from tests.support.processes import end, free_port, poll
 
 
 def binaries() -> Path | None:
@@ -45,20 +44,16 @@ def postgres() -> Iterator[str]:
             _wait(folder, port, running)
             yield f"postgresql+asyncpg://kline@127.0.0.1:{port}/postgres"
         finally:
-            running.terminate()
-            try:
-                running.wait(15)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait(15)
+            end(running)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _wait(folder: Path, port: int, running: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
     ask = [str(folder / "pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
-    while subprocess.run(ask, capture_output=True, check=False).returncode:
+
+    def ready() -> bool:
         assert running.poll() is None, "PostgreSQL ended"
-        assert time.monotonic() < deadline, "PostgreSQL does not answer"
-        time.sleep(0.1)
+        return subprocess.run(ask, capture_output=True, check=False).returncode == 0
+
+    poll(ready, "answer of PostgreSQL")

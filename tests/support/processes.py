@@ -57,7 +57,7 @@ def poll(ask: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         answer = ask()
         if answer:
             return answer
-        time.sleep(0.2)
+        time.sleep(0.05)
     raise TimeoutError(f"no {what} within {seconds:g} s")
 
 
@@ -69,9 +69,14 @@ def process(*command: str, log: Path, env: dict[str, str], cwd: Path) -> Iterato
         try:
             yield running
         finally:
-            running.terminate()
-            try:
-                running.wait(15)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait(15)
+            end(running)
+
+
+def end(running: subprocess.Popen[bytes]) -> None:
+    """Ask a program to end, and kill it if it does not."""
+    running.terminate()
+    try:
+        running.wait(15)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait(15)

@@ -1,11 +1,15 @@
 """Made-up markets of patterns with their queries, indexes over them, and what a plain loop finds."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from hypothesis import strategies as st
 
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
+from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import search_one
 from tests.support.patterns import columns
@@ -58,6 +62,20 @@ def assert_same(one, other):
     assert np.array_equal(one.rows, other.rows)
     assert np.array_equal(one.similarity, other.similarity, equal_nan=True)
     assert np.array_equal(one.eligible, other.eligible)
+
+
+def assert_threads_share(index, patterns, queries, threads=4):
+    """Threads that search the same index at the same time find what one finds alone."""
+    wanted = search(index, patterns, queries, FactorSettings(), 20)
+    start = threading.Barrier(threads)
+
+    def work(_):
+        start.wait()
+        return search(index, patterns, queries, FactorSettings(), 20)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for matches in pool.map(work, range(threads)):
+            assert_same(matches, wanted)
 
 
 def assert_naive(matches, patterns, queries, factor, window_bars):
