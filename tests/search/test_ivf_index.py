@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.errors import RecallError
-from kline_core.factor import state as resources_module
+from kline_core.factor import state as state_module
 from kline_core.patterns.patterns import Patterns
 from kline_core.search import candidates as search_module
 from kline_core.search import ivf_index as module
@@ -290,7 +290,7 @@ def test_too_small_a_recall_is_refused_with_what_to_do():
 def small(monkeypatch):
     """Lists for homes of a few hundred patterns."""
     of = partial(IvfIndex.of, lists=LISTS, trained=TRAINED)
-    monkeypatch.setattr(resources_module, "IvfIndex", SimpleNamespace(of=of))
+    monkeypatch.setattr(state_module, "IvfIndex", SimpleNamespace(of=of))
 
 
 @pytest.fixture(scope="module")
@@ -323,11 +323,11 @@ def test_a_run_reports_the_recall_and_keeps_its_values_apart(bench, in_process, 
 @pytest.mark.usefixtures("small", "nothing_loaded")
 def test_a_state_is_loaded_with_the_index_that_is_asked_for(bench):
     approximate = asking(bench, index="ivf", min_recall=0.0, probes=2).key
-    assert isinstance(resources_module.loaded_state(approximate).index, IvfIndex)
-    loaded = resources_module.loaded_state(bench.key)
+    assert isinstance(state_module.loaded_state(approximate).index, IvfIndex)
+    loaded = state_module.loaded_state(bench.key)
     assert type(loaded.index) is FlatIndex
     assert loaded.recall is None
     assert np.shares_memory(loaded.patterns.vectors, loaded.index.rows)
     # What is loaded already must not let a stricter key in.
     with pytest.raises(RecallError, match="below min_recall 1;"):
-        resources_module.loaded_state(asking(bench, index="ivf", min_recall=1.0, probes=2).key)
+        state_module.loaded_state(asking(bench, index="ivf", min_recall=1.0, probes=2).key)

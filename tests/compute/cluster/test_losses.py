@@ -1,0 +1,233 @@
+"""Schedulers, workers and clients that are missing, or go away."""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from distributed import Client, KilledWorker
+from distributed.client import FutureCancelledError
+
+from kline_core.compute import cluster as module
+from kline_core.compute.cluster import Cluster, PendingAnswer, open_cluster
+from kline_core.compute.run import run_symbols
+from kline_core.errors import (
+    SchedulerError,
+)
+from kline_core.factor import scoring
+from kline_core.factor import stored_values as values_module
+from tests.support.bench import Bench, batch_of
+from tests.support.clusters import planned, scored
+from tests.support.homes import market
+from tests.support.processes import free_port, poll, scheduler_process
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nobody_listens():
+    started = time.perf_counter()
+    address = f"tcp://127.0.0.1:{free_port()}"
+    says = rf"^no Dask scheduler answers at {address} .*`dask scheduler`"
+    with pytest.raises(SchedulerError, match=says), open_cluster(address):
+        pass
+    assert time.perf_counter() - started < 5
+
+
+def test_it_is_found_out_within_fifteen_seconds():
+    assert module.CONNECT_SECONDS <= 12
+
+
+@pytest.mark.usefixtures("impatient")
+def test_somebody_listens_and_is_silent():
+    """A `Client` of Dask would wait for ever."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with (
+            pytest.raises(SchedulerError, match=r"\(TimeoutError\)"),
+            open_cluster(f"127.0.0.1:{silent.getsockname()[1]}"),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", " ", "tcp://", "localhost", "127.0.0.1:text", "127.0.0.1:99999", "127.0.0.1:-1"),
+        *("nothing://127.0.0.1:1", "tls://127.0.0.1:1", "inproc://127.0.0.1/1/1"),
+    ],
+)
+@pytest.mark.usefixtures("impatient")
+def test_what_is_no_address(address):
+    with pytest.raises(SchedulerError, match="no Dask scheduler answers at"), open_cluster(address):
+        pass
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_scheduler_is_found_out_about_from_inside_an_event_loop():
+    async def flow():
+        with open_cluster(f"tcp://127.0.0.1:{free_port()}"):
+            pass
+
+    with pytest.raises(SchedulerError):
+        asyncio.run(flow())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_failed_connection_leaves_nothing_behind():
+    before = threading.active_count()
+    with pytest.raises(SchedulerError), open_cluster(f"tcp://127.0.0.1:{free_port()}"):
+        pass
+    assert threading.active_count() <= before
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_scheduler_without_workers(tmp_path):
+    with (
+        scheduler_process(tmp_path, workers=0) as (address, _),
+        pytest.raises(SchedulerError, match=rf"at {address} has no workers; start one with `dask worker {address}"),
+        open_cluster(address),
+    ):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.usefixtures("impatient")
+def test_a_scheduler_that_dies_under_the_work(tmp_path):
+    with scheduler_process(tmp_path) as (address, process), open_cluster(address) as cluster:
+        (work,) = cluster.submit(time.sleep, [(60,)])
+        process.kill()
+        with pytest.raises(SchedulerError, match=rf"^the scheduler at {address} gave up the work .*run again$"):
+            work.result()
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.usefixtures("impatient")
+def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkeypatch, small_weights):
+    bench = Bench.of(tmp_path / "home", market(6, 60), weights=small_weights)
+    monkeypatch.setattr(values_module, "FLUSH_ROWS", 1)
+    with scheduler_process(tmp_path) as (address, process), open_cluster(address) as cluster:
+        run = bench.start(cluster, samples=10)
+        score = run.score
+
+        def dying(symbols, chunks):
+            if "S00003" in symbols:
+                process.kill()
+            return score(symbols, chunks)
+
+        monkeypatch.setattr(run, "score", dying)
+        with pytest.raises(SchedulerError, match=r"went away; see whether it still runs, and run again$"):
+            run_symbols(run)
+    assert bench.home.read("factors").num_rows % 10 == 0
+
+
+def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "WORKERLESS_SECONDS", 0.2)
+    waits = SimpleNamespace(result=timed_out, done=lambda: False)
+    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
+    monkeypatch.setattr(module, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
+    with pytest.raises(SchedulerError, match="has had no workers for"):
+        PendingAnswer(Cluster(client, 1, "tcp://x"), waits).result()
+
+
+def timed_out(**_):
+    raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (KilledWorker("score-1", None, 3), "killed worker after worker of the cluster at tcp://x"),
+        (FutureCancelledError("score-1", "scheduler-connection-lost"), "the scheduler at tcp://x gave up the work"),
+    ],
+)
+def test_lost_work_is_one_line(error, says):
+    def result(**_):
+        raise error
+
+    with pytest.raises(SchedulerError, match=says) as raised:
+        PendingAnswer(Cluster(SimpleNamespace(status="running"), 1, "tcp://x"), SimpleNamespace(result=result)).result()
+    assert "\n" not in str(raised.value)
+
+
+def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "monotonic", iter([10.0, 100.0]).__next__)
+    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
+    said = []
+    with pytest.raises(SchedulerError):
+        PendingAnswer(
+            Cluster(client, 1, "tcp://x", lambda *record: said.append(record)),
+            SimpleNamespace(result=timed_out, done=lambda: False),
+        ).result()
+    assert said == [(logging.WARNING, "no workers left at tcp://x, waiting 60 s for one")]
+
+
+def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeypatch):
+    begun, go_on = [], threading.Event()
+    real = scoring.score_batch
+
+    def slow(state, batch):
+        begun.append(batch)
+        assert go_on.wait(60)
+        return real(state, batch)
+
+    monkeypatch.setattr(scoring, "score_batch", slow)
+    with Client(standing, set_as_default=False) as watching, ThreadPoolExecutor(1) as pool:
+        with open_cluster(standing) as cluster:
+            dates = planned(cluster, bench.key, "S00000", 40)
+            left = pool.submit(scored, cluster, bench.key, batch_of("S00000", dates), 40)
+            poll(lambda: len(begun) == 2, "work on both threads")
+        with pytest.raises(SchedulerError, match="gave up the work or went away"):
+            left.result(30)
+        poll(lambda: tasks_of(watching) == 0, "end of the tasks")
+        go_on.set()
+        poll(lambda: not executing(watching), "end of the work")
+    assert len(begun) == 2, "one for each thread; the other 38 were never begun"
+
+
+@pytest.mark.slow
+def test_work_of_a_client_that_was_killed_stops(elsewhere):
+    code = """
+import sys, time
+from kline_core.compute.cluster import open_cluster
+
+with open_cluster(sys.argv[1]) as cluster:
+    answers = cluster.submit(time.sleep, [(0.2,)] * 5_000)
+    answers[0].result()
+    print("at work", flush=True)
+    answers[-1].result()
+"""
+    with (
+        subprocess.Popen([sys.executable, "-c", code, elsewhere], stdout=subprocess.PIPE, text=True) as process,
+        Client(elsewhere, set_as_default=False) as watching,
+    ):
+        try:
+            assert process.stdout.readline() == "at work\n"
+            assert tasks_of(watching) > 1_000
+        finally:
+            process.kill()
+        # Left to itself the work would take minutes.
+        poll(lambda: tasks_of(watching) == 0, "end of the tasks")
+
+
+def tasks_of(client):
+    return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+
+
+def executing(client):
+    return any(client.run(lambda dask_worker: dask_worker.state.executing_count).values())

@@ -1,0 +1,196 @@
+"""What breaks: samples, chunks, symbols, and too many of them."""
+
+import logging
+from collections import Counter
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from kline_core.compute import tasks
+from kline_core.compute.cluster import open_cluster
+from kline_core.compute.run_report import RunReport, SymbolResult
+from kline_core.errors import DateError, RunFailedError
+from kline_core.factor.lineage import NEVER_REUSED
+from tests.support.bench import break_batches
+from tests.support.runs import DAYS, SYMBOLS, counts, overheard, symbols_of
+
+ASKED = {"S00000": DAYS[[30, 35, 40, 45]]}
+BROKE = ValueError("it broke\non two lines")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["in process", "standing"])
+def test_a_failing_sample_is_alone(bench, made, in_process, standing, monkeypatch, tmp_path, kind):
+    truth = made.copy(tmp_path / "truth")
+    truth.run(in_process, samples=20)
+    day = np.datetime64(truth.rows("factors")[15]["date"])
+    opened = nullcontext(in_process) if kind == "in process" else open_cluster(standing)
+    with monkeypatch.context() as patch, opened as cluster:
+        break_batches(patch, day, BROKE)
+        report = bench.run(cluster, samples=20)
+    broken = report.reasons["error: ValueError: it broke"]
+    assert 1 <= broken <= 4
+    counts(report)
+    rows = {(row["symbol"], row["date"]): row for row in bench.rows("factors")}
+    for right in truth.rows("factors"):
+        row = rows.pop((right["symbol"], right["date"]))
+        if right["date"] == day.item():
+            assert (row["status"], row["reason"], row["value"], row["matches"]) == (
+                *("failed", "error: ValueError: it broke", None, 0),
+            )
+        else:
+            assert row == right
+    assert rows == {}
+    kept = [row for row in truth.rows("matches") if row["date"] != day.item()]
+    assert bench.rows("matches") == kept
+    again = bench.run(in_process, samples=20)
+    assert again.count("done") == broken
+    for table in ("factors", "matches"):
+        assert bench.rows(table) == truth.rows(table)
+
+
+def in_one_piece(bench, cluster):
+    run = bench.start(cluster, dates=ASKED)
+    run.score(["S00000"])
+    return run.finish()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("it broke\nbadly"), "error: ValueError: it broke"),
+        (MemoryError(), "error: MemoryError: "),
+        (KeyError("close"), "error: KeyError: 'close'"),
+    ],
+)
+def test_a_chunk_that_breaks_is_done_sample_by_sample(bench, made, in_process, monkeypatch, tmp_path, error, reason):
+    whole = made.copy(tmp_path / "whole")
+    whole.run(in_process, dates=ASKED)
+    sizes = break_batches(monkeypatch, DAYS[[30, 40]], error)
+    in_one_piece(bench, in_process)
+    assert sizes == [4, 1, 1, 1, 1]
+    right, rows = whole.rows("factors"), bench.rows("factors")
+    assert [rows[1], rows[3]] == [right[1], right[3]]
+    for row, date in ((rows[0], DAYS[30]), (rows[2], DAYS[40])):
+        assert (row["date"], row["status"], row["reason"], row["value"]) == (date.item(), "failed", reason, None)
+        assert (row["matches"], row["history"]) == (0, NEVER_REUSED)
+    days = DAYS[[35, 45]].tolist()
+    assert bench.rows("matches") == [match for match in whole.rows("matches") if match["date"] in days]
+
+
+def test_a_chunk_that_breaks_is_spoken_of_with_its_error(bench, in_process, monkeypatch):
+    break_batches(monkeypatch, DAYS[40], BROKE)
+    cluster, said = overheard(in_process)
+    in_one_piece(bench, cluster)
+    says = (
+        f"S00000: a chunk of 4 samples from {DAYS[30]} on broke (ValueError: it broke), so it is done sample by sample"
+    )
+    assert said == [(logging.WARNING, says)]
+
+
+def test_a_chunk_of_which_all_breaks(bench, in_process, monkeypatch):
+    break_batches(monkeypatch, DAYS, BROKE)
+    report = in_one_piece(bench, in_process)
+    assert counts(report) == (4, 0, 4, 0)
+    assert [row["reason"] for row in bench.rows("factors")] == ["error: ValueError: it broke"] * 4
+    assert bench.rows("matches") == []
+    assert report.symbols[0].seconds == {}
+
+
+def test_stored_samples_of_a_chunk_that_breaks_are_still_re_used(bench, in_process, monkeypatch):
+    bench.run(in_process, dates={"S00000": DAYS[[30, 40, 45]]})
+    before = bench.rows("factors", without=())
+    break_batches(monkeypatch, DAYS[35], BROKE)
+    report = in_one_piece(bench, in_process)
+    assert counts(report) == (4, 0, 1, 3)
+    rows = bench.rows("factors", without=())
+    assert [rows[0], *rows[2:]] == before
+    assert (rows[1]["date"], rows[1]["run_id"]) == (DAYS[35].item(), report.run_id)
+
+
+def test_a_refusal_is_not_tried_sample_by_sample(bench, in_process, monkeypatch):
+    sizes = break_batches(monkeypatch, DAYS, DateError("not that day"))
+    cluster, said = overheard(in_process)
+    report = in_one_piece(bench, cluster)
+    assert [(result.problem, result.broke) for result in report.broken] == [("not that day", True)]
+    assert (sizes, said) == ([4], [])
+
+
+def test_a_sample_that_breaks_after_it_was_right_loses_its_matches(bench, in_process, monkeypatch, forgetful):
+    dates = {"S00001": DAYS[[60, 70]]}
+    bench.run(in_process, dates=dates)
+    assert len(bench.rows("matches")) == 10
+    forgetful()
+    break_batches(monkeypatch, DAYS[60], BROKE)
+    report = bench.run(in_process, dates=dates)
+    assert counts(report) == (2, 1, 1, 0)
+    assert [row["date"] for row in bench.rows("matches")] == [DAYS[70].item()] * 5
+
+
+@pytest.mark.parametrize("what", ["plan", "score"])
+def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkeypatch, what):
+    real = getattr(tasks, what)
+
+    def broken(key, asked, *arguments):
+        if "S00001" in symbols_of(asked):
+            raise OSError("no more memory\nand so on")
+        return real(key, asked, *arguments)
+
+    monkeypatch.setattr(tasks, what, broken)
+    report = bench.run(in_process, samples=10)
+    assert [result.symbol for result in report.symbols] == SYMBOLS
+    (result,) = report.broken
+    assert (result.symbol, result.problem, result.broke) == ("S00001", "OSError: no more memory", True)
+    assert counts(report)[0] == 30
+    assert {row["symbol"] for row in bench.rows("factors")} == {"S00000", "S00002", "S00003"}
+    with pytest.raises(RunFailedError, match=r"^1 of 4 symbols broke: S00001 \(OSError: no more memory\); the values"):
+        report.check(1.0)
+    assert report.to_dict()["symbols"][1] == {
+        **{"symbol": "S00001", "samples": 0, "done": 0, "failed": 0, "reused": 0, "refreshed": 0},
+        **{"problem": "OSError: no more memory", "broke": True, "reasons": {}},
+    }
+
+
+def test_a_symbol_that_is_tried_again_counts_once(bench, in_process, monkeypatch):
+    run = bench.start(in_process, samples=10)
+
+    def broken(*_):
+        raise ValueError("it broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "score", broken)
+        results, broke = run.score(["S00001"])
+    assert results == []
+    assert [(symbol, str(error)) for symbol, error in broke.items()] == [("S00001", "it broke")]
+    assert [result.problem for result in run.finish().broken] == ["ValueError: it broke"]
+    run.score(["S00001"], 3)
+    run.score(["S00001"])
+    report = run.finish()
+    assert counts(report)[0] == 10
+    assert [(result.symbol, result.problem) for result in report.symbols] == [("S00001", None)]
+    assert len(bench.rows("factors")) == 10
+
+
+def test_too_many_failures_fail_the_run_and_the_values_are_stored(bench, in_process):
+    asked = {"S00001": np.array([DAYS[0], DAYS[1], DAYS[60], "2040-01-02"], dtype="datetime64[D]")}
+    for _ in range(2):
+        report = bench.run(in_process, dates=asked)
+        with pytest.raises(RunFailedError) as raised:
+            report.check(0.5)
+        text = str(raised.value)
+        assert text.startswith("3 of 4 samples failed, more than max_failed_share 0.5 allows: ")
+        assert "1 x too few bars: 1 of 5" in text
+        assert text.endswith("the values that could be computed are stored")
+        report.check(0.75)
+        assert sum(row["status"] == "ok" for row in bench.rows("factors")) == 1
+
+
+def test_a_share_is_compared_as_it_is_written():
+    def report(failed, samples):
+        result = SymbolResult("A", samples, samples - failed, failed, reasons=Counter({"x": failed}))
+        return RunReport("run", "f", {}, 0, [result], {})
+
+    report(29, 100).check(0.29)
+    with pytest.raises(RunFailedError, match=r"^30 of 100 samples failed, .* 0\.29 allows: 30 x x"):
+        report(30, 100).check(0.29)

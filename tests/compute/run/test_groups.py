@@ -1,0 +1,151 @@
+"""Several symbols as one piece of work."""
+
+import logging
+
+import pytest
+
+from kline_core.compute import run as run_module
+from kline_core.compute import tasks
+from kline_core.errors import HomeError
+from kline_core.factor import scoring
+from kline_core.factor import stored_values as module
+from kline_core.store.home import Home
+from tests.support.runs import DAYS, SYMBOLS, counts, overheard, symbols_of
+
+
+def same_rows(one, other):
+    for table in ("factors", "matches"):
+        assert one.rows(table) == other.rows(table)
+
+
+@pytest.mark.slow
+def test_symbols_scored_together_have_the_values_that_each_has_alone(bench, made, in_process, tmp_path):
+    alone = made.copy(tmp_path / "alone")
+    for samples, day in ((1, DAYS[70]), (20, DAYS[75]), (1, DAYS[76])):
+        right = alone.run(in_process, samples=samples, as_of=day)
+        seen = []
+        run = bench.start(in_process, lambda result, to=seen: to.append(result.symbol), samples=samples, as_of=day)
+        results, broke = run.score(run.symbols)
+        assert ([result.symbol for result in results], broke, seen) == (SYMBOLS, {}, SYMBOLS)
+        report = run.finish()
+        assert counts(report) == counts(right)
+        assert [result.to_dict() for result in report.symbols] == [result.to_dict() for result in right.symbols]
+        same_rows(bench, alone)
+
+
+def test_dates_asked_for_together_fail_each_with_its_reason(bench, made, in_process, tmp_path):
+    alone = made.copy(tmp_path / "alone")
+    dates = {"S00001": DAYS[[2, 60, 70]], "S00002": DAYS[[1]], "S00003": DAYS[:0]}
+    for _ in range(2):
+        right = alone.run(in_process, dates=dates, max_failed_share=1)
+        run = bench.start(in_process, dates=dates, max_failed_share=1)
+        run.score(run.symbols)
+        report = run.finish()
+        assert [result.to_dict() for result in report.symbols] == [result.to_dict() for result in right.symbols]
+        same_rows(bench, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["plan", "score"])
+def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkeypatch, tmp_path, what):
+    alone = made.copy(tmp_path / "alone")
+    alone.run(in_process, samples=10)
+
+    real = getattr(tasks, what)
+
+    def broken(key, asked, *arguments):
+        if len(symbols_of(asked)) > 1:
+            raise OSError("no more memory")
+        return real(key, asked, *arguments)
+
+    monkeypatch.setattr(tasks, what, broken)
+    cluster, said = overheard(in_process)
+    run = bench.start(cluster, samples=10)
+    results, broke = run.score(run.symbols)
+    assert ([result.symbol for result in results], broke) == (SYMBOLS, {})
+    assert said == [
+        (
+            logging.WARNING,
+            "4 symbols from S00000 on broke together (OSError: no more memory), so each is done by itself",
+        )
+    ]
+    run.finish()
+    same_rows(bench, alone)
+
+
+def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process, monkeypatch):
+    compute, alone = scoring.score_batch, tasks.score
+
+    def breaks(state, batch):
+        if len(batch.parts) > 1:
+            raise ValueError("it broke")
+        return compute(state, batch)
+
+    def score(key, batch):
+        if batch.symbols == ["S00001"]:
+            raise OSError("no more memory")
+        return alone(key, batch)
+
+    monkeypatch.setattr(scoring, "score_batch", breaks)
+    monkeypatch.setattr(tasks, "score", score)
+    cluster, said = overheard(in_process)
+    run = bench.start(cluster, samples=10)
+    results, broke = run.score(run.symbols)
+    assert [message for _, message in said] == [
+        "4 symbols from S00000 on broke together (ValueError: it broke), so each is done by itself"
+    ]
+    assert [result.symbol for result in results] == ["S00000", "S00002", "S00003"]
+    assert [(symbol, str(error)) for symbol, error in broke.items()] == [("S00001", "no more memory")]
+    assert [result.symbol for result in run.finish().broken] == ["S00001"]
+    assert {row["symbol"] for row in bench.rows("factors")} == {"S00000", "S00002", "S00003"}
+
+
+def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process):
+    run = bench.start(in_process, samples=10)
+    run.score(run.symbols)
+    run.score(["S00001"])
+    assert counts(run.finish())[0] == 40
+    assert len(bench.rows("factors")) == 40
+
+
+def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatch):
+    run = bench.start(in_process, samples=10)
+    assert run.new_samples == 40
+    assert run.groups(SYMBOLS, 10) == [SYMBOLS]
+    assert run.groups(SYMBOLS, 3) == [SYMBOLS[:3], SYMBOLS[3:]]
+    assert run.groups([], 3) == []
+    monkeypatch.setattr(run_module, "GROUP_SAMPLES", 20)
+    assert run.groups(SYMBOLS, 10) == [SYMBOLS[:2], SYMBOLS[2:]]
+    run.score(SYMBOLS[:2])
+    run.finish()
+    again = bench.start(in_process, samples=10)
+    assert again.new_samples == 22, "one where all are stored, which may be a new day's"
+    assert again.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
+    monkeypatch.setattr(run_module, "GROUP_DATES", 15)
+    assert again.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
+
+
+def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(bench, in_process, monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_ROWS", 1)
+
+    def full(*_):
+        raise HomeError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        run = bench.start(in_process, samples=10)
+        patch.setattr(Home, "upsert", full)
+        results, broke = run.score(run.symbols)
+        assert results == []
+        assert {str(error) for error in broke.values()} == {"the disk is full"}
+        assert list(broke) == run.symbols
+        assert run.unreported() == []
+    assert bench.run(in_process, samples=10).count("samples") == 40
+
+
+def test_symbols_of_which_nothing_was_heard_are_known(bench, in_process):
+    run = bench.start(in_process, samples=10)
+    assert run.unreported() == SYMBOLS
+    run.score(["S00001"])
+    run.mark_broken("S00002", ValueError("it broke"))
+    assert run.unreported() == ["S00000", "S00003"]
+    assert 1 <= run.parallel <= in_process.threads
