@@ -227,6 +227,7 @@ def test_light_modules_load_nothing_heavy():
     assert done.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_a_flow_with_a_standing_cluster_loads_no_encoder_and_no_index():
     code = (
         "import sys, kline_core.api.factor, kline_core.compute.cluster, kline_core.compute.run; "

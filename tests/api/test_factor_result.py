@@ -22,6 +22,7 @@ def result(home):
     return kl.compute_factor(home, samples=20, max_failed_share=0.5)
 
 
+@pytest.mark.slow
 def test_ten_lines_from_files_to_a_series_an_ic_table_and_a_picture(tmp_path, stocks):
     for symbol, bars in stocks[stocks["date"] < "2002-06-01"].groupby("symbol"):
         bars.to_csv(tmp_path / f"{symbol}.csv", index=False)
@@ -188,6 +189,7 @@ def test_a_path_that_does_not_exist(tmp_path):
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 def test_an_explanation_is_shown_as_its_picture(home):
     seen = kl.explain(home, "AAPL", "2008-10-10")
     assert seen._repr_png_().startswith(b"\x89PNG")

@@ -1,17 +1,26 @@
 """The Prefect server of all tests of the flows, and the bars that they start from."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kline_core.encoder.synthetic import random_walk
-from tests.support.prefect_server import Server, prefect_server, reporting_to
+from tests.support.prefect_server import Server, empty_tables, prefect_server, reporting_to
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as running:
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite file that a new Prefect server would make, for those whose start is not what is tested."""
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has a folder of its own in that of the whole run.
+    return empty_tables(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(scope="session")
+def server(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with prefect_server(tmp_path_factory.mktemp("prefect"), tables=tables) as running:
         yield running
 
 

@@ -42,8 +42,8 @@ SLOW = """
 class Office:
     """A server with a deployment of the flow, and a worker; either may be killed and started again."""
 
-    def __init__(self, place: Path, clone: Path, scheduler: str) -> None:
-        self._place, self._clone, self.scheduler = place, clone, scheduler
+    def __init__(self, place: Path, clone: Path, scheduler: str, tables: Path) -> None:
+        self._place, self._clone, self.scheduler, self._tables = place, clone, scheduler, tables
         self._port = free_port()
         self._serving, self._working = ExitStack(), ExitStack()
 
@@ -69,7 +69,7 @@ class Office:
         return done.stdout
 
     def start_server(self) -> None:
-        self.server = self._serving.enter_context(prefect_server(self._place, self._port))
+        self.server = self._serving.enter_context(prefect_server(self._place, self._port, self._tables))
 
     def stop_server(self) -> None:
         self._serving.close()
@@ -178,8 +178,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def office(clone: Path, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with Office(tmp_path_factory.mktemp("office"), clone, cluster) as office:
+def office(clone: Path, cluster: str, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with Office(tmp_path_factory.mktemp("office"), clone, cluster, tables) as office:
         yield office
 
 

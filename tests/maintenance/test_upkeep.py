@@ -94,6 +94,7 @@ def test_matches_of_other_horizons_are_compacted_together(home):
     assert home.read("matches", symbols=["A"], fingerprint="f").num_rows == MANY_FILES
 
 
+@pytest.mark.slow
 def test_workers_load_compacted_tables_bit_for_bit(tmp_path, small_weights, in_process, monkeypatch):
     monkeypatch.setattr(upkeep, "MANY_FILES", 2)
     first = market(3, 60)

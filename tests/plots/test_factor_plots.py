@@ -101,6 +101,7 @@ def test_an_evaluation_is_drawn_with_its_verdict(words):
     assert any("12 symbols, 1030 samples = 1000 values + 30 failed" in word for word in words)
 
 
+@pytest.mark.slow
 def test_noise_is_grey_and_what_is_none_has_its_colour():
     noise = evaluation_picture(evaluation_of([0.019, -0.019], [0.0019, -0.0019, 0, 0, 0]))
     up = evaluation_picture(evaluation_of([0.021, -0.019]))

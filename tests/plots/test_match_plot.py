@@ -92,6 +92,7 @@ def test_the_newest_query_has_no_ground_for_what_follows(tmp_path):
     assert all(found.get(tint, 0) < 5_000 for tint in TINTS.values())
 
 
+@pytest.mark.slow
 def test_a_known_future_of_the_query_is_drawn(tmp_path):
     for after, barrier in ((21, 0), (4, None), (1, None)):
         found = colours(match_picture(view_of([], after, barrier), tmp_path / "query.png"))

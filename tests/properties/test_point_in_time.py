@@ -107,6 +107,7 @@ def test_the_choice_of_dates_up_to_a_day_does_not_see_further(future, in_process
     assert here.rows("factors", day) == here.rows("factors")
 
 
+@pytest.mark.slow
 def test_with_the_default_settings_and_encoder(in_process, tmp_path):
     frame = plain(synthetic_market(4, 150, seed=5))
     days = np.unique(frame["date"].to_numpy()).astype("datetime64[D]")

@@ -1,6 +1,9 @@
 """A real Prefect server on a loopback port of its own, and what it is asked."""
 
+import fcntl
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 
 SYMBOLS = ["S00000", "S00001", "S00002"]
+# Reads no certificates, which takes a while and plain HTTP needs not. Every question has a connection of its own, since
+# servers are killed and started again between two of them.
+CLIENT = httpx.Client(verify=False, trust_env=False, timeout=30, headers={"Connection": "close"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Server:
     def _answer(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         def answer() -> httpx.Response | None:
             try:
-                response = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+                response = CLIENT.request(method, f"{self.url}/{path}", json=body)
             except httpx.ReadTimeout:
                 # A server that is just starting again may take its time; what only reads may be asked again.
                 if method != "GET" and not path.endswith("/filter"):
@@ -74,28 +80,53 @@ class Server:
         return {artifact["key"]: artifact["data"] for artifact in found if artifact["key"]}
 
 
-@contextmanager
-def prefect_server(folder: Path, port: int | None = None, **more: str) -> Iterator[Server]:
-    """A Prefect server with its state in a folder; `more` goes into its environment."""
-    port = port or free_port()
-    url = f"http://127.0.0.1:{port}/api"
+def environment(folder: Path) -> dict[str, str]:
+    """Environment of a server with its state in a folder."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "KLINE_", "DASK_"))}
-    env |= {
+    return env | {
         "PREFECT_HOME": str(folder),
-        "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # The scripts of this environment come first, whether or not it was activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
     }
+
+
+def empty_tables(shared: Path) -> Path:
+    """The SQLite file of a server that nobody has used yet, made once in a folder that several processes may share.
+
+    Making it runs all of Prefect's migrations, ten seconds and more of every server that starts without.
+    """
+    made, folder = shared / "tables", shared / "tables.new"
+    with (shared / "tables.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            command = ["prefect", "server", "database", "upgrade", "-y"]
+            done = subprocess.run(command, env=environment(folder), cwd=shared, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            folder.rename(made)
+    return made / "prefect.db"
+
+
+@contextmanager
+def prefect_server(folder: Path, port: int | None = None, tables: Path | None = None, **more: str) -> Iterator[Server]:
+    """A Prefect server with its state in a folder; `more` goes into its environment.
+
+    A new one starts on a copy of `tables`, unless it is to make its own.
+    """
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    env = environment(folder) | {"PREFECT_API_URL": url}
+    if tables is not None and not (folder / tables.name).exists():
+        shutil.copy(tables, folder)
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with process(*command, log=folder / "server.log", env=env | more, cwd=folder) as running:
 
         def ready() -> bool:
             assert running.poll() is None, (folder / "server.log").read_text()
             try:
-                return httpx.get(f"{url}/health").is_success
+                return CLIENT.get(f"{url}/health").is_success
             except httpx.TransportError:
                 return False
 

@@ -51,13 +51,17 @@ PATIENCE = 90.0
 
 
 def poll(ask: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + seconds
+    """The first true answer.
+
+    What takes long is asked for less and less often: asking takes the processor from what is waited for.
+    """
+    pause, deadline = 0.02, time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = ask()
         if answer:
             return answer
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.5)
     raise TimeoutError(f"no {what} within {seconds:g} s")
 
 

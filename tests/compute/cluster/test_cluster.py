@@ -179,6 +179,7 @@ def test_calls_that_nobody_waits_for_any_more_are_given_up(opened):
     poll(lambda: not set(opened.client.futures) - before, "end of the calls")
 
 
+@pytest.mark.slow
 @both
 def test_a_picture_drawn_by_a_worker(opened, bench):
     opened.load(bench.key)

@@ -3,10 +3,13 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from flows.local_stack.processes import MARK, Part, end_all, marked
 from tests.support.processes import poll
 
 
+@pytest.mark.slow
 def test_programs_are_found_by_their_mark_and_ended(tmp_path: Path) -> None:
     # The second does not end when it is asked to, and its parent is gone.
     deaf = (
