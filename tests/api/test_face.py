@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -38,10 +39,13 @@ def test_importing_the_face_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_examples_run_as_they_stand(name, home, tmp_path):
+def test_examples_run_as_they_stand(name, made, tmp_path):
     function = getattr(kl, name)
+    # What one example stores is no business of the next, in whatever order they run.
+    home = kl.Home(shutil.copytree(made, tmp_path / "home"))
+    (tmp_path / "files").mkdir()
     tests = doctest.DocTestFinder(recurse=False).find(
-        function, name, globs={"kl": kl, "home": home, "folder": tmp_path}
+        function, name, globs={"kl": kl, "home": home, "folder": tmp_path / "files"}
     )
     assert sum(len(test.examples) for test in tests) > 0, "every function of the face has an example"
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
