@@ -220,6 +220,7 @@ def test_light_modules_reach_nothing_heavy(module):
     assert not packages & HEAVY
 
 
+@pytest.mark.slow
 def test_light_modules_load_nothing_heavy():
     imports = ", ".join(["kline_core", *LIGHT])
     code = f"import sys, {imports}; print(*sorted({HEAVY!r} & sys.modules.keys()))"

@@ -222,6 +222,7 @@ def test_another_encoder_is_refused_with_what_to_do(
     assert "kline index --rebuild" in line
 
 
+@pytest.mark.slow
 def test_seen_dates_are_scored_and_marked_where_they_are_allowed(
     capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
 ) -> None:
@@ -329,6 +330,7 @@ def test_values_of_several_settings_are_exported_one_at_a_time(
     assert np.isfinite(values.loc[values["status"] == "ok", "value"]).all()
 
 
+@pytest.mark.slow
 def test_evaluate_judges_what_is_stored(
     capsys: pytest.CaptureFixture[str], plain: Path, home: Path, tmp_path: Path
 ) -> None:

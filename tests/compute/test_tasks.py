@@ -113,6 +113,7 @@ def test_windows_by_symbols_codes_and_bars(key):
     assert np.array_equal(vectors, expected[windows.code == 1])
 
 
+@pytest.mark.slow
 def test_a_picture_is_that_of_the_matches(key):
     view = explain_sample(Home(key.home), "S00001", DAYS[40], key.settings, key.encoder.path, "cpu")
     assert tasks.picture(key, "S00001", str(DAYS[40])) == match_png(view)

@@ -111,6 +111,7 @@ def test_deliveries_of_one_day_come_one_by_one(tmp_path, extend, newest, monkeyp
         assert_as_if_read_anew(loaded_state(newest(home)), home, monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_same_patterns_of_other_bars_are_others(tmp_path, extend, newest, monkeypatch):
     """A bar long before a symbol's first makes no window, and gives every later bar of it another ordinal."""
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[27]])

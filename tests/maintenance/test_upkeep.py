@@ -84,6 +84,7 @@ def test_large_files_are_left_as_they_are(home, monkeypatch):
     assert compact(home).headline == "nothing to compact"
 
 
+@pytest.mark.slow
 def test_matches_of_other_horizons_are_compacted_together(home):
     for number in range(MANY_FILES):
         home.upsert("matches", match_rows([number], horizon=1 + number % 3), KEYS)

@@ -70,6 +70,7 @@ def colours(path):
     return {to_hex(np.array(colour) / 255): count for count, colour in counted}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("barrier", [1, -1, 0])
 def test_the_ground_tells_the_outcome(tmp_path, barrier):
     found = colours(match_picture(view_of([followed(barrier)]), tmp_path / "one.png"))

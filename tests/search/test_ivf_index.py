@@ -304,6 +304,7 @@ def asking(bench, **factor):
     return Bench(bench.home, replace(SMALL_SETTINGS, factor=replace(SMALL_SETTINGS.factor, **factor)), bench.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small", "nothing_loaded")
 def test_a_run_reports_the_recall_and_keeps_its_values_apart(bench, in_process, tmp_path):
     bench = bench.copy(tmp_path / "home")

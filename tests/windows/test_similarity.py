@@ -40,6 +40,7 @@ def test_a_band_of_five_bars_bounds_the_warping():
     assert dtw_distances(x, z)[0] > 0
 
 
+@pytest.mark.slow
 @given(st.lists(candles(price), min_size=3, max_size=20))
 def test_a_window_is_itself(window):
     closes = [close for *_, close in window]

@@ -70,6 +70,7 @@ def test_answers_and_refusals(opened, bench):
         opened.load(bench.key, np.datetime64("2040-01-01"))
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize(("chunks", "pieces"), [(1, 1), (3, 3), (7, 7), (100, 40)])
 def test_samples_in_pieces(opened, bench, chunks, pieces):

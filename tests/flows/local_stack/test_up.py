@@ -96,12 +96,10 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def desk(bar_files: Path, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(bar_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     home, project = (tmp_path_factory.mktemp(name).resolve() for name in ("home", "project"))
     ingest([bar_files], Home(home, create=True))
     assert main(["--home", str(home), "index"]) == 0
-    (home / "prefect").mkdir()
-    shutil.copy(tables, home / "prefect")
     (project / "prefect.yaml").write_text(PROJECT)
     shutil.copy(Path(__file__).with_name("waits.py"), project)
     desk = Desk(home, project, free_port())
