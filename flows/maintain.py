@@ -1,5 +1,6 @@
 """The maintenance flow: verify the tables, compact their files, remove files that only old versions need."""
 
+import logging
 from typing import Any
 
 from prefect import State, flow, get_run_logger, task
@@ -14,6 +15,7 @@ from flows.common.parameters import KeepDays
 from flows.common.session import run_name
 from kline_core.api.data import verify
 from kline_core.errors import RunFailedError
+from kline_core.maintenance.findings import DAMAGED
 from kline_core.maintenance.upkeep import Upkeep, compact, vacuum
 from kline_core.maintenance.verify import VerifyReport
 from kline_core.store.home import Home
@@ -24,7 +26,8 @@ def verify_tables(home: Home) -> VerifyReport:
     """Check every table against the others."""
     report = verify(home)
     for finding in report.findings:
-        get_run_logger().error("%s", finding)
+        # Work that is pending or was cut off is no reason to stop.
+        get_run_logger().log(logging.ERROR if finding.state == DAMAGED else logging.INFO, "%s", finding)
     return report
 
 

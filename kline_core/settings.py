@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from kline_core.errors import SettingError
 
-METHOD = 1
+METHOD = 2
 """Version of the method, part of every fingerprint. Raise it with any change of charts, outcomes, matches or values, so
 that values of older and newer code are never mixed."""
 MODES = ("fast",)

@@ -36,7 +36,8 @@ def outcome(dates, open_, high, low, close, end, settings):
     returns = []
     for horizon in settings.horizons:
         exit_ = entry + horizon
-        returns.append(float(close[exit_]) / float(close[entry]) - 1.0 if exit_ < bars else float("nan"))
+        forward = float(close[exit_]) / float(close[entry]) - 1.0 if exit_ < bars else float("nan")
+        returns.append(round(forward * 2**29) / 2**29 if forward == forward else forward)
     known = end + settings.entry_lag_bars + max([*settings.horizons, settings.barrier_bars])
     known_on = dates[known] if known < bars else np.datetime64("NaT", "D")
     return returns, _barrier(open_, high, low, close, entry, settings), known_on
@@ -194,13 +195,27 @@ def is_sound_bar(symbol: str, open_: float, high: float, low: float, close: floa
 
 def traded_bars(frame):
     """Per symbol the adjusted bars (date, open, high, low, close, volume) of its traded days, in order."""
-    found = {}
-    for row in frame.itertuples():
+    found, factors = {}, {}
+    for row in frame.sort_values("date", kind="stable").itertuples():
         rows = found.setdefault(row.symbol, [])
         if not row.suspended:
-            prices = [price * row.adj_factor for price in (row.open, row.high, row.low, row.close)]
+            factor, adjustment = factors.get(row.symbol, (row.adj_factor, 1.0))
+            adjustment *= _change(row.adj_factor / factor)
+            factors[row.symbol] = row.adj_factor, adjustment
+            prices = [price * adjustment for price in (row.open, row.high, row.low, row.close)]
             rows.append((row.date.date(), *prices, row.volume))
-    return {symbol: sorted(rows, key=lambda row: row[0]) for symbol, rows in found.items()}
+    return found
+
+
+def _change(ratio):
+    """The nearest number of 36 significant bits."""
+    unit = Fraction(2)
+    exact, power = Fraction(ratio), 0
+    while exact >= unit ** (power + 1):
+        power += 1
+    while exact < unit**power:
+        power -= 1
+    return float(round(exact * unit ** (35 - power)) * unit ** (power - 35))
 
 
 # --- charts, full-mode score ---------------------------------------------------------------------------------------
@@ -209,10 +224,11 @@ def traded_bars(frame):
 def chart(bars):
     """`chart.render_charts` for one window of (open, high, low, close): columns from left to right, each bottom up."""
     bottom = min(low for _, _, low, _ in bars)
-    height = max(high for _, high, _, _ in bars) - bottom
+    top = max(high for _, high, _, _ in bars)
+    flat = top - bottom <= 1e-9 * top
 
     def row(price):
-        return math.floor(((price - bottom) / height if height > 0 else 0.5) * 63 + 0.5)
+        return math.floor((0.5 if flat else (price - bottom) / (top - bottom)) * 63 + (0.5 + 1e-9))
 
     columns = []
     for open_, high, low, close in bars:
@@ -220,7 +236,7 @@ def chart(bars):
         for y in range(row(low), row(high) + 1):
             wick[y] = 96
         for y in range(min(row(open_), row(close)), max(row(open_), row(close)) + 1):
-            body[y] = wick[y] = 255 if close >= open_ else 160
+            body[y] = wick[y] = 255 if close >= open_ * (1.0 - 1e-9) else 160
         columns += [body, wick, body]
     return columns
 
@@ -258,11 +274,12 @@ def _z_normalised(row):
 
 def _features(bars):
     bottom = min(low for _, _, low, _ in bars)
-    height = max(high for _, high, _, _ in bars) - bottom or 1.0
+    top = max(high for _, high, _, _ in bars)
+    height = top - bottom if top - bottom > 1e-9 * top else top
     features = [(bars[0][3] - bottom) / height, (bars[-1][3] - bottom) / height, 0.0, 0.0, 0.0, 0.0]
     for open_, high, low, close in bars:
-        span = high - low or 1.0
-        features[2] += (close > open_) / len(bars)
+        span = high - low if high - low > 1e-9 * high else high
+        features[2] += (close * (1.0 - 1e-9) > open_) / len(bars)
         features[3] += abs(close - open_) / span / len(bars)
         features[4] += (high - max(open_, close)) / span / len(bars)
         features[5] += (min(open_, close) - low) / span / len(bars)

@@ -91,7 +91,8 @@ class BarsKey:
             return replace(value, files=files, base=base)
         if pc.min(rows["date"]).as_py() <= value.newest:
             return None
-        return LoadedBars(_joined(value.frames, bars_by_symbol(rows)), pc.max(rows["date"]).as_py(), files, base)
+        joined = _joined(value.frames, bars_by_symbol(rows, after=value.frames))
+        return LoadedBars(joined, pc.max(rows["date"]).as_py(), files, base)
 
     def _open(self) -> Home:
         home = Home(self.home)

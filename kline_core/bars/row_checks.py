@@ -9,8 +9,8 @@ Every bar enters through these checks. A row that passes has
 * prices, an adjustment factor and products of the two from `MIN_PRICE` to `MAX_PRICE`. No market has others, and ratios
   within these bounds fit into a float32: one absurd price would otherwise make a return that no table takes.
 
-A day is *suspended* if its volume is 0 or missing and its bar is flat (open = high = low = close). A bar that moved was
-traded, whatever its volume says, since vendors deliver real prices with zero or unknown volume.
+A day is *suspended* if its volume is 0 or missing and its bar is flat (open = high = low = close, within `SAME_PRICE`).
+A bar that moved was traded, whatever its volume says, since vendors deliver real prices with zero or unknown volume.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.bars.row_errors import RowErrors, rejected_frame, rejected_rows, to_numbers
 from kline_core.dates import parse_dates
 from kline_core.errors import InputError
@@ -81,7 +82,8 @@ def check_rows(frame: pd.DataFrame, source: str) -> CheckedRows:
 
 def is_suspended(bars: pd.DataFrame) -> pd.Series:
     """Mask, bool (n,), of the days without trading: volume 0 or missing, and open = high = low = close."""
-    flat = (bars["open"] == bars["high"]) & (bars["high"] == bars["low"]) & (bars["low"] == bars["close"])
+    # Open and close lie between low and high.
+    flat = bars["high"] - bars["low"] <= SAME_PRICE * bars["high"]
     return flat & ~(bars["volume"] > 0)
 
 

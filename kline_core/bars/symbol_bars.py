@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core._hashing import mix64, text_hash
+from kline_core.bars.adjustment import adjustments, factor_changes
 from kline_core.bars.row_checks import PRICES
 from kline_core.errors import InputError
 from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, Positions
@@ -20,8 +21,9 @@ from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, 
 class SymbolBars:
     """The n traded bars of one symbol in order of date, without suspended days. The arrays are read-only.
 
-    Prices are float64 (n,) and adjusted: raw price times the day's cumulative backward adjustment factor, or times 1.0
-    if none was given.
+    Prices are float64 (n,) and adjusted: raw price times the bar's `adjustment`, which is 1 on the first bar and moves
+    as the cumulative backward factor does. So they are in the symbol's own currency as of its first bar, whatever the
+    base of the factors.
     """
 
     symbol: str
@@ -33,8 +35,12 @@ class SymbolBars:
     close: Floats64
     volume: Floats64
     """float64 (n,): as delivered, NaN if unknown."""
+    adj_factor: Floats64
+    """float64 (n,): as delivered, 1.0 if none was given."""
+    adjustment: Floats64
+    """float64 (n,): see `kline_core.bars.adjustment`."""
     content: Hashes
-    """uint64 (n,): hash of each bar's symbol, date, raw prices and adjustment factor. Volume is left out: no value
+    """uint64 (n,): hash of each bar's symbol, date, raw prices and change of the factor. Volume is left out: no value
     depends on it, and vendors correct it for days afterwards."""
 
     def __len__(self) -> int:
@@ -62,7 +68,9 @@ BarsBySymbol: TypeAlias = Mapping[str, SymbolBars]
 """The bars of several symbols, by symbol."""
 
 
-def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = None) -> dict[str, SymbolBars]:
+def bars_by_symbol(
+    bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = None, after: BarsBySymbol | None = None
+) -> dict[str, SymbolBars]:
     """Traded bars of all symbols, by symbol in sorted order, from rows of the `bars` table in any order.
 
     The arrays of one symbol are slices of arrays that all symbols share. A symbol whose days are all suspended has an
@@ -71,6 +79,7 @@ def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None 
     Args:
         bars: Columns symbol, date, open, high, low, close, volume, adj_factor (null if none was given) and suspended.
         symbols: Return only these; all by default. A symbol without rows has no entry.
+        after: Bars of some symbols that these rows come after, and whose adjustment they go on from.
 
     Raises:
         InputError: A symbol has two bars of one date.
@@ -100,16 +109,30 @@ def bars_by_symbol(bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None 
     raw = [_column(bars[name])[take] for name in PRICES]
     factor = _column(pc.fill_null(bars["adj_factor"], 1.0))[take]
     hashes = np.array([text_hash(name) for name in names], dtype=np.uint64)
-    columns: list[npt.NDArray[Any]] = [dates, *(price * factor for price in raw), _column(bars["volume"])[take]]
-    columns.append(_content(hashes[codes], dates, [*raw, factor]))
+    bounds = np.searchsorted(codes, np.arange(len(names) + 1)).astype(np.int64)
+    last_factor, last_adjustment = _last(names, after or {})
+    filled = np.diff(bounds) > 0
+    change = factor_changes(factor, bounds[:-1][filled], last_factor[filled])
+    adjustment = adjustments(change, bounds, last_adjustment)
+    prices = [price * adjustment for price in raw]
+    content = _content(hashes[codes], dates, [*raw, change])
+    columns: list[npt.NDArray[Any]] = [dates, *prices, _column(bars["volume"])[take], factor, adjustment, content]
     for column in columns:
         column.flags.writeable = False
-    bounds = np.searchsorted(codes, np.arange(len(names) + 1))
     return {
         str(name): SymbolBars(str(name), *(column[first:last] for column in columns))
         for name, keep, first, last in zip(names, chosen, bounds[:-1], bounds[1:], strict=True)
         if keep
     }
+
+
+def _last(names: Objects, bars: BarsBySymbol) -> tuple[Floats64, Floats64]:
+    """Factor and adjustment of each symbol's last bar, float64 (symbols,) each: NaN and 1.0 if it has none."""
+    factor, adjustment = np.full(len(names), np.nan), np.ones(len(names))
+    for which, name in enumerate(names):
+        if name in bars and len(bars[name]):
+            factor[which], adjustment[which] = bars[name].adj_factor[-1], bars[name].adjustment[-1]
+    return factor, adjustment
 
 
 def group_by_code(code: Int32s) -> Iterator[tuple[int, Positions]]:

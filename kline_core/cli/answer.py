@@ -11,3 +11,5 @@ class Answer:
     text: str
     document: Any
     failure: str | None = None
+    code: int = 0
+    """Exit code of an answer that is no failure."""

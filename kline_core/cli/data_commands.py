@@ -85,7 +85,10 @@ def verify(options: argparse.Namespace) -> Answer:
     from kline_core.api.data import verify as check
 
     report = check(opened_home(options), settings=settings_from(options), encoder=options.encoder)
-    return Answer(report.text(), report.to_dict(), None if report.ok else report.headline)
+    code = 0 if report.state == "sound" else UNFINISHED
+    return Answer(report.text(), report.to_dict(), None if report.ok else report.headline, code)
 
 
 SHOWN_ROWS = 20
+UNFINISHED = 3
+"""Exit code of `verify` for work that is pending or was cut off."""

@@ -1,6 +1,7 @@
 """Parser and entry point of `kline`. Answers go to standard output, progress and logs to standard error.
 
-Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage.
+Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage. 3: `kline verify` found no damage, and work
+that is pending or was cut off.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if answer.failure is not None:
         print(f"kline: {answer.failure}", file=sys.stderr)
         return 1
-    return 0
+    return answer.code
 
 
 def _fail(message: str, options: argparse.Namespace) -> int:

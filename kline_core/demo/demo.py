@@ -169,7 +169,8 @@ def evaluate(home: Home, report: RunReport, samples: int) -> list[DemoSymbol]:
     lines = []
     for result in report.symbols:
         asked = pa.array(plan_dates(loaded, result.symbol, samples, np.datetime64(LAST_DAY)), pa.date32())
-        chosen = stored.filter(pc.is_in(stored["date"], asked))
+        mine = stored.filter(pc.equal(stored["symbol"].cast(pa.string()), result.symbol))
+        chosen = mine.filter(pc.is_in(mine["date"], asked))
         joined = forward_returns(chosen, loaded.frames[result.symbol], key.settings)
         lines.append(DemoSymbol(result, joined.dates[-1], float(joined.values[-1]), joined.rank_ic()))
     return lines

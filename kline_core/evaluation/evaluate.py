@@ -12,8 +12,9 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Self
 
@@ -84,6 +85,8 @@ def evaluate_values(
     ok = pc.equal(rows["status"], OK)
     values, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
     dates = rows["date"].to_numpy().astype("datetime64[D]")
+    if joined.n_values + joined.without_bar != values.num_rows:
+        raise AssertionError(f"{values.num_rows} values, {joined.n_values} joined, {joined.without_bar} without a bar")
     steps, horizon = settings.patterns, settings.factor.return_horizon
     horizons = [_horizon(joined, at, bars, bars + steps.entry_lag_bars) for at, bars in enumerate(steps.horizons)]
     main = steps.horizons.index(horizon)
@@ -93,7 +96,7 @@ def evaluate_values(
         values=values.num_rows,
         failed=dict(failed.most_common()),
         seen=values.num_rows - values["reason"].null_count,
-        without_bar=values.num_rows - joined.n_values,
+        without_bar=joined.without_bar,
         symbols=len(names),
         first=dates.min(),
         last=dates.max(),
@@ -120,17 +123,18 @@ class _Joined:
     values: Floats64
     forward: Floats64
     """float64 (n, horizons)"""
+    without_bar: int
+    """Values that were left out, since their dates have no bar."""
 
     @classmethod
     def of(cls, rows: pa.Table, frames: BarsBySymbol, settings: Settings) -> Self:
-        rows = rows.select(["symbol", "date", "value"]).sort_by("symbol")
-        # Slices, since filtering all rows once per symbol takes minutes for thousands of symbols.
-        counts = rows.group_by("symbol", use_threads=False).aggregate([([], "count_all")]).to_pylist()
-        parts, at = [], 0
-        for entry in counts:
-            if entry["symbol"] in frames:
-                parts.append(forward_returns(rows.slice(at, entry["count_all"]), frames[entry["symbol"]], settings))
-            at += entry["count_all"]
+        parts, without_bar = [], 0
+        for symbol, mine in by_symbol(rows.select(["symbol", "date", "value"])):
+            if symbol in frames:
+                parts.append(forward_returns(mine, frames[symbol], settings))
+                without_bar += parts[-1].without_bar
+            else:
+                without_bar += len(mine) - mine["value"].null_count
         traded = [bars.dates for bars in frames.values()]
         days = np.unique(np.concatenate(traded)) if traded else np.array([], dtype="datetime64[D]")
         sessions = [np.searchsorted(days, part.dates).astype(np.int64) for part in parts]
@@ -140,11 +144,24 @@ class _Joined:
             np.concatenate([np.zeros(0, np.int64), *sessions]),
             np.concatenate([np.zeros(0), *(part.values for part in parts)]),
             np.concatenate([np.zeros((0, horizons)), *(part.forward for part in parts)]),
+            without_bar,
         )
 
     @property
     def n_values(self) -> int:
         return int((~np.isnan(self.values)).sum())
+
+
+def by_symbol(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Each symbol with its rows, in order of symbol.
+
+    Slices of sorted rows, since filtering all rows once per symbol takes minutes for thousands of symbols.
+    """
+    rows = rows.sort_by("symbol")
+    runs = pc.run_end_encode(rows["symbol"].combine_chunks().cast(pa.string()))
+    ends = [0, *runs.run_ends.to_pylist()]
+    for symbol, (first, last) in zip(runs.values.to_pylist(), pairwise(ends), strict=True):
+        yield symbol, rows.slice(first, last - first)
 
 
 def _stored(

@@ -30,6 +30,8 @@ class ForwardReturns:
     """float64 (n, horizons): forward returns over each horizon of the pattern settings."""
     apart: int
     """Distance in bars from which on two returns do not overlap; includes the entry lag, to be safe."""
+    without_bar: int
+    """Values that were left out, since their dates have no bar."""
 
     def rank_ic(self) -> RankIC:
         """Rank IC of the values with the returns; see `time_series_rank_ic` for its small bias."""
@@ -40,13 +42,18 @@ def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> 
     """Join a symbol's values with their forward returns.
 
     Args:
-        factors: Columns symbol, date and value of the `factors` table, of one fingerprint. Rows of other symbols, and
-            of dates without a bar, are left out.
+        factors: Rows of the symbol in the `factors` table under one fingerprint, columns symbol, date and value. Those
+            of dates without a bar are left out, and their values counted.
         bars: Bars of the symbol.
         settings: Settings of the values.
+
+    Raises ValueError if a row is of another symbol.
     """
-    mine = factors.filter(pc.equal(factors["symbol"].cast(pa.string()), bars.symbol)).sort_by("date")
+    if others := set(pc.unique(factors["symbol"]).to_pylist()) - {bars.symbol}:
+        raise ValueError(f"rows of {min(others)} among those of {bars.symbol}")
+    mine = factors.sort_by("date")
     dates = mine["date"].to_numpy().astype("datetime64[D]")
+    values = mine["value"].to_numpy().astype(np.float64)
     ends = bars.find(dates)
     there = ends >= 0
     ends = ends[there]
@@ -57,8 +64,9 @@ def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> 
         symbol=bars.symbol,
         dates=dates[there],
         bars=ends,
-        values=mine["value"].to_numpy().astype(np.float64)[there],
+        values=values[there],
         returns=forward[:, steps.horizons.index(horizon)],
         forward=forward,
         apart=horizon + steps.entry_lag_bars,
+        without_bar=int((~np.isnan(values[~there])).sum()),
     )

@@ -74,7 +74,8 @@ def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
     if not stored:
         return HomeError(f"home {home.uri} holds no values yet; run `kline run`", home=home.uri, table="factors")
     return FingerprintError(
-        f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}; name one of them",
+        f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}; name one of them, "
+        "or compute values of these settings with `kline run`",
         home=home.uri,
         fingerprint=fingerprint,
         stored=_fingerprints(stored),

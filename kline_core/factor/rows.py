@@ -33,6 +33,7 @@ def failed_rows(symbol: str, dates: Dates, reasons: Objects, history: Int64s) ->
             "reason": reasons,
             "matches": np.zeros(len(dates), dtype=np.int16),
             "history": history,
+            "match_digest": np.zeros(len(dates), dtype=np.int64),
         }
     )
 

@@ -1,8 +1,9 @@
 """Stored values at the start of a run, and the one writer of new ones.
 
 Rows of several symbols are upserted in one commit each of `matches` and `factors`, in this order, so that a stored
-value has its matches. A run that is cut off in between leaves matches without a value; computing these again overwrites
-them.
+value has its matches. A run that is cut off in between, or another one that commits at the same time, may leave matches
+that are not those of the value: the two are tied (`kline_core.factor.match_digest`), and a value whose tie does not
+hold counts as not stored, so that it is computed again and overwrites both.
 """
 
 import threading
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.match_digest import digest_sums
 from kline_core.factor.state_key import StateKey
 from kline_core.store.home import TOMBSTONE, Home
 from kline_core.store.schemas import FAILED
@@ -64,20 +66,32 @@ KEY = ["symbol", "date", "fingerprint"]
 
 
 class StoredValues:
-    """Snapshot of what is stored for some symbols under one fingerprint."""
+    """Snapshot of what is stored for some symbols under one fingerprint.
+
+    A value whose matches are not its own has the lineage `NEVER_REUSED`. So have samples of which only matches are
+    stored, since the run that stored them was cut off.
+    """
 
     def __init__(self, home: Home, symbols: Sequence[str], fingerprint: str) -> None:
-        columns = ["symbol", "date", "history", "status", "reason"]
+        # Matches first, since they are committed first: values that come meanwhile then do not fit, and are computed
+        # again, which costs time alone.
+        matches = home.read("matches", ["symbol", "date", "digest"], symbols=symbols, fingerprint=fingerprint)
+        columns = ["symbol", "date", "history", "status", "reason", "match_digest"]
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # Slices of one table, since millions of values as Python objects would take a gigabyte.
-        code = pc.index_in(table["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy()
-        dates = table["date"].to_numpy().astype("datetime64[D]")
-        order = np.lexsort((dates, code))
-        bounds: list[int] = np.searchsorted(code[order], np.arange(len(symbols) + 1)).tolist()
+        key, match_key = _sample_keys(table, symbols), _sample_keys(matches, symbols)
+        left = np.setdiff1d(match_key, key)
+        history = np.where(_tied(table, key, matches, match_key), table["history"].to_numpy(), NEVER_REUSED)
+        key = np.concatenate([key, left])
+        order = np.argsort(key, kind="stable")
+        bounds: list[int] = np.searchsorted(key[order], np.arange(len(symbols) + 1, dtype=np.int64) << 32).tolist()
         self._slices = dict(zip(symbols, pairwise(bounds), strict=True))
-        self._dates, self._history = dates[order], table["history"].to_numpy()[order]
-        self._failed = pc.equal(table["status"].cast(pa.string()), FAILED).to_numpy()[order]
-        self._reason = table["reason"].take(pa.array(order))
+        self._dates = _dates(key[order])
+        self._history = np.concatenate([history, np.full(len(left), NEVER_REUSED)])[order]
+        failed = pc.equal(table["status"].cast(pa.string()), FAILED).to_numpy()
+        self._failed = np.concatenate([failed, np.zeros(len(left), dtype=bool)])[order]
+        reason = [*table["reason"].cast(pa.string()).chunks, pa.nulls(len(left), pa.string())]
+        self._reason = pa.chunked_array(reason).take(pa.array(order))
 
     def count(self, symbol: str) -> int:
         """Number of stored samples of a symbol."""
@@ -91,6 +105,32 @@ class StoredValues:
         return Stored(
             self._dates[part], self._history[part], self._failed[part], self._reason.slice(first, last - first)
         )
+
+
+def _sample_keys(rows: pa.Table, symbols: Sequence[str]) -> Int64s:
+    """Position of each row's symbol among `symbols`, and its date, as one number: int64 (n,)."""
+    code = pc.index_in(rows["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy().astype(np.int64)
+    key: Int64s = (code << 32) + rows["date"].cast(pa.int32()).to_numpy().astype(np.int64) + 2**31
+    return key
+
+
+def _dates(key: Int64s) -> Dates:
+    days: Dates = ((key & (2**32 - 1)) - 2**31).astype("datetime64[D]")
+    return days
+
+
+def _tied(factors: pa.Table, key: Int64s, matches: pa.Table, match_key: Int64s) -> Flags:
+    """Whether the stored matches of each value are its own: bool (n,). The keys are those of `_sample_keys`."""
+    order = np.argsort(key, kind="stable")
+    at = np.searchsorted(key, match_key, sorter=order)
+    inside = np.flatnonzero(at < len(key))
+    sample = order[at[inside]]
+    own = key[sample] == match_key[inside]
+    digests = pc.fill_null(matches["digest"], 0).to_numpy().view(np.uint64)
+    sums = digest_sums(digests[inside[own]], sample[own], len(key))
+    stored = factors["match_digest"]
+    tied: Flags = stored.is_valid().to_numpy() & (pc.fill_null(stored, 0).to_numpy().view(np.uint64) == sums)
+    return tied
 
 
 class ValueWriter:

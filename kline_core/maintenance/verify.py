@@ -13,7 +13,7 @@ belong together.
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,9 +21,17 @@ import pyarrow.compute as pc
 from kline_core._text import abbreviated
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
 from kline_core.errors import HomeError, SettingError
-from kline_core.maintenance.findings import Finding, Ledger
-from kline_core.maintenance.verify_inputs import NEW_BARS, REBUILD, Expected, check_bars, compare_with_bars
+from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
+from kline_core.maintenance.verify_inputs import (
+    NEW_BARS,
+    REBUILD,
+    Expected,
+    check_bars,
+    compare_with_bars,
+    note_pending,
+)
 from kline_core.maintenance.verify_values import AGAIN, check_rows, check_values, check_win_rates
+from kline_core.patterns.update import UpdateSource, update_source
 from kline_core.settings import PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.store.schemas import TABLES, table_schema
@@ -37,6 +45,11 @@ _PACE = 0.05
 _RECENT = 60_000
 _COMMITS = 100
 
+_HEADLINES: Final[dict[State, str]] = {
+    DAMAGED: "tables are damaged",
+    CUT_OFF: "tables are sound, and work on them was cut off",
+    PENDING: "tables are sound, and work is pending",
+}
 _REMEDIES = {"bars": NEW_BARS, "patterns": REBUILD, "factors": AGAIN, "matches": AGAIN}
 
 
@@ -54,17 +67,25 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there are no findings."""
-        return not self.findings
+        """Whether nothing is damaged; work may be pending, or have been cut off."""
+        return self.state != DAMAGED
+
+    @property
+    def state(self) -> Literal["damaged", "cut off", "pending", "sound"]:
+        """The worst of the findings, or sound if there are none."""
+        found = {finding.state for finding in self.findings}
+        return next((state for state in _HEADLINES if state in found), "sound")
 
     @property
     def headline(self) -> str:
         """The result in one line."""
-        if not self.ok:
-            kinds = ", ".join(f"{finding.table}: {finding.count} {finding.kind}" for finding in self.findings[:3])
-            more = f" and {len(self.findings) - 3} kinds more" if len(self.findings) > 3 else ""
-            return f"tables are damaged: {kinds}{more}"
-        return "tables are sound: " + ", ".join(f"{count} {name}" for name, count in self.rows.items())
+        state = self.state
+        if state == "sound":
+            return "tables are sound: " + ", ".join(f"{count} {name}" for name, count in self.rows.items())
+        worst = [finding for finding in self.findings if finding.state == state]
+        kinds = ", ".join(f"{finding.table}: {finding.count} {finding.kind}" for finding in worst[:3])
+        more = f" and {len(worst) - 3} kinds more" if len(worst) > 3 else ""
+        return f"{_HEADLINES[state]}: {kinds}{more}"
 
     def text(self) -> str:
         """The report as text for a terminal: the headline, a line per finding, and the notes."""
@@ -73,7 +94,7 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         findings = [asdict(finding) for finding in self.findings]
-        return {"ok": self.ok, "headline": self.headline} | asdict(self) | {"findings": findings}
+        return {"ok": self.ok, "state": self.state, "headline": self.headline} | asdict(self) | {"findings": findings}
 
 
 def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path | None = None) -> VerifyReport:
@@ -102,7 +123,11 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         if "patterns" in tables:
             dim = weights_shape(encoder_path)[0] if encoder == weights else None
             stored = tables["patterns"] if made is not None else table_schema("patterns", steps.horizons).empty_table()
-            compare_with_bars(_without(stored, damaged), expected, dim, ledger)
+            source = update_source(home, versions.get("patterns"))
+            older = _as_of_update(home, source, versions["bars"], damaged, steps, ledger)
+            compare_with_bars(_without(stored, damaged), older or expected, dim, ledger, source.left)
+            if older is not None:
+                note_pending(_without(stored, damaged), expected, ledger)
     if "factors" in tables and "matches" in tables:
         joined = check_rows(tables["factors"], tables["matches"], ledger)
         why = _why_not_again(expected, damaged, settings)
@@ -161,6 +186,25 @@ def _unfinished(factors: list[dict[str, Any]], matches: list[dict[str, Any]]) ->
         for commit in matches
         if "run_id" in commit["metadata"] and commit["timestamp"] > time.time() * 1000 - _RECENT
     )
+
+
+def _as_of_update(
+    home: Home, source: UpdateSource, newest: int, damaged: list[str], steps: PatternSettings, ledger: Ledger
+) -> Expected | None:
+    """What the bars gave that the patterns were last brought up to date with; None if these are the newest.
+
+    Without any update, those of no bars: all windows are pending.
+    """
+    if source.bars == newest:
+        return None
+    if source.bars is None:
+        return Expected.of(home.read("bars", version=newest).slice(0, 0), steps) if source.never else None
+    try:
+        bars = home.read("bars", version=source.bars)
+    except HomeError as error:
+        ledger.notes.append(f"patterns were compared with the newest bars only, because of this: {error}")
+        return None
+    return Expected.of(_without(bars, damaged), steps)
 
 
 def _made_with(made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:

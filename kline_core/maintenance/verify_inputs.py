@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 from kline_core.bars.row_checks import BAR_COLUMNS, check_rows, is_suspended
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
-from kline_core.maintenance.findings import Ledger
+from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Ledger
 from kline_core.patterns.catalogue import Catalogue, build_catalogue, window_outcomes
 from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.patterns.verified import compare_patterns
 from kline_core.settings import PatternSettings
 from kline_core.typing import Flags, Floats32, Int8s
 
@@ -84,8 +85,12 @@ def _with_value(row_name: Callable[[int], str], values: dict[int, str], row: int
     return f"{row_name(row)} ({values[row]})"
 
 
-def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledger: Ledger) -> None:
-    """Compare all rows of `patterns` with what the bars give; `dim` is None if the encoder is not known."""
+def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledger: Ledger, left: int = 0) -> None:
+    """Compare all rows of `patterns` with what the bars give.
+
+    `dim` is None if the encoder is not known. `left`: windows that the last update had still to add when it was cut
+    off.
+    """
     windows = expected.windows
     place = windows.find(table["symbol"], table["end"])
     inside = place >= 0
@@ -103,7 +108,8 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
         bad[inside] = differs
         ledger.add("patterns", kind, bad, row_name, remedy)
 
-    ledger.add("patterns", "windows missing", times == 0, window_name, UPDATE)
+    state = CUT_OFF if left and int((times == 0).sum()) == left else DAMAGED
+    ledger.add("patterns", "windows missing", times == 0, window_name, UPDATE, state)
     ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, UPDATE)
     add("rows stored more than once", times[at] > 1, UPDATE)
     same = table["content"].to_numpy().view(np.uint64)[inside] == windows.content[at]
@@ -115,6 +121,24 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
         wrong |= table[f"r{horizon}"].to_numpy()[inside] != expected.returns[at, column]
     add("rows with an outcome that the bars do not give", same & wrong, REBUILD)
     _check_vectors(table["vector"], dim, row_name, ledger)
+
+
+def note_pending(table: pa.Table, expected: Expected, ledger: Ledger) -> None:
+    """Record the windows of the newest bars that `patterns` does not hold yet, or holds of older bars."""
+    windows = expected.windows
+    waiting = np.zeros(len(windows), dtype=bool)
+    waiting[compare_patterns(table, windows).missing] = True
+
+    def window_name(window: int) -> str:
+        return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
+
+    ledger.add("patterns", "windows of newer bars that wait for their patterns", waiting, window_name, UPDATE, PENDING)
+    gone = windows.find(table["symbol"], table["end"]) < 0
+
+    def row_name(row: int) -> str:
+        return f"{table['symbol'][row]} {table['end'][row]}"
+
+    ledger.add("patterns", "rows of windows that newer bars no longer give", gone, row_name, UPDATE, PENDING)
 
 
 def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger) -> None:

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import group_by_code
 from kline_core.factor.lineage import NEVER_REUSED, SEEN, sample_history
+from kline_core.factor.match_digest import digest_sums, match_digests
 from kline_core.factor.weighting import factor_values
-from kline_core.maintenance.findings import Ledger
+from kline_core.maintenance.findings import CUT_OFF, Ledger
 from kline_core.maintenance.verify_inputs import Expected
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
@@ -35,8 +36,8 @@ from kline_core.typing import Dates, Flags, Floats64, Int64s
 from kline_core.windows.windows import USABLE, usable_windows, window_content
 
 AGAIN = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
-RERUN = "compute these days again with `kline run --dates FILE`"
-"""Remedy for matches, since computing a sample overwrites them."""
+RERUN = "run `kline run` again on these symbols, which computes them anew"
+"""Remedy for values and matches that do not belong together, which a run notices."""
 
 _SAME = 1e-9
 """Largest difference of two sums of the same weights in different orders."""
@@ -105,18 +106,54 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
         (failed & reasonless, "rows that failed without a reason"),
     ):
         ledger.add("factors", kind, bad, joined.sample_name, AGAIN)
-    ledger.add(
-        "factors", "rows with another number of matches than is stored", count != said, joined.sample_name, RERUN
-    )
+    foreign = _of_other_runs(joined)
+    mixed = np.bincount(joined.of[foreign], minlength=len(key)) > 0
+    kind = "rows with another number of matches than is stored"
+    ledger.add("factors", kind, (count != said) & ~mixed, joined.sample_name, RERUN)
+    kind = "rows whose matches another run has overwritten"
+    ledger.add("factors", kind, mixed, joined.sample_name, RERUN, CUT_OFF)
+    _check_ties(joined, mixed, ledger)
+    kind = "rows that belong to no value"
+    ledger.add("matches", kind, of < 0, joined.match_name, RERUN, CUT_OFF)
     date, match_end = (matches[name].to_numpy() for name in ("date", "match_end"))
     for bad, kind, remedy in (
-        (of < 0, "rows that belong to no value", RERUN),
         (repeated, "rows that share sample and rank", AGAIN),
         (gap & ~repeated & (of >= 0), "rows whose ranks do not count from 1 without gaps", AGAIN),
         (match_end >= date, "rows whose window was not over on the sample's date", AGAIN),
     ):
         ledger.add("matches", kind, bad, joined.match_name, remedy)
     return joined
+
+
+def _of_other_runs(joined: Joined) -> Int64s:
+    """Matches that another run has stored than the value beside them: their rows, int64 (k,).
+
+    Such a run was cut off before it stored its own value, or another one stored its value after it.
+    """
+    inside = np.flatnonzero(joined.of >= 0)
+    mine = joined.factors["run_id"].cast(pa.string()).take(pa.array(joined.of[inside]))
+    theirs = joined.matches["run_id"].cast(pa.string()).take(pa.array(inside))
+    foreign: Int64s = inside[pc.not_equal(mine, theirs).to_numpy()]
+    return foreign
+
+
+def _check_ties(joined: Joined, mixed: Flags, ledger: Ledger) -> None:
+    """Check that matches are those that the values beside them were computed from; older rows do not say.
+
+    `mixed`: bool (samples,): those whose matches are of several runs, which is known already.
+    """
+    stored = np.flatnonzero((joined.of >= 0) & joined.matches["digest"].is_valid().to_numpy())
+    of, matches = joined.of[stored], joined.matches.take(pa.array(stored))
+    digests = matches["digest"].to_numpy().view(np.uint64)
+    history = joined.factors["history"].to_numpy().view(np.uint64)
+    strange = np.zeros(len(joined.matches), dtype=bool)
+    strange[stored] = (match_digests(matches, history[of]) != digests) & ~mixed[of]
+    ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, RERUN)
+    said = joined.factors["match_digest"]
+    sums = digest_sums(digests, of, len(joined.factors))
+    apart = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) != sums)
+    kind = "rows whose matches are not their own"
+    ledger.add("factors", kind, apart & ~mixed, joined.sample_name, RERUN)
 
 
 def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:

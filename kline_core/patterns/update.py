@@ -28,7 +28,7 @@ from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.errors import SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
 from kline_core.patterns.verified import PatternsKey, check_patterns
-from kline_core.settings import PatternSettings, pattern_fingerprint
+from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.typing import Floats32
 
@@ -86,6 +86,28 @@ class PatternsUpdate:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateSource:
+    """What the last update of `patterns` was made from, as its commits say."""
+
+    bars: int | None
+    """Version of `bars`; None if no commit says so."""
+    left: int
+    """Windows that were still to be added, above 0 if the update was cut off."""
+    never: bool
+    """Whether there was no update yet."""
+
+
+def update_source(home: Home, version: int | None) -> UpdateSource:
+    """What a version of `patterns` was made from; None for a table that was never made. Raises what `Home` raises."""
+    if version is None:
+        return UpdateSource(None, 0, never=True)
+    for commit in home.history("patterns"):
+        if commit["version"] <= version and "bars" in commit["metadata"]:
+            return UpdateSource(commit["metadata"]["bars"], commit["metadata"]["left"], never=False)
+    return UpdateSource(None, 0, never=False)
+
+
 def update_patterns(
     home: Home,
     settings: PatternSettings,
@@ -137,6 +159,7 @@ def update_patterns(
             "fingerprint": pattern_fingerprint(settings, encoding.fingerprint),
             "settings": settings.to_dict(),
             "encoder": encoding.fingerprint,
+            "method": METHOD,
         }
         version = home.create("patterns", description, settings.horizons, replace=rebuild)
     key = PatternsKey.of(home, version, catalogue)
@@ -149,7 +172,7 @@ def update_patterns(
     removed = 0
     if restated:
         removed = home.read("patterns", ["symbol"], version, symbols=restated).num_rows
-        version = home.delete("patterns", restated, expected_version=version)
+        version = home.delete("patterns", restated, _source(catalogue, len(missing)), expected_version=version)
     for start in range(0, len(missing), COMMIT):
         part = windows.take(missing[start : start + COMMIT])
 
@@ -159,9 +182,16 @@ def update_patterns(
 
         vectors = encoding.vectors(catalogue.bars, part, count)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
-        version = home.append("patterns", _rows(frames, part, vectors, settings), expected_version=version)
+        rows = _rows(frames, part, vectors, settings)
+        left = len(missing) - start - len(part)
+        version = home.append("patterns", rows, _source(catalogue, left), expected_version=version)
     PatternsKey.of(home, version, catalogue).hold_as_complete()
     return PatternsUpdate(len(missing), removed, len(windows), restated, version)
+
+
+def _source(catalogue: CatalogueKey, left: int) -> dict[str, Any]:
+    """Metadata of a commit, which `update_source` reads."""
+    return {"bars": catalogue.bars.version, "left": left}
 
 
 def _rows(frames: BarsBySymbol, windows: Catalogue, vectors: Floats32, settings: PatternSettings) -> pa.Table:

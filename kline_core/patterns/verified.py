@@ -14,7 +14,7 @@ import pyarrow as pa
 from kline_core._cache import hold
 from kline_core.errors import FingerprintError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey
-from kline_core.settings import PatternSettings, pattern_fingerprint
+from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.typing import Flags, Int64s
 
@@ -148,8 +148,9 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
     made = {} if version is None else home.description("patterns", version)
     if version is None or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
         return
-    asked = settings.to_dict() | {"encoder": encoder}
-    stored = made.get("settings", {}) | {"encoder": made.get("encoder")}
+    asked = settings.to_dict() | {"encoder": encoder, "method": METHOD}
+    # Method 1 did not say so.
+    stored = made.get("settings", {}) | {"encoder": made.get("encoder"), "method": made.get("method", 1)}
     differences = {
         name: (stored.get(name), asked.get(name))
         for name in sorted(asked.keys() | stored.keys())
@@ -158,9 +159,14 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
     named = ", ".join(
         f"{name} {stored.get(name, 'unset')} (now asked for: {asked.get(name, 'unset')})" for name in differences
     )
+    remedy = "ask for the same, or make them again with `kline index --rebuild`"
+    if "method" in differences:
+        remedy = (
+            "this version makes them in another way: make them again with `kline index --rebuild`, then `kline run`; "
+            "values of before stay stored under their own fingerprint"
+        )
     raise FingerprintError(
-        f"the patterns of {home.uri} were made with {named}; ask for the same, "
-        "or make them again with `kline index --rebuild`",
+        f"the patterns of {home.uri} were made with {named}; {remedy}",
         home=home.uri,
         fingerprint=pattern_fingerprint(settings, encoder),
         stored=[made["fingerprint"]] if "fingerprint" in made else [],

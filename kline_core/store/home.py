@@ -38,7 +38,15 @@ from kline_core.store.delta import (
     text_column,
 )
 from kline_core.store.folder import check_room, why_no_home
-from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, horizons_of, table_schema
+from kline_core.store.schemas import (
+    DEFAULT_HORIZONS,
+    LATER_COLUMNS,
+    TABLES,
+    conform,
+    horizons_of,
+    table_schema,
+    with_later_columns,
+)
 
 Mode = Literal["error", "ignore", "overwrite"]
 TOMBSTONE = "deleted"
@@ -162,7 +170,10 @@ class Home:
         condition = reduce(and_, conditions) if conditions else None
         with self.explained(table, self._reading(table, version)):
             dataset = delta.to_pyarrow_dataset()
-            return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
+            lacking = set(LATER_COLUMNS.get(table, ())).difference(dataset.schema.names)
+            asked = None if columns is None else [name for name in columns if name not in lacking]
+            rows = dataset.to_table(columns=asked, filter=condition)
+        return with_later_columns(rows, columns, table) if lacking else rows
 
     def appended(self, table: str, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
         """Rows that a version has beyond the data files `old`, or None if it lacks any of these.

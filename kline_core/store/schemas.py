@@ -7,6 +7,8 @@ import pyarrow as pa
 TABLES = ("bars", "patterns", "factors", "matches")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
+LATER_COLUMNS = {"factors": ("match_digest",), "matches": ("digest",)}
+"""Columns that tables of older homes lack; they read as null, and come with the first rows that have them."""
 DEFAULT_HORIZONS = (1, 5, 10, 20)
 """Horizons, in bars, of a table that is made without settings."""
 
@@ -19,8 +21,9 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
     """Columns of a table; `patterns` and `matches` hold one column `r<h>` for each forward-return horizon `h`.
 
     Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
-    `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits. `bars.adj_factor` is null
-    if none was given; prices then count as they are, as with a factor of 1.0.
+    `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits, as are `factors.history`
+    and the digests, which tie a value to its matches (`kline_core.factor.match_digest`). `bars.adj_factor` is null if
+    none was given; prices then count as they are, as with a factor of 1.0.
 
     Raises ValueError if no table has that name.
     """
@@ -49,6 +52,7 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
                     _field("matches", pa.int16()),
                     *(pa.field(name, pa.float64()) for name in figures),
                     _field("history", pa.int64()),
+                    pa.field("match_digest", pa.int64()),
                     _field("run_id", pa.string()),
                 ]
             )
@@ -56,7 +60,7 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
             what = [_field("fingerprint", pa.string()), _field("rank", pa.int16())]
             match = [_field("match_symbol", pa.string()), _field("match_end", pa.date32())]
             weights = [_field("similarity", pa.float64()), _field("weight", pa.float64())]
-            end = [_field("barrier", pa.int8()), _field("run_id", pa.string())]
+            end = [_field("barrier", pa.int8()), pa.field("digest", pa.int64()), _field("run_id", pa.string())]
             return pa.schema([*key, *what, *match, *weights, *returns, *end])
     raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
 
@@ -72,16 +76,13 @@ def horizons_of_columns(names: Iterable[str]) -> list[int]:
 
 
 def conform(rows: pa.Table, stored: pa.Schema, table: str) -> tuple[pa.Table, bool]:
-    """Rows with the stored columns and types, and whether they bring return horizons that the table lacks.
+    """Rows with the stored columns and types, and whether they bring columns that the table lacks.
 
-    Only `matches` takes new horizons. Raises ValueError if a column is unknown, or a required one missing.
+    Only `matches` takes new return horizons, and any table its `LATER_COLUMNS`. Raises ValueError if a column is
+    unknown, or a required one missing.
     """
     known = set(stored.names)
-    new = (
-        []
-        if table != "matches"
-        else [pa.field(f"r{h}", pa.float32()) for h in horizons_of(rows) if f"r{h}" not in known]
-    )
+    new = [field for field in _may_come(rows, table) if field.name in rows.column_names and field.name not in known]
     fields = [*stored, *new]
     unknown = set(rows.column_names) - {field.name for field in fields}
     missing = [f.name for f in fields if f.name not in rows.column_names and not f.nullable]
@@ -89,3 +90,18 @@ def conform(rows: pa.Table, stored: pa.Schema, table: str) -> tuple[pa.Table, bo
         raise ValueError(f"rows for table {table}: unknown columns {sorted(unknown)}, missing columns {missing}")
     columns = [rows[f.name] if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in fields]
     return pa.table(columns, names=[f.name for f in fields]).cast(pa.schema(fields)), bool(new)
+
+
+def _may_come(rows: pa.Table, table: str) -> list[pa.Field]:
+    schema = table_schema(table)
+    horizons = [pa.field(f"r{h}", pa.float32()) for h in horizons_of(rows)] if table == "matches" else []
+    return [*(schema.field(name) for name in LATER_COLUMNS.get(table, ())), *horizons]
+
+
+def with_later_columns(rows: pa.Table, columns: Sequence[str] | None, table: str) -> pa.Table:
+    """Rows as read, with nulls in the `LATER_COLUMNS` that the table lacks, in the order of `columns` if given."""
+    schema = table_schema(table)
+    for name in LATER_COLUMNS.get(table, ()):
+        if name not in rows.column_names and (columns is None or name in columns):
+            rows = rows.append_column(schema.field(name), pa.nulls(len(rows), schema.field(name).type))
+    return rows if columns is None else rows.select(list(columns))

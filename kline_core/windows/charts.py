@@ -5,6 +5,10 @@ columns a bar and 64 rows, so 60 x 64 for 20 bars. Every window is scaled by its
 theirs a bar is a candlestick: the outer columns hold the body, the centre column holds body and wick, and the body's
 brightness tells rising from falling.
 
+No pixel depends on the unit of the prices. Between two rows the upper one is taken, and a price that lies within
+`_HALF` of a row under that point counts as on it; prices within `SAME_PRICE` of each other count as equal. Prices in
+ticks would otherwise lie on such points exactly, and rounding would decide.
+
 The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is the lowest price. `to_picture` turns a
 chart upright for people.
 """
@@ -12,12 +16,14 @@ chart upright for people.
 import numpy as np
 from PIL import Image
 
+from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.typing import Flags, Floats64, Pixels, Positions
 
 HEIGHT = 64
 PIXELS_PER_BAR = 3
 WICK, FALLING, RISING = 96, 160, 255
 """Brightness of a wick, and of the body of a falling and of a rising bar, on a background of 0."""
+_HALF = 0.5 + 1e-9
 
 
 def _spans() -> Flags:
@@ -42,7 +48,7 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
 
     Returns:
         uint8 (windows, 3 * bars, 64): time-major, row 0 of the last axis is the lowest price. A window whose prices
-        are all equal is drawn as one line at half height.
+        are all equal is drawn as one line at half height. All prices of a window times one constant change no pixel.
 
     Source of the geometry: Jiang, Kelly & Xiu, "(Re-)Imag(in)ing Price Trends", Journal of Finance 78 (2023).
 
@@ -53,18 +59,20 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
         (1, 60, 64)
     """
     bottom = low.min(axis=1, keepdims=True)
-    height = high.max(axis=1, keepdims=True) - bottom
-    flat = height == 0
+    top = high.max(axis=1, keepdims=True)
+    height = top - bottom
+    flat = height <= SAME_PRICE * top
     height = np.where(flat, 1.0, height)
 
     def row(price: Floats64) -> Positions:
         scaled = np.where(flat, 0.5, (price - bottom) / height)
-        return np.floor(scaled * (HEIGHT - 1) + 0.5).astype(np.intp)
+        return np.floor(scaled * (HEIGHT - 1) + _HALF).astype(np.intp)
 
     first, last = row(open_), row(close)
     count, n_bars = open_.shape
     charts = np.empty((count, n_bars, PIXELS_PER_BAR, HEIGHT), dtype=np.uint8)
-    body = _BODIES[(close >= open_).astype(np.intp), np.minimum(first, last), np.maximum(first, last)]
+    rising = (close >= open_ * (1.0 - SAME_PRICE)).astype(np.intp)
+    body = _BODIES[rising, np.minimum(first, last), np.maximum(first, last)]
     charts[:, :, 0] = body
     charts[:, :, 2] = body
     np.maximum(body, _WICKS[row(low), row(high)], out=charts[:, :, 1])

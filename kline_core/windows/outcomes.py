@@ -2,7 +2,9 @@
 
 1. Entry is the close of the bar `entry_lag_bars` after the window's end, so that a value computed after the close of
    the window's last bar can be traded.
-2. The forward return at horizon h is `close[entry + h] / close[entry] - 1`.
+2. The forward return at horizon h is `close[entry + h] / close[entry] - 1`, rounded to a multiple of 2**-29, about
+   1.9e-9. Otherwise its last bits, and whether it is above 0, would depend on the unit of the prices. The quotient of two
+   closes of up to a million ticks never lies so close to the middle of two multiples that rounding decides.
 3. The triple-barrier label looks at the bars `entry + 1 .. entry + barrier_bars` in turn, with the upper barrier at
    `close[entry] * (1 + barrier_up)` and the lower one at `close[entry] * (1 - barrier_down)`. Inside one bar:
 
@@ -11,7 +13,7 @@
    c. low at or below the lower barrier: -1;
    d. high at or above the upper barrier: +1.
 
-   A price within a relative `TOUCH` of a barrier counts as being at it. For prices in cents, +5 % exactly reached would
+   A price within `SAME_PRICE` of a barrier counts as being at it. For prices in cents, +5 % exactly reached would
    otherwise be decided by the rounding of float64 and by the adjustment factor's scale.
 
    A bar that touches both after its open counts as a loss: daily bars do not tell which came first, and the pessimist
@@ -28,15 +30,15 @@ from typing import Final
 
 import numpy as np
 
+from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Floats32, Floats64, Int8s, Int64s
 
 UNDECIDED: Final = -128
 """Barrier label of a window whose history ends before a barrier was touched; its `known_on` is NaT."""
 
-TOUCH: Final = 1e-9
-"""Relative distance within which a price counts as being at a barrier: far above the rounding of float64, far below a
-tick of any share."""
+RETURN_STEPS: Final = 2.0**29
+"""Steps of a forward return to 1, a doubled price."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,8 @@ def outcomes(
     returns = np.full((len(ends), len(settings.horizons)), np.nan, dtype=np.float32)
     for column, horizon in enumerate(settings.horizons):
         rows = np.flatnonzero(entry + horizon < bars)
-        returns[rows, column] = close[entry[rows] + horizon] / close[entry[rows]] - 1.0
+        forward = close[entry[rows] + horizon] / close[entry[rows]] - 1.0
+        returns[rows, column] = np.rint(forward * RETURN_STEPS) / RETURN_STEPS
 
     known_on = np.full(len(ends), np.datetime64("NaT"), dtype="datetime64[D]")
     rows = np.flatnonzero(ends + settings.outcome_bars < bars)
@@ -85,8 +88,8 @@ def outcomes(
 
 def barriers(entry: Floats64, settings: PatternSettings) -> tuple[Floats64, Floats64]:
     """Prices, float64 (m,) each, from which up and down to which the barriers of entries at `entry` are touched."""
-    up = entry * (1.0 + settings.barrier_up) * (1.0 - TOUCH)
-    down = entry * (1.0 - settings.barrier_down) * (1.0 + TOUCH)
+    up = entry * (1.0 + settings.barrier_up) * (1.0 - SAME_PRICE)
+    down = entry * (1.0 - settings.barrier_down) * (1.0 + SAME_PRICE)
     return up, down
 
 

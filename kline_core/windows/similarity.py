@@ -16,6 +16,7 @@ from typing import Self
 
 import numpy as np
 
+from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.typing import Floats32, Floats64, Positions
 
 BAND = 5
@@ -40,15 +41,14 @@ class Shapes:
     def of(cls, open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Self:
         """Shapes of windows given as positive price arrays `(n, bars)`."""
         bottom = low.min(axis=1)
-        height = high.max(axis=1) - bottom
-        height = np.where(height == 0, 1.0, height)
-        span = high - low
-        span = np.where(span == 0, 1.0, span)
+        top = high.max(axis=1)
+        height = np.where(top - bottom <= SAME_PRICE * top, top, top - bottom)
+        span = np.where(high - low <= SAME_PRICE * high, high, high - low)
         features = np.stack(
             [
                 (close[:, 0] - bottom) / height,
                 (close[:, -1] - bottom) / height,
-                (close > open_).mean(axis=1),
+                (close * (1.0 - SAME_PRICE) > open_).mean(axis=1),
                 (np.abs(close - open_) / span).mean(axis=1),
                 ((high - np.maximum(open_, close)) / span).mean(axis=1),
                 ((np.minimum(open_, close) - low) / span).mean(axis=1),

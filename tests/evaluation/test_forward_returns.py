@@ -19,10 +19,9 @@ def test_equal_to_a_loop():
     values = rng.random(40)
     values[3] = np.nan
     order = rng.permutation(40)
-    other = {"symbol": ["S00000"], "date": bars.dates[:1], "value": [0.5]}
     holiday = {"symbol": ["S00001"], "date": np.array(["2020-01-11"], "datetime64[D]"), "value": [0.5]}
     mine = {"symbol": ["S00001"] * 40, "date": bars.dates[at][order], "value": values[order]}
-    table = pa.concat_tables([pa.table(part) for part in (mine, other, holiday)])
+    table = pa.concat_tables([pa.table(part) for part in (mine, holiday)])
 
     joined = forward_returns(table, bars, Settings())
     assert joined.dates.tolist() == bars.dates[at].tolist()
@@ -39,6 +38,15 @@ def test_equal_to_a_loop():
             expected = bars.close[bar + 1 + horizon] / bars.close[bar + 1] - 1 if known else np.nan
             assert value == pytest.approx(expected, rel=1e-5, nan_ok=True)
     assert joined.rank_ic() == time_series_rank_ic(at, values, joined.returns, 6)
+    assert joined.without_bar == 1
+
+
+def test_rows_of_another_symbol_are_refused():
+    frame = market(2, 30)
+    bars = bars_by_symbol(frame)["S00001"]
+    rows = pa.table({"symbol": ["S00001", "S00000"], "date": bars.dates[:2], "value": [0.5, 0.5]})
+    with pytest.raises(ValueError, match="rows of S00000 among those of S00001"):
+        forward_returns(rows, bars, Settings())
 
 
 def test_nothing_stored():

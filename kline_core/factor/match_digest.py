@@ -1,0 +1,61 @@
+"""The tie between a stored value and its matches, which lie in another table.
+
+Each match carries a digest of its own cells and of its sample's lineage; each value carries the sum of the digests of
+its matches. Two commits write the two, so a run that is cut off in between, or one that commits at the same time, can
+leave matches that are not those of the value beside them. Such a sum does not fit, and the value is computed again.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core._hashing import mix64, text_hash
+from kline_core.store.schemas import horizons_of
+from kline_core.typing import Hashes, Int64s
+
+
+def match_digests(matches: pa.Table, history: Hashes) -> Hashes:
+    """Digest of each of n matches: uint64 (n,).
+
+    Args:
+        matches: Rows of the `matches` table. A forward return that is null was not given, and does not count.
+        history: uint64 (n,): lineage of each match's sample.
+    """
+    symbols = matches["match_symbol"].cast(pa.string()).combine_chunks().dictionary_encode()
+    hashes = np.array([text_hash(name) for name in symbols.dictionary.to_pylist()], dtype=np.uint64)
+    cells = [
+        matches["rank"].to_numpy(),
+        hashes[symbols.indices.to_numpy(zero_copy_only=False)] if len(hashes) else np.zeros(0, np.uint64),
+        matches["match_end"].cast(pa.int32()).to_numpy(),
+        matches["similarity"].to_numpy(),
+        matches["weight"].to_numpy(),
+        matches["barrier"].to_numpy(),
+    ]
+    state = mix64(history)
+    for cell in cells:
+        state = mix64(state ^ _bits(cell))
+    for horizon in sorted(horizons_of(matches)):
+        column = matches[f"r{horizon}"]
+        there = column.is_valid().to_numpy()
+        bits = _bits(pc.fill_null(column, 0.0).to_numpy())
+        state = np.where(there, mix64(mix64(state ^ np.uint64(horizon)) ^ bits), state)
+    return state
+
+
+def digest_sums(digests: Hashes, sample: Int64s, count: int) -> Hashes:
+    """Sum of the digests of each sample's matches, modulo 2**64: uint64 (count,), 0 for a sample without matches.
+
+    `digests` uint64 (n,); `sample` int64 (n,): position of each match's sample, 0 to count - 1.
+    """
+    sums = np.zeros(count, dtype=np.uint64)
+    np.add.at(sums, sample, digests)
+    return sums
+
+
+def _bits(cells: np.ndarray) -> Hashes:
+    if cells.dtype.kind == "f":
+        # NaN has many forms of bits.
+        return np.where(np.isnan(cells), np.nan, cells).astype(np.float64).view(np.uint64)
+    if cells.dtype == np.uint64:
+        return cells
+    return cells.astype(np.int64).view(np.uint64)

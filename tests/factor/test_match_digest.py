@@ -1,0 +1,69 @@
+"""Digests of matches: they tell one match from another, and their sums one set of matches from another."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kline_core.factor.match_digest import digest_sums, match_digests
+from kline_core.factor.rows import match_rows
+
+HISTORY = np.array([11, 11, 12], np.uint64)
+
+
+def rows(**changed):
+    columns = {
+        "symbol": np.array(["A", "A", "B"], dtype=object),
+        "date": np.array(["2024-01-02", "2024-01-02", "2024-01-03"], "datetime64[D]"),
+        "rank": np.array([1, 2, 1], np.int16),
+        "match_symbol": np.array(["X", "Y", "X"], dtype=object),
+        "match_end": np.array(["2020-01-02", "2020-01-03", "2020-01-02"], "datetime64[D]"),
+        "similarity": np.array([0.9, 0.8, 0.7]),
+        "weight": np.array([0.5, 0.25, 0.125]),
+        "r1": np.array([0.01, -0.02, 0.0], np.float32),
+        "r5": np.array([0.05, 0.0, np.nan], np.float32),
+        "barrier": np.array([1, -1, 0], np.int8),
+    }
+    return match_rows(columns | changed)
+
+
+def changed(name, value):
+    column = rows()[name].to_numpy(zero_copy_only=False).copy()
+    column[1] = value
+    return rows(**{name: column})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("rank", 3), ("match_symbol", "Z"), ("match_end", np.datetime64("2020-01-04")), ("barrier", 0)],
+        *[("similarity", np.nextafter(0.8, 1)), ("weight", 0.26), ("r1", 0.02), ("r5", np.nan)],
+    ],
+)
+def test_every_cell_counts_and_counts_for_its_own_row(name, value):
+    before, after = match_digests(rows(), HISTORY), match_digests(changed(name, value), HISTORY)
+    assert np.flatnonzero(before != after).tolist() == [1]
+
+
+def test_the_lineage_of_the_sample_counts():
+    after = match_digests(rows(), HISTORY + np.uint64(1))
+    assert not (match_digests(rows(), HISTORY) == after).any()
+
+
+def test_columns_of_horizons_that_others_have_do_not_count():
+    wider = rows().append_column("r20", pa.nulls(3, pa.float32()))
+    np.testing.assert_array_equal(match_digests(wider, HISTORY), match_digests(rows(), HISTORY))
+
+
+def test_the_same_in_every_version_of_the_code():
+    # Written once: stored matches carry these numbers.
+    assert match_digests(rows(), HISTORY).tolist() == [
+        8975374372542244340,
+        11749316115563678452,
+        13908401224214337291,
+    ]
+
+
+def test_sums_are_those_of_a_loop():
+    digests = np.array([2**63 + 5, 2**63 + 6, 7], np.uint64)
+    assert digest_sums(digests, np.array([1, 1, 3]), 5).tolist() == [0, 11, 0, 7, 0]
+    assert digest_sums(digests[:0], np.zeros(0, np.int64), 2).tolist() == [0, 0]
