@@ -166,10 +166,13 @@ class Settings:
         return _digest({"patterns": self.patterns.to_dict(), "factor": self.factor.to_dict(), "encoder": encoder})
 
 
-def pattern_fingerprint(settings: PatternSettings, encoder: str) -> str:
-    """Identity of a `patterns` table: 16 hexadecimal digits over its settings and its encoder's fingerprint."""
-    return _digest({"patterns": settings.to_dict(), "encoder": encoder})
+def pattern_fingerprint(settings: PatternSettings, encoder: str, method: int = METHOD) -> str:
+    """Identity of a `patterns` table: 16 hexadecimal digits over its settings and its encoder's fingerprint.
+
+    `method`: the method by which it was made.
+    """
+    return _digest({"patterns": settings.to_dict(), "encoder": encoder}, method)
 
 
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values | {"method": METHOD}, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(values: dict[str, Any], method: int = METHOD) -> str:
+    return hashlib.sha256(json.dumps(values | {"method": method}, sort_keys=True).encode()).hexdigest()[:16]

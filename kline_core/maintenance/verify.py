@@ -23,6 +23,7 @@ from kline_core.encoder.weights import weights_fingerprint, weights_shape
 from kline_core.errors import HomeError, SettingError
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
 from kline_core.maintenance.verify_inputs import (
+    ANEW,
     NEW_BARS,
     REBUILD,
     Expected,
@@ -32,7 +33,7 @@ from kline_core.maintenance.verify_inputs import (
 )
 from kline_core.maintenance.verify_values import AGAIN, check_rows, check_values, check_win_rates
 from kline_core.patterns.update import UpdateSource, update_source
-from kline_core.settings import PatternSettings, Settings, pattern_fingerprint
+from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.store.schemas import TABLES, table_schema
 
@@ -114,7 +115,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
     rows = {name: tables[name].num_rows for name in TABLES if name in versions and name in tables}
     damaged = check_bars(tables["bars"], ledger) if "bars" in tables else []
     made = home.description("patterns", versions["patterns"]) if "patterns" in rows else None
-    steps = settings.patterns if made is None else _made_with(made, tables["patterns"], ledger)
+    steps = settings.patterns if made is None else _made_with(home, made, tables["patterns"], ledger)
     weights = weights_fingerprint(encoder_path)
     encoder = weights if made is None else made.get("encoder")
     expected = None
@@ -207,16 +208,22 @@ def _as_of_update(
     return Expected.of(_without(bars, damaged), steps)
 
 
-def _made_with(made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:
-    """Settings of the patterns, from their table's description; None, and a finding, if that is damaged."""
+def _made_with(home: Home, made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:
+    """Settings of the patterns, from their table's description; None, and a finding, if nothing can be made of it."""
     try:
         steps = PatternSettings(**made["settings"] | {"horizons": tuple(made["settings"]["horizons"])})
-        wrong = made["fingerprint"] != pattern_fingerprint(steps, made["encoder"])
+        # Method 1 did not say so.
+        method = made.get("method", 1)
+        wrong = made["fingerprint"] != pattern_fingerprint(steps, made["encoder"], method)
         if wrong or not {f"r{horizon}" for horizon in steps.horizons} <= set(patterns.column_names):
             raise SettingError(f"fingerprint {made['fingerprint']}, columns {', '.join(patterns.column_names)}")
     except (KeyError, TypeError, SettingError) as error:
         kind = "description that does not fit the table, or was written by another version"
         ledger.findings.append(Finding("patterns", kind, 1, f"{type(error).__name__}: {error}", REBUILD))
+        return None
+    if method != METHOD:
+        kind = f"tables that method {method} made, and this version's is {METHOD}"
+        ledger.findings.append(Finding("patterns", kind, 1, home.uri, ANEW, PENDING))
         return None
     return steps
 

@@ -24,6 +24,7 @@ from kline_core.settings import PatternSettings
 from kline_core.typing import Flags, Floats32, Int8s
 
 NEW_BARS = "restore the home from a copy, or ingest all files into a new one"
+ANEW = "run `kline index --rebuild`, then `kline run`"
 UPDATE, REBUILD = "run `kline index`", "run `kline index --rebuild`"
 
 

@@ -26,7 +26,7 @@ from kline_core.bars.symbol_bars import group_by_code
 from kline_core.factor.lineage import NEVER_REUSED, SEEN, sample_history
 from kline_core.factor.match_digest import digest_sums, match_digests
 from kline_core.factor.weighting import factor_values
-from kline_core.maintenance.findings import CUT_OFF, Ledger
+from kline_core.maintenance.findings import CUT_OFF, PENDING, Ledger
 from kline_core.maintenance.verify_inputs import Expected
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
@@ -57,7 +57,8 @@ class Joined:
     ok: Flags
     """bool (samples,): the status says that there is a value."""
     tidy: Flags
-    """bool (samples,): stored once, with the stated number of matches, ranked from 1 without gaps."""
+    """bool (samples,): stored once, with the stated number of matches, all of its own run, ranked from 1 without
+    gaps."""
 
     def sample_name(self, row: int) -> str:
         """Symbol and date of a sample, by its row in `factors`."""
@@ -95,7 +96,10 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     ok, failed = (pc.equal(status, name).to_numpy() for name in (OK, FAILED))
     value, said = factors["value"].to_numpy(), factors["matches"].to_numpy()
     untidy = np.bincount(of[(of >= 0) & gap], minlength=len(key)) > 0
-    joined = Joined(factors, matches, factors["date"].to_numpy(), of, rank, ok, ~twice & (count == said) & ~untidy)
+    foreign = _of_other_runs(factors, matches, of)
+    mixed = np.bincount(of[foreign], minlength=len(key)) > 0
+    tidy = ~twice & (count == said) & ~untidy & ~mixed
+    joined = Joined(factors, matches, factors["date"].to_numpy(), of, rank, ok, tidy)
     reasonless = factors["reason"].is_null().to_numpy()
     for bad, kind in (
         (twice, "rows that share symbol, date and fingerprint"),
@@ -106,8 +110,6 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
         (failed & reasonless, "rows that failed without a reason"),
     ):
         ledger.add("factors", kind, bad, joined.sample_name, AGAIN)
-    foreign = _of_other_runs(joined)
-    mixed = np.bincount(joined.of[foreign], minlength=len(key)) > 0
     kind = "rows with another number of matches than is stored"
     ledger.add("factors", kind, (count != said) & ~mixed, joined.sample_name, RERUN)
     kind = "rows whose matches another run has overwritten"
@@ -125,14 +127,14 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     return joined
 
 
-def _of_other_runs(joined: Joined) -> Int64s:
+def _of_other_runs(factors: pa.Table, matches: pa.Table, of: Int64s) -> Int64s:
     """Matches that another run has stored than the value beside them: their rows, int64 (k,).
 
     Such a run was cut off before it stored its own value, or another one stored its value after it.
     """
-    inside = np.flatnonzero(joined.of >= 0)
-    mine = joined.factors["run_id"].cast(pa.string()).take(pa.array(joined.of[inside]))
-    theirs = joined.matches["run_id"].cast(pa.string()).take(pa.array(inside))
+    inside = np.flatnonzero(of >= 0)
+    mine = factors["run_id"].cast(pa.string()).take(pa.array(of[inside]))
+    theirs = matches["run_id"].cast(pa.string()).take(pa.array(inside))
     foreign: Int64s = inside[pc.not_equal(mine, theirs).to_numpy()]
     return foreign
 
@@ -171,7 +173,7 @@ def check_values(joined: Joined, expected: Expected, settings: Settings, encoder
     patterns = _as_patterns(expected)
     current, there, unexplained = _made_from(joined, expected, patterns)
     kind = "rows with a value on a day on which the symbol has no bar"
-    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, AGAIN)
+    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RERUN, PENDING)
     again = mine & current & joined.tidy
     _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
     check_win_rates(joined, ~again, ledger)

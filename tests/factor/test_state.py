@@ -50,7 +50,8 @@ def test_patterns_of_several_commits_and_a_restated_symbol(tmp_path, extend, new
     extend(home)
     add_bars(home, frame[frame["date"] == last])
     extend(home)
-    frame.loc[frame["symbol"] == "S00001", "adj_factor"] = 2.0
+    later = frame["date"] > frame["date"].iloc[14]
+    frame.loc[(frame["symbol"] == "S00001") & later, "adj_factor"] = 2.0
     replace_bars(home, frame, "S00001")
     assert extend(home).removed == 21
     loaded = load_state(newest(home))

@@ -125,7 +125,7 @@ def cut_off(bench, run_id="20990101T000000-abcdef"):
     symbol = matches["symbol"].item()
     # Rows come in no set order, and each symbol has sample dates of its own: one that this symbol has not.
     bars, values = (bench.home.read(table, ["date"], symbols=[symbol]) for table in ("bars", "factors"))
-    day = min(set(bars["date"].to_pylist()) - set(values["date"].to_pylist()))
+    day = max(set(bars["date"].to_pylist()) - set(values["date"].to_pylist()))
     rows = pa.Table.from_pandas(
         matches.assign(date=day, rank=1), table_schema("matches", SMALL.horizons), preserve_index=False
     )

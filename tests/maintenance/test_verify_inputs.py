@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from kline_core.store.home import Home
 from tests.support.damage import BARS, SYMBOLS, checked, kinds, put, rewrite, twice, without_first
 from tests.support.homes import SMALL, add_bars, market
 
@@ -97,12 +98,59 @@ def test_the_remedy_for_patterns_heals_them(bench, change, remedy):
     assert checked(bench).ok
 
 
-def test_bars_without_patterns_yet_are_windows_that_are_missing(bench):
-    late = market(1, BARS, seed=9, prefix="T")
-    add_bars(bench.home, late)
-    assert kinds(checked(bench)) == {("patterns", "windows missing", BARS - 4 - 5)}
+def test_bars_without_patterns_yet_are_pending_and_no_damage(bench):
+    add_bars(bench.home, market(1, BARS, seed=9, prefix="T"))
+    kind = "windows of newer bars that wait for their patterns"
+    report = checked(bench)
+    assert (report.ok, report.state) == (True, "pending")
+    assert report.headline == f"tables are sound, and work is pending: patterns: {BARS - 9} {kind}"
+    assert kinds(report) == {("patterns", kind, BARS - 9)}
+    bench.extend()
+    assert checked(bench).state == "sound"
     shutil.rmtree(bench.home.folder / "patterns")
-    assert kinds(checked(bench)) == {("patterns", "windows missing", 4 * (BARS - 9))}
+    report = checked(bench)
+    assert (report.state, kinds(report)) == ("pending", {("patterns", kind, 4 * (BARS - 9))})
+
+
+def test_restated_bars_are_pending_and_other_damage_is_found_beside_them(bench):
+    rows = bench.home.read("bars").to_pandas().sort_values(["symbol", "date"])
+    changed = rows[rows["symbol"] == "S00001"].iloc[:-3]
+    changed = changed.assign(close=changed["low"])
+    bench.home.replace("bars", pa.Table.from_pandas(changed, preserve_index=False), ["S00001"])
+    pending = {
+        "windows of newer bars that wait for their patterns",
+        "rows of windows that newer bars no longer give",
+        "rows with a value on a day on which the symbol has no bar",
+    }
+    report = checked(bench)
+    assert (report.state, {finding.kind for finding in report.findings}) == ("pending", pending)
+    rewrite(bench.home, "patterns", put("barrier", lambda label: -label or 1))
+    report = checked(bench)
+    assert report.state == "damaged"
+    assert {finding.kind for finding in report.findings} == {*pending, "rows with an outcome that the bars do not give"}
+
+
+def test_an_update_that_was_cut_off_is_no_damage(bench, monkeypatch):
+    add_bars(bench.home, market(1, BARS, seed=9, prefix="T"))
+    monkeypatch.setattr("kline_core.patterns.update.COMMIT", 20)
+    real, calls = Home.append, []
+
+    def dies(self, table, *arguments, **words):
+        calls.append(table)
+        if calls.count("patterns") == 2:
+            raise KeyboardInterrupt
+        return real(self, table, *arguments, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Home, "append", dies)
+        with pytest.raises(KeyboardInterrupt):
+            bench.extend()
+    report = checked(bench)
+    assert (report.ok, report.state) == (True, "cut off")
+    assert kinds(report) == {("patterns", "windows missing", BARS - 9 - 20)}
+    assert report.findings[0].remedy == "run `kline index`"
+    bench.extend()
+    assert checked(bench).state == "sound"
 
 
 def test_a_description_that_does_not_fit_is_found(bench):

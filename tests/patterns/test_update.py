@@ -10,7 +10,7 @@ from kline_core.patterns import update
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import PatternsUpdate, update_patterns
-from kline_core.settings import PatternSettings, pattern_fingerprint
+from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
 from kline_core.windows.outcomes import outcomes
 from tests.support.candles import charts_of_windows
@@ -77,6 +77,7 @@ def test_the_table_says_what_it_was_made_with(home, encoding):
         "fingerprint": pattern_fingerprint(SMALL, encoding.fingerprint),
         "settings": SMALL.to_dict(),
         "encoder": encoding.fingerprint,
+        "method": METHOD,
     }
 
 
@@ -183,7 +184,8 @@ def test_an_interrupted_call_leaves_whole_commits_and_is_healed(tmp_path, encodi
 def test_an_interrupted_restatement_is_healed(home, encoding, monkeypatch):
     update_patterns(home, SMALL, encoding)
     frame = market()
-    frame.loc[(frame["symbol"] == "S00001"), "adj_factor"] = 2.0
+    later = frame["date"] > frame["date"].iloc[14]
+    frame.loc[(frame["symbol"] == "S00001") & later, "adj_factor"] = 2.0
     replace_bars(home, frame, "S00001")
     with monkeypatch.context() as context:
         context.setattr(LocalWindowEncoder, "vectors", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -1,16 +1,20 @@
 """A home that an earlier version wrote is read, re-used and extended, and nothing of it is computed again.
 
-`tests/golden/home` was written by the version before the library was divided into wings (commit 168ce96): the first 150
-days of `synthetic_market(3, 160, seed=11).to_frame("2020-01-06", "S")`, with amount NaN, adj_factor 1.0 and suspended
-False; patterns by the default encoder on the cpu; values by `Request(max_failed_share=1.0)`; default settings
-throughout. That version then added the other ten days in the same way, and `tests/golden/later` holds what its tables
-were after that. Whatever a later version changes in the form of tables, keys or hashes, such homes are out there.
+`tests/golden/2/home` was written by the version that brought method 2: the first 150 days of
+`synthetic_market(3, 160, seed=11).to_frame("2020-01-06", "S")`, with prices in cents, factors that move twice, amount
+NaN and suspended False; patterns by the default encoder on the cpu; values by `compute_factor(max_failed_share=1.0)`;
+default settings throughout. That version then added the other ten days in the same way; `tests/golden/2/later` holds
+what its tables were after that. Whatever a later version changes in the form of tables, keys or hashes, such homes are
+out there.
+
+`tests/golden/1/home` was written in the same way by the version before, whose method was 1 (prices not in cents, all
+factors 1.0). Its values cannot be made again: they are still read, and a run says what to do.
 
 Vectors may differ in their last bits between processors, since the sums of a matrix product are ordered by what the
 processor can add up at once (AVX2, AVX-512). What is made of bars alone has to agree bit for bit everywhere. What is
 made of vectors has to agree bit for bit where the vectors do, and otherwise within `CLOSE`; the seed is one by which
-no match depends on that: moving every component of every vector by 1e-6 gave the same 1,649 matches, and values within
-3e-6.
+no match depends on that: moving every component of every vector by 1e-6 gave the same 1,648 matches, and values within
+2e-6.
 """
 
 import shutil
@@ -18,18 +22,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from kline_core.api.data import update_patterns
-from kline_core.api.factor import compute_factor
+from kline_core.api.factor import compute_factor, read_factor
 from kline_core.encoder.encoder import Encoder
+from kline_core.errors import FingerprintError
 from kline_core.maintenance.verify import verify
 from kline_core.settings import METHOD, Settings
 from kline_core.store.home import Home
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden" / "2"
+METHOD_1 = GOLDEN.with_name("1") / "home"
 KEYS = {
     "bars": ["symbol", "date"],
     "patterns": ["symbol", "end"],
@@ -123,14 +130,14 @@ def test_it_is_sound(home: Home) -> None:
     report = verify(home)
     assert report.ok, report.text()
     assert report.notes == []
-    assert report.rows == {"bars": 450, "patterns": 330, "factors": OLD_SAMPLES, "matches": 1499}
+    assert report.rows == {"bars": 450, "patterns": 330, "factors": OLD_SAMPLES, "matches": 1498}
 
 
 def test_its_names_are_still_those(home: Home) -> None:
     """Values are found by the fingerprint of settings and encoder, and patterns by what is written beside them."""
     fingerprint = Settings().fingerprint(Encoder.load(device="cpu").fingerprint)
     assert set(home.read("factors", ["fingerprint"])["fingerprint"].to_pylist()) == {fingerprint}
-    assert METHOD == 1
+    assert METHOD == 2
 
 
 def test_nothing_of_it_is_computed_again(home: Home) -> None:
@@ -170,3 +177,34 @@ def test_with_ten_days_more_it_is_what_the_earlier_version_made_of_them(extended
     exact = same_vectors(extended.home, later("patterns"))
     assert_agree(extended.home.read(table), later(table), table, exact)
     assert verify(extended.home).ok
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Home:
+    shutil.copytree(METHOD_1, tmp_path / "old")
+    return Home(tmp_path / "old")
+
+
+def test_a_home_of_an_earlier_method_says_what_to_do(old: Home) -> None:
+    for act in (update_patterns, computed):
+        with pytest.raises(
+            FingerprintError, match=r"method 1 \(now asked for: 2\).*`kline index --rebuild`, then `kline"
+        ):
+            act(old)
+    report = verify(old)
+    assert report.state == "pending", report.text()
+    assert report.headline.endswith("patterns: 1 tables that method 1 made, and this version's is 2")
+    assert report.findings[0].remedy == "run `kline index --rebuild`, then `kline run`"
+
+
+def test_values_of_an_earlier_method_are_still_read_and_new_ones_stand_beside_them(old: Home) -> None:
+    before = read_factor(old)
+    assert len(before.values) == OLD_SAMPLES
+    update_patterns(old, device="cpu", rebuild=True)
+    assert computed(old).done > 0
+    assert verify(old).ok
+    with pytest.raises(FingerprintError, match="several fingerprints"):
+        read_factor(old)
+    after = read_factor(old, fingerprint=before.fingerprint)
+    pd.testing.assert_series_equal(after.values, before.values)
+    assert len(after.matches) == len(before.matches) > 0
