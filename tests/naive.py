@@ -37,7 +37,7 @@ def outcome(dates, open_, high, low, close, end, settings):
     for horizon in settings.horizons:
         exit_ = entry + horizon
         forward = float(close[exit_]) / float(close[entry]) - 1.0 if exit_ < bars else float("nan")
-        returns.append(round(forward * 2**29) / 2**29 if forward == forward else forward)
+        returns.append(round(forward * 2**26) / 2**26 if forward == forward else forward)
     known = end + settings.entry_lag_bars + max([*settings.horizons, settings.barrier_bars])
     known_on = dates[known] if known < bars else np.datetime64("NaT", "D")
     return returns, _barrier(open_, high, low, close, entry, settings), known_on
@@ -195,27 +195,23 @@ def is_sound_bar(symbol: str, open_: float, high: float, low: float, close: floa
 
 def traded_bars(frame):
     """Per symbol the adjusted bars (date, open, high, low, close, volume) of its traded days, in order."""
-    found, factors = {}, {}
-    for row in frame.sort_values("date", kind="stable").itertuples():
+    found = {}
+    for row in frame.itertuples():
         rows = found.setdefault(row.symbol, [])
         if not row.suspended:
-            factor, adjustment = factors.get(row.symbol, (row.adj_factor, 1.0))
-            adjustment *= _change(row.adj_factor / factor)
-            factors[row.symbol] = row.adj_factor, adjustment
-            prices = [price * adjustment for price in (row.open, row.high, row.low, row.close)]
+            prices = [price * row.adj_factor for price in (row.open, row.high, row.low, row.close)]
             rows.append((row.date.date(), *prices, row.volume))
-    return found
+    return {symbol: sorted(rows, key=lambda row: row[0]) for symbol, rows in found.items()}
 
 
-def _change(ratio):
-    """The nearest number of 36 significant bits."""
-    unit = Fraction(2)
-    exact, power = Fraction(ratio), 0
-    while exact >= unit ** (power + 1):
+def factor_change(factor, before):
+    """The nearest number of 30 significant bits to the quotient of two factors."""
+    exact, power = Fraction(factor / before), 0
+    while exact >= Fraction(2) ** (power + 1):
         power += 1
-    while exact < unit**power:
+    while exact < Fraction(2) ** power:
         power -= 1
-    return float(round(exact * unit ** (35 - power)) * unit ** (power - 35))
+    return float(round(exact * Fraction(2) ** (29 - power)) * Fraction(2) ** (power - 29))
 
 
 # --- charts, full-mode score ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core._hashing import mix64, text_hash
-from kline_core.bars.adjustment import adjustments, factor_changes
+from kline_core.bars.adjustment import factor_changes
 from kline_core.bars.row_checks import PRICES
 from kline_core.errors import InputError
 from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, Positions
@@ -21,9 +21,8 @@ from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, 
 class SymbolBars:
     """The n traded bars of one symbol in order of date, without suspended days. The arrays are read-only.
 
-    Prices are float64 (n,) and adjusted: raw price times the bar's `adjustment`, which is 1 on the first bar and moves
-    as the cumulative backward factor does. So they are in the symbol's own currency as of its first bar, whatever the
-    base of the factors.
+    Prices are float64 (n,) and adjusted: raw price times the day's cumulative backward adjustment factor, or times 1.0
+    if none was given.
     """
 
     symbol: str
@@ -37,11 +36,10 @@ class SymbolBars:
     """float64 (n,): as delivered, NaN if unknown."""
     adj_factor: Floats64
     """float64 (n,): as delivered, 1.0 if none was given."""
-    adjustment: Floats64
-    """float64 (n,): see `kline_core.bars.adjustment`."""
     content: Hashes
-    """uint64 (n,): hash of each bar's symbol, date, raw prices and change of the factor. Volume is left out: no value
-    depends on it, and vendors correct it for days afterwards."""
+    """uint64 (n,): hash of each bar's symbol, date, raw prices and change of the factor since the traded bar before
+    (`kline_core.bars.adjustment`). Volume is left out: no value depends on it, and vendors correct it for days
+    afterwards."""
 
     def __len__(self) -> int:
         """Number of traded bars."""
@@ -79,7 +77,7 @@ def bars_by_symbol(
     Args:
         bars: Columns symbol, date, open, high, low, close, volume, adj_factor (null if none was given) and suspended.
         symbols: Return only these; all by default. A symbol without rows has no entry.
-        after: Bars of some symbols that these rows come after, and whose adjustment they go on from.
+        after: Bars of some symbols that these rows come after.
 
     Raises:
         InputError: A symbol has two bars of one date.
@@ -110,13 +108,11 @@ def bars_by_symbol(
     factor = _column(pc.fill_null(bars["adj_factor"], 1.0))[take]
     hashes = np.array([text_hash(name) for name in names], dtype=np.uint64)
     bounds = np.searchsorted(codes, np.arange(len(names) + 1)).astype(np.int64)
-    last_factor, last_adjustment = _last(names, after or {})
     filled = np.diff(bounds) > 0
-    change = factor_changes(factor, bounds[:-1][filled], last_factor[filled])
-    adjustment = adjustments(change, bounds, last_adjustment)
-    prices = [price * adjustment for price in raw]
+    change = factor_changes(factor, bounds[:-1][filled], _last_factors(names, after or {})[filled])
     content = _content(hashes[codes], dates, [*raw, change])
-    columns: list[npt.NDArray[Any]] = [dates, *prices, _column(bars["volume"])[take], factor, adjustment, content]
+    columns: list[npt.NDArray[Any]] = [dates, *(price * factor for price in raw), _column(bars["volume"])[take]]
+    columns += [factor, content]
     for column in columns:
         column.flags.writeable = False
     return {
@@ -126,13 +122,10 @@ def bars_by_symbol(
     }
 
 
-def _last(names: Objects, bars: BarsBySymbol) -> tuple[Floats64, Floats64]:
-    """Factor and adjustment of each symbol's last bar, float64 (symbols,) each: NaN and 1.0 if it has none."""
-    factor, adjustment = np.full(len(names), np.nan), np.ones(len(names))
-    for which, name in enumerate(names):
-        if name in bars and len(bars[name]):
-            factor[which], adjustment[which] = bars[name].adj_factor[-1], bars[name].adjustment[-1]
-    return factor, adjustment
+def _last_factors(names: Objects, bars: BarsBySymbol) -> Floats64:
+    """Factor of each symbol's last bar, float64 (symbols,): NaN if it has none."""
+    last = (bars[name].adj_factor[-1] if name in bars and len(bars[name]) else np.nan for name in names)
+    return np.fromiter(last, dtype=np.float64, count=len(names))
 
 
 def group_by_code(code: Int32s) -> Iterator[tuple[int, Positions]]:

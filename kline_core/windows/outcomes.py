@@ -2,9 +2,9 @@
 
 1. Entry is the close of the bar `entry_lag_bars` after the window's end, so that a value computed after the close of
    the window's last bar can be traded.
-2. The forward return at horizon h is `close[entry + h] / close[entry] - 1`, rounded to a multiple of 2**-29, about
-   1.9e-9. Otherwise its last bits, and whether it is above 0, would depend on the unit of the prices. The quotient of
-   two closes of up to a million ticks never lies so close to the middle of two multiples that rounding decides.
+2. The forward return at horizon h is `close[entry + h] / close[entry] - 1`, rounded to a multiple of 2**-26, about
+   1.5e-8. Otherwise its last bits, and whether it is above 0, would depend on the unit of the prices. The quotient of
+   two closes of up to ten million ticks never lies so close to the middle of two multiples that rounding decides.
 3. The triple-barrier label looks at the bars `entry + 1 .. entry + barrier_bars` in turn, with the upper barrier at
    `close[entry] * (1 + barrier_up)` and the lower one at `close[entry] * (1 - barrier_down)`. Inside one bar:
 
@@ -37,7 +37,7 @@ from kline_core.typing import Dates, Floats32, Floats64, Int8s, Int64s
 UNDECIDED: Final = -128
 """Barrier label of a window whose history ends before a barrier was touched; its `known_on` is NaT."""
 
-RETURN_STEPS: Final = 2.0**29
+RETURN_STEPS: Final = 2.0**26
 """Steps of a forward return to 1, a doubled price."""
 
 

@@ -86,7 +86,7 @@ def test_content_changes_with_its_own_bar_only(column: str) -> None:
 def test_content_changes_where_the_factor_moves_otherwise_than_before() -> None:
     frame = market().assign(suspended=False)
     before = bars_by_symbol(frame)["S0"].content
-    for row, times, moved in ((5, 1 + 1e-9, [5, 6]), (0, 2.0, [1]), (29, 0.5, [29]), (5, 1 + 1e-15, [])):
+    for row, times, moved in ((5, 1 + 1e-8, [5, 6]), (0, 2.0, [1]), (29, 0.5, [29]), (5, 1 + 1e-15, [])):
         other = frame.copy()
         other.loc[row, "adj_factor"] *= times
         assert np.flatnonzero(before != bars_by_symbol(other)["S0"].content).tolist() == moved

@@ -128,7 +128,7 @@ def test_returns_start_at_the_next_bars_close_and_known_on_is_after_the_last_bar
     got = outcomes(*bars, np.array([0, 1, 2, 3, 5, 6]), SHORT)
     nan = np.float32("nan")
     expected = np.array(
-        [[0.5, 1.5], [1 / 3, 1.0], [0.25, 0.75], [0.2, nan], [nan, nan], [nan, nan]],
+        [[0.5, 1.5], [round(2**26 / 3) / 2**26, 1.0], [0.25, 0.75], [0.2, nan], [nan, nan], [nan, nan]],
         dtype=np.float32,
     )
     np.testing.assert_array_equal(got.returns, expected)
