@@ -16,6 +16,7 @@ import pytest
 from kline_core.cli.parser import main
 from kline_core.compute import cluster
 from kline_core.encoder.synthetic import random_walk
+from kline_core.store.home import Home
 from tests.support.homes import write_encoder
 
 SYMBOLS, BARS = 3, 260
@@ -378,7 +379,9 @@ def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:
     assert end("fly") == (2, "")
 
 
-def test_verify_says_what_is_wrong_and_fails(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+def test_verify_tells_work_that_is_pending_from_damage(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "home"
     shutil.copytree(home, place)
     words = ["--home", str(place), "verify"]
@@ -390,10 +393,19 @@ def test_verify_says_what_is_wrong_and_fails(capsys: pytest.CaptureFixture[str],
     shutil.rmtree(place / "patterns")
     code, out, line = ask(capsys, *words)
     known = SYMBOLS * (BARS - 19 - 21)
-    assert code == 1
-    assert f"patterns: {known} windows missing, such as SYN00000 " in out
+    waiting = "windows of newer bars that wait for their patterns"
+    assert (code, line) == (3, "")
+    assert out.startswith(f"tables are sound, and work is pending: patterns: {known} {waiting}")
+    assert f"pending: patterns: {known} {waiting}, such as SYN00000 " in out
     assert "run `kline index`" in out
-    assert line == f"kline: tables are damaged: patterns: {known} windows missing"
     code, out, _ = ask(capsys, *words, "--json")
-    assert (code, json.loads(out)["findings"][0]["count"]) == (1, known)
+    document = json.loads(out)
+    assert (code, document["ok"], document["state"]) == (3, True, "pending")
+    assert document["findings"][0]["count"] == known
+
+    shutil.copytree(home / "patterns", place / "patterns")
+    Home(place).delete("matches", ["SYN00001"])
+    code, out, line = ask(capsys, *words)
+    assert code == 1
+    assert line.startswith("kline: tables are damaged: factors: ")
     assert "nowhere.safetensors cannot be read" in refused(capsys, *words, "--encoder", "nowhere.safetensors")

