@@ -404,8 +404,7 @@ def test_verify_tells_work_that_is_pending_from_damage(
     assert document["findings"][0]["count"] == known
 
     shutil.copytree(home / "patterns", place / "patterns")
-    Home(place).delete("matches", ["SYN00001"])
-    code, out, line = ask(capsys, *words)
-    assert code == 1
-    assert line.startswith("kline: tables are damaged: factors: ")
+    Home(place).delete("patterns", ["SYN00001"])
+    code, _, line = ask(capsys, *words)
+    assert (code, line) == (1, f"kline: tables are damaged: patterns: {BARS - 19 - 21} windows missing")
     assert "nowhere.safetensors cannot be read" in refused(capsys, *words, "--encoder", "nowhere.safetensors")
