@@ -1,17 +1,21 @@
 """The tie between a stored value and its matches, which lie in another table.
 
-Each match carries a digest of its own cells and of its sample's lineage; each value carries the sum of the digests of
-its matches. Two commits write the two, so a run that is cut off in between, or one that commits at the same time, can
-leave matches that are not those of the value beside them. Such a sum does not fit, and the value is computed again.
+Each match carries a digest of its own cells and of its sample's lineage; each value carries a digest of itself and of
+the sum of its matches' digests. Two commits write the two, so a run that is cut off in between, or one that commits at
+the same time, can leave matches that are not those of the value beside them. Such a digest does not fit, and the value
+is computed again.
 """
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from kline_core._hashing import mix64, text_hash
 from kline_core.store.schemas import horizons_of
-from kline_core.typing import Hashes, Int64s
+from kline_core.typing import Floats64, Hashes, Int64s
 
 
 def match_digests(matches: pa.Table, history: Hashes) -> Hashes:
@@ -42,17 +46,20 @@ def match_digests(matches: pa.Table, history: Hashes) -> Hashes:
     return state
 
 
-def digest_sums(digests: Hashes, sample: Int64s, count: int) -> Hashes:
-    """Sum of the digests of each sample's matches, modulo 2**64: uint64 (count,), 0 for a sample without matches.
+def value_digests(values: Floats64, digests: Hashes, sample: Int64s) -> Hashes:
+    """Digest of each of q values with its matches: uint64 (q,).
 
-    `digests` uint64 (n,); `sample` int64 (n,): position of each match's sample, 0 to count - 1.
+    Args:
+        values: float64 (q,), NaN where the sample failed.
+        digests: uint64 (n,): digests of the matches of all samples.
+        sample: int64 (n,): position of each match's sample, 0 to q - 1.
     """
-    sums = np.zeros(count, dtype=np.uint64)
+    sums = np.zeros(len(values), dtype=np.uint64)
     np.add.at(sums, sample, digests)
-    return sums
+    return mix64(sums ^ _bits(values))
 
 
-def _bits(cells: np.ndarray) -> Hashes:
+def _bits(cells: NDArray[Any]) -> Hashes:
     if cells.dtype.kind == "f":
         # NaN has many forms of bits.
         return np.where(np.isnan(cells), np.nan, cells).astype(np.float64).view(np.uint64)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kline_core.factor.match_digest import value_digests
 from kline_core.store.schemas import FAILED, horizons_of_columns, table_schema
 from kline_core.typing import Dates, Int64s, Objects
 
@@ -33,7 +34,9 @@ def failed_rows(symbol: str, dates: Dates, reasons: Objects, history: Int64s) ->
             "reason": reasons,
             "matches": np.zeros(len(dates), dtype=np.int16),
             "history": history,
-            "match_digest": np.zeros(len(dates), dtype=np.int64),
+            "match_digest": value_digests(
+                np.full(len(dates), np.nan), np.zeros(0, np.uint64), np.zeros(0, np.int64)
+            ).view(np.int64),
         }
     )
 

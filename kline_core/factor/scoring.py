@@ -18,7 +18,7 @@ from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import DateError, UnknownSymbolError
 from kline_core.factor.batch import Batch, Scored, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED, NO_BAR, SEEN, sample_history
-from kline_core.factor.match_digest import digest_sums, match_digests
+from kline_core.factor.match_digest import match_digests, value_digests
 from kline_core.factor.rows import factor_rows, failed_rows, match_rows
 from kline_core.factor.sample_dates import choose_dates
 from kline_core.factor.state import LoadedState
@@ -93,8 +93,8 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
         digests = match_digests(matches, history[sample].view(np.uint64))
         place = matches.schema.get_field_index("digest")
         matches = matches.set_column(place, matches.schema.field(place), pa.array(digests.view(np.int64)))
-        sums = digest_sums(digests, sample, len(history))
-        factors = factor_rows(columns | {"history": history, "match_digest": sums.view(np.int64)})
+        ties = value_digests(rows.value, digests, sample)
+        factors = factor_rows(columns | {"history": history, "match_digest": ties.view(np.int64)})
         failed = [each.failed for each in checked if each.failed is not None]
         if failed:
             factors = pa.concat_tables([factors, *failed])

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.match_digest import digest_sums
+from kline_core.factor.match_digest import value_digests
 from kline_core.factor.state_key import StateKey
 from kline_core.store.home import TOMBSTONE, Home
 from kline_core.store.schemas import FAILED
@@ -76,7 +76,7 @@ class StoredValues:
         # Matches first, since they are committed first: values that come meanwhile then do not fit, and are computed
         # again, which costs time alone.
         matches = home.read("matches", ["symbol", "date", "digest"], symbols=symbols, fingerprint=fingerprint)
-        columns = ["symbol", "date", "history", "status", "reason", "match_digest"]
+        columns = ["symbol", "date", "value", "history", "status", "reason", "match_digest"]
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # Slices of one table, since millions of values as Python objects would take a gigabyte.
         key, match_key = _sample_keys(table, symbols), _sample_keys(matches, symbols)
@@ -120,16 +120,16 @@ def _dates(key: Int64s) -> Dates:
 
 
 def _tied(factors: pa.Table, key: Int64s, matches: pa.Table, match_key: Int64s) -> Flags:
-    """Whether the stored matches of each value are its own: bool (n,). The keys are those of `_sample_keys`."""
+    """Whether each value and its matches are those that were stored: bool (n,). Keys are those of `_sample_keys`."""
     order = np.argsort(key, kind="stable")
     at = np.searchsorted(key, match_key, sorter=order)
     inside = np.flatnonzero(at < len(key))
     sample = order[at[inside]]
     own = key[sample] == match_key[inside]
     digests = pc.fill_null(matches["digest"], 0).to_numpy().view(np.uint64)
-    sums = digest_sums(digests[inside[own]], sample[own], len(key))
+    ties = value_digests(factors["value"].to_numpy(), digests[inside[own]], sample[own])
     stored = factors["match_digest"]
-    tied: Flags = stored.is_valid().to_numpy() & (pc.fill_null(stored, 0).to_numpy().view(np.uint64) == sums)
+    tied: Flags = stored.is_valid().to_numpy() & (pc.fill_null(stored, 0).to_numpy().view(np.uint64) == ties)
     return tied
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import group_by_code
 from kline_core.factor.lineage import NEVER_REUSED, SEEN, sample_history
-from kline_core.factor.match_digest import digest_sums, match_digests
+from kline_core.factor.match_digest import match_digests, value_digests
 from kline_core.factor.weighting import factor_values
 from kline_core.maintenance.findings import CUT_OFF, PENDING, Ledger
 from kline_core.maintenance.verify_inputs import Expected
@@ -152,9 +152,9 @@ def _check_ties(joined: Joined, mixed: Flags, ledger: Ledger) -> None:
     strange[stored] = (match_digests(matches, history[of]) != digests) & ~mixed[of]
     ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, RERUN)
     said = joined.factors["match_digest"]
-    sums = digest_sums(digests, of, len(joined.factors))
-    apart = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) != sums)
-    kind = "rows whose matches are not their own"
+    ties = value_digests(joined.factors["value"].to_numpy(), digests, of)
+    apart = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) != ties)
+    kind = "rows whose value or matches are not those that were stored"
     ledger.add("factors", kind, apart & ~mixed, joined.sample_name, RERUN)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kline_core.factor.match_digest import digest_sums, match_digests
+from kline_core.factor.match_digest import match_digests, value_digests
 from kline_core.factor.rows import match_rows
 
 HISTORY = np.array([11, 11, 12], np.uint64)
@@ -63,7 +63,17 @@ def test_the_same_in_every_version_of_the_code():
     ]
 
 
-def test_sums_are_those_of_a_loop():
+def test_a_value_is_tied_to_itself_and_to_all_of_its_matches():
+    values, sample = np.array([0.5, np.nan, 0.25]), np.array([0, 0, 2])
     digests = np.array([2**63 + 5, 2**63 + 6, 7], np.uint64)
-    assert digest_sums(digests, np.array([1, 1, 3]), 5).tolist() == [0, 11, 0, 7, 0]
-    assert digest_sums(digests[:0], np.zeros(0, np.int64), 2).tolist() == [0, 0]
+    ties = value_digests(values, digests, sample)
+    assert len(set(ties.tolist())) == 3
+    assert value_digests(values, digests[[1, 0, 2]], sample).tolist() == ties.tolist()
+    for other in (
+        value_digests(np.nextafter(values, 1), digests, sample),
+        value_digests(values, digests, np.array([0, 1, 2])),
+        value_digests(values, digests[:1], sample[:1]),
+    ):
+        assert (other != ties).any()
+    nothing = value_digests(np.full(1, np.nan), digests[:0], sample[:0])
+    assert nothing.tolist() == [ties[1]]

@@ -14,15 +14,16 @@ def failing(column, value):
     return lambda frame: put(column, value, int(np.flatnonzero(frame["status"] == "failed")[0]))(frame)
 
 
+TIE = "rows whose value or matches are not those that were stored"
 FACTOR_DAMAGE = [
     (twice, {"rows that share symbol, date and fingerprint": 2}),
     (of_ok("status", "perhaps"), {"rows whose status is neither ok nor failed": 1, "rows whose status": 1}),
-    (of_ok("value", None), {"rows that are ok without a value between 0 and 1": 1, "rows whose value": 1}),
-    (of_ok("value", 1.5), {"rows that are ok without a value between 0 and 1": 1, "rows whose value": 1}),
-    (of_ok("value", lambda value: value / 2 + 0.1), {"rows whose value": 1}),
+    (of_ok("value", None), {"rows that are ok without a value between 0 and 1": 1, "rows whose value": 1, TIE: 1}),
+    (of_ok("value", 1.5), {"rows that are ok without a value between 0 and 1": 1, "rows whose value": 1, TIE: 1}),
+    (of_ok("value", lambda value: value / 2 + 0.1), {"rows whose value": 1, TIE: 1}),
     (of_ok("return_cvar", 0.5), {"rows whose return_cvar": 1}),
     (of_ok("matches", 4), {"rows with another number of matches than is stored": 1}),
-    (failing("value", 0.5), {"rows that failed and have a value": 1, "rows whose value": 1}),
+    (failing("value", 0.5), {"rows that failed and have a value": 1, "rows whose value": 1, TIE: 1}),
     (failing("reason", None), {"rows that failed without a reason": 1, "rows whose reason": 1}),
     (failing("reason", "bad luck"), {"rows whose reason": 1}),
 ]
