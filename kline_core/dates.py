@@ -1,6 +1,7 @@
 """Dates: the only module that parses and checks them."""
 
 import re
+from collections.abc import Hashable
 from datetime import date, datetime
 
 import numpy as np
@@ -84,6 +85,17 @@ def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
         # None is a date, and pandas would raise on looking at one of a year beyond 9999.
         days = np.full(len(values), "NaT", "datetime64[D]")
         bad = np.ones(len(values), dtype=bool)
+    elif values.dtype == object:
+        # By type too: 20200102 and 20200102.0 are equal, but only one of them is a date.
+        known: dict[tuple[type, object], np.datetime64] = {}
+        days = np.full(len(values), "NaT", "datetime64[D]")
+        for at, value in enumerate(values):
+            if isinstance(value, Hashable):
+                day = known.get((type(value), value))
+                if day is None:
+                    day = known[type(value), value] = _parse_or_nat(value)
+                days[at] = day
+        bad = np.isnat(days)
     else:
         codes, distinct = pd.factorize(values, use_na_sentinel=True)
         # Missing values have the code -1, which picks the last entry.
