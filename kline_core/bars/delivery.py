@@ -45,6 +45,7 @@ def find_files(paths: Sequence[Path]) -> Delivery:
                     take(entry, reason)
                 else:
                     found.skipped.append(str(entry))
+    found.left_out.sort()
     return found
 
 

@@ -13,7 +13,7 @@ from kline_core.symbols import check_symbol
 from kline_core.typing import Dates
 
 _NEEDED = ("symbol", "date")
-_PACKED = {b"PK": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_PACKED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip"}
 _LONGEST = 200
 
 
@@ -37,7 +37,7 @@ def read_dates(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Dates]:
     for name in _NEEDED:
         if names.count(name) != 1:
             fault = "is missing" if name not in names else "is there more than once"
-            given = harmless(", ".join(text.names), longest=_LONGEST)
+            given = harmless(",".join(text.names), longest=_LONGEST)
             raise InputError(
                 f"{path}: column {name} {fault}; its first line is {given!r}, and must name the columns symbol,date",
                 source=source,

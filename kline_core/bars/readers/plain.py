@@ -109,8 +109,9 @@ def _typed(text: CsvText, used: dict[str, str]) -> pa.Table | None:
     except pa.ArrowInvalid:
         return None
     # Arrow ends a line at a lone CR too, and takes -nan(ind) for a number; a row without a date may be a blank line.
-    odd = any(pc.any(pc.is_nan(table[name])).as_py() for name in used.values() if name in _NUMBERS)
-    return None if odd or len(table) != count or pc.any(pc.equal(table["date"], "")).as_py() else table
+    finite = all(pc.all(pc.is_finite(table[name])).as_py() is not False for name in used.values() if name in _NUMBERS)
+    sure = finite and len(table) == count and not pc.any(pc.equal(table["date"], "")).as_py()
+    return table if sure else None
 
 
 def _as_text(text: CsvText, used: dict[str, str]) -> tuple[pa.Table, Int64s, pd.DataFrame]:
