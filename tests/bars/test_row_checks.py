@@ -65,8 +65,7 @@ def test_a_bad_cell_is_rejected_with_its_reason(column: str, value: object, reas
 
 @pytest.mark.parametrize("value", [1j, b"10", pd.Timedelta(1), [10.0], np.array([10.0]), {"a": 1}, "-nan(ind)"])
 def test_what_only_looks_like_a_number_is_none(value: object) -> None:
-    frame = bars(GOOD, GOOD).astype(object)
-    frame.at[0, "volume"] = value
+    frame = bars(GOOD, GOOD).assign(volume=pd.Series([value, 1000.0], dtype=object))
     frame.loc[1, "date"] = "2020-01-03"
     result = validate_bars(frame, "a.csv")
     assert (result.bars.index.tolist(), result.rejected["reason"].tolist()) == ([1], ["volume is no number"])
@@ -74,8 +73,7 @@ def test_what_only_looks_like_a_number_is_none(value: object) -> None:
 
 @pytest.mark.parametrize("value", [1, True, [1], b"A"])
 def test_what_is_no_text_is_no_symbol_and_no_other_row_suffers(value: object) -> None:
-    frame = bars(GOOD, GOOD, ("B", *GOOD[1:])).astype(object)
-    frame.at[0, "symbol"] = value
+    frame = bars(GOOD, GOOD, GOOD).assign(symbol=pd.Series([value, "AAPL", "B"], dtype=object))
     result = validate_bars(frame, "a.csv")
     assert result.bars["symbol"].tolist() == ["AAPL", "B"]
     assert result.rejected["row"].tolist() == [0]
