@@ -1,7 +1,6 @@
 """Dates: the only module that parses and checks them."""
 
 import re
-from collections.abc import Hashable
 from datetime import date, datetime
 
 import numpy as np
@@ -90,11 +89,13 @@ def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
         known: dict[tuple[type, object], np.datetime64] = {}
         days = np.full(len(values), "NaT", "datetime64[D]")
         for at, value in enumerate(values):
-            if isinstance(value, Hashable):
+            try:
                 day = known.get((type(value), value))
-                if day is None:
-                    day = known[type(value), value] = _parse_or_nat(value)
-                days[at] = day
+            except TypeError:  # a list, say, and no date either
+                continue
+            if day is None:
+                day = known[type(value), value] = _parse_or_nat(value)
+            days[at] = day
         bad = np.isnat(days)
     else:
         codes, distinct = pd.factorize(values, use_na_sentinel=True)

@@ -65,12 +65,19 @@ def _as_text(cells: pd.Series) -> list[str]:
         zone = "Z" if zoned else ""
         moments = (cells.dt.tz_convert(None) if zoned else cells).to_numpy()
         return ["" if np.isnat(cell) else f"{np.datetime_as_string(cell, unit='auto')}{zone}" for cell in moments]
-    return ["" if _missing(cell) else f"{cell:.15g}" if isinstance(cell, float) else str(cell) for cell in cells]
+    return ["" if _missing(cell) else f"{cell:.15g}" if isinstance(cell, float) else _encodable(cell) for cell in cells]
 
 
 def _missing(cell: object) -> bool:
     """Whether a cell is missing; a list or a map in a cell is there, whatever it holds."""
+    if isinstance(cell, Decimal):
+        return cell.is_nan()
     return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))  # type: ignore[call-overload]
+
+
+def _encodable(cell: object) -> str:
+    """A cell as text that every file takes: lone surrogates, which are no characters, as escapes."""
+    return str(cell).encode(errors="backslashreplace").decode()
 
 
 def to_numbers(column: pd.Series, name: str, faults: RowErrors) -> Floats64:

@@ -63,7 +63,9 @@ def test_a_bad_cell_is_rejected_with_its_reason(column: str, value: object, reas
     assert row["reason"].startswith(reason)
 
 
-@pytest.mark.parametrize("value", [1j, b"10", pd.Timedelta(1), [10.0], np.array([10.0]), {"a": 1}, "-nan(ind)"])
+@pytest.mark.parametrize(
+    "value", [1j, b"10", pd.Timedelta(1), [10.0], np.array([10.0]), {"a": 1}, "-nan(ind)", "\ud800"]
+)
 def test_what_only_looks_like_a_number_is_none(value: object) -> None:
     frame = bars(GOOD, GOOD).assign(volume=pd.Series([value, 1000.0], dtype=object))
     frame.loc[1, "date"] = "2020-01-03"
@@ -71,7 +73,7 @@ def test_what_only_looks_like_a_number_is_none(value: object) -> None:
     assert (result.bars.index.tolist(), result.rejected["reason"].tolist()) == ([1], ["volume is no number"])
 
 
-@pytest.mark.parametrize("value", [1, True, [1], b"A"])
+@pytest.mark.parametrize("value", [1, True, [1], b"A", "A\ud800"])
 def test_what_is_no_text_is_no_symbol_and_no_other_row_suffers(value: object) -> None:
     frame = bars(GOOD, GOOD, GOOD).assign(symbol=pd.Series([value, "AAPL", "B"], dtype=object))
     result = validate_bars(frame, "a.csv")

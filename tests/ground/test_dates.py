@@ -106,7 +106,7 @@ def test_a_typed_column_has_the_same_bounds(unit: str) -> None:
 
 
 def test_equal_values_of_other_types_and_lists_are_judged_by_themselves() -> None:
-    values = pd.Series([20200102.0, 20200102, True, "20200102", [20200102], None, 20200102], dtype=object)
+    values = pd.Series([20200102.0, 20200102, True, "20200102", [20200102], (1, [2]), None, 20200102], dtype=object)
     days, bad = parse_dates(values)
-    assert bad.tolist() == [True, False, True, False, True, True, False]
+    assert bad.tolist() == [True, False, True, False, True, True, True, False]
     assert (days[~bad] == DAY).all()
