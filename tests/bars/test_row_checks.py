@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +73,13 @@ def test_what_only_looks_like_a_number_is_none(value: object) -> None:
     frame.loc[1, "date"] = "2020-01-03"
     result = validate_bars(frame, "a.csv")
     assert (result.bars.index.tolist(), result.rejected["reason"].tolist()) == ([1], ["volume is no number"])
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN")])
+def test_a_decimal_that_is_none_names_its_row(value: Decimal) -> None:
+    frame = bars(GOOD, GOOD).assign(close=pd.Series([value, 10.5], dtype=object))
+    frame.loc[1, "date"] = "2020-01-03"
+    assert validate_bars(frame, "a.csv").rejected[["row", "value"]].to_numpy().tolist() == [[0, ""]]
 
 
 @pytest.mark.parametrize("value", [1, True, [1], b"A", "A\ud800"])
