@@ -43,7 +43,8 @@ def parse_date(value: object, name: str) -> np.datetime64:
 def _parse(value: object, name: str) -> np.datetime64:
     if isinstance(value, str):
         return _parse_text(value.strip(), name, value)
-    if isinstance(value, bool | np.bool_):
+    # A duration is a whole number to NumPy.
+    if isinstance(value, bool | np.bool_ | np.timedelta64):
         raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}", parameter=name, value=value)
     if isinstance(value, int | np.integer):
         return _parse_text(str(int(value)), name, value)

@@ -55,6 +55,8 @@ def test_parse_date_accepts(value: object) -> None:
         None,
         pd.NaT,
         np.datetime64("NaT", "D"),
+        np.timedelta64(20200102, "D"),
+        np.timedelta64(20200102, "ns"),
         datetime(2020, 1, 2, 9, 30),
         datetime(2020, 1, 2, tzinfo=UTC),
         pd.Timestamp("2020-01-02", tz="Asia/Shanghai"),
