@@ -140,7 +140,7 @@ def _rows(text: CsvText, places: list[int], malformed: list[Line]) -> Iterator[t
     """Number of each row's line and its cells in use; the lines that are no rows are added to `malformed`."""
     for line in lines(text):
         cells = [line.text] if line.fault else [line.cells[place] for place in places]
-        if not all(cell.isascii() or is_utf8(cell) for cell in cells):
+        if not line.text.isascii() and not all(map(is_utf8, cells)):
             raise not_utf8(text.path, line.number)
         if line.fault:
             malformed.append(line)
