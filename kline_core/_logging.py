@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from kline_core._text import harmless
+from kline_core.errors import KlineError
+
 Listener = Callable[[int, str], object]
 """Called with the level and the message of a log record."""
 
@@ -33,6 +36,12 @@ class TaskLogger(logging.LoggerAdapter[logging.Logger]):
 def logger(name: str) -> TaskLogger:
     """Logger of a module of the library."""
     return TaskLogger(logging.getLogger(name), {})
+
+
+def one_line(error: Exception) -> str:
+    """First line of an error, with its kind unless it is a `KlineError`."""
+    text = harmless((str(error).splitlines() or [""])[0])
+    return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
 
 
 @contextmanager

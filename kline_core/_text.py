@@ -1,8 +1,6 @@
-"""Text for people: tables, lists, percentages, and errors in one line."""
+"""Text for people: tables, lists, percentages, and what comes from outside made harmless."""
 
 from collections.abc import Sequence
-
-from kline_core.errors import KlineError
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -29,10 +27,22 @@ def percent(share: float, digits: int | None = None) -> str:
     return f"{text} %".replace("-", "−")
 
 
-def one_line(error: Exception) -> str:
-    """First line of an error, with its kind unless it is a `KlineError`."""
-    text = (str(error).splitlines() or [""])[0]
-    return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
+def harmless(text: object, keep: str = "", longest: int | None = None) -> str:
+    """Text from outside as it may be shown: what would steer a terminal, or what nobody sees, is escaped as in `repr`.
+
+    Letters of all scripts, signs and blanks stay. File names that are not UTF-8 become text that every stream takes.
+
+    Args:
+        text: The text, or what is to be shown as text.
+        keep: Characters that stay all the same, such as the line feeds of a report.
+        longest: Characters to show at most; a longer text ends in an ellipsis.
+    """
+    shown = str(text)
+    if longest is not None and len(shown) > longest:
+        shown = f"{shown[:longest]}..."
+    if shown.isprintable():
+        return shown
+    return "".join(sign if sign.isprintable() or sign in keep else repr(sign)[1:-1] for sign in shown)
 
 
 def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:

@@ -43,7 +43,8 @@ def parse_date(value: object, name: str) -> np.datetime64:
 def _parse(value: object, name: str) -> np.datetime64:
     if isinstance(value, str):
         return _parse_text(value.strip(), name, value)
-    if isinstance(value, bool | np.bool_):
+    # A duration is a whole number to NumPy.
+    if isinstance(value, bool | np.bool_ | np.timedelta64):
         raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}", parameter=name, value=value)
     if isinstance(value, int | np.integer):
         return _parse_text(str(int(value)), name, value)
@@ -84,6 +85,19 @@ def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
         # None is a date, and pandas would raise on looking at one of a year beyond 9999.
         days = np.full(len(values), "NaT", "datetime64[D]")
         bad = np.ones(len(values), dtype=bool)
+    elif values.dtype == object:
+        # By type too: 20200102 and 20200102.0 are equal, but only one of them is a date.
+        known: dict[tuple[type, object], np.datetime64] = {}
+        days = np.full(len(values), "NaT", "datetime64[D]")
+        for at, value in enumerate(values):
+            try:
+                day = known.get((type(value), value))
+            except TypeError:  # a list, say, and no date either
+                continue
+            if day is None:
+                day = known[type(value), value] = _parse_or_nat(value)
+            days[at] = day
+        bad = np.isnat(days)
     else:
         codes, distinct = pd.factorize(values, use_na_sentinel=True)
         # Missing values have the code -1, which picks the last entry.

@@ -33,6 +33,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kline_core._text import harmless
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -47,8 +49,11 @@ class KlineError(Exception):
         cls._declared = cls._declared | inspect.get_annotations(cls).keys()
 
     def __init__(self, message: str, **facts: Any) -> None:
-        """Keep the facts as attributes. Raises `TypeError` for one that the class does not declare."""
-        super().__init__(message)
+        """Keep the facts as attributes; the message quotes cells and names from outside, so it is made harmless.
+
+        Raises `TypeError` for a fact that the class does not declare.
+        """
+        super().__init__(harmless(message))
         if undeclared := sorted(facts.keys() - self._declared):
             declared = ", ".join(sorted(self._declared)) or "none"
             raise TypeError(f"{type(self).__name__} has no fact {undeclared[0]!r}; it declares {declared}")

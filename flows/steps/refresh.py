@@ -72,4 +72,6 @@ def _take_in(home: Home, source: str) -> IngestReport:
         )
     for line in report.errors:
         logger.warning("not used: %s", line)
+    for line in report.left_out:
+        logger.warning("left out: %s", line)
     return report

@@ -30,6 +30,7 @@ def ingest(
     sources: "str | Path | Frame | Iterable[str | Path | Frame]",
     *,
     progress: bool | Count = False,
+    max_file_bytes: int | None = None,
 ) -> "IngestReport":
     """Bring bars into a home, every row accounted for: ``read == stored_new + updated + unchanged + rejected``.
 
@@ -44,13 +45,16 @@ def ingest(
             Prices are raw, in any currency; `adj_factor` is a cumulative backward factor (hfq). Dates are the
             exchange's, without a time.
         progress: True shows a bar on standard error; a function is called with the sources read and the total.
+        max_file_bytes: Bytes that a file may hold, unpacked, at least 1; one that holds more is reported and not used.
+            None for 2 GiB.
 
     Returns:
         What became of every row: counts, and one line for each rejected row in ``.rejections``.
 
     Raises:
         NothingUsableError: No row can be used; it carries the report.
-        InputError: A path does not exist, or there is nothing to read.
+        InputError: A path is empty or does not exist, or there is nothing to read.
+        SettingError: `max_file_bytes` is out of bounds.
         HomeError: The home cannot be made, read or written.
 
     Examples:
@@ -60,12 +64,16 @@ def ingest(
         (196, 196, 0)
     """
     from kline_core.bars.ingest import ingest as ingest_sources
+    from kline_core.bars.readers.contents import MAX_FILE_BYTES
     from kline_core.bars.readers.frame import is_frame
 
     def one_source(value: object) -> bool:
         return isinstance(value, str | Path) or is_frame(value)
 
     given: list[Any] = list(sources) if isinstance(sources, Iterable) and not one_source(sources) else [sources]
+    for source in given:
+        if isinstance(source, str) and not source.strip():
+            raise InputError(f"{source!r} is no path; name a file or a folder, . for the current one", value=source)
     listed = [Path(source) if isinstance(source, str | Path) else source for source in given]
     for source in listed:
         if not isinstance(source, Path) and not is_frame(source):
@@ -77,13 +85,19 @@ def ingest(
     check_paths([source for source in listed if isinstance(source, Path)])
     store = as_home(home, create=True)
     with _shown(progress, "ingest", " files") as told:
-        return ingest_sources(listed, store, told)
+        return ingest_sources(listed, store, told, MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes)
 
 
 def check_paths(paths: Sequence[Path]) -> None:
-    """Raise `InputError` for the first path that does not exist."""
+    """Raise `InputError` for the first path that does not exist, or that nobody may look at."""
     for path in paths:
-        if not path.exists():
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be looked at: {error.strerror}; make its folder readable", source=str(path)
+            ) from error
+        if not there:
             raise InputError(f"{path} does not exist; name files or folders that do", source=str(path))
 
 

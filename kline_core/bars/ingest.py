@@ -14,6 +14,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core._text import harmless
+from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
-from kline_core.bars.readers import may_read, read_file, suffixes
+from kline_core.bars.readers import read_file, suffixes
+from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
-from kline_core.errors import InputError
+from kline_core.errors import InputError, SettingError
 from kline_core.store.home import Home, TableChangedError, since
 from kline_core.typing import Flags, Int64s, Objects
 
@@ -36,6 +40,7 @@ Progress = Callable[[int, int], None]
 """Called with the numbers of files read and to read."""
 
 _ATTEMPTS = 5
+_LONGEST = 200
 # A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
 _FEW_SYMBOLS = 500
 
@@ -65,7 +70,12 @@ class _Comparison:
     unadjusted: list[str]
 
 
-def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | None = None) -> IngestReport:
+def ingest(
+    sources: Sequence[Path | Frame],
+    home: Home,
+    progress: Progress | None = None,
+    max_file_bytes: int = MAX_FILE_BYTES,
+) -> IngestReport:
     """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
     A file that cannot be used is reported and does not keep out the others. Rows that are stored already change
@@ -76,23 +86,38 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
             such files at every depth, and frames in the plain layout.
         home: Home that takes the bars.
         progress: Called after each file.
+        max_file_bytes: Bytes that a file may hold, unpacked; one that holds more is not used.
 
     Raises:
         InputError: The sources hold neither a file to read nor a frame.
+        SettingError: `max_file_bytes` is below 1.
         NothingUsableError: No row of any file can be used; it carries the report.
         HomeError: The home cannot be read or written.
     """
-    frames = {f"frame {at}": source for at, source in enumerate(sources, start=1) if not isinstance(source, Path)}
-    files, skipped = _list_files([source for source in sources if isinstance(source, Path)], required=not frames)
-    readers: dict[str, Callable[[], RawRows]] = {str(path): partial(read_file, path) for path in files}
-    readers |= {name: partial(read_frame, frame, name) for name, frame in frames.items()}
+    if max_file_bytes < 1:
+        raise SettingError(
+            f"max_file_bytes is {max_file_bytes}; it must be at least 1",
+            parameter="max_file_bytes",
+            value=max_file_bytes,
+            bound="at least 1",
+        )
+    paths = [source for source in sources if isinstance(source, Path)]
+    delivery = find_files(paths)
+    readers = _readers(sources, delivery, max_file_bytes)
+    if not readers:
+        given = ", ".join(map(str, paths)) or "nothing"
+        why = "".join(f" ({reason})" for reason in delivery.left_out[:1])
+        raise InputError(
+            f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
+        )
     parts: list[_Checked] = []
     errors: dict[str, str] = {}
     for done, (name, read) in enumerate(readers.items(), start=1):
-        try:
-            parts.append(_check(read(), name))
-        except InputError as error:
-            errors[name] = str(error)
+        outcome = _read(name, read)
+        if isinstance(outcome, str):
+            errors[name] = outcome
+        else:
+            parts.append(outcome)
         if progress is not None:
             progress(done, len(readers))
     bars = _concatenated([part.bars for part in parts])
@@ -119,7 +144,8 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
         rejections=rejections,
         restated=compared.restated,
         unadjusted=compared.unadjusted,
-        skipped=skipped,
+        skipped=[harmless(name) for name in delivery.skipped],
+        left_out=[harmless(reason) for reason in delivery.left_out],
         version=after,
         changed=after != before,
     )
@@ -128,30 +154,43 @@ def ingest(sources: Sequence[Path | Frame], home: Home, progress: Progress | Non
     return report
 
 
-def _list_files(paths: Sequence[Path], required: bool) -> tuple[list[Path], list[str]]:
-    """Files to read, each once, in the order of `paths` and by name within a folder; and the skipped files."""
-    found: dict[Path, Path] = {}
-    skipped = []
-    for path in paths:
-        if not path.is_dir():
-            found.setdefault(path.resolve(), path)
-            continue
-        for entry in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-            if may_read(entry):
-                found.setdefault(entry.resolve(), entry)
-            else:
-                skipped.append(str(entry))
-    if not found and required:
-        given = ", ".join(str(path) for path in paths) or "nothing"
-        raise InputError(
-            f"no file to ingest in {given}; give files or folders of type {', '.join(suffixes())}", source=given
-        )
-    return list(found.values()), skipped
+def _readers(
+    sources: Sequence[Path | Frame], delivery: Delivery, max_bytes: int
+) -> dict[str, Callable[[], RawRows] | str]:
+    """How to read each file and frame, or why it cannot be, by the name under which it stands in the report."""
+    readers: dict[str, Callable[[], RawRows] | str] = {}
+    for path, reason in delivery.files.items():
+        name = shown = harmless(path)
+        # Two names that differ in what cannot be shown are two files all the same.
+        for number in count(2):
+            if name not in readers:
+                break
+            name = f"{shown} ({number})"
+        readers[name] = harmless(reason) if reason else partial(read_file, path, max_bytes)
+    for at, source in enumerate(sources, start=1):
+        if not isinstance(source, Path):
+            name = f"frame {at}"
+            readers[name] = partial(read_frame, source, name)
+    return readers
+
+
+def _read(name: str, read: Callable[[], RawRows] | str) -> _Checked | str:
+    """The rows of one file or frame after the checks of single rows, or why it cannot be used."""
+    if isinstance(read, str):
+        return read
+    try:
+        return _check(read(), name)
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with one file must not keep out the others
+        reason = harmless(" ".join(str(error).split()), longest=_LONGEST)
+        return f"{name}: cannot be read: {type(error).__name__}: {reason}; write it anew as CSV in the plain layout"
 
 
 def _check(raw: RawRows, source: str) -> _Checked:
     checked = check_rows(raw.frame, source)
-    return _Checked(source, checked.bars, pd.concat([raw.malformed, checked.rejected]), raw.ignored)
+    malformed = raw.malformed.assign(source=source)
+    return _Checked(source, checked.bars, pd.concat([malformed, checked.rejected]), raw.ignored)
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -269,7 +308,8 @@ def _accounts(parts: list[_Checked], compared: _Comparison, rejections: pd.DataF
         error = None
         if kept[number] == 0:
             row, _, reason, value = first.loc[part.source]
-            error = f"{part.source}: none of its {read} rows can be used; the first is row {row}: {reason} ({value!r})"
+            shown = harmless(value, longest=_LONGEST)
+            error = f"{part.source}: none of its {read} rows can be used; the first is row {row}: {reason} ({shown!r})"
         reports[part.source] = FileReport(
             path=part.source,
             read=read,

@@ -39,6 +39,8 @@ class IngestReport:
     """Symbols with rows without an adjustment factor, whose prices count as already comparable; sorted."""
     skipped: list[str]
     """Files in the folders that no reader knows by their name."""
+    left_out: list[str]
+    """Folders that were not searched, such as homes and links, each with the reason."""
     version: int
     """Version of `bars` that holds the rows."""
     changed: bool
@@ -89,6 +91,7 @@ class IngestReport:
             "restated": self.restated,
             "unadjusted": self.unadjusted,
             "skipped": self.skipped,
+            "left_out": self.left_out,
             "version": self.version,
             "changed": self.changed,
         }

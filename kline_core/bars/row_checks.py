@@ -132,11 +132,15 @@ def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFram
 
 
 def _check_symbols(column: pd.Series, faults: RowErrors) -> pd.Series:
+    if column.dtype == object:
+        # Equal keys, such as 1 and True, and unhashable ones are no text anyway.
+        column = column.where(np.array([isinstance(value, str) for value in column], dtype=bool))
     codes, distinct = pd.factorize(column, use_na_sentinel=True)
     # Missing values have the code -1, which picks the last entry.
     safe = np.array([*(is_symbol(value) for value in distinct), False])
     faults.mark(~safe[codes], "symbol", "is not safe to use: 1-32 letters, digits or ._^=- without '..'")
-    return column.astype(str)
+    # Not what is unsafe, which may be text that no column takes.
+    return column.where(safe[codes], "").astype(str)
 
 
 def _check_prices(numbers: dict[str, Floats64], faults: RowErrors) -> None:

@@ -1,5 +1,8 @@
 """Cells from outside: conversion to numbers, and the report of those that are at fault."""
 
+from decimal import Decimal
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -39,9 +42,9 @@ class RowErrors:
 
 
 def rejected_rows(
-    source: str | Objects, row: pd.Index, symbol: pd.Series, reason: str, value: pd.Series
+    source: str | Objects, row: pd.Index, symbol: pd.Series, reason: str | pd.Series, value: pd.Series
 ) -> pd.DataFrame:
-    """A frame of `REJECTED_COLUMNS` for rows that share one reason."""
+    """A frame of `REJECTED_COLUMNS` for rows that share one reason, or have one each."""
     cells = {"symbol": _as_text(symbol), "reason": reason, "value": _as_text(value)}
     return pd.DataFrame({"source": source, "row": row, **cells}, index=range(len(row)))
 
@@ -62,18 +65,35 @@ def _as_text(cells: pd.Series) -> list[str]:
         zone = "Z" if zoned else ""
         moments = (cells.dt.tz_convert(None) if zoned else cells).to_numpy()
         return ["" if np.isnat(cell) else f"{np.datetime_as_string(cell, unit='auto')}{zone}" for cell in moments]
-    return ["" if pd.isna(cell) else f"{cell:.15g}" if isinstance(cell, float) else str(cell) for cell in cells]
+    return ["" if _missing(cell) else f"{cell:.15g}" if isinstance(cell, float) else _encodable(cell) for cell in cells]
+
+
+def _missing(cell: object) -> bool:
+    """Whether a cell is missing; a list or a map in a cell is there, whatever it holds."""
+    if isinstance(cell, Decimal):
+        return cell.is_nan()
+    return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))  # type: ignore[call-overload]
+
+
+def _encodable(cell: object) -> str:
+    """A cell as text that every file takes: lone surrogates, which are no characters, as escapes."""
+    return str(cell).encode(errors="backslashreplace").decode()
 
 
 def to_numbers(column: pd.Series, name: str, faults: RowErrors) -> Floats64:
-    """A column as float64 (n,), NaN for a missing cell; marks the cells that are no number, which become NaN too."""
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+    """A column as float64 (n,), NaN for a missing cell; marks the cells that are no number, which become NaN too.
+
+    Whether a cell is a number does not depend on the others.
+    """
+    if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind not in "bc":
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     if isinstance(column.dtype, pd.StringDtype):
         texts = pa.array(column, pa.string())
         try:
             numbers = pc.if_else(pc.equal(texts, ""), None, texts).cast(pa.float64())
-            return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+            # Arrow takes -nan(ind) and the like for numbers.
+            if not pc.any(pc.is_nan(numbers)).as_py():
+                return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
         except pa.ArrowInvalid:
             pass  # A cell is no number or has spaces round it; the slow way below tells which.
     pairs = [_number(cell) for cell in column]
@@ -90,9 +110,12 @@ def _number(cell: object) -> float | None:
             return None if "_" in text else float(text or "nan")
         except ValueError:
             return None
-    if isinstance(cell, bool | np.bool_):
+    if cell is None or cell is pd.NA:
+        return float("nan")
+    # A complex number, a duration or bytes would become a float too.
+    if not isinstance(cell, Real | Decimal) or isinstance(cell, bool | np.timedelta64):
         return None
     try:
-        return float("nan") if cell is None or cell is pd.NA else float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+        return float(cell)
+    except (ValueError, OverflowError):
         return None

@@ -1,31 +1,39 @@
 """`kline ingest`, `index` and `verify`: ingest bars, update patterns, check tables."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-from kline_core._text import abbreviated
+from kline_core._text import abbreviated, harmless
 from kline_core.cli.answer import Answer
 from kline_core.cli.options import check_writable, named_home, opened_home, settings_from
+from kline_core.errors import SettingError
 from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    from kline_core.bars.ingest_report import IngestReport
 
 
 def ingest(options: argparse.Namespace) -> Answer:
     """`kline ingest`."""
     from kline_core.api.data import check_paths
     from kline_core.api.data import ingest as take_in
-    from kline_core.bars.ingest_report import IngestReport, NothingUsableError
+    from kline_core.bars.ingest_report import NothingUsableError
 
     failure = None
     check_paths(options.paths)
+    home = named_home(options)
     if options.rejected is not None:
         check_writable("--rejected", options.rejected)
-    home = named_home(options)
+        _check_not_read(options.rejected, options.paths, None if "://" in home else Path(home))
     try:
-        report: IngestReport = take_in(home, options.paths, progress=True)
+        report: IngestReport = take_in(home, options.paths, progress=True, max_file_bytes=options.max_file_bytes)
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
-        report.rejections.to_csv(options.rejected, index=False)
+        _write_rejections(report, options.rejected)
     used = len(report.files) - len(report.errors)
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
@@ -36,10 +44,13 @@ def ingest(options: argparse.Namespace) -> Answer:
     for reason, count in rejections["reason"].value_counts().items():
         lines.append(f"rejected: {count} x {reason}")
     shown = rejections.head(SHOWN_ROWS).itertuples()
-    lines += [f"  {row.source}, row {row.row}: {row.reason} ({row.value})" for row in shown]
+    lines += [
+        f"  {row.source}, row {row.row}: {row.reason} ({harmless(row.value, longest=SHOWN_SIGNS)})" for row in shown
+    ]
     if len(rejections) > SHOWN_ROWS and options.rejected is None:
         lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
     lines += [f"not used: {error}" for error in report.errors]
+    lines += [f"left out: {reason}" for reason in report.left_out]
     for what, symbols in (
         ("restated, so that their patterns and values will be made again", report.restated),
         ("without an adjustment factor, so that prices are taken as already comparable", report.unadjusted),
@@ -89,6 +100,37 @@ def verify(options: argparse.Namespace) -> Answer:
     return Answer(report.text(), report.to_dict(), None if report.ok else report.headline, code)
 
 
+def _check_not_read(file: Path, paths: Sequence[Path], home: Path | None) -> None:
+    """Raise `SettingError` if the rejected rows would overwrite an input or come to lie where inputs or a home lie."""
+    from kline_core.bars.delivery import find_files
+    from kline_core.bars.readers import may_read
+
+    there = file.exists()
+    given = [path for path in find_files(paths).files if there and path.exists() and path.samefile(file)]
+    around = [folder.resolve() for folder in paths if folder.is_dir() and may_read(file)]
+    inside = [folder for folder in around if folder in file.resolve().parents]
+    if given or inside:
+        where = "is a file to ingest" if given else f"lies in {inside[0]}, where it would be ingested the next time"
+    elif home is not None and home.resolve() in file.resolve().parents:
+        where = f"lies in the home {home}"
+    else:
+        return
+    raise SettingError(f"--rejected is {file}, which {where}; name another place", parameter="--rejected", value=file)
+
+
+def _write_rejections(report: "IngestReport", file: Path) -> None:
+    try:
+        report.rejections.to_csv(file, index=False)
+    except OSError as error:
+        raise SettingError(
+            f"--rejected is {file}, which cannot be written: {error.strerror}; the good rows are stored; ingest again "
+            "with another file to see the others",
+            parameter="--rejected",
+            value=file,
+        ) from error
+
+
 SHOWN_ROWS = 20
 UNFINISHED = 3
 """Exit code of `verify` for work that is pending or was cut off."""
+SHOWN_SIGNS = 200

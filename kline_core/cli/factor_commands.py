@@ -1,16 +1,13 @@
 """`kline run`, `match`, `evaluate` and `export`: compute, inspect, judge and export factor values."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kline_core._text import abbreviated, table
 from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import SHOWN_ROWS
-from kline_core.cli.options import check_writable, opened_home, settings_from
-from kline_core.errors import InputError, KlineError, RunFailedError, SettingError
+from kline_core.cli.options import check_outside_tables, check_writable, opened_home, settings_from
+from kline_core.errors import RunFailedError, SettingError
 
 if TYPE_CHECKING:
     from kline_core.compute.run_report import RunReport
@@ -69,6 +66,7 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
 def request_from(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `compute_factor` from the options of `kline run`. Raises `KlineError`."""
     from kline_core.dates import parse_date
+    from kline_core.factor.dates_file import read_dates
 
     dates = None
     if options.dates is not None:
@@ -86,40 +84,6 @@ def request_from(options: argparse.Namespace) -> dict[str, Any]:
         "dates": dates,
         "max_failed_share": options.max_failed_share,
     }
-
-
-def read_dates(path: Path) -> dict[str, Any]:
-    """Sample dates by symbol from a CSV with columns symbol and date: datetime64[D], unique, increasing.
-
-    Raises `InputError` for any other file, naming the row.
-    """
-    import pandas as pd
-
-    from kline_core.dates import parse_date
-
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); give a CSV in UTF-8 with columns symbol,date", source=str(path)
-        ) from error
-    lacking = {"symbol", "date"} - set(frame.columns)
-    if lacking or frame.empty:
-        raise InputError(
-            f"{path} has columns {', '.join(frame.columns)} and {len(frame)} rows; it needs symbol,date",
-            source=str(path),
-            column=min(lacking, default=None),
-        )
-    dates: dict[str, set[np.datetime64]] = {}
-    for row, (symbol, text) in enumerate(zip(frame["symbol"], frame["date"], strict=True), start=2):
-        try:
-            day = parse_date(text, "date")
-        except KlineError as error:
-            raise InputError(
-                f"{path}, row {row}: {error}", source=str(path), row=row, column="date", value=text
-            ) from error
-        dates.setdefault(symbol.strip(), set()).add(day)
-    return {symbol: np.array(sorted(days), dtype="datetime64[D]") for symbol, days in dates.items()}
 
 
 def match(options: argparse.Namespace) -> Answer:
@@ -178,6 +142,7 @@ def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
     from kline_core.factor.export import export_values
 
+    check_outside_tables("FILE", options.file)
     rows = export_values(opened_home(options), options.file, options.format, options.fingerprint)
     return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
 

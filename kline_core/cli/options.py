@@ -7,6 +7,7 @@ from typing import Any
 
 from kline_core.errors import HomeError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
+from kline_core.store.folder import is_folder, table_around
 from kline_core.store.home import Home
 
 
@@ -43,13 +44,25 @@ def opened_home(options: argparse.Namespace) -> Home:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Check that a file can be written, before any work is done. Raises `SettingError` if it cannot."""
-    if path.is_dir():
+    """Check that a file can be written, before any work is done.
+
+    Raises `SettingError` if it cannot, or lies in a table, whose files are written by commits alone.
+    """
+    check_outside_tables(option, path)
+    if is_folder(path):
         raise SettingError(f"{option} is {path}, which is a folder; name a file", parameter=option, value=path)
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise SettingError(f"{option} is {path}; its folder does not exist", parameter=option, value=path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(path if os.access(path, os.F_OK) else path.parent, os.W_OK):
         raise SettingError(f"{option} is {path}, which cannot be written", parameter=option, value=path)
+
+
+def check_outside_tables(option: str, path: Path) -> None:
+    """Raise `SettingError` for a file to write that lies in a Delta table."""
+    if (table := table_around(path)) is not None:
+        raise SettingError(
+            f"{option} is {path}, which lies in the table {table}; name a file elsewhere", parameter=option, value=path
+        )
 
 
 _FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kline_core import __version__
+from kline_core._text import harmless
 from kline_core.cli.commands import COMMANDS
 from kline_core.cli.console import show
 from kline_core.errors import KlineError
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
         return _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", options)
     if answer.failure is not None:
-        print(f"kline: {answer.failure}", file=sys.stderr)
+        print(f"kline: {harmless(answer.failure)}", file=sys.stderr)
         return 1
     return answer.code
 
@@ -72,13 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str, options: argparse.Namespace) -> int:
     if options.debug:
         raise
-    print(f"kline: {' '.join(message.split())}", file=sys.stderr)
+    print(f"kline: {harmless(' '.join(message.split()))}", file=sys.stderr)
     return 1
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+        self.exit(2, f"{self.prog}: {harmless(message)} (see `{self.prog} --help`)\n")
+
+
+def _path(text: str) -> Path:
+    """A path as the command line has it. Without this, an empty one would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no path; name a file or a folder")
+    return Path(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -105,8 +113,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_threads(demo)
 
     ingest = command("ingest", "Bars from CSV or Parquet files or folders, every row accounted for.")
-    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    ingest.add_argument("--rejected", type=Path, metavar="FILE", help="write every rejected row to this CSV file")
+    ingest.add_argument("paths", nargs="+", type=_path, metavar="PATH")
+    ingest.add_argument("--rejected", type=_path, metavar="FILE", help="write every rejected row to this CSV file")
+    about = "leave out a file that holds more, unpacked (default 2 GiB)"
+    ingest.add_argument("--max-file-bytes", type=int, metavar="N", help=about)
 
     index = command("index", "Bring the patterns up to date with the bars.")
     _add_pattern_options(index)
@@ -118,7 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all)")
     run.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
     run.add_argument("--as-of", metavar="DATE", help="newest sample date (default: the newest bar)")
-    run.add_argument("--dates", type=Path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
+    run.add_argument("--dates", type=_path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
     run.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
     run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
     _add_factor_options(run)
@@ -130,7 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     match = command("match", "One sample's matches, with what followed them.")
     match.add_argument("symbol", metavar="SYMBOL")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
-    match.add_argument("--png", type=Path, metavar="FILE", help="draw the query and its matches")
+    match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
     _add_factor_options(match)
     _add_min_recall(match)
     _add_pattern_options(match)
@@ -142,12 +152,12 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
     about = "which values (default: those of the settings that the other options name)"
     evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
-    evaluate.add_argument("--png", type=Path, metavar="FILE", help="draw the IC by horizon and the returns by value")
+    evaluate.add_argument("--png", type=_path, metavar="FILE", help="draw the IC by horizon and the returns by value")
     _add_factor_options(evaluate)
     _add_pattern_options(evaluate)
 
     export = command("export", "Stored values as a Parquet or CSV file.")
-    export.add_argument("file", type=Path, metavar="FILE", help="ends in .parquet or .csv")
+    export.add_argument("file", type=_path, metavar="FILE", help="ends in .parquet or .csv")
     export.add_argument("--format", choices=["long", "wide"], default="long", help="default %(default)s")
     export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
 
@@ -165,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--encoder", metavar="FILE", help=about)
 
     train = command("train", "Train an encoder on synthetic charts.")
-    train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")
+    train.add_argument("--out", type=_path, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
     train.add_argument("--seed", type=int, default=0, help="default %(default)s")
     _add_device(train)

@@ -22,8 +22,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from kline_core._logging import listening, logger
-from kline_core._text import one_line
+from kline_core._logging import listening, logger, one_line
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.request import Request, check_symbols

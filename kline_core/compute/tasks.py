@@ -13,8 +13,7 @@ import numpy as np
 
 from kline_core import _threads
 from kline_core._cache import loaded
-from kline_core._logging import logger
-from kline_core._text import one_line
+from kline_core._logging import logger, one_line
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError

@@ -1,6 +1,6 @@
 """The sample dates of a symbol: deterministic, spread over the years, and stable from one day to the next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,8 +113,12 @@ def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> 
     naming the row of a value that is no date.
     """
     if isinstance(dates, Mapping):
-        named = {str(symbol): _days(pd.Series(list(days)), f"dates of {symbol}") for symbol, days in dates.items()}
-        return {symbol: np.unique(days) for symbol, days in named.items()}
+        named: dict[str, Dates] = {}
+        for symbol, days in dates.items():
+            if str(symbol) in named:
+                raise InputError(f"dates name the symbol {symbol} more than once", column="symbol", value=symbol)
+            named[str(symbol)] = np.unique(_days_of(str(symbol), days))
+        return named
     if isinstance(dates, pd.MultiIndex):
         frame = dates.to_frame(index=False)
     elif isinstance(dates, pd.DataFrame):
@@ -132,12 +136,22 @@ def requested_dates(dates: pd.MultiIndex | pd.DataFrame | Mapping[str, Any]) -> 
     frame = frame.rename(columns={"asset": "symbol"})
     if lacking := {"symbol", "date"} - set(frame.columns):
         raise InputError(f"dates have {columns}; they need date and asset (or symbol)", column=min(lacking))
+    for name in ("symbol", "date"):
+        if list(frame.columns).count(name) > 1:
+            raise InputError(f"dates have {columns}; column {name} must be there once", column=name)
     nameless = frame["symbol"].isna().to_numpy()
     if nameless.any():
         raise InputError(f"row {int(nameless.argmax())} of dates names no symbol", row=int(nameless.argmax()))
     days = pd.Series(_days(frame["date"], "dates").astype("datetime64[s]"))
     groups = days.groupby(frame["symbol"].astype(str).to_numpy(dtype=object))
     return {str(symbol): np.unique(part.to_numpy().astype("datetime64[D]")) for symbol, part in groups}
+
+
+def _days_of(symbol: str, days: Any) -> Dates:
+    """Dates of one symbol of a mapping. Raises `InputError` if they are no list, and what `_days` raises."""
+    if isinstance(days, str | bytes) or not isinstance(days, Iterable):
+        raise InputError(f"dates of {symbol} are {days!r}; give a list of dates", column="date", value=days)
+    return _days(pd.Series(list(days)), f"dates of {symbol}")
 
 
 def _days(values: pd.Series, name: str) -> Dates:

@@ -1,8 +1,32 @@
-"""Whether a folder is a home, or may become one."""
+"""Whether a folder is a home, or may become one, and whether a place lies in a table."""
 
+import os
 from pathlib import Path
 
 from kline_core.errors import HomeError
+from kline_core.store.schemas import TABLES
+
+_LOG = "_delta_log"
+
+
+def what_is_stored(folder: Path) -> str | None:
+    """ "a home" or "a Delta table", if the folder is one, whoever's it is; None otherwise."""
+    if any(is_folder(folder / table / _LOG) for table in TABLES):
+        return "a home"
+    return "a Delta table" if is_folder(folder / _LOG) else None
+
+
+def table_around(place: Path) -> Path | None:
+    """Folder of the Delta table in which a file or folder lies, links followed; None if it lies in none."""
+    return next((folder for folder in Path(os.path.realpath(place)).parents if is_folder(folder / _LOG)), None)
+
+
+def is_folder(place: Path) -> bool:
+    """Whether a folder is there; not if nobody may look."""
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
 
 
 def why_no_home(uri: str, folder: Path | None) -> str:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from kline_core.bars import ingest as ingest_module
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
+from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.errors import InputError
+from kline_core.errors import InputError, SettingError
 from kline_core.store.home import Home
 
 HEADER = "symbol,date,open,high,low,close,volume"
@@ -277,6 +278,69 @@ def test_a_missing_file_is_named(home: Home, tmp_path: Path) -> None:
     for paths in ([tmp_path / "empty"], []):
         with pytest.raises(InputError, match="no file to ingest"):
             ingest(paths, home)
+
+
+def test_one_odd_file_keeps_out_no_other(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    csv(folder / "good.csv", line())
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.csv"))
+    csv(odd, "B,2020-01-01,10,11,9,10.5,5")
+    csv(folder / "esc\x1b[2J.csv", "C,2020-01-01,10,11,9,x\x1b[31m,5")
+    csv(folder / "esc\\x1b[2J.csv", line("D"))
+    os.mkfifo(folder / "pipe.csv")
+    lists = {name: [[1.0]] for name in ("open", "high", "low", "close")}
+    nested = pa.table({"symbol": ["E"], "date": ["2020-01-01"]} | lists)
+    pq.write_table(nested.append_column("volume", pa.array([1])), folder / "nested.parquet")
+    (folder / "sub" / "home").mkdir(parents=True)
+    Home(folder / "sub" / "home", create=True)
+    report = run(home, folder)
+    assert [row["symbol"] for row in stored(home)] == ["A", "B", "D"]
+    text = json.dumps(report.to_dict(), ensure_ascii=False)
+    text.encode()
+    assert "\x1b" not in text.replace("\\u001b", "")
+    assert [error.split("/in/")[1].split("; ")[0] for error in report.errors] == [
+        "esc\\x1b[2J.csv: none of its 1 rows can be used",
+        "nested.parquet: column open holds list<element: double>",
+        "pipe.csv: is a pipe, no regular file",
+    ]
+    assert report.left_out == [f"{folder / 'sub' / 'home'}: is a home, no delivery"]
+    assert len({file.path for file in report.files}) == len(report.files) == 6
+
+
+def test_whatever_breaks_in_one_file_is_its_own_error(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = ingest_module._check
+
+    def broken(raw: RawRows, source: str) -> object:
+        if source.endswith("bad.csv"):
+            raise ZeroDivisionError("by\nzero")
+        return check(raw, source)
+
+    monkeypatch.setattr(ingest_module, "_check", broken)
+    report = run(home, csv(tmp_path / "bad.csv", line()), csv(tmp_path / "good.csv", line()))
+    assert report.errors == [
+        f"{tmp_path / 'bad.csv'}: cannot be read: ZeroDivisionError: by zero; write it anew as CSV in the plain layout"
+    ]
+    assert report.stored_new == 1
+
+
+def test_a_home_is_no_delivery(home: Home, tmp_path: Path) -> None:
+    run(home, csv(tmp_path / "a.csv", line()))
+    with pytest.raises(InputError, match=f"no file to ingest in .* \\({home.uri}: is a home, no delivery"):
+        ingest([Path(home.uri)], home)
+    (part,) = (Path(home.uri) / "bars").glob("*.parquet")
+    with pytest.raises(NothingUsableError, match=r"is a file of the Delta table .*, no delivery"):
+        ingest([part], home)
+
+
+def test_a_bound_on_what_a_file_holds(home: Home, tmp_path: Path) -> None:
+    small, large = csv(tmp_path / "a.csv", line()), csv(tmp_path / "b.csv", *[line("B", day) for day in range(1, 30)])
+    report = ingest([small, large], home, max_file_bytes=500)
+    assert (report.stored_new, len(report.errors)) == (1, 1)
+    assert report.errors[0].startswith(f"{large}: holds more than 500 bytes, unpacked; ")
+    with pytest.raises(SettingError, match="max_file_bytes is 0; it must be at least 1"):
+        ingest([small], home, max_file_bytes=0)
 
 
 def test_folders_are_searched_in_one_order_and_files_are_read_once(home: Home, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,6 +63,31 @@ def test_a_bad_cell_is_rejected_with_its_reason(column: str, value: object, reas
     (row,) = result.rejected.to_dict("records")
     assert (row["source"], row["row"], row["value"]) == ("a.csv", 3, shown)
     assert row["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "value", [1j, b"10", pd.Timedelta(1), [10.0], np.array([10.0]), {"a": 1}, "-nan(ind)", "\ud800"]
+)
+def test_what_only_looks_like_a_number_is_none(value: object) -> None:
+    frame = bars(GOOD, GOOD).assign(volume=pd.Series([value, 1000.0], dtype=object))
+    frame.loc[1, "date"] = "2020-01-03"
+    result = validate_bars(frame, "a.csv")
+    assert (result.bars.index.tolist(), result.rejected["reason"].tolist()) == ([1], ["volume is no number"])
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN")])
+def test_a_decimal_that_is_none_names_its_row(value: Decimal) -> None:
+    frame = bars(GOOD, GOOD).assign(close=pd.Series([value, 10.5], dtype=object))
+    frame.loc[1, "date"] = "2020-01-03"
+    assert validate_bars(frame, "a.csv").rejected[["row", "value"]].to_numpy().tolist() == [[0, ""]]
+
+
+@pytest.mark.parametrize("value", [1, True, [1], b"A", "A\ud800"])
+def test_what_is_no_text_is_no_symbol_and_no_other_row_suffers(value: object) -> None:
+    frame = bars(GOOD, GOOD, GOOD).assign(symbol=pd.Series([value, "AAPL", "B"], dtype=object))
+    result = validate_bars(frame, "a.csv")
+    assert result.bars["symbol"].tolist() == ["AAPL", "B"]
+    assert result.rejected["row"].tolist() == [0]
 
 
 def test_a_missing_column_is_named() -> None:

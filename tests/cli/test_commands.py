@@ -211,6 +211,80 @@ def test_a_place_for_rejected_rows_is_asked_for_before_any_bar_is_stored(
     assert not place.exists()
 
 
+def test_rejected_rows_never_overwrite_what_they_are_from(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    folder, place = tmp_path / "in", tmp_path / "home"
+    shutil.copytree(plain, folder)
+    bars = folder / "bars.csv"
+    os.link(bars, tmp_path / "same")
+    before = bars.read_bytes()
+    for sources, file, says in (
+        ([bars], bars, "is a file to ingest; name another place"),
+        ([folder], bars, "is a file to ingest"),
+        ([bars], tmp_path / "same", "is a file to ingest"),
+        ([folder], folder / "rejected.csv", f"lies in {folder}, where it would be ingested the next time"),
+        ([folder], place / "rejected.csv", f"--rejected is {place / 'rejected.csv'}; its folder does not exist"),
+    ):
+        words = ["--home", str(place), "ingest", *map(str, sources), "--rejected", str(file)]
+        assert says in refused(capsys, *words)
+        assert not place.exists()
+    assert bars.read_bytes() == before
+
+
+def test_no_file_is_written_into_a_home(capsys: pytest.CaptureFixture[str], home: Path, plain: Path) -> None:
+    (part,) = (home / "bars").glob("*.parquet")
+    before = part.read_bytes()
+    words = ["--home", str(home)]
+    assert f"lies in the table {home / 'bars'}" in refused(
+        capsys, *words, "ingest", str(plain), "--rejected", str(part)
+    )
+    assert f"lies in the home {home}" in refused(
+        capsys, *words, "ingest", str(plain), "--rejected", str(home / "rejected.csv")
+    )
+    assert "lies in the table" in refused(capsys, *words, "export", str(part))
+    assert "lies in the table" in refused(capsys, *words, "match", "SYN00000", "--png", str(part))
+    assert part.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ingest", ""], ["ingest", " "], ["ingest", "x", "--rejected", ""], ["run", "--dates", ""], ["export", ""]],
+)
+def test_an_empty_path_is_no_folder(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--home", "nowhere", *words])
+    assert caught.value.code == 2
+    assert "is no path; name a file or a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_nothing_from_outside_steers_the_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, as_json: bool
+) -> None:
+    folder = tmp_path / "in\x1b[31m"
+    folder.mkdir()
+    header = "symbol,date,open,high,low,close,volume,\x1b]0;title\x07"
+    rows = ["A,2020-01-01,1,1,1,1,1,", "\u202eB,2020-01-01,1,1,1,1,1,", "A,\x1b[2J,1,1,1,1,1,", "\x9b2J"]
+    (folder / "a\x07.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    (folder / "b\x1b.txt").touch()
+    (folder / os.fsdecode(b"c\xff.csv")).touch()
+    words = ["--json"] if as_json else []
+    capsys.readouterr()
+    assert main([*words, "--home", str(tmp_path / "home"), "ingest", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert out.replace("\n", "").isprintable()
+    assert err.rsplit("\r", 1)[-1].replace("\n", "").isprintable()
+    if as_json:
+        report = json.loads(out)
+        assert report["files"][0]["ignored_columns"] == ["\x1b]0;title\x07"]
+        assert report["rejected"] == 3
+    assert refused(capsys, "--home", str(tmp_path / "home"), "ingest", "\x1b[2J").isprintable()
+    with pytest.raises(SystemExit):
+        main(["\x1b[2J"])
+    assert capsys.readouterr().err.strip().isprintable()
+
+
 def test_another_encoder_is_refused_with_what_to_do(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:

@@ -2,12 +2,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.errors import DateError, SettingError
-from kline_core.factor.sample_dates import choose_dates, usable_dates
+from kline_core.errors import DateError, KlineError, SettingError
+from kline_core.factor.sample_dates import choose_dates, requested_dates, usable_dates
 from tests import naive
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market
 
@@ -180,3 +181,25 @@ def test_chosen_symbols_as_they_were_then(frame, home):
 def test_no_day_at_all(home):
     with pytest.raises(DateError, match="no symbol has a usable day from 2030-01-01 to the newest bar"):
         usable_dates(home, SMALL, first=np.datetime64("2030-01-01"))
+
+
+@pytest.mark.parametrize(
+    ("dates", "says"),
+    [
+        ({1: ["2020-01-01"], "1": ["2020-01-02"]}, "dates name the symbol 1 more than once"),
+        ({"A": "2020-01-01"}, "dates of A are '2020-01-01'; give a list of dates"),
+        ({"A": None}, "dates of A are None; give a list of dates"),
+        ({"A": ["2020-01-01", "soon"]}, "row 1 of dates of A is 'soon'"),
+        (
+            pd.DataFrame([["A", "B", "2020-01-01"]], columns=["symbol", "symbol", "date"]),
+            "column symbol must be there once",
+        ),
+        (
+            pd.DataFrame([["A", "B", "2020-01-01"]], columns=["asset", "symbol", "date"]),
+            "in one column, asset or symbol",
+        ),
+    ],
+)
+def test_dates_that_could_be_misread(dates, says):
+    with pytest.raises(KlineError, match=says):
+        requested_dates(dates)

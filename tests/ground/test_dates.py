@@ -55,6 +55,8 @@ def test_parse_date_accepts(value: object) -> None:
         None,
         pd.NaT,
         np.datetime64("NaT", "D"),
+        np.timedelta64(20200102, "D"),
+        np.timedelta64(20200102, "ns"),
         datetime(2020, 1, 2, 9, 30),
         datetime(2020, 1, 2, tzinfo=UTC),
         pd.Timestamp("2020-01-02", tz="Asia/Shanghai"),
@@ -103,3 +105,10 @@ def test_a_typed_column_has_the_same_bounds(unit: str) -> None:
     days, bad = parse_dates(pd.Series(np.array(texts, f"datetime64[{unit}]")))
     assert bad.tolist() == [True, False, False, True, True, True]
     assert np.isnat(days).tolist() == bad.tolist()
+
+
+def test_equal_values_of_other_types_and_lists_are_judged_by_themselves() -> None:
+    values = pd.Series([20200102.0, 20200102, True, "20200102", [20200102], (1, [2]), None, 20200102], dtype=object)
+    days, bad = parse_dates(values)
+    assert bad.tolist() == [True, False, True, False, True, True, True, False]
+    assert (days[~bad] == DAY).all()

@@ -24,7 +24,6 @@ from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.sessions import session_ordinal
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.cli.factor_commands import read_dates
 from kline_core.compute.cluster import open_cluster
 from kline_core.compute.tasks import BrokenBatchError
 from kline_core.dates import parse_date
@@ -45,6 +44,7 @@ from kline_core.errors import (
     StartError,
     UnknownSymbolError,
 )
+from kline_core.factor.dates_file import read_dates
 from kline_core.search.recall import Recall
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.store.home import TableChangedError

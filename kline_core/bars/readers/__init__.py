@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from kline_core.bars.readers import plain
+from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.errors import InputError
 
@@ -21,8 +22,8 @@ class Reader(Protocol):
     def recognises(self, path: Path) -> bool:
         """Whether the file is of the layout; judged by its content if another layout could have its name."""
 
-    def read(self, path: Path) -> RawRows:
-        """The file's rows. Raises `InputError` if it cannot be used as a whole."""
+    def read(self, path: Path, max_bytes: int) -> RawRows:
+        """The file's rows. Raises `InputError` if it cannot be used as a whole, or holds more than `max_bytes`."""
 
 
 READERS: Final[tuple[Reader, ...]] = (plain,)
@@ -39,12 +40,15 @@ def may_read(path: Path) -> bool:
     return path.name.lower().endswith(suffixes())
 
 
-def read_file(path: Path) -> RawRows:
-    """A file's rows, by the reader of its layout. Raises `InputError` if no reader knows it, or it cannot be used."""
+def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> RawRows:
+    """A file's rows, by the reader of its layout.
+
+    Raises `InputError` if no reader knows it, it cannot be used, or it holds more than `max_bytes`, unpacked.
+    """
     try:
         for reader in READERS:
             if reader.recognises(path):
-                return reader.read(path)
+                return reader.read(path, max_bytes)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}", source=str(path)) from error
     raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}", source=str(path))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.raw_rows import RawRows, match_columns
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError
@@ -45,8 +46,8 @@ def read_frame(frame: Frame, source: str) -> RawRows:
 
     Raises `InputError` if it cannot be read, is empty, or lacks a column, `symbol` included.
     """
-    table = _pandas(frame, source)
-    names = [str(name) for name in table.columns]
+    table = _table(frame, source)
+    names = [str(name) for name in (table.column_names if isinstance(table, pa.Table) else table.columns)]
     used, ignored = match_columns(source, names)
     if "symbol" not in used.values():
         raise InputError(
@@ -54,18 +55,20 @@ def read_frame(frame: Frame, source: str) -> RawRows:
         )
     if len(table) == 0:
         raise InputError(f"{source}: holds no rows", source=source)
-    chosen = table.set_axis(names, axis=1)[list(used)].rename(columns=used)
+    places = [names.index(name) for name in used]
+    if isinstance(table, pa.Table):
+        chosen = to_frame(table.select(places).rename_columns(list(used.values())), source)
+    else:
+        chosen = table.iloc[:, places].set_axis(list(used.values()), axis=1)
     return RawRows(chosen.set_axis(np.arange(1, len(chosen) + 1)), rejected_frame([]), ignored)
 
 
-def _pandas(frame: Frame, source: str) -> pd.DataFrame:
+def _table(frame: Frame, source: str) -> pd.DataFrame | pa.Table:
     if isinstance(frame, pd.DataFrame):
         # A level that is also a column says nothing new.
         levels: list[Any] = [name for name in frame.index.names if name is not None and name not in frame.columns]
         return frame.reset_index(level=levels) if levels else frame
     try:
-        # What pandas once noted of an index is not heeded: all columns stay columns.
-        table: pd.DataFrame = pa.table(frame).to_pandas(date_as_object=False, ignore_metadata=True)
+        return pa.table(frame)
     except Exception as error:  # the object is another library's, and so is what it raises
         raise InputError(f"{source}: cannot be read: {' '.join(str(error).split())}", source=source) from error
-    return table

@@ -1,0 +1,144 @@
+"""CSV text line by line: what a line says never depends on the lines around it.
+
+A cell may stand in quotes, a quote within it is doubled, and no cell goes on in the next line: a quote that is left
+open would otherwise swallow the rows after it. Lines end in LF or CR LF, and a blank line is no row.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kline_core.errors import InputError
+
+MAX_LINE_BYTES = 100_000
+"""A longer line is no row, whatever it holds; Arrow would refuse the file for one of a megabyte, or not, depending on
+where in the file it stands."""
+
+_BOM = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"[^\r\n][^\n]*")
+_QUOTED = re.compile(rb'(?:(?<=[,\n])|\A)"[^"\r\n]*"(?=[,\r\n]|\Z)')
+
+
+@dataclass(frozen=True, slots=True)
+class CsvText:
+    """Text of a CSV file behind its header."""
+
+    path: Path
+    names: list[str]
+    """Cells of the header."""
+    data: bytes
+    start: int
+    """Where the second line begins."""
+    end: int
+    """Where the last line that is not blank ends, without its line feed."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether all lines behind the header are blank."""
+        return self.end <= self.start
+
+    def body(self) -> memoryview:
+        """Bytes from the second line to the last one that is not blank."""
+        return memoryview(self.data)[self.start : self.end]
+
+    def count_lines(self) -> int:
+        """Lines of the body."""
+        return 0 if self.empty else self.data.count(b"\n", self.start, self.end) + 1
+
+    def is_simple(self) -> bool:
+        """Whether every reader of CSV divides the body into the same cells, and none of its lines is too long."""
+        at = self.start
+        while self.end - at > MAX_LINE_BYTES:
+            feed = self.data.rfind(b"\n", at, at + MAX_LINE_BYTES + 1)
+            if feed < 0:
+                return False
+            at = feed + 1
+        if self.data.find(b'"', self.start, self.end) < 0:
+            return True
+        return b'"' not in _QUOTED.sub(b"", self.body())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is not blank."""
+
+    number: int
+    """As an editor counts it, with the header as line 1."""
+    cells: list[str]
+    """As many as those of the header; none if there is a fault."""
+    fault: str | None
+    """Why the line is no row, in words that follow "row"."""
+    text: str
+    """The line as it stands, cut if it is too long. Bytes that are not UTF-8 are lone surrogates."""
+
+
+def split_header(data: bytes, path: Path) -> CsvText:
+    """Divide a file into its header and the rest.
+
+    Raises `InputError` if it is empty, its first line is not UTF-8 or no line of CSV, or its lines end in CR alone.
+    """
+    first = len(_BOM) if data.startswith(_BOM) else 0
+    feed = data.find(b"\n", first, first + MAX_LINE_BYTES)
+    header = data[first : feed if feed >= 0 else min(len(data), first + MAX_LINE_BYTES)].rstrip(b"\r")
+    source = str(path)
+    if len(header) >= MAX_LINE_BYTES:
+        raise InputError(f"{path}: line 1 is longer than {MAX_LINE_BYTES} bytes, no header", source=source, row=1)
+    try:
+        text = header.decode()
+        names = next(csv.reader([text], strict=True), [])
+    except UnicodeDecodeError:
+        raise not_utf8(path, 1) from None
+    except csv.Error as error:
+        if b"\r" in header:
+            raise InputError(
+                f"{path}: its lines end in CR alone; save it with line ends LF or CR LF", source=source, row=1
+            ) from None
+        raise InputError(f"{path}: line 1 is no header in CSV: {error}; correct it", source=source, row=1) from None
+    if not any(name.strip() for name in names):
+        raise InputError(f"{path}: is empty, or its first line is; the first line names the columns", source=source)
+    start = feed + 1 if feed >= 0 else len(data)
+    return CsvText(path, names, data, start, len(data.rstrip(b"\r\n")))
+
+
+def lines(text: CsvText) -> Iterator[Line]:
+    """All lines behind the header that are not blank."""
+    number, before = 2, text.start
+    for found in _LINE.finditer(text.data, text.start, max(text.start, text.end)):
+        at = found.start()
+        number += text.data.count(b"\n", before, at)
+        before = at
+        yield _line(found[0], number, len(text.names))
+
+
+def _line(line: bytes, number: int, width: int) -> Line:
+    if len(line) > MAX_LINE_BYTES:
+        return Line(number, [], f"is longer than {MAX_LINE_BYTES} bytes", line[:200].decode(errors="replace") + "...")
+    text = line.decode(errors="surrogateescape").rstrip("\r")
+    if '"' not in text and "\r" not in text:
+        cells = text.split(",")
+    else:
+        try:
+            cells = next(csv.reader([text], strict=True), [])
+        except csv.Error:
+            return Line(number, [], "has a quote or a CR out of place", text)
+    if len(cells) != width:
+        return Line(number, [], f"has not the {width} cells of the header", text)
+    return Line(number, cells, None, text)
+
+
+def not_utf8(path: Path, number: int) -> InputError:
+    """Error for a file with a line that is not UTF-8."""
+    return InputError(
+        f"{path}: line {number} is not UTF-8 text; convert the file to UTF-8", source=str(path), row=number
+    )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text of a `Line` was UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
