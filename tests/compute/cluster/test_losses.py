@@ -15,6 +15,7 @@ from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
 
 from kline_core.compute import cluster as module
+from kline_core.compute import patience
 from kline_core.compute.cluster import Cluster, PendingAnswer, open_cluster
 from kline_core.compute.run import run_symbols
 from kline_core.errors import (
@@ -136,12 +137,19 @@ def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkey
 
 def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(module, "WORKERLESS_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "WORKERLESS_SECONDS", 0.2)
     waits = SimpleNamespace(result=timed_out, done=lambda: False)
-    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
-    monkeypatch.setattr(module, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
     with pytest.raises(SchedulerError, match="has had no workers for"):
-        PendingAnswer(Cluster(client, 1, "tcp://x"), waits).result()
+        PendingAnswer(Cluster(client_of([]), 1, "tcp://x"), waits).result()
+
+
+def client_of(states, **given):
+    """A client whose scheduler knows workers in these states."""
+    known = {"workers": {f"tcp://w{at}": {"status": state} for at, state in enumerate(states)}}
+    return SimpleNamespace(
+        status="running", scheduler=SimpleNamespace(identity=None), sync=lambda *_, **__: known, **given
+    )
 
 
 def timed_out(**_):
@@ -166,12 +174,11 @@ def test_lost_work_is_one_line(error, says):
 
 def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(module, "monotonic", iter([10.0, 100.0]).__next__)
-    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 100.0]).__next__)
     said = []
     with pytest.raises(SchedulerError):
         PendingAnswer(
-            Cluster(client, 1, "tcp://x", lambda *record: said.append(record)),
+            Cluster(client_of([]), 1, "tcp://x", lambda *record: said.append(record)),
             SimpleNamespace(result=timed_out, done=lambda: False),
         ).result()
     assert said == [(logging.WARNING, "no workers left at tcp://x, waiting 60 s for one")]

@@ -13,6 +13,7 @@ from kline_core.factor import scoring
 from kline_core.factor import stored_values as module
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
+from kline_core.store.home import Home
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.frames import PRICES
 from tests.support.homes import market, replace_bars
@@ -207,15 +208,13 @@ def test_ranks_of_a_run_that_died_between_its_two_commits_do_not_stay(bench, in_
 
 
 def dying_home(home, upsert):
-    class Dying:
-        uri = home.uri
-
+    class Dying(Home):
         def upsert(self, table, *arguments):
             if table == "factors":
                 raise HomeError("the disk is full")
             return upsert(table, *arguments)
 
-    return Dying()
+    return Dying(home.uri)
 
 
 def test_rows_that_could_not_be_written_are_written_by_the_next_attempt(bench, in_process, monkeypatch):
