@@ -27,6 +27,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Security, ge
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm.core import connect
 from distributed.deploy.spec import SpecCluster
+from distributed.scheduler import NoValidWorkerError
 
 from kline_core._logging import Listener, listening
 from kline_core.bars.bars_cache import BarsKey
@@ -290,6 +291,12 @@ class PendingAnswer(Generic[T]):
                 "look into the workers' logs, and whether they have memory enough",
                 address=self.cluster.address,
             ) from error
+        except NoValidWorkerError as error:
+            raise SchedulerError(
+                f"the scheduler at {self.cluster.address} gave up the work, since no worker came that may do it; start "
+                f"one with `dask worker {self.cluster.address} --nthreads N` and run again",
+                address=self.cluster.address,
+            ) from error
         except FutureCancelledError as error:
             raise self.cluster.gone() from error
         if isinstance(answer, KlineError):
@@ -357,7 +364,12 @@ def _answered(program: Program, topic: str | None, function: Callable[..., Any],
         return function(*arguments)
 
     with listening(listener):
-        return tasks.answered(checked)
+        try:
+            return tasks.answered(checked)
+        except RecursionError as error:
+            message = str(error)
+    # Raised anew, since Dask cannot send so deep a traceback: its client would trip over what comes, and wait for ever.
+    raise RecursionError(message)
 
 
 def _workers(client: Client, address: str) -> dict[str, dict[str, Any]]:
