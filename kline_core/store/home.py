@@ -402,8 +402,8 @@ class Home:
     def _write(
         self, table: str, rows: pa.Table | None, write: Callable[[DeltaTable], object], expected: int | None
     ) -> int:
+        self.check_there()
         if rows is not None and self._open_or_none(table) is None:
-            self.check_there()
             self._make(table, table_schema(table, horizons_of(rows) or DEFAULT_HORIZONS), {}, mode="ignore")
         with self._lock(table):
             for attempt in range(_ATTEMPTS):
