@@ -133,7 +133,7 @@ class Run:
                 raise
             self._warn("%s: they are done one by one at the end (%s)", _named(symbols), one_line(error))
             with self._lock:
-                self._suspects += symbols
+                self._suspects += [symbol for symbol in symbols if symbol not in self._suspects]
             return [], {}
         except Exception as error:
             if isinstance(error, ProgramError):
@@ -286,9 +286,9 @@ class Run:
         return [group for group in groups if group]
 
     def has(self, symbol: str) -> bool:
-        """Whether the symbol was scored without breaking."""
+        """Whether the symbol was scored without breaking, or waits for `score_suspects`."""
         result = self._results.get(symbol)
-        return result is not None and not result.broke
+        return symbol in self._suspects or (result is not None and not result.broke)
 
     @property
     def parallel(self) -> int:

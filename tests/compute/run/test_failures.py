@@ -154,8 +154,9 @@ def test_a_sample_that_kills_workers_is_found_at_the_end_and_alone(bench, made, 
     cluster, said = overheard(in_process)
     run = bench.start(cluster, dates=dates)
     assert run.score(SYMBOLS[:2]) == ([], {})
-    assert run.score(SYMBOLS[2:])[0] == [run._results[symbol] for symbol in SYMBOLS[2:]]
+    assert [result.symbol for result in run.score(SYMBOLS[2:])[0]] == SYMBOLS[2:]
     assert run.unreported() == SYMBOLS[:2]
+    assert all(map(run.has, SYMBOLS)), "what waits for the end is not to be tried before"
     assert [result.symbol for result in run.score_suspects()] == SYMBOLS[:2]
     assert run.score_suspects() == []
     report = run.finish()
