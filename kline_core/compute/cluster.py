@@ -153,6 +153,11 @@ class Cluster:
                 loaded[address] = asked[address].within(PATIENCE_SECONDS)
             except StillWaiting:
                 return
+            except WorkerLostError:
+                # Gone, which the next look finds; one that came back to its address has died there again and again.
+                if address in self.workers:
+                    raise
+                return
 
     def any_worker(self) -> str:
         """Address of a present worker, which takes up work if any does; waits for one if there is none."""

@@ -285,18 +285,18 @@ def test_a_worker_that_dies_while_it_loads_and_comes_back_loads_again(bench, nan
 def test_a_sample_that_kills_its_worker_fails_alone(bench, nannied, in_process, tmp_path):
     home, truth = bench.copy(tmp_path / "home"), bench.copy(tmp_path / "truth" / "home")
     days = planned(in_process, home.key, "S00001", 100)
-    asked = {"S00000": days[[30, 35]], "S00001": days[[38, 40, 45]], "S00002": days[[30, 35]]}
+    asked = {"S00000": days[[30, 40]], "S00001": days[[41]], "S00002": days[[30, 35]]}
     truth.run(in_process, dates=asked)
-    (tmp_path / "deadly").write_text(str(days[40]))
+    (tmp_path / "deadly").write_text(str(days[41]))
     with open_cluster(nannied) as cluster:
         report = home.run(cluster, dates=asked)
     assert (report.reasons, report.broken) == ({"error: killed its worker": 1}, [])
     found, right = home.rows("factors"), truth.rows("factors")
     (at,) = [at for at, row in enumerate(found) if row["reason"] == "error: killed its worker"]
-    assert (found[at]["symbol"], found[at]["date"], found[at]["value"]) == ("S00001", days[40].item(), None)
+    assert (found[at]["symbol"], found[at]["date"], found[at]["value"]) == ("S00001", days[41].item(), None)
     del found[at], right[at]
     assert found == right
-    assert home.rows("matches") == [row for row in truth.rows("matches") if row["date"] != days[40].item()]
+    assert home.rows("matches") == [row for row in truth.rows("matches") if row["date"] != days[41].item()]
 
 
 def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeypatch):
