@@ -32,7 +32,7 @@ from distributed.scheduler import NoValidWorkerError
 from kline_core._logging import Listener, listening
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute import tasks
-from kline_core.compute.patience import Patience
+from kline_core.compute.patience import PAUSED, Patience
 from kline_core.compute.program import Program, check_once
 from kline_core.compute.tasks import Overview
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -140,7 +140,8 @@ class Cluster:
                     )
             for address in workers.keys() - asked.keys():
                 (asked[address],) = self.submit(tasks.overview, [(key, as_of)], address)
-            if workers and not asked.keys() - loaded.keys():
+            # One that is paused takes up nothing; those that are not do the work without it.
+            if loaded and all(address in loaded or state == PAUSED for address, state in workers.items()):
                 return next(iter(loaded.values()))
             self._wait_for_any(asked, loaded)
 
@@ -284,7 +285,7 @@ class PendingAnswer(Generic[T]):
                     "work; look into its log, and run again",
                     address=self.worker,
                 )
-            patience.check(workers)
+            patience.check(workers if self.worker is None else {self.worker: workers[self.worker]})
 
     def within(self, seconds: float) -> T:
         """The result, if it comes in time. Raises as `result`, and `StillWaiting`."""

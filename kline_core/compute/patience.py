@@ -9,7 +9,8 @@ from kline_core.errors import SchedulerError
 WORKERLESS_SECONDS = 60.0
 PAUSED_SECONDS = 300.0
 """Seconds for which all workers may be paused; what they had begun may free the memory that they lack."""
-_PAUSED = "paused"
+PAUSED = "paused"
+"""Dask's word for a worker that takes up no work until it has memory again."""
 _LOG = logger(__name__)
 
 
@@ -39,7 +40,7 @@ class Patience:
                 f"start one with `dask worker {self._address} --nthreads N` and run again",
                 address=self._address,
             )
-        if not workers or any(state != _PAUSED for state in workers.values()):
+        if not workers or any(state != PAUSED for state in workers.values()):
             self._paused_since = None
         elif self._paused_since is None:
             self._paused_since = monotonic()

@@ -226,6 +226,27 @@ def test_work_for_a_worker_that_left_is_lost():
         PendingAnswer(Cluster(client_of(["running"]), 1, "tcp://x"), waits, "tcp://gone").result()
 
 
+def test_work_for_one_paused_worker_ends_too(monkeypatch):
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 400.0]).__next__)
+    waits = SimpleNamespace(result=timed_out, done=lambda: False)
+    with pytest.raises(SchedulerError, match="paused for 300 s"):
+        PendingAnswer(Cluster(client_of(["paused", "running"]), 1, "tcp://x"), waits, "tcp://w0").result()
+
+
+class Pausing(Cluster):
+    """A cluster of which only the worker that is not paused loads."""
+
+    __slots__ = ()
+
+    def submit(self, function, calls, worker=None):  # noqa: ARG002
+        waits = SimpleNamespace(result=timed_out if worker == "tcp://w0" else lambda **_: worker, done=lambda: False)
+        return [PendingAnswer(self, waits, worker) for _ in calls]
+
+
+def test_a_paused_worker_is_not_waited_for_beside_others(bench):
+    assert Pausing(client_of(["paused", "running"]), 1, "tcp://x").load(bench.key) == "tcp://w1"
+
+
 class Dying(Cluster):
     """A cluster whose one worker dies whenever it loads, and comes back elsewhere."""
 
