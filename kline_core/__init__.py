@@ -23,6 +23,9 @@ Each name is imported on first use, so that importing the package loads nothing 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# First of all modules, since it says what code the others are.
+from kline_core import _code as _code
+
 __version__ = "0.1.0"
 
 _PUBLIC = {

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from kline_core.errors import StartError
+
 MARK = "KLINE_UP"
 """Environment variable that names the home for which a program was started."""
 _FLOW_RUN = "PREFECT__FLOW_RUN_ID"
@@ -33,8 +35,20 @@ class Part:
         self.started = 0.0
 
     def start(self) -> None:
-        """Start the program, in a session of its own, so that a Ctrl-C in the terminal reaches only its parent."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        """Start the program, in a session of its own, so that a Ctrl-C in the terminal reaches only its parent.
+
+        Raises `StartError` if its folder is gone, with the home around it.
+        """
+        try:
+            self.log.parent.mkdir(exist_ok=True)
+        except FileNotFoundError as error:
+            folder = self.log.parent.parent
+            raise StartError(
+                f"the {self.name} cannot be started: its folder {folder} is gone; restore the home from a copy, or "
+                "make it again with `kline ingest`, and start again",
+                part=self.name,
+                log=self.log,
+            ) from error
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self._command,

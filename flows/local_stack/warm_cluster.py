@@ -9,6 +9,7 @@ from typing import Any
 from flows.local_stack.processes import Part
 from flows.local_stack.server import HOST
 from kline_core.compute.cluster import open_cluster
+from kline_core.compute.program import ProgramError
 from kline_core.errors import KlineError, SchedulerError
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
@@ -23,8 +24,11 @@ def cluster_parts(env: dict[str, str], folder: Path, port: int, threads: int) ->
     worker = [*dask, "worker", cluster_address(port), *common, "--nworkers", "1", "--nthreads", str(threads)]
     # No memory limit: above it the worker would wait for ever for memory that stays in use.
     worker += ["--no-nanny", "--memory-limit", "0", "--local-directory", str(folder / "tmp"), "--name", "kline"]
+    # One death may be chance. Work that kills its worker again and again must be known before `supervision.watch` gives
+    # the worker up, which Dask's own four deaths would not leave room for.
+    env_of_scheduler = env | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     return [
-        Part("Dask scheduler", [*dask, "scheduler", "--port", str(port), *common], env, folder),
+        Part("Dask scheduler", [*dask, "scheduler", "--port", str(port), *common], env_of_scheduler, folder),
         Part("Dask worker", worker, env, folder),
     ]
 
@@ -88,6 +92,9 @@ class Warming(threading.Thread):
                 with open_cluster(self._address) as cluster:
                     overview = cluster.load(key)
                 return Loaded(len(overview.symbols), overview.n_patterns, None)
+            except ProgramError:
+                # It would be the same for ever: the package was replaced beneath this process, or the workers.
+                raise
             except SchedulerError:
                 # Not there yet; if it never comes, `supervision.watch` gives up.
                 if self._over.wait(0.2):

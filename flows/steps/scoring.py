@@ -57,7 +57,8 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     """Score all symbols of a run, `in_flight` task runs at a time, and finish it.
 
     A symbol that breaks does not stop the others; the report names it. If the flow run is cancelled, finished symbols
-    are stored, and no others begin. Raises `SchedulerError` if the cluster is lost.
+    are stored, and no others begin. Raises `SchedulerError` if the cluster is lost or a worker runs other code, and
+    what storing raises.
     """
     get_run_logger().info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
     batches = _batches(run)
@@ -70,6 +71,10 @@ def score_all(run: Run, in_flight: int) -> RunReport:
             for batch in batches
         ]
         wait(futures)
+        if run.ended is not None:
+            raise run.ended
+        for result in run.score_suspects():
+            get_run_logger().info(_line(result))
         # A task run that failed outside of `Run.score` leaves its symbols without a result.
         for symbol in run.unreported():
             what = "its task run failed before it was computed; its log says why"

@@ -59,7 +59,8 @@ class BarsKey:
 
     @classmethod
     def newest(cls, home: Home) -> Self:
-        """Key of the bars that the home holds now. Raises what `Home` raises."""
+        """Key of the bars that the home holds now. Raises `HomeError` if it is gone, and what else `Home` raises."""
+        home.check_there()
         version = home.version("bars")
         files = None if version is None else _hash(home.files("bars", version))
         return cls(home.uri, version, home.identity("bars"), files)

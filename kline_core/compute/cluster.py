@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import sleep
 from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import uuid4
 
@@ -27,10 +27,13 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Security, ge
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm.core import connect
 from distributed.deploy.spec import SpecCluster
+from distributed.scheduler import NoValidWorkerError
 
-from kline_core._logging import Listener, listening, logger
+from kline_core._logging import Listener, listening
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute import tasks
+from kline_core.compute.patience import PAUSED, Patience
+from kline_core.compute.program import Program, check_once
 from kline_core.compute.tasks import Overview
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.weights import weights_shape
@@ -44,7 +47,12 @@ from kline_core.typing import Floats32, Int32s, Int64s
 
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
-WORKERLESS_SECONDS = 60.0
+SILENT_SECONDS = 60.0
+"""Seconds for which a scheduler may leave a question unanswered."""
+LOOK_SECONDS = 0.2
+"""Seconds between two looks for a worker."""
+LOADING_LOSSES = 4
+"""Times that each worker, on average, may die while it loads; Dask allows a task as many."""
 MESSAGE_SECONDS = 0.001
 """Seconds for which Dask gathers messages before it sends them; its own up to 0.01 may leave a core idle."""
 MEASURED_SELDOM = {
@@ -62,10 +70,13 @@ SLICES_PER_THREAD = 3
 FEW_WINDOWS = 50_000
 """New patterns that one worker encodes by itself, within some seconds; those of a day are fewer."""
 _SAID = "kline-said"
-_LOG = logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class WorkerLostError(SchedulerError):
+    """Work was lost with its worker: it killed worker after worker, or the one that it was meant for left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +97,81 @@ class Cluster:
         return f"{_SAID}-{self.client.id}"
 
     @property
-    def workers(self) -> list[str]:
-        """Addresses of the scheduler's present workers."""
-        return list(self.client.scheduler_info(n_workers=-1)["workers"])
+    def workers(self) -> dict[str, str]:
+        """Addresses of the scheduler's present workers, with Dask's word for the state of each, such as `running`.
+
+        Raises `SchedulerError` if the scheduler leaves the question unanswered.
+        """
+        return {address: str(worker["status"]) for address, worker in _workers(self.client, self.address).items()}
 
     @property
     def lost(self) -> bool:
         """Whether the scheduler or all of its workers are gone."""
-        return self.client.status in ("closing", "closed") or not self.workers
+        try:
+            return self.client.status in ("closing", "closed") or not self.workers
+        except SchedulerError:
+            return True
 
     def load(self, key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
         """Have all workers load a state at the same time; returns the overview of one of them.
 
-        Raises what loading raises, and, like the other methods, `SchedulerError` if the workers are lost.
+        Workers that come meanwhile load it too, in the place of those that left. Raises what loading raises, and, like
+        the other methods, `SchedulerError` if the workers are lost, here also if they die again and again.
         """
-        answers = [self.submit(tasks.overview, [(key, as_of)], [address])[0] for address in self.workers]
-        if not answers:
-            raise SchedulerError(
-                f"the cluster at {self.address} has lost its workers; start one and run again", address=self.address
-            )
-        overviews = [answer.result() for answer in answers]
-        return overviews[0]
+        patience = Patience(self.address, self.log)
+        asked: dict[str, PendingAnswer[Overview]] = {}
+        loaded: dict[str, Overview] = {}
+        lost = allowed = 0
+        while True:
+            workers = self.workers
+            patience.check(workers)
+            allowed = max(allowed, LOADING_LOSSES * len(workers))
+            for address in asked.keys() - workers.keys():
+                # Dask would keep a call for an address that has left, whoever comes.
+                del asked[address]
+                loaded.pop(address, None)
+                lost += 1
+                if lost >= allowed > 0:
+                    raise WorkerLostError(
+                        f"{lost} times a worker of the cluster at {self.address} died while it loaded {key.home}, at "
+                        f"last the one at {address}, most likely for want of memory; look into the workers' logs, give "
+                        "them more memory, or raise or remove their limit (--memory-limit 0), and run again",
+                        address=self.address,
+                    )
+            for address in workers.keys() - asked.keys():
+                (asked[address],) = self.submit(tasks.overview, [(key, as_of)], address)
+            # One that is paused takes up nothing; those that are not do the work without it.
+            if loaded and all(address in loaded or state == PAUSED for address, state in workers.items()):
+                return next(iter(loaded.values()))
+            self._wait_for_any(asked, loaded)
+
+    def _wait_for_any(self, asked: "dict[str, PendingAnswer[Overview]]", loaded: dict[str, Overview]) -> None:
+        """Wait a moment for workers, or for the answer of one that has none in `loaded`, and note it there."""
+        if not asked:
+            self._pause()
+        for address in asked.keys() - loaded.keys():
+            try:
+                loaded[address] = asked[address].within(PATIENCE_SECONDS)
+            except StillWaiting:
+                return
+            except WorkerLostError:
+                # Gone, which the next look finds; one that came back to its address has died there again and again.
+                if address in self.workers:
+                    raise
+                return
+
+    def any_worker(self) -> str:
+        """Address of a present worker, which takes up work if any does; waits for one if there is none."""
+        patience = Patience(self.address, self.log)
+        while not (workers := self.workers):
+            patience.check(workers)
+            self._pause()
+        return min(workers, key=lambda address: (workers[address] != "running", address))
+
+    def _pause(self) -> None:
+        if self.client.status in ("closing", "closed"):
+            raise self.gone()
+        sleep(LOOK_SECONDS)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of `kline_core.compute.tasks` on a worker, and return its result.
@@ -117,12 +182,12 @@ class Cluster:
         return answer.result()
 
     def submit(
-        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: list[str] | None = None
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], worker: str | None = None
     ) -> list["PendingAnswer[T]"]:
         """Submit one call of a function of `kline_core.compute.tasks` for each tuple of arguments.
 
-        `workers`: addresses of the workers to prefer, whose place others take if these have left; None for any. Raises
-        `SchedulerError` if the scheduler is gone.
+        `worker`: address of the only worker that may answer; None for any. Raises `SchedulerError` if the scheduler is
+        gone, and `ProgramError` if the code of this process was replaced.
         """
         if not calls:
             return []
@@ -131,18 +196,16 @@ class Cluster:
         try:
             # One message, so that all calls begin at once.
             futures: list[Future[Any]] = self.client.map(
-                partial(_answered, topic, function),
+                partial(_answered, Program.of_client(), topic, function),
                 *zip(*calls, strict=True),
                 # The keys name the function for Dask's dashboard.
                 key=[f"{name}-{uuid4().hex}" for _ in calls],
-                workers=workers,
-                # Without others, a call to a worker that has left since it was listed would wait for ever.
-                allow_other_workers=workers is not None,
+                workers=None if worker is None else [worker],
                 pure=False,
             )
         except ClosedClientError as error:
             raise self.gone() from error
-        return [PendingAnswer(self, future) for future in futures]
+        return [PendingAnswer(self, future, worker) for future in futures]
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Results of a function of `kline_core.compute.tasks` for many calls, in the order of the calls.
@@ -188,21 +251,56 @@ class Cluster:
         )
 
 
+class StillWaiting(Exception):  # noqa: N818  no error
+    """An answer is not there yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingAnswer(Generic[T]):
     """Handle of a call in flight."""
 
     cluster: Cluster
     future: "Future[Any]"
+    worker: str | None = None
+    """Address of the only worker that may answer; None for any."""
 
     def result(self) -> T:
-        """Wait for the result. Raises what the call raises, and `SchedulerError` if the work is lost."""
+        """Wait for the result.
+
+        Raises what the call raises, `SchedulerError` if the work is lost, and `WorkerLostError` if it was lost with its
+        worker.
+        """
+        cluster = self.cluster
+        patience = Patience(cluster.address, cluster.log)
+        # Short waits, since some futures stay pending for ever if the client has lost its scheduler, or the scheduler
+        # its last worker, or the one that the call is meant for.
+        while True:
+            try:
+                return self.within(PATIENCE_SECONDS)
+            except StillWaiting:
+                workers = cluster.workers
+            if self.worker is not None and self.worker not in workers:
+                raise WorkerLostError(
+                    f"the worker at {self.worker} of the cluster at {cluster.address} died or left while it was at "
+                    "work; look into its log, and run again",
+                    address=self.worker,
+                )
+            patience.check(workers if self.worker is None else {self.worker: workers[self.worker]})
+
+    def within(self, seconds: float) -> T:
+        """The result, if it comes in time. Raises as `result`, and `StillWaiting`."""
         try:
-            answer = self._wait()
+            answer = self._answer(seconds)
         except KilledWorker as error:
-            raise SchedulerError(
+            raise WorkerLostError(
                 f"the work killed worker after worker of the cluster at {self.cluster.address}; "
                 "look into the workers' logs, and whether they have memory enough",
+                address=self.cluster.address,
+            ) from error
+        except NoValidWorkerError as error:
+            raise SchedulerError(
+                f"the scheduler at {self.cluster.address} gave up the work, since no worker came that may do it; start "
+                f"one with `dask worker {self.cluster.address} --nthreads N` and run again",
                 address=self.cluster.address,
             ) from error
         except FutureCancelledError as error:
@@ -211,32 +309,16 @@ class PendingAnswer(Generic[T]):
             raise answer
         return answer  # type: ignore[no-any-return]
 
-    def _wait(self) -> Any:
-        cluster, future = self.cluster, self.future
-        # Short waits, since some futures stay pending for ever if the client has lost its scheduler, or the scheduler
-        # its last worker.
-        workerless_since = None
-        while True:
-            if cluster.client.status in ("closing", "closed"):
-                raise cluster.gone()
-            try:
-                return future.result(timeout=PATIENCE_SECONDS)
-            except TimeoutError:
-                if future.done():
-                    # Done just in time, or the task itself timed out.
-                    return future.result()
-            if cluster.workers:
-                workerless_since = None
-            elif workerless_since is None:
-                workerless_since = monotonic()
-                with listening(cluster.log):
-                    _LOG.warning("no workers left at %s, waiting %d s for one", cluster.address, WORKERLESS_SECONDS)
-            elif monotonic() - workerless_since > WORKERLESS_SECONDS:
-                raise SchedulerError(
-                    f"the cluster at {cluster.address} has had no workers for {WORKERLESS_SECONDS:.0f} s; "
-                    f"start one with `dask worker {cluster.address} --nthreads N` and run again",
-                    address=cluster.address,
-                )
+    def _answer(self, seconds: float) -> Any:
+        if self.cluster.client.status in ("closing", "closed"):
+            raise self.cluster.gone()
+        try:
+            return self.future.result(timeout=seconds)
+        except TimeoutError:
+            if self.future.done():
+                # Done just in time, or the task itself timed out.
+                return self.future.result()
+            raise StillWaiting from None
 
 
 class ClusterWindowEncoder:
@@ -271,17 +353,51 @@ def _named(windows: Catalogue, part: slice) -> tuple[list[str], Int32s, Int64s]:
     return [windows.symbols[which] for which in codes], code.astype(np.int32), windows.bar[part]
 
 
-def _answered(topic: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
-    """On a worker: `tasks.answered`, with log records published under `topic`, if there is one."""
+def _answered(program: Program, topic: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """On a worker: `tasks.answered` for a client of the same program.
+
+    Log records are published under `topic`, if there is one.
+    """
+    dask_worker = get_worker()
     listener: Listener | None = None
     if topic is not None:
-        dask_worker = get_worker()
 
         def listener(level: int, message: str) -> None:
             dask_worker.log_event(topic, [level, message])
 
+    def checked() -> Any:
+        check_once(program, dask_worker.address, topic)
+        return function(*arguments)
+
     with listening(listener):
-        return tasks.answered(function, *arguments)
+        try:
+            return tasks.answered(checked)
+        except RecursionError as error:
+            message = str(error)
+    # Raised anew, since Dask cannot send so deep a traceback: its client would trip over what comes, and wait for ever.
+    raise RecursionError(message)
+
+
+def _workers(client: Client, address: str) -> dict[str, dict[str, Any]]:
+    """What the scheduler at `address` knows of each of its workers, by its address; empty if the line is cut.
+
+    Raises `SchedulerError` if it does not answer.
+    """
+    if client.status in ("closing", "closed"):
+        return {}
+    scheduler: Any = client.scheduler
+    try:
+        # With an end, which Dask's own `scheduler_info` lacks.
+        known = client.sync(scheduler.identity, n_workers=-1, callback_timeout=SILENT_SECONDS)
+    except TimeoutError as error:
+        raise SchedulerError(
+            f"the scheduler at {address} has not answered for {SILENT_SECONDS:.0f} s; see whether it still runs and "
+            "can be reached, and run again",
+            address=address,
+        ) from error
+    except OSError:
+        return {}
+    return dict(known["workers"])
 
 
 def _deliver(log: Listener, event: tuple[float, Any]) -> None:
@@ -359,7 +475,7 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
             address=address,
         ) from error
     with client:
-        threads = sum(client.nthreads().values())
+        threads = sum(worker["nthreads"] for worker in _workers(client, address).values())
         if threads == 0:
             raise SchedulerError(
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`",

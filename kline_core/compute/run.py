@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from kline_core._logging import listening, logger, one_line
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Cluster
+from kline_core.compute.cluster import Cluster, PendingAnswer, WorkerLostError
+from kline_core.compute.program import ProgramError
 from kline_core.compute.request import Request, check_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import BrokenBatchError, Overview
@@ -42,6 +43,9 @@ GROUP_SAMPLES = 512
 """New samples that are worth a batch: their search makes full use of matrix products."""
 GROUP_DATES = 10_000
 """Most sample dates of a group, new or stored: all of them are computed if the stored values no longer hold."""
+MAX_KILLERS = 10
+"""Samples that may kill their workers before the run gives up; each costs a worker two lives."""
+KILLED = "killed its worker"
 _Computed = tuple[date, str, str | None]
 """Date, status and reason of a computed sample."""
 
@@ -77,6 +81,10 @@ class Run:
         self._lock = threading.Lock()
         # Keyed by symbol, so that scoring a symbol again replaces its result.
         self._results: dict[str, SymbolResult] = {}
+        self.ended: Exception | None = None
+        """Why nothing more is computed: values cannot be stored, or a worker runs other code."""
+        self._suspects: list[str] = []
+        self._killers = 0
         self.asked: dict[str, Dates] = {}
         """Sample dates of the symbols scored so far, datetime64[D]."""
 
@@ -85,14 +93,51 @@ class Run:
 
         A single symbol is cut into `chunks` chunks. If a batch breaks, the error is logged and the batch is scored
         again in smaller ones: each symbol by itself, and each sample by itself if the computation of one symbol broke.
-        Symbols that broke may be scored again.
+        Symbols that broke may be scored again. If a batch killed worker after worker, its symbols wait for
+        `score_suspects`.
 
         Returns the results of the symbols that were scored, and the errors of the others, which are marked as broken.
-        Raises `SchedulerError` if the cluster is lost.
+        Raises `SchedulerError` if the cluster is lost, `ProgramError` if a worker runs other code, and what storing
+        raises; after either of these two every call raises it.
         """
+        if self.ended is not None:
+            raise self.ended
+        scored = self._score(symbols, chunks)
+        self._store()
+        return scored
+
+    def score_suspects(self) -> list[SymbolResult]:
+        """Score the symbols whose batches killed workers, one batch at a time, to find the samples that do.
+
+        To be called when no other work of the run is in flight, since Dask blames all work on a worker that dies. A
+        sample that kills its worker again fails. Returns the results; raises as `score`.
+        """
+        results = []
+        while self._suspects:
+            if self.ended is not None:
+                raise self.ended
+            results += self._score([self._suspects[0]], 1, alone=True)[0]
+            del self._suspects[0]
+            self._store()
+        return results
+
+    def _score(
+        self, symbols: Sequence[str], chunks: int, alone: bool = False
+    ) -> tuple[list[SymbolResult], dict[str, Exception]]:
         try:
-            results = self._score_batch(symbols, chunks)
+            results = self._score_batch(symbols, chunks, alone)
+        except WorkerLostError as error:
+            if alone:
+                self.ended = error
+                raise
+            self._warn("%s: they are done one by one at the end (%s)", _named(symbols), one_line(error))
+            with self._lock:
+                self._suspects += [symbol for symbol in symbols if symbol not in self._suspects]
+            return [], {}
         except Exception as error:
+            if isinstance(error, ProgramError):
+                self.ended = error
+                raise
             if isinstance(error, SchedulerError) and self.cluster.lost:
                 raise
             if len(symbols) == 1:
@@ -109,12 +154,20 @@ class Run:
         results = []
         broke: dict[str, Exception] = {}
         for symbol in symbols:
-            done, broken = self.score([symbol], chunks)
+            done, broken = self._score([symbol], chunks)
             results += done
             broke |= broken
         return results, broke
 
-    def _score_batch(self, symbols: Sequence[str], chunks: int) -> list[SymbolResult]:
+    def _store(self) -> None:
+        """Store what waits, if it is much. A failure is the run's, not that of the symbols that happened to be last."""
+        try:
+            self.writer.flush_full()
+        except Exception as error:
+            self.ended = error
+            raise
+
+    def _score_batch(self, symbols: Sequence[str], chunks: int, alone: bool) -> list[SymbolResult]:
         results = {symbol: SymbolResult(symbol) for symbol in symbols}
         planned = dict(zip(symbols, self._planned(symbols), strict=True))
         stored = {symbol: self._stored.of(symbol) for symbol in symbols}
@@ -127,7 +180,7 @@ class Run:
             every = np.union1d(dates, stored[symbol].dates)
             parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
         factors, matches = [], []
-        for batch, scored in self._scored(Batch(tuple(parts)).chunks(chunks)):
+        for batch, scored in self._scored(Batch(tuple(parts)).chunks(chunks), alone):
             factors.append(scored.factors)
             matches.append(scored.matches)
             computed: dict[str, list[_Computed]] = {symbol: [] for symbol in batch.symbols}
@@ -154,21 +207,61 @@ class Run:
             return [np.unique(self.request.dates[symbol]) for symbol in symbols]
         return self.cluster.call(tasks.plan, self.key, symbols, self.request.samples, self.request.as_of)
 
-    def _scored(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Scored]]:
-        """Each batch with its result; a single symbol whose computation broke comes sample by sample."""
-        answers = self.cluster.submit(tasks.score, [(self.key, batch) for batch in batches])
+    def _scored(self, batches: Sequence[Batch], alone: bool) -> Iterator[tuple[Batch, Scored]]:
+        """Each batch with its result; a single symbol whose computation broke comes sample by sample.
+
+        `alone`: batches are computed one after the other, so that one which kills its worker is known.
+        """
+        answers: Iterable[PendingAnswer[Scored]]
+        if alone:
+            answers = map(self._ask_alone, batches)
+        else:
+            answers = self.cluster.submit(tasks.score, [(self.key, batch) for batch in batches])
         for batch, answer in zip(batches, answers, strict=True):
             try:
                 scored = answer.result()
             except BrokenBatchError as error:
-                if len(batch.parts) > 1:
+                reason = str(error)
+            except WorkerLostError:
+                if not alone:
                     raise
-                if len(batch) > 1:
-                    self._warn("%s broke (%s), so it is done sample by sample", batch, error)
-                    yield from self._scored(batch.samples())
-                    continue
-                scored = batch.failed(f"error: {error}", self.key.settings.patterns.horizons)
-            yield batch, scored
+                reason = KILLED
+            else:
+                yield batch, scored
+                continue
+            if len(batch.parts) > 1:
+                raise BrokenBatchError(reason)
+            if len(batch) > 1:
+                self._warn("%s broke (%s), so it is done sample by sample", batch, reason)
+                yield from self._scored(batch.samples(), alone)
+            elif reason == KILLED:
+                yield batch, self._once_more(batch)
+            else:
+                yield batch, self._failed(batch, reason)
+
+    def _ask_alone(self, batch: Batch) -> PendingAnswer[Scored]:
+        """The batch, given to one worker: if this dies, Dask gives it to no other, which would die too."""
+        (answer,) = self.cluster.submit(tasks.score, [(self.key, batch)], self.cluster.any_worker())
+        return answer
+
+    def _once_more(self, sample: Batch) -> Scored:
+        """A sample whose worker died under it, tried again, since the worker may have died of something else."""
+        try:
+            return self._ask_alone(sample).result()
+        except BrokenBatchError as error:
+            return self._failed(sample, str(error))
+        except WorkerLostError as error:
+            self._killers += 1
+            if self._killers > MAX_KILLERS:
+                raise WorkerLostError(
+                    f"{self._killers} samples each killed the workers of the cluster at {self.cluster.address} that "
+                    "computed them; look into the workers' logs, and whether they have memory enough",
+                    address=self.cluster.address,
+                ) from error
+            return self._failed(sample, KILLED)
+
+    def _failed(self, batch: Batch, reason: str) -> Scored:
+        return batch.failed(f"error: {reason}", self.key.settings.patterns.horizons)
 
     def _warn(self, message: str, *arguments: object) -> None:
         with listening(self.cluster.log):
@@ -192,9 +285,9 @@ class Run:
         return [group for group in groups if group]
 
     def has(self, symbol: str) -> bool:
-        """Whether the symbol was scored without breaking."""
+        """Whether the symbol was scored without breaking, or waits for `score_suspects`."""
         result = self._results.get(symbol)
-        return result is not None and not result.broke
+        return symbol in self._suspects or (result is not None and not result.broke)
 
     @property
     def parallel(self) -> int:
@@ -222,9 +315,14 @@ class Run:
     def finish(self) -> RunReport:
         """Store the rest of the rows, and report. Does not judge the report (see `RunReport.check`).
 
-        Raises what `progress` raised.
+        Raises what `progress` raised, and what storing raises; what could not be stored is kept and may be tried again.
         """
-        self.writer.flush()
+        try:
+            self.writer.flush()
+        except Exception:
+            if waiting := self.writer.waiting:
+                self._warn("%d values were computed and could not be stored", waiting)
+            raise
         if self._progress_error is not None:
             raise self._progress_error
         seconds: Counter[str] = Counter()
@@ -282,6 +380,10 @@ class Run:
                 self._progress_error = error
 
 
+def _named(symbols: Sequence[str]) -> str:
+    return symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols from {symbols[0]} on"
+
+
 def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[_Computed], reused: Dates) -> None:
     """Add computed and re-used samples to the result of a symbol; `dates` are its samples."""
     asked = set(dates.tolist())
@@ -304,7 +406,7 @@ def run_symbols(run: Run) -> RunReport:
     """Score all symbols of a run, several in parallel, and finish it.
 
     A symbol that breaks does not stop the others; the error is its `problem`. Raises `SchedulerError` if the cluster is
-    lost; values computed until then are stored.
+    lost or a worker runs other code, and what storing raises; values computed until then are stored if they can be.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
     chunks = max(1, run.parallel // max(1, len(run.symbols)))
@@ -314,6 +416,7 @@ def run_symbols(run: Run) -> RunReport:
     try:
         with ThreadPoolExecutor(at_a_time, "symbol") as pool:
             list(pool.map(partial(run.score, chunks=chunks), groups))
+        run.score_suspects()
     finally:
         # An interrupted run still stores the symbols that are done.
         report = run.finish()

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core.bars.bars_cache import table_replaced
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.match_digest import value_digests
 from kline_core.factor.state_key import StateKey
@@ -141,34 +142,47 @@ class ValueWriter:
         self.seconds = 0.0
         """Seconds spent storing."""
         self._lock = threading.Lock()
-        # Keyed by symbols, so that a group that is scored again replaces its own rows.
+        # Keyed by symbols, each of which stands in one key only.
         self._waiting: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
 
     def add(self, symbols: Sequence[str], factors: pa.Table, matches: pa.Table) -> None:
-        """Buffer rows of symbols, without fingerprint and run_id; upsert the buffer once it holds `FLUSH_ROWS` rows.
-
-        Buffered rows of exactly these symbols are replaced; a buffer that overlaps them otherwise is upserted first.
-        Raises what `Home.upsert` raises.
-        """
+        """Buffer rows of symbols, without fingerprint and run_id; they replace buffered rows of the same symbols."""
         if factors.num_rows == 0:
             return
         matches = _with_tombstones(factors, matches, self.key.settings.factor.top_k)
-        name = tuple(symbols)
         with self._lock:
-            if any(not set(name).isdisjoint(other) for other in self._waiting if other != name):
-                self._flush()
-            self._waiting[name] = factors, matches
-            if sum(rows.num_rows for rows, _ in self._waiting.values()) >= FLUSH_ROWS:
-                self._flush()
+            for other in [other for other in self._waiting if not set(symbols).isdisjoint(other)]:
+                rest = tuple(symbol for symbol in other if symbol not in symbols)
+                held = self._waiting.pop(other)
+                if rest:
+                    self._waiting[rest] = _of_symbols(held[0], rest), _of_symbols(held[1], rest)
+            self._waiting[tuple(symbols)] = factors, matches
+
+    @property
+    def waiting(self) -> int:
+        """Number of values in the buffer."""
+        with self._lock:
+            return sum(rows.num_rows for rows, _ in self._waiting.values())
+
+    def flush_full(self) -> None:
+        """Upsert the buffer if it holds `FLUSH_ROWS` values. Raises as `flush`."""
+        if self.waiting >= FLUSH_ROWS:
+            self.flush()
 
     def flush(self) -> None:
-        """Upsert the buffer. Raises what `Home.upsert` raises."""
-        with self._lock:
-            self._flush()
+        """Upsert the buffer; it is kept if that fails, and may be tried again.
 
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
+        Raises `StaleError` if another home took the place of the one that the values are of, and what `Home.upsert`
+        raises.
+        """
+        with self._lock:
+            self.home.check_there()
+            if self.home.identity("bars") != self.key.bars.identity:
+                raise table_replaced(self.home.uri)
+            if self._waiting:
+                self._upsert()
+
+    def _upsert(self) -> None:
         started = perf_counter()
         factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting.values(), strict=True))
         metadata = {"run_id": self.run_id, "versions": [self.key.bars.version, self.key.patterns_version]}
@@ -182,6 +196,10 @@ class ValueWriter:
         for name, value in (("fingerprint", self.key.fingerprint), ("run_id", self.run_id)):
             rows = rows.append_column(pa.field(name, pa.string(), nullable=False), pa.repeat(value, rows.num_rows))
         return rows
+
+
+def _of_symbols(rows: pa.Table, symbols: Sequence[str]) -> pa.Table:
+    return rows.filter(pc.is_in(rows["symbol"].cast(pa.string()), pa.array(symbols, pa.string())))
 
 
 def _with_tombstones(factors: pa.Table, matches: pa.Table, top_k: int) -> pa.Table:

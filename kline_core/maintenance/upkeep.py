@@ -183,6 +183,7 @@ def _moment(commit: list[dict[str, Any]]) -> datetime:
 
 
 def _there(home: Home) -> list[str]:
+    home.check_there()
     return [name for name in TABLES if home.version(name) is not None]
 
 

@@ -40,6 +40,16 @@ def why_no_home(uri: str, folder: Path | None) -> str:
     return f"{uri} is no home, or a half-made one: it has no bars table; ingest into an empty folder instead"
 
 
+def home_gone(uri: str) -> HomeError:
+    """Error for a home that was there and has no bars table any more."""
+    return HomeError(
+        f"the home at {uri} is gone: its bars table was removed after it was opened, so nothing is stored there; "
+        "restore it from a copy, or make it again with `kline ingest`, and start again",
+        home=uri,
+        table="bars",
+    )
+
+
 def check_room(uri: str, folder: Path | None) -> None:
     """Refuse to make a home among other files, but allow finishing one whose creation was cut short.
 

@@ -37,7 +37,7 @@ from kline_core.store.delta import (
     symbols_predicate,
     text_column,
 )
-from kline_core.store.folder import check_room, why_no_home
+from kline_core.store.folder import check_room, home_gone, why_no_home
 from kline_core.store.schemas import (
     DEFAULT_HORIZONS,
     LATER_COLUMNS,
@@ -104,6 +104,16 @@ class Home:
         """The home's folder, or None if it lies in an object store."""
         return None if "://" in self.uri else Path(self.uri)
 
+    def check_there(self) -> None:
+        """Raise `HomeError` if the home is gone; asked before anything is made in it, so that no half a home comes.
+
+        Only opening a home with `create` makes its bars table.
+        """
+        with self.explained("bars", "read"):
+            there = DeltaTable.is_deltatable(self._path("bars"))
+        if not there:
+            raise home_gone(self.uri)
+
     def version(self, table: str) -> int | None:
         """Newest version of a table, or None if it was never made."""
         delta = self._open_or_none(table)
@@ -148,7 +158,7 @@ class Home:
         day, that is most of it.
 
         Args:
-            table: Name of the table. A table that was never made reads as empty.
+            table: Name of the table. A table that was never made reads as empty; `bars` is made with the home.
             columns: Columns to read; all by default.
             version: Version to read; the newest by default.
             symbols: Return only rows with these symbols.
@@ -156,10 +166,11 @@ class Home:
             where: Return only rows for which this holds; see `since`.
 
         Raises:
-            HomeError: The table is damaged or has no such version.
+            HomeError: The table is damaged or has no such version, or the home is gone.
         """
         delta = self._open_or_none(table) if version is None else self._open(table, version)
         if delta is None:
+            self.check_there()
             empty = table_schema(table).empty_table()
             return empty if columns is None else empty.select(list(columns))
         conditions = [] if where is None else [where]
@@ -206,7 +217,7 @@ class Home:
         """Make a table without rows, with a lasting description, and return its version.
 
         Raises:
-            HomeError: The table exists and `replace` is false, or the home cannot be written.
+            HomeError: The table exists and `replace` is false, or the home is gone or cannot be written.
         """
         if not replace and self.version(table) is not None:
             raise HomeError(
@@ -214,6 +225,7 @@ class Home:
                 home=self.uri,
                 table=table,
             )
+        self.check_there()
         return self._make(table, table_schema(table, horizons), description, mode="overwrite" if replace else "error")
 
     def append(
@@ -234,7 +246,7 @@ class Home:
 
         Raises:
             TableChangedError: `expected_version` is no longer the newest.
-            HomeError: The home cannot be written.
+            HomeError: The home is gone or cannot be written.
         """
 
         def write(delta: DeltaTable) -> None:
@@ -374,6 +386,7 @@ class Home:
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         delta = self._open_or_none(table)
         if delta is None:
+            self.check_there()
             raise HomeError(f"home {self.uri} has no table {table}", home=self.uri, table=table)
         if version is None or version == delta.version():
             return delta
@@ -400,6 +413,7 @@ class Home:
     def _write(
         self, table: str, rows: pa.Table | None, write: Callable[[DeltaTable], object], expected: int | None
     ) -> int:
+        self.check_there()
         if rows is not None and self._open_or_none(table) is None:
             self._make(table, table_schema(table, horizons_of(rows) or DEFAULT_HORIZONS), {}, mode="ignore")
         with self._lock(table):
@@ -410,6 +424,8 @@ class Home:
                 try:
                     with self.explained(table, "write", let_through=CommitFailedError):
                         write(delta)
+                    # Delta makes the folders of a table again if they were removed just before the commit.
+                    self.check_there()
                     return int(delta.version())
                 except CommitFailedError:
                     time.sleep(random.uniform(0, 0.02 * (attempt + 1)))

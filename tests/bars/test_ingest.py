@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.errors import InputError, SettingError
+from kline_core.errors import HomeError, InputError, SettingError
 from kline_core.store.home import Home
 
 HEADER = "symbol,date,open,high,low,close,volume"
@@ -436,6 +437,22 @@ def test_another_writer_in_between_is_taken_into_account(
     report = run(home, path)
     assert (report.stored_new, report.unchanged, report.version) == (1, 1, 2)
     assert len(stored(home)) == 2
+
+
+@pytest.mark.parametrize("when", ["_compare", "_store"])
+def test_a_home_that_goes_meanwhile_is_not_made_again(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    real = getattr(ingest_module, when)
+
+    def late(*arguments: object) -> object:
+        shutil.rmtree(home.uri)
+        return real(*arguments)
+
+    monkeypatch.setattr(ingest_module, when, late)
+    with pytest.raises(HomeError, match="is gone"):
+        ingest([csv(tmp_path / "a.csv", line())], home)
+    assert not Path(home.uri).exists()
 
 
 CELLS = st.sampled_from(["10", "10.5", "9", "11", "x", "", "-1", "nan", "inf", " 10 ", '"10"', "1e400", "0"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,13 @@ def aged(home, table, days):
 
 def data_files(home, table):
     return {file.name for file in (home.folder / table).glob("*.parquet")}
+
+
+def test_a_home_that_has_gone_is_not_in_order(home):
+    shutil.rmtree(home.folder)
+    for action in compact, vacuum:
+        with pytest.raises(HomeError, match="is gone"):
+            action(home)
 
 
 def test_many_small_files_become_one_and_no_row_changes(home):

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -30,6 +32,28 @@ def encoding(encoder):
 @pytest.fixture
 def home(tmp_path):
     return make_home(tmp_path / "home", market())
+
+
+class Removing:
+    """An encoding under which the home is removed."""
+
+    def __init__(self, encoding, home):
+        self._encoding, self._home = encoding, home
+        self.fingerprint, self.window_bars, self.dim = encoding.fingerprint, encoding.window_bars, encoding.dim
+
+    def vectors(self, *arguments):
+        made = self._encoding.vectors(*arguments)
+        shutil.rmtree(self._home.folder)
+        return made
+
+
+def test_a_home_that_goes_meanwhile_is_not_made_again(home, encoding):
+    with pytest.raises(HomeError, match="is gone"):
+        update_patterns(home, SMALL, Removing(encoding, home))
+    assert not home.folder.exists()
+    with pytest.raises(HomeError, match="is gone"):
+        update_patterns(home, SMALL, encoding)
+    assert not home.folder.exists()
 
 
 def rows(home, version=None):

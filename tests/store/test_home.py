@@ -1,12 +1,14 @@
 import os
 import pickle
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from kline_core.errors import HomeError, InputError
 from kline_core.store.home import Home, TableChangedError
@@ -277,6 +279,52 @@ def test_a_table_made_anew_has_another_identity(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "home")
     assert Home(tmp_path / "home", create=True).identity("bars") != first
     assert Home(tmp_path / "home").identity("patterns") is None
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda home: home.append("bars", bar_rows("A", 1)),
+        lambda home: home.append("matches", match_rows([1])),
+        lambda home: home.upsert("matches", match_rows([1]), KEYS),
+        lambda home: home.upsert("bars", bar_rows("A", 1), ["symbol", "date"]),
+        lambda home: home.replace("bars", bar_rows("A", 1), ["A"]),
+        lambda home: home.delete("bars", ["A"]),
+        lambda home: home.create("patterns", {}),
+        lambda home: home.create("patterns", {}, replace=True),
+        lambda home: home.compact("bars", 1),
+        lambda home: home.read("bars"),
+        lambda home: home.read("bars", version=0),
+        lambda home: home.read("factors"),
+        lambda home: home.files("factors"),
+        lambda home: home.check_there(),
+    ],
+)
+def test_a_home_that_has_gone_is_told_and_not_made_again(home: Home, use: Callable[[Home], object]) -> None:
+    shutil.rmtree(home.uri)
+    with pytest.raises(HomeError, match=rf"^the home at {home.uri} is gone: .* with `kline ingest`, and start again$"):
+        use(home)
+    assert not Path(home.uri).exists()
+
+
+def test_tables_without_bars_are_no_home(home: Home) -> None:
+    home.append("matches", match_rows([1]))
+    shutil.rmtree(home.folder / "bars")
+    with pytest.raises(HomeError, match="is gone"):
+        home.append("matches", match_rows([2]))
+    assert home.read("matches").num_rows == 1
+
+
+def test_a_home_that_goes_in_the_middle_of_a_commit_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.append("matches", match_rows([1]))
+
+    def late(*arguments, **options):
+        write_deltalake(*arguments, **options)
+        shutil.rmtree(home.folder / "bars")
+
+    monkeypatch.setattr("kline_core.store.home.write_deltalake", late)
+    with pytest.raises(HomeError, match="is gone"):
+        home.append("matches", match_rows([2]))
 
 
 def test_a_version_names_its_files_with_their_sizes(home: Home) -> None:

@@ -14,19 +14,22 @@ from distributed import Client
 
 
 @contextmanager
-def scheduler_process(folder, workers=1, threads=2):
-    """A `dask scheduler` and `dask worker`s, processes on the loopback interface: the address, and the scheduler."""
+def scheduler_process(folder, workers=1, threads=2, options=("--no-nanny",), **env):
+    """A `dask scheduler` and `dask worker`s, processes on the loopback interface: the address, and the scheduler.
+
+    `options` are those of the workers; `env` comes on top of the environment of all.
+    """
     file = folder / "scheduler.json"
     common = ["--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1", "--scheduler-file", str(file)]
     dask = [sys.executable, "-m", "dask"]
     commands = [[*dask, "scheduler", "--port", "0", *common]]
-    commands += [[*dask, "worker", "--nthreads", str(threads), "--no-nanny", *common] for _ in range(workers)]
+    commands += [[*dask, "worker", "--nthreads", str(threads), *options, *common] for _ in range(workers)]
     processes = []
     with (folder / "log").open("w") as log:
         try:
             for command in commands:
                 processes.append(  # noqa: PERF401  those started before one fails are ended too
-                    subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=dict(os.environ))
+                    subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **env})
                 )
             # Waits for the file, and then for the workers.
             with Client(scheduler_file=str(file), timeout=30, set_as_default=False) as client:
@@ -36,8 +39,8 @@ def scheduler_process(folder, workers=1, threads=2):
             yield address, processes[0]
         finally:
             for process in reversed(processes):
-                process.kill()
-                process.wait(30)
+                # A nanny that is killed would leave its worker behind.
+                end(process)
 
 
 def free_port() -> int:

@@ -2,26 +2,34 @@
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
+from distributed.scheduler import NoValidWorkerError
 
 from kline_core.compute import cluster as module
-from kline_core.compute.cluster import Cluster, PendingAnswer, open_cluster
+from kline_core.compute import patience
+from kline_core.compute.cluster import Cluster, PendingAnswer, WorkerLostError, open_cluster
+from kline_core.compute.patience import Patience
 from kline_core.compute.run import run_symbols
 from kline_core.errors import (
     SchedulerError,
 )
 from kline_core.factor import scoring
 from kline_core.factor import stored_values as values_module
+from tests.support import odd_worker
 from tests.support.bench import Bench, batch_of
 from tests.support.clusters import planned, scored
 from tests.support.homes import market
@@ -136,12 +144,19 @@ def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkey
 
 def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(module, "WORKERLESS_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "WORKERLESS_SECONDS", 0.2)
     waits = SimpleNamespace(result=timed_out, done=lambda: False)
-    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
-    monkeypatch.setattr(module, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
     with pytest.raises(SchedulerError, match="has had no workers for"):
-        PendingAnswer(Cluster(client, 1, "tcp://x"), waits).result()
+        PendingAnswer(Cluster(client_of([]), 1, "tcp://x"), waits).result()
+
+
+def client_of(states, **given):
+    """A client whose scheduler knows workers in these states."""
+    known = {"workers": {f"tcp://w{at}": {"status": state} for at, state in enumerate(states)}}
+    return SimpleNamespace(
+        status="running", scheduler=SimpleNamespace(identity=None), sync=lambda *_, **__: known, **given
+    )
 
 
 def timed_out(**_):
@@ -152,6 +167,10 @@ def timed_out(**_):
     ("error", "says"),
     [
         (KilledWorker("score-1", None, 3), "killed worker after worker of the cluster at tcp://x"),
+        (
+            NoValidWorkerError("score-1", set(), set(), {}, 30.0),
+            "gave up the work, since no worker came that may do it",
+        ),
         (FutureCancelledError("score-1", "scheduler-connection-lost"), "the scheduler at tcp://x gave up the work"),
     ],
 )
@@ -166,15 +185,139 @@ def test_lost_work_is_one_line(error, says):
 
 def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(module, "monotonic", iter([10.0, 100.0]).__next__)
-    client = SimpleNamespace(status="running", scheduler_info=lambda **_: {"workers": {}})
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 100.0]).__next__)
     said = []
     with pytest.raises(SchedulerError):
         PendingAnswer(
-            Cluster(client, 1, "tcp://x", lambda *record: said.append(record)),
+            Cluster(client_of([]), 1, "tcp://x", lambda *record: said.append(record)),
             SimpleNamespace(result=timed_out, done=lambda: False),
         ).result()
     assert said == [(logging.WARNING, "no workers left at tcp://x, waiting 60 s for one")]
+
+
+def test_paused_workers_are_waited_for_only_so_long(monkeypatch):
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 309.0, 310.5, 400.0, 701.0]).__next__)
+    said = []
+    wait = Patience("tcp://x", lambda *record: said.append(record))
+    for states in ("paused", "paused"), ("paused", "paused"), ("paused", "running"), ("paused",), ("paused",):
+        wait.check(dict(enumerate(states)))
+    says = r"^all workers of the cluster at tcp://x have been paused for 300 s for want of memory; .*--memory-limit 0"
+    with pytest.raises(SchedulerError, match=says):
+        wait.check({"tcp://w": "paused"})
+    assert said == [(logging.WARNING, "all workers at tcp://x are paused for want of memory")] * 2
+
+
+def test_a_silent_scheduler_is_waited_for_only_so_long():
+    def silent(*_, callback_timeout, **__):
+        assert callback_timeout == module.SILENT_SECONDS
+        raise TimeoutError
+
+    client = SimpleNamespace(status="running", scheduler=SimpleNamespace(identity=None), sync=silent)
+    waits = SimpleNamespace(result=timed_out, done=lambda: False)
+    cluster = Cluster(client, 1, "tcp://x")
+    with pytest.raises(SchedulerError, match=r"^the scheduler at tcp://x has not answered for 60 s; .*run again$"):
+        PendingAnswer(cluster, waits).result()
+    assert cluster.lost
+
+
+def test_work_for_a_worker_that_left_is_lost():
+    waits = SimpleNamespace(result=timed_out, done=lambda: False)
+    with pytest.raises(WorkerLostError, match=r"^the worker at tcp://gone of the cluster at tcp://x died or left"):
+        PendingAnswer(Cluster(client_of(["running"]), 1, "tcp://x"), waits, "tcp://gone").result()
+
+
+def test_work_for_one_paused_worker_ends_too(monkeypatch):
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 400.0]).__next__)
+    waits = SimpleNamespace(result=timed_out, done=lambda: False)
+    with pytest.raises(SchedulerError, match="paused for 300 s"):
+        PendingAnswer(Cluster(client_of(["paused", "running"]), 1, "tcp://x"), waits, "tcp://w0").result()
+
+
+class Pausing(Cluster):
+    """A cluster of which only the worker that is not paused loads."""
+
+    __slots__ = ()
+
+    def submit(self, function, calls, worker=None):  # noqa: ARG002
+        waits = SimpleNamespace(result=timed_out if worker == "tcp://w0" else lambda **_: worker, done=lambda: False)
+        return [PendingAnswer(self, waits, worker) for _ in calls]
+
+
+def test_a_paused_worker_is_not_waited_for_beside_others(bench):
+    assert Pausing(client_of(["paused", "running"]), 1, "tcp://x").load(bench.key) == "tcp://w1"
+
+
+class Dying(Cluster):
+    """A cluster whose one worker dies whenever it loads, and comes back elsewhere."""
+
+    __slots__ = ()
+
+    @property
+    def workers(self):
+        return {f"tcp://w{next(self.client.births)}": "running"}
+
+    def submit(self, function, calls, worker=None):  # noqa: ARG002
+        return [PendingAnswer(self, SimpleNamespace(result=timed_out, done=lambda: False), worker) for _ in calls]
+
+
+def test_workers_that_die_whenever_they_load_are_given_up(bench):
+    cluster = Dying(client_of([], births=count()), 1, "tcp://x")
+    says = rf"^4 times a worker of the cluster at tcp://x died while it loaded {bench.home.uri}, .* for want of memory;"
+    with pytest.raises(WorkerLostError, match=says):
+        cluster.load(bench.key)
+
+
+def endless(at):
+    return endless(at + 1)
+
+
+def test_endless_recursion_on_a_worker_is_no_endless_wait(standing):
+    with open_cluster(standing) as cluster, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(cluster.call, endless, 0)
+        with pytest.raises(RecursionError, match="maximum recursion depth"):
+            found.result(30)
+
+
+@pytest.fixture(scope="module")
+def nannied(tmp_path_factory):
+    """Address of a scheduler that gives up work after one death, with an odd worker whom a nanny brings back."""
+    options = ("--nanny", "--preload", str(Path(odd_worker.__file__)))
+    once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    with scheduler_process(tmp_path_factory.mktemp("nannied"), options=options, **once) as (address, _):
+        yield address
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_worker_that_dies_while_it_loads_and_comes_back_loads_again(bench, nannied, tmp_path):
+    home = bench.copy(tmp_path / "home")
+    (tmp_path / "hold").touch()
+    with ThreadPoolExecutor(1) as pool, open_cluster(nannied) as cluster:
+        loading = pool.submit(cluster.load, home.key)
+        (begun,) = poll(lambda: list(tmp_path.glob("loading-*")), "load")
+        os.kill(int(begun.name.removeprefix("loading-")), signal.SIGKILL)
+        (tmp_path / "hold").unlink()
+        assert loading.result(60).symbols == ["S00000", "S00001", "S00002"]
+        assert len(list(tmp_path.glob("loading-*"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_sample_that_kills_its_worker_fails_alone(bench, nannied, in_process, tmp_path):
+    home, truth = bench.copy(tmp_path / "home"), bench.copy(tmp_path / "truth" / "home")
+    days = planned(in_process, home.key, "S00001", 100)
+    asked = {"S00000": days[[30, 40]], "S00001": days[[41]], "S00002": days[[30, 35]]}
+    truth.run(in_process, dates=asked)
+    (tmp_path / "deadly").write_text(str(days[41]))
+    with open_cluster(nannied) as cluster:
+        report = home.run(cluster, dates=asked)
+    assert (report.reasons, report.broken) == ({"error: killed its worker": 1}, [])
+    found, right = home.rows("factors"), truth.rows("factors")
+    (at,) = [at for at, row in enumerate(found) if row["reason"] == "error: killed its worker"]
+    assert (found[at]["symbol"], found[at]["date"], found[at]["value"]) == ("S00001", days[41].item(), None)
+    del found[at], right[at]
+    assert found == right
+    assert home.rows("matches") == [row for row in truth.rows("matches") if row["date"] != days[41].item()]
 
 
 def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeypatch):

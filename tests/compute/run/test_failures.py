@@ -7,10 +7,13 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from kline_core.compute import run as run_module
 from kline_core.compute import tasks
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.cluster import WorkerLostError, open_cluster
+from kline_core.compute.run import run_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.errors import DateError, RunFailedError
+from kline_core.factor import scoring
 from kline_core.factor.lineage import NEVER_REUSED
 from tests.support.bench import break_batches
 from tests.support.runs import DAYS, SYMBOLS, counts, overheard, symbols_of
@@ -126,6 +129,65 @@ def test_a_sample_that_breaks_after_it_was_right_loses_its_matches(bench, in_pro
     report = bench.run(in_process, dates=dates)
     assert counts(report) == (2, 1, 1, 0)
     assert [row["date"] for row in bench.rows("matches")] == [DAYS[70].item()] * 5
+
+
+def killing(monkeypatch, days, times=1_000):
+    """Have the first so many batches with one of the days kill their workers; symbols and sizes of all batches."""
+    real, asked, killed = scoring.score_batch, [], []
+
+    def score_batch(state, batch):
+        asked.append((batch.symbols, len(batch)))
+        if len(killed) < times and any(np.isin(part.dates, days).any() for part in batch.parts):
+            killed.append(batch)
+            raise WorkerLostError("the work killed worker after worker")
+        return real(state, batch)
+
+    monkeypatch.setattr(scoring, "score_batch", score_batch)
+    return asked
+
+
+def test_a_sample_that_kills_workers_is_found_at_the_end_and_alone(bench, made, in_process, monkeypatch, tmp_path):
+    whole = made.copy(tmp_path / "whole")
+    dates = {symbol: DAYS[[40, 50 + at]] for at, symbol in enumerate(SYMBOLS)}
+    whole.run(in_process, dates=dates)
+    asked = killing(monkeypatch, DAYS[[51]])
+    cluster, said = overheard(in_process)
+    run = bench.start(cluster, dates=dates)
+    assert run.score(SYMBOLS[:2]) == ([], {})
+    assert [result.symbol for result in run.score(SYMBOLS[2:])[0]] == SYMBOLS[2:]
+    assert run.unreported() == SYMBOLS[:2]
+    assert all(map(run.has, SYMBOLS)), "what waits for the end is not to be tried before"
+    assert [result.symbol for result in run.score_suspects()] == SYMBOLS[:2]
+    assert run.score_suspects() == []
+    report = run.finish()
+    assert (counts(report), report.reasons) == ((8, 7, 1, 0), {"error: killed its worker": 1})
+    assert asked == [
+        *((SYMBOLS[:2], 4), (SYMBOLS[2:], 4)),
+        *(([SYMBOLS[0]], 2), ([SYMBOLS[1]], 2)),
+        *(([SYMBOLS[1]], 1), ([SYMBOLS[1]], 1), ([SYMBOLS[1]], 1)),
+    ]
+    right, rows = whole.rows("factors"), bench.rows("factors")
+    bad = rows.pop(3)
+    assert (bad["symbol"], bad["date"], bad["status"]) == ("S00001", DAYS[51].item(), "failed")
+    assert (bad["value"], bad["history"]) == (None, NEVER_REUSED)
+    assert rows == right[:3] + right[4:]
+    assert [level for level, _ in said] == [logging.WARNING] * 2
+    assert said[0][1].startswith("2 symbols from S00000 on: they are done one by one at the end (the work killed")
+
+
+def test_a_worker_that_died_of_something_else_costs_no_sample(bench, in_process, monkeypatch):
+    killing(monkeypatch, DAYS[[40]], times=3)
+    report = run_symbols(bench.start(in_process, dates=ASKED))
+    assert counts(report) == (4, 4, 0, 0)
+
+
+def test_a_run_ends_if_many_samples_kill_their_workers(bench, in_process, monkeypatch):
+    monkeypatch.setattr(run_module, "MAX_KILLERS", 2)
+    killing(monkeypatch, DAYS)
+    run = bench.start(in_process, dates={**ASKED, "S00001": DAYS[:0]})
+    with pytest.raises(WorkerLostError, match=r"^3 samples each killed the workers .* memory enough$"):
+        run_symbols(run)
+    assert bench.rows("factors") == []
 
 
 @pytest.mark.parametrize("what", ["plan", "score"])

@@ -125,7 +125,7 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     assert again.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
 
 
-def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(bench, in_process, monkeypatch):
+def test_rows_that_cannot_be_stored_are_the_failure_of_the_run_and_of_no_symbol(bench, in_process, monkeypatch):
     monkeypatch.setattr(module, "FLUSH_ROWS", 1)
 
     def full(*_):
@@ -134,11 +134,28 @@ def test_a_group_whose_rows_cannot_be_stored_is_done_one_by_one_and_reported(ben
     with monkeypatch.context() as patch:
         run = bench.start(in_process, samples=10)
         patch.setattr(Home, "upsert", full)
-        results, broke = run.score(run.symbols)
-        assert results == []
-        assert {str(error) for error in broke.values()} == {"the disk is full"}
-        assert list(broke) == run.symbols
-        assert run.unreported() == []
+        for symbols in (run.symbols[:2], run.symbols[2:]):
+            with pytest.raises(HomeError, match=r"^the disk is full$"):
+                run.score(symbols)
+    assert run.unreported() == SYMBOLS[2:], "nothing more is computed"
+    report = run.finish()
+    assert (counts(report)[0], report.broken) == (20, [])
+    assert {row["symbol"] for row in bench.rows("factors")} == set(SYMBOLS[:2]), "kept, and tried once more"
+
+
+def test_a_run_that_cannot_store_ends_with_that(bench, in_process, monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_ROWS", 1)
+
+    def full(*_):
+        raise HomeError("the disk is full")
+
+    cluster, said = overheard(in_process)
+    with monkeypatch.context() as patch:
+        patch.setattr(Home, "upsert", full)
+        with pytest.raises(HomeError, match=r"^the disk is full$"):
+            run_module.run_symbols(bench.start(cluster, samples=10))
+    assert [message for _, message in said if "could not be stored" in message]
+    assert not [message for _, message in said if "broke" in message]
     assert bench.run(in_process, samples=10).count("samples") == 40
 
 

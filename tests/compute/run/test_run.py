@@ -13,9 +13,10 @@ from kline_core.factor import scoring
 from kline_core.factor import stored_values as module
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
+from kline_core.store.home import Home
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.frames import PRICES
-from tests.support.homes import market, replace_bars
+from tests.support.homes import make_home, market, replace_bars
 from tests.support.runs import BARS, DAYS, FRAME, SYMBOLS, counts, first
 
 
@@ -138,6 +139,26 @@ def test_a_home_made_anew_in_the_same_place_is_another_home(tmp_path, in_process
     assert again.rows("factors") == elsewhere.rows("factors")
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_home_that_goes_during_a_run_is_told_and_not_made_again(bench, in_process, stored):
+    if stored:
+        bench.run(in_process, samples=10)
+    run = bench.start(in_process, samples=10)
+    shutil.rmtree(bench.home.folder)
+    with pytest.raises(HomeError, match=rf"^the home at {bench.home.uri} is gone: "):
+        run_symbols(run)
+    assert not bench.home.folder.exists()
+
+
+def test_values_are_not_stored_in_another_home_that_took_the_place(bench, in_process):
+    run = bench.start(in_process, samples=10)
+    shutil.rmtree(bench.home.folder)
+    other = make_home(bench.home.folder, FRAME)
+    with pytest.raises(StaleError, match="were made anew"):
+        run_symbols(run)
+    assert other.version("factors") is None
+
+
 def test_a_home_made_anew_during_a_run_is_refused(tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
     key = bench.key
@@ -207,15 +228,13 @@ def test_ranks_of_a_run_that_died_between_its_two_commits_do_not_stay(bench, in_
 
 
 def dying_home(home, upsert):
-    class Dying:
-        uri = home.uri
-
+    class Dying(Home):
         def upsert(self, table, *arguments):
             if table == "factors":
                 raise HomeError("the disk is full")
             return upsert(table, *arguments)
 
-    return Dying()
+    return Dying(home.uri)
 
 
 def test_rows_that_could_not_be_written_are_written_by_the_next_attempt(bench, in_process, monkeypatch):

@@ -45,7 +45,10 @@ class Gate:
     """A home whose values wait until they are let through."""
 
     def __init__(self, home):
-        self.home, self.uri, self.held = home, home.uri, []
+        self.home, self.held = home, []
+
+    def __getattr__(self, name):
+        return getattr(self.home, name)
 
     def upsert(self, table, *arguments):
         if table == "factors":

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from flows.local_stack.processes import MARK, Part, end_all, marked
+from kline_core.errors import StartError
 from tests.support.processes import poll
+
+
+def test_the_folder_of_a_home_that_has_gone_is_not_made_again(tmp_path: Path) -> None:
+    part = Part("some part", [sys.executable, "-c", ""], {}, tmp_path / "home" / "prefect")
+    with pytest.raises(StartError, match=r"^the some part cannot be started: its folder .*prefect is gone; restore"):
+        part.start()
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.slow
