@@ -109,7 +109,11 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
 def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, Encoder]:
     """Home, bars and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
-    if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), home.identity("patterns")):
+    # Of the key's version, since patterns that were made again go on with the versions of those before, which a replay
+    # reads.
+    there = key.patterns_version is None or key.patterns_version <= (home.version("patterns") or 0)
+    patterns = home.identity("patterns", key.patterns_version) if there else None
+    if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), patterns):
         raise table_replaced(key.home)
     with clock.stage("encoder"):
         encoder = loaded(key.encoder)

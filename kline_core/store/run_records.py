@@ -69,7 +69,7 @@ class RunRecord:
     tables: dict[str, TableState]
     """`bars` and `patterns` as the run read them."""
     request: dict[str, Any]
-    """symbols, samples, as_of, max_failed_share, and dates: their number, their hash, and if they are few themselves."""
+    """symbols, samples, as_of, max_failed_share, and dates: their count and hash, and themselves if they are few."""
     symbols: int
     """Number of symbols."""
     patterns: int
@@ -135,8 +135,8 @@ def write_record(home: Home, record: RunRecord) -> None:
 def read_record(home: Home, run_id: str) -> RunRecord:
     """Record of a run. Raises `HomeError` if there is none, or if it cannot be read."""
     unknown = HomeError(
-        f"home {home.uri} has no record of a run {run_id!r}; `kline runs` lists those that it has (versions before 0.1.0 "
-        "kept none)",
+        f"home {home.uri} has no record of a run {run_id!r}; `kline runs` lists those that it has "
+        "(runs of earlier versions left none)",
         home=home.uri,
     )
     # The id becomes a path.
