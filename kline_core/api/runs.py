@@ -50,6 +50,8 @@ def past_runs(home: Home | str | Path, last: int | None = 20) -> PastRuns:
             unreadable.append(found)
         else:
             records.append(found)
+    # Ids are ordered by the second alone.
+    records.sort(key=lambda record: record.began, reverse=True)
     return PastRuns(records, {record.run_id: state_of(record) for record in records}, unreadable, len(runs))
 
 

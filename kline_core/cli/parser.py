@@ -176,6 +176,12 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
     _add_threads(replay)
 
+    command(
+        "doctor",
+        "What is in order, worth knowing or a problem: machine, packages, clock, calendars, servers and, if one is "
+        "named, a home; 1 where there is a problem. Changes nothing.",
+    )
+
     train = command("train", "Train an encoder on synthetic charts.")
     train.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")

@@ -26,6 +26,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm.core import connect
+from distributed.core import rpc
 from distributed.deploy.spec import SpecCluster
 
 from kline_core._logging import Listener, listening, logger
@@ -374,6 +375,23 @@ def _ready(cluster: Cluster) -> Cluster:
     if cluster.log is not None:
         cluster.client.subscribe_topic(cluster.topic, partial(_deliver, cluster.log))
     return cluster
+
+
+def scheduler_threads(address: str, seconds: float) -> list[int] | None:
+    """Number of threads of each worker of a scheduler; None if none answers within some seconds."""
+
+    async def ask() -> list[int]:
+        security = Security().get_connection_args("client")
+        async with asyncio.timeout(seconds), rpc(address, timeout=seconds, **security) as scheduler:
+            identity = await scheduler.identity(n_workers=-1)
+        return [worker["nthreads"] for worker in identity["workers"].values()]
+
+    try:
+        # A thread of its own, since the caller's may run an event loop already.
+        with ThreadPoolExecutor(1, "probe") as pool:
+            return pool.submit(asyncio.run, ask()).result()
+    except Exception:  # noqa: BLE001  addresses can be wrong in more ways than Dask has exceptions for
+        return None
 
 
 async def _probe(address: str) -> None:
