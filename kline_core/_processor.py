@@ -4,7 +4,6 @@ import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
 _CPUINFO = Path("/proc/cpuinfo")
@@ -23,10 +22,6 @@ class Processor:
         if self.instructions is None:
             return f"{self.name} (instructions unknown)"
         return f"{self.name} ({', '.join(self.instructions) or 'no wide instructions'})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The processor as plain JSON values."""
-        return {"name": self.name, "instructions": None if self.instructions is None else list(self.instructions)}
 
 
 @cache

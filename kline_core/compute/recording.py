@@ -21,7 +21,20 @@ from kline_core.errors import RunFailedError
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import METHOD, FactorSettings, PatternSettings, Settings
 from kline_core.store.home import Home
-from kline_core.store.run_records import CUT_OFF, DONE, FAILED, RUNNING, RunRecord, TableState, write_record
+from kline_core.store.run_records import (
+    CUT_OFF,
+    DONE,
+    FAILED,
+    RUNNING,
+    RecordedCluster,
+    RecordedDates,
+    RecordedEncoder,
+    RecordedProcess,
+    RecordedRequest,
+    RunRecord,
+    TableState,
+    write_record,
+)
 from kline_core.typing import Dates
 
 if TYPE_CHECKING:
@@ -55,26 +68,22 @@ class Recorder:
             method=METHOD,
             settings={"patterns": asdict(key.settings.patterns), "factor": asdict(key.settings.factor)},
             fingerprint=key.fingerprint,
-            encoder=asdict(key.encoder),
+            encoder=RecordedEncoder(key.encoder.path, key.encoder.fingerprint, key.encoder.device),
             tables={
                 "bars": TableState(key.bars.version, key.bars.identity, key.bars.files),
                 "patterns": TableState(key.patterns_version, key.patterns_identity, self._patterns_files()),
             },
-            request={
-                "symbols": None if request.symbols is None else sorted(set(request.symbols)),
-                "samples": request.samples,
-                "as_of": None if request.as_of is None else str(request.as_of),
-                "max_failed_share": float(request.max_failed_share),
-                "dates": None if request.dates is None else recorded_dates(request.dates),
-            },
+            request=RecordedRequest(
+                symbols=None if request.symbols is None else sorted(set(request.symbols)),
+                samples=int(request.samples),
+                as_of=None if request.as_of is None else str(request.as_of),
+                max_failed_share=float(request.max_failed_share),
+                dates=None if request.dates is None else recorded_dates(request.dates),
+            ),
             symbols=symbols,
             patterns=patterns,
-            process={"host": socket.gethostname(), "pid": os.getpid(), "began": psutil.Process().create_time()},
-            cluster={
-                "address": self._cluster.address,
-                "threads": self._cluster.threads,
-                "processor": processor.to_dict(),
-            },
+            process=RecordedProcess(socket.gethostname(), os.getpid(), psutil.Process().create_time()),
+            cluster=RecordedCluster(self._cluster.address, self._cluster.threads, processor),
         )
         write_record(self._home, self._record)
 
@@ -119,7 +128,7 @@ class Recorder:
         return None if version is None else files_hash(self._home.files("patterns", version))
 
 
-def recorded_dates(dates: Mapping[str, Dates]) -> dict[str, Any]:
+def recorded_dates(dates: Mapping[str, Dates]) -> RecordedDates:
     """Sample dates by symbol as a record holds them: their number, their hash, and if they are few themselves."""
     days = {symbol: np.unique(dates[symbol]).astype("datetime64[D]") for symbol in sorted(dates)}
     digest = hashlib.sha256()
@@ -127,7 +136,7 @@ def recorded_dates(dates: Mapping[str, Dates]) -> dict[str, Any]:
         digest.update(f"{symbol} {len(some)} ".encode() + some.astype("<i8").tobytes())
     count = sum(map(len, days.values()))
     named = {symbol: some.astype(str).tolist() for symbol, some in days.items()} if count <= FEW_DATES else None
-    return {"count": count, "hash": digest.hexdigest()[:16], "named": named}
+    return RecordedDates(count, digest.hexdigest()[:16], named)
 
 
 def settings_of(record: RunRecord) -> Settings:
@@ -148,11 +157,11 @@ def state_of(record: RunRecord) -> str:
     """
     if record.state != RUNNING:
         return record.state
-    if record.process.get("host") != socket.gethostname():
+    if record.process.host != socket.gethostname():
         return f"{RUNNING} or {CUT_OFF}"
     try:
-        began = psutil.Process(record.process["pid"]).create_time()
+        began = psutil.Process(record.process.pid).create_time()
     except psutil.Error:
         return CUT_OFF
     # Another process may have been given the same number.
-    return RUNNING if abs(began - record.process["began"]) <= _PROCESS_SECONDS else CUT_OFF
+    return RUNNING if abs(began - record.process.began) <= _PROCESS_SECONDS else CUT_OFF

@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from kline_core import __version__
 from kline_core._logging import logger
-from kline_core._processor import Processor
 from kline_core.bars.bars_cache import BarsKey, files_hash
 from kline_core.compute import tasks
 from kline_core.compute.batches import scored_batches
@@ -70,7 +69,7 @@ def replay_key(home: Home, record: RunRecord, encoder_path: str | Path | None = 
         settings = settings_of(record)
     except (SettingError, TypeError, KeyError) as error:
         raise FingerprintError(other, home=home.uri, fingerprint=record.fingerprint) from error
-    if settings.fingerprint(record.encoder["fingerprint"]) != record.fingerprint:
+    if settings.fingerprint(record.encoder.fingerprint) != record.fingerprint:
         raise FingerprintError(other, home=home.uri, fingerprint=record.fingerprint)
     encoder = _encoder(record, encoder_path)
     for table in ("bars", "patterns"):
@@ -81,8 +80,8 @@ def replay_key(home: Home, record: RunRecord, encoder_path: str | Path | None = 
 
 
 def _encoder(record: RunRecord, path: str | Path | None) -> EncoderKey:
-    made, device = record.encoder["fingerprint"], record.encoder["device"]
-    named = record.encoder["path"] if path is None else path
+    made, device = record.encoder.fingerprint, record.encoder.device
+    named = record.encoder.path if path is None else path
     key = EncoderKey.of(named, device)
     if key.fingerprint != made:
         what = f"encoder weights {named}" if named is not None else f"the weights that come with version {__version__}"
@@ -102,7 +101,7 @@ def _check_version(home: Home, record: RunRecord, table: str) -> None:
     what = f"run {record.run_id} read version {state.version} of {table}"
     remedy = "restore a copy of the home from that time to replay it, or compute the values again with `kline run`"
     another = HomeError(
-        f"{what}, but {table} of home {home.uri} was made anew or restored since {record.started}; {remedy}",
+        f"{what}, but {table} of home {home.uri} were made anew or restored since {record.started}; {remedy}",
         home=home.uri,
         table=table,
     )
@@ -147,8 +146,6 @@ def replay(
         done += len(block)
         if progress is not None:
             progress(done, len(symbols))
-    then = record.cluster["processor"]
-    had = Processor(then["name"], None if then["instructions"] is None else tuple(then["instructions"]))
     return ReplayReport(
         run_id=record.run_id,
         fingerprint=record.fingerprint,
@@ -157,7 +154,7 @@ def replay(
         reused=again.reused,
         uncompared=again.uncompared(),
         unstored=again.unstored,
-        processors=(str(had), str(overview.processor)),
+        processors=(str(record.cluster.processor), str(overview.processor)),
         seconds=perf_counter() - started,
     )
 
@@ -174,7 +171,7 @@ class _Replay:
                 "run again with `kline run`",
                 home=home.uri,
             )
-        self._dates = record.request["dates"]
+        self._dates = record.request.dates
         self.own, self.reused = Compared(), Compared()
         self.unstored = 0
         """Samples that were asked for and never stored."""
@@ -183,17 +180,17 @@ class _Replay:
     def symbols(self, all_symbols: list[str]) -> list[str]:
         """Symbols of the run."""
         if self._dates is None:
-            asked: list[str] | None = self._record.request["symbols"]
+            asked: list[str] | None = self._record.request.symbols
             return all_symbols if asked is None else asked
-        if self._dates["named"] is None:
+        if self._dates.named is None:
             return sorted(set(self._factors.own(None, _SAMPLE, _SAMPLE)["symbol"]))
-        return sorted(self._dates["named"])
+        return sorted(self._dates.named)
 
     def blocks(self, symbols: list[str]) -> Iterator[list[str]]:
         """Symbols in blocks of about `_BLOCK` samples."""
         each = max(1, self._record.counts.get("samples", 0) // max(1, self._record.symbols))
         if self._dates is None:
-            each = max(each, self._record.request["samples"])
+            each = max(each, self._record.request.samples)
         count = max(1, _BLOCK // each)
         for start in range(0, len(symbols), count):
             yield symbols[start : start + count]
@@ -232,7 +229,7 @@ class _Replay:
         counts = self._record.counts
         lost = max(0, counts.get("rows", 0) - self.own.values.total)
         reasons = {"overwritten by later runs, and the version before is gone": max(lost, self._unknown)}
-        if self._dates is not None and self._dates["named"] is None:
+        if self._dates is not None and self._dates.named is None:
             left = counts.get("samples", 0) + counts.get("refreshed", 0) - counts.get("rows", 0)
             reasons["re-used, and of its many dates the record holds only a hash"] = max(0, left)
         return {reason: count for reason, count in reasons.items() if count}
@@ -241,10 +238,10 @@ class _Replay:
         """Sample dates of each symbol; none if the record holds only their hash."""
         if self._dates is None:
             request = self._record.request
-            as_of = None if request["as_of"] is None else np.datetime64(request["as_of"], "D")
-            chosen = self._cluster.call(tasks.plan, self._key, symbols, request["samples"], as_of)
+            as_of = None if request.as_of is None else np.datetime64(request.as_of, "D")
+            chosen = self._cluster.call(tasks.plan, self._key, symbols, request.samples, as_of)
             return dict(zip(symbols, chosen, strict=True))
-        named = self._dates["named"] or {}
+        named = self._dates.named or {}
         return {symbol: np.array(named.get(symbol, []), dtype="datetime64[D]") for symbol in symbols}
 
     def _computed(self, every: dict[str, Dates]) -> tuple[Rows, Rows]:

@@ -94,7 +94,10 @@ def _alike(stored: "pd.Series[Any]", computed: "pd.Series[Any]") -> tuple[Any, A
     absent = (stored.isna() & computed.isna()).to_numpy(dtype=bool)
     if pd.api.types.is_float_dtype(computed.dtype):
         one, two = stored.to_numpy(dtype=np.float64), computed.to_numpy(dtype=np.float64)
-        return (one.view(np.int64) == two.view(np.int64)) | absent, (np.abs(one - two) <= CLOSE) | absent
+        same = (one.view(np.int64) == two.view(np.int64)) | absent
+        with np.errstate(invalid="ignore"):
+            # The difference of two infinite numbers is none.
+            return same, same | (np.abs(one - two) <= CLOSE)
     same = (stored == computed).fillna(False).to_numpy(dtype=bool) | absent
     return same, same
 

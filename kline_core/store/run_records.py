@@ -16,14 +16,16 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Self
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from kline_core._processor import Processor
 from kline_core.errors import HomeError
 from kline_core.store.home import Home
 
@@ -49,6 +51,59 @@ class TableState:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedEncoder:
+    """Encoder of a run."""
+
+    path: str | None
+    """File of the weights; None for those that came with the package."""
+    fingerprint: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDates:
+    """Sample dates that were named one by one."""
+
+    count: int
+    hash: str
+    named: dict[str, list[str]] | None
+    """Dates by symbol; None if there are too many for a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """What a run was asked."""
+
+    symbols: list[str] | None
+    """None: every symbol with bars."""
+    samples: int
+    as_of: str | None
+    max_failed_share: float
+    dates: RecordedDates | None
+    """Sample dates instead of `symbols`, `samples` and `as_of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedProcess:
+    """Process that ran a run."""
+
+    host: str
+    pid: int
+    began: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCluster:
+    """Cluster that computed a run."""
+
+    address: str
+    threads: int
+    processor: Processor
+    """Of one of the workers."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """Record of a run: what it was asked, what it read, and what became of it."""
 
@@ -61,23 +116,19 @@ class RunRecord:
     """Version of the package."""
     method: int
     """`METHOD` of the settings."""
-    settings: dict[str, Any]
+    settings: dict[str, dict[str, Any]]
     """Groups `patterns` and `factor`, whole."""
     fingerprint: str
-    encoder: dict[str, Any]
-    """path (None: the weights that came along), fingerprint, device."""
+    encoder: RecordedEncoder
     tables: dict[str, TableState]
     """`bars` and `patterns` as the run read them."""
-    request: dict[str, Any]
-    """symbols, samples, as_of, max_failed_share, and dates: their count and hash, and themselves if they are few."""
+    request: RecordedRequest
     symbols: int
     """Number of symbols."""
     patterns: int
     """Number of patterns."""
-    process: dict[str, Any]
-    """host, pid and began (Unix time) of the process that ran it."""
-    cluster: dict[str, Any]
-    """address, threads, and the processor of a worker: name and instructions."""
+    process: RecordedProcess
+    cluster: RecordedCluster
     problem: str | None = None
     """Why the run failed or was cut off."""
     ended: str | None = None
@@ -103,17 +154,32 @@ class RunRecord:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: Any) -> Self:
         """The record of plain JSON values; what a newer version wrote beside them is left out.
 
-        Raises KeyError, TypeError or ValueError if they are no record.
+        Raises ValueError, which names what is wrong, if they are no record.
         """
-        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
-        tables = {str(name): TableState(**state) for name, state in known["tables"].items()}
-        record = cls(**known | {"tables": tables})
-        if record.began.tzinfo is None or not _NAME.fullmatch(record.run_id):
-            raise ValueError(f"run_id {record.run_id}, started {record.started}")
+        # Here, since it takes longer to import than all else of this module, and runs only write.
+        from pydantic import ValidationError
+
+        try:
+            record: Self = _validator(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the record"
+            raise ValueError(f"{place}: {first['msg']}") from error
+        if record.began.tzinfo is None:
+            raise ValueError(f"started: {record.started} names no time zone")
+        if not {"bars", "patterns"} <= record.tables.keys():
+            raise ValueError("tables: bars or patterns are missing")
         return record
+
+
+@cache
+def _validator(kind: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -196,6 +262,6 @@ def _path(run_id: str) -> str:
 def _explained(home: Home, what: str, action: str, remedy: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split("\x1b")[0].split()) or type(error).__name__
         raise HomeError(f"cannot {action} {what} of home {home.uri}: {reason}; {remedy}", home=home.uri) from error
