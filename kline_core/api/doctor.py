@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from kline_core.errors import SchedulerError
 from kline_core.maintenance.checkup import Check, Checkup, looked_at
 from kline_core.maintenance.home_checks import check_home
 from kline_core.maintenance.machine_checks import check_calendars, check_clock, check_machine, check_packages
@@ -89,11 +90,12 @@ def check_dask(address: str | None) -> Iterator[Check]:
         return
     from kline_core.compute.cluster import scheduler_threads
 
-    threads = scheduler_threads(address, ANSWER_SECONDS)
-    if threads is None:
-        text = f"no scheduler answers at {address}; start it with `dask scheduler`, or unset KLINE_SCHEDULER"
-        yield Check("Dask", "problem", text)
-    elif not threads:
+    try:
+        threads = scheduler_threads(address, ANSWER_SECONDS)
+    except SchedulerError as error:
+        yield Check("Dask", "problem", f"KLINE_SCHEDULER: {error}")
+        return
+    if not threads:
         text = f"the scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`"
         yield Check("Dask", "problem", text)
     else:
@@ -110,5 +112,8 @@ def _of_kline_up(folder: Path | None) -> str | None:
 
 
 def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

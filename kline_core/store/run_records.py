@@ -163,7 +163,7 @@ class RunRecord:
         from pydantic import ValidationError
 
         try:
-            record: Self = _validator(cls).validate_python(values)
+            record: Self = _validator().validate_python(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "the record"
@@ -176,10 +176,10 @@ class RunRecord:
 
 
 @cache
-def _validator(kind: type) -> Any:
+def _validator() -> Any:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    return TypeAdapter(RunRecord)
 
 
 def new_run_id(now: datetime | None = None) -> str:
