@@ -120,7 +120,9 @@ def test_a_scheduler_with_workers(standing):
 
 @pytest.mark.usefixtures("hurried")
 def test_a_home_is_looked_at_if_one_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "check_calendars", list)
+    for name in ("check_calendars", "check_packages"):
+        monkeypatch.setattr(doctor, name, list)
+    monkeypatch.setattr(doctor, "check_machine", lambda _: [])
     without = checkup(environment={})
     assert [check.state for check in without.checks if check.subject == "home"] == ["note"]
     assert without.failure is None

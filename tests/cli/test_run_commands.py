@@ -8,6 +8,7 @@ import pytest
 from kline_core.api import doctor
 from kline_core.cli.parser import main
 from kline_core.encoder.synthetic import random_walk
+from kline_core.maintenance import machine_checks
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,10 @@ def test_wrong_usage(words):
 
 def test_doctor_fails_where_there_is_a_problem(capsys, place, tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "check_calendars", list)
-    monkeypatch.delenv("KLINE_HOME", raising=False)
+    for name in ("FEW_MEMORY", "LITTLE_MEMORY", "FEW_DISK", "LITTLE_DISK"):
+        monkeypatch.setattr(machine_checks, name, 0)
+    for name in ("KLINE_HOME", "KLINE_SCHEDULER", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
     code, out, _ = ask(capsys, "doctor")
     assert code == 0
     assert "note     home: none is named" in out
@@ -119,7 +123,4 @@ def test_doctor_fails_where_there_is_a_problem(capsys, place, tmp_path, monkeypa
     code, out, line = ask(capsys, "doctor")
     assert code == 1
     assert "problem  home: " in out
-    assert (
-        line
-        == f"kline: home: there is no home at {tmp_path / 'none'}; make one with `kline ingest` or name another with --home"
-    )
+    assert line.startswith(f"kline: home: there is no home at {tmp_path / 'none'}; make one with `kline ingest`")

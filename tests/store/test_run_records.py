@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.errors import HomeError
@@ -110,6 +110,7 @@ ANY = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(sorted(record_of().to_dict())), ANY, min_size=1) | ANY)
 def test_whatever_stands_in_a_file_it_is_a_record_or_refused(wrong):
     values = record_of().to_dict() | wrong if isinstance(wrong, dict) else wrong
