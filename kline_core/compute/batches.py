@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def scored_batches(
-    cluster: "Cluster", key: StateKey, batches: Sequence[Batch], warn: Callable[..., None]
+    cluster: "Cluster", key: StateKey, batches: Sequence[Batch], warn: Callable[..., None], split: bool = False
 ) -> Iterator[tuple[Batch, Scored]]:
     """Each batch with its result; a single symbol whose computation broke comes sample by sample.
 
-    `warn`: called with the message and arguments of a log record. Raises `BrokenBatchError` if a batch of several
-    symbols broke, and what a cluster raises.
+    `warn`: called with the message and arguments of a log record. `split`: score the symbols of a batch that broke one
+    by one; if false, `BrokenBatchError` is raised. Raises what a cluster raises.
     """
     answers = cluster.submit(tasks.score, [(key, batch) for batch in batches])
     for batch, answer in zip(batches, answers, strict=True):
@@ -26,7 +26,11 @@ def scored_batches(
             scored = answer.result()
         except BrokenBatchError as error:
             if len(batch.parts) > 1:
-                raise
+                if not split:
+                    raise
+                warn("%s broke (%s), so each is done by itself", batch, error)
+                yield from scored_batches(cluster, key, [Batch((part,)) for part in batch.parts], warn)
+                continue
             if len(batch) > 1:
                 warn("%s broke (%s), so it is done sample by sample", batch, error)
                 yield from scored_batches(cluster, key, batch.samples(), warn)

@@ -249,7 +249,7 @@ class _Replay:
         batches = list(_batches(every, max(1, self._cluster.threads)))
         factors = [table_schema("factors").empty_table().drop_columns(_STAMPS)]
         matches = [no_matches(self._key.settings.patterns.horizons)]
-        for _, scored in scored_batches(self._cluster, self._key, batches, _LOG.warning):
+        for _, scored in scored_batches(self._cluster, self._key, batches, _LOG.warning, split=True):
             factors.append(scored.factors)
             matches.append(scored.matches)
         return as_frame(pa.concat_tables(factors)), as_frame(pa.concat_tables(matches))

@@ -20,7 +20,7 @@ from kline_core.factor.stored_values import KEY
 from kline_core.maintenance.upkeep import vacuum
 from kline_core.settings import FactorSettings
 from kline_core.store.run_records import read_record, write_record
-from tests.support.bench import SMALL_SETTINGS, Bench
+from tests.support.bench import SMALL_SETTINGS, Bench, break_batches
 from tests.support.homes import replace_bars, write_encoder
 from tests.support.runs import BARS, DAYS, FRAME, first
 
@@ -279,6 +279,17 @@ def test_many_dates_are_compared_where_the_run_computed_them(bench, in_process, 
     assert found.own.same
     assert found.own.values.total == 1
     assert found.uncompared == {"re-used, and of its many dates the record holds only a hash": 4}
+
+
+def test_a_sample_that_breaks_again_is_alone_and_the_same(bench, in_process, monkeypatch):
+    break_batches(monkeypatch, DAYS[40], ValueError("it broke"))
+    report = bench.run(in_process, dates={"S00001": DAYS[[30, 40]], "S00002": DAYS[[45]]})
+    assert report.count("failed") == 1
+    all_same(again(bench, in_process, report), 3)
+    monkeypatch.undo()
+    found = again(bench, in_process, report)
+    assert (found.own.values.equal, found.own.values.different) == (2, 1)
+    assert f"S00001 {DAYS[40]}: value nan stored" in found.failure
 
 
 @pytest.mark.slow
