@@ -110,9 +110,10 @@ def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, Encoder
     """Home, bars and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
     # Of the key's version, since patterns that were made again go on with the versions of those before, which a replay
-    # reads.
-    there = key.patterns_version is None or key.patterns_version <= (home.version("patterns") or 0)
-    patterns = home.identity("patterns", key.patterns_version) if there else None
+    # reads. A version that is not there is named when its rows are read.
+    newest, patterns = home.version("patterns"), None
+    if key.patterns_version is not None and newest is not None:
+        patterns = home.identity("patterns", min(key.patterns_version, newest))
     if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), patterns):
         raise table_replaced(key.home)
     with clock.stage("encoder"):
