@@ -55,13 +55,13 @@ class Comparison:
 def compare_rows(stored: pd.DataFrame, computed: pd.DataFrame, keys: Sequence[str]) -> Comparison:
     """Compare stored rows with computed ones by their keys, in all columns that `computed` has.
 
-    A missing value equals only a missing value. Keys must be unique within `computed`.
+    A column that is not stored counts as one of missing values. A missing value equals only a missing value. Keys must be unique within `computed`.
     """
     keys = list(keys)
     columns = [name for name in computed.columns if name not in keys]
     doubled = stored.duplicated(keys)
     once = stored[~doubled]
-    pairs = once[keys + columns].merge(computed, on=keys, suffixes=("", _AGAIN), validate="one_to_one")
+    pairs = once.reindex(columns=keys + columns).merge(computed, on=keys, suffixes=("", _AGAIN), validate="one_to_one")
     equal, close = (np.ones(len(pairs), dtype=bool) for _ in range(2))
     first = np.full(len(pairs), "", dtype=object)
     for name in columns:

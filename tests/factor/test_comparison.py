@@ -74,6 +74,11 @@ def test_rows_of_one_side_and_rows_stored_twice_differ():
     assert found.example == "A 2020-01-02: stored more than once"
 
 
+def test_a_column_that_is_not_stored_is_one_of_missing_values():
+    found = compare_rows(rows([1.0, 1.0]).drop(columns="reason"), rows([1.0, 1.0], ["few", None]), KEYS)
+    assert counts(found) == (1, 0, 1)
+
+
 def test_nothing_compared_with_nothing_is_the_same():
     found = compare_rows(rows([]), rows([]), KEYS)
     assert found == Comparison()
