@@ -84,7 +84,7 @@ def ingest(
             )
     check_paths([source for source in listed if isinstance(source, Path)])
     store = as_home(home, create=True)
-    with _shown(progress, "ingest", " files") as told:
+    with shown(progress, "ingest", " files") as told:
         return ingest_sources(listed, store, told, MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes)
 
 
@@ -171,7 +171,7 @@ def update_patterns(
         if cluster is not None
         else LocalWindowEncoder(Encoder.load(encoder, device), count)
     )
-    with _shown(progress, "index", " windows") as told:
+    with shown(progress, "index", " windows") as told:
         return update(store, settings, encoding, rebuild=rebuild, progress=told)
 
 
@@ -202,7 +202,7 @@ def verify(
     return check(as_home(home), settings, encoder)
 
 
-def _shown(progress: bool | Count, what: str, unit: str) -> Any:
+def shown(progress: bool | Count, what: str, unit: str) -> Any:
     """A context that yields the progress callback, or None."""
     if progress is True:
         from kline_core.compute.progress_bar import bar

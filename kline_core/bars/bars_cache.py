@@ -62,7 +62,7 @@ class BarsKey:
         """Key of the bars that the home holds now. Raises `HomeError` if it is gone, and what else `Home` raises."""
         home.check_there()
         version = home.version("bars")
-        files = None if version is None else _hash(home.files("bars", version))
+        files = None if version is None else files_hash(home.files("bars", version))
         return cls(home.uri, version, home.identity("bars"), files)
 
     def frames(self) -> BarsBySymbol:
@@ -104,12 +104,13 @@ class BarsKey:
     def _files(self, home: Home) -> frozenset[str]:
         """Files of the version. Raises `StaleError` if they are not those that the key was made for."""
         files = frozenset() if self.version is None else frozenset(home.files("bars", self.version))
-        if self.files is not None and self.files != _hash(files):
+        if self.files is not None and self.files != files_hash(files):
             raise table_replaced(self.home)
         return files
 
 
-def _hash(files: Iterable[str]) -> str:
+def files_hash(files: Iterable[str]) -> str:
+    """Hash of the names of a version's data files."""
     return f"{text_hash(' '.join(sorted(files))):016x}"
 
 

@@ -94,7 +94,7 @@ def trading_day(day: np.datetime64, calendar: str) -> TradingDay:
         SettingError: The calendar is unknown or cannot be made.
     """
     sessions = _sessions(calendar)
-    last = _last_day(calendar)
+    last = last_known_day(calendar)
     if np.isnat(day) or not sessions[0] <= day <= last:
         raise DateError(
             f"{day} lies outside the days that calendar {calendar} knows, {sessions[0]} to {last}; "
@@ -186,7 +186,7 @@ def _ordinals(calendar: str) -> Int64s:
     return ordinals
 
 
-def _last_day(calendar: str) -> np.datetime64:
+def last_known_day(calendar: str) -> np.datetime64:
     """The last day that a calendar knows: its fixed end, or its last session if it has none."""
     bound = _calendar(calendar).bound_max()
     last: np.datetime64 = _sessions(calendar)[-1] if bound is None else np.datetime64(bound.date(), "D")

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import index, ingest, verify
+from kline_core.cli.doctor_command import doctor
 from kline_core.cli.factor_commands import evaluate, export, match, run
 from kline_core.cli.program_commands import demo, train, up
+from kline_core.cli.run_commands import replay, runs
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "demo": demo,
@@ -20,6 +22,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "evaluate": evaluate,
     "export": export,
     "verify": verify,
+    "runs": runs,
+    "replay": replay,
+    "doctor": doctor,
     "train": train,
     "up": up,
 }

@@ -174,6 +174,25 @@ def build_parser() -> argparse.ArgumentParser:
     about = "weights that the patterns were made with (default: those that come along)"
     verify.add_argument("--encoder", metavar="FILE", help=about)
 
+    runs = command("runs", "Past runs, newest first: settings, versions read, counts and seconds.")
+    runs.add_argument("--last", type=int, default=20, metavar="N", help="how many (default %(default)s)")
+
+    replay = command(
+        "replay",
+        "Compute a past run again from the versions of the tables that it read; 1 where a value or match is not the "
+        "same bit for bit. Stores nothing.",
+    )
+    replay.add_argument("run", metavar="RUN_ID", help="as `kline run` and `kline runs` name it")
+    replay.add_argument("--encoder", metavar="FILE", help="weights of the run (default: where they lay then)")
+    replay.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    _add_threads(replay)
+
+    command(
+        "doctor",
+        "What is in order, worth knowing or a problem: machine, packages, clock, calendars, servers and, if one is "
+        "named, a home; 1 where there is a problem. Changes nothing.",
+    )
+
     train = command("train", "Train an encoder on synthetic charts.")
     train.add_argument("--out", type=_path, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")

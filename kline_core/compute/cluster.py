@@ -26,6 +26,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
 from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm.core import connect
+from distributed.core import rpc
 from distributed.deploy.spec import SpecCluster
 from distributed.scheduler import NoValidWorkerError
 
@@ -468,12 +469,8 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
             pool.submit(asyncio.run, _probe(address)).result()
         with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
             client = Client(address, timeout=CONNECT_SECONDS)
-    except Exception as error:  # addresses can be wrong in more ways than Dask has exceptions for
-        raise SchedulerError(
-            f"no Dask scheduler answers at {address} ({type(error).__name__}); "
-            "start one with `dask scheduler`, or leave the address out to compute in this process",
-            address=address,
-        ) from error
+    except Exception as error:
+        raise _unanswered(address, error) from error
     with client:
         threads = sum(worker["nthreads"] for worker in _workers(client, address).values())
         if threads == 0:
@@ -490,6 +487,33 @@ def _ready(cluster: Cluster) -> Cluster:
     if cluster.log is not None:
         cluster.client.subscribe_topic(cluster.topic, partial(_deliver, cluster.log))
     return cluster
+
+
+def scheduler_threads(address: str, seconds: float) -> list[int]:
+    """Number of threads of each worker of a scheduler. Raises `SchedulerError` if none answers within some seconds."""
+
+    async def ask() -> list[int]:
+        security = Security().get_connection_args("client")
+        async with asyncio.timeout(seconds), rpc(address, timeout=seconds, connection_args=security) as scheduler:
+            identity = await scheduler.identity()
+        return [worker["nthreads"] for worker in identity["workers"].values()]
+
+    try:
+        # A thread of its own, since the caller's may run an event loop already.
+        with ThreadPoolExecutor(1, "probe") as pool:
+            return pool.submit(asyncio.run, ask()).result()
+    except Exception as error:
+        raise _unanswered(address, error) from error
+
+
+def _unanswered(address: str, error: Exception) -> SchedulerError:
+    """The error for an address at which no scheduler answers; `error` may be anything, as addresses can be wrong in
+    more ways than Dask has exceptions for."""
+    return SchedulerError(
+        f"no Dask scheduler answers at {address} ({type(error).__name__}); "
+        "start one with `dask scheduler`, or leave the address out to compute in this process",
+        address=address,
+    )
 
 
 async def _probe(address: str) -> None:

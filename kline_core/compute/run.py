@@ -1,39 +1,42 @@
 """A run: factor values of many symbols, computed on a cluster and stored as they arrive.
 
-1. Name the state of the home to read (`StateKey`), and have the workers load it.
+1. Name the state of the home to read (`StateKey`), have the workers load it, and record that the run begins.
 2. Choose the sample dates of every symbol, and cut them into chunks, enough for all cores of the cluster. Symbols with
    little to compute share a batch.
 3. Workers compute the samples that are not stored, or whose lineage has changed; these include the symbol's dates of
    earlier runs, so that no outdated value stays. They return rows and write nothing.
 4. One writer, in this process, upserts the rows of several symbols in one commit each of `matches` and `factors`, in
    this order, so that a stored value has its matches. Stored values stay, whatever happens afterwards.
-5. The run fails if more than `max_failed_share` of the samples failed, with the count of each reason.
+5. The end of the run is recorded, with what it read, counted and stored.
+6. The run fails if more than `max_failed_share` of the samples failed, with the count of each reason.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import partial
 from time import perf_counter
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
 from kline_core._logging import listening, logger, one_line
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Cluster, PendingAnswer, WorkerLostError
+from kline_core.compute.batches import BatchScorer
+from kline_core.compute.cluster import Cluster, WorkerLostError
 from kline_core.compute.program import ProgramError
+from kline_core.compute.recording import Recorder
 from kline_core.compute.request import Request, check_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
-from kline_core.compute.tasks import BrokenBatchError, Overview
+from kline_core.compute.tasks import Overview
 from kline_core.errors import SchedulerError
-from kline_core.factor.batch import Batch, Scored, SymbolSamples
+from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter
 from kline_core.store.home import Home
+from kline_core.store.run_records import new_run_id
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
 
@@ -43,9 +46,6 @@ GROUP_SAMPLES = 512
 """New samples that are worth a batch: their search makes full use of matrix products."""
 GROUP_DATES = 10_000
 """Most sample dates of a group, new or stored: all of them are computed if the stored values no longer hold."""
-MAX_KILLERS = 10
-"""Samples that may kill their workers before the run gives up; each costs a worker two lives."""
-KILLED = "killed its worker"
 _Computed = tuple[date, str, str | None]
 """Date, status and reason of a computed sample."""
 
@@ -66,9 +66,9 @@ class Run:
 
         Raises `UnknownSymbolError`, `DateError` and what loading raises.
         """
-        self._started = perf_counter()
+        self._started, started = perf_counter(), datetime.now(UTC)
         self.home, self.cluster, self.key, self.request = home, cluster, key, request
-        self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+        self.run_id = new_run_id(started)
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started
         self.symbols = self._check_symbols()
@@ -84,9 +84,13 @@ class Run:
         self.ended: Exception | None = None
         """Why nothing more is computed: values cannot be stored, or a worker runs other code."""
         self._suspects: list[str] = []
-        self._killers = 0
+        self._scorer = BatchScorer(cluster, key, self._warn)
         self.asked: dict[str, Dates] = {}
         """Sample dates of the symbols scored so far, datetime64[D]."""
+        self._rows = 0
+        self._recorder = Recorder(home, key, request, cluster, self.run_id, started)
+        # Only now: a request that is refused is no run.
+        self._recorder.begin(len(self.symbols), self.overview.n_patterns, self.overview.processor)
 
     def score(self, symbols: Sequence[str], chunks: int = 1) -> tuple[list[SymbolResult], dict[str, Exception]]:
         """Score some symbols as one batch, and hand their rows to the writer.
@@ -180,7 +184,7 @@ class Run:
             every = np.union1d(dates, stored[symbol].dates)
             parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
         factors, matches = [], []
-        for batch, scored in self._scored(Batch(tuple(parts)).chunks(chunks), alone):
+        for batch, scored in self._scorer.scored(Batch(tuple(parts)).chunks(chunks), alone=alone):
             factors.append(scored.factors)
             matches.append(scored.matches)
             computed: dict[str, list[_Computed]] = {symbol: [] for symbol in batch.symbols}
@@ -199,6 +203,7 @@ class Run:
             self.writer.add(symbols, pa.concat_tables(factors), pa.concat_tables(matches))
         with self._lock:
             self.asked.update(planned)
+            self._rows += sum(part.num_rows for part in factors)
         return list(results.values())
 
     def _planned(self, symbols: Sequence[str]) -> list[Dates]:
@@ -206,62 +211,6 @@ class Run:
         if self.request.dates is not None:
             return [np.unique(self.request.dates[symbol]) for symbol in symbols]
         return self.cluster.call(tasks.plan, self.key, symbols, self.request.samples, self.request.as_of)
-
-    def _scored(self, batches: Sequence[Batch], alone: bool) -> Iterator[tuple[Batch, Scored]]:
-        """Each batch with its result; a single symbol whose computation broke comes sample by sample.
-
-        `alone`: batches are computed one after the other, so that one which kills its worker is known.
-        """
-        answers: Iterable[PendingAnswer[Scored]]
-        if alone:
-            answers = map(self._ask_alone, batches)
-        else:
-            answers = self.cluster.submit(tasks.score, [(self.key, batch) for batch in batches])
-        for batch, answer in zip(batches, answers, strict=True):
-            try:
-                scored = answer.result()
-            except BrokenBatchError as error:
-                reason = str(error)
-            except WorkerLostError:
-                if not alone:
-                    raise
-                reason = KILLED
-            else:
-                yield batch, scored
-                continue
-            if len(batch.parts) > 1:
-                raise BrokenBatchError(reason)
-            if len(batch) > 1:
-                self._warn("%s broke (%s), so it is done sample by sample", batch, reason)
-                yield from self._scored(batch.samples(), alone)
-            elif reason == KILLED:
-                yield batch, self._once_more(batch)
-            else:
-                yield batch, self._failed(batch, reason)
-
-    def _ask_alone(self, batch: Batch) -> PendingAnswer[Scored]:
-        """The batch, given to one worker: if this dies, Dask gives it to no other, which would die too."""
-        (answer,) = self.cluster.submit(tasks.score, [(self.key, batch)], self.cluster.any_worker())
-        return answer
-
-    def _once_more(self, sample: Batch) -> Scored:
-        """A sample whose worker died under it, tried again, since the worker may have died of something else."""
-        try:
-            return self._ask_alone(sample).result()
-        except BrokenBatchError as error:
-            return self._failed(sample, str(error))
-        except WorkerLostError as error:
-            self._killers += 1
-            if self._killers > MAX_KILLERS:
-                raise WorkerLostError(
-                    f"{self._killers} samples each killed the workers of the cluster at {self.cluster.address} that "
-                    "computed them; look into the workers' logs, and whether they have memory enough",
-                    address=self.cluster.address,
-                ) from error
-            return self._failed(sample, KILLED)
-
-    def _failed(self, batch: Batch, reason: str) -> Scored:
-        return batch.failed(f"error: {reason}", self.key.settings.patterns.horizons)
 
     def _warn(self, message: str, *arguments: object) -> None:
         with listening(self.cluster.log):
@@ -313,18 +262,25 @@ class Run:
         return result
 
     def finish(self) -> RunReport:
-        """Store the rest of the rows, and report. Does not judge the report (see `RunReport.check`).
+        """Store the rest of the rows, record the end of the run, and report.
 
-        Raises what `progress` raised, and what storing raises; what could not be stored is kept and may be tried again.
+        Does not raise for what the report says (see `RunReport.check`). Raises what `progress` raised, and what storing
+        raises; what could not be stored is kept and may be tried again.
         """
         try:
             self.writer.flush()
-        except Exception:
+        except Exception as error:
             if waiting := self.writer.waiting:
                 self._warn("%d values were computed and could not be stored", waiting)
+            self._recorder.broke(error)
             raise
+        report = self._report_of_all()
+        self._recorder.end(report, self._rows, len(self.unreported()))
         if self._progress_error is not None:
             raise self._progress_error
+        return report
+
+    def _report_of_all(self) -> RunReport:
         seconds: Counter[str] = Counter()
         for result in self._results.values():
             seconds.update(result.seconds)

@@ -14,6 +14,7 @@ import numpy as np
 from kline_core import _threads
 from kline_core._cache import loaded
 from kline_core._logging import logger, one_line
+from kline_core._processor import Processor, processor
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
@@ -50,6 +51,7 @@ class Overview:
     """Seconds that each part took to load."""
     recall: Recall | None
     """Measured recall of an approximate index; None for the exact one."""
+    processor: Processor
 
 
 def answered(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -75,7 +77,9 @@ def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
     frames = (loaded.frames[symbol] for symbol in symbols)
     bars = (len(frame) if as_of is None else frame.count_until(as_of) for frame in frames)
     windows = [max(0, count - least) for count in bars]
-    return Overview(symbols, _threads.CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall)
+    return Overview(
+        symbols, _threads.CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall, processor()
+    )
 
 
 def plan(key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None) -> list[Dates]:

@@ -109,7 +109,12 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
 def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, Encoder]:
     """Home, bars and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
-    if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), home.identity("patterns")):
+    # Of the key's version, since patterns that were made again go on with the versions of those before, which a replay
+    # reads. A version that is not there is named when its rows are read.
+    newest, patterns = home.version("patterns"), None
+    if key.patterns_version is not None and newest is not None:
+        patterns = home.identity("patterns", min(key.patterns_version, newest))
+    if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), patterns):
         raise table_replaced(key.home)
     with clock.stage("encoder"):
         encoder = loaded(key.encoder)

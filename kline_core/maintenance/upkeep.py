@@ -4,11 +4,14 @@
 
 `vacuum` removes a file only if
 
-1. it belongs to no version that was the newest one at some moment of the days to keep, and
-2. it is older than these days, so that no writer at work has yet to commit it.
+1. it belongs to no version that was the newest one at some moment of the days to keep,
+2. it belongs to no version that a run of these days recorded: by the clock of another machine, or where a run was long
+   at work, such a version may have been superseded before them, and
+3. it is older than these days, so that no writer at work has yet to commit it.
 
 So every version of these days stays readable, and older ones do not: `factors` and `matches` are values, which a run
-computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay.
+computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay
+(`kline_core.compute.replay`).
 
 Delta's own vacuum differs: its lite mode forgets files whose removal the last checkpoints no longer record, its full
 mode also takes files that a writer has not committed yet, and both add two versions to the table, for which every
@@ -16,7 +19,7 @@ worker would load it again.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,8 +28,10 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from kline_core._text import table
+from kline_core.bars.bars_cache import files_hash
 from kline_core.errors import SettingError
 from kline_core.store.home import Home
+from kline_core.store.run_records import RunRecord, records_since
 from kline_core.store.schemas import TABLES
 
 INPUTS = ("bars", "patterns")
@@ -124,7 +129,7 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
 
     Raises:
         SettingError: Fewer days than `MIN_KEEP_DAYS`.
-        HomeError: The home cannot be read or written.
+        HomeError: The home cannot be read or written, or the record of a run cannot be read; nothing is removed then.
     """
     for parameter, days in (("values_keep_days", values_keep_days), ("inputs_keep_days", inputs_keep_days)):
         if days < MIN_KEEP_DAYS:
@@ -137,18 +142,34 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
             )
     now = datetime.now(UTC) if now is None else now
     kept_days = {name: inputs_keep_days if name in INPUTS else values_keep_days for name in _there(home)}
+    # All of them first, so that a record that cannot be read stops the vacuum before it removes what that run read.
+    runs = records_since(home, now - timedelta(days=inputs_keep_days))
     done = []
     for name, days in kept_days.items():
         with home.explained(name, "write"):
-            done.append(_vacuum(home, name, now - timedelta(days=days)))
+            recorded = _recorded(home, name, runs) if name in INPUTS else set()
+            done.append(_vacuum(home, name, now - timedelta(days=days), recorded))
     return Upkeep("vacuum", done, kept_days)
 
 
-def _vacuum(home: Home, name: str, since: datetime) -> TableUpkeep:
+def _recorded(home: Home, name: str, runs: Iterable[RunRecord]) -> set[str]:
+    """Paths of the files of the versions that runs recorded, of this table and not of one that it replaced."""
+    files: set[str] = set()
+    newest = home.version(name)
+    for state in {run.tables[name] for run in runs if name in run.tables}:
+        if state.version is None or newest is None or state.version > newest:
+            continue
+        there = home.files(name, state.version)
+        if files_hash(there) == state.files:
+            files |= there.keys()
+    return files
+
+
+def _vacuum(home: Home, name: str, since: datetime, recorded: set[str]) -> TableUpkeep:
     storage = home.storage(name)
     # Listed first, so that files written from here on are in no danger.
     files = [file for file in storage.get_file_info(pafs.FileSelector("")) if file.base_name.endswith(".parquet")]
-    needed = _needed(home, name, storage, since)
+    needed = _needed(home, name, storage, since) | recorded
     old = [file for file in files if file.path not in needed and file.mtime < since]
     for file in old:
         # Another vacuum may have removed it.

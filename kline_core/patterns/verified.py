@@ -77,7 +77,9 @@ class PatternsKey:
     @classmethod
     def of(cls, home: Home, version: int, catalogue: CatalogueKey) -> Self:
         """Key of a version of the table that the home holds now. Raises what `Home` raises."""
-        return cls(home.uri, home.identity("patterns"), version, frozenset(home.files("patterns", version)), catalogue)
+        return cls(
+            home.uri, home.identity("patterns", version), version, frozenset(home.files("patterns", version)), catalogue
+        )
 
     def load(self) -> VerifiedPatterns:
         """Compare all rows. Raises what `Home` raises, and as `CatalogueKey.load`."""

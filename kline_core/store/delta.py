@@ -17,8 +17,8 @@ METADATA_KEY = "kline"
 """Key of a commit's custom metadata that holds the writer's own JSON values."""
 
 
-# A commit of this operation changes how rows lie in files, never the rows.
-_COMPACTION = "OPTIMIZE"
+COMPACTION = "OPTIMIZE"
+"""Operation of a commit that changes how rows lie in files, never the rows."""
 
 
 # A run names the versions that it read, but by default Delta deletes their logs after thirty days.
@@ -33,7 +33,7 @@ WRITER = WriterProperties(column_properties={"vector": ColumnProperties(dictiona
 def same_rows(delta: DeltaTable, version: int) -> bool:
     """Whether an opened table holds the same rows as an older version of it: only compactions came in between."""
     since = delta.version() - version
-    return since == 0 or (since > 0 and all(entry["operation"] == _COMPACTION for entry in delta.history(since)))
+    return since == 0 or (since > 0 and all(entry["operation"] == COMPACTION for entry in delta.history(since)))
 
 
 def stored_schema(delta: DeltaTable) -> pa.Schema:

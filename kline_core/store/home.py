@@ -2,6 +2,7 @@
 
 A home is a folder, or an object-store URL, that holds up to four Delta tables: `bars`, from which everything else can
 be rebuilt, and `patterns`, `factors` and `matches`. `bars` is made with the home, the others with their first rows.
+Beside them lie the records of runs (`kline_core.store.run_records`).
 Every write is one commit: a reader sees all of it or none of it, and older versions stay readable.
 """
 
@@ -119,9 +120,13 @@ class Home:
         delta = self._open_or_none(table)
         return None if delta is None else int(delta.version())
 
-    def identity(self, table: str) -> str | None:
-        """Identity of a table, which a table that replaces it does not share; None if it was never made."""
-        delta = self._open_or_none(table)
+    def identity(self, table: str, version: int | None = None) -> str | None:
+        """Identity of a table, which a table that replaces it does not share; None if it was never made.
+
+        `version`: the version that is asked about, since a table that replaces another may go on with its versions;
+        the newest by default. Raises `HomeError` if there is no such version.
+        """
+        delta = self._open_or_none(table) if version is None else self._open(table, version)
         return None if delta is None else str(delta.metadata().id)
 
     def description(self, table: str, version: int | None = None) -> dict[str, Any]:
@@ -373,6 +378,10 @@ class Home:
         """File system of a table: the files of all versions, and the log."""
         return pafs.PyFileSystem(DeltaStorageHandler(self._path(table)))
 
+    def root(self) -> pafs.FileSystem:
+        """File system of the home itself, for what lies beside the tables."""
+        return pafs.PyFileSystem(DeltaStorageHandler(self.uri))
+
     def _path(self, table: str) -> str:
         if table not in TABLES:
             raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
@@ -450,6 +459,11 @@ class Home:
         `action` is "read", "make", "write" or "read an old version of"; errors of type `let_through` pass unchanged.
         """
         return explained(self.uri, table, action, let_through)
+
+
+def of_run(run_id: str) -> pc.Expression:
+    """Filter for rows that a run stored, for `Home.read`."""
+    return text_column("run_id") == run_id
 
 
 def since(day: np.datetime64) -> pc.Expression:

@@ -6,18 +6,22 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
+from kline_core.bars.bars_cache import files_hash
 from kline_core.errors import HomeError, SettingError
 from kline_core.factor.state import load_state
 from kline_core.maintenance import upkeep
 from kline_core.maintenance.upkeep import MANY_FILES, compact, vacuum
 from kline_core.store.home import Home, TableChangedError
+from kline_core.store.run_records import TableState, new_run_id, write_record
 from tests.support.bench import Bench
 from tests.support.homes import market
+from tests.support.records import record_of
 from tests.support.tables import KEYS, bar_rows, match_rows
 
 NOW = datetime.now(UTC)
@@ -279,6 +283,57 @@ def test_a_compaction_keeps_the_small_files_for_as_long_as_their_versions(home):
     aged(home, "bars", 400)
     assert vacuum(home, now=NOW).tables[0].removed == MANY_FILES
     assert home.read("bars").num_rows == 2 * MANY_FILES
+
+
+def bars_state(home, version):
+    return TableState(version, home.identity("bars", version), files_hash(home.files("bars", version)))
+
+
+def recorded_run(home, state, days):
+    """A run of so many days ago, which read the bars in that state."""
+    began = NOW - timedelta(days=days)
+    tables = {"bars": state, "patterns": TableState(None, None, None)}
+    record = record_of(new_run_id(began), began, tables=tables)
+    write_record(home, record)
+    return record
+
+
+@pytest.mark.parametrize(("days", "removed"), [(20, 1), (364, 1), (366, 2)])
+def test_what_a_run_of_the_days_to_keep_recorded_stays_though_it_was_superseded_before(home, days, removed):
+    """As where the clock of another machine is behind, or the run had named its versions long before it began."""
+    for count in range(1, 5):
+        home.replace("bars", bar_rows("A", count), ["A"])
+    aged(home, "bars", [600, 580, 560, 540, 500])
+    recorded_run(home, bars_state(home, 2), days)
+    # Versions 1 and 3 are nobody's; version 2 is the run's.
+    assert vacuum(home, now=NOW).tables[0].removed == removed + 1
+    if removed == 1:
+        assert home.read("bars", version=2).num_rows == 2
+    for version in (1, 3):
+        with pytest.raises(HomeError):
+            home.read("bars", version=version)
+    assert home.read("bars").num_rows == 4
+
+
+def test_what_a_run_recorded_of_a_table_that_was_replaced_keeps_nothing(home):
+    for count in range(1, 4):
+        home.replace("bars", bar_rows("A", count), ["A"])
+    aged(home, "bars", [600, 580, 560, 540])
+    recorded_run(home, replace(bars_state(home, 1), files="of another table"), 10)
+    recorded_run(home, replace(bars_state(home, 1), version=99), 10)
+    assert vacuum(home, now=NOW).tables[0].removed == 2
+
+
+def test_a_record_that_cannot_be_read_stops_the_vacuum_before_anything_is_removed(home):
+    for count in range(1, 4):
+        home.replace("bars", bar_rows("A", count), ["A"])
+    aged(home, "bars", [600, 580, 560, 540])
+    record = recorded_run(home, bars_state(home, 1), 10)
+    (home.folder / "runs" / f"{record.run_id}.json").write_text("{")
+    before = data_files(home, "bars")
+    with pytest.raises(HomeError, match=f"cannot read record runs/{record.run_id}.json"):
+        vacuum(home, now=NOW)
+    assert data_files(home, "bars") == before
 
 
 @pytest.mark.parametrize("days", [0, 6, -1])

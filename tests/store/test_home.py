@@ -361,3 +361,12 @@ def test_a_compaction_changes_no_row_and_is_no_change_for_who_expects_a_version(
     assert home.delete("bars", ["A"], expected_version=version) == 5
     with pytest.raises(TableChangedError):
         home.delete("bars", ["B"], expected_version=version)
+
+
+def test_the_identity_of_an_older_version_is_that_of_the_table_it_belonged_to(home: Home) -> None:
+    home.create("patterns", {"made": 1})
+    first = home.identity("patterns")
+    home.create("patterns", {"made": 2}, replace=True)
+    assert home.identity("patterns", 0) == first != home.identity("patterns", 1) == home.identity("patterns")
+    with pytest.raises(HomeError, match="has no version 2"):
+        home.identity("patterns", 2)

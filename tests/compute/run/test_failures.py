@@ -7,7 +7,6 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from kline_core.compute import run as run_module
 from kline_core.compute import tasks
 from kline_core.compute.cluster import WorkerLostError, open_cluster
 from kline_core.compute.run import run_symbols
@@ -182,7 +181,7 @@ def test_a_worker_that_died_of_something_else_costs_no_sample(bench, in_process,
 
 
 def test_a_run_ends_if_many_samples_kill_their_workers(bench, in_process, monkeypatch):
-    monkeypatch.setattr(run_module, "MAX_KILLERS", 2)
+    monkeypatch.setattr("kline_core.compute.batches.MAX_KILLERS", 2)
     killing(monkeypatch, DAYS)
     run = bench.start(in_process, dates={**ASKED, "S00001": DAYS[:0]})
     with pytest.raises(WorkerLostError, match=r"^3 samples each killed the workers .* memory enough$"):

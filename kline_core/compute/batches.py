@@ -1,0 +1,86 @@
+"""Batches on a cluster, smaller ones where the computation of a larger one breaks."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from kline_core.compute import tasks
+from kline_core.compute.cluster import Cluster, PendingAnswer, WorkerLostError
+from kline_core.compute.tasks import BrokenBatchError
+from kline_core.factor.batch import Batch, Scored
+from kline_core.factor.state_key import StateKey
+
+KILLED: Final = "killed its worker"
+"""Reason of a sample under which a worker died twice."""
+MAX_KILLERS: Final = 10
+"""Samples that may kill their workers before the run gives up; each costs a worker two lives."""
+
+
+class BatchScorer:
+    """Scores batches of one state on a cluster."""
+
+    def __init__(self, cluster: Cluster, key: StateKey, warn: Callable[..., None]) -> None:
+        """`warn` is called with the message and arguments of a log record."""
+        self._cluster, self._key, self._warn = cluster, key, warn
+        self._killers = 0
+
+    def scored(
+        self, batches: Sequence[Batch], *, alone: bool = False, split: bool = False
+    ) -> Iterator[tuple[Batch, Scored]]:
+        """Each batch with its result; a single symbol whose computation broke comes sample by sample.
+
+        `alone`: compute one batch after the other, so that one which kills its worker is known. `split`: score the
+        symbols of a batch that broke one by one; if false, `BrokenBatchError` is raised. Raises what a cluster raises.
+        """
+        answers: Iterable[PendingAnswer[Scored]]
+        if alone:
+            answers = map(self._ask_alone, batches)
+        else:
+            answers = self._cluster.submit(tasks.score, [(self._key, batch) for batch in batches])
+        for batch, answer in zip(batches, answers, strict=True):
+            try:
+                scored = answer.result()
+            except BrokenBatchError as error:
+                reason = str(error)
+            except WorkerLostError:
+                if not alone:
+                    raise
+                reason = KILLED
+            else:
+                yield batch, scored
+                continue
+            if len(batch.parts) > 1:
+                if not split:
+                    raise BrokenBatchError(reason)
+                self._warn("%s broke (%s), so each is done by itself", batch, reason)
+                yield from self.scored([Batch((part,)) for part in batch.parts], alone=alone)
+            elif len(batch) > 1:
+                self._warn("%s broke (%s), so it is done sample by sample", batch, reason)
+                yield from self.scored(batch.samples(), alone=alone)
+            elif reason == KILLED:
+                yield batch, self._once_more(batch)
+            else:
+                yield batch, self._failed(batch, reason)
+
+    def _ask_alone(self, batch: Batch) -> PendingAnswer[Scored]:
+        """The batch, given to one worker: if this dies, Dask gives it to no other, which would die too."""
+        (answer,) = self._cluster.submit(tasks.score, [(self._key, batch)], self._cluster.any_worker())
+        return answer
+
+    def _once_more(self, sample: Batch) -> Scored:
+        """A sample whose worker died under it, tried again, since the worker may have died of something else."""
+        try:
+            return self._ask_alone(sample).result()
+        except BrokenBatchError as error:
+            return self._failed(sample, str(error))
+        except WorkerLostError as error:
+            self._killers += 1
+            if self._killers > MAX_KILLERS:
+                raise WorkerLostError(
+                    f"{self._killers} samples each killed the workers of the cluster at {self._cluster.address} that "
+                    "computed them; look into the workers' logs, and whether they have memory enough",
+                    address=self._cluster.address,
+                ) from error
+            return self._failed(sample, KILLED)
+
+    def _failed(self, batch: Batch, reason: str) -> Scored:
+        return batch.failed(f"error: {reason}", self._key.settings.patterns.horizons)

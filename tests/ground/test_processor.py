@@ -1,0 +1,28 @@
+"""The processor as its system describes it."""
+
+import pytest
+
+from kline_core import _processor
+from kline_core._processor import described, processor
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model name\t: A\nflags\t\t: fpu avx2 avx512f avx512_vnni\n", "A (avx2, avx512f, avx512_vnni)"),
+        ("model name\t: A\nflags\t\t: avx2\n\nmodel name\t: B\nflags\t\t: fpu\n", "A (avx2)"),
+        ("processor : 0\nFeatures : fp asimd asimddp\nmodel name : N\n", "N (asimd, asimddp)"),
+        ("model name : A\nflags : fpu\n", "A (no wide instructions)"),
+        ("model name : A\n", "A (instructions unknown)"),
+    ],
+)
+def test_name_and_instructions(text, says):
+    assert str(described(text)) == says
+
+
+def test_a_system_that_does_not_tell(monkeypatch, tmp_path):
+    processor.cache_clear()
+    monkeypatch.setattr(_processor, "_CPUINFO", tmp_path / "none")
+    assert processor().instructions is None
+    assert processor().name
+    processor.cache_clear()
