@@ -7,6 +7,8 @@
 1. it belongs to no version that was the newest one at some moment of the days to keep, and
 2. it is older than these days, so that no writer at work has yet to commit it.
 
+Files of Delta's log go if only versions before these days need them, and a checkpoint stands in for them.
+
 So every version of these days stays readable, and older ones do not: `factors` and `matches` are values, which a run
 computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay.
 
@@ -15,8 +17,6 @@ mode also takes files that a writer has not committed yet, and both add two vers
 worker would load it again.
 """
 
-import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,9 @@ import pyarrow.fs as pafs
 
 from kline_core._text import table
 from kline_core.errors import SettingError
+from kline_core.store.checksums import CHECKED, forget
 from kline_core.store.home import Home
+from kline_core.store.log import actions, commits, forget_before
 from kline_core.store.schemas import TABLES
 
 INPUTS = ("bars", "patterns")
@@ -38,8 +40,6 @@ MANY_FILES = 16
 """Fewest small files that are worth joining: each new version makes every worker load the table again, and its files
 stay as long as the old ones do.
 """
-
-_LOG = "_delta_log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,33 +148,32 @@ def _vacuum(home: Home, name: str, since: datetime) -> TableUpkeep:
     storage = home.storage(name)
     # Listed first, so that files written from here on are in no danger.
     files = [file for file in storage.get_file_info(pafs.FileSelector("")) if file.base_name.endswith(".parquet")]
-    needed = _needed(home, name, storage, since)
+    needed, first = _needed(home, name, storage, since)
     old = [file for file in files if file.path not in needed and file.mtime < since]
     for file in old:
         # Another vacuum may have removed it.
         with suppress(FileNotFoundError):
             storage.delete_file(file.path)
+    if name in CHECKED:
+        forget(storage, [file.path for file in old])
+    forget_before(storage, first)
     total, freed = (sum(file.size for file in some) for some in (files, old))
     return TableUpkeep(name, len(files), len(files) - len(old), total, total - freed)
 
 
-def _needed(home: Home, name: str, storage: pafs.FileSystem, since: datetime) -> set[str]:
-    """Paths of the files of versions that were the newest at some moment from `since` on."""
+def _needed(home: Home, name: str, storage: pafs.FileSystem, since: datetime) -> tuple[set[str], int]:
+    """Paths of the files of versions that were the newest at some moment from `since` on; the first of these."""
     needed: set[str] = set()
-    version = home.version(name)
+    have = commits(storage)
+    version = home.version(name) or 0
     while version:
-        commit = list(_actions(storage, version))
-        if _moment(commit) < since:
+        commit = actions(storage, version)
+        # Versions before the oldest commit that is left were given up by an earlier vacuum.
+        if _moment(commit) < since or version - 1 not in have:
             break
         needed |= {action["add"]["path"] for action in commit if "add" in action}
         version -= 1
-    return needed | home.files(name, version).keys()
-
-
-def _actions(storage: pafs.FileSystem, version: int) -> Iterator[dict[str, Any]]:
-    with storage.open_input_stream(f"{_LOG}/{version:020}.json") as stream:
-        for line in stream.read().splitlines():
-            yield json.loads(line)
+    return needed | home.files(name, version).keys(), version
 
 
 def _moment(commit: list[dict[str, Any]]) -> datetime:
