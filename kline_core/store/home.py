@@ -34,6 +34,7 @@ from kline_core.store.delta import (
     METADATA_KEY,
     WRITER,
     UnreachableError,
+    cause_of,
     commit_properties,
     explained,
     file_sizes,
@@ -488,8 +489,7 @@ class Home:
                             self.folder, (0 if rows is None else rows.nbytes) + max(rewritten.values(), default=0)
                         )
                         write(delta)
-                        if table in CHECKED:
-                            checksums.record(self.storage(table), file_sizes(delta))
+                    self._record_checksums(table, delta)
                     return int(delta.version())
                 except CommitFailedError:
                     time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
@@ -498,6 +498,19 @@ class Home:
             home=self.uri,
             table=table,
         )
+
+    def _record_checksums(self, table: str, delta: DeltaTable) -> None:
+        if table not in CHECKED:
+            return
+        try:
+            checksums.record(self.storage(table), file_sizes(delta))
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise HomeError(
+                f"table {table} of home {self.uri} holds what was written, as version {delta.version()}, but the "
+                f"checksums of its files could not be written: {cause_of(error)}; the next write makes them",
+                home=self.uri,
+                table=table,
+            ) from error
 
     def _check_conditional(self, table: str) -> None:
         """Refuse an object store that loses commits; each is tried once in a process."""

@@ -303,8 +303,8 @@ def test_a_compaction_keeps_the_small_files_for_as_long_as_their_versions(home):
 
 @pytest.mark.slow
 def test_logs_and_data_stay_bounded_where_maintenance_runs_weekly(home):
-    """500 days, each with a commit; versions of the last 100 days are promised."""
-    keep, version, counts = 100, 0, []
+    """500 days, each with a commit; versions of the last 30 days are promised."""
+    keep, version, counts = 30, 0, []
     for day in range(1, 501):
         version += 1
         committed(home, version, day)

@@ -134,6 +134,19 @@ def test_added_rows_are_checked_too(home: Home) -> None:
         home.appended("bars", ["symbol"], files.keys(), new)
 
 
+def test_a_checksum_that_cannot_be_written_does_not_unmake_the_commit(home: Home, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(checksums, "record", full)
+    with pytest.raises(HomeError, match=r"holds what was written, as version 1, but the checksums .* No space left"):
+        home.append("bars", bar_rows("A", 3))
+    monkeypatch.undo()
+    assert home.read("bars").num_rows == 3
+    home.append("bars", bar_rows("B", 3))
+    assert home.unchecked("bars") == []
+
+
 def test_checksums_go_with_their_files(home: Home) -> None:
     home.append("bars", bar_rows("A", 3))
     home.replace("bars", bar_rows("A", 2), ["A"])

@@ -14,11 +14,12 @@ from email.utils import formatdate
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 SET = "/_faults/"
 """Path under which a POST chooses a fault: `/_faults/refused/3`."""
@@ -52,7 +53,7 @@ class ObjectStore:
 
 
 @contextmanager
-def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+def object_store(monkeypatch: "pytest.MonkeyPatch") -> Iterator[ObjectStore]:
     """A store that lasts for the block, named by the environment variables that Delta reads."""
     with subprocess.Popen([sys.executable, "-m", __spec__.name], stdout=subprocess.PIPE, text=True) as process:
         try:
