@@ -16,6 +16,7 @@ import pytest
 from kline_core.cli.parser import main
 from kline_core.compute import cluster
 from kline_core.encoder.synthetic import random_walk
+from kline_core.store.home import Home
 from tests.support.homes import write_encoder
 
 SYMBOLS, BARS = 3, 260
@@ -220,6 +221,36 @@ def test_another_encoder_is_refused_with_what_to_do(
     line = refused(capsys, "--home", str(home), "run", "--encoder", str(tmp_path / "other.safetensors"))
     assert "were made with encoder " in line
     assert "kline index --rebuild" in line
+
+
+def test_patterns_whose_bars_are_gone_are_removed_only_if_that_is_allowed(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(home, tmp_path / "home")
+    Home(place).delete("bars", ["SYN00000"])
+    index = ["--home", str(place), "index"]
+    line = refused(capsys, *index)
+    assert "(33%) would be removed" in line
+    assert "--max-removed-share 1" in line
+    assert "max_removed_share is 1.5; it must be between 0 and 1" in refused(
+        capsys, *index, "--max-removed-share", "1.5"
+    )
+    assert ask(capsys, *index, "--max-removed-share", "1", "--json")[0] == 0
+
+
+def test_a_damaged_bar_is_one_line_that_names_its_file(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(home, tmp_path / "home")
+    (file,) = (place / "bars").glob("*.parquet")
+    content = bytearray(file.read_bytes())
+    content[2000] ^= 0xFF
+    file.write_bytes(content)
+    for words in (["index"], ["run", "--samples", "5"], ["match", "SYN00000"]):
+        assert f"its file {file.name} is not what was written" in refused(capsys, "--home", str(place), *words)
+    code, out, _ = ask(capsys, "--home", str(place), "verify")
+    assert code == 1
+    assert f"its file {file.name} is not what was written" in out
 
 
 @pytest.mark.slow
