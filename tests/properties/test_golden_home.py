@@ -122,7 +122,8 @@ def same_vectors(home: Home, golden: pa.Table) -> bool:
 def test_it_is_sound(home: Home) -> None:
     report = verify(home)
     assert report.ok, report.text()
-    assert report.notes == []
+    # It was written before data files had checksums.
+    assert ["have no checksum" in note for note in report.notes] == [True, True]
     assert report.rows == {"bars": 450, "patterns": 330, "factors": OLD_SAMPLES, "matches": 1499}
 
 
