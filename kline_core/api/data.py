@@ -125,6 +125,7 @@ def update_patterns(
     threads: int | None = None,
     cluster: "Cluster | None" = None,
     rebuild: bool = False,
+    max_removed_share: float = 0.2,
     progress: bool | Count = False,
 ) -> "PatternsUpdate":
     """Bring the patterns of a home up to date with its bars: render and encode the windows whose outcome became known.
@@ -143,13 +144,16 @@ def update_patterns(
         threads: Threads that encode in this process; None for one per core, at most 16.
         cluster: A cluster whose workers encode instead of this process's threads.
         rebuild: Make all patterns again, with the given settings and encoder.
+        max_removed_share: Share of the stored patterns, 0..1, that may be removed for good, because their bars are no
+            longer there. Patterns that are made again, after a restatement or a rebuild, do not count.
         progress: True shows a bar on standard error; a function is called with the windows encoded and the total. A
             cluster reports none.
 
     Raises:
         FingerprintError: The stored patterns were made with other settings or another encoder.
         EncoderError: The weights cannot be read, or take windows of another length.
-        SettingError: `threads` is out of bounds.
+        SettingError: `threads` or `max_removed_share` is out of bounds.
+        RemovalError: More than `max_removed_share` of the patterns would be removed; nothing was changed.
         HomeError: The home is missing, or cannot be read or written.
 
     Examples:
@@ -159,7 +163,7 @@ def update_patterns(
     store = as_home(home)
     check_settings(settings, PatternSettings)
     if cluster is not None and not rebuild:
-        return cluster.update_patterns(store, settings, encoder, device)
+        return cluster.update_patterns(store, settings, encoder, device, max_removed_share)
     from kline_core.compute.cluster import checked_threads
     from kline_core.encoder.encoder import Encoder
     from kline_core.patterns.encode import LocalWindowEncoder

@@ -74,6 +74,7 @@ def index(options: argparse.Namespace) -> Answer:
         device=options.device,
         threads=options.threads,
         rebuild=options.rebuild,
+        max_removed_share=options.max_removed_share,
         progress=True,
     )
     seconds = perf_counter() - started

@@ -123,6 +123,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_device(index)
     _add_threads(index)
     index.add_argument("--rebuild", action="store_true", help="make all patterns again, with these settings")
+    index.add_argument(
+        "--max-removed-share",
+        type=float,
+        default=0.2,
+        help="refuse to remove more than this share of the patterns for good (default %(default)s)",
+    )
 
     run = command("run", "Compute and store factor values.")
     run.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all)")

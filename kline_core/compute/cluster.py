@@ -41,7 +41,7 @@ from kline_core.encoder.weights import weights_shape
 from kline_core.errors import KlineError, SchedulerError, SettingError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue
-from kline_core.patterns.update import SLICE, PatternsUpdate, update_patterns
+from kline_core.patterns.update import MAX_REMOVED_SHARE, SLICE, PatternsUpdate, update_patterns
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.typing import Floats32, Int32s, Int64s
@@ -230,7 +230,12 @@ class Cluster:
         return ClusterWindowEncoder(self, EncoderKey.of(encoder_path, device))
 
     def update_patterns(
-        self, home: Home, settings: PatternSettings, encoder_path: str | Path | None = None, device: str = "auto"
+        self,
+        home: Home,
+        settings: PatternSettings,
+        encoder_path: str | Path | None = None,
+        device: str = "auto",
+        max_removed_share: float = MAX_REMOVED_SHARE,
     ) -> PatternsUpdate:
         """Bring the patterns of a home up to date. Raises as `kline_core.patterns.update.update_patterns`.
 
@@ -239,9 +244,13 @@ class Cluster:
         """
         threads = max(1, self.threads // max(1, len(self.workers)))
         encoder = EncoderKey.of(encoder_path, device)
-        report = self.call(tasks.update, BarsKey.newest(home), settings, encoder, FEW_WINDOWS, threads)
+        report = self.call(
+            tasks.update, BarsKey.newest(home), settings, encoder, FEW_WINDOWS, threads, max_removed_share
+        )
         if report is None:
-            report = update_patterns(home, settings, ClusterWindowEncoder(self, encoder))
+            report = update_patterns(
+                home, settings, ClusterWindowEncoder(self, encoder), max_removed_share=max_removed_share
+            )
         return report
 
     def gone(self) -> SchedulerError:

@@ -20,7 +20,7 @@ from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
 from kline_core.factor.batch import Batch, Scored
 from kline_core.factor.state_key import StateKey
-from kline_core.patterns.update import ManyWindowsError, PatternsUpdate, update_patterns
+from kline_core.patterns.update import MAX_REMOVED_SHARE, ManyWindowsError, PatternsUpdate, update_patterns
 from kline_core.search.recall import Recall
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
@@ -125,7 +125,12 @@ def encode(
 
 
 def update(
-    bars: BarsKey, settings: PatternSettings, encoder: EncoderKey, at_most: int, limit: int
+    bars: BarsKey,
+    settings: PatternSettings,
+    encoder: EncoderKey,
+    at_most: int,
+    limit: int,
+    max_removed_share: float = MAX_REMOVED_SHARE,
 ) -> PatternsUpdate | None:
     """Bring `patterns` up to date, with at most `limit` threads; see `kline_core.patterns.update.update_patterns`.
 
@@ -140,7 +145,7 @@ def update(
         raise table_replaced(bars.home)
     encoding = LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT))
     try:
-        return update_patterns(home, settings, encoding, at_most=at_most)
+        return update_patterns(home, settings, encoding, at_most=at_most, max_removed_share=max_removed_share)
     except ManyWindowsError:
         return None
 

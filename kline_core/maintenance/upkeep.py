@@ -9,6 +9,8 @@
    at work, such a version may have been superseded before them, and
 3. it is older than these days, so that no writer at work has yet to commit it.
 
+Files of Delta's log go if only versions before these days need them, and a checkpoint stands in for them.
+
 So every version of these days stays readable, and older ones do not: `factors` and `matches` are values, which a run
 computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay
 (`kline_core.compute.replay`).
@@ -18,8 +20,7 @@ mode also takes files that a writer has not committed yet, and both add two vers
 worker would load it again.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,9 @@ import pyarrow.fs as pafs
 from kline_core._text import table
 from kline_core.bars.bars_cache import files_hash
 from kline_core.errors import SettingError
+from kline_core.store.checksums import CHECKED, forget
 from kline_core.store.home import Home
+from kline_core.store.log import actions, commits, forget_before
 from kline_core.store.run_records import RunRecord, records_since
 from kline_core.store.schemas import TABLES
 
@@ -43,8 +46,6 @@ MANY_FILES = 16
 """Fewest small files that are worth joining: each new version makes every worker load the table again, and its files
 stay as long as the old ones do.
 """
-
-_LOG = "_delta_log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,55 +148,55 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
     done = []
     for name, days in kept_days.items():
         with home.explained(name, "write"):
-            recorded = _recorded(home, name, runs) if name in INPUTS else set()
+            recorded = _recorded(home, name, runs) if name in INPUTS else {}
             done.append(_vacuum(home, name, now - timedelta(days=days), recorded))
     return Upkeep("vacuum", done, kept_days)
 
 
-def _recorded(home: Home, name: str, runs: Iterable[RunRecord]) -> set[str]:
-    """Paths of the files of the versions that runs recorded, of this table and not of one that it replaced."""
-    files: set[str] = set()
+def _recorded(home: Home, name: str, runs: Iterable[RunRecord]) -> dict[int, set[str]]:
+    """Paths of the files of each version that runs recorded, of this table and not of one that it replaced."""
+    files: dict[int, set[str]] = {}
     newest = home.version(name)
     for state in {run.tables[name] for run in runs if name in run.tables}:
         if state.version is None or newest is None or state.version > newest:
             continue
         there = home.files(name, state.version)
         if files_hash(there) == state.files:
-            files |= there.keys()
+            files[state.version] = set(there)
     return files
 
 
-def _vacuum(home: Home, name: str, since: datetime, recorded: set[str]) -> TableUpkeep:
+def _vacuum(home: Home, name: str, since: datetime, recorded: dict[int, set[str]]) -> TableUpkeep:
     storage = home.storage(name)
     # Listed first, so that files written from here on are in no danger.
     files = [file for file in storage.get_file_info(pafs.FileSelector("")) if file.base_name.endswith(".parquet")]
-    needed = _needed(home, name, storage, since) | recorded
+    needed, first = _needed(home, name, storage, since)
+    needed = needed.union(*recorded.values())
     old = [file for file in files if file.path not in needed and file.mtime < since]
     for file in old:
         # Another vacuum may have removed it.
         with suppress(FileNotFoundError):
             storage.delete_file(file.path)
+    if name in CHECKED:
+        forget(storage, [file.path for file in old])
+    forget_before(storage, min([first, *recorded]))
     total, freed = (sum(file.size for file in some) for some in (files, old))
     return TableUpkeep(name, len(files), len(files) - len(old), total, total - freed)
 
 
-def _needed(home: Home, name: str, storage: pafs.FileSystem, since: datetime) -> set[str]:
-    """Paths of the files of versions that were the newest at some moment from `since` on."""
+def _needed(home: Home, name: str, storage: pafs.FileSystem, since: datetime) -> tuple[set[str], int]:
+    """Paths of the files of versions that were the newest at some moment from `since` on; the first of these."""
     needed: set[str] = set()
-    version = home.version(name)
+    have = commits(storage)
+    version = home.version(name) or 0
     while version:
-        commit = list(_actions(storage, version))
-        if _moment(commit) < since:
+        commit = actions(storage, version)
+        # Versions before the oldest commit that is left were given up by an earlier vacuum.
+        if _moment(commit) < since or version - 1 not in have:
             break
         needed |= {action["add"]["path"] for action in commit if "add" in action}
         version -= 1
-    return needed | home.files(name, version).keys()
-
-
-def _actions(storage: pafs.FileSystem, version: int) -> Iterator[dict[str, Any]]:
-    with storage.open_input_stream(f"{_LOG}/{version:020}.json") as stream:
-        for line in stream.read().splitlines():
-            yield json.loads(line)
+    return needed | home.files(name, version).keys(), version
 
 
 def _moment(commit: list[dict[str, Any]]) -> datetime:

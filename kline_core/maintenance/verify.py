@@ -113,6 +113,12 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
     ledger = Ledger()
     tables, versions = _read(home, ledger)
     rows = {name: tables[name].num_rows for name in TABLES if name in versions and name in tables}
+    for name in tables:
+        if bare := home.unchecked(name, versions[name]) if name in versions else []:
+            ledger.notes.append(
+                f"{len(bare)} files of {name} have no checksum, such as {bare[0]}: they were taken as they are; the "
+                "next write to the table gives them one"
+            )
     damaged = check_bars(tables["bars"], ledger) if "bars" in tables else []
     made = home.description("patterns", versions["patterns"]) if "patterns" in rows else None
     steps = settings.patterns if made is None else _made_with(home, made, tables["patterns"], ledger)

@@ -4,7 +4,8 @@
    catalogue (`kline_core.patterns.catalogue`).
 2. Compare it with the stored patterns, or only with those added since this process last compared
    (`kline_core.patterns.verified`). A symbol is restated if one of its stored patterns has left the catalogue or
-   depends on other bars than before: remove its patterns and make them again.
+   depends on other bars than before: remove its patterns and make them again. If too many would not come back,
+   refuse.
 3. Draw and encode the missing windows in order of `known_on`, a slice per thread at a time.
 4. Append them, in commits of bounded size. An interrupted run leaves whole commits; the next one finds the missing
    windows in the same way.
@@ -25,17 +26,19 @@ import pyarrow as pa
 from kline_core._cache import loaded
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.errors import SettingError
+from kline_core.errors import HomeError, SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
 from kline_core.patterns.verified import PatternsKey, check_patterns
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
-from kline_core.store.home import Home
+from kline_core.store.home import Home, TableChangedError
 from kline_core.typing import Floats32
 
 SLICE = 2048
 """Windows that are encoded as one piece of work, which takes some tenths of a second."""
 COMMIT = 250_000
 """Patterns of one commit, at most."""
+MAX_REMOVED_SHARE = 0.2
+"""Share of the stored patterns that an update may remove for good."""
 
 Progress = Callable[[int, int], None]
 """Called with the numbers of windows encoded and to encode."""
@@ -43,6 +46,17 @@ Progress = Callable[[int, int], None]
 
 class ManyWindowsError(Exception):
     """More windows are missing than the caller allows; nothing was changed."""
+
+
+class RemovalError(HomeError):
+    """An update would remove more patterns than `max_removed_share` allows; nothing was changed."""
+
+    removed: int | None = None
+    """Patterns whose bars are no longer there."""
+    removed_share: float | None = None
+    """Their share of the stored patterns, 0..1."""
+    max_removed_share: float | None = None
+    """Share that was allowed."""
 
 
 class WindowEncoder(Protocol):
@@ -116,6 +130,7 @@ def update_patterns(
     rebuild: bool = False,
     progress: Progress | None = None,
     at_most: int | None = None,
+    max_removed_share: float = MAX_REMOVED_SHARE,
 ) -> PatternsUpdate:
     """Update the `patterns` table of a home from its bars.
 
@@ -126,10 +141,14 @@ def update_patterns(
         rebuild: Replace the table by one that is made with these settings and this encoder.
         progress: Called after each piece of work.
         at_most: Windows that may be encoded; any number by default.
+        max_removed_share: Share of the stored patterns, 0..1, that may be removed for good, because the bars no longer
+            have their windows. Patterns of restated symbols that are made again do not count.
 
     Raises:
         FingerprintError: The table was made with other settings or another encoder, and `rebuild` is false.
-        SettingError: The encoder takes other windows than `settings.window_bars`.
+        SettingError: The encoder takes other windows than `settings.window_bars`, or `max_removed_share` is out of
+            bounds.
+        RemovalError: More than `max_removed_share` of the patterns would be removed; nothing was changed.
         ManyWindowsError: More than `at_most` windows would have to be encoded.
         TableChangedError: Another writer changed the table in between.
         StaleError: Another `bars` table replaced the one that was read.
@@ -144,6 +163,13 @@ def update_patterns(
             parameter="window_bars",
             value=settings.window_bars,
             bound=str(encoding.window_bars),
+        )
+    if not 0 <= max_removed_share <= 1:
+        raise SettingError(
+            f"max_removed_share is {max_removed_share}; it must be between 0 and 1",
+            parameter="max_removed_share",
+            value=max_removed_share,
+            bound="0 to 1",
         )
     version = home.version("patterns")
     if not rebuild:
@@ -161,7 +187,14 @@ def update_patterns(
             "encoder": encoding.fingerprint,
             "method": METHOD,
         }
-        version = home.create("patterns", description, settings.horizons, replace=rebuild)
+        try:
+            version = home.create("patterns", description, settings.horizons, replace=rebuild)
+        except TableChangedError:
+            # Two first updates at the same time: go on with the table that the other one made.
+            version = home.version("patterns")
+            if version is None:
+                raise
+            check_patterns(home, settings, encoding.fingerprint, version)
     key = PatternsKey.of(home, version, catalogue)
     # This process does not read verified rows again, so nothing else would notice that their files are gone.
     home.check_files("patterns", version, key.files)
@@ -171,7 +204,10 @@ def update_patterns(
         raise ManyWindowsError
     removed = 0
     if restated:
-        removed = home.read("patterns", ["symbol"], version, symbols=restated).num_rows
+        stored = home.read("patterns", ["symbol", "end"], version, symbols=restated)
+        removed = stored.num_rows
+        gone = int((windows.find(stored["symbol"], stored["end"]) < 0).sum())
+        _check_removal(home, version, gone, max_removed_share)
         version = home.delete("patterns", restated, _source(catalogue, len(missing)), expected_version=version)
     for start in range(0, len(missing), COMMIT):
         part = windows.take(missing[start : start + COMMIT])
@@ -192,6 +228,23 @@ def update_patterns(
 def _source(catalogue: CatalogueKey, left: int) -> dict[str, Any]:
     """Metadata of a commit, which `update_source` reads."""
     return {"bars": catalogue.bars.version, "left": left}
+
+
+def _check_removal(home: Home, version: int, removed: int, max_removed_share: float) -> None:
+    """Raise `RemovalError` if too many patterns have no window any more: bars that vanished are rarely meant."""
+    total = home.row_count("patterns", version)
+    if removed <= max_removed_share * total:
+        return
+    raise RemovalError(
+        f"{removed} of {total} patterns of {home.uri} ({removed / total:.0%}) would be removed, since their bars are "
+        f"no longer there; max_removed_share is {max_removed_share}; check the bars (`kline verify`) and ingest what "
+        "is missing, or allow it with `kline index --max-removed-share 1`",
+        home=home.uri,
+        table="patterns",
+        removed=removed,
+        removed_share=removed / total,
+        max_removed_share=max_removed_share,
+    )
 
 
 def _rows(frames: BarsBySymbol, windows: Catalogue, vectors: Floats32, settings: PatternSettings) -> pa.Table:

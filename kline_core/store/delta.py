@@ -1,6 +1,7 @@
 """Delta Lake's terms: writer and table properties, commit metadata, predicates, and what its errors mean."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties
 from deltalake.exceptions import DeltaError
+from pyarrow.dataset import FileSystemDataset
 
 from kline_core.errors import HomeError
+from kline_core.store.checksums import DamagedFileError
+from kline_core.store.log import DamagedLogError
 from kline_core.symbols import check_symbol
 
 METADATA_KEY = "kline"
@@ -41,9 +45,31 @@ def stored_schema(delta: DeltaTable) -> pa.Schema:
     return pa.schema(delta.schema().to_arrow())
 
 
+def file_sizes(delta: DeltaTable) -> dict[str, int]:
+    """Size in bytes of each data file of an opened table, by the file's name within the table."""
+    actions = pa.table(delta.get_add_actions())
+    return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))
+
+
 def text_column(column: str) -> pc.Expression:
     """A text column for use in a filter, cast because a MERGE stores string views, which pyarrow cannot compare."""
     return pc.field(column).cast(pa.string())
+
+
+def read_rows(dataset: FileSystemDataset, columns: Sequence[str] | None, condition: pc.Expression | None) -> pa.Table:
+    """Rows of a dataset. Raises `DamagedFileError` for a file that cannot be read."""
+    try:
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
+    except (OSError, pa.ArrowException):
+        # Arrow's messages seldom name the file.
+        for fragment in dataset.get_fragments(condition):
+            try:
+                fragment.to_table()
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"its file {fragment.path} is gone") from error
+            except (OSError, pa.ArrowException) as error:
+                raise DamagedFileError(f"its file {fragment.path} cannot be read: {error}") from error
+        raise
 
 
 def commit_properties(metadata: Mapping[str, Any] | None, retries: int | None = None) -> CommitProperties:
@@ -57,6 +83,43 @@ def symbols_predicate(symbols: Sequence[str]) -> str:
     return "symbol IN (" + ", ".join(f"'{check_symbol(symbol)}'" for symbol in symbols) + ")" if symbols else "false"
 
 
+class UnreachableError(HomeError):
+    """The object store of a home does not answer; nothing is known to be damaged."""
+
+
+# Delta colours its messages, draws arrows between causes, and adds a backtrace.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_BACKTRACE = re.compile(r"\n\s*0: ")
+_AWAY = re.compile(
+    r"error sending request|client error \(connect\)|connect error|dns error|connection (refused|reset|closed)"
+    r"|timed out|network is unreachable",
+    re.IGNORECASE,
+)
+
+_REMEDIES = {
+    "read": "restore it from a copy, or make a new home and ingest again",
+    "read an old version of": "versions are kept for a time; read a newer one, or restore a copy",
+    "make": "name a folder that can be written",
+    "write": "check that it can be written",
+}
+# Where the cause is none of the table, the remedy is another.
+_BY_CAUSE = {
+    re.compile(r"no space left|quota exceeded", re.IGNORECASE): "nothing was committed; make room and run again",
+    re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE): (
+        "check who may read and write there"
+    ),
+    re.compile(r"Generic (S3|GCS|MicrosoftAzure|HTTP) error|credential", re.IGNORECASE): (
+        "check the store's address, the bucket and the credentials in the environment, and try again"
+    ),
+}
+
+
+def cause_of(error: BaseException) -> str:
+    """The whole message of an error of Delta's or Arrow's in one line, without colours and backtrace."""
+    text = _BACKTRACE.split(_COLOUR.sub("", str(error)))[0]
+    return ": ".join(" ".join(part.split()) for part in text.split("↳") if part.strip())
+
+
 @contextmanager
 def explained(uri: str, table: str, action: str, let_through: type[Exception] | None = None) -> Iterator[None]:
     """Turn the storage's errors into a `HomeError` that says what to do; see `Home.explained`."""
@@ -65,14 +128,41 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
     except (DeltaError, OSError, pa.ArrowException) as error:
         if let_through is not None and isinstance(error, let_through):
             raise
-        # After the message the library prints a coloured backtrace.
-        reason = " ".join(str(error).split("\n   0: ")[0].split("\x1b")[0].split())
-        remedy = {
-            "read": "restore it from a copy, or make a new home and ingest again",
-            "read an old version of": "versions are kept for a time; read a newer one, or restore a copy",
-            "make": "name a folder that can be written",
-            "write": "check that it can be written",
-        }[action]
+        reason = cause_of(error)
+        if "://" in uri and _AWAY.search(reason):
+            raise UnreachableError(
+                f"home {uri} cannot be reached, to {action} table {table}: {reason}; check the network and the store's "
+                "address, and run again",
+                home=uri,
+                table=table,
+            ) from error
+        remedy = next((remedy for cause, remedy in _BY_CAUSE.items() if cause.search(reason)), _REMEDIES[action])
+        if isinstance(error, DamagedLogError):
+            remedy = _log_remedy(table, error)
+        elif isinstance(error, DamagedFileError):
+            remedy = _FILE_REMEDIES.get(table, remedy)
         raise HomeError(
             f"cannot {action} table {table} of home {uri}: {reason}; {remedy}", home=uri, table=table
         ) from error
+
+
+_FILE_REMEDIES = {
+    "bars": "the bars are damaged: restore that file or the home from a copy, or ingest all files into a new home",
+    "patterns": "restore that file from a copy, or make the patterns again with `kline index --rebuild`",
+}
+
+_AGAIN = {
+    "bars": "ingest the files that came last once more",
+    "patterns": "run `kline index`",
+    "factors": "run again what ran last",
+    "matches": "run again what ran last",
+}
+
+
+def _log_remedy(table: str, error: DamagedLogError) -> str:
+    if error.before is None:
+        return "restore it from a copy, or make a new home and ingest again"
+    return (
+        f"restore it from a copy; or remove that file, which leaves version {error.before} of {table}, "
+        f"and {_AGAIN[table]}"
+    )

@@ -1,6 +1,7 @@
 """Whether a folder is a home, or may become one, and whether a place lies in a table."""
 
 import os
+import shutil
 from pathlib import Path
 
 from kline_core.errors import HomeError
@@ -64,4 +65,23 @@ def check_room(uri: str, folder: Path | None) -> None:
         held = ", ".join(others[:3]) or "bars without its log"
         raise HomeError(
             f"{uri} holds other things ({held}) and no bars table; name an empty folder with --home", home=uri
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that may still be written to the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def check_space(folder: Path | None, size: int) -> None:
+    """Raise OSError if the disk of a folder has no room for so many bytes; object stores are not asked.
+
+    Delta would notice half-way, and write a trace of its own to standard error.
+    """
+    if folder is None:
+        return
+    free = free_bytes(folder)
+    if free < size:
+        raise OSError(
+            f"no space left: the disk has {free / 1e6:.1f} MB free, and the write may take {size / 1e6:.1f} MB"
         )

@@ -22,23 +22,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import FileSystemDataset
 
 from kline_core.errors import HomeError
+from kline_core.store import checksums
+from kline_core.store.checksums import CHECKED
+from kline_core.store.conditional import refuses_to_overwrite
 from kline_core.store.delta import (
     KEEP_LOGS,
     METADATA_KEY,
     WRITER,
+    UnreachableError,
+    cause_of,
     commit_properties,
     explained,
+    file_sizes,
+    read_rows,
     same_rows,
     stored_schema,
     symbols_predicate,
     text_column,
 )
-from kline_core.store.folder import check_room, home_gone, why_no_home
+from kline_core.store.folder import check_room, check_space, home_gone, why_no_home
+from kline_core.store.log import check_log
 from kline_core.store.schemas import (
     DEFAULT_HORIZONS,
     LATER_COLUMNS,
@@ -58,6 +66,12 @@ _ATTEMPTS = 16
 # Writers in one process queue here instead of losing races against each other.
 _LOCKS: dict[tuple[str, str], threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
+# Seconds for which a write waits for an object store that does not answer; Delta itself tries a request ten times.
+_AWAY_SECONDS = 300.0
+_AWAY_PAUSES = (1.0, 30.0)
+# Object stores that this process has tried, and newest log files that it has found whole.
+_CONDITIONAL: set[str] = set()
+_WHOLE_LOGS: dict[str, str] = {}
 
 # Delta reads a path as a URL, in which these characters are decoded or name another folder.
 _UNSAFE = frozenset("%[]\\?*")
@@ -171,7 +185,8 @@ class Home:
             where: Return only rows for which this holds; see `since`.
 
         Raises:
-            HomeError: The table is damaged or has no such version, or the home is gone.
+            HomeError: The table is damaged, for instance a file of `bars` or `patterns` is not what was written
+                (`kline_core.store.checksums`), or it has no such version.
         """
         delta = self._open_or_none(table) if version is None else self._open(table, version)
         if delta is None:
@@ -188,7 +203,10 @@ class Home:
             dataset = delta.to_pyarrow_dataset()
             lacking = set(LATER_COLUMNS.get(table, ())).difference(dataset.schema.names)
             asked = None if columns is None else [name for name in columns if name not in lacking]
-            rows = dataset.to_table(columns=asked, filter=condition)
+            if table in CHECKED:
+                rows = checksums.read_checked(dataset, self.storage(table), asked, condition)
+            else:
+                rows = read_rows(dataset, asked, condition)
         return with_later_columns(rows, columns, table) if lacking else rows
 
     def appended(self, table: str, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
@@ -210,7 +228,9 @@ class Home:
             if len(added) != len(new) - len(old):
                 return None
             part = FileSystemDataset(added, dataset.schema, dataset.format, dataset.filesystem)
-            return part.to_table(columns=list(columns))
+            if table in CHECKED:
+                return checksums.read_checked(part, self.storage(table), columns, None)
+            return read_rows(part, columns, None)
 
     def create(
         self,
@@ -222,7 +242,9 @@ class Home:
         """Make a table without rows, with a lasting description, and return its version.
 
         Raises:
-            HomeError: The table exists and `replace` is false, or the home is gone or cannot be written.
+            TableChangedError: Another writer made the table in the same moment.
+            HomeError: The table exists and `replace` is false, or the home is gone or cannot be
+                written.
         """
         if not replace and self.version(table) is not None:
             raise HomeError(
@@ -231,7 +253,19 @@ class Home:
                 table=table,
             )
         self.check_there()
-        return self._make(table, table_schema(table, horizons), description, mode="overwrite" if replace else "error")
+        schema = table_schema(table, horizons)
+        if replace:
+            return self._make(table, schema, description, mode="overwrite")
+        try:
+            return self._make(table, schema, description, mode="error")
+        except HomeError as error:
+            if self.version(table) is None:
+                raise
+            raise TableChangedError(
+                f"table {table} of home {self.uri} was made by another writer in the same moment; run again",
+                home=self.uri,
+                table=table,
+            ) from error
 
     def append(
         self,
@@ -267,7 +301,7 @@ class Home:
                 commit_properties=properties,
             )
 
-        return self._write(table, rows, write, expected_version)
+        return self._write(table, rows, write, expected_version, appends=True)
 
     def upsert(
         self,
@@ -364,8 +398,23 @@ class Home:
     def files(self, table: str, version: int | None = None) -> dict[str, int]:
         """Size in bytes of each data file of a version (the newest by default), by the file's name within the table."""
         with self.explained(table, "read"):
-            actions = pa.table(self._open(table, version).get_add_actions())
-        return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))
+            return file_sizes(self._open(table, version))
+
+    def unchecked(self, table: str, version: int | None = None) -> list[str]:
+        """Data files of a version that should have a checksum and have none, sorted.
+
+        They were written by an earlier release, or by a writer that was cut off; the next write to the table gives them
+        one.
+        """
+        if table not in CHECKED:
+            return []
+        with self.explained(table, "read"):
+            return sorted(self.files(table, version).keys() - checksums.recorded(self.storage(table)).keys())
+
+    def row_count(self, table: str, version: int | None = None) -> int:
+        """Number of rows of a version (the newest by default), as the log has it."""
+        with self.explained(table, "read"):
+            return int(self._open(table, version).count())
 
     def check_files(self, table: str, version: int, files: Collection[str]) -> None:
         """Raise `HomeError` if one of these data files of a version is gone."""
@@ -390,7 +439,14 @@ class Home:
     def _open_or_none(self, table: str) -> DeltaTable | None:
         path = self._path(table)
         with self.explained(table, "read"):
-            return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+            if not DeltaTable.is_deltatable(path):
+                return None
+            self._check_log(table, path)
+            try:
+                return DeltaTable(path)
+            except DeltaError:
+                check_log(self.storage(table), every=True)
+                raise
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         delta = self._open_or_none(table)
@@ -405,13 +461,14 @@ class Home:
                 home=self.uri,
                 table=table,
             )
-        with self.explained(table, "read"):
+        with self.explained(table, "read an old version of"):
             return DeltaTable(self._path(table), version=version)
 
     def _reading(self, table: str, version: int | None) -> str:
         return "read" if version in (None, self.version(table)) else "read an old version of"
 
     def _make(self, table: str, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
+        self._check_conditional(table)
         with self._lock(table), self.explained(table, "make"):
             text = json.dumps(dict(description), sort_keys=True)
             delta = DeltaTable.create(
@@ -420,9 +477,37 @@ class Home:
             return int(delta.version())
 
     def _write(
-        self, table: str, rows: pa.Table | None, write: Callable[[DeltaTable], object], expected: int | None
+        self,
+        table: str,
+        rows: pa.Table | None,
+        write: Callable[[DeltaTable], object],
+        expected: int | None,
+        appends: bool = False,
+    ) -> int:
+        """Commit; while the object store does not answer, try for some minutes.
+
+        An append that expects no version is not tried again: its commit may have arrived without an answer.
+        """
+        deadline, pause = time.monotonic() + _AWAY_SECONDS, _AWAY_PAUSES[0]
+        while True:
+            try:
+                return self._write_once(table, rows, write, expected, appends)
+            except UnreachableError:
+                if (appends and expected is None) or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _AWAY_PAUSES[1])
+
+    def _write_once(
+        self,
+        table: str,
+        rows: pa.Table | None,
+        write: Callable[[DeltaTable], object],
+        expected: int | None,
+        appends: bool,
     ) -> int:
         self.check_there()
+        self._check_conditional(table)
         if rows is not None and self._open_or_none(table) is None:
             self._make(table, table_schema(table, horizons_of(rows) or DEFAULT_HORIZONS), {}, mode="ignore")
         with self._lock(table):
@@ -432,9 +517,17 @@ class Home:
                     break
                 try:
                     with self.explained(table, "write", let_through=CommitFailedError):
+                        rewritten = {} if appends else file_sizes(delta)
+                        if table in CHECKED:
+                            # What a damaged file holds would be written anew, under a checksum that fits it.
+                            checksums.check(self.storage(table), rewritten)
+                        check_space(
+                            self.folder, (0 if rows is None else rows.nbytes) + max(rewritten.values(), default=0)
+                        )
                         write(delta)
                     # Delta makes the folders of a table again if they were removed just before the commit.
                     self.check_there()
+                    self._record_checksums(table, delta)
                     return int(delta.version())
                 except CommitFailedError:
                     time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
@@ -443,6 +536,40 @@ class Home:
             home=self.uri,
             table=table,
         )
+
+    def _record_checksums(self, table: str, delta: DeltaTable) -> None:
+        if table not in CHECKED:
+            return
+        try:
+            checksums.record(self.storage(table), file_sizes(delta))
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise HomeError(
+                f"table {table} of home {self.uri} holds what was written, as version {delta.version()}, but the "
+                f"checksums of its files could not be written: {cause_of(error)}; the next write makes them",
+                home=self.uri,
+                table=table,
+            ) from error
+
+    def _check_conditional(self, table: str) -> None:
+        """Refuse an object store that loses commits; each is tried once in a process."""
+        if self.folder is not None or self.uri in _CONDITIONAL:
+            return
+        with self.explained(table, "write"):
+            sound = refuses_to_overwrite(self.uri)
+        if not sound:
+            raise HomeError(
+                f"the object store of home {self.uri} overwrites where it is told not to (it ignores If-None-Match), "
+                "so that commits of two writers would be lost; take a store with conditional writes, or set "
+                "AWS_S3_LOCKING_PROVIDER=dynamodb",
+                home=self.uri,
+                table=table,
+            )
+        _CONDITIONAL.add(self.uri)
+
+    def _check_log(self, table: str, path: str) -> None:
+        state = check_log(self.storage(table), _WHOLE_LOGS.get(path))
+        if state is not None:
+            _WHOLE_LOGS[path] = state
 
     @contextmanager
     def _lock(self, table: str) -> Iterator[None]:

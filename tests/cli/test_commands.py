@@ -297,6 +297,36 @@ def test_another_encoder_is_refused_with_what_to_do(
     assert "kline index --rebuild" in line
 
 
+def test_patterns_whose_bars_are_gone_are_removed_only_if_that_is_allowed(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(home, tmp_path / "home")
+    Home(place).delete("bars", ["SYN00000"])
+    index = ["--home", str(place), "index"]
+    line = refused(capsys, *index)
+    assert "(33%) would be removed" in line
+    assert "--max-removed-share 1" in line
+    assert "max_removed_share is 1.5; it must be between 0 and 1" in refused(
+        capsys, *index, "--max-removed-share", "1.5"
+    )
+    assert ask(capsys, *index, "--max-removed-share", "1", "--json")[0] == 0
+
+
+def test_a_damaged_bar_is_one_line_that_names_its_file(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(home, tmp_path / "home")
+    (file,) = (place / "bars").glob("*.parquet")
+    content = bytearray(file.read_bytes())
+    content[2000] ^= 0xFF
+    file.write_bytes(content)
+    for words in (["index"], ["run", "--samples", "5"], ["match", "SYN00000"]):
+        assert f"its file {file.name} is not what was written" in refused(capsys, "--home", str(place), *words)
+    code, out, _ = ask(capsys, "--home", str(place), "verify")
+    assert code == 1
+    assert f"its file {file.name} is not what was written" in out
+
+
 @pytest.mark.slow
 def test_seen_dates_are_scored_and_marked_where_they_are_allowed(
     capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path

@@ -45,8 +45,10 @@ from kline_core.errors import (
     UnknownSymbolError,
 )
 from kline_core.factor.dates_file import read_dates
+from kline_core.patterns.update import RemovalError
 from kline_core.search.recall import Recall
 from kline_core.settings import FactorSettings, PatternSettings, Settings
+from kline_core.store.delta import UnreachableError
 from kline_core.store.home import TableChangedError
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.homes import SMALL, add_bars, make_home, market, write_encoder
@@ -55,7 +57,7 @@ TREE = [
     *(SettingError, InputError, HomeError, UnknownSymbolError, DateError, FingerprintError, EncoderError),
     *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError),
 ]
-CLASSES = [KlineError, *TREE, TableChangedError, NothingUsableError, BrokenBatchError]
+CLASSES = [KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError, BrokenBatchError]
 
 
 @pytest.fixture(scope="module")

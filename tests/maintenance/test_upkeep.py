@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from kline_core.bars.bars_cache import files_hash
 from kline_core.errors import HomeError, SettingError
@@ -18,7 +21,9 @@ from kline_core.factor.state import load_state
 from kline_core.maintenance import upkeep
 from kline_core.maintenance.upkeep import MANY_FILES, compact, vacuum
 from kline_core.store.home import Home, TableChangedError
+from kline_core.store.log import forget_before
 from kline_core.store.run_records import TableState, new_run_id, write_record
+from kline_core.store.schemas import conform, table_schema
 from tests.support.bench import Bench
 from tests.support.homes import market
 from tests.support.records import record_of
@@ -52,6 +57,29 @@ def aged(home, table, days):
             if "add" in action:
                 os.utime(folder / action["add"]["path"], (stamp, stamp))
         log.write_text("\n".join(map(json.dumps, actions)))
+
+
+def aged_commit(home, version, stamp):
+    """Give a commit of `bars` and its files another time."""
+    log = home.folder / "bars" / "_delta_log" / f"{version:020}.json"
+    log.write_text(re.sub(r'"timestamp":\d+', f'"timestamp":{int(stamp * 1000)}', log.read_text()))
+    for name in re.findall(r'"add":\{"path":"([^"]+)"', log.read_text()):
+        os.utime(home.folder / "bars" / name, (stamp, stamp))
+
+
+def committed(home, version, day):
+    """Append a row to `bars` as that version, `day` days from now, without Delta's writer, which takes its time."""
+    folder, stamp = home.folder / "bars", (NOW + timedelta(days=day)).timestamp()
+    rows, _ = conform(bar_rows(f"S{version}", 1), table_schema("bars"), "bars")
+    file = folder / f"{version}.parquet"
+    pq.write_table(rows, file)
+    moment, size = int(stamp * 1000), file.stat().st_size
+    add = {"path": file.name, "partitionValues": {}, "size": size, "modificationTime": moment, "dataChange": True}
+    actions = [{"commitInfo": {"timestamp": moment, "operation": "WRITE"}}, {"add": add}]
+    (folder / "_delta_log" / f"{version:020}.json").write_text("\n".join(map(json.dumps, actions)))
+    os.utime(file, (stamp, stamp))
+    if version % 100 == 99:
+        DeltaTable(str(folder)).create_checkpoint()
 
 
 def data_files(home, table):
@@ -334,6 +362,58 @@ def test_a_record_that_cannot_be_read_stops_the_vacuum_before_anything_is_remove
     with pytest.raises(HomeError, match=f"cannot read record runs/{record.run_id}.json"):
         vacuum(home, now=NOW)
     assert data_files(home, "bars") == before
+
+
+@pytest.mark.slow
+def test_logs_and_data_stay_bounded_where_maintenance_runs_weekly(home):
+    """500 days, each with a commit; versions of the last 30 days are promised."""
+    keep, version, counts = 30, 0, []
+    for day in range(1, 501):
+        version += 1
+        committed(home, version, day)
+        if day % 7 == 0:
+            if compact(home).tables[0].removed:
+                version += 1
+                aged_commit(home, version, (NOW + timedelta(days=day)).timestamp())
+            vacuum(home, 7, keep, now=NOW + timedelta(days=day))
+            counts.append((len(list((home.folder / "bars" / "_delta_log").iterdir())), len(data_files(home, "bars"))))
+    logs, data = zip(*counts, strict=True)
+    assert version > 520
+    # A commit a day and one for each compaction, and up to a hundred before them until a checkpoint is old enough.
+    assert max(logs) <= (keep + 7) * 8 / 7 + 100 + 4
+    assert max(data) <= (keep + 7) * 8 / 7 + MANY_FILES + 7
+    assert home.read("bars").num_rows == 500
+    assert home.read("bars", version=version - keep).num_rows >= 500 - keep
+
+
+def test_log_files_go_only_if_no_promised_version_needs_them(home):
+    for version in range(1, 103):
+        committed(home, version, -400 if version < 100 else -1)
+    log = home.folder / "bars" / "_delta_log"
+    # Version 99 was the newest one until a day ago.
+    kept = [home.read("bars", version=version).sort_by("symbol") for version in (99, 102)]
+    vacuum(home, now=NOW)
+    assert min(int(file.name[:20]) for file in log.glob("*.json")) == 99
+    assert [home.read("bars", version=version).sort_by("symbol") for version in (99, 102)] == kept
+    home.upsert("bars", bar_rows("S1", 2), ["symbol", "date"])
+    assert vacuum(home, 500, 500, now=NOW).tables[0].removed == 0
+    assert [commit["version"] for commit in home.history("bars")] == [103, 102, 101, 100, 99]
+    with pytest.raises(HomeError, match=r"cannot read an old version of table bars .* kept for a time"):
+        home.read("bars", version=98)
+
+
+def test_log_files_stay_where_no_whole_checkpoint_stands_in_for_them(home):
+    for version in range(1, 102):
+        committed(home, version, -400)
+    checkpoint = home.folder / "bars" / "_delta_log" / f"{99:020}.checkpoint.parquet"
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[:100])
+    storage = home.storage("bars")
+    assert forget_before(storage, 101) == 0
+    checkpoint.write_bytes(content)
+    assert forget_before(storage, 98) == 0
+    assert forget_before(storage, 101) == 99
+    assert home.read("bars", version=100).num_rows == 100
 
 
 @pytest.mark.parametrize("days", [0, 6, -1])

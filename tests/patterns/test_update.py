@@ -11,7 +11,7 @@ from kline_core.patterns import encode as encoding_module
 from kline_core.patterns import update
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
-from kline_core.patterns.update import PatternsUpdate, update_patterns
+from kline_core.patterns.update import PatternsUpdate, RemovalError, update_patterns
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
 from kline_core.windows.outcomes import outcomes
@@ -163,9 +163,49 @@ def test_corrected_volumes_restate_nothing(home, encoding):
 def test_a_symbol_that_is_gone_takes_its_patterns_along(home, encoding):
     update_patterns(home, SMALL, encoding)
     home.delete("bars", ["S00002"])
-    report = update_patterns(home, SMALL, encoding)
+    report = update_patterns(home, SMALL, encoding, max_removed_share=0.34)
     assert (report.added, report.removed, report.total, report.restated) == (0, 21, 42, ["S00002"])
     assert set(rows(home)["symbol"].to_pylist()) == {"S00000", "S00001"}
+
+
+@pytest.mark.parametrize("share", [0, 0.2, 0.33])
+def test_patterns_whose_bars_vanished_are_not_removed_unasked(home, encoding, share):
+    version = update_patterns(home, SMALL, encoding).version
+    home.delete("bars", ["S00002"])
+    with pytest.raises(
+        RemovalError, match=r"21 of 63 patterns of .* \(33%\) would be removed.*--max-removed-share 1"
+    ) as caught:
+        update_patterns(home, SMALL, encoding, max_removed_share=share)
+    assert (caught.value.removed, caught.value.max_removed_share) == (21, share)
+    assert home.version("patterns") == version
+
+
+def test_all_patterns_made_again_are_none_removed_for_good(home, encoding):
+    """A vendor that adjusts forward restates whole histories, and every window comes back."""
+    update_patterns(home, SMALL, encoding)
+    for symbol in ("S00000", "S00001", "S00002"):
+        replace_bars(home, market(seed=1), symbol)
+    report = update_patterns(home, SMALL, encoding, max_removed_share=0)
+    assert (report.added, report.removed, report.total) == (63, 63, 63)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_out_of_bounds_is_refused(home, encoding, share):
+    with pytest.raises(SettingError, match=r"max_removed_share is .*between 0 and 1"):
+        update_patterns(home, SMALL, encoding, max_removed_share=share)
+
+
+def test_the_slower_of_two_first_updates_goes_on_with_the_table_of_the_other(home, encoding, monkeypatch):
+    make = Home._make
+
+    def overtaken(self, *given, **named):
+        monkeypatch.setattr(Home, "_make", make)
+        make(self, *given, **named)
+        return make(self, *given, **named)
+
+    monkeypatch.setattr(Home, "_make", overtaken)
+    assert update_patterns(home, SMALL, encoding).total == 63
+    assert home.read("patterns").num_rows == 63
 
 
 def test_history_that_arrives_late_is_added(tmp_path, encoding):

@@ -1,0 +1,95 @@
+"""Checksums of data files, so that a file that changed without a commit is told from what was written.
+
+A checksum is a file `_checksums/<data file>.<SHA-256>` of the table. Its name says all, so that one listing gives the
+checksums of all files, and a crash cannot leave half of one. It holds a line for `sha256sum --check`, too.
+
+Delta never changes a data file, and no two have the same name: a checksum holds for every version and every copy.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+from pyarrow.dataset import FileSystemDataset
+
+FOLDER = "_checksums"
+CHECKED = ("bars", "patterns")
+"""Tables whose files have checksums: what a value is made from."""
+
+
+class DamagedFileError(OSError):
+    """A data file is not what was written."""
+
+
+def recorded(storage: pafs.FileSystem) -> dict[str, str]:
+    """SHA-256 by data file, of the files of a table that have a checksum."""
+    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+    split = (info.base_name.rpartition(".") for info in listed)
+    return {name: digest for name, _, digest in split if len(digest) == hashlib.sha256().digest_size * 2}
+
+
+def record(storage: pafs.FileSystem, files: Iterable[str]) -> None:
+    """Give checksums to those of these data files that have none."""
+    have = recorded(storage)
+    for name in sorted(set(files) - have.keys()):
+        digest = _digest(_content(storage, name))
+        # Buffered, since Delta takes bytes, which an unbuffered stream does not pass on.
+        with storage.open_output_stream(f"{FOLDER}/{name}.{digest}", buffer_size=4096) as stream:
+            stream.write(f"{digest}  {name}\n".encode())
+
+
+def forget(storage: pafs.FileSystem, files: Iterable[str]) -> None:
+    """Remove the checksums of data files that were removed."""
+    have = recorded(storage)
+    for name in files:
+        if name in have:
+            storage.delete_file(f"{FOLDER}/{name}.{have[name]}")
+
+
+def check(storage: pafs.FileSystem, files: Iterable[str]) -> None:
+    """Raise `DamagedFileError` for the first of these data files that is not what its checksum was made of."""
+    have = recorded(storage)
+    for name in files:
+        if name in have:
+            _checked(storage, name, have)
+
+
+def read_checked(
+    dataset: FileSystemDataset, storage: pafs.FileSystem, columns: Sequence[str] | None, condition: pc.Expression | None
+) -> pa.Table:
+    """Rows of a dataset, each file read once, compared with its checksum and only then decoded.
+
+    A file that statistics rule out as a whole is neither read nor compared. Raises `DamagedFileError`.
+    """
+    have = recorded(storage)
+    names = dataset.schema.names if columns is None else list(columns)
+    parts = [dataset.schema.empty_table().select(names)]
+    for fragment in dataset.get_fragments(condition):
+        content = pa.BufferReader(_checked(storage, fragment.path, have))
+        part = dataset.format.make_fragment(content, partition_expression=fragment.partition_expression)
+        try:
+            parts.append(part.to_table(schema=dataset.schema, columns=names, filter=condition))
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedFileError(f"its file {fragment.path} cannot be decoded: {error}") from error
+    return pa.concat_tables(parts)
+
+
+def _checked(storage: pafs.FileSystem, name: str, have: Mapping[str, str]) -> pa.Buffer:
+    content = _content(storage, name)
+    if name in have and _digest(content) != have[name]:
+        raise DamagedFileError(f"its file {name} is not what was written: its SHA-256 differs from its checksum")
+    return content
+
+
+def _content(storage: pafs.FileSystem, name: str) -> pa.Buffer:
+    try:
+        with storage.open_input_file(name) as stream:
+            return stream.read_buffer()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"its file {name} is gone") from error
+
+
+def _digest(content: pa.Buffer) -> str:
+    return hashlib.sha256(content).hexdigest()

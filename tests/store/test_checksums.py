@@ -1,0 +1,210 @@
+"""Data files that changed without a commit are told from what was written, wherever they are read."""
+
+import hashlib
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import kline_core as kl
+from kline_core import _cache
+from kline_core.bars.bars_cache import BarsKey
+from kline_core.errors import HomeError
+from kline_core.maintenance.upkeep import vacuum
+from kline_core.store import checksums
+from kline_core.store.home import Home
+from tests.support.bench import Bench
+from tests.support.homes import market
+from tests.support.tables import bar_rows
+
+DAMAGED = r"cannot read table bars of home .*: its file {} is not what was written.*the bars are damaged: restore"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home", create=True)
+
+
+def flip(path: Path, at: int | None = None) -> None:
+    """Change eight bytes of a file."""
+    content = bytearray(path.read_bytes())
+    start = len(content) // 3 if at is None else at
+    content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
+    path.write_bytes(content)
+
+
+def only_file(home: Home, table: str = "bars") -> Path:
+    (name,) = home.files(table)
+    assert home.folder is not None
+    return home.folder / table / name
+
+
+def test_every_write_gives_its_files_a_checksum_that_other_programs_can_check(home: Home) -> None:
+    home.append("bars", bar_rows("A", 3))
+    home.upsert("bars", bar_rows("A", 4, close=11.0), ["symbol", "date"])
+    home.replace("bars", bar_rows("A", 2), ["A"])
+    home.append("bars", bar_rows("B", 2))
+    home.delete("bars", ["B"])
+    home.append("bars", bar_rows("C", 2))
+    home.compact("bars", 2**20)
+    have = checksums.recorded(home.storage("bars"))
+    assert home.folder is not None
+    for name in home.files("bars"):
+        assert have[name] == hashlib.sha256((home.folder / "bars" / name).read_bytes()).hexdigest()
+    assert home.unchecked("bars") == home.unchecked("factors") == []
+    lists = sorted(str(path) for path in (home.folder / "bars" / "_checksums").iterdir())
+    command = ["sha256sum", "--check", *lists]
+    assert subprocess.run(command, cwd=home.folder / "bars", capture_output=True).returncode == 0
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(share=st.floats(0, 1))
+def test_whichever_bytes_change_the_file_is_named(home: Home, share: float) -> None:
+    if home.version("bars") == 0:
+        home.append("bars", bar_rows("A", 30))
+    path = only_file(home)
+    before = path.read_bytes()
+    flip(path, int(share * (len(before) - 8)))
+    with pytest.raises(HomeError, match=DAMAGED.format(path.name)) as caught:
+        home.read("bars", ["close"])
+    assert "\n" not in str(caught.value)
+    path.write_bytes(before)
+    assert home.read("bars").num_rows == 30
+
+
+def test_writes_that_would_carry_the_damage_on_are_refused(home: Home) -> None:
+    home.append("bars", bar_rows("A", 30))
+    home.append("bars", bar_rows("B", 1))
+    path = next(home.folder / "bars" / name for name in home.files("bars", 1))  # type: ignore[operator]
+    flip(path)
+    version = home.version("bars")
+    for write in (
+        lambda: home.upsert("bars", bar_rows("A", 1, close=11.0), ["symbol", "date"]),
+        lambda: home.replace("bars", bar_rows("A", 2), ["A"]),
+        lambda: home.delete("bars", ["B"]),
+        lambda: home.compact("bars", 2**20),
+    ):
+        with pytest.raises(HomeError, match=f"its file {path.name} is not what was written"):
+            write()
+    assert home.version("bars") == version
+    # What is added does not touch it.
+    home.append("bars", bar_rows("C", 1))
+
+
+def test_files_without_a_checksum_are_read_as_before_until_the_next_write(home: Home) -> None:
+    home.append("bars", bar_rows("A", 3))
+    assert home.folder is not None
+    shutil.rmtree(home.folder / "bars" / "_checksums")
+    assert home.read("bars").num_rows == 3
+    assert home.unchecked("bars") == sorted(home.files("bars"))
+    (note,) = (note for note in kl.verify(home).notes if "checksum" in note)
+    assert note.startswith(f"1 files of bars have no checksum, such as {only_file(home).name}")
+    first = only_file(home)
+    home.append("bars", bar_rows("B", 3))
+    assert home.unchecked("bars") == []
+    flip(first)
+    with pytest.raises(HomeError, match=first.name):
+        home.read("bars")
+
+
+def test_a_checksum_that_a_crash_cut_off_is_none(home: Home) -> None:
+    home.append("bars", bar_rows("A", 3))
+    assert home.folder is not None
+    (mark,) = (home.folder / "bars" / "_checksums").iterdir()
+    mark.write_bytes(b"")
+    assert home.unchecked("bars") == []
+    flip(only_file(home))
+    with pytest.raises(HomeError, match="is not what was written"):
+        home.read("bars")
+
+
+def test_added_rows_are_checked_too(home: Home) -> None:
+    old = home.append("bars", bar_rows("A", 3))
+    files = home.files("bars", old)
+    new = home.append("bars", bar_rows("B", 30))
+    (name,) = home.files("bars").keys() - files.keys()
+    flip(home.folder / "bars" / name)  # type: ignore[operator]
+    with pytest.raises(HomeError, match=DAMAGED.format(name)):
+        home.appended("bars", ["symbol"], files.keys(), new)
+
+
+def test_a_checksum_that_cannot_be_written_does_not_unmake_the_commit(home: Home, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(checksums, "record", full)
+    with pytest.raises(HomeError, match=r"holds what was written, as version 1, but the checksums .* No space left"):
+        home.append("bars", bar_rows("A", 3))
+    monkeypatch.undo()
+    assert home.read("bars").num_rows == 3
+    home.append("bars", bar_rows("B", 3))
+    assert home.unchecked("bars") == []
+
+
+def test_checksums_go_with_their_files(home: Home) -> None:
+    home.append("bars", bar_rows("A", 3))
+    home.replace("bars", bar_rows("A", 2), ["A"])
+    vacuum(home, now=datetime.now(UTC) + timedelta(days=400))
+    assert checksums.recorded(home.storage("bars")).keys() == home.files("bars").keys()
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_damaged_bars_are_called_so_by_every_command_and_a_copy_heals_them(
+    tmp_path, small_weights, in_process, monkeypatch
+):
+    bench = Bench.of(tmp_path / "home", market(2, 40), weights=small_weights)
+    bench.run(in_process, samples=5)
+    path = only_file(bench.home)
+    shutil.copy(path, tmp_path / "copy")
+    bars = bench.home.read("bars")
+    patterns, values = bench.home.read("patterns"), bench.rows("factors")
+    flip(path)
+    named = f"its file {path.name} is not what was written"
+    for command in (
+        lambda: kl.update_patterns(bench.home, settings=bench.settings.patterns, encoder=small_weights, device="cpu"),
+        lambda: kl.ingest(bench.home, bars.slice(0, 3).to_pandas().drop(columns="suspended")),
+        lambda: BarsKey.newest(bench.home).load(),
+        lambda: bench.run(in_process, samples=6),
+    ):
+        # A process that holds the bars goes on with them; each of these is a new one.
+        monkeypatch.setattr(_cache, "_caches", {})
+        with pytest.raises(HomeError, match=named):
+            command()
+    report = kl.verify(bench.home, settings=bench.settings, encoder=small_weights)
+    (finding,) = (finding for finding in report.findings if finding.table == "bars")
+    assert named in str(finding)
+    assert bench.home.read("patterns").equals(patterns)
+    shutil.copy(tmp_path / "copy", path)
+    assert bench.run(in_process, samples=5).count("done") == 0
+    assert bench.rows("factors") == values
+    assert kl.verify(bench.home, settings=bench.settings, encoder=small_weights).ok
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_damaged_patterns_are_made_again_by_a_rebuild(tmp_path, small_weights):
+    bench = Bench.of(tmp_path / "home", market(2, 40), weights=small_weights)
+    before = bench.home.read("patterns")
+    flip(only_file(bench.home, "patterns"))
+    with pytest.raises(HomeError, match=r"table patterns .* is not what was written.*`kline index --rebuild`"):
+        bench.home.read("patterns")
+    kl.update_patterns(bench.home, settings=bench.settings.patterns, encoder=small_weights, device="cpu", rebuild=True)
+    after = bench.home.read("patterns")
+    order = [("known_on", "ascending"), ("symbol", "ascending"), ("end", "ascending")]
+    assert after.sort_by(order).equals(before.sort_by(order))
+
+
+def test_rows_are_those_that_an_unchecked_read_gives(home: Home) -> None:
+    for number in range(3):
+        home.append("bars", pa.concat_tables([bar_rows(f"S{number}", 5), bar_rows(f"T{number}", 5)]))
+    home.upsert("bars", bar_rows("S1", 7, close=11.0), ["symbol", "date"])
+    rows = home.read("bars", ["close", "symbol"], symbols=["S1", "T2"])
+    assert rows.column_names == ["close", "symbol"]
+    assert sorted(rows["close"].to_pylist()) == [10.0] * 5 + [11.0] * 7
+    assert home.read("bars", [], symbols=["S1"]).num_columns == 0
+    assert np.all(home.read("bars", symbols=["none"]).num_rows == 0)
