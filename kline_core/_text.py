@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from kline_core._secrets import masked
 from kline_core.errors import KlineError
 
 
@@ -30,8 +31,8 @@ def percent(share: float, digits: int | None = None) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """First line of an error, with its kind unless it is a `KlineError`."""
-    text = (str(error).splitlines() or [""])[0]
+    """First line of an error, without secrets, and with its kind unless it is a `KlineError`."""
+    text = masked((str(error).splitlines() or [""])[0])
     return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
 
 

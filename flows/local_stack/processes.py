@@ -34,8 +34,9 @@ class Part:
 
     def start(self) -> None:
         """Start the program, in a session of its own, so that a Ctrl-C in the terminal reaches only its parent."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as out:
+        # For their owner alone: what programs of others write there cannot be masked.
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
