@@ -65,8 +65,9 @@ class Certificates:
 
 
 def encryption_is_required() -> bool:
-    """Whether Dask's own configuration requires TLS."""
-    return bool(dask.config.get(_REQUIRED, default=False))
+    """Whether Dask's own configuration requires TLS, or takes it where nothing else is named."""
+    scheme = dask.config.get("distributed.comm.default-scheme", default="tcp")
+    return bool(dask.config.get(_REQUIRED, default=False)) or scheme == "tls"
 
 
 def certificates_of(host: str, folder: Path) -> Certificates:

@@ -134,6 +134,7 @@ def prefect_environment(home: Path, folder: Path, place: Place) -> dict[str, str
 
     What the user has set counts, see `user_settings`, which raises `SettingError`.
     """
+    direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), place.host]))
     defaults = {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -154,8 +155,8 @@ def prefect_environment(home: Path, folder: Path, place: Place) -> dict[str, str
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",
         # No proxy between these programs; clients read either name.
-        "NO_PROXY": place.host,
-        "no_proxy": place.host,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
         # Programs of this Python environment first, whether or not it was activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }

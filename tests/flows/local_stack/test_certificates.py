@@ -5,6 +5,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dask
 import pytest
@@ -105,6 +106,8 @@ def test_in_this_process_required_encryption_changes_nothing(ours: Certificates)
         assert cluster.call(abs, -3) == 3
         assert cluster.address.startswith("inproc://")
     assert not encryption_is_required()
+    with dask.config.set({"distributed.comm.default-scheme": "tls"}):
+        assert encryption_is_required()
     # Nor do the certificates of the user's own cluster.
     with dask.config.set(ours.dask), open_cluster(threads=1) as cluster:
         assert cluster.call(abs, -3) == 3
@@ -130,14 +133,16 @@ def test_new_certificates_are_their_owners_alone(tmp_path: Path) -> None:
 def test_the_file_for_other_programs_says_the_same(ours: Certificates) -> None:
     assert ours.configuration is not None
     told = yaml.safe_load(ours.configuration.read_text())
-    with dask.config.set(told):
-        assert encryption_is_required()
-        assert named(HOST) == Certificates(ours.files)
-    assert {name: dask.config.collect_env({name: value}) for name, value in ours.environment.items()}
-    environment = dask.config.collect_env(ours.environment)
-    with dask.config.set(environment):
-        assert encryption_is_required()
-        assert named(HOST) == Certificates(ours.files)
+    for nested in (told, dask.config.collect_env(ours.environment)):
+        with dask.config.set(dict(flat(nested))):
+            assert encryption_is_required()
+            assert named(HOST) == Certificates(ours.files)
+
+
+def flat(nested: dict[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
+    """Single keys: `dask.config.set` would replace whole branches, also for a cluster that runs in another thread."""
+    for key, value in nested.items():
+        yield from flat(value, f"{above}{key}.") if isinstance(value, dict) else [(f"{above}{key}", value)]
 
 
 def test_own_certificates_come_first_and_new_ones_are_for_loopback(ours: Certificates, tmp_path: Path) -> None:

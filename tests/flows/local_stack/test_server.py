@@ -67,5 +67,8 @@ def test_the_users_settings_count_but_for_where_the_server_is(tmp_path: Path, mo
     # No page of another site that is open in a browser here.
     assert env["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4999,http://localhost:4999"
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "true")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "example.org")
     again = prefect_environment(tmp_path, tmp_path / "prefect", Place(4999))
     assert again["PREFECT_SERVER_ANALYTICS_ENABLED"] == "true"
+    assert again["NO_PROXY"] == again["no_proxy"] == "example.org,127.0.0.1"
