@@ -95,7 +95,7 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
 def _server(path: Path, folder: Path, clock: StageClock) -> Iterator[SyncPrefectClient]:
     """The home's server, to which the flows of this process report."""
     end_all(marked(path), _patience(STOP_SECONDS))
-    (folder / "tmp").mkdir(exist_ok=True)
+    (folder / "tmp").mkdir(mode=0o700, exist_ok=True)
     place = Place(free_port())
     env = prefect_environment(path, folder, place)
     part = server_part(env, folder, place)

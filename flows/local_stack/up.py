@@ -99,7 +99,8 @@ def up(
         write_note(folder, {"ui": place.ui})
         scratch = folder / "tmp"
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
+        # For its owner alone: Prefect hands each flow run its environment through a file there, passwords included.
+        scratch.mkdir(mode=0o700)
         control = _Control(home, folder, place, threads, signals)
         if left_over:
             _say(f"{len(left_over)} programs of one that was killed were still running, and were ended")
