@@ -76,13 +76,6 @@ class Ready:
             "stop": f"{run} flow-run cancel ID",
         }
 
-    @property
-    def own_run(self) -> str:
-        """Shell command that computes on the cluster, without Prefect."""
-        configuration = None if self.certificates is None else self.certificates.configuration
-        words = [] if configuration is None else [f"DASK_CONFIG={shlex.quote(str(configuration))}"]
-        return " ".join([*words, f"kline --home {shlex.quote(self.home)} run --scheduler {self.scheduler}"])
-
     def to_dict(self) -> dict[str, Any]:
         """The announcement as plain JSON values."""
         ca = None if self.certificates is None else self.certificates.files["ca-file"]
@@ -113,11 +106,20 @@ class Ready:
                 f"  run now:   {self.commands['run']}",
                 f"  watch:     {self.commands['watch']}",
                 f"  stop one:  {self.commands['stop']}",
-                *([] if self.certificates is None else [f"  no flow:   {self.own_run}"]),
+                *self._own_run(),
                 "",
                 f"Ready after {self.seconds:.1f} s. Ctrl-C stops everything; runs, schedules and tables are kept.",
             ]
         )
+
+    def _own_run(self) -> list[str]:
+        """How to compute on a cluster with new certificates, without Prefect."""
+        if self.certificates is None or self.certificates.configuration is None:
+            return []
+        name = shlex.quote(str(self.certificates.configuration))
+        return [
+            f"  no flow:   DASK_CONFIG={name} kline --home {shlex.quote(self.home)} run --scheduler {self.scheduler}"
+        ]
 
     def _doors(self) -> str:
         """How the server lets others in, where that needs to be said."""
