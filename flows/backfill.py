@@ -14,7 +14,7 @@ from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key
 from flows.artifacts.summary import Summary
 from flows.common.context import open_home, opened_cluster
-from flows.common.parameters import Date, Share, Symbols, Threads, as_day, symbol_list
+from flows.common.parameters import Date, HomePlace, Share, Symbols, Threads, as_day, symbol_list
 from flows.common.session import run_name
 from flows.daily import IN_FLIGHT, RUNNER
 from flows.steps.patterns import update
@@ -35,7 +35,7 @@ from kline_core.settings import PatternSettings
     on_crashed=[leave_advice],
 )
 def backfill(
-    home: str | None = None,
+    home: HomePlace = None,
     symbols: Symbols = None,
     first: Date = None,
     last: Date = None,

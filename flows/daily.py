@@ -28,7 +28,18 @@ from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key, publish
 from flows.artifacts.summary import Summary
 from flows.common.context import open_home, opened_cluster
-from flows.common.parameters import Calendar, Date, Retries, Samples, Seconds, Share, Symbols, Threads, symbol_list
+from flows.common.parameters import (
+    Calendar,
+    Date,
+    HomePlace,
+    Retries,
+    Samples,
+    Seconds,
+    Share,
+    Symbols,
+    Threads,
+    symbol_list,
+)
 from flows.common.session import asked_day, closed_session, run_name
 from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
@@ -56,7 +67,7 @@ RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
     on_crashed=[leave_advice],
 )
 def daily(
-    home: str | None = None,
+    home: HomePlace = None,
     source: str | None = None,
     calendar: Calendar = None,
     symbols: Symbols = None,

@@ -27,7 +27,8 @@ from flows.daily import daily
 from flows.local_stack.locking import locked
 from flows.local_stack.processes import end_all, marked
 from flows.local_stack.recovery import end_abandoned
-from flows.local_stack.server import answers, api_url, connect, free_port, prefect_environment, server_part, wait_until
+from flows.local_stack.server import Place, answers, connect, free_port, prefect_environment, server_part, wait_until
+from flows.local_stack.user_settings import PASSWORD
 from kline_core._clock import StageClock
 from kline_core.compute.cluster import checked_threads
 from kline_core.compute.progress_bar import bar
@@ -52,7 +53,7 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
         samples: Sample dates per symbol; all usable ones if a symbol has fewer.
 
     Raises:
-        SettingError: `samples` or `threads` out of bounds.
+        SettingError: `samples` or `threads` out of bounds, or a variable that would open a door.
         InputError: bokeh_sampledata is not installed.
         HomeError: The folder holds other things, cannot be written, or `kline up` runs for it.
         StartError: The server does not start.
@@ -94,10 +95,14 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
 def _server(path: Path, folder: Path, clock: StageClock) -> Iterator[SyncPrefectClient]:
     """The home's server, to which the flows of this process report."""
     end_all(marked(path), _patience(STOP_SECONDS))
-    (folder / "tmp").mkdir(exist_ok=True)
-    port = free_port()
-    part = server_part(prefect_environment(path, folder, port), folder, port)
-    settings: dict[Any, Any] = {PREFECT_API_URL: api_url(port), PREFECT_HOME: folder}
+    (folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+    place = Place(free_port())
+    env = prefect_environment(path, folder, place)
+    part = server_part(env, folder, place)
+    password = env.get(PASSWORD)
+    settings: dict[Any, Any] = {PREFECT_API_URL: place.api, PREFECT_HOME: folder}
+    if password is not None:
+        settings[PREFECT_API_AUTH_STRING] = password
     # Dask's warnings belong in a worker's log, which this process lacks: they would interrupt the demo's output.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
@@ -108,10 +113,10 @@ def _server(path: Path, folder: Path, clock: StageClock) -> Iterator[SyncPrefect
             import kline_core.encoder.encoder
             import kline_core.search.flat_index  # noqa: F401
 
-            wait_until(lambda: answers(port), part, time.sleep)
+            wait_until(lambda: answers(place), part, time.sleep)
         with (
-            temporary_settings(settings, restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING}),
-            connect(port) as client,
+            temporary_settings(settings, restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING} - settings.keys()),
+            connect(place, password) as client,
         ):
             end_abandoned(client)
             yield client

@@ -10,7 +10,7 @@ from prefect.states import Completed
 from flows.artifacts.advice import leave_advice
 from flows.artifacts.publish import artifact_key, show_picture
 from flows.common.context import open_home
-from flows.common.parameters import Date, Symbols, as_day, symbol_list
+from flows.common.parameters import Date, HomePlace, Symbols, as_day, symbol_list
 from flows.common.session import run_name
 from kline_core.api.views import evaluate as evaluated
 from kline_core.evaluation.report import Evaluation
@@ -26,7 +26,7 @@ def publish_evaluation(found: Evaluation) -> None:
 
 @flow(name="evaluate", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
 def evaluate(
-    home: str | None = None,
+    home: HomePlace = None,
     symbols: Symbols = None,
     first: Date = None,
     last: Date = None,

@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from flows.artifacts.advice import leave_advice
 from flows.artifacts.publish import artifact_key
 from flows.common.context import open_home
-from flows.common.parameters import KeepDays
+from flows.common.parameters import HomePlace, KeepDays
 from flows.common.session import run_name
 from kline_core.api.data import verify
 from kline_core.errors import RunFailedError
@@ -44,7 +44,7 @@ def vacuum_tables(home: Home, values_keep_days: int, inputs_keep_days: int) -> U
 
 
 @flow(name="maintain", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
-def maintain(home: str | None = None, values_keep_days: KeepDays = 30, inputs_keep_days: KeepDays = 365) -> State[Any]:
+def maintain(home: HomePlace = None, values_keep_days: KeepDays = 30, inputs_keep_days: KeepDays = 365) -> State[Any]:
     """Verify the tables, compact their files, and remove files that only old versions need.
 
     Args:

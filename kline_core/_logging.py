@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from kline_core._secrets import masked
 from kline_core._text import harmless
 from kline_core.errors import KlineError
 
@@ -39,8 +40,8 @@ def logger(name: str) -> TaskLogger:
 
 
 def one_line(error: Exception) -> str:
-    """First line of an error, with its kind unless it is a `KlineError`."""
-    text = harmless((str(error).splitlines() or [""])[0])
+    """First line of an error, without secrets, and with its kind unless it is a `KlineError`."""
+    text = harmless(masked((str(error).splitlines() or [""])[0]))
     return text if isinstance(error, KlineError) else f"{type(error).__name__}: {text}"
 
 

@@ -33,6 +33,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kline_core._secrets import masked
 from kline_core._text import harmless
 
 if TYPE_CHECKING:
@@ -49,15 +50,17 @@ class KlineError(Exception):
         cls._declared = cls._declared | inspect.get_annotations(cls).keys()
 
     def __init__(self, message: str, **facts: Any) -> None:
-        """Keep the facts as attributes; the message quotes cells and names from outside, so it is made harmless.
+        """Keep the facts as attributes. Raises `TypeError` for one that the class does not declare.
 
-        Raises `TypeError` for a fact that the class does not declare.
+        The message quotes cells and names from outside, so it is made harmless. Passwords in URLs and the values of
+        secret variables are masked, since messages are logged and recorded.
         """
-        super().__init__(harmless(message))
+        super().__init__(harmless(masked(message)))
         if undeclared := sorted(facts.keys() - self._declared):
             declared = ", ".join(sorted(self._declared)) or "none"
             raise TypeError(f"{type(self).__name__} has no fact {undeclared[0]!r}; it declares {declared}")
-        self.__dict__.update(facts)
+        texts = {name: masked(fact) for name, fact in facts.items() if isinstance(fact, str)}
+        self.__dict__.update(facts | texts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Restored without `__init__`, since a subclass may make its message from something else."""

@@ -11,6 +11,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import deployment
 
 from flows.common.session import asked_day
+from kline_core._secrets import masked
 
 _PREFIX = "Flow run encountered an exception: "
 
@@ -18,7 +19,7 @@ _PREFIX = "Flow run encountered an exception: "
 def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Log one line and publish it as an artifact: what went wrong, and how to run it again."""
     reason = " ".join((state.message or "no reason is known").split()).removeprefix(_PREFIX)
-    line = (
+    line = masked(
         f"{flow.name} {flow_run.name} {state.name.lower() if state.name else 'ended'}: {reason.rstrip('.')}. What was "
         f"finished is stored. When that is mended, run it again: {again(flow, flow_run)}"
     )

@@ -13,6 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
+from kline_core._logging import one_line
 from kline_core.compute.progress import SampleCount
 from kline_core.compute.run_report import SymbolResult
 
@@ -82,7 +83,7 @@ class LiveProgress:
             update_progress_artifact(self._id, 100 * min(1.0, share), self.line())
         except (httpx.HTTPError, PrefectException) as error:
             if not self._silent:
-                self._logger.warning("progress cannot be shown (%s: %s); the run goes on", type(error).__name__, error)
+                self._logger.warning("progress cannot be shown (%s); the run goes on", one_line(error))
             self._silent = True
 
 

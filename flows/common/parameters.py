@@ -71,6 +71,9 @@ Date = Annotated[datetime.date | None, BeforeValidator(_date)]
 # The choices belong to the text, so that the form offers them as a list beside "None".
 _Choice = Annotated[str, AfterValidator(_calendar), Field(json_schema_extra={"enum": list(calendar_names())})]
 Calendar = _Choice | None
+# For the server, which then makes no run: it would keep the parameter. `Home` refuses the same where a flow runs.
+_NO_CREDENTIALS = r"^(?!.*://[^/]*@)(?!.*://.*\?)"
+HomePlace = Annotated[str, Field(json_schema_extra={"pattern": _NO_CREDENTIALS})] | None
 Samples = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int | None, Field(ge=1, le=256)]

@@ -40,7 +40,8 @@ class Part:
         Raises `StartError` if its folder is gone, with the home around it.
         """
         try:
-            self.log.parent.mkdir(exist_ok=True)
+            # For their owner alone: what programs of others write there cannot be masked.
+            self.log.parent.mkdir(mode=0o700, exist_ok=True)
         except FileNotFoundError as error:
             folder = self.log.parent.parent
             raise StartError(
@@ -49,7 +50,7 @@ class Part:
                 part=self.name,
                 log=self.log,
             ) from error
-        with self.log.open("ab") as out:
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,

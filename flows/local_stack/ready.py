@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +20,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.local_stack.certificates import Certificates
 from flows.local_stack.deployments import all_deployments
+from flows.local_stack.user_settings import CLIENT_PASSWORD, PASSWORD
 from flows.local_stack.warm_cluster import Loaded
 from kline_core._text import table
 
@@ -45,6 +47,9 @@ class Ready:
     ui: str
     api: str
     scheduler: str
+    password: bool
+    """Whether the server asks for one."""
+    certificates: Certificates | None
     threads: int
     processes: dict[str, int | None]
     """Process id of each part."""
@@ -59,7 +64,12 @@ class Ready:
     def commands(self) -> dict[str, str]:
         """Shell commands for another terminal."""
         prefect = shutil.which("prefect") or str(Path(sys.executable).parent / "prefect")
-        run = f"PREFECT_API_URL={self.api} {shlex.quote(_short(prefect))}"
+        words = [f"PREFECT_API_URL={self.api}"]
+        if self.password:
+            words += [f'{CLIENT_PASSWORD}="${PASSWORD}"']
+        if self.certificates is not None:
+            words += [f"PREFECT_API_SSL_CERT_FILE={shlex.quote(self.certificates.files['ca-file'])}"]
+        run = " ".join([*words, shlex.quote(_short(prefect))])
         return {
             "run": f"{run} deployment run daily/manual",
             "watch": f"{run} flow-run ls --limit 5",
@@ -68,7 +78,9 @@ class Ready:
 
     def to_dict(self) -> dict[str, Any]:
         """The announcement as plain JSON values."""
-        document = asdict(self) | {"commands": self.commands, "seconds": round(self.seconds, 2)}
+        ca = None if self.certificates is None else self.certificates.files["ca-file"]
+        document = asdict(replace(self, certificates=None)) | {"certificates": ca}
+        document |= {"commands": self.commands, "seconds": round(self.seconds, 2)}
         return document | {"deployments_page": f"{self.ui}/deployments"}
 
     def text(self) -> str:
@@ -79,7 +91,7 @@ class Ready:
         return "\n".join(
             [
                 f"home         {self.home}",
-                f"server       {self.ui} (process {process['server']})",
+                f"server       {self.ui} (process {process['server']}){self._doors()}",
                 f"worker       waits for runs of the pool kline (process {process['worker']})",
                 f"cluster      {self.threads} threads at {self.scheduler} (process {process['Dask worker']}); {loaded}",
                 f"logs         {self.logs}",
@@ -94,10 +106,27 @@ class Ready:
                 f"  run now:   {self.commands['run']}",
                 f"  watch:     {self.commands['watch']}",
                 f"  stop one:  {self.commands['stop']}",
+                *self._own_run(),
                 "",
                 f"Ready after {self.seconds:.1f} s. Ctrl-C stops everything; runs, schedules and tables are kept.",
             ]
         )
+
+    def _own_run(self) -> list[str]:
+        """How to compute on a cluster with new certificates, without Prefect."""
+        if self.certificates is None or self.certificates.configuration is None:
+            return []
+        name = shlex.quote(str(self.certificates.configuration))
+        return [
+            f"  no flow:   DASK_CONFIG={name} kline --home {shlex.quote(self.home)} run --scheduler {self.scheduler}"
+        ]
+
+    def _doors(self) -> str:
+        """How the server lets others in, where that needs to be said."""
+        said = [f"asks for the password in {PASSWORD}"] if self.password else []
+        if self.certificates is not None:
+            said += [f"shows a certificate of {self.certificates.files['ca-file']}"]
+        return f"; {', '.join(said)}" if said else ""
 
 
 def deployment_lines(client: SyncPrefectClient) -> list[DeploymentState]:

@@ -17,28 +17,31 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dask
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectException
 
+from flows.local_stack.certificates import certificates_of, encryption_is_required
 from flows.local_stack.deployments import POOL, deploy, ensure_pool
 from flows.local_stack.locking import locked, write_note
 from flows.local_stack.processes import Part, end_all, marked
 from flows.local_stack.ready import Ready, deployment_lines
 from flows.local_stack.recovery import end_abandoned
 from flows.local_stack.server import (
+    HOST,
+    Place,
     answers,
-    api_url,
     check_port,
+    checked_host,
     connect,
-    free_port,
     prefect_environment,
     server_part,
-    ui_url,
     wait_until,
 )
 from flows.local_stack.signals import Signals, StoppedError
 from flows.local_stack.supervision import watch
+from flows.local_stack.user_settings import PASSWORD, check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
 from kline_core.compute.cluster import checked_threads
 from kline_core.errors import HomeError
@@ -50,7 +53,14 @@ PART_SECONDS = 8.0
 WORKER = "kline-up"
 
 
-def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], None]) -> None:
+def up(
+    named: str,
+    port: int,
+    threads: int | None,
+    announce: Callable[[Ready], None],
+    host: str = HOST,
+    tls: bool = False,
+) -> None:
     """Run everything for a home until a signal comes.
 
     Args:
@@ -58,10 +68,13 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
         port: Port of the server and its pages.
         threads: Threads of the cluster's worker; None for one per core, at most 16.
         announce: Called once everything is ready.
+        host: Address on which server and cluster listen; others than loopback need `tls` and a password.
+        tls: Whether they use TLS; they do in any case if Dask's configuration requires it.
 
     Raises:
         HomeError: The home is no folder, cannot be used, or `kline up` runs for it already.
-        SettingError: A parameter out of bounds, or the port is in use.
+        SettingError: A parameter out of bounds, a variable that would open a door, certificates that cannot be used, or
+            the port is in use.
         StartError: A part did not start, or died again and again.
     """
     started = time.monotonic()
@@ -72,27 +85,35 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
             home=named,
         )
     threads = checked_threads(threads)
+    tls = tls or encryption_is_required()
+    checked_host(host, tls, PASSWORD in inherited())
+    check(host, port, tls)
     home = Home(Path(named).expanduser().resolve(), create=True)
     path = Path(home.uri)
     with Signals() as signals, locked(path) as folder:
         left_over = marked(path)
         end_all(left_over, _Patience(LEFT_OVER_SECONDS, signals))
-        check_port(port)
-        write_note(folder, {"ui": ui_url(port)})
+        check_port(port, host)
+        certificates = certificates_of(host, folder / "tls") if tls else None
+        place = Place(port, host, certificates)
+        write_note(folder, {"ui": place.ui})
         scratch = folder / "tmp"
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        control = _Control(home, folder, port, threads, signals)
+        # For its owner alone: Prefect hands each flow run its environment through a file there, passwords included.
+        scratch.mkdir(mode=0o700)
+        control = _Control(home, folder, place, threads, signals)
         if left_over:
             _say(f"{len(left_over)} programs of one that was killed were still running, and were ended")
-        try:
-            announce(control.start(started))
-            control.watch()
-        except StoppedError:
-            _say("stopping; a second signal stops at once")
-        finally:
-            control.stop()
-            shutil.rmtree(scratch, ignore_errors=True)
+        # For this process's own client of the cluster.
+        with dask.config.set({} if certificates is None else certificates.dask):
+            try:
+                announce(control.start(started))
+                control.watch()
+            except StoppedError:
+                _say("stopping; a second signal stops at once")
+            finally:
+                control.stop()
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _Patience:
@@ -108,15 +129,14 @@ class _Patience:
 class _Control:
     """The parts of one home."""
 
-    def __init__(self, home: Home, folder: Path, port: int, threads: int, signals: Signals) -> None:
-        self._home, self._folder, self._port, self._threads = home, folder, port, threads
+    def __init__(self, home: Home, folder: Path, place: Place, threads: int, signals: Signals) -> None:
+        self._home, self._folder, self._place, self._threads = home, folder, place, threads
         self._signals = signals
-        dask_port = free_port()
-        self._address = cluster_address(dask_port)
-        env = prefect_environment(Path(home.uri), folder, port)
-        self._env = env | {"KLINE_SCHEDULER": self._address, "PREFECT_WORKER_QUERY_SECONDS": "2"}
-        self._server = server_part(env, folder, port)
-        self._cluster = cluster_parts(env, folder, dask_port, threads)
+        self._address = cluster_address(place)
+        env = prefect_environment(Path(home.uri), folder, place)
+        self._env = env | {"KLINE_SCHEDULER": self._address}
+        self._server = server_part(env, folder, place)
+        self._cluster = cluster_parts(env, folder, self._address, threads)
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         self._worker = Part("worker", [*command, "--name", WORKER], self._env, folder)
         self._parts = [self._server, *self._cluster, self._worker]
@@ -128,8 +148,8 @@ class _Control:
         for part in (self._server, *self._cluster):
             part.start()
         self._warming.start()
-        wait_until(lambda: answers(self._port), self._server, pause)
-        with connect(self._port) as client:
+        wait_until(lambda: answers(self._place), self._server, pause)
+        with connect(self._place, self._env.get(PASSWORD)) as client:
             notes = [f"{name}: {said}" for name, said in end_abandoned(client)]
             ensure_pool(client)
             notes += deploy(client, self._home, self._env, self._folder, pause)
@@ -140,9 +160,11 @@ class _Control:
             deployments = deployment_lines(client)
         return Ready(
             home=self._home.uri,
-            ui=ui_url(self._port),
-            api=api_url(self._port),
+            ui=self._place.ui,
+            api=self._place.api,
             scheduler=self._address,
+            password=PASSWORD in self._env,
+            certificates=self._place.certificates,
             threads=self._threads,
             processes={part.name: part.pid for part in self._parts},
             loaded=self._warming.loaded,

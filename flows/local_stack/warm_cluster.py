@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.local_stack.processes import Part
-from flows.local_stack.server import HOST
+from flows.local_stack.server import HOST, Place, free_port
 from kline_core.compute.cluster import open_cluster
 from kline_core.compute.program import ProgramError
 from kline_core.errors import KlineError, SchedulerError
@@ -16,26 +16,32 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 
-def cluster_parts(env: dict[str, str], folder: Path, port: int, threads: int) -> list[Part]:
-    """Scheduler and worker. No nanny beside the worker: `supervision.watch` restarts it, as it does all parts."""
+def cluster_parts(env: dict[str, str], folder: Path, address: str, threads: int) -> list[Part]:
+    """Scheduler and worker. No nanny beside the worker: `supervision.watch` restarts it, as it does all parts.
+
+    `address`: that of the scheduler; the worker listens on the same interface, with the same protocol.
+    """
     dask = [sys.executable, "-m", "dask"]
-    # Without an address, the status page listens on every interface, dashboard or not.
-    common = ["--host", HOST, "--dashboard-address", f"{HOST}:0"]
-    worker = [*dask, "worker", cluster_address(port), *common, "--nworkers", "1", "--nthreads", str(threads)]
+    protocol, _, place = address.partition("://")
+    host, _, port = place.partition(":")
+    # The status pages know neither TLS nor password, and so stay on loopback. Without an address they listen on every
+    # interface, dashboard or not.
+    common = ["--protocol", protocol, "--host", host, "--dashboard-address", f"{HOST}:0"]
+    worker = [*dask, "worker", address, *common, "--nworkers", "1", "--nthreads", str(threads)]
     # No memory limit: above it the worker would wait for ever for memory that stays in use.
     worker += ["--no-nanny", "--memory-limit", "0", "--local-directory", str(folder / "tmp"), "--name", "kline"]
     # One death may be chance. Work that kills its worker again and again must be known before `supervision.watch` gives
     # the worker up, which Dask's own four deaths would not leave room for.
     env_of_scheduler = env | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     return [
-        Part("Dask scheduler", [*dask, "scheduler", "--port", str(port), *common], env_of_scheduler, folder),
+        Part("Dask scheduler", [*dask, "scheduler", "--port", port, *common], env_of_scheduler, folder),
         Part("Dask worker", worker, env, folder),
     ]
 
 
-def cluster_address(port: int) -> str:
-    """Address of the cluster's scheduler."""
-    return f"tcp://{HOST}:{port}"
+def cluster_address(place: Place) -> str:
+    """Address for a scheduler on a free port, beside the server."""
+    return f"{'tcp' if place.certificates is None else 'tls'}://{place.host}:{free_port(place.host)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ import argparse
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from kline_core import __version__
+from kline_core._secrets import masked
 from kline_core._text import harmless
 from kline_core.cli.commands import COMMANDS
 from kline_core.cli.console import show
@@ -28,7 +30,11 @@ def entry() -> NoReturn:
     ("terminate called without an active exception"), and a job that has done all its work would end with signal 6.
     """
     _be_quiet_outside()
-    code = main()
+    try:
+        code = main()
+    except Exception:  # noqa: BLE001  what --debug lets through, shown as Python would, without secrets
+        print(masked(traceback.format_exc()), end="", file=sys.stderr)
+        code = 1
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
@@ -73,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str, options: argparse.Namespace) -> int:
     if options.debug:
         raise
-    print(f"kline: {harmless(' '.join(message.split()))}", file=sys.stderr)
+    print(f"kline: {harmless(' '.join(masked(message).split()))}", file=sys.stderr)
     return 1
 
 
@@ -173,6 +179,10 @@ def build_parser() -> argparse.ArgumentParser:
         "and made where it is missing.",
     )
     up.add_argument("--port", type=int, default=4200, help="of the server and its pages (default %(default)s)")
+    about = "address on which server and cluster listen (default %(default)s); others need --tls and a password"
+    up.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=about)
+    about = "TLS for server and cluster, with the certificates of Dask's configuration, else with new ones"
+    up.add_argument("--tls", action="store_true", help=about)
     _add_threads(up)
 
     verify = command("verify", "Check every table against the others; 1 where something is wrong. Changes nothing.")

@@ -30,7 +30,7 @@ from distributed.core import rpc
 from distributed.deploy.spec import SpecCluster
 from distributed.scheduler import NoValidWorkerError
 
-from kline_core._logging import Listener, listening
+from kline_core._logging import Listener, listening, one_line
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute import tasks
 from kline_core.compute.patience import PAUSED, Patience
@@ -71,6 +71,7 @@ SLICES_PER_THREAD = 3
 FEW_WINDOWS = 50_000
 """New patterns that one worker encodes by itself, within some seconds; those of a day are fewer."""
 _SAID = "kline-said"
+_CERTIFICATES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -435,8 +436,10 @@ def open_cluster(
     # Both dashboard addresses, since a missing one opens a port on the machine's outer interface. No memory limit: the
     # worker would compare it with the whole process, and above it wait for ever for memory that stays in use.
     with dask.config.set(MEASURED_SELDOM):
+        # The protocol by name, since a configuration that requires TLS would choose another, and nothing leaves here.
         local: SpecCluster = LocalCluster(
             processes=False,
+            protocol="inproc://",
             n_workers=1,
             threads_per_worker=threads,
             memory_limit=None,
@@ -472,6 +475,7 @@ def checked_threads(threads: int | None) -> int:
 
 @contextmanager
 def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
+    _check_certificates(address)
     try:
         # A thread of its own, since the caller's may run an event loop already.
         with ThreadPoolExecutor(1, "probe") as pool:
@@ -488,6 +492,39 @@ def _standing(address: str, log: Listener | None) -> Iterator[Cluster]:
                 address=address,
             )
         yield _ready(Cluster(client, threads, address, log))
+
+
+def _check_certificates(address: str) -> None:
+    """Raise `SchedulerError` if Dask's configuration does not fit the address, which Dask would say in no clear way."""
+    encrypted = address.startswith("tls://")
+    try:
+        security = Security()
+        context = security.get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise SchedulerError(
+            f"the certificates that Dask's configuration names for {address} cannot be used ({one_line(error)}); "
+            f"correct {_CERTIFICATES}",
+            address=address,
+        ) from error
+    if encrypted and context is None:
+        raise SchedulerError(
+            f"{address} is an address with TLS, and Dask's configuration names no certificates; name files in "
+            f"{_CERTIFICATES}, or a file with them in DASK_CONFIG",
+            address=address,
+        )
+    if security.require_encryption and not encrypted:
+        raise SchedulerError(
+            f"{address} is an address without TLS, which Dask's configuration requires; name one that begins with "
+            "tls://, or unset distributed.comm.require-encryption",
+            address=address,
+        )
+
+
+def _if_it_is_there(address: str) -> str:
+    """What else to do where no scheduler answers, if one listens there."""
+    if address.startswith("tls://"):
+        return "see that distributed.comm.tls in Dask's configuration names certificates of its own CA"
+    return f"name it tls://{address.removeprefix('tcp://')} if it uses TLS"
 
 
 def _ready(cluster: Cluster) -> Cluster:
@@ -519,8 +556,8 @@ def _unanswered(address: str, error: Exception) -> SchedulerError:
     """The error for an address at which no scheduler answers; `error` may be anything, as addresses can be wrong in
     more ways than Dask has exceptions for."""
     return SchedulerError(
-        f"no Dask scheduler answers at {address} ({type(error).__name__}); "
-        "start one with `dask scheduler`, or leave the address out to compute in this process",
+        f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, "
+        f"{_if_it_is_there(address)}, or leave the address out to compute in this process",
         address=address,
     )
 

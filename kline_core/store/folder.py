@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from kline_core._secrets import holds_credentials
 from kline_core.errors import HomeError
 from kline_core.store.schemas import TABLES
 
@@ -28,6 +29,21 @@ def is_folder(place: Path) -> bool:
         return place.is_dir()
     except OSError:
         return False
+
+
+def check_place(uri: str) -> None:
+    """Refuse an object-store URL that carries credentials. Raises `HomeError`.
+
+    It would stand in process lists, logs, parameters of flow runs and reports.
+    """
+    if holds_credentials(uri):
+        scheme, _, rest = uri.partition("://")
+        bare = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+        raise HomeError(
+            f"home {uri} carries credentials or a query, which logs and process lists would show; name it {bare}, and "
+            "set the variables of the store, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            home=bare,
+        )
 
 
 def why_no_home(uri: str, folder: Path | None) -> str:

@@ -45,7 +45,7 @@ from kline_core.store.delta import (
     symbols_predicate,
     text_column,
 )
-from kline_core.store.folder import check_room, check_space, home_gone, why_no_home
+from kline_core.store.folder import check_place, check_room, check_space, home_gone, why_no_home
 from kline_core.store.log import check_log
 from kline_core.store.schemas import (
     DEFAULT_HORIZONS,
@@ -95,8 +95,10 @@ class Home:
             create: Make the home if there is none.
 
         Raises:
-            HomeError: The home is missing (and `create` is false), half made, damaged, or cannot be made there.
+            HomeError: The home is missing (and `create` is false), half made, damaged, or cannot be made there, or the
+                URL carries credentials.
         """
+        check_place(str(uri))
         self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
         if self.folder is not None and (odd := sorted(set(self.uri) & _UNSAFE)):
             raise HomeError(

@@ -393,6 +393,31 @@ def test_debug_shows_where_an_error_came_from(home: Path) -> None:
         main(["--home", str(home), "--debug", "run", "NOPE"])
 
 
+@pytest.mark.parametrize("command", ["run", "up", "demo"])
+def test_no_secret_of_a_url_is_repeated(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main(["--home", "s3://AKIA123:hunter22@bucket/home", command]) == 1
+    err = capsys.readouterr().err
+    assert "s3://***@bucket/home" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_no_secret_is_in_a_traceback(tmp_path: Path) -> None:
+    # A command that breaks in a way that nobody has foreseen.
+    code = (
+        "import sys; from kline_core.cli.parser import entry; from kline_core.cli.commands import COMMANDS\n"
+        "def breaks(options): raise OSError(f'cannot connect to {options.home}')\n"
+        "COMMANDS['verify'] = breaks; entry()"
+    )
+    words = ["--home", "postgresql://me:hunter22@host/d", "verify"]
+    for debug, lines in ([], 1), (["--debug"], 8):
+        command = [sys.executable, "-c", code, *words, *debug]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "cannot connect to postgresql://***@host/d" in done.stderr
+        assert len(done.stderr.splitlines()) >= lines
+        assert ("Traceback" in done.stderr) == bool(debug)
+
+
 @pytest.mark.parametrize("json_wanted", [True, False])
 def test_a_reader_that_went_away_is_no_error_to_talk_about(json_wanted: bool) -> None:
     # A command that does nothing: what is tested is how its answer is printed, up to the end of the process.

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.demo import demo
 from flows.local_stack.locking import locked
 from flows.local_stack.processes import marked
-from flows.local_stack.server import answers, api_url, prefect_environment, server_part
+from flows.local_stack.server import Place, answers, prefect_environment, server_part
 from kline_core.cli.parser import main
 from kline_core.demo.demo import DemoReport
 from kline_core.demo.stocks import SYMBOLS
@@ -94,14 +94,14 @@ def test_a_second_time_everything_is_used_again(first: DemoReport, place: Path) 
 
 
 def test_its_server_knows_the_whole_run_afterwards(first: DemoReport) -> None:
-    port, folder = free_port(), first.home / "prefect"
+    where, folder = Place(free_port()), first.home / "prefect"
     with locked(first.home):
         (folder / "tmp").mkdir()
-        part = server_part(prefect_environment(first.home, folder, port), folder, port)
+        part = server_part(prefect_environment(first.home, folder, where), folder, where)
         part.start()
         try:
-            poll(lambda: answers(port), "Prefect server")
-            server = Server(api_url(port), {}, first.home)
+            poll(lambda: answers(where), "Prefect server")
+            server = Server(where.api, {}, first.home)
             run = server.post("flow_runs/filter", sort="START_TIME_ASC")[0]
             assert run["name"] == "XNYS 2013-03-01"
             assert run["state"]["name"] == "Completed"

@@ -19,6 +19,7 @@ import kline_core as kl
 from flows.local_stack.processes import Part
 from flows.local_stack.server import check_port, wait_until
 from kline_core import errors
+from kline_core._text import one_line
 from kline_core.bars.arrivals import arrivals
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.ingest_report import NothingUsableError
@@ -58,6 +59,15 @@ TREE = [
     *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError),
 ]
 CLASSES = [KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError, BrokenBatchError]
+
+
+def test_no_secret_is_in_a_message_or_a_fact(monkeypatch):
+    """Whatever raises it: messages are logged, recorded with runs, and shown on pages."""
+    monkeypatch.setenv("PREFECT_API_DATABASE_PASSWORD", "hunter22")
+    error = SchedulerError("tcp://me:hunt@host:1 said hunter22", address="tcp://me:hunt@host:1")
+    assert str(error) == "tcp://***@host:1 said ***"
+    assert error.address == "tcp://***@host:1"
+    assert one_line(ValueError("hunter22 is no number")) == "ValueError: *** is no number"
 
 
 @pytest.fixture(scope="module")

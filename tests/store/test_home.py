@@ -97,6 +97,24 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, below: str) -
         Home(tmp_path / below, create=True)
 
 
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("s3://AKIA123:hunter22@bucket/home", "s3://bucket/home"),
+        ("s3://AKIA123:hunt/er22@bucket/home", "s3://bucket/home"),
+        ("az://container/home?sv=1&sig=hunter22", "az://container/home"),
+    ],
+)
+def test_a_url_with_credentials_is_refused_and_not_repeated(url: str, bare: str, create: bool) -> None:
+    with pytest.raises(HomeError, match="carries credentials") as raised:
+        Home(url, create=create)
+    assert f"name it {bare}, and set the variables of the store, such as AWS_ACCESS_KEY_ID" in str(raised.value)
+    assert raised.value.home == bare
+    assert "er22" not in str(raised.value)
+    assert "AKIA123" not in str(raised.value)
+
+
 def test_a_file_is_no_home(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for create in (False, True):

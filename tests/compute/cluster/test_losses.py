@@ -72,7 +72,7 @@ def test_somebody_listens_and_is_silent():
     "address",
     [
         *("", " ", "tcp://", "localhost", "127.0.0.1:text", "127.0.0.1:99999", "127.0.0.1:-1"),
-        *("nothing://127.0.0.1:1", "tls://127.0.0.1:1", "inproc://127.0.0.1/1/1"),
+        *("nothing://127.0.0.1:1", "inproc://127.0.0.1/1/1"),
     ],
 )
 @pytest.mark.usefixtures("impatient")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from prefect.exceptions import ParameterTypeError
+from prefect.utilities.schema_tools import validate
 
 from flows.backfill import backfill
 from flows.common.parameters import as_day, symbol_list
@@ -85,3 +86,20 @@ def test_dates_in_all_their_forms(typed: Any) -> None:
     day = daily.validate_parameters({"as_of": typed})["as_of"]
     assert as_day(day) == np.datetime64("2013-03-01")
     assert as_day(None) is None
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize(
+    ("home", "fits"),
+    [
+        (None, True),
+        ("/data/home", True),
+        ("/data/a@b?", True),
+        ("s3://bucket/a@b", True),
+        ("s3://AKIA123:hunter22@bucket/home", False),
+        ("az://container/home?sig=hunter22", False),
+    ],
+)
+def test_the_server_makes_no_run_for_a_home_with_credentials(flow: Any, home: str | None, fits: bool) -> None:
+    errors = validate({"home": home}, flow.parameters.model_dump(), raise_on_error=False)
+    assert (errors == []) == fits

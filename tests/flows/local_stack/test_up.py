@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import signal
+import socket
+import ssl
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import httpx
 import psutil
 import pytest
 
+from flows.local_stack.certificates import made
 from flows.local_stack.processes import marked
 from kline_core.bars.ingest import ingest
 from kline_core.cli.parser import main
@@ -25,6 +29,7 @@ from tests.support.processes import free_port, poll
 
 pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
+PASSWORD = "admin:hunter22"
 KLINE = [sys.executable, "-m", "kline_core.cli"]
 PARTS = ["server", "Dask scheduler", "Dask worker", "worker"]
 PROJECT = """
@@ -52,10 +57,12 @@ class Desk:
     home: Path
     project: Path
     port: int
+    door: str = "http://"
+    """How its server is reached: scheme, and who asks."""
 
     @property
     def server(self) -> Server:
-        return Server(f"http://127.0.0.1:{self.port}/api", {}, self.home)
+        return Server(f"{self.door}127.0.0.1:{self.port}/api", {}, self.home)
 
     def command(self, *options: str) -> list[str]:
         return [*KLINE, "--home", str(self.home), "up", "--port", str(self.port), "--threads", "2", *options]
@@ -110,12 +117,15 @@ def desk(bar_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @contextmanager
-def running(desk: Desk) -> Iterator[Up]:
+def running(desk: Desk, *options: str, **variables: str) -> Iterator[Up]:
     out, errors = desk.project / "out", desk.project / "errors"
     # As at a terminal that belongs to somebody who set up Prefect for other things.
     env = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_API_KEY": "secret", "DO_NOT_TRACK": "1"}
+    env |= variables
     with out.open("wb") as output, errors.open("wb") as log:
-        process = subprocess.Popen(desk.command("--json"), cwd=desk.project, env=env, stdout=output, stderr=log)
+        process = subprocess.Popen(
+            desk.command("--json", *options), cwd=desk.project, env=env, stdout=output, stderr=log
+        )
         try:
 
             def ready() -> str:
@@ -135,9 +145,12 @@ def test_a_day_at_the_desk(desk: Desk) -> None:
         is_the_only_one(desk)
         starts_again_what_dies(desk, up)
         ends_runs_when_it_is_stopped(desk, up)
-    with running(desk) as up:
-        remembers(desk, up)
-        abandoned = desk.begin()
+    behind = replace(desk, door=f"https://{PASSWORD}@")
+    with running(behind, "--tls", PREFECT_SERVER_API_AUTH_STRING=PASSWORD, PREFECT_LOGGING_LEVEL="DEBUG") as up:
+        remembers(behind, up)
+        abandoned = behind.begin()
+        lets_nobody_else_in(behind, up)
+        tells_no_secret(behind, up)
         up.process.kill()
         up.process.wait(10)
         assert {process.pid for process in desk.left()} >= set(up.ready["processes"].values())
@@ -160,10 +173,71 @@ def says_what_there_is(desk: Desk, up: Up) -> None:
     # The bars are years old.
     assert len(ready["notes"]) == 1
     assert ready["notes"][0].startswith("the schedule of a-share is paused, since the newest bar is of 20")
-    # Loopback only.
-    for process in desk.left():
-        listens = [each for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
-        assert all(each.laddr[0] == "127.0.0.1" for each in listens), (process.cmdline(), listens)
+    listens_on_loopback_only(up)
+    # A page of another site in a browser here may not read.
+    origins = [f"http://127.0.0.1:{desk.port}", f"http://localhost:{desk.port}", "https://example.org"]
+    answers = [httpx.get(f"{desk.server.url}/health", headers={"Origin": origin}) for origin in origins]
+    allowed = [answer.headers.get("access-control-allow-origin") for answer in answers]
+    assert allowed == [*origins[:2], None]
+
+
+def listens_on_loopback_only(up: Up) -> None:
+    """Every program, also those that only a program of ours has started: no address but 127.0.0.1."""
+    parent = psutil.Process(up.process.pid)
+    found = [
+        (each.laddr, process.cmdline())
+        for process in [parent, *parent.children(recursive=True)]
+        for each in process.net_connections("inet")
+        if each.status == psutil.CONN_LISTEN or each.type == socket.SOCK_DGRAM
+    ]
+    assert {laddr[0] for laddr, _ in found} == {"127.0.0.1"}, found
+    # Server, scheduler, worker, and the status pages of the last two.
+    assert len(found) >= 5, found
+
+
+def lets_nobody_else_in(desk: Desk, up: Up) -> None:
+    listens_on_loopback_only(up)
+    url = f"https://127.0.0.1:{desk.port}/api"
+    assert up.ready["api"] == url
+    assert up.ready["scheduler"].startswith("tls://127.0.0.1:")
+    trust = ssl.create_default_context(cafile=up.ready["certificates"])
+    asked = {
+        password: httpx.post(f"{url}/flow_runs/filter", json={}, verify=trust, auth=password).status_code
+        for password in (None, ("admin", "wrong"), tuple(PASSWORD.split(":")))
+    }
+    assert list(asked.values()) == [401, 401, 200]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/health".replace("https", "http"))
+    # The cluster: with the certificates that a flow run has, with none, and with others.
+    (flow_run,) = marked(desk.home, flow_runs_only=True)[:1]
+    told = {name: value for name, value in flow_run.environ().items() if name.startswith("DASK_")}
+    code = "import sys; from distributed import Client; print(Client(sys.argv[1], timeout=5).submit(abs, -3).result())"
+    command = [sys.executable, "-c", code, up.ready["scheduler"]]
+    others = made(desk.project / "tls", "127.0.0.1").environment
+    for variables, gets_in in ((told, True), ({}, False), (others, False)):
+        done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+        assert (done.returncode == 0) == gets_in, done.stderr
+        assert done.stdout == ("3\n" if gets_in else "")
+
+
+def tells_no_secret(desk: Desk, up: Up) -> None:
+    secret = PASSWORD.split(":")[1]
+    processes = [psutil.Process(up.process.pid), *desk.left()]
+    assert not [process.pid for process in processes if secret in " ".join(process.cmdline())]
+    assert secret not in json.dumps(up.ready)
+    assert 'PREFECT_API_AUTH_STRING="$PREFECT_SERVER_API_AUTH_STRING"' in up.ready["commands"]["run"]
+    state = desk.home / "prefect"
+    # Temporary files aside: what Prefect hands a flow run on its way is the owner's alone, and goes with the stop.
+    assert stat.S_IMODE((state / "tmp").stat().st_mode) == 0o700
+    found = [path for folder in (state, desk.project) for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in found if state / "tmp" not in path.parents]
+    assert not [path for path in files if secret.encode() in path.read_bytes()]
+    logs = list((state / "logs").iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in logs} == {0o600}
+    # What the user had set for the log counts.
+    assert "DEBUG" in (state / "logs" / "worker.log").read_text()
 
 
 def is_the_only_one(desk: Desk) -> None:
@@ -259,6 +333,8 @@ def recovers(desk: Desk, up: Up, abandoned: str) -> None:
         (["--home", "s3://bucket/home"], "home s3://bucket/home is a URL"),
         (["--home", "HERE", "--port", "0"], "--port is 0; it must be between 1 and 65535"),
         (["--home", "HERE", "--threads", "0"], "threads is 0"),
+        (["--home", "HERE", "--host", "0.0.0.0"], "--host is 0.0.0.0; it must be one IPv4 address"),
+        (["--home", "HERE", "--host", "192.0.2.5"], "--host is 192.0.2.5, where others could have their own code run"),
     ],
 )
 def test_what_cannot_be_started(

@@ -1,13 +1,17 @@
 """What the thread does that has the warm cluster load."""
 
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from flows.local_stack import warm_cluster as module
+from flows.local_stack.certificates import made
+from flows.local_stack.server import Place
 from flows.local_stack.supervision import TRIES
-from flows.local_stack.warm_cluster import Loaded, Warming, cluster_parts
+from flows.local_stack.warm_cluster import Loaded, Warming, cluster_address, cluster_parts
 from kline_core.compute.program import ProgramError
 from kline_core.errors import SchedulerError
 
@@ -38,8 +42,28 @@ def test_workers_of_other_code_are_not_asked_again_and_again(warming):
 
 
 def test_a_killing_sample_is_known_before_its_worker_is_given_up(tmp_path):
-    scheduler, worker = cluster_parts({"A": "1"}, tmp_path, 8786, 2)
+    scheduler, worker = cluster_parts({"A": "1"}, tmp_path, "tcp://127.0.0.1:8786", 2)
     deaths = int(scheduler._env["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"]) + 1
     # The symbol alone, the sample alone, and once more.
     assert deaths + 3 < TRIES
     assert worker._env == {"A": "1"}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_only_what_asks_for_certificates_leaves_loopback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, tls: bool
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(module, "Part", lambda _name, command, *_others: commands.append(command))
+    address = cluster_address(Place(4999, host, made(tmp_path / "tls", host) if tls else None))
+    assert address.startswith(f"{'tls' if tls else 'tcp'}://{host}:")
+    cluster_parts({}, tmp_path, address, 2)
+    for command in commands:
+        options = dict(pairwise(command))
+        # By name: Dask's configuration may say otherwise.
+        assert options["--protocol"] == address.partition(":")[0]
+        assert options["--host"] == host
+        assert options["--dashboard-address"] == "127.0.0.1:0"
+    assert address in commands[1]
+    assert address.rpartition(":")[2] in commands[0]
