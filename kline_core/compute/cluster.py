@@ -148,14 +148,16 @@ class Cluster:
             self._wait_for_any(asked, loaded)
 
     def _wait_for_any(self, asked: "dict[str, PendingAnswer[Overview]]", loaded: dict[str, Overview]) -> None:
-        """Wait a moment for workers, or for the answer of one that has none in `loaded`, and note it there."""
+        """Wait a moment for workers, or for the answers of those that have none in `loaded`, and note these there."""
         if not asked:
             self._pause()
-        for address in asked.keys() - loaded.keys():
+        waiting = asked.keys() - loaded.keys()
+        for address in waiting:
             try:
-                loaded[address] = asked[address].within(PATIENCE_SECONDS)
+                loaded[address] = asked[address].within(PATIENCE_SECONDS / len(waiting))
             except StillWaiting:
-                return
+                # The others may have answered; this one may never.
+                continue
             except WorkerLostError:
                 # Gone, which the next look finds; one that came back to its address has died there again and again.
                 if address in self.workers:
