@@ -1,12 +1,32 @@
 """Output of the commands on standard output, as text or JSON."""
 
+import codecs
 import json
 import sys
 from typing import Any
 
+from kline_core.errors import KlineError
+
+
+class ReaderGoneError(Exception):
+    """Whoever read standard output has closed it, as `head` does."""
+
 
 def show(text: str, document: Any, as_json: bool) -> None:
-    """Print an answer: its text for a person, or its document as one JSON document for a program."""
-    print(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
-    # Flushed here, since a closed pipe shows too late at the interpreter's end.
-    sys.stdout.flush()
+    """Print an answer: its text for a person, or its document as one JSON document for a program.
+
+    Raises `ReaderGoneError`, and `KlineError` where standard output cannot be written for another reason.
+    """
+    # What an encoding lacks is written in JSON's own way.
+    whole = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    try:
+        print(json.dumps(document, ensure_ascii=not whole, allow_nan=False) if as_json else text)
+        # Flushed here, since a closed pipe shows too late at the interpreter's end.
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    except OSError as error:
+        raise KlineError(
+            f"standard output cannot be written ({error.strerror or error}); what the command has stored is kept, "
+            "run it again with another place for its answer"
+        ) from error
