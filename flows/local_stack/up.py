@@ -21,7 +21,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectException
 
-from flows.local_stack.deployments import POOL, deploy, ensure_pool
+from flows.local_stack.deployments import POOL, check_project, deploy, ensure_pool, project_file
 from flows.local_stack.locking import locked, write_note
 from flows.local_stack.processes import Part, end_all, marked
 from flows.local_stack.ready import Ready, deployment_lines
@@ -42,6 +42,7 @@ from flows.local_stack.supervision import watch
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
 from kline_core.compute.cluster import checked_threads
 from kline_core.errors import HomeError
+from kline_core.store.folder import home_uri
 from kline_core.store.home import Home
 
 LEFT_OVER_SECONDS = 5.0
@@ -61,6 +62,7 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
 
     Raises:
         HomeError: The home is no folder, cannot be used, or `kline up` runs for it already.
+        InputError: `prefect.yaml` cannot be used.
         SettingError: A parameter out of bounds, or the port is in use.
         StartError: A part did not start, or died again and again.
     """
@@ -72,7 +74,8 @@ def up(named: str, port: int, threads: int | None, announce: Callable[[Ready], N
             home=named,
         )
     threads = checked_threads(threads)
-    home = Home(Path(named).expanduser().resolve(), create=True)
+    check_project(project_file())
+    home = Home(Path(home_uri(named)).resolve(), create=True)
     path = Path(home.uri)
     with Signals() as signals, locked(path) as folder:
         left_over = marked(path)

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import os
 import sys
 from typing import Any
 
@@ -24,9 +25,16 @@ def show(text: str, document: Any, as_json: bool) -> None:
         # Flushed here, since a closed pipe shows too late at the interpreter's end.
         sys.stdout.flush()
     except BrokenPipeError as error:
+        _give_up()
         raise ReaderGoneError from error
     except OSError as error:
+        _give_up()
         raise KlineError(
             f"standard output cannot be written ({error.strerror or error}); what the command has stored is kept, "
             "run it again with another place for its answer"
         ) from error
+
+
+def _give_up() -> None:
+    """Lead standard output nowhere: what is left in its buffer must not raise again when it is flushed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

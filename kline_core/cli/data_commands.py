@@ -1,12 +1,18 @@
 """`kline ingest`, `index` and `verify`: ingest bars, update patterns, check tables."""
 
 import argparse
+from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from kline_core._text import abbreviated
 from kline_core.cli.answer import Answer
 from kline_core.cli.options import check_writable, named_home, opened_home, settings_from
+from kline_core.errors import InputError
 from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    from kline_core.bars.ingest_report import IngestReport
 
 
 def ingest(options: argparse.Namespace) -> Answer:
@@ -25,7 +31,7 @@ def ingest(options: argparse.Namespace) -> Answer:
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
-        report.rejections.to_csv(options.rejected, index=False)
+        write_rejections(report, options.rejected)
     used = len(report.files) - len(report.errors)
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
@@ -49,6 +55,18 @@ def ingest(options: argparse.Namespace) -> Answer:
     if report.skipped:
         lines.append(f"{len(report.skipped)} files of other types were passed over: {abbreviated(report.skipped)}")
     return Answer("\n".join(lines), report.to_dict(), failure)
+
+
+def write_rejections(report: "IngestReport", file: Path) -> None:
+    """Write every rejected row. Raises `InputError` if the file cannot be written."""
+    try:
+        report.rejections.to_csv(file, index=False)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"--rejected is {file}, which cannot be written ({getattr(error, 'strerror', None) or error}); "
+            "the rows that could be used are stored: ingest again with another file to see the rejected ones",
+            source=str(file),
+        ) from error
 
 
 def index(options: argparse.Namespace) -> Answer:

@@ -44,11 +44,19 @@ def opened_home(options: argparse.Namespace) -> Home:
 
 def check_writable(option: str, path: Path) -> None:
     """Check that a file can be written, before any work is done. Raises `SettingError` if it cannot."""
-    if path.is_dir():
-        raise SettingError(f"{option} is {path}, which is a folder; name a file", parameter=option, value=path)
-    if not path.parent.is_dir():
-        raise SettingError(f"{option} is {path}; its folder does not exist", parameter=option, value=path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    try:
+        if path.is_dir():
+            raise SettingError(f"{option} is {path}, which is a folder; name a file", parameter=option, value=path)
+        if not path.parent.is_dir():
+            raise SettingError(f"{option} is {path}; its folder does not exist", parameter=option, value=path)
+        writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError as error:
+        raise SettingError(
+            f"{option} is {path}, which cannot be used ({error.strerror}); name another file",
+            parameter=option,
+            value=path,
+        ) from error
+    if not writable:
         raise SettingError(f"{option} is {path}, which cannot be written", parameter=option, value=path)
 
 

@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(
                 f"{word!a} is not in {sys.getfilesystemencoding().upper()}; rename the file, or set PYTHONUTF8=1"
             )
+        if word.startswith("--") and word.endswith("=--"):
+            # argparse would take it for a list without members.
+            parser.error(f"{word}: -- is no value")
     options = parser.parse_args(words)
     try:
         # The commands' own libraries: imported only now, since --help and wrong usage need none.
@@ -46,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _stopped(stop, options)
     except ReaderGoneError:
-        # A flush of standard output must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
         if process.stopped_by() is not None:
@@ -87,6 +88,8 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         place = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename)
         return f"{place} cannot be used ({error.strerror}); name another, or make it usable"
+    if isinstance(error, OSError) and error.strerror:
+        return f"the system refuses ({error.strerror}); make room or allow it, then start again; --debug shows where"
     return f"unexpected {type(error).__name__}: {error}; --debug shows where"
 
 

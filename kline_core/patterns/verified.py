@@ -149,7 +149,9 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
     if version is None or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
         return
     asked = settings.to_dict() | {"encoder": encoder}
-    stored = made.get("settings", {}) | {"encoder": made.get("encoder")}
+    settings_then = made.get("settings")
+    # A table that another program described says nothing about its settings.
+    stored = (settings_then if isinstance(settings_then, dict) else {}) | {"encoder": made.get("encoder")}
     differences = {
         name: (stored.get(name), asked.get(name))
         for name in sorted(asked.keys() | stored.keys())

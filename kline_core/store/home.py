@@ -37,8 +37,8 @@ from kline_core.store.delta import (
     symbols_predicate,
     text_column,
 )
-from kline_core.store.folder import check_room, why_no_home
-from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, horizons_of, table_schema
+from kline_core.store.folder import check_room, home_uri, why_no_home
+from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, foreign_columns, horizons_of, table_schema
 
 Mode = Literal["error", "ignore", "overwrite"]
 TOMBSTONE = "deleted"
@@ -74,7 +74,7 @@ class Home:
         Raises:
             HomeError: The home is missing (and `create` is false), half made, damaged, or cannot be made there.
         """
-        self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
+        self.uri = home_uri(uri)
         if self.folder is not None and (odd := sorted(set(self.uri) & _UNSAFE)):
             raise HomeError(
                 f"home {self.uri} has {odd[0]!r} in its path, which Delta reads otherwise; name another folder",
@@ -110,7 +110,22 @@ class Home:
         """Description that a table was made with; empty if it has none, or if there is no table."""
         delta = self._open_or_none(table) if version is None else self._open(table, version)
         text = None if delta is None else delta.metadata().description
-        return dict(json.loads(text)) if text else {}
+        return self._own(table, text, "a description") if text else {}
+
+    def _own(self, table: str, text: str, what: str) -> dict[str, Any]:
+        """A JSON object that kline wrote beside a table. Raises `HomeError` if somebody else did."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise HomeError(
+                f"table {table} of home {self.uri} has {what} that kline did not write ({text[:40]!r}); "
+                "restore the table from a copy, or make a new home and ingest again",
+                home=self.uri,
+                table=table,
+            )
+        return found
 
     def history(self, table: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits of a table, newest first: version, timestamp (Unix time in ms), operation and the writer's metadata.
@@ -121,7 +136,7 @@ class Home:
         entries = [] if delta is None else delta.history(limit)
         return [
             {key: entry.get(key) for key in ("version", "timestamp", "operation")}
-            | {"metadata": json.loads(entry.get(METADATA_KEY, "{}"))}
+            | {"metadata": self._own(table, entry.get(METADATA_KEY, "{}"), "a commit with metadata")}
             for entry in entries
         ]
 
@@ -358,7 +373,15 @@ class Home:
     def _open_or_none(self, table: str) -> DeltaTable | None:
         path = self._path(table)
         with self.explained(table, "read"):
-            return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+            delta = DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+        if delta is not None and (fault := foreign_columns(table, stored_schema(delta))):
+            raise HomeError(
+                f"table {table} of home {self.uri} was not written by kline, or by another version: {fault}; "
+                "name another home, or restore this one from a copy",
+                home=self.uri,
+                table=table,
+            )
+        return delta
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         delta = self._open_or_none(table)

@@ -49,7 +49,7 @@ class WeightsFile:
     @classmethod
     def read(cls, path: str | Path | None = None) -> Self:
         """Read a file (None: the default weights). Raises `EncoderError` if it is missing or no regular file."""
-        path = Path(path) if path is not None else DEFAULT_WEIGHTS
+        path = weights_path(path)
         try:
             if path.exists() and not path.is_file():
                 raise unreadable(path, "it is no regular file")
@@ -104,6 +104,14 @@ class WeightsFile:
         if not str(card.get("trained_on")).startswith(SYNTHETIC):
             return f"its trained_on is {card.get('trained_on')!r}"
         return None
+
+
+def weights_path(path: str | Path | None = None) -> Path:
+    """Absolute path of a weights file (None: the default one). Raises `EncoderError` for a `~user` who is not there."""
+    try:
+        return DEFAULT_WEIGHTS if path is None else Path(path).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        raise unreadable(Path(str(path)), getattr(error, "strerror", None) or "there is no such user") from error
 
 
 def weights_fingerprint(path: str | Path | None = None) -> str:
