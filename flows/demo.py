@@ -36,6 +36,7 @@ from kline_core.compute.request import Request
 from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, DemoReport, draw, evaluate, write_bars
 from kline_core.demo.stocks import SYMBOLS
 from kline_core.errors import StartError
+from kline_core.store.folder import home_uri
 
 RECORD_SECONDS = 15.0
 STOP_SECONDS = 8.0
@@ -59,7 +60,7 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
         StartError: The server does not start.
         RunFailedError: Too many samples failed.
     """
-    path = path.expanduser().resolve()
+    path = Path(home_uri(path)).resolve()
     Request(symbols=SYMBOLS, samples=samples)
     threads = checked_threads(threads)
     clock = StageClock()

@@ -21,6 +21,8 @@ that values of older and newer code are never mixed."""
 MODES = ("fast",)
 """Names of the search modes, see `kline_core.search.modes`."""
 Index = Literal["exact", "ivf"]
+MOST = 1_000_000
+"""Upper bound of strides and candidates: more than any market has, and far from what a machine's integers hold."""
 
 
 def _check(ok: bool, name: str, value: object, bound: str) -> None:
@@ -67,6 +69,7 @@ class PatternSettings:
         _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
         _check(self.barrier_bars >= 1, "barrier_bars", self.barrier_bars, "at least 1")
         _check(self.pattern_stride >= 1, "pattern_stride", self.pattern_stride, "at least 1")
+        _check(self.pattern_stride <= MOST, "pattern_stride", self.pattern_stride, f"at most {MOST}")
 
     @property
     def outcome_bars(self) -> int:
@@ -122,6 +125,7 @@ class FactorSettings:
             )
         _check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
         _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
+        _check(self.search_k <= MOST, "search_k", self.search_k, f"at most {MOST}")
         _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")
         enough = f"between 1 and top_k ({self.top_k})"
         _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)

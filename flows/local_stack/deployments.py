@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import numpy as np
 import prefect
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
@@ -26,7 +27,7 @@ from flows.local_stack.processes import Part
 from kline_core import __version__
 from kline_core.bars.arrivals import arrivals
 from kline_core.bars.sessions import sessions_until
-from kline_core.errors import DateError, SettingError, StartError
+from kline_core.errors import DateError, InputError, SettingError, StartError
 from kline_core.store.home import Home
 
 POOL = "kline"
@@ -46,6 +47,41 @@ def project_folder(file: Path) -> Path:
     """Folder to which the entry points of a `prefect.yaml` are relative."""
     packaged = Path(flows.__file__).parent
     return packaged.parent if file.parent == packaged else file.parent
+
+
+def check_project(file: Path) -> None:
+    """Check what `prefect deploy` would pass over with a line in its log, and then deploy nothing or something else.
+
+    Raises `InputError` for a file that cannot be read or is no YAML, naming the line, and for a deployment without a
+    name or an entry point that is there.
+    """
+
+    def refuse(why: str, row: int | None = None) -> NoReturn:
+        place = file if row is None else f"{file}, line {row}"
+        raise InputError(f"{place}: {why}; mend it, or start in a folder without one", source=str(file), row=row)
+
+    try:
+        content = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        refuse(f"it cannot be read ({error.strerror})")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        refuse(f"it is no YAML ({error.problem or error.context})", None if mark is None else mark.line + 1)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        refuse(f"it is no YAML ({' '.join(str(error).split())})")
+    deployments = content.get("deployments") if isinstance(content, dict) else None
+    if not isinstance(deployments, list) or not deployments:
+        refuse("it has no list of deployments")
+    for number, deployment in enumerate(deployments, start=1):
+        given = deployment if isinstance(deployment, dict) else {}
+        for key in ("name", "entrypoint"):
+            if not isinstance(given.get(key), str):
+                refuse(f"deployment {number} of {len(deployments)} has no {key}, or none that is text")
+        source, _, function = given["entrypoint"].rpartition(":")
+        if not function or not (project_folder(file) / source).is_file():
+            refuse(
+                f"entrypoint of deployment {given['name']} is {given['entrypoint']!r}, no FILE:FUNCTION that is there"
+            )
 
 
 def ensure_pool(client: SyncPrefectClient) -> None:

@@ -23,7 +23,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectException
 
 from flows.local_stack.certificates import certificates_of, encryption_is_required
-from flows.local_stack.deployments import POOL, deploy, ensure_pool
+from flows.local_stack.deployments import POOL, check_project, deploy, ensure_pool, project_file
 from flows.local_stack.locking import locked, write_note
 from flows.local_stack.processes import Part, end_all, marked
 from flows.local_stack.ready import Ready, deployment_lines
@@ -45,6 +45,7 @@ from flows.local_stack.user_settings import PASSWORD, check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
 from kline_core.compute.cluster import checked_threads
 from kline_core.errors import HomeError
+from kline_core.store.folder import home_uri
 from kline_core.store.home import Home
 
 LEFT_OVER_SECONDS = 5.0
@@ -75,6 +76,7 @@ def up(
         HomeError: The home is no folder, cannot be used, or `kline up` runs for it already.
         SettingError: A parameter out of bounds, a variable that would open a door, certificates that cannot be used, or
             the port is in use.
+        InputError: `prefect.yaml` cannot be used.
         StartError: A part did not start, or died again and again.
     """
     started = time.monotonic()
@@ -85,10 +87,11 @@ def up(
             home=named,
         )
     threads = checked_threads(threads)
+    check_project(project_file())
     tls = tls or encryption_is_required()
     checked_host(host, tls, PASSWORD in inherited())
     check(host, port, tls)
-    home = Home(Path(named).expanduser().resolve(), create=True)
+    home = Home(Path(home_uri(named)).resolve(), create=True)
     path = Path(home.uri)
     with Signals() as signals, locked(path) as folder:
         left_over = marked(path)

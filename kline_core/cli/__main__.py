@@ -1,6 +1,6 @@
 """`python -m kline_core.cli` is `kline`."""
 
-from kline_core.cli.parser import entry
+from kline_core.cli.process import entry
 
 if __name__ == "__main__":
     entry()

@@ -33,7 +33,7 @@ def ingest(options: argparse.Namespace) -> Answer:
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
-        _write_rejections(report, options.rejected)
+        write_rejections(report, options.rejected)
     used = len(report.files) - len(report.errors)
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
@@ -119,13 +119,14 @@ def _check_not_read(file: Path, paths: Sequence[Path], home: Path | None) -> Non
     raise SettingError(f"--rejected is {file}, which {where}; name another place", parameter="--rejected", value=file)
 
 
-def _write_rejections(report: "IngestReport", file: Path) -> None:
+def write_rejections(report: "IngestReport", file: Path) -> None:
+    """Write every rejected row. Raises `SettingError` if the file cannot be written."""
     try:
         report.rejections.to_csv(file, index=False)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise SettingError(
-            f"--rejected is {file}, which cannot be written: {error.strerror}; the good rows are stored; ingest again "
-            "with another file to see the others",
+            f"--rejected is {file}, which cannot be written ({getattr(error, 'strerror', None) or error}); the good "
+            "rows are stored; ingest again with another file to see the others",
             parameter="--rejected",
             value=file,
         ) from error

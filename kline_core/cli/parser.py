@@ -1,86 +1,105 @@
-"""Parser and entry point of `kline`. Answers go to standard output, progress and logs to standard error.
+"""Parser of `kline`, and how one command runs. Answers go to standard output, progress and logs to standard error.
 
 Exit code 0: done. 1: failed, with one line that says why. 2: wrong usage. 3: `kline verify` found no damage, and work
-that is pending or was cut off.
+that is pending or was cut off. 128 and the number of a signal: stopped by it (130 after Ctrl-C).
 """
 
 import argparse
-import contextlib
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from kline_core import __version__
-from kline_core._secrets import masked
 from kline_core._text import harmless
-from kline_core.cli.commands import COMMANDS
-from kline_core.cli.console import show
+from kline_core.cli import process
+from kline_core.cli.console import ReaderGoneError, show
+from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
 from kline_core.errors import KlineError
-
-_WITH_PREFECT = {"demo", "up"}
-
-
-def entry() -> NoReturn:
-    """Entry point of the command `kline`: runs `main`, and exits without the interpreter's shutdown.
-
-    Native threads (Delta's runtime, Arrow's pools) that still run during that shutdown abort the process now and then
-    ("terminate called without an active exception"), and a job that has done all its work would end with signal 6.
-    """
-    _be_quiet_outside()
-    try:
-        code = main()
-    except Exception:  # noqa: BLE001  what --debug lets through, shown as Python would, without secrets
-        print(masked(traceback.format_exc()), end="", file=sys.stderr)
-        code = 1
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(code)
-
-
-def _be_quiet_outside() -> None:
-    """Restart the process with DO_NOT_TRACK=1, which Prefect reads when it is imported.
-
-    Otherwise Prefect, in a terminal, would send telemetry of its first use. A restart, since no code here changes the
-    environment of a running process.
-    """
-    if "DO_NOT_TRACK" not in os.environ and _WITH_PREFECT & set(sys.argv[1:]):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "DO_NOT_TRACK": "1"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for word in words:
+        if not _is_text(word):
+            parser.error(
+                f"{word!a} is not in {sys.getfilesystemencoding().upper()}; rename the file, or set PYTHONUTF8=1"
+            )
+        if word.startswith("--") and word.endswith("=--"):
+            # argparse would take it for a list without members.
+            parser.error(f"{word}: -- is no value")
+    options = parser.parse_args(words)
     try:
+        # The commands' own libraries: imported only now, since --help and wrong usage need none.
+        from kline_core.cli.commands import COMMANDS
+
+        # Torch's library of matrix products ends the whole process where there is no current folder.
+        if not _folder_is_there():
+            raise KlineError("the current folder has been removed; change to one that is there")
+        process.begin_work()
         answer = COMMANDS[options.command](options)
         if answer is None:
             return 0
         show(answer.text, answer.document, options.json)
     except KlineError as error:
         return _fail(str(error), options)
-    except KeyboardInterrupt:
-        return _fail("interrupted; what was stored before is kept", options)
-    except BrokenPipeError:
-        # The reader closed the pipe; a flush of standard output must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as stop:
+        return _stopped(stop, options)
+    except ReaderGoneError:
         return 1
     except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
-        return _fail(f"unexpected {type(error).__name__}: {error}; --debug shows where", options)
+        if process.stopped_by() is not None:
+            return _stopped(error, options)
+        return _fail(_unforeseen(error), options)
     if answer.failure is not None:
-        print(f"kline: {harmless(answer.failure)}", file=sys.stderr)
+        process.say(answer.failure)
         return 1
     return answer.code
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fail(message: str, options: argparse.Namespace) -> int:
     if options.debug:
         raise
-    print(f"kline: {harmless(' '.join(masked(message).split()))}", file=sys.stderr)
+    process.say(message)
     return 1
+
+
+def _stopped(error: BaseException, options: argparse.Namespace) -> int:
+    """Exit code after a signal, which may come out of foreign code as another error."""
+    number = process.stopped_by() or signal.SIGINT
+    said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+    _fail(said or f"{process.STOPS[signal.Signals(number)]}; what was stored before is kept", options)
+    return 128 + number
+
+
+def _unforeseen(error: Exception) -> str:
+    """Message about an error that nobody raised on purpose."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        place = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename)
+        return f"{place} cannot be used ({error.strerror}); name another, or make it usable"
+    if isinstance(error, OSError) and error.strerror:
+        return f"the system refuses ({error.strerror}); make room or allow it, then start again; --debug shows where"
+    return f"unexpected {type(error).__name__}: {error}; --debug shows where"
+
+
+def _folder_is_there() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 class _Parser(argparse.ArgumentParser):

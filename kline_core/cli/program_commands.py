@@ -32,9 +32,9 @@ def train(options: argparse.Namespace) -> Answer:
     import torch
 
     from kline_core.compute.cluster import checked_threads
-    from kline_core.encoder.encoder import save_weights
+    from kline_core.encoder.encoder import choose_device, save_weights
     from kline_core.encoder.model_card import reconstruction_picture, write_card
-    from kline_core.encoder.training import WindowPool
+    from kline_core.encoder.training import WindowPool, check_training
     from kline_core.encoder.training import train as train_encoder
 
     if options.out.suffix != ".safetensors":
@@ -45,6 +45,8 @@ def train(options: argparse.Namespace) -> Answer:
             bound="a name that ends in .safetensors",
         )
     check_writable("--out", options.out)
+    check_training(options.steps, options.seed)
+    choose_device(options.device)
     torch.set_num_threads(checked_threads(options.threads))
     started = perf_counter()
     pool = WindowPool.synthetic(options.seed)

@@ -10,6 +10,9 @@ from kline_core.errors import SettingError, UnknownSymbolError
 from kline_core.store.home import Home
 from kline_core.typing import Dates
 
+MAX_SAMPLES = 1_000_000
+"""Sample dates per symbol, at most; a symbol has some hundred a year."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -29,8 +32,9 @@ class Request:
 
     def __post_init__(self) -> None:
         whole = isinstance(self.samples, int | np.integer) and not isinstance(self.samples, bool)
-        if not whole or self.samples < 1:
-            bound = "at least 1" if whole else "a whole number, at least 1"
+        if not whole or not 1 <= self.samples <= MAX_SAMPLES:
+            most = f"and at most {MAX_SAMPLES}" if whole and self.samples > MAX_SAMPLES else ""
+            bound = f"at least 1 {most}".strip() if whole else "a whole number, at least 1"
             raise SettingError(
                 f"samples is {self.samples!r}; it must be {bound}", parameter="samples", value=self.samples, bound=bound
             )

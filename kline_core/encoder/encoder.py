@@ -6,25 +6,30 @@ must not depend on how the work was cut.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
+from kline_core.dates import parse_date
 from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input, without_batch_norm
-from kline_core.encoder.weights import DEFAULT_WEIGHTS, FORMAT, misfit, unreadable, weights_fingerprint, weights_header
+from kline_core.encoder.weights import FORMAT, WeightsFile, checked_header, misfit, unreadable
 from kline_core.errors import EncoderError
 from kline_core.typing import Floats32, Pixels
 from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
 
 BATCH = 64
 """Charts of a batch. Another number may round vectors differently."""
+UNIT_TOLERANCE = 1e-3
+"""By how much the length of a vector may differ from 1."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -32,11 +37,14 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        # Others that torch knows by name end in warnings, missing modules or tensors without data.
+        if not isinstance(name, str) or not re.fullmatch("cpu|mps|cuda(:[0-9]{1,4})?", name):
+            raise RuntimeError("no such device")
         device = torch.device(name)
         # Read it back too: some devices make tensors that cannot be read.
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise EncoderError(
             f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps", device=name
         ) from error
@@ -58,37 +66,39 @@ class Encoder:
         trained_through: np.datetime64 | None = None,
         device: torch.device | None = None,
     ) -> None:
-        """Wrap a network; use `Encoder.load` for stored weights."""
+        """Wrap a network; use `Encoder.load` for stored weights.
+
+        Raises `DateError` if `trained_through` is NaT, which every date would count as later than, or no day.
+        """
         self.device = device or torch.device("cpu")
         self.network = without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
         self.dim, self.window_bars = network.dim, network.window_bars
         self.fingerprint = fingerprint
-        self.trained_through = trained_through
+        self.trained_through = None if trained_through is None else parse_date(trained_through, "trained_through")
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "auto") -> Self:
         """Read an encoder from a safetensors file; without a path, from the default weights of the package.
 
-        `device` is as for `choose_device`. Raises `EncoderError` if the file is missing, damaged, or holds another
-        network, or if the device cannot be used.
+        `device` is as for `choose_device`. Raises `EncoderError` if the file is missing, damaged, holds another network
+        or numbers that are not finite, or leaves open which market data it has seen, or if the device cannot be used.
         """
-        path = Path(path) if path is not None else DEFAULT_WEIGHTS
-        header, tensors = _read(path)
-        try:
-            network = AttentionEncoder(int(header["dim"]), int(header["window_bars"]))
-            network.load_state_dict(_half("encoder.", tensors))
-            through = header.get("trained_through")
-            trained_through = np.datetime64(through, "D") if through else None
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise misfit(path, error) from error
-        return cls(network, weights_fingerprint(path), trained_through, choose_device(device))
+        file = WeightsFile.read(path)
+        header = file.header()
+        network = AttentionEncoder(header.dim, header.window_bars)
+        _fill(network, "encoder.", file)
+        encoder = cls(network, file.fingerprint, header.trained_through, choose_device(device))
+        # Once more: a negative variance is finite, what batch normalisation makes of it is not.
+        _check_finite(encoder.network, file.path)
+        return encoder
 
     def encode(self, charts: Pixels) -> Floats32:
         """Vectors of uint8 charts `(n, 3 * window_bars, 64)`: float32 `(n, dim)`, each of length 1.
 
         A chart's vector does not depend on the charts that it is encoded with, nor on torch's number of threads.
 
-        Raises `EncoderError` if the charts have another dtype or shape.
+        Raises `EncoderError` if the charts have another dtype or shape, or if a vector has not the length 1, because
+        the weights are out of proportion or the device miscalculates.
         """
         width = self.window_bars * PIXELS_PER_BAR
         if charts.dtype != np.uint8 or charts.ndim != 3 or charts.shape[1:] != (width, HEIGHT):
@@ -103,6 +113,14 @@ class Encoder:
                     batch = np.concatenate([batch, np.zeros((BATCH - len(batch), width, HEIGHT), np.uint8)])
                 encoded = self.network(to_input(batch, self.device)).cpu().numpy()
                 vectors[start : start + BATCH] = encoded[: len(vectors) - start]
+        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        # As a negated comparison, so that NaN is refused too.
+        if (wrong := ~(np.abs(length - 1) <= UNIT_TOLERANCE)).any():
+            raise EncoderError(
+                f"the encoder with fingerprint {self.fingerprint} made a vector of length {length[wrong][0]} on "
+                f"{self.device}, and each must have the length 1; try --device cpu, or train the weights again",
+                device=str(self.device),
+            )
         return vectors
 
 
@@ -124,37 +142,58 @@ def _one_thread() -> Iterator[None]:
 def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:
     """Write both halves of the autoencoder to a safetensors file; `header` may hold `trained_through` (ISO date).
 
-    The same weights give the same bytes, and so the same fingerprint.
+    The same weights give the same bytes, and so the same fingerprint. The file appears under its name only once it is
+    complete. Raises `EncoderError` if a number is not finite, or for a header that no reader would take.
     """
+    metadata = {"format": FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)} | header
+    checked_header(path, metadata)
+    for half in (encoder, decoder):
+        _check_finite(half, path)
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
-    sizes = {"format": FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)}
-    raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, sizes | header)
+    raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
     # The order in which safetensors writes metadata changes from call to call. Like it, pad the header with spaces.
     length = int.from_bytes(raw[:8], "little")
     sorted_header = json.dumps(json.loads(raw[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    path.write_bytes(raw[:8] + sorted_header.ljust(length) + raw[8 + length :])
+    waiting = path.with_name(f".{uuid4().hex}")
+    try:
+        waiting.write_bytes(raw[:8] + sorted_header.ljust(length) + raw[8 + length :])
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
 
 
 def load_decoder(path: str | Path | None = None) -> ChartDecoder:
     """The decoder that was trained with the encoder of the same file. Raises `EncoderError` as `Encoder.load`."""
-    path = Path(path) if path is not None else DEFAULT_WEIGHTS
-    header, tensors = _read(path)
-    try:
-        decoder = ChartDecoder(int(header["dim"]), int(header["window_bars"]))
-        decoder.load_state_dict(_half("decoder.", tensors))
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise misfit(path, error) from error
+    file = WeightsFile.read(path)
+    header = file.header()
+    decoder = ChartDecoder(header.dim, header.window_bars)
+    _fill(decoder, "decoder.", file)
     return decoder.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    header = weights_header(path)
+def _fill(half: nn.Module, prefix: str, file: WeightsFile) -> None:
+    """Give a half of the autoencoder its tensors of a file."""
     try:
-        return header, load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise unreadable(path, error) from error
+        tensors = load(file.raw)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise unreadable(file.path, error) from error
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    for name, wanted in half.state_dict().items():
+        # torch itself would round another type without a word.
+        if name in own and own[name].dtype != wanted.dtype:
+            raise misfit(file.path, f"{prefix}{name} is {own[name].dtype}, not {wanted.dtype}")
+    try:
+        half.load_state_dict(own)
+    except RuntimeError as error:
+        raise misfit(file.path, error) from error
+    _check_finite(half, file.path)
 
 
-def _half(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _check_finite(half: nn.Module, path: Path) -> None:
+    tensor: Tensor
+    for name, tensor in half.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise EncoderError(
+                f"encoder weights {path} hold numbers that are not finite (in {name}); train them again", path=str(path)
+            )

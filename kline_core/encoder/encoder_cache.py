@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.weights import weights_fingerprint, weights_path
 from kline_core.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class EncoderKey:
     def of(cls, path: str | Path | None = None, device: str = "auto") -> Self:
         """Key of the encoder that a file holds now. Raises as `weights_fingerprint`."""
         # Absolute, since a worker runs in another folder.
-        path = None if path is None else str(Path(path).expanduser().absolute())
+        path = None if path is None else str(weights_path(path))
         return cls(path, weights_fingerprint(path), device)
 
     def load(self) -> "Encoder":

@@ -13,7 +13,7 @@ from PIL import Image
 from kline_core import __version__
 from kline_core.encoder.encoder import Encoder, load_decoder
 from kline_core.encoder.training import GROUP_SIZE, GROUPS, Training, WindowPool
-from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.weights import SYNTHETIC, weights_fingerprint
 from kline_core.windows.charts import to_picture
 
 PICTURED = 12
@@ -29,7 +29,7 @@ def write_card(weights: Path, training: Training, pool: WindowPool, seed: int, s
     card = {
         "weights": weights.name,
         "fingerprint": weights_fingerprint(weights),
-        "trained_on": "synthetic charts only (kline_core.encoder.synthetic.synthetic_market); no market data",
+        "trained_on": f"{SYNTHETIC} (kline_core.encoder.synthetic.synthetic_market); no market data",
         "windows": len(pool),
         "seed": seed,
         "steps": 100 * len(training.history),

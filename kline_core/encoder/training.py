@@ -34,6 +34,7 @@ from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import window_positions
 from kline_core.windows.similarity import Shapes, pair_scores
 
+MAX_STEPS, MAX_SEED = 1_000_000, 2**32 - 2
 GROUPS, GROUP_SIZE, STRETCH, NEIGHBOURS = 16, 16, 60_000, 1_000
 """Anchors of a batch, windows of each anchor's group, windows of the stretch, and neighbours that the group is drawn
 from."""
@@ -106,6 +107,14 @@ class Training:
     history: list[Losses] = field(default_factory=list)
 
 
+def check_training(steps: int, seed: int) -> None:
+    """Check the bounds, which takes no time, before a pool is made. Raises `SettingError`."""
+    for name, value, least, most in (("steps", steps, 100, MAX_STEPS), ("seed", seed, 0, MAX_SEED)):
+        if not least <= value <= most:
+            bound = f"between {least} and {most}"
+            raise SettingError(f"{name} is {value}; it must be {bound}", parameter=name, value=value, bound=bound)
+
+
 def train(
     pool: WindowPool,
     steps: int,
@@ -116,11 +125,9 @@ def train(
 ) -> Training:
     """Train an autoencoder; `progress` is called every hundred steps with the steps done and their mean losses.
 
-    Raises `SettingError` for fewer than 100 steps or a pool of fewer than 2,000 windows, and as `choose_device`.
+    Raises `SettingError` as `check_training`, and for a pool of fewer than 2,000 windows; and as `choose_device`.
     """
-    if steps < 100:
-        bound = "at least 100"
-        raise SettingError(f"steps is {steps}; it must be {bound}", parameter="steps", value=steps, bound=bound)
+    check_training(steps, seed)
     if len(pool) < 2 * NEIGHBOURS:
         bound = f"at least {2 * NEIGHBOURS}"
         raise SettingError(

@@ -10,13 +10,17 @@
 4. Append them, in commits of bounded size. An interrupted run leaves whole commits; the next one finds the missing
    windows in the same way.
 
+A rebuild encodes all windows before it replaces the table, and holds their vectors in memory until then, as every run
+does. If it is interrupted while it encodes, the table is as it was; if it is interrupted in the seconds in which it
+writes, it says so, and the patterns that are missing are refused by runs and made by the next update.
+
 The table carries the settings and the encoder that it was made with; another combination is refused.
 
 A `WindowEncoder` draws and encodes, in threads of this process (`kline_core.patterns.encode`) or on a cluster
 (`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to a cluster.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -26,8 +30,9 @@ import pyarrow as pa
 from kline_core._cache import loaded
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.errors import HomeError, SettingError
+from kline_core.errors import EncoderError, HomeError, SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
+from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.patterns.verified import PatternsKey, check_patterns
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
@@ -149,6 +154,7 @@ def update_patterns(
         SettingError: The encoder takes other windows than `settings.window_bars`, or `max_removed_share` is out of
             bounds.
         RemovalError: More than `max_removed_share` of the patterns would be removed; nothing was changed.
+        EncoderError: A vector has not the length 1, or is not finite.
         ManyWindowsError: More than `at_most` windows would have to be encoded.
         TableChangedError: Another writer changed the table in between.
         StaleError: Another `bars` table replaced the one that was read.
@@ -181,14 +187,10 @@ def update_patterns(
             raise ManyWindowsError
         if len(windows) == 0 and version is None:
             return PatternsUpdate(0, 0, 0, [], None)
-        description = {
-            "fingerprint": pattern_fingerprint(settings, encoding.fingerprint),
-            "settings": settings.to_dict(),
-            "encoder": encoding.fingerprint,
-            "method": METHOD,
-        }
+        if version is not None:
+            return _rebuild(home, settings, encoding, catalogue, progress)
         try:
-            version = home.create("patterns", description, settings.horizons, replace=rebuild)
+            version = _make(home, settings, encoding)
         except TableChangedError:
             # Two first updates at the same time: go on with the table that the other one made.
             version = home.version("patterns")
@@ -209,17 +211,11 @@ def update_patterns(
         gone = int((windows.find(stored["symbol"], stored["end"]) < 0).sum())
         _check_removal(home, version, gone, max_removed_share)
         version = home.delete("patterns", restated, _source(catalogue, len(missing)), expected_version=version)
-    for start in range(0, len(missing), COMMIT):
-        part = windows.take(missing[start : start + COMMIT])
-
-        def count(encoded: int, before: int = start) -> None:
-            if progress is not None:
-                progress(before + encoded, len(missing))
-
-        vectors = encoding.vectors(catalogue.bars, part, count)
+    left = len(missing)
+    for part, vectors in _encoded(encoding, catalogue.bars, windows.take(missing), progress):
+        left -= len(part)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         rows = _rows(frames, part, vectors, settings)
-        left = len(missing) - start - len(part)
         version = home.append("patterns", rows, _source(catalogue, left), expected_version=version)
     PatternsKey.of(home, version, catalogue).hold_as_complete()
     return PatternsUpdate(len(missing), removed, len(windows), restated, version)
@@ -245,6 +241,59 @@ def _check_removal(home: Home, version: int, removed: int, max_removed_share: fl
         removed_share=removed / total,
         max_removed_share=max_removed_share,
     )
+
+
+def _make(home: Home, settings: PatternSettings, encoding: WindowEncoder, replace: bool = False) -> int:
+    """Make the table, or replace it, without rows; its version."""
+    description = {
+        "fingerprint": pattern_fingerprint(settings, encoding.fingerprint),
+        "settings": settings.to_dict(),
+        "encoder": encoding.fingerprint,
+        "method": METHOD,
+    }
+    return home.create("patterns", description, settings.horizons, replace=replace)
+
+
+def _rebuild(
+    home: Home, settings: PatternSettings, encoding: WindowEncoder, catalogue: CatalogueKey, progress: Progress | None
+) -> PatternsUpdate:
+    frames, windows = catalogue.bars.frames(), catalogue.windows()
+    ready = list(_encoded(encoding, catalogue.bars, windows, progress))
+    try:
+        version = _make(home, settings, encoding, replace=True)
+        left = len(windows)
+        for part, vectors in ready:
+            left -= len(part)
+            rows = _rows(frames, part, vectors, settings)
+            version = home.append("patterns", rows, _source(catalogue, left), expected_version=version)
+    except KeyboardInterrupt as stop:
+        stop.args = ("interrupted while the patterns were replaced; run `kline index` with the same options again",)
+        raise
+    PatternsKey.of(home, version, catalogue).hold_as_complete()
+    return PatternsUpdate(len(windows), 0, len(windows), [], version)
+
+
+def _encoded(
+    encoding: WindowEncoder, bars: BarsKey, windows: Catalogue, progress: Progress | None
+) -> Iterator[tuple[Catalogue, Floats32]]:
+    """Windows in pieces of at most `COMMIT`, each with its vectors, as they are made."""
+    for start in range(0, len(windows), COMMIT):
+        part = windows.take(slice(start, start + COMMIT))
+
+        def count(encoded: int, before: int = start) -> None:
+            if progress is not None:
+                progress(before + encoded, len(windows))
+
+        vectors = encoding.vectors(bars, part, count)
+        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        # As a negated comparison, so that NaN is refused too.
+        if (wrong := ~((length <= MAX_LENGTH) & (length >= 2 - MAX_LENGTH))).any():
+            row = int(wrong.argmax())
+            raise EncoderError(
+                f"the vector of {part.symbols[part.code[row]]} {part.end[row]} has the length {length[row]}, not 1; "
+                "nothing of this piece is stored; use other weights or another device"
+            )
+        yield part, vectors
 
 
 def _rows(frames: BarsBySymbol, windows: Catalogue, vectors: Floats32, settings: PatternSettings) -> pa.Table:

@@ -151,8 +151,12 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
     if version is None or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
         return
     asked = settings.to_dict() | {"encoder": encoder, "method": METHOD}
-    # Method 1 did not say so.
-    stored = made.get("settings", {}) | {"encoder": made.get("encoder"), "method": made.get("method", 1)}
+    settings_then = made.get("settings")
+    # A table that another program described says nothing about its settings, and method 1 did not say that it was.
+    stored = (settings_then if isinstance(settings_then, dict) else {}) | {
+        "encoder": made.get("encoder"),
+        "method": made.get("method", 1),
+    }
     differences = {
         name: (stored.get(name), asked.get(name))
         for name in sorted(asked.keys() | stored.keys())

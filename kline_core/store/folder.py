@@ -1,7 +1,8 @@
-"""Whether a folder is a home, or may become one, and whether a place lies in a table."""
+"""Where a home lies, whether a folder is one, or may become one, and whether a place lies in a table."""
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from kline_core._secrets import holds_credentials
@@ -44,6 +45,38 @@ def check_place(uri: str) -> None:
             "set the variables of the store, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             home=bare,
         )
+
+
+def home_uri(named: str | Path) -> str:
+    """Absolute path of the folder that is named, or the URL as it is.
+
+    Raises `HomeError` for a name that no folder can have, and for a folder that cannot be looked at.
+    """
+    text = str(named)
+    if "\0" in text or _undecoded(text):
+        raise HomeError(f"home {text!a} has bytes in its name that are no UTF-8; name another folder", home=text)
+    if "://" in text:
+        return text
+    try:
+        path = Path(text).expanduser().absolute()
+        # The path of the current folder may have other bytes than the name.
+        if _undecoded(str(path)):
+            raise HomeError(f"home {str(path)!a} has bytes in its path that are no UTF-8; name another", home=text)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except RuntimeError as error:
+        user = Path(text).parts[0]
+        raise HomeError(
+            f"home {text} begins with {user}, and there is no such user here; name another", home=text
+        ) from error
+    except OSError as error:
+        raise HomeError(f"home {text} cannot be used ({error.strerror}); name another folder", home=text) from error
+    return str(path)
+
+
+def _undecoded(text: str) -> bool:
+    """Whether a name holds bytes that are no UTF-8, which Python keeps as surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def why_no_home(uri: str, folder: Path | None) -> str:

@@ -45,13 +45,14 @@ from kline_core.store.delta import (
     symbols_predicate,
     text_column,
 )
-from kline_core.store.folder import check_place, check_room, check_space, home_gone, why_no_home
+from kline_core.store.folder import check_place, check_room, check_space, home_gone, home_uri, why_no_home
 from kline_core.store.log import check_log
 from kline_core.store.schemas import (
     DEFAULT_HORIZONS,
     LATER_COLUMNS,
     TABLES,
     conform,
+    foreign_columns,
     horizons_of,
     table_schema,
     with_later_columns,
@@ -99,7 +100,7 @@ class Home:
                 URL carries credentials.
         """
         check_place(str(uri))
-        self.uri = str(uri) if "://" in str(uri) else str(Path(uri).expanduser().absolute())
+        self.uri = home_uri(uri)
         if self.folder is not None and (odd := sorted(set(self.uri) & _UNSAFE)):
             raise HomeError(
                 f"home {self.uri} has {odd[0]!r} in its path, which Delta reads otherwise; name another folder",
@@ -149,7 +150,22 @@ class Home:
         """Description that a table was made with; empty if it has none, or if there is no table."""
         delta = self._open_or_none(table) if version is None else self._open(table, version)
         text = None if delta is None else delta.metadata().description
-        return dict(json.loads(text)) if text else {}
+        return self._own(table, text, "a description") if text else {}
+
+    def _own(self, table: str, text: str, what: str) -> dict[str, Any]:
+        """A JSON object that kline wrote beside a table. Raises `HomeError` if somebody else did."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise HomeError(
+                f"table {table} of home {self.uri} has {what} that kline did not write ({text[:40]!r}); "
+                "restore the table from a copy, or make a new home and ingest again",
+                home=self.uri,
+                table=table,
+            )
+        return found
 
     def history(self, table: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits of a table, newest first: version, timestamp (Unix time in ms), operation and the writer's metadata.
@@ -160,7 +176,7 @@ class Home:
         entries = [] if delta is None else delta.history(limit)
         return [
             {key: entry.get(key) for key in ("version", "timestamp", "operation")}
-            | {"metadata": json.loads(entry.get(METADATA_KEY, "{}"))}
+            | {"metadata": self._own(table, entry.get(METADATA_KEY, "{}"), "a commit with metadata")}
             for entry in entries
         ]
 
@@ -445,10 +461,18 @@ class Home:
                 return None
             self._check_log(table, path)
             try:
-                return DeltaTable(path)
+                delta = DeltaTable(path)
             except DeltaError:
                 check_log(self.storage(table), every=True)
                 raise
+        if fault := foreign_columns(table, stored_schema(delta)):
+            raise HomeError(
+                f"table {table} of home {self.uri} was not written by kline, or by another version: {fault}; "
+                "name another home, or restore this one from a copy",
+                home=self.uri,
+                table=table,
+            )
+        return delta
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         delta = self._open_or_none(table)

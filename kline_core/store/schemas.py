@@ -75,6 +75,23 @@ def horizons_of_columns(names: Iterable[str]) -> list[int]:
     return [int(name[1:]) for name in names if name[0] == "r" and name[1:].isdecimal()]
 
 
+def foreign_columns(table: str, stored: pa.Schema) -> str | None:
+    """What the stored columns of a table have that `table_schema` has not, or the other way round; None if nothing."""
+    wanted = table_schema(table, horizons_of_columns(stored.names) if table in ("patterns", "matches") else ())
+    later = LATER_COLUMNS.get(table, ())
+    if missing := [name for name in wanted.names if name not in stored.names and name not in later]:
+        return f"it has no column {missing[0]}"
+    if unknown := [name for name in stored.names if name not in wanted.names]:
+        return f"it has a column {unknown[0]!r}"
+    for field in (field for field in wanted if field.name in stored.names):
+        found = stored.field(field.name)
+        if found.type != field.type:
+            return f"its column {field.name} holds {found.type}, not {field.type}"
+        if found.nullable and not field.nullable:
+            return f"its column {field.name} may be without a value"
+    return None
+
+
 def conform(rows: pa.Table, stored: pa.Schema, table: str) -> tuple[pa.Table, bool]:
     """Rows with the stored columns and types, and whether they bring columns that the table lacks.
 

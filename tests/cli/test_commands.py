@@ -291,7 +291,9 @@ def test_another_encoder_is_refused_with_what_to_do(
     from kline_core.encoder.encoder import save_weights
     from kline_core.encoder.network import AttentionEncoder, ChartDecoder
 
-    save_weights(tmp_path / "other.safetensors", AttentionEncoder(8), ChartDecoder(8), {})
+    save_weights(
+        tmp_path / "other.safetensors", AttentionEncoder(8), ChartDecoder(8), {"trained_through": "2000-01-03"}
+    )
     line = refused(capsys, "--home", str(home), "run", "--encoder", str(tmp_path / "other.safetensors"))
     assert "were made with encoder " in line
     assert "kline index --rebuild" in line

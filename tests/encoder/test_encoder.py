@@ -11,9 +11,9 @@ from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.encoder.training import WindowPool
 from kline_core.encoder.weights import DEFAULT_WEIGHTS, weights_fingerprint
-from kline_core.errors import EncoderError
+from kline_core.errors import DateError, EncoderError
 from kline_core.windows.charts import HEIGHT
-from tests.support.homes import write_encoder
+from tests.support.homes import write_encoder, write_synthetic_card
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,7 @@ def test_the_loaded_network_is_the_one_that_was_trained(tmp_path, charts):
         for _ in range(3):
             network(to_input(charts[:BATCH]))
     save_weights(tmp_path / "w", network, ChartDecoder(8), {})
+    write_synthetic_card(tmp_path / "w")
     with torch.no_grad():
         expected = network.eval()(to_input(charts[:BATCH])).numpy()
     # Batch normalisation is folded into the convolutions, which rounds otherwise.
@@ -150,7 +151,7 @@ def test_missing_weights(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda raw: raw[:-5], lambda raw: raw[:20], lambda _: b"x" * 99])
 def test_damaged_weights(tmp_path, damage):
-    path = write_encoder(tmp_path / "w")
+    path = write_encoder(tmp_path / "w", trained_through="2020-01-01")
     path.write_bytes(damage(path.read_bytes()))
     for load in (Encoder.load, load_decoder):
         with pytest.raises(EncoderError, match="cannot be read"):
@@ -170,7 +171,7 @@ def test_foreign_weights(tmp_path, header):
 )
 def test_weights_that_do_not_fit_their_header(tmp_path, header):
     tensors = load_file(write_encoder(tmp_path / "w", dim=8, window_bars=20))
-    save_file(tensors, tmp_path / "odd", {"format": "kline-attention-cae-1", **header})
+    save_file(tensors, tmp_path / "odd", {"format": "kline-attention-cae-1", "trained_through": "2020-01-01", **header})
     for load in (Encoder.load, load_decoder):
         with pytest.raises(EncoderError, match="do not fit the network"):
             load(tmp_path / "odd")
@@ -179,13 +180,13 @@ def test_weights_that_do_not_fit_their_header(tmp_path, header):
 def test_a_file_that_lacks_a_layer(tmp_path):
     tensors = load_file(write_encoder(tmp_path / "w", dim=8, window_bars=20))
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("latent.bias")}
-    header = {"format": "kline-attention-cae-1", "dim": "8", "window_bars": "20"}
+    header = {"format": "kline-attention-cae-1", "dim": "8", "window_bars": "20", "trained_through": "2020-01-01"}
     save_file(kept, tmp_path / "odd", header)
     with pytest.raises(EncoderError, match=r"do not fit the network .*latent\.bias"):
         Encoder.load(tmp_path / "odd")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta", "hpu", "mkldnn", "privateuseone", "cuda:-1", "\udcff"])
 def test_devices_that_cannot_be_used(name):
     with pytest.raises(EncoderError, match=r"cannot be used .*use auto, cpu, cuda or mps"):
         choose_device(name)
@@ -194,3 +195,19 @@ def test_devices_that_cannot_be_used(name):
 def test_a_device_is_chosen():
     assert choose_device("cpu").type == "cpu"
     assert choose_device().type in ("cuda", "mps", "cpu")
+
+
+def test_vectors_that_have_not_the_length_1_are_refused(tmp_path, charts):
+    network = AttentionEncoder(8)
+    with torch.no_grad():
+        network.latent.weight.zero_()
+        network.latent.bias.zero_()
+    save_weights(tmp_path / "w", network, ChartDecoder(8), {"trained_through": "2020-01-01"})
+    with pytest.raises(EncoderError, match=r"made a vector of length 0.0 on cpu, and each must have the length 1"):
+        Encoder.load(tmp_path / "w", "cpu").encode(charts[:3])
+
+
+@pytest.mark.parametrize("through", [np.datetime64("NaT"), np.datetime64("NaT", "D"), "NaT", "today"])
+def test_an_encoder_that_has_seen_no_day_that_exists_is_refused(through):
+    with pytest.raises(DateError, match="trained_through is"):
+        Encoder(AttentionEncoder(8), "0" * 16, through)

@@ -160,7 +160,7 @@ def test_losses_on_one_line():
 
 
 def test_too_few_steps(pool):
-    with pytest.raises(SettingError, match="steps is 99; it must be at least 100"):
+    with pytest.raises(SettingError, match="steps is 99; it must be between 100 and 1000000"):
         train(pool, 99)
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.encoder.encoder import Encoder
-from kline_core.errors import HomeError, SettingError
+from kline_core.errors import EncoderError, HomeError, SettingError, StaleError
+from kline_core.factor.state_key import StateKey
 from kline_core.patterns import encode as encoding_module
 from kline_core.patterns import update
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import PatternsUpdate, RemovalError, update_patterns
-from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
+from kline_core.settings import METHOD, FactorSettings, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
 from kline_core.windows.outcomes import outcomes
 from tests.support.candles import charts_of_windows
@@ -20,8 +21,13 @@ from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market,
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return Encoder.load(write_encoder(tmp_path_factory.mktemp("weights") / "w"), "cpu")
+def weights(tmp_path_factory):
+    return write_encoder(tmp_path_factory.mktemp("weights") / "w")
+
+
+@pytest.fixture(scope="module")
+def encoder(weights):
+    return Encoder.load(weights, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -368,6 +374,72 @@ def test_rebuilding_heals_a_table_that_lost_its_files(home, encoding):
         update_patterns(home, SMALL, encoding)
     update_patterns(home, SMALL, encoding, rebuild=True)
     assert rows(home).equals(before)
+
+
+class Stopped:
+    """An encoder during whose work the user presses Ctrl-C."""
+
+    fingerprint, window_bars, dim = "0" * 16, WINDOW_BARS, 8
+
+    def vectors(self, *_):
+        raise KeyboardInterrupt
+
+
+def test_a_rebuild_that_is_interrupted_while_it_encodes_leaves_all_as_it_was(home, encoding):
+    update_patterns(home, SMALL, encoding)
+    before, version, description = rows(home), home.version("patterns"), home.description("patterns")
+    with pytest.raises(KeyboardInterrupt) as stop:
+        update_patterns(home, SMALL, Stopped(), rebuild=True)
+    assert str(stop.value) == "", "nothing has happened that would have to be told"
+    assert (home.version("patterns"), home.description("patterns")) == (version, description)
+    assert rows(home).equals(before)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_rebuild_that_is_interrupted_while_it_writes_says_so_and_no_run_takes_the_half(
+    home, weights, encoding, monkeypatch, written
+):
+    update_patterns(home, SMALL, encoding)
+    before = rows(home)
+    monkeypatch.setattr(update, "COMMIT", 40)
+    append, left = Home.append, iter(range(written))
+
+    def interrupted(self, *args, **options):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return append(self, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Home, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="while the patterns were replaced; run `kline index`"):
+            update_patterns(home, SMALL, encoding, rebuild=True)
+    assert rows(home).num_rows == 40 * written
+    key = StateKey.newest(home, Settings(SMALL, FactorSettings(return_horizon=1)), weights)
+    with pytest.raises(StaleError, match="run `kline index`"):
+        key.load()
+    assert update_patterns(home, SMALL, encoding).added == 63 - 40 * written
+    assert rows(home).equals(before)
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, np.nan, np.inf])
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_vectors_that_have_not_the_length_1_are_never_stored(home, encoding, monkeypatch, value, rebuild):
+    if rebuild:
+        update_patterns(home, SMALL, encoding)
+    before = home.version("patterns"), rows(home)
+    right = LocalWindowEncoder.vectors
+
+    def wrong(self, bars, windows, progress=None):
+        vectors = right(self, bars, windows, progress)
+        vectors[7] *= value
+        return vectors
+
+    monkeypatch.setattr(LocalWindowEncoder, "vectors", wrong)
+    with pytest.raises(EncoderError, match=r"the vector of S0000\d 2020-\S+ has the length \S+, not 1"):
+        update_patterns(home, SMALL, encoding, rebuild=rebuild)
+    assert rows(home).num_rows == (63 if rebuild else 0)
+    if rebuild:
+        assert (home.version("patterns"), rows(home)) == before
 
 
 def test_a_home_without_bars(tmp_path, encoding):

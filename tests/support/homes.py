@@ -1,5 +1,6 @@
 """Small homes and encoders for tests: windows of five bars, so that little has to be encoded."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from kline_core.encoder.encoder import save_weights
 from kline_core.encoder.network import AttentionEncoder, ChartDecoder
 from kline_core.encoder.synthetic import synthetic_market
+from kline_core.encoder.weights import SYNTHETIC, weights_fingerprint
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.store.schemas import table_schema
@@ -25,7 +27,15 @@ def write_encoder(path, seed=0, dim=8, window_bars=WINDOW_BARS, trained_through=
         torch.manual_seed(seed)
         header = {"trained_through": trained_through} if trained_through else {}
         save_weights(path, AttentionEncoder(dim, window_bars), ChartDecoder(dim, window_bars), header)
+    if trained_through is None:
+        write_synthetic_card(path)
     return path
+
+
+def write_synthetic_card(weights: Path) -> None:
+    """The part of a model card that says that weights have seen no market."""
+    card = {"fingerprint": weights_fingerprint(weights), "trained_on": SYNTHETIC}
+    weights.with_suffix(".json").write_text(json.dumps(card))
 
 
 def market(n_symbols=3, n_bars=30, seed=0, start="2020-01-06", prefix="S") -> pd.DataFrame:

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from flows.local_stack.deployments import check_project, project_file
+from flows.local_stack.up import up
+from kline_core.errors import InputError
+
+GOOD = "deployments:\n  - name: a\n    entrypoint: flow.py:run\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "flow.py").write_text("")
+    return tmp_path / "prefect.yaml"
+
+
+def test_the_project_that_comes_along_is_sound() -> None:
+    check_project(project_file())
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (GOOD + "  - name: b\n   entrypoint: x\n", r"prefect\.yaml, line 5: it is no YAML \(.*\); mend it"),
+        ("a: [1,\n", r"line 2: it is no YAML"),
+        ("a: *b\n", r"line 1: it is no YAML \(found undefined alias"),
+        ("a: !!python/object/apply:os.mkdir [x]\n", "line 1: it is no YAML .*could not determine a constructor"),
+        ("a: \x00\n", "it is no YAML"),
+        ("", "it has no list of deployments"),
+        ("- a\n", "it has no list of deployments"),
+        ("deployments: []\n", "it has no list of deployments"),
+        ("deployments: {a: 1}\n", "it has no list of deployments"),
+        (GOOD + "  - 3\n", "deployment 2 of 2 has no name"),
+        (GOOD + "  - name: b\n", "deployment 2 of 2 has no entrypoint"),
+        (GOOD + "  - {name: 5, entrypoint: flow.py:run}\n", "deployment 2 of 2 has no name, or none that is text"),
+        (GOOD + "  - {name: b, entrypoint: flow.py}\n", "entrypoint of deployment b is 'flow.py', no FILE:FUNCTION"),
+        (GOOD + "  - {name: b, entrypoint: 'gone.py:run'}\n", "is 'gone.py:run', no FILE:FUNCTION that is there"),
+    ],
+)
+def test_a_project_that_cannot_be_deployed_is_refused_with_file_and_line(project: Path, text: str, named: str) -> None:
+    project.write_text(text)
+    with pytest.raises(InputError, match=named) as refused:
+        check_project(project)
+    assert refused.value.source == str(project)
+    assert len(str(refused.value).splitlines()) == 1
+    assert not (project.parent / "x").exists()
+
+
+def test_bytes_that_are_no_text_are_refused(project: Path) -> None:
+    project.write_bytes(b"a: \xff\xfe\n")
+    with pytest.raises(InputError, match="it is no YAML"):
+        check_project(project)
+
+
+def test_nothing_is_started_or_made_for_a_project_that_cannot_be_deployed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_text("a: [1,\n")
+    monkeypatch.chdir(project.parent)
+    with pytest.raises(InputError, match="line 2"):
+        up(str(project.parent / "home"), 4999, 2, print)
+    assert not (project.parent / "home").exists()
