@@ -48,6 +48,12 @@ def entry() -> NoReturn:
         code = main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0
+    except Exception:  # noqa: BLE001  what --debug lets through, shown as Python would, without secrets
+        import traceback
+
+        with suppress(OSError, ValueError):
+            print(masked(traceback.format_exc()), end="", file=sys.stderr)
+        code = 1
     end(code)
 
 
