@@ -7,8 +7,9 @@
 3. Keep adjustment factors on all stored rows of a symbol or on none: a mixture would turn every earlier dividend into a
    jump. Rows with factors are rejected if stored rows have none, unless they replace all of those; rows without factors
    are rejected if the symbol has some, stored or in these files.
-4. Compare the remaining rows with the stored ones: new, updated or unchanged.
-5. Write new and updated rows in one commit. If another writer commits in between, repeat steps 2 to 5.
+4. Chain factors that come on another base to the stored ones (`kline_core.bars.rebasing`).
+5. Compare the remaining rows with the stored ones: new, updated or unchanged.
+6. Write new and updated rows in one commit. If another writer commits in between, repeat steps 2 to 6.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from kline_core.bars.readers import read_file, suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
+from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError, SettingError
@@ -68,6 +70,7 @@ class _Comparison:
     rejected: list[pd.DataFrame]
     restated: list[str]
     unadjusted: list[str]
+    rebased: list[str]
 
 
 def ingest(
@@ -144,6 +147,7 @@ def ingest(
         rejections=rejections,
         restated=compared.restated,
         unadjusted=compared.unadjusted,
+        rebased=compared.rebased,
         skipped=[harmless(name) for name in delivery.skipped],
         left_out=[harmless(reason) for reason in delivery.left_out],
         version=after,
@@ -205,7 +209,7 @@ def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
 def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | None) -> _Comparison:
     if len(bars) == 0:
         nothing = np.zeros(0, dtype=bool)
-        return _Comparison(bars, nothing, nothing, [], [], [])
+        return _Comparison(bars, nothing, nothing, [], [], [], [])
     names = np.array(bars["symbol"].unique(), dtype=object)
     among = list(names) if len(names) <= _FEW_SYMBOLS else None
     read = partial(home.read, "bars", version=version, symbols=among)
@@ -222,6 +226,10 @@ def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | No
     place = order[np.minimum(place, len(order) - 1)] if len(order) else place
     known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
     theirs = stored.take(pa.array(place[known]))
+    days = bars["date"].to_numpy().astype("datetime64[D]")
+    delivered, held = bars["adj_factor"].to_numpy(), theirs["adj_factor"].to_numpy()
+    factors, rebased = chained_factors(key >> 32, days, delivered, known, held, names, read)
+    bars = bars.assign(adj_factor=factors)
     differs = np.zeros(len(bars), dtype=bool)
     for name in (*PRICES, "volume", "amount", "adj_factor"):
         mine, old = bars[name].to_numpy(), theirs[name].to_numpy()
@@ -233,7 +241,7 @@ def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | No
     np.maximum.at(last, stored_key[stored_key >= 0] >> 32, stored_key[stored_key >= 0])
     earlier = ~known & (key < last[key >> 32])
     restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
-    return _Comparison(bars, ~known, differs, [duplicates, mixed], restated, unadjusted)
+    return _Comparison(bars, ~known, differs, [duplicates, mixed], restated, unadjusted, rebased)
 
 
 def _reject_mixed_factors(

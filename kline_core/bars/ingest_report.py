@@ -37,6 +37,8 @@ class IngestReport:
     """Symbols with a changed stored row, or with a new row before their last stored date; sorted."""
     unadjusted: list[str]
     """Symbols with rows without an adjustment factor, whose prices count as already comparable; sorted."""
+    rebased: list[str]
+    """Symbols whose factors came on another base than the stored ones, and were chained to these; sorted."""
     skipped: list[str]
     """Files in the folders that no reader knows by their name."""
     left_out: list[str]
@@ -90,6 +92,7 @@ class IngestReport:
             "files": [asdict(file) | {"ignored_columns": list(file.ignored_columns)} for file in self.files],
             "restated": self.restated,
             "unadjusted": self.unadjusted,
+            "rebased": self.rebased,
             "skipped": self.skipped,
             "left_out": self.left_out,
             "version": self.version,

@@ -1,0 +1,64 @@
+"""Factors on another base: a delivery whose adjustment factors are the stored ones times a constant.
+
+Only the changes of a factor mean something, so a whole history may come on any base. A part of one may not: between the
+last stored bar before it and its first one the constant would look like a dividend. So the factors of such a delivery
+are chained to the stored ones, at the first date that both have.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars.adjustment import SAME_PRICE
+from kline_core.typing import Dates, Flags, Floats64, Int64s, Objects
+
+
+def chained_factors(
+    code: Int64s,
+    dates: Dates,
+    factor: Floats64,
+    known: Flags,
+    stored: Floats64,
+    names: Objects,
+    read: Callable[..., pa.Table],
+) -> tuple[Floats64, list[str]]:
+    """Factors of n delivered rows on the base of the stored ones, and the symbols whose base was another.
+
+    Args:
+        code: int64 (n,): position of each row's symbol in `names`.
+        dates: datetime64[D] (n,)
+        factor: float64 (n,): as delivered, NaN if none was given.
+        known: bool (n,): the row's date is stored.
+        stored: float64 (number of known rows,): stored factors of these rows, NaN if there are none.
+        names: The symbols.
+        read: Returns columns of the stored rows of these symbols; called only if a base is another.
+
+    Returns:
+        float64 (n,), and symbols, sorted. A symbol all of whose stored dates are delivered keeps its factors.
+    """
+    at = np.flatnonzero(known)
+    ratio = stored / factor[at]
+    order = np.lexsort((dates[at], code[at]))
+    which, first = np.unique(code[at][order], return_index=True)
+    by = np.ones(len(names))
+    by[which] = ratio[order][first]
+    moved = which[np.abs(by[which] - 1) > SAME_PRICE]
+    if len(moved) == 0:
+        return factor, []
+    begin = dict(zip(which.tolist(), dates[at][order][first].tolist(), strict=True))
+    there = read(["symbol", "date"])
+    earlier = []
+    for each in moved.tolist():
+        mine = pc.equal(there["symbol"].cast(pa.string()), names[each])
+        before = pc.less(there["date"], pa.scalar(begin[each], pa.date32()))
+        if pc.any(pc.and_(mine, before)).as_py():
+            earlier.append(each)
+    scale = np.ones(len(names))
+    scale[earlier] = by[earlier]
+    result = factor * scale[code]
+    # What comes to the same but for rounding is the same.
+    same = np.abs(result[at] / stored - 1) <= 1e-12
+    result[at[same]] = stored[same]
+    return result, sorted(str(names[each]) for each in earlier)
