@@ -208,7 +208,8 @@ MAY_BE_HEAVY = {
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
-    *("kline_core.compute.cluster", "kline_core.compute.run", "kline_core.api.views", "kline_core.demo.demo"),
+    *("kline_core.compute.cluster", "kline_core.compute.batches", "kline_core.compute.run"),
+    *("kline_core.compute.replay", "kline_core.api.views", "kline_core.demo.demo"),
 }
 """All others may be imported by a flow that leaves the work to a standing cluster, and load nothing heavy."""
 LIGHT = sorted(set(LIBRARY) - MAY_BE_HEAVY - {"kline_core.cli.__main__"})

@@ -176,7 +176,7 @@ def update_patterns(
         else LocalWindowEncoder(Encoder.load(encoder, device), count)
     )
     with shown(progress, "index", " windows") as told:
-        return update(store, settings, encoding, rebuild=rebuild, progress=told)
+        return update(store, settings, encoding, rebuild=rebuild, progress=told, max_removed_share=max_removed_share)
 
 
 def verify(

@@ -48,6 +48,15 @@ def check_writable(option: str, path: Path) -> None:
 
     Raises `SettingError` if it cannot, or lies in a table, whose files are written by commits alone.
     """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(
+            f"{option} is {path}, which cannot be used ({reason}); name another file", parameter=option, value=path
+        ) from error
     check_outside_tables(option, path)
     if is_folder(path):
         raise SettingError(f"{option} is {path}, which is a folder; name a file", parameter=option, value=path)

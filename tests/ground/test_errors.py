@@ -19,7 +19,7 @@ import kline_core as kl
 from flows.local_stack.processes import Part
 from flows.local_stack.server import check_port, wait_until
 from kline_core import errors
-from kline_core._text import one_line
+from kline_core._logging import one_line
 from kline_core.bars.arrivals import arrivals
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.ingest_report import NothingUsableError

@@ -64,7 +64,7 @@ def test_a_description_that_kline_did_not_write_is_refused(tmp_path: Path, text:
 def test_a_description_of_other_things_is_no_fitting_one(tmp_path: Path, description: dict[str, object]) -> None:
     home = Home(tmp_path / "home", create=True)
     version = home.create("patterns", description)
-    with pytest.raises(FingerprintError, match="or make them again with `kline index --rebuild`"):
+    with pytest.raises(FingerprintError, match="make them again with `kline index --rebuild`"):
         check_patterns(home, PatternSettings(), "0" * 16, version)
 
 
