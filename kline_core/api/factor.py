@@ -226,7 +226,7 @@ def _versions(home: Home) -> dict[str, int | None]:
 
 @contextmanager
 def _opened(cluster: "Cluster | None", scheduler: str | None, threads: int | None) -> Iterator["Cluster"]:
-    from kline_core.compute.cluster import open_cluster
+    from kline_core.compute.opening import open_cluster
 
     with nullcontext(cluster) if cluster is not None else open_cluster(scheduler, threads) as opened:
         yield opened

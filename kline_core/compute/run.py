@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ import pyarrow as pa
 from kline_core._logging import listening, logger, one_line
 from kline_core.compute import tasks
 from kline_core.compute.batches import BatchScorer
-from kline_core.compute.cluster import Cluster, WorkerLostError
+from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.program import ProgramError
 from kline_core.compute.recording import Recorder
 from kline_core.compute.request import Request, check_symbols
@@ -39,6 +40,9 @@ from kline_core.store.home import Home
 from kline_core.store.run_records import new_run_id
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
+
+if TYPE_CHECKING:
+    from kline_core.compute.cluster import Cluster
 
 _LOG = logger(__name__)
 
@@ -60,7 +64,7 @@ class Run:
     """A run in progress: several threads may call `score` for its symbols; `finish` ends it."""
 
     def __init__(
-        self, home: Home, cluster: Cluster, key: StateKey, request: Request, progress: Progress | None = None
+        self, home: Home, cluster: "Cluster", key: StateKey, request: Request, progress: Progress | None = None
     ) -> None:
         """Have the workers load the state and check the request against it.
 

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 from prefect.exceptions import ParameterTypeError
 
 import flows.steps.scoring
-import kline_core.compute.cluster
+import kline_core.compute.standing
 import kline_core.factor.stored_values
 from flows.daily import daily
 from kline_core.compute import run as run_module
@@ -225,7 +225,7 @@ def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> N
 def test_refused_before_anything_is_computed(
     home: Path, parameters: dict[str, Any], error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kline_core.compute.cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(kline_core.compute.standing, "CONNECT_SECONDS", 0.5)
     shutil.rmtree(home / "patterns")
     state = run(home=str(home), **parameters)
     assert state.is_failed()
