@@ -16,7 +16,7 @@ import flows.steps.scoring
 import kline_core.compute.standing
 import kline_core.factor.stored_values
 from flows.daily import daily
-from kline_core.compute import run as run_module
+from kline_core.compute import workload
 from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
@@ -246,7 +246,7 @@ def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch
 def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.steps.scoring, "NAMED", 1)
     monkeypatch.setattr(flows.steps.scoring, "TASK_RUNS", 2)
-    monkeypatch.setattr(run_module, "GROUP_DATES", 1)
+    monkeypatch.setattr(workload, "GROUP_DATES", 1)
     score, broken = Run._score_batch, ["S00001"]
 
     def breaks_once(self: Run, symbols: Sequence[str], chunks: int) -> Any:
