@@ -46,7 +46,8 @@ from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Cluster, checked_threads
+from kline_core.compute.cluster import Cluster
+from kline_core.compute.opening import checked_threads
 from kline_core.compute.request import check_symbols
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey

@@ -30,7 +30,7 @@ from flows.local_stack.recovery import end_abandoned
 from flows.local_stack.server import Place, answers, connect, free_port, prefect_environment, server_part, wait_until
 from flows.local_stack.user_settings import PASSWORD
 from kline_core._clock import StageClock
-from kline_core.compute.cluster import checked_threads
+from kline_core.compute.opening import checked_threads
 from kline_core.compute.progress_bar import bar
 from kline_core.compute.request import Request
 from kline_core.demo.demo import CALENDAR, LAST_DAY, PICTURE, DemoReport, draw, evaluate, write_bars

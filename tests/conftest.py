@@ -3,7 +3,7 @@ from distributed import LocalCluster
 from hypothesis import settings
 
 from kline_core import _cache
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
 

@@ -156,8 +156,9 @@ def test_only_the_store_knows_delta():
     assert {wing(module) for module in users("deltalake")} == {"store"}
 
 
-def test_only_compute_knows_dask():
-    assert users("dask", "distributed") == {"kline_core.compute.cluster"}
+def test_only_four_modules_of_compute_know_dask():
+    modules = {"answers", "cluster", "opening", "standing"}
+    assert users("dask", "distributed") == {f"kline_core.compute.{module}" for module in modules}
 
 
 def test_only_plots_know_matplotlib():
@@ -208,8 +209,8 @@ MAY_BE_HEAVY = {
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
-    *("kline_core.compute.cluster", "kline_core.compute.batches", "kline_core.compute.run"),
-    *("kline_core.compute.replay", "kline_core.api.views", "kline_core.demo.demo"),
+    *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
+    *("kline_core.compute.opening", "kline_core.compute.standing", "kline_core.api.views", "kline_core.demo.demo"),
 }
 """All others may be imported by a flow that leaves the work to a standing cluster, and load nothing heavy."""
 LIGHT = sorted(set(LIBRARY) - MAY_BE_HEAVY - {"kline_core.cli.__main__"})
@@ -232,7 +233,7 @@ def test_light_modules_load_nothing_heavy():
 @pytest.mark.slow
 def test_a_flow_with_a_standing_cluster_loads_no_encoder_and_no_index():
     code = (
-        "import sys, kline_core.api.factor, kline_core.compute.cluster, kline_core.compute.run; "
+        "import sys, kline_core.api.factor, kline_core.compute.opening, kline_core.compute.run; "
         "print(*sorted({'torch', 'faiss', 'matplotlib', 'PIL'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -22,7 +22,7 @@ INTERVAL = 2.0
 
 
 class LiveProgress:
-    """Publishes how far a run is; called with results, as `kline_core.compute.run.Progress`.
+    """Publishes how far a run is; called with results, as `kline_core.compute.results.Progress`.
 
     A thread of its own sends the newest state, so that the run never waits for the server. A server that does not
     answer causes one warning in the log, and does not disturb the run.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from kline_core.compute.cluster import Cluster, open_cluster
+from kline_core.compute.cluster import Cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.errors import HomeError, InputError
 from kline_core.store.home import Home
 

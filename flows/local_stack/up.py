@@ -43,7 +43,7 @@ from flows.local_stack.signals import Signals, StoppedError
 from flows.local_stack.supervision import watch
 from flows.local_stack.user_settings import PASSWORD, check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
-from kline_core.compute.cluster import checked_threads
+from kline_core.compute.opening import checked_threads
 from kline_core.errors import HomeError
 from kline_core.store.folder import home_uri
 from kline_core.store.home import Home

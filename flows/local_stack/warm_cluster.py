@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.local_stack.processes import Part
 from flows.local_stack.server import HOST, Place, free_port
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.program import ProgramError
 from kline_core.errors import KlineError, SchedulerError
 from kline_core.factor.state_key import StateKey

@@ -15,8 +15,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.utilities.annotations import quote
 
-from kline_core.compute.run import GROUP_SAMPLES, Run
+from kline_core.compute.run import Run
 from kline_core.compute.run_report import RunReport, SymbolResult
+from kline_core.compute.workload import GROUP_SAMPLES
 from kline_core.errors import RunFailedError
 
 NAMED = 50
@@ -36,7 +37,7 @@ def score(
     logger = get_run_logger()
     results = []
     broke: dict[str, Exception] = {}
-    for group in run.groups([symbol for symbol in symbols if not run.has(symbol)], len(symbols)):
+    for group in run.workload.groups([symbol for symbol in symbols if not run.has(symbol)], len(symbols)):
         if stopped.is_set():
             break
         done, broken = run.score(group, chunks)
@@ -92,8 +93,8 @@ def _batches(run: Run) -> list[list[str]]:
     """Symbols of each task run."""
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
-    task_runs = min(TASK_RUNS, max(FEWEST, run.parallel, run.new_samples // GROUP_SAMPLES))
-    groups = run.groups(run.symbols, ceil(len(run.symbols) / task_runs))
+    task_runs = min(TASK_RUNS, max(FEWEST, run.parallel, run.workload.new_samples // GROUP_SAMPLES))
+    groups = run.workload.groups(run.symbols, ceil(len(run.symbols) / task_runs))
     count = min(len(groups), task_runs)
     cuts = [len(groups) * number // count for number in range(count + 1)]
     return [list(chain(*groups[start:stop])) for start, stop in pairwise(cuts)]

@@ -164,7 +164,7 @@ def update_patterns(
     check_settings(settings, PatternSettings)
     if cluster is not None and not rebuild:
         return cluster.update_patterns(store, settings, encoder, device, max_removed_share)
-    from kline_core.compute.cluster import checked_threads
+    from kline_core.compute.opening import checked_threads
     from kline_core.encoder.encoder import Encoder
     from kline_core.patterns.encode import LocalWindowEncoder
     from kline_core.patterns.update import update_patterns as update

@@ -88,7 +88,7 @@ def check_dask(address: str | None) -> Iterator[Check]:
     if not address:
         yield Check("Dask", "ok", "KLINE_SCHEDULER is not set; each run starts a cluster inside its own process")
         return
-    from kline_core.compute.cluster import scheduler_threads
+    from kline_core.compute.standing import scheduler_threads
 
     try:
         threads = scheduler_threads(address, ANSWER_SECONDS)

@@ -23,7 +23,8 @@ from kline_core.typing import Dates
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
-    from kline_core.compute.run import Progress, Run
+    from kline_core.compute.results import Progress
+    from kline_core.compute.run import Run
     from kline_core.compute.run_report import RunReport
     from kline_core.factor.state_key import StateKey
 
@@ -179,7 +180,7 @@ def compute_factor(
     key = StateKey.newest(store, settings, encoder, device)
     with _opened(cluster, scheduler, threads) as opened:
         run = Run(store, opened, key, request)
-        with _shown(progress)(run.expected) as run.progress:
+        with _shown(progress)(run.workload.expected) as run.results.progress:
             report = (execute or run_symbols)(run)
     result = FactorResult(store, key.fingerprint, _versions(store), run.asked, report, key)
     if check:
@@ -226,7 +227,7 @@ def _versions(home: Home) -> dict[str, int | None]:
 
 @contextmanager
 def _opened(cluster: "Cluster | None", scheduler: str | None, threads: int | None) -> Iterator["Cluster"]:
-    from kline_core.compute.cluster import open_cluster
+    from kline_core.compute.opening import open_cluster
 
     with nullcontext(cluster) if cluster is not None else open_cluster(scheduler, threads) as opened:
         yield opened

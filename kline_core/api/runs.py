@@ -80,7 +80,7 @@ def replay_run(
         EncoderError: The weights are not those of the run.
         SchedulerError, SettingError: As for `compute_factor`.
     """
-    from kline_core.compute.cluster import open_cluster
+    from kline_core.compute.opening import open_cluster
     from kline_core.compute.replay import replay, replay_key
 
     store = as_home(home)

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from kline_core._text import abbreviated
 from kline_core.bars.sessions import sessions_until, trading_day
 from kline_core.errors import BarsMissingError, DateError, SettingError
-from kline_core.store.home import Home, since
+from kline_core.store.home import Home
+from kline_core.store.table import since
 from kline_core.typing import Flags
 
 RECENT_SESSIONS = 10

@@ -35,7 +35,8 @@ from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError, SettingError
-from kline_core.store.home import Home, TableChangedError, since
+from kline_core.store.home import Home, TableChangedError
+from kline_core.store.table import since
 from kline_core.typing import Flags, Int64s, Objects
 
 Progress = Callable[[int, int], None]

@@ -31,7 +31,7 @@ def train(options: argparse.Namespace) -> Answer:
     """`kline train`."""
     import torch
 
-    from kline_core.compute.cluster import checked_threads
+    from kline_core.compute.opening import checked_threads
     from kline_core.encoder.encoder import choose_device, save_weights
     from kline_core.encoder.model_card import reconstruction_picture, write_card
     from kline_core.encoder.training import WindowPool, check_training

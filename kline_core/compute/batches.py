@@ -1,13 +1,17 @@
 """Batches on a cluster, smaller ones where the computation of a larger one breaks."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Cluster, PendingAnswer, WorkerLostError
+from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.tasks import BrokenBatchError
 from kline_core.factor.batch import Batch, Scored
 from kline_core.factor.state_key import StateKey
+
+if TYPE_CHECKING:
+    from kline_core.compute.answers import PendingAnswer
+    from kline_core.compute.cluster import Cluster
 
 KILLED: Final = "killed its worker"
 """Reason of a sample under which a worker died twice."""
@@ -18,7 +22,7 @@ MAX_KILLERS: Final = 10
 class BatchScorer:
     """Scores batches of one state on a cluster."""
 
-    def __init__(self, cluster: Cluster, key: StateKey, warn: Callable[..., None]) -> None:
+    def __init__(self, cluster: "Cluster", key: StateKey, warn: Callable[..., None]) -> None:
         """`warn` is called with the message and arguments of a log record."""
         self._cluster, self._key, self._warn = cluster, key, warn
         self._killers = 0
@@ -61,7 +65,7 @@ class BatchScorer:
             else:
                 yield batch, self._failed(batch, reason)
 
-    def _ask_alone(self, batch: Batch) -> PendingAnswer[Scored]:
+    def _ask_alone(self, batch: Batch) -> "PendingAnswer[Scored]":
         """The batch, given to one worker: if this dies, Dask gives it to no other, which would die too."""
         (answer,) = self._cluster.submit(tasks.score, [(self._key, batch)], self._cluster.any_worker())
         return answer

@@ -1,4 +1,4 @@
-"""The end of a wait on a cluster that has no worker left, or none that takes up work."""
+"""The end of a wait on a cluster that has lost the work, has no worker left, or none that takes up work."""
 
 from collections.abc import Mapping
 from time import monotonic
@@ -12,6 +12,10 @@ PAUSED_SECONDS = 300.0
 PAUSED = "paused"
 """Dask's word for a worker that takes up no work until it has memory again."""
 _LOG = logger(__name__)
+
+
+class WorkerLostError(SchedulerError):
+    """Work was lost with its worker: it killed worker after worker, or the one that it was meant for left."""
 
 
 class Patience:

@@ -13,54 +13,45 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from kline_core._logging import listening, logger, one_line
-from kline_core.compute import tasks
 from kline_core.compute.batches import BatchScorer
-from kline_core.compute.cluster import Cluster, WorkerLostError
+from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.program import ProgramError
 from kline_core.compute.recording import Recorder
-from kline_core.compute.request import Request, check_symbols
+from kline_core.compute.request import Request
+from kline_core.compute.results import Computed, Progress, Results, count_samples
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import Overview
+from kline_core.compute.workload import Workload
 from kline_core.errors import SchedulerError
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.state_key import StateKey
-from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter
+from kline_core.factor.stored_values import ValueWriter
 from kline_core.store.home import Home
 from kline_core.store.run_records import new_run_id
-from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
 
+if TYPE_CHECKING:
+    from kline_core.compute.cluster import Cluster
+
 _LOG = logger(__name__)
-
-GROUP_SAMPLES = 512
-"""New samples that are worth a batch: their search makes full use of matrix products."""
-GROUP_DATES = 10_000
-"""Most sample dates of a group, new or stored: all of them are computed if the stored values no longer hold."""
-_Computed = tuple[date, str, str | None]
-"""Date, status and reason of a computed sample."""
-
-Progress = Callable[[SymbolResult], None]
-"""Called after every chunk with the counts of its symbol so far; from several threads, one at a time.
-
-If it raises, it is not called again, and `Run.finish` raises the same error after storing everything.
-"""
 
 
 class Run:
     """A run in progress: several threads may call `score` for its symbols; `finish` ends it."""
 
     def __init__(
-        self, home: Home, cluster: Cluster, key: StateKey, request: Request, progress: Progress | None = None
+        self, home: Home, cluster: "Cluster", key: StateKey, request: Request, progress: Progress | None = None
     ) -> None:
         """Have the workers load the state and check the request against it.
 
@@ -71,16 +62,11 @@ class Run:
         self.run_id = new_run_id(started)
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started
-        self.symbols = self._check_symbols()
-        self.expected = self._expected()
-        """Upper bound of each symbol's samples; holes in its bars may leave fewer windows."""
-        self._stored = StoredValues(home, self.symbols, key.fingerprint)
+        self.workload = Workload(home, key, request, self.overview)
+        self.symbols = self.workload.symbols
         self.writer = ValueWriter(home, key, self.run_id)
-        self.progress = progress
-        self._progress_error: Exception | None = None
+        self.results = Results(progress)
         self._lock = threading.Lock()
-        # Keyed by symbol, so that scoring a symbol again replaces its result.
-        self._results: dict[str, SymbolResult] = {}
         self.ended: Exception | None = None
         """Why nothing more is computed: values cannot be stored, or a worker runs other code."""
         self._suspects: list[str] = []
@@ -152,8 +138,7 @@ class Run:
                 *(len(symbols), symbols[0], one_line(error)),
             )
         else:
-            with self._lock:
-                self._results.update({result.symbol: result for result in results})
+            self.results.add(results)
             return results, {}
         results = []
         broke: dict[str, Exception] = {}
@@ -173,13 +158,13 @@ class Run:
 
     def _score_batch(self, symbols: Sequence[str], chunks: int, alone: bool) -> list[SymbolResult]:
         results = {symbol: SymbolResult(symbol) for symbol in symbols}
-        planned = dict(zip(symbols, self._planned(symbols), strict=True))
-        stored = {symbol: self._stored.of(symbol) for symbol in symbols}
+        planned = dict(zip(symbols, self.workload.planned(self.cluster, symbols), strict=True))
+        stored = {symbol: self.workload.stored.of(symbol) for symbol in symbols}
         parts = []
         for symbol, dates in planned.items():
             results[symbol].samples = len(dates)
             if len(dates) == 0:
-                results[symbol].problem = self._why_no_dates()
+                results[symbol].problem = self.workload.why_no_dates()
             # Dates of earlier runs too, so that no value of outdated lineage stays.
             every = np.union1d(dates, stored[symbol].dates)
             parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
@@ -187,18 +172,18 @@ class Run:
         for batch, scored in self._scorer.scored(Batch(tuple(parts)).chunks(chunks), alone=alone):
             factors.append(scored.factors)
             matches.append(scored.matches)
-            computed: dict[str, list[_Computed]] = {symbol: [] for symbol in batch.symbols}
+            computed: dict[str, list[Computed]] = {symbol: [] for symbol in batch.symbols}
             columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
             for symbol, *row in zip(*columns, strict=True):
                 computed[symbol].append(tuple(row))
             share = 1 / len(batch.parts)
             for symbol, reused in zip(batch.symbols, scored.reused, strict=True):
-                _count(results[symbol], planned[symbol], stored[symbol], computed[symbol], reused)
+                count_samples(results[symbol], planned[symbol], stored[symbol], computed[symbol], reused)
                 results[symbol].seconds.update({name: share * spent for name, spent in scored.seconds.items()})
-                self._report(results[symbol])
+                self.results.tell(results[symbol])
         if not factors:
             for result in results.values():
-                self._report(result)
+                self.results.tell(result)
         else:
             self.writer.add(symbols, pa.concat_tables(factors), pa.concat_tables(matches))
         with self._lock:
@@ -206,36 +191,13 @@ class Run:
             self._rows += sum(part.num_rows for part in factors)
         return list(results.values())
 
-    def _planned(self, symbols: Sequence[str]) -> list[Dates]:
-        """Sample dates of each symbol."""
-        if self.request.dates is not None:
-            return [np.unique(self.request.dates[symbol]) for symbol in symbols]
-        return self.cluster.call(tasks.plan, self.key, symbols, self.request.samples, self.request.as_of)
-
     def _warn(self, message: str, *arguments: object) -> None:
         with listening(self.cluster.log):
             _LOG.warning(message, *arguments)
 
-    def groups(self, symbols: Sequence[str], at_most: int) -> list[list[str]]:
-        """Symbols in the same order, cut into groups for `score`; a symbol with much to compute is alone.
-
-        Several symbols share a group up to `GROUP_SAMPLES` new samples, `GROUP_DATES` dates and `at_most` symbols.
-        """
-        groups: list[list[str]] = [[]]
-        new = asked = 0
-        for symbol in symbols:
-            symbol_new = self._new_samples(symbol)
-            symbol_asked = max(self.expected[symbol], self._stored.count(symbol))
-            new, asked = new + symbol_new, asked + symbol_asked
-            if groups[-1] and (new > GROUP_SAMPLES or asked > GROUP_DATES or len(groups[-1]) == at_most):
-                groups.append([])
-                new, asked = symbol_new, symbol_asked
-            groups[-1].append(symbol)
-        return [group for group in groups if group]
-
     def has(self, symbol: str) -> bool:
         """Whether the symbol was scored without breaking, or waits for `score_suspects`."""
-        result = self._results.get(symbol)
+        result = self.results.get(symbol)
         return symbol in self._suspects or (result is not None and not result.broke)
 
     @property
@@ -243,23 +205,13 @@ class Run:
         """Chunks that are computed in parallel: one per thread, and no more than there are cores."""
         return max(1, min(self.cluster.threads, self.overview.cores * len(self.cluster.workers)))
 
-    @property
-    def new_samples(self) -> int:
-        """Estimated number of samples to compute."""
-        return sum(map(self._new_samples, self.symbols))
-
     def unreported(self) -> list[str]:
         """Symbols without a result, neither scored nor broken."""
-        return [symbol for symbol in self.symbols if symbol not in self._results]
+        return [symbol for symbol in self.symbols if self.results.get(symbol) is None]
 
     def mark_broken(self, symbol: str, error: Exception) -> SymbolResult:
         """Report a symbol as broken by `error`."""
-        problem = one_line(error)
-        result = SymbolResult(symbol, problem=problem, broke=True)
-        with self._lock:
-            self._results[symbol] = result
-        self._report(result)
-        return result
+        return self.results.mark_broken(symbol, error)
 
     def finish(self) -> RunReport:
         """Store the rest of the rows, record the end of the run, and report.
@@ -276,20 +228,21 @@ class Run:
             raise
         report = self._report_of_all()
         self._recorder.end(report, self._rows, len(self.unreported()))
-        if self._progress_error is not None:
-            raise self._progress_error
+        if self.results.progress_error is not None:
+            raise self.results.progress_error
         return report
 
     def _report_of_all(self) -> RunReport:
         seconds: Counter[str] = Counter()
-        for result in self._results.values():
+        results = self.results.all()
+        for result in results:
             seconds.update(result.seconds)
         return RunReport(
             run_id=self.run_id,
             fingerprint=self.key.fingerprint,
             versions={"bars": self.key.bars.version, "patterns": self.key.patterns_version},
             n_patterns=self.overview.n_patterns,
-            symbols=sorted(self._results.values(), key=lambda result: result.symbol),
+            symbols=sorted(results, key=lambda result: result.symbol),
             seconds={
                 "load": self._load_seconds,
                 **seconds,
@@ -299,63 +252,9 @@ class Run:
             recall=self.overview.recall,
         )
 
-    def _check_symbols(self) -> list[str]:
-        if self.request.dates is not None:
-            asked = sorted(self.request.dates)
-        elif self.request.symbols is None:
-            return self.overview.symbols
-        else:
-            asked = sorted(set(self.request.symbols))
-        check_symbols(self.home, asked, self.overview.symbols)
-        return asked
-
-    def _expected(self) -> dict[str, int]:
-        if self.request.dates is not None:
-            return {symbol: len(np.unique(self.request.dates[symbol])) for symbol in self.symbols}
-        windows = dict(zip(self.overview.symbols, self.overview.windows, strict=True))
-        return {symbol: min(self.request.samples, windows[symbol]) for symbol in self.symbols}
-
-    def _new_samples(self, symbol: str) -> int:
-        # At least 1, since the stored samples may be of other dates, such as those of the day before.
-        return max(1, self.expected[symbol] - self._stored.count(symbol))
-
-    def _why_no_dates(self) -> str:
-        if self.request.dates is not None:
-            return "no dates were asked for"
-        bars = self.key.settings.patterns.window_bars
-        until = "" if self.request.as_of is None else f" up to {self.request.as_of}"
-        return f"too few bars: no window of {bars} consecutive bars{until}"
-
-    def _report(self, result: SymbolResult) -> None:
-        with self._lock:
-            if self.progress is None or self._progress_error is not None:
-                return
-            try:
-                self.progress(result)
-            except Exception as error:  # noqa: BLE001  it is the caller's, and `finish` hands it back
-                self._progress_error = error
-
 
 def _named(symbols: Sequence[str]) -> str:
     return symbols[0] if len(symbols) == 1 else f"{len(symbols)} symbols from {symbols[0]} on"
-
-
-def _count(result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[_Computed], reused: Dates) -> None:
-    """Add computed and re-used samples to the result of a symbol; `dates` are its samples."""
-    asked = set(dates.tolist())
-    for day, status, reason in computed:
-        if day not in asked:
-            result.refreshed += 1
-        elif status == FAILED:
-            result.failed += 1
-            result.reasons[str(reason)] += 1
-        else:
-            result.done += 1
-    holding = np.intersect1d(reused, dates, assume_unique=True)
-    without = stored.reasons_on(holding)
-    result.failed += len(without)
-    result.reused += len(holding) - len(without)
-    result.reasons.update(without)
 
 
 def run_symbols(run: Run) -> RunReport:
@@ -367,7 +266,7 @@ def run_symbols(run: Run) -> RunReport:
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
     chunks = max(1, run.parallel // max(1, len(run.symbols)))
     # Groups are small enough that every thread has work to the end.
-    groups = run.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
+    groups = run.workload.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 
     try:
         with ThreadPoolExecutor(at_a_time, "symbol") as pool:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from kline_core.errors import HomeError
 from kline_core.store.delta import COMPACTION
-from kline_core.store.home import Home, of_run
+from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord
+from kline_core.store.table import of_run
 
 Rows: TypeAlias = pd.DataFrame
 """Rows of a table; dates are datetime64."""

@@ -32,7 +32,7 @@ from kline_core.maintenance.verify_inputs import (
     note_pending,
 )
 from kline_core.maintenance.verify_values import AGAIN, check_rows, check_values, check_win_rates
-from kline_core.patterns.update import UpdateSource, update_source
+from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.store.schemas import TABLES, table_schema

@@ -33,6 +33,7 @@ from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.errors import EncoderError, HomeError, SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
 from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.patterns.update_source import source_metadata
 from kline_core.patterns.verified import PatternsKey, check_patterns
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
@@ -103,28 +104,6 @@ class PatternsUpdate:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSource:
-    """What the last update of `patterns` was made from, as its commits say."""
-
-    bars: int | None
-    """Version of `bars`; None if no commit says so."""
-    left: int
-    """Windows that were still to be added, above 0 if the update was cut off."""
-    never: bool
-    """Whether there was no update yet."""
-
-
-def update_source(home: Home, version: int | None) -> UpdateSource:
-    """What a version of `patterns` was made from; None for a table that was never made. Raises what `Home` raises."""
-    if version is None:
-        return UpdateSource(None, 0, never=True)
-    for commit in home.history("patterns"):
-        if commit["version"] <= version and "bars" in commit["metadata"]:
-            return UpdateSource(commit["metadata"]["bars"], commit["metadata"]["left"], never=False)
-    return UpdateSource(None, 0, never=False)
 
 
 def update_patterns(
@@ -210,20 +189,17 @@ def update_patterns(
         removed = stored.num_rows
         gone = int((windows.find(stored["symbol"], stored["end"]) < 0).sum())
         _check_removal(home, version, gone, max_removed_share)
-        version = home.delete("patterns", restated, _source(catalogue, len(missing)), expected_version=version)
+        version = home.delete(
+            "patterns", restated, source_metadata(catalogue.bars, len(missing)), expected_version=version
+        )
     left = len(missing)
     for part, vectors in _encoded(encoding, catalogue.bars, windows.take(missing), progress):
         left -= len(part)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         rows = _rows(frames, part, vectors, settings)
-        version = home.append("patterns", rows, _source(catalogue, left), expected_version=version)
+        version = home.append("patterns", rows, source_metadata(catalogue.bars, left), expected_version=version)
     PatternsKey.of(home, version, catalogue).hold_as_complete()
     return PatternsUpdate(len(missing), removed, len(windows), restated, version)
-
-
-def _source(catalogue: CatalogueKey, left: int) -> dict[str, Any]:
-    """Metadata of a commit, which `update_source` reads."""
-    return {"bars": catalogue.bars.version, "left": left}
 
 
 def _check_removal(home: Home, version: int, removed: int, max_removed_share: float) -> None:
@@ -265,7 +241,7 @@ def _rebuild(
         for part, vectors in ready:
             left -= len(part)
             rows = _rows(frames, part, vectors, settings)
-            version = home.append("patterns", rows, _source(catalogue, left), expected_version=version)
+            version = home.append("patterns", rows, source_metadata(catalogue.bars, left), expected_version=version)
     except KeyboardInterrupt as stop:
         stop.args = ("interrupted while the patterns were replaced; run `kline index` with the same options again",)
         raise

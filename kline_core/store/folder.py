@@ -74,6 +74,11 @@ def home_uri(named: str | Path) -> str:
     return str(path)
 
 
+def home_folder(uri: str) -> Path | None:
+    """Folder of a home, or None if it lies in an object store."""
+    return None if "://" in uri else Path(uri)
+
+
 def _undecoded(text: str) -> bool:
     """Whether a name holds bytes that are no UTF-8, which Python keeps as surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in text)

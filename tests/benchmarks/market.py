@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core.bars.sessions import session_ordinal, sessions_until
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.request import Request
 from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.synthetic import synthetic_market

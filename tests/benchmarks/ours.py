@@ -27,7 +27,8 @@ import numpy as np
 
 from kline_core._threads import CORE_COUNT
 from kline_core.compute import tasks
-from kline_core.compute.cluster import Cluster, open_cluster
+from kline_core.compute.cluster import Cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.factor.batch import Scored
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings

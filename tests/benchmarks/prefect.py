@@ -34,7 +34,7 @@ from kline_core._text import table
 from kline_core.bars.ingest import ingest
 from kline_core.bars.sessions import sessions_until
 from kline_core.compute import tasks
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.request import Request
 from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.encoder import Encoder

@@ -16,7 +16,7 @@ from kline_core.bars.bars_cache import BarsKey, LoadedBars
 from kline_core.bars.ingest import ingest
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.compute import tasks
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.request import Request
 from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.encoder import Encoder

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kline_core.cli.parser import build_parser, main
-from kline_core.compute import cluster
+from kline_core.compute import standing
 from kline_core.encoder.synthetic import random_walk
 
 VALUES = ["", "-1", "1e400", "nan", "9" * 30, "9" * 5000, "~nosuchuser/x", "x" * 300]
@@ -50,7 +50,7 @@ def test_absurd_values_are_refused_in_one_line(
     command: str,
     option: str,
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(standing, "CONNECT_SECONDS", 0.1)
     monkeypatch.delenv("KLINE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     place = str(home)

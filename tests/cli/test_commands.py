@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from kline_core.cli.parser import main
-from kline_core.compute import cluster
+from kline_core.compute import standing
 from kline_core.encoder.synthetic import random_walk
 from kline_core.store.home import Home
 from tests.support.homes import write_encoder
@@ -198,7 +198,7 @@ def test_refusals_are_one_line_that_names_the_cause(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path, words: list[str], named: str
 ) -> None:
     # How long a scheduler is waited for is tested beside it.
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(standing, "CONNECT_SECONDS", 1.0)
     assert named in refused(capsys, "--home", str(home), *words)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kline_core._text import percent
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.request import Request
 from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.encoder import Encoder

@@ -18,32 +18,32 @@ def die_at(number: int, when: str) -> None:
 
     Within: the data files are written, and the commit itself is not.
     """
-    from kline_core.store import home as module
+    from kline_core.store.writing import TableWriter
 
-    write, seen = module.Home._write, [0]
+    write, seen = TableWriter.commit, [0]
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def dying(self: Any, *arguments: Any) -> Any:
+    def dying(self: Any, *arguments: Any, **options: Any) -> Any:
         here = seen[0] == number
         seen[0] += 1
         if here and when == BEFORE:
             die()
         if here and when == WITHIN:
-            storage = self.storage(arguments[0])
+            storage = self.table.storage
             part = b"PAR1 and nothing more"
             with storage.open_output_stream("part-00000-cut-off.parquet") as stream:
                 stream.write(part)
             with storage.open_output_stream("_delta_log/_commit_cut_off.json.tmp") as stream:
                 stream.write(b'{"commitInfo":')
             die()
-        result = write(self, *arguments)
+        result = write(self, *arguments, **options)
         if here and when == AFTER:
             die()
         return result
 
-    module.Home._write = dying  # type: ignore[method-assign]
+    TableWriter.commit = dying  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import numpy as np
 from tests.support.homes import SMALL, market, write_encoder
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.faults.story", "kline_core.factor.scoring", "kline_core.compute.cluster"])
+CONTEXT.set_forkserver_preload(["tests.faults.story", "kline_core.factor.scoring", "kline_core.compute.opening"])
 
 SYMBOLS, DAYS, NEW_DAYS = 4, 60, 3
 SAMPLES = 25

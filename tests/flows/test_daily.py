@@ -13,10 +13,10 @@ from distributed import LocalCluster
 from prefect.exceptions import ParameterTypeError
 
 import flows.steps.scoring
-import kline_core.compute.cluster
+import kline_core.compute.standing
 import kline_core.factor.stored_values
 from flows.daily import daily
-from kline_core.compute import run as run_module
+from kline_core.compute import workload
 from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
@@ -225,7 +225,7 @@ def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> N
 def test_refused_before_anything_is_computed(
     home: Path, parameters: dict[str, Any], error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kline_core.compute.cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(kline_core.compute.standing, "CONNECT_SECONDS", 0.5)
     shutil.rmtree(home / "patterns")
     state = run(home=str(home), **parameters)
     assert state.is_failed()
@@ -246,7 +246,7 @@ def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch
 def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.steps.scoring, "NAMED", 1)
     monkeypatch.setattr(flows.steps.scoring, "TASK_RUNS", 2)
-    monkeypatch.setattr(run_module, "GROUP_DATES", 1)
+    monkeypatch.setattr(workload, "GROUP_DATES", 1)
     score, broken = Run._score_batch, ["S00001"]
 
     def breaks_once(self: Run, symbols: Sequence[str], chunks: int) -> Any:

@@ -154,7 +154,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def undisturbed(ready: Path, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """The values of a run that nobody disturbs."""
-    from kline_core.compute.cluster import open_cluster
+    from kline_core.compute.opening import open_cluster
     from kline_core.compute.request import Request
     from kline_core.compute.run import Run, run_symbols
     from kline_core.factor.state_key import StateKey

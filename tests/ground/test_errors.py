@@ -25,7 +25,7 @@ from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.sessions import session_ordinal
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.tasks import BrokenBatchError
 from kline_core.dates import parse_date
 from kline_core.encoder.encoder import choose_device

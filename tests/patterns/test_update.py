@@ -15,6 +15,7 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import PatternsUpdate, RemovalError, update_patterns
 from kline_core.settings import METHOD, FactorSettings, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home, TableChangedError
+from kline_core.store.writing import TableWriter
 from kline_core.windows.outcomes import outcomes
 from tests.support.candles import charts_of_windows
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, replace_bars, write_encoder
@@ -202,14 +203,14 @@ def test_a_share_out_of_bounds_is_refused(home, encoding, share):
 
 
 def test_the_slower_of_two_first_updates_goes_on_with_the_table_of_the_other(home, encoding, monkeypatch):
-    make = Home._make
+    make = TableWriter.make
 
     def overtaken(self, *given, **named):
-        monkeypatch.setattr(Home, "_make", make)
+        monkeypatch.setattr(TableWriter, "make", make)
         make(self, *given, **named)
         return make(self, *given, **named)
 
-    monkeypatch.setattr(Home, "_make", overtaken)
+    monkeypatch.setattr(TableWriter, "make", overtaken)
     assert update_patterns(home, SMALL, encoding).total == 63
     assert home.read("patterns").num_rows == 63
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.patterns.patterns import Patterns
 from kline_core.settings import Settings

@@ -1,12 +1,12 @@
 """Homes in an object store: one that loses commits is refused, and one that is away for a while is waited for."""
 
 import threading
-import time
 
 import pytest
 
 from kline_core.errors import HomeError
-from kline_core.store import home as home_module
+from kline_core.store import table as table_module
+from kline_core.store import writing
 from kline_core.store.conditional import refuses_to_overwrite
 from kline_core.store.delta import UnreachableError
 from kline_core.store.home import Home, TableChangedError
@@ -18,8 +18,8 @@ URL = "s3://bucket/home"
 
 @pytest.fixture
 def store(monkeypatch):
-    monkeypatch.setattr(home_module, "_CONDITIONAL", set())
-    monkeypatch.setattr(home_module, "_WHOLE_LOGS", {})
+    monkeypatch.setattr(writing, "_CONDITIONAL", set())
+    monkeypatch.setattr(table_module, "_WHOLE_LOGS", {})
     with object_store(monkeypatch) as store:
         yield store
 
@@ -65,7 +65,7 @@ def test_a_store_that_would_lose_commits_is_refused_before_anything_is_written(s
     assert store.names() == []
     store.fault("conditional", 1)
     Home(URL, create=True).append("bars", bar_rows("A", 3))
-    home_module._CONDITIONAL.clear()
+    writing._CONDITIONAL.clear()
     store.fault("conditional", 0)
     home = Home(URL)
     assert home.read("bars").num_rows == 3
@@ -84,7 +84,7 @@ def test_a_store_that_cannot_be_reached_is_said_to_be_that(store, monkeypatch):
     ) as caught:
         home.read("bars")
     assert "restore" not in str(caught.value)
-    monkeypatch.setattr(home_module, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(writing, "_AWAY_SECONDS", 0.0)
     with pytest.raises(UnreachableError, match="cannot be reached"):
         home.upsert("matches", match_rows([0]), KEYS)
 
@@ -93,45 +93,12 @@ def test_a_store_that_cannot_be_reached_is_said_to_be_that(store, monkeypatch):
 def test_what_was_computed_while_the_store_was_away_is_stored_when_it_is_back(store, monkeypatch):
     home = Home(URL, create=True)
     home.append("matches", match_rows([0]))
-    monkeypatch.setattr(home_module, "_AWAY_PAUSES", (0.1, 0.2))
+    monkeypatch.setattr(writing, "_AWAY_PAUSES", (0.1, 0.2))
     # More than Delta's own tries of one request.
     store.fault("refused", 15)
     home.upsert("matches", match_rows([0, 1], run="later"), KEYS)
     rows = home.read("matches", ["rank", "run_id"]).to_pylist()
     assert sorted((row["rank"], row["run_id"]) for row in rows) == [(0, "later"), (1, "later")]
-
-
-def away(times, counted):
-    """A first step of a write that finds no store so many times."""
-
-    def step(_, table):
-        counted.append(table)
-        if len(counted) <= times:
-            raise UnreachableError("away")
-
-    return step
-
-
-def test_a_write_waits_for_a_store_that_is_away_with_growing_pauses(tmp_path, monkeypatch):
-    home, counted, pauses = Home(tmp_path / "home", create=True), [], []
-    monkeypatch.setattr(Home, "_check_conditional", away(7, counted))
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    home.upsert("bars", bar_rows("A", 3), ["symbol", "date"])
-    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert home.read("bars").num_rows == 3
-
-
-def test_no_write_waits_for_ever_and_an_append_that_may_have_arrived_is_not_repeated(tmp_path, monkeypatch):
-    home, counted = Home(tmp_path / "home", create=True), []
-    monkeypatch.setattr(Home, "_check_conditional", away(1_000, counted))
-    with pytest.raises(UnreachableError):
-        home.append("bars", bar_rows("A", 3))
-    assert len(counted) == 1
-    monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(home_module, "_AWAY_SECONDS", 0.0)
-    with pytest.raises(UnreachableError):
-        home.append("bars", bar_rows("A", 3), expected_version=0)
-    assert len(counted) == 2
 
 
 @pytest.mark.slow

@@ -2,13 +2,11 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
 
 from kline_core.errors import HomeError, InputError
 from kline_core.store.home import Home, TableChangedError
@@ -219,26 +217,6 @@ def test_metadata_is_kept_with_the_commit(home: Home) -> None:
     assert home.history("factors") == []
 
 
-def test_a_write_worked_out_from_an_older_version_is_refused(home: Home) -> None:
-    assert home.append("bars", bar_rows("A", 1), expected_version=0) == 1
-    for write in (
-        lambda: home.append("bars", bar_rows("B", 1), expected_version=0),
-        lambda: home.upsert("bars", bar_rows("B", 1), ["symbol", "date"], expected_version=0),
-    ):
-        with pytest.raises(TableChangedError, match="another writer"):
-            write()
-    assert home.version("bars") == 1
-
-
-def test_writers_at_the_same_time_lose_nothing_and_double_nothing(home: Home) -> None:
-    def write(number: int) -> None:
-        home.upsert("matches", match_rows([0, number]), KEYS)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(1, 9)))
-    assert sorted(home.read("matches")["rank"].to_pylist()) == list(range(9))
-
-
 def test_a_reader_keeps_its_version_while_another_writes(home: Home) -> None:
     home.append("bars", bar_rows("A", 2))
     home.replace("bars", bar_rows("A", 1), ["A"])
@@ -331,18 +309,6 @@ def test_tables_without_bars_are_no_home(home: Home) -> None:
     with pytest.raises(HomeError, match="is gone"):
         home.append("matches", match_rows([2]))
     assert home.read("matches").num_rows == 1
-
-
-def test_a_home_that_goes_in_the_middle_of_a_commit_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    home.append("matches", match_rows([1]))
-
-    def late(*arguments, **options):
-        write_deltalake(*arguments, **options)
-        shutil.rmtree(home.folder / "bars")
-
-    monkeypatch.setattr("kline_core.store.home.write_deltalake", late)
-    with pytest.raises(HomeError, match="is gone"):
-        home.append("matches", match_rows([2]))
 
 
 def test_a_version_names_its_files_with_their_sizes(home: Home) -> None:

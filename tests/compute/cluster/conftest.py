@@ -2,7 +2,7 @@
 
 import pytest
 
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from tests.support.bench import Bench
 from tests.support.homes import market
 

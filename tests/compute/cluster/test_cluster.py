@@ -4,16 +4,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import psutil
 import pytest
 
 from kline_core.compute import cluster as module
 from kline_core.compute import tasks
-from kline_core.compute.cluster import checked_threads, open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import (
     DateError,
-    SettingError,
     UnknownSymbolError,
 )
 from kline_core.factor import state as state_module
@@ -25,35 +23,6 @@ from tests.support.clusters import STANDING, both, planned, scored
 from tests.support.frames import plain
 from tests.support.homes import make_home, market
 from tests.support.processes import poll
-
-
-@pytest.mark.parametrize("threads", [0, -1, 257])
-def test_threads_out_of_bounds(threads):
-    says = f"threads is {threads}; it must be between 1 and 256"
-    with pytest.raises(SettingError, match=says), open_cluster(threads=threads):
-        pass
-
-
-def test_threads_by_default(monkeypatch):
-    assert 1 <= checked_threads(None) <= 16
-    monkeypatch.setattr(module, "CPU_COUNT", 64)
-    assert checked_threads(None) == 16
-    assert checked_threads(200) == 200
-
-
-def test_the_cluster_in_this_process(in_process):
-    workers = in_process.client.scheduler_info(n_workers=-1)["workers"]
-    assert [worker["nthreads"] for worker in workers.values()] == [2] == [in_process.threads]
-    assert all(address.startswith("inproc://") for address in workers)
-    # A limit would be one on the whole process, and passing it would stop the worker for good.
-    assert [worker["memory_limit"] for worker in workers.values()] in ([0], [None])
-    assert in_process.client.run(os.getpid) == dict.fromkeys(workers, os.getpid())
-
-
-@pytest.mark.usefixtures("in_process")
-def test_ports_are_on_the_loopback_interface_only():
-    connections = psutil.Process().net_connections("tcp")
-    assert {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
 @both
@@ -79,22 +48,6 @@ def test_samples_in_pieces(opened, bench, chunks, pieces):
     assert len(parts) == pieces
     found = sorted(date for part in parts for date in part.factors["date"].to_pylist())
     assert found == dates.tolist()
-
-
-@both
-def test_messages_are_not_held_back(opened):
-    assert opened.client.scheduler_comm.interval == module.MESSAGE_SECONDS
-
-
-@pytest.mark.parametrize("opened", ["in process"], indirect=True)
-def test_beside_the_work_dask_does_little(opened):
-    local = opened.client.cluster
-    streams = module._streams(local)
-    assert len(streams) == 3
-    assert {stream.interval for stream in streams} == {module.MESSAGE_SECONDS}
-    for server in (local.scheduler, *local.workers.values()):
-        often = {name for name, call in server.periodic_callbacks.items() if call.callback_time < 200}
-        assert often == set()
 
 
 @pytest.mark.parametrize("opened", [STANDING], indirect=True)
@@ -197,7 +150,7 @@ def test_with_a_standing_cluster_a_process_loads_nothing_heavy(elsewhere, bench,
     code = """
 import sys
 from kline_core.compute import tasks
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.run import Request, Run, run_symbols
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.update import update_patterns

@@ -8,9 +8,9 @@ import pytest
 
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
-from kline_core.compute import cluster as module
+from kline_core.compute import encoding as module
 from kline_core.compute import tasks
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.synthetic import synthetic_market

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from distributed import Client
 
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from tests.support.bench import break_batches
 from tests.support.clusters import planned
 from tests.support.processes import poll

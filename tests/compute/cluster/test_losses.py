@@ -19,10 +19,12 @@ from distributed import Client, KilledWorker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
+from kline_core.compute import answers, patience, standing
 from kline_core.compute import cluster as module
-from kline_core.compute import patience
-from kline_core.compute.cluster import Cluster, PendingAnswer, WorkerLostError, open_cluster
-from kline_core.compute.patience import Patience
+from kline_core.compute.answers import PendingAnswer
+from kline_core.compute.cluster import Cluster
+from kline_core.compute.opening import open_cluster
+from kline_core.compute.patience import Patience, WorkerLostError
 from kline_core.compute.run import run_symbols
 from kline_core.errors import (
     SchedulerError,
@@ -38,7 +40,7 @@ from tests.support.processes import free_port, poll, scheduler_process
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(standing, "CONNECT_SECONDS", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -52,7 +54,7 @@ def test_nobody_listens():
 
 
 def test_it_is_found_out_within_fifteen_seconds():
-    assert module.CONNECT_SECONDS <= 12
+    assert standing.CONNECT_SECONDS <= 12
 
 
 @pytest.mark.usefixtures("impatient")
@@ -143,7 +145,7 @@ def test_a_run_whose_scheduler_dies_ends_and_keeps_what_is_done(tmp_path, monkey
 
 
 def test_a_cluster_without_workers_is_waited_for_only_so_long(monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(patience, "WORKERLESS_SECONDS", 0.2)
     waits = SimpleNamespace(result=timed_out, done=lambda: False)
     monkeypatch.setattr(patience, "monotonic", iter([10.0, 10.1, 10.3]).__next__)
@@ -184,7 +186,7 @@ def test_lost_work_is_one_line(error, says):
 
 
 def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(patience, "monotonic", iter([10.0, 100.0]).__next__)
     said = []
     with pytest.raises(SchedulerError):
@@ -347,7 +349,7 @@ def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeyp
 def test_work_of_a_client_that_was_killed_stops(elsewhere):
     code = """
 import sys, time
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 
 with open_cluster(sys.argv[1]) as cluster:
     answers = cluster.submit(time.sleep, [(0.2,)] * 5_000)

@@ -12,7 +12,7 @@ import kline_core
 from kline_core import _code
 from kline_core.compute import program as module
 from kline_core.compute import tasks
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.compute.program import Program, ProgramError, check_once
 from kline_core.compute.run import run_symbols
 from kline_core.errors import SchedulerError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from kline_core.compute import tasks
-from kline_core.compute.cluster import WorkerLostError, open_cluster
+from kline_core.compute.opening import open_cluster
+from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.run import run_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.errors import DateError, RunFailedError

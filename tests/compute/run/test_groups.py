@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from kline_core.compute import run as run_module
-from kline_core.compute import tasks
+from kline_core.compute import tasks, workload
+from kline_core.compute.run import run_symbols
 from kline_core.errors import HomeError
 from kline_core.factor import scoring
 from kline_core.factor import stored_values as module
@@ -110,19 +110,19 @@ def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process)
 
 def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
-    assert run.new_samples == 40
-    assert run.groups(SYMBOLS, 10) == [SYMBOLS]
-    assert run.groups(SYMBOLS, 3) == [SYMBOLS[:3], SYMBOLS[3:]]
-    assert run.groups([], 3) == []
-    monkeypatch.setattr(run_module, "GROUP_SAMPLES", 20)
-    assert run.groups(SYMBOLS, 10) == [SYMBOLS[:2], SYMBOLS[2:]]
+    assert run.workload.new_samples == 40
+    assert run.workload.groups(SYMBOLS, 10) == [SYMBOLS]
+    assert run.workload.groups(SYMBOLS, 3) == [SYMBOLS[:3], SYMBOLS[3:]]
+    assert run.workload.groups([], 3) == []
+    monkeypatch.setattr(workload, "GROUP_SAMPLES", 20)
+    assert run.workload.groups(SYMBOLS, 10) == [SYMBOLS[:2], SYMBOLS[2:]]
     run.score(SYMBOLS[:2])
     run.finish()
     again = bench.start(in_process, samples=10)
-    assert again.new_samples == 22, "one where all are stored, which may be a new day's"
-    assert again.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
-    monkeypatch.setattr(run_module, "GROUP_DATES", 15)
-    assert again.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
+    assert again.workload.new_samples == 22, "one where all are stored, which may be a new day's"
+    assert again.workload.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
+    monkeypatch.setattr(workload, "GROUP_DATES", 15)
+    assert again.workload.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
 
 
 def test_rows_that_cannot_be_stored_are_the_failure_of_the_run_and_of_no_symbol(bench, in_process, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_run_that_cannot_store_ends_with_that(bench, in_process, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Home, "upsert", full)
         with pytest.raises(HomeError, match=r"^the disk is full$"):
-            run_module.run_symbols(bench.start(cluster, samples=10))
+            run_symbols(bench.start(cluster, samples=10))
     assert [message for _, message in said if "could not be stored" in message]
     assert not [message for _, message in said if "broke" in message]
     assert bench.run(in_process, samples=10).count("samples") == 40

@@ -128,7 +128,7 @@ def test_how_many_samples_there_will_be_is_known_from_the_start(bench, in_proces
         {"dates": {"S00001": DAYS[[9, 8, 9]]}},
     ):
         run = bench.start(in_process, **request)
-        assert run.expected == {result.symbol: result.samples for result in run_symbols(run).symbols}
+        assert run.workload.expected == {result.symbol: result.samples for result in run_symbols(run).symbols}
 
 
 def test_a_symbol_without_a_window_is_a_problem_but_no_failure(tmp_path, in_process, small_weights):

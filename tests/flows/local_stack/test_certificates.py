@@ -13,7 +13,7 @@ import yaml
 from distributed import LocalCluster, Security
 
 from flows.local_stack.certificates import Certificates, certificates_of, encryption_is_required, made, named
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.errors import SchedulerError, SettingError
 
 HOST = "127.0.0.1"
@@ -61,7 +61,7 @@ def test_who_has_the_certificate_gets_in(ours: Certificates, scheduler: str) -> 
 def test_who_has_another_certificate_does_not(
     ours: Certificates, theirs: Certificates, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kline_core.compute.cluster.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("kline_core.compute.standing.CONNECT_SECONDS", 1.0)
     # Their scheduler is none that we take; a CA that is known does not make their own certificate one of ours.
     mixed = configuration(theirs, ca_file=ours.files["ca-file"])
     for settings in (theirs.dask, mixed):
@@ -74,7 +74,7 @@ def test_who_has_another_certificate_does_not(
 
 
 def test_who_has_none_is_told_what_to_name(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kline_core.compute.cluster.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("kline_core.compute.standing.CONNECT_SECONDS", 1.0)
     says = "names no certificates; name files in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, .*, or a file with them in DASK_"
     with pytest.raises(SchedulerError, match=says), open_cluster(scheduler):
         pass

@@ -1,0 +1,122 @@
+"""The answers of a cluster: what a worker does with a call, and how a client waits for what comes of it.
+
+Log records of a task go to its client alone, as events under a topic of that client. They travel the same way as the
+news that the task is done, and arrive before it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from distributed import Future, KilledWorker, get_worker
+from distributed.client import FutureCancelledError
+from distributed.scheduler import NoValidWorkerError
+
+from kline_core._logging import Listener, listening
+from kline_core.compute import tasks
+from kline_core.compute.patience import Patience, WorkerLostError
+from kline_core.compute.program import Program, check_once
+from kline_core.errors import KlineError, SchedulerError
+
+if TYPE_CHECKING:
+    from kline_core.compute.cluster import Cluster
+
+PATIENCE_SECONDS = 2.0
+"""Seconds of one wait, after which the workers are looked at."""
+
+T = TypeVar("T")
+
+
+class StillWaiting(Exception):  # noqa: N818  no error
+    """An answer is not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAnswer(Generic[T]):
+    """Handle of a call in flight."""
+
+    cluster: "Cluster"
+    future: "Future[Any]"
+    worker: str | None = None
+    """Address of the only worker that may answer; None for any."""
+
+    def result(self) -> T:
+        """Wait for the result.
+
+        Raises what the call raises, `SchedulerError` if the work is lost, and `WorkerLostError` if it was lost with its
+        worker.
+        """
+        cluster = self.cluster
+        patience = Patience(cluster.address, cluster.log)
+        # Short waits, since some futures stay pending for ever if the client has lost its scheduler, or the scheduler
+        # its last worker, or the one that the call is meant for.
+        while True:
+            try:
+                return self.within(PATIENCE_SECONDS)
+            except StillWaiting:
+                workers = cluster.workers
+            if self.worker is not None and self.worker not in workers:
+                raise WorkerLostError(
+                    f"the worker at {self.worker} of the cluster at {cluster.address} died or left while it was at "
+                    "work; look into its log, and run again",
+                    address=self.worker,
+                )
+            patience.check(workers if self.worker is None else {self.worker: workers[self.worker]})
+
+    def within(self, seconds: float) -> T:
+        """The result, if it comes in time. Raises as `result`, and `StillWaiting`."""
+        try:
+            answer = self._answer(seconds)
+        except KilledWorker as error:
+            raise WorkerLostError(
+                f"the work killed worker after worker of the cluster at {self.cluster.address}; "
+                "look into the workers' logs, and whether they have memory enough",
+                address=self.cluster.address,
+            ) from error
+        except NoValidWorkerError as error:
+            raise SchedulerError(
+                f"the scheduler at {self.cluster.address} gave up the work, since no worker came that may do it; start "
+                f"one with `dask worker {self.cluster.address} --nthreads N` and run again",
+                address=self.cluster.address,
+            ) from error
+        except FutureCancelledError as error:
+            raise self.cluster.gone() from error
+        if isinstance(answer, KlineError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    def _answer(self, seconds: float) -> Any:
+        if self.cluster.client.status in ("closing", "closed"):
+            raise self.cluster.gone()
+        try:
+            return self.future.result(timeout=seconds)
+        except TimeoutError:
+            if self.future.done():
+                # Done just in time, or the task itself timed out.
+                return self.future.result()
+            raise StillWaiting from None
+
+
+def answered_call(program: Program, topic: str | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """On a worker: `tasks.answered` for a client of the same program.
+
+    Log records are published under `topic`, if there is one.
+    """
+    dask_worker = get_worker()
+    listener: Listener | None = None
+    if topic is not None:
+
+        def listener(level: int, message: str) -> None:
+            dask_worker.log_event(topic, [level, message])
+
+    def checked() -> Any:
+        check_once(program, dask_worker.address, topic)
+        return function(*arguments)
+
+    with listening(listener):
+        try:
+            return tasks.answered(checked)
+        except RecursionError as error:
+            message = str(error)
+    # Raised anew, since Dask cannot send so deep a traceback: its client would trip over what comes, and wait for ever.
+    raise RecursionError(message)

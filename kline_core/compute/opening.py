@@ -1,0 +1,99 @@
+"""The opening of a cluster: a standing one where an address is given, and otherwise one inside this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+from distributed.deploy.spec import SpecCluster
+
+from kline_core._logging import Listener
+from kline_core.compute.cluster import Cluster
+from kline_core.compute.standing import standing_cluster
+from kline_core.errors import SettingError
+
+MESSAGE_SECONDS = 0.001
+"""Seconds for which Dask gathers messages before it sends them; its own up to 0.01 may leave a core idle."""
+MEASURED_SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""Slower intervals for Dask's self-monitoring, which takes the interpreter's lock up to a hundred times a second.
+
+It delays work in the same process: an idle cluster took 30 ms of each second, and takes 4 ms at these intervals.
+"""
+MAX_THREADS = 16
+
+
+@contextmanager
+def open_cluster(
+    address: str | None = None, threads: int | None = None, log: Listener | None = None
+) -> Iterator[Cluster]:
+    """The standing cluster at `address`, or one of `threads` threads inside this process.
+
+    `threads`: None for one per core, at most `MAX_THREADS`. `log`: called with level and message of the log records of
+    this client's tasks, in a thread of its own, which must not wait for the cluster.
+
+    Raises `SettingError` if `threads` is out of bounds, and `SchedulerError` if no scheduler answers at `address` or it
+    has no workers.
+    """
+    if address is not None:
+        with standing_cluster(address, log) as cluster:
+            yield _ready(cluster)
+        return
+    threads = checked_threads(threads)
+    # Both dashboard addresses, since a missing one opens a port on the machine's outer interface. No memory limit: the
+    # worker would compare it with the whole process, and above it wait for ever for memory that stays in use.
+    with dask.config.set(MEASURED_SELDOM):
+        # The protocol by name, since a configuration that requires TLS would choose another, and nothing leaves here.
+        local: SpecCluster = LocalCluster(
+            processes=False,
+            protocol="inproc://",
+            n_workers=1,
+            threads_per_worker=threads,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+        )
+    with local, Client(local) as client:
+        for stream in _streams(local):
+            stream.interval = MESSAGE_SECONDS
+        yield _ready(Cluster(client, threads, local.scheduler_address, log))
+
+
+def checked_threads(threads: int | None) -> int:
+    """`threads` itself; for None one per core, at most `MAX_THREADS`.
+
+    Raises `SettingError` if it is out of bounds.
+    """
+    if threads is None:
+        # Dask's count respects the limits of a container.
+        return max(1, min(CPU_COUNT, MAX_THREADS))
+    if not 1 <= threads <= 256:
+        bound = "between 1 and 256"
+        raise SettingError(f"threads is {threads}; it must be {bound}", parameter="threads", value=threads, bound=bound)
+    return threads
+
+
+def _streams(local: SpecCluster) -> list[Any]:
+    """Batched streams of messages from the scheduler to its workers and client, and from the workers to it."""
+    scheduler: Any = local.scheduler
+    workers = [worker.batched_stream for worker in local.workers.values()]
+    return [*scheduler.stream_comms.values(), *scheduler.client_comms.values(), *workers]
+
+
+def _ready(cluster: Cluster) -> Cluster:
+    if cluster.client.scheduler_comm is not None:
+        cluster.client.scheduler_comm.interval = MESSAGE_SECONDS
+    if cluster.log is not None:
+        cluster.client.subscribe_topic(cluster.topic, partial(_deliver, cluster.log))
+    return cluster
+
+
+def _deliver(log: Listener, event: tuple[float, Any]) -> None:
+    """On the client: pass an event, (time, [level, message]), to the log."""
+    log(*event[1])

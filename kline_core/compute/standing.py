@@ -1,0 +1,111 @@
+"""The standing cluster at an address: whether it answers there, and whether Dask's certificates fit it."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, Security
+from distributed.comm.core import connect
+from distributed.core import rpc
+
+from kline_core._logging import Listener, one_line
+from kline_core.compute.cluster import Cluster, known_workers
+from kline_core.errors import SchedulerError
+
+CONNECT_SECONDS = 10.0
+_CERTIFICATES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
+
+
+@contextmanager
+def standing_cluster(address: str, log: Listener | None) -> Iterator[Cluster]:
+    """The cluster at an address; see `open_cluster`.
+
+    Raises `SchedulerError` if no scheduler answers there, it has no workers, or the certificates do not fit.
+    """
+    _check_certificates(address)
+    try:
+        # A thread of its own, since the caller's may run an event loop already.
+        with ThreadPoolExecutor(1, "probe") as pool:
+            pool.submit(asyncio.run, _probe(address)).result()
+        with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
+            client = Client(address, timeout=CONNECT_SECONDS)
+    except Exception as error:
+        raise _unanswered(address, error) from error
+    with client:
+        threads = sum(worker["nthreads"] for worker in known_workers(client, address).values())
+        if threads == 0:
+            raise SchedulerError(
+                f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`",
+                address=address,
+            )
+        yield Cluster(client, threads, address, log)
+
+
+def scheduler_threads(address: str, seconds: float) -> list[int]:
+    """Number of threads of each worker of a scheduler. Raises `SchedulerError` if none answers within some seconds."""
+
+    async def ask() -> list[int]:
+        security = Security().get_connection_args("client")
+        async with asyncio.timeout(seconds), rpc(address, timeout=seconds, connection_args=security) as scheduler:
+            identity = await scheduler.identity()
+        return [worker["nthreads"] for worker in identity["workers"].values()]
+
+    try:
+        # A thread of its own, since the caller's may run an event loop already.
+        with ThreadPoolExecutor(1, "probe") as pool:
+            return pool.submit(asyncio.run, ask()).result()
+    except Exception as error:
+        raise _unanswered(address, error) from error
+
+
+def _check_certificates(address: str) -> None:
+    """Raise `SchedulerError` if Dask's configuration does not fit the address, which Dask would say in no clear way."""
+    encrypted = address.startswith("tls://")
+    try:
+        security = Security()
+        context = security.get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise SchedulerError(
+            f"the certificates that Dask's configuration names for {address} cannot be used ({one_line(error)}); "
+            f"correct {_CERTIFICATES}",
+            address=address,
+        ) from error
+    if encrypted and context is None:
+        raise SchedulerError(
+            f"{address} is an address with TLS, and Dask's configuration names no certificates; name files in "
+            f"{_CERTIFICATES}, or a file with them in DASK_CONFIG",
+            address=address,
+        )
+    if security.require_encryption and not encrypted:
+        raise SchedulerError(
+            f"{address} is an address without TLS, which Dask's configuration requires; name one that begins with "
+            "tls://, or unset distributed.comm.require-encryption",
+            address=address,
+        )
+
+
+def _unanswered(address: str, error: Exception) -> SchedulerError:
+    """The error for an address at which no scheduler answers; `error` may be anything, as addresses can be wrong in
+    more ways than Dask has exceptions for."""
+    return SchedulerError(
+        f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, "
+        f"{_if_it_is_there(address)}, or leave the address out to compute in this process",
+        address=address,
+    )
+
+
+def _if_it_is_there(address: str) -> str:
+    """What else to do where no scheduler answers, if one listens there."""
+    if address.startswith("tls://"):
+        return "see that distributed.comm.tls in Dask's configuration names certificates of its own CA"
+    return f"name it tls://{address.removeprefix('tcp://')} if it uses TLS"
+
+
+async def _probe(address: str) -> None:
+    """Raise if no Dask server answers within `CONNECT_SECONDS`; a `Client` would wait for a silent one for ever."""
+    security = Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT_SECONDS):
+        comm = await connect(address, timeout=CONNECT_SECONDS, **security)
+        comm.abort()

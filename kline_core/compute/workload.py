@@ -1,0 +1,94 @@
+"""The workload of a run: its symbols, how many samples of each are to be computed, and groups of them worth a batch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kline_core.compute import tasks
+from kline_core.compute.request import Request, check_symbols
+from kline_core.compute.tasks import Overview
+from kline_core.factor.state_key import StateKey
+from kline_core.factor.stored_values import StoredValues
+from kline_core.store.home import Home
+from kline_core.typing import Dates
+
+if TYPE_CHECKING:
+    from kline_core.compute.cluster import Cluster
+
+GROUP_SAMPLES = 512
+"""New samples that are worth a batch: their search makes full use of matrix products."""
+GROUP_DATES = 10_000
+"""Most sample dates of a group, new or stored: all of them are computed if the stored values no longer hold."""
+
+
+class Workload:
+    """What a run has to compute of a loaded state."""
+
+    def __init__(self, home: Home, key: StateKey, request: Request, overview: Overview) -> None:
+        """Raises `UnknownSymbolError` if a symbol that is asked for has no bars."""
+        self._key, self._request, self._overview = key, request, overview
+        self.symbols = self._check_symbols(home)
+        self.expected = self._expected()
+        """Upper bound of each symbol's samples; holes in its bars may leave fewer windows."""
+        self.stored = StoredValues(home, self.symbols, key.fingerprint)
+        """What is stored of these symbols."""
+
+    @property
+    def new_samples(self) -> int:
+        """Estimated number of samples to compute."""
+        return sum(map(self._new_samples, self.symbols))
+
+    def groups(self, symbols: Sequence[str], at_most: int) -> list[list[str]]:
+        """Symbols in the same order, cut into groups for `Run.score`; a symbol with much to compute is alone.
+
+        Several symbols share a group up to `GROUP_SAMPLES` new samples, `GROUP_DATES` dates and `at_most` symbols.
+        """
+        groups: list[list[str]] = [[]]
+        new = asked = 0
+        for symbol in symbols:
+            symbol_new = self._new_samples(symbol)
+            symbol_asked = max(self.expected[symbol], self.stored.count(symbol))
+            new, asked = new + symbol_new, asked + symbol_asked
+            if groups[-1] and (new > GROUP_SAMPLES or asked > GROUP_DATES or len(groups[-1]) == at_most):
+                groups.append([])
+                new, asked = symbol_new, symbol_asked
+            groups[-1].append(symbol)
+        return [group for group in groups if group]
+
+    def planned(self, cluster: "Cluster", symbols: Sequence[str]) -> list[Dates]:
+        """Sample dates of each symbol, datetime64[D], which a worker plans if none are asked for.
+
+        Raises what a cluster raises.
+        """
+        if self._request.dates is not None:
+            return [np.unique(self._request.dates[symbol]) for symbol in symbols]
+        return cluster.call(tasks.plan, self._key, symbols, self._request.samples, self._request.as_of)
+
+    def why_no_dates(self) -> str:
+        """Problem of a symbol without sample dates."""
+        if self._request.dates is not None:
+            return "no dates were asked for"
+        bars = self._key.settings.patterns.window_bars
+        until = "" if self._request.as_of is None else f" up to {self._request.as_of}"
+        return f"too few bars: no window of {bars} consecutive bars{until}"
+
+    def _check_symbols(self, home: Home) -> list[str]:
+        if self._request.dates is not None:
+            asked = sorted(self._request.dates)
+        elif self._request.symbols is None:
+            return self._overview.symbols
+        else:
+            asked = sorted(set(self._request.symbols))
+        check_symbols(home, asked, self._overview.symbols)
+        return asked
+
+    def _expected(self) -> dict[str, int]:
+        if self._request.dates is not None:
+            return {symbol: len(np.unique(self._request.dates[symbol])) for symbol in self.symbols}
+        windows = dict(zip(self._overview.symbols, self._overview.windows, strict=True))
+        return {symbol: min(self._request.samples, windows[symbol]) for symbol in self.symbols}
+
+    def _new_samples(self, symbol: str) -> int:
+        # At least 1, since the stored samples may be of other dates, such as those of the day before.
+        return max(1, self.expected[symbol] - self.stored.count(symbol))

@@ -1,0 +1,244 @@
+"""One table of a home, opened at any version and read.
+
+A table that lost a file, whose log is not whole, or that another program made, is refused when it is opened.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.dataset import FileSystemDataset
+
+from kline_core.errors import HomeError
+from kline_core.store import checksums
+from kline_core.store.checksums import CHECKED
+from kline_core.store.delta import METADATA_KEY, explained, file_sizes, read_rows, stored_schema, text_column
+from kline_core.store.folder import home_gone
+from kline_core.store.log import check_log
+from kline_core.store.schemas import LATER_COLUMNS, TABLES, foreign_columns, table_schema, with_later_columns
+
+# Newest log files that this process has found whole, by the path of the table.
+_WHOLE_LOGS: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """One table of a home, which may not be made yet; see `kline_core.store.home.Home` for what its methods return.
+
+    Raises `ValueError` if no table has this name.
+    """
+
+    uri: str
+    """The home's."""
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in TABLES:
+            raise ValueError(f"no table is called {self.name!r}; there are {', '.join(TABLES)}")
+
+    @property
+    def path(self) -> str:
+        """Folder or URL of the table."""
+        return f"{self.uri.rstrip('/')}/{self.name}"
+
+    @property
+    def storage(self) -> pafs.FileSystem:
+        """File system of the table: the files of all versions, and the log."""
+        return pafs.PyFileSystem(DeltaStorageHandler(self.path))
+
+    def explained(self, action: str, let_through: type[Exception] | None = None) -> AbstractContextManager[None]:
+        """Turn the storage's errors into a `HomeError` that says what to do; see `Home.explained`."""
+        return explained(self.uri, self.name, action, let_through)
+
+    def open_or_none(self) -> DeltaTable | None:
+        """The newest version; None if the table was never made. Raises `HomeError`."""
+        path = self.path
+        with self.explained("read"):
+            if not DeltaTable.is_deltatable(path):
+                return None
+            self._check_log()
+            try:
+                delta = DeltaTable(path)
+            except DeltaError:
+                check_log(self.storage, every=True)
+                raise
+        if fault := foreign_columns(self.name, stored_schema(delta)):
+            raise HomeError(
+                f"table {self.name} of home {self.uri} was not written by kline, or by another version: {fault}; "
+                "name another home, or restore this one from a copy",
+                home=self.uri,
+                table=self.name,
+            )
+        return delta
+
+    def open(self, version: int | None = None) -> DeltaTable:
+        """A version; the newest by default. Raises `HomeError`, also if there is none, or no such version."""
+        delta = self.open_or_none()
+        if delta is None:
+            check_there(self.uri)
+            raise HomeError(f"home {self.uri} has no table {self.name}", home=self.uri, table=self.name)
+        if version is None or version == delta.version():
+            return delta
+        if not 0 <= version < delta.version():
+            raise HomeError(
+                f"table {self.name} of home {self.uri} has no version {version}; the newest is {delta.version()}",
+                home=self.uri,
+                table=self.name,
+            )
+        with self.explained("read an old version of"):
+            return DeltaTable(self.path, version=version)
+
+    def _at(self, version: int | None) -> DeltaTable | None:
+        """A version; the newest by default, and None if the table was never made. Raises `HomeError`."""
+        return self.open_or_none() if version is None else self.open(version)
+
+    def _check_log(self) -> None:
+        state = check_log(self.storage, _WHOLE_LOGS.get(self.path))
+        if state is not None:
+            _WHOLE_LOGS[self.path] = state
+
+    def version(self) -> int | None:
+        """Newest version; see `Home.version`."""
+        delta = self.open_or_none()
+        return None if delta is None else int(delta.version())
+
+    def identity(self, version: int | None = None) -> str | None:
+        """Identity of the table; see `Home.identity`."""
+        delta = self._at(version)
+        return None if delta is None else str(delta.metadata().id)
+
+    def description(self, version: int | None = None) -> dict[str, Any]:
+        """Description that the table was made with; see `Home.description`."""
+        delta = self._at(version)
+        text = None if delta is None else delta.metadata().description
+        return self._own(text, "a description") if text else {}
+
+    def history(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Commits, newest first; see `Home.history`."""
+        delta = self.open_or_none()
+        entries = [] if delta is None else delta.history(limit)
+        return [
+            {key: entry.get(key) for key in ("version", "timestamp", "operation")}
+            | {"metadata": self._own(entry.get(METADATA_KEY, "{}"), "a commit with metadata")}
+            for entry in entries
+        ]
+
+    def _own(self, text: str, what: str) -> dict[str, Any]:
+        """A JSON object that kline wrote beside the table. Raises `HomeError` if somebody else did."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise HomeError(
+                f"table {self.name} of home {self.uri} has {what} that kline did not write ({text[:40]!r}); "
+                "restore the table from a copy, or make a new home and ingest again",
+                home=self.uri,
+                table=self.name,
+            )
+        return found
+
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        symbols: Sequence[str] | None = None,
+        fingerprint: str | None = None,
+        where: pc.Expression | None = None,
+    ) -> pa.Table:
+        """Rows, in no set order; see `Home.read`."""
+        delta = self._at(version)
+        if delta is None:
+            check_there(self.uri)
+            empty = table_schema(self.name).empty_table()
+            return empty if columns is None else empty.select(list(columns))
+        conditions = [] if where is None else [where]
+        if fingerprint is not None:
+            conditions.append(text_column("fingerprint") == fingerprint)
+        if symbols is not None:
+            conditions.append(text_column("symbol").isin(pa.array(symbols, pa.string())))
+        condition = reduce(and_, conditions) if conditions else None
+        with self.explained(self._reading(version)):
+            dataset = delta.to_pyarrow_dataset()
+            lacking = set(LATER_COLUMNS.get(self.name, ())).difference(dataset.schema.names)
+            asked = None if columns is None else [name for name in columns if name not in lacking]
+            rows = self._rows(dataset, asked, condition)
+        return with_later_columns(rows, columns, self.name) if lacking else rows
+
+    def appended(self, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
+        """Rows that a version has beyond the data files `old`; see `Home.appended`."""
+        new = self.files(version)
+        if not set(old) <= new.keys():
+            return None
+        self.check_files(version, old)
+        with self.explained(self._reading(version)):
+            dataset = self.open(version).to_pyarrow_dataset()
+            added = [part for part in dataset.get_fragments() if part.path not in old]
+            if len(added) != len(new) - len(old):
+                return None
+            part = FileSystemDataset(added, dataset.schema, dataset.format, dataset.filesystem)
+            return self._rows(part, columns, None)
+
+    def _rows(
+        self, dataset: FileSystemDataset, columns: Sequence[str] | None, condition: pc.Expression | None
+    ) -> pa.Table:
+        if self.name in CHECKED:
+            return checksums.read_checked(dataset, self.storage, columns, condition)
+        return read_rows(dataset, columns, condition)
+
+    def _reading(self, version: int | None) -> str:
+        return "read" if version in (None, self.version()) else "read an old version of"
+
+    def files(self, version: int | None = None) -> dict[str, int]:
+        """Size in bytes of each data file of a version; see `Home.files`."""
+        with self.explained("read"):
+            return file_sizes(self.open(version))
+
+    def unchecked(self, version: int | None = None) -> list[str]:
+        """Data files of a version that lack their checksum; see `Home.unchecked`."""
+        if self.name not in CHECKED:
+            return []
+        with self.explained("read"):
+            return sorted(self.files(version).keys() - checksums.recorded(self.storage).keys())
+
+    def row_count(self, version: int | None = None) -> int:
+        """Number of rows of a version; see `Home.row_count`."""
+        with self.explained("read"):
+            return int(self.open(version).count())
+
+    def check_files(self, version: int, files: Collection[str]) -> None:
+        """Raise `HomeError` if one of these data files of a version is gone."""
+        with self.explained(self._reading(version)):
+            listed = {file.path for file in self.storage.get_file_info(pafs.FileSelector(""))}
+            if gone := set(files) - listed:
+                raise FileNotFoundError(f"its file {min(gone)} is gone")
+
+
+def check_there(uri: str) -> None:
+    """Raise `HomeError` if the home is gone; see `Home.check_there`."""
+    bars = StoredTable(uri, "bars")
+    with bars.explained("read"):
+        there = DeltaTable.is_deltatable(bars.path)
+    if not there:
+        raise home_gone(uri)
+
+
+def of_run(run_id: str) -> pc.Expression:
+    """Filter for rows that a run stored, for `Home.read`."""
+    return text_column("run_id") == run_id
+
+
+def since(day: np.datetime64) -> pc.Expression:
+    """Filter for rows of a day (datetime64[D]) and later ones, for `Home.read`."""
+    return pc.field("date") >= pa.scalar(day.astype("datetime64[D]").astype(object), pa.date32())

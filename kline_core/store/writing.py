@@ -1,0 +1,168 @@
+"""How a table of a home is written: in one commit, tried again while another writer or the network is in its way.
+
+Before a commit, the room on the disk and the checksums of the files that are written anew are looked at; after it, its
+own files get checksums. An object store that would lose commits is refused.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from kline_core.errors import HomeError
+from kline_core.store import checksums
+from kline_core.store.checksums import CHECKED
+from kline_core.store.conditional import refuses_to_overwrite
+from kline_core.store.delta import KEEP_LOGS, UnreachableError, cause_of, file_sizes, same_rows
+from kline_core.store.folder import check_space, home_folder
+from kline_core.store.schemas import DEFAULT_HORIZONS, horizons_of, table_schema
+from kline_core.store.table import StoredTable, check_there
+
+Mode = Literal["error", "ignore", "overwrite"]
+
+# A commit that loses a race is tried again on the new version; sixteen losses in a row mean that something else fails.
+_ATTEMPTS = 16
+# Writers in one process queue here instead of losing races against each other.
+_LOCKS: dict[tuple[str, str], threading.Lock] = {}
+_LOCKS_GUARD = threading.Lock()
+# Seconds for which a write waits for an object store that does not answer; Delta itself tries a request ten times.
+_AWAY_SECONDS = 300.0
+_AWAY_PAUSES = (1.0, 30.0)
+# Object stores that this process has tried.
+_CONDITIONAL: set[str] = set()
+
+
+class TableChangedError(HomeError):
+    """The table has a newer version than the one that a write was derived from; derive it again."""
+
+
+class TableWriter:
+    """Writes one table of a home, in commits that readers see as a whole or not at all. Thread-safe."""
+
+    def __init__(self, table: StoredTable) -> None:
+        self.table = table
+
+    def make(self, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
+        """Make the table without rows, or, with "overwrite", replace it; its version.
+
+        `mode` is what to do if there is one already. Raises `HomeError`.
+        """
+        self._check_conditional()
+        with self._lock(), self.table.explained("make"):
+            text = json.dumps(dict(description), sort_keys=True)
+            delta = DeltaTable.create(
+                self.table.path, schema, mode=mode, name=self.table.name, description=text, configuration=KEEP_LOGS
+            )
+            return int(delta.version())
+
+    def commit(
+        self,
+        rows: pa.Table | None,
+        write: Callable[[DeltaTable], object],
+        expected: int | None = None,
+        appends: bool = False,
+    ) -> int:
+        """Commit; while the object store does not answer, try for some minutes. The new version.
+
+        An append that expects no version is not tried again: its commit may have arrived without an answer.
+
+        Args:
+            rows: Rows that are written, if any; a missing table is made for them.
+            write: Makes the commit on the newest version; called again if another writer was faster.
+            expected: Commit only if this is still the newest version, apart from compactions.
+            appends: Whether no stored row is written anew.
+
+        Raises:
+            TableChangedError: `expected` is no longer the newest, or others were faster again and again.
+            HomeError: The home is gone or cannot be written.
+        """
+        deadline, pause = time.monotonic() + _AWAY_SECONDS, _AWAY_PAUSES[0]
+        while True:
+            try:
+                return self._commit_once(rows, write, expected, appends)
+            except UnreachableError:
+                if (appends and expected is None) or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _AWAY_PAUSES[1])
+
+    def _commit_once(
+        self, rows: pa.Table | None, write: Callable[[DeltaTable], object], expected: int | None, appends: bool
+    ) -> int:
+        table = self.table
+        check_there(table.uri)
+        self._check_conditional()
+        if rows is not None and table.open_or_none() is None:
+            self.make(table_schema(table.name, horizons_of(rows) or DEFAULT_HORIZONS), {}, mode="ignore")
+        with self._lock():
+            for attempt in range(_ATTEMPTS):
+                delta = table.open()
+                if expected is not None and not same_rows(delta, expected):
+                    break
+                try:
+                    with table.explained("write", let_through=CommitFailedError):
+                        rewritten = {} if appends else file_sizes(delta)
+                        if table.name in CHECKED:
+                            # What a damaged file holds would be written anew, under a checksum that fits it.
+                            checksums.check(table.storage, rewritten)
+                        check_space(
+                            home_folder(table.uri),
+                            (0 if rows is None else rows.nbytes) + max(rewritten.values(), default=0),
+                        )
+                        write(delta)
+                    # Delta makes the folders of a table again if they were removed just before the commit.
+                    check_there(table.uri)
+                    self._record_checksums(delta)
+                    return int(delta.version())
+                except CommitFailedError:
+                    time.sleep(random.uniform(0, 0.02 * (attempt + 1)))
+        raise TableChangedError(
+            f"table {table.name} of home {table.uri} is being changed by another writer; try again",
+            home=table.uri,
+            table=table.name,
+        )
+
+    def _record_checksums(self, delta: DeltaTable) -> None:
+        table = self.table
+        if table.name not in CHECKED:
+            return
+        try:
+            checksums.record(table.storage, file_sizes(delta))
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise HomeError(
+                f"table {table.name} of home {table.uri} holds what was written, as version {delta.version()}, but the "
+                f"checksums of its files could not be written: {cause_of(error)}; the next write makes them",
+                home=table.uri,
+                table=table.name,
+            ) from error
+
+    def _check_conditional(self) -> None:
+        """Refuse an object store that loses commits; each is tried once in a process."""
+        uri = self.table.uri
+        if home_folder(uri) is not None or uri in _CONDITIONAL:
+            return
+        with self.table.explained("write"):
+            sound = refuses_to_overwrite(uri)
+        if not sound:
+            raise HomeError(
+                f"the object store of home {uri} overwrites where it is told not to (it ignores If-None-Match), "
+                "so that commits of two writers would be lost; take a store with conditional writes, or set "
+                "AWS_S3_LOCKING_PROVIDER=dynamodb",
+                home=uri,
+                table=self.table.name,
+            )
+        _CONDITIONAL.add(uri)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with _LOCKS_GUARD:
+            lock = _LOCKS.setdefault((self.table.uri, self.table.name), threading.Lock())
+        with lock:
+            yield
