@@ -14,6 +14,7 @@ from kline_core.errors import SchedulerError
 from kline_core.maintenance.checkup import Check, Checkup, looked_at
 from kline_core.maintenance.home_checks import check_home
 from kline_core.maintenance.machine_checks import check_calendars, check_clock, check_machine, check_packages
+from kline_core.store.folder import home_uri
 from kline_core.store.home import Home
 
 ANSWER_SECONDS = 2.0
@@ -28,10 +29,10 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def checkup(home: str | Path | None = None, environment: "os._Environ[str] | dict[str, str] | None" = None) -> Checkup:
     """Look at machine, packages, clock, calendars, servers and, if one is named, a home.
 
-    `environment`: where PREFECT_API_URL and KLINE_SCHEDULER are looked up; None for that of the process.
+    Raises `HomeError` for a name that no home can have. `environment`: where PREFECT_API_URL and KLINE_SCHEDULER are looked up; None for that of the process.
     """
     env = os.environ if environment is None else environment
-    folder = None if home is None or "://" in str(home) else Path(home).expanduser().absolute()
+    folder = None if home is None or "://" in str(home) else Path(home_uri(home))
     place = Path.cwd() if home is None else folder
     looks = [
         looked_at("machine", lambda: check_machine(place), HOME_SECONDS),

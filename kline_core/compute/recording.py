@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from kline_core import __version__
-from kline_core._logging import one_line
+from kline_core._logging import logger, one_line
 from kline_core._processor import Processor
 from kline_core.bars.bars_cache import files_hash
 from kline_core.compute.request import Request
@@ -45,6 +45,8 @@ FEW_DATES = 10_000
 NAMED_REASONS = 50
 _PROCESS_SECONDS = 2.0
 """Two clocks for the begin of a process may differ by this much."""
+
+_LOG = logger(__name__)
 
 
 class Recorder:
@@ -114,8 +116,11 @@ class Recorder:
         )
 
     def broke(self, error: Exception) -> None:
-        """Record that the run was cut off by an error. Raises `HomeError`."""
-        self._replace(CUT_OFF, one_line(error))
+        """Record that the run was cut off by an error, if the home still takes it: most likely it was the cause."""
+        try:
+            self._replace(CUT_OFF, one_line(error))
+        except Exception as second:  # noqa: BLE001  the first error is the one to be told
+            _LOG.warning("the record of run %s could not be completed: %s", self._run_id, one_line(second))
 
     def _replace(self, state: str, problem: str | None, **changes: Any) -> None:
         assert self._record is not None, "it has begun"

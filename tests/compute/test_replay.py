@@ -21,7 +21,7 @@ from kline_core.maintenance.upkeep import vacuum
 from kline_core.settings import FactorSettings
 from kline_core.store.run_records import read_record, write_record
 from tests.support.bench import SMALL_SETTINGS, Bench, break_batches
-from tests.support.homes import replace_bars, write_encoder
+from tests.support.homes import replace_bars, write_encoder, write_synthetic_card
 from tests.support.runs import BARS, DAYS, FRAME, first
 
 LATER = FRAME[FRAME.groupby("symbol").cumcount() >= BARS - 2]
@@ -194,6 +194,7 @@ def test_weights_that_have_moved_are_named_and_others_refused(bench, in_process,
     record = read_record(bench.home, report.run_id)
     moved = tmp_path / "moved.safetensors"
     shutil.copy(bench.weights, moved)
+    write_synthetic_card(moved)
     write_record(bench.home, replace(record, encoder=replace(record.encoder, path=str(tmp_path / "gone.safetensors"))))
     with pytest.raises(EncoderError, match=r"gone.safetensors cannot be read"):
         again(bench, in_process, report)

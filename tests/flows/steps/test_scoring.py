@@ -24,6 +24,10 @@ class Market:
 
     parallel = 2
 
+    @property
+    def workload(self):
+        return self
+
     def groups(self, symbols, at_most):
         size = max(1, min(at_most, 512 // self.new))
         return [symbols[start : start + size] for start in range(0, len(symbols), size)]
