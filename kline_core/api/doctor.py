@@ -29,7 +29,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def checkup(home: str | Path | None = None, environment: "os._Environ[str] | dict[str, str] | None" = None) -> Checkup:
     """Look at machine, packages, clock, calendars, servers and, if one is named, a home.
 
-    Raises `HomeError` for a name that no home can have. `environment`: where PREFECT_API_URL and KLINE_SCHEDULER are looked up; None for that of the process.
+    `environment`: where PREFECT_API_URL and KLINE_SCHEDULER are looked up; None for that of the process. Raises
+    `HomeError` for a name that no home can have.
     """
     env = os.environ if environment is None else environment
     folder = None if home is None or "://" in str(home) else Path(home_uri(home))

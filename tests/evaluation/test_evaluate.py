@@ -73,11 +73,12 @@ def test_each_symbol_comes_with_its_own_rows_and_all_of_them(symbols):
     assert found == {name: [row for row, other in enumerate(symbols) if other == name] for name in found}
 
 
+@pytest.mark.slow
 def test_no_value_is_left_out_whatever_the_number_of_symbols(tmp_path):
     # Enough rows for Arrow to group them in another order than that in which they stand.
     frame = plain(random_walk(1200, 24, seed=1))
     home = make_home(tmp_path / "home", frame)
-    fill(home, frame, lambda returns: np.full(len(returns), 0.5))
+    store(home, value_rows(frame["symbol"], frame["date"].to_numpy(), np.full(len(frame), 0.5)))
     holiday = frame["date"].max() + pd.Timedelta(days=100)
     store(home, value_rows("SYN00007", [holiday], [0.5]))
     report = judge(home)
