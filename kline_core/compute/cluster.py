@@ -209,7 +209,7 @@ class Cluster:
             )
         except ClosedClientError as error:
             raise self.gone() from error
-        return [PendingAnswer(self, future, worker) for future in futures]
+        return [PendingAnswer(self, _Gathering(self.client, future), worker) for future in futures]
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Results of a function of `kline_core.compute.tasks` for many calls, in the order of the calls.
@@ -269,11 +269,38 @@ class StillWaiting(Exception):  # noqa: N818  no error
 
 
 @dataclass(frozen=True, slots=True)
+class _Gathering:
+    """A Dask future that may be asked for its result again and again, each time for a short while.
+
+    Dask fetches the results that several threads wait for in one request. A wait on its own futures that runs out
+    cancels that request, and no thread that waits for it, or asks later, gets a result. Here such a wait ends alone.
+    """
+
+    client: Client
+    future: "Future[Any]"
+
+    def done(self) -> bool:
+        """Whether the task has ended."""
+        return bool(self.future.done())
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result; raises what the task raised, and TimeoutError after so many seconds."""
+        return self.client.sync(self._fetched, callback_timeout=timeout)
+
+    async def _fetched(self) -> Any:
+        # Unshielded until the task has ended, so that nothing holds the future of one that nobody waits for any more.
+        state = self.future._state
+        assert state is not None, "a client made it"
+        await state.wait()
+        return await asyncio.shield(self.future._result())
+
+
+@dataclass(frozen=True, slots=True)
 class PendingAnswer(Generic[T]):
     """Handle of a call in flight."""
 
     cluster: Cluster
-    future: "Future[Any]"
+    future: "_Gathering"
     worker: str | None = None
     """Address of the only worker that may answer; None for any."""
 

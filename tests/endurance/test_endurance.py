@@ -42,4 +42,3 @@ def test_after_days_of_work_nothing_is_left_behind(tmp_path, monkeypatch):
     # Of bars and patterns: every data file has its checksum, and none is left of those that went.
     data = [path.name for name in ("bars", "patterns") for path in (story.home.folder / name).glob("*.parquet")]
     assert files["checksums files"] == len(data)
-    assert files["data files"] < 4 * (DAYS + 2)
