@@ -265,8 +265,9 @@ def forget_records(home: Home, moment: datetime, kept: Iterable[RunRecord]) -> i
 
     `kept`: what `records_since` found for this moment, which stays whatever its id says. Raises `HomeError`.
     """
-    stay, first = {record.run_id for record in kept}, _id_time(moment)
-    old = [run_id for run_id in recorded_runs(home) if run_id < first and run_id not in stay]
+    stay, last = {record.run_id for record in kept}, _id_time(moment)
+    # An id names the second, within which `kept` decides.
+    old = [run_id for run_id in recorded_runs(home) if run_id[: len(last)] <= last and run_id not in stay]
     for run_id in old:
         # Another vacuum may have removed it.
         with (

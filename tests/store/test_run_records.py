@@ -160,3 +160,12 @@ def test_a_record_that_goes_while_they_are_read_is_none(home, monkeypatch):
     listed = [[*recorded_runs(home), "20260302T093000-0000bb"], recorded_runs(home)]
     monkeypatch.setattr(run_records, "recorded_runs", lambda _: listed.pop(0))
     assert [record.run_id for record in records_since(home, BEGAN)] == ["20260302T093000-0000aa"]
+
+
+def test_within_a_second_the_moment_decides(home):
+    runs = [record_of(new_run_id(BEGAN), BEGAN + timedelta(milliseconds=part)) for part in (100, 900)]
+    for record in runs:
+        write_record(home, record)
+    moment = BEGAN + timedelta(milliseconds=500)
+    assert forget_records(home, moment, records_since(home, moment)) == 1
+    assert recorded_runs(home) == [runs[1].run_id]
