@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from prefect import State, flow
+from prefect import State, flow, get_run_logger
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
@@ -45,6 +45,7 @@ from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
+from kline_core.bars.sessions import ending
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import checked_threads
@@ -104,6 +105,9 @@ def daily(
     session = None
     if calendar is not None and day is not None:
         session = closed_session(calendar, day)
+        if (soon := ending(calendar, day)) is not None:
+            # Weeks before the first run that is refused.
+            get_run_logger().warning("calendar %s", soon)
         if not session.is_session:
             return Completed(message=f"nothing to do: {session.reason}")
     store = open_home(home, source)

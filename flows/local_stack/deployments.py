@@ -26,8 +26,8 @@ import flows
 from flows.local_stack.processes import Part
 from kline_core import __version__
 from kline_core.bars.arrivals import arrivals
-from kline_core.bars.sessions import sessions_until
-from kline_core.errors import DateError, InputError, SettingError, StartError
+from kline_core.bars.sessions import last_known_day, sessions_until
+from kline_core.errors import InputError, SettingError, StartError
 from kline_core.store.home import Home
 
 POOL = "kline"
@@ -178,19 +178,22 @@ def _timing(schedule: Any) -> str:
     return json.dumps(schedule.schedule.model_dump(mode="json", exclude={"anchor_date"}), sort_keys=True)
 
 
+def _today() -> np.datetime64:
+    return np.datetime64("today", "D")
+
+
 def _of_no_use(home: Home, calendar: str | None) -> str | None:
     """Why a schedule with that calendar has nothing to do for this home; None if it may have something."""
     if calendar is None:
         return None
-    today = np.datetime64("today", "D")
+    today = _today()
     try:
-        found = arrivals(home, calendar, sessions_until(today, 1, calendar)[-1])
+        # A calendar that has ended still tells whether the bars are of its exchange.
+        known = min(today, last_known_day(calendar))
+        found = arrivals(home, calendar, sessions_until(known, 1, calendar)[-1])
         found.check_calendar()
     except SettingError as error:
         return str(error).split(";")[0]
-    except DateError:
-        # The flow itself reports it, on the day.
-        return None
-    if found.newest is not None and (today - found.newest).astype(timedelta) > OLD:
+    if known == today and found.newest is not None and (today - found.newest).astype(timedelta) > OLD:
         return f"the newest bar is of {found.newest}"
     return None

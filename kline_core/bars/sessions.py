@@ -16,6 +16,8 @@ from kline_core.typing import Dates, Int64s
 
 # The count of sessions begins here, or with the calendar if that begins later.
 _ORIGIN = pd.Timestamp("1990-01-01")
+FEW_DAYS = 60
+"""Days left of a calendar below which to think of a newer one."""
 
 
 def session_ordinal(dates: Dates, calendar: str) -> Int64s:
@@ -191,3 +193,16 @@ def last_known_day(calendar: str) -> np.datetime64:
     bound = _calendar(calendar).bound_max()
     last: np.datetime64 = _sessions(calendar)[-1] if bound is None else np.datetime64(bound.date(), "D")
     return last
+
+
+def ending(calendar: str, day: np.datetime64) -> str | None:
+    """One line that says when a calendar ends, if fewer than `FEW_DAYS` days are left of it on a day; else None.
+
+    Raises `SettingError` if the calendar is unknown or cannot be made.
+    """
+    last = last_known_day(calendar)
+    left = int((last - day).astype(np.int64))
+    if left >= FEW_DAYS:
+        return None
+    when = f"ended on {last}" if left < 0 else f"ends on {last}, {left} days after {day}"
+    return f"{calendar} {when}; install a newer exchange_calendars: runs that name it are refused from then on"

@@ -4,11 +4,12 @@ Log records of a task go to its client alone, as events under a topic of that cl
 news that the task is done, and arrive before it.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from distributed import Future, KilledWorker, get_worker
+from distributed import Client, Future, KilledWorker, get_worker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
@@ -32,11 +33,38 @@ class StillWaiting(Exception):  # noqa: N818  no error
 
 
 @dataclass(frozen=True, slots=True)
+class Gathering:
+    """A Dask future that may be asked for its result again and again, each time for a short while.
+
+    Dask fetches the results that several threads wait for in one request. A wait on its own futures that runs out
+    cancels that request, and no thread that waits for it, or asks later, gets a result. Here such a wait ends alone.
+    """
+
+    client: Client
+    future: "Future[Any]"
+
+    def done(self) -> bool:
+        """Whether the task has ended."""
+        return bool(self.future.done())
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result; raises what the task raised, and TimeoutError after so many seconds."""
+        return self.client.sync(self._fetched, callback_timeout=timeout)
+
+    async def _fetched(self) -> Any:
+        # Unshielded until the task has ended, so that nothing holds the future of one that nobody waits for any more.
+        state = self.future._state
+        assert state is not None, "a client made it"
+        await state.wait()
+        return await asyncio.shield(self.future._result())
+
+
+@dataclass(frozen=True, slots=True)
 class PendingAnswer(Generic[T]):
     """Handle of a call in flight."""
 
     cluster: "Cluster"
-    future: "Future[Any]"
+    future: Gathering
     worker: str | None = None
     """Address of the only worker that may answer; None for any."""
 

@@ -19,7 +19,7 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError
 
 from kline_core._logging import Listener
-from kline_core.compute.answers import PendingAnswer, answered_call
+from kline_core.compute.answers import Gathering, PendingAnswer, answered_call
 from kline_core.compute.encoding import ClusterWindowEncoder, update_on_workers
 from kline_core.compute.loading import load_on_all
 from kline_core.compute.patience import Patience
@@ -131,7 +131,7 @@ class Cluster:
             )
         except ClosedClientError as error:
             raise self.gone() from error
-        return [PendingAnswer(self, future, worker) for future in futures]
+        return [PendingAnswer(self, Gathering(self.client, future), worker) for future in futures]
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Results of a function of `kline_core.compute.tasks` for many calls, in the order of the calls.

@@ -23,8 +23,6 @@ GIB = 2**30
 FEW_MEMORY, LITTLE_MEMORY = 2 * GIB, GIB // 2
 """Free memory below which a run on a market may fail, and below which hardly anything works."""
 FEW_DISK, LITTLE_DISK = 10 * GIB, GIB
-FEW_DAYS = 60
-"""Days left of a calendar below which to think of a newer one."""
 ZONES = ("Asia/Shanghai", "America/New_York")
 """Zones of the schedules."""
 CALENDARS = ("XSHG", "XNYS")
@@ -140,17 +138,15 @@ def check_clock(now: datetime | None = None) -> Iterator[Check]:
 
 def check_calendars(today: datetime | None = None) -> Iterator[Check]:
     """How long the calendars of the schedules go on."""
-    from kline_core.bars.sessions import last_known_day
+    import numpy as np
 
-    day = (datetime.now(UTC) if today is None else today).date()
+    from kline_core.bars.sessions import ending, last_known_day
+
+    day = np.datetime64((datetime.now(UTC) if today is None else today).date(), "D")
     for name in CALENDARS:
-        last = last_known_day(name).astype(object)
-        left = (last - day).days
-        text = f"{name} ends on {last}, {left} days from now"
-        remedy = "install a newer exchange_calendars: runs that name it are refused from then on"
-        if left < 0:
-            yield Check("calendar", "problem", f"{name} ended on {last}; {remedy}")
-        elif left < FEW_DAYS:
-            yield Check("calendar", "note", f"{text}; {remedy}")
+        last = last_known_day(name)
+        soon = ending(name, day)
+        if soon is None:
+            yield Check("calendar", "ok", f"{name} ends on {last}, {last - day} from now")
         else:
-            yield Check("calendar", "ok", text)
+            yield Check("calendar", "problem" if last < day else "note", soon)

@@ -9,7 +9,8 @@
    at work, such a version may have been superseded before them, and
 3. it is older than these days, so that no writer at work has yet to commit it.
 
-Files of Delta's log go if only versions before these days need them, and a checkpoint stands in for them.
+Files of Delta's log go if only versions before these days need them, and a checkpoint stands in for them. Records of
+runs go if they began before the days to keep of the inputs: what they name is no longer kept, and each day adds some.
 
 So every version of these days stays readable, and older ones do not: `factors` and `matches` are values, which a run
 computes again on request; `bars` and `patterns` are the inputs whose versions runs record for a replay
@@ -34,7 +35,7 @@ from kline_core.errors import SettingError
 from kline_core.store.checksums import CHECKED, forget
 from kline_core.store.home import Home
 from kline_core.store.log import actions, commits, forget_before
-from kline_core.store.run_records import RunRecord, records_since
+from kline_core.store.run_records import RunRecord, forget_records, records_since
 from kline_core.store.schemas import TABLES
 
 INPUTS = ("bars", "patterns")
@@ -73,6 +74,8 @@ class Upkeep:
     tables: list[TableUpkeep]
     kept_days: dict[str, int]
     """Days for which the versions of each table stay readable; empty for `compact`."""
+    records_removed: int = 0
+    """Records of runs from before the days to keep of the inputs; 0 for `compact`."""
 
     @property
     def headline(self) -> str:
@@ -82,7 +85,8 @@ class Upkeep:
             joined = [f"{p.table} {p.files_before} files to {p.files_after}" for p in self.tables if p.removed]
             return f"compacted {', '.join(joined)}" if joined else "nothing to compact"
         freed = sum(part.bytes_before - part.bytes_after for part in self.tables)
-        return f"removed {removed} old files, {_megabytes(freed)} MB" if removed else "no old files to remove"
+        files = f"removed {removed} old files, {_megabytes(freed)} MB" if removed else "no old files to remove"
+        return f"{files}; removed {self.records_removed} records of old runs" if self.records_removed else files
 
     def text(self) -> str:
         """The result as text for a terminal: the headline, and a line per table."""
@@ -100,7 +104,13 @@ class Upkeep:
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""
         parts = [asdict(part) | {"removed": part.removed} for part in self.tables]
-        return {"action": self.action, "headline": self.headline, "tables": parts, "kept_days": self.kept_days}
+        return {
+            "action": self.action,
+            "headline": self.headline,
+            "tables": parts,
+            "kept_days": self.kept_days,
+            "records_removed": self.records_removed,
+        }
 
 
 def compact(home: Home) -> Upkeep:
@@ -120,12 +130,13 @@ def compact(home: Home) -> Upkeep:
 
 
 def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, now: datetime | None = None) -> Upkeep:
-    """Remove the files that belong to no version of the days to keep.
+    """Remove the files that belong to no version of the days to keep, and the records of runs from before these.
 
     Args:
         home: Home of the tables.
         values_keep_days: Days for which the versions of `factors` and `matches` stay readable.
-        inputs_keep_days: Days for which the versions of `bars` and `patterns`, which runs record, stay readable.
+        inputs_keep_days: Days for which the versions of `bars` and `patterns`, which runs record, stay readable; and
+            for which the records stay.
         now: Moment from which the days count back, with a time zone; None for the present.
 
     Raises:
@@ -144,13 +155,15 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
     now = datetime.now(UTC) if now is None else now
     kept_days = {name: inputs_keep_days if name in INPUTS else values_keep_days for name in _there(home)}
     # All of them first, so that a record that cannot be read stops the vacuum before it removes what that run read.
-    runs = records_since(home, now - timedelta(days=inputs_keep_days))
+    since = now - timedelta(days=inputs_keep_days)
+    runs = records_since(home, since)
     done = []
     for name, days in kept_days.items():
         with home.explained(name, "write"):
             recorded = _recorded(home, name, runs) if name in INPUTS else {}
             done.append(_vacuum(home, name, now - timedelta(days=days), recorded))
-    return Upkeep("vacuum", done, kept_days)
+    # Last, so that a vacuum that is cut off leaves a record too many, not one too few.
+    return Upkeep("vacuum", done, kept_days, forget_records(home, since, runs))
 
 
 def _recorded(home: Home, name: str, runs: Iterable[RunRecord]) -> dict[int, set[str]]:

@@ -5,7 +5,9 @@ A file, and not a commit of `factors`, since
 1. a run that stores nothing leaves a record too, and must not add a version for which every worker would load again;
 2. a record is written when the run begins and replaced when it ends, which a commit cannot be;
 3. names begin with the run's time, so that the newest of thousands are found by one listing, and only these are read;
-4. compaction and vacuum touch the folders of tables only, and a copy of the home's folder takes the records along.
+4. a copy of the home's folder takes the records along.
+
+A record goes when the versions that it names are no longer kept (`forget_records`): nothing else bounds their number.
 
 Files are written under another name and renamed, or put into an object store in one piece: a reader sees the record
 before or the record after. Records name versions, identities and files of tables, never the place of the home.
@@ -13,9 +15,9 @@ before or the record after. Records name versions, identities and files of table
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -202,7 +204,7 @@ def read_record(home: Home, run_id: str) -> RunRecord:
     """Record of a run. Raises `HomeError` if there is none, or if it cannot be read."""
     unknown = HomeError(
         f"home {home.uri} has no record of a run {run_id!r}; `kline runs` lists those that it has "
-        "(runs of earlier versions left none)",
+        "(runs of earlier versions left none, and `maintain` removes those of runs whose versions it no longer keeps)",
         home=home.uri,
     )
     # The id becomes a path.
@@ -244,14 +246,40 @@ def read_records(home: Home, runs: Sequence[str]) -> Iterator[RunRecord | HomeEr
 def records_since(home: Home, moment: datetime) -> list[RunRecord]:
     """Records of all runs that started at a moment (UTC) or later. Raises `HomeError` if one cannot be read."""
     # A day before, since an id is made some time before the record, and by any clock.
-    first = f"{moment - timedelta(days=1):%Y%m%dT%H%M%S}"
+    first = _id_time(moment - timedelta(days=1))
+    runs = [run_id for run_id in recorded_runs(home) if run_id >= first]
     found = []
-    for record in read_records(home, [run_id for run_id in recorded_runs(home) if run_id >= first]):
+    for run_id, record in zip(runs, read_records(home, runs), strict=True):
         if isinstance(record, HomeError):
+            if run_id not in recorded_runs(home):
+                # Another vacuum has removed it meanwhile.
+                continue
             raise record
         if record.began >= moment:
             found.append(record)
     return found
+
+
+def forget_records(home: Home, moment: datetime, kept: Iterable[RunRecord]) -> int:
+    """Remove the records of runs that started before a moment (UTC), and return how many there were.
+
+    `kept`: what `records_since` found for this moment, which stays whatever its id says. Raises `HomeError`.
+    """
+    stay, last = {record.run_id for record in kept}, _id_time(moment)
+    # An id names the second, within which `kept` decides.
+    old = [run_id for run_id in recorded_runs(home) if run_id[: len(last)] <= last and run_id not in stay]
+    for run_id in old:
+        # Another vacuum may have removed it.
+        with (
+            _explained(home, f"record {_path(run_id)}", "remove", "check that the home can be written"),
+            suppress(FileNotFoundError),
+        ):
+            home.root().delete_file(_path(run_id))
+    return len(old)
+
+
+def _id_time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 def _path(run_id: str) -> str:

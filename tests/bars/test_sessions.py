@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.bars.sessions import calendar_names, session_ordinal, sessions_until, time_zone, trading_day
+from kline_core.bars.sessions import (
+    calendar_names,
+    ending,
+    last_known_day,
+    session_ordinal,
+    sessions_until,
+    time_zone,
+    trading_day,
+)
 from kline_core.errors import DateError, SettingError
 
 DAY = np.datetime64("2020-01-02", "D")
@@ -126,3 +134,61 @@ def test_a_calendar_that_the_library_cannot_make_is_named(monkeypatch, error):
         with pytest.raises(SettingError, match=r"^calendar is 'BROKEN'.*newer exchange_calendars") as caught:
             ask()
         assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("calendar", "days", "hours"),
+    [
+        # The Fridays before and the Mondays after the clocks of New York change; Shanghai's do not.
+        ("XNYS", ("2024-03-08", "2024-03-11", "2024-11-01", "2024-11-04"), (21, 20, 20, 21)),
+        ("XSHG", ("2024-03-08", "2024-03-11", "2024-11-01", "2024-11-04"), (7, 7, 7, 7)),
+        # Shanghai had daylight saving until 1991: 15:00 was 06:00 UTC.
+        ("XSHG", ("1991-04-12", "1991-04-15", "1991-09-13", "1991-09-16"), (7, 6, 6, 7)),
+    ],
+)
+def test_closes_follow_the_clocks_of_the_exchange(calendar, days, hours):
+    found = [trading_day(np.datetime64(day), calendar) for day in days]
+    assert [day.closes.hour for day in found] == list(hours)
+    zone = time_zone(calendar)
+    assert {day.closes.astimezone(zone).hour for day in found} == {16 if calendar == "XNYS" else 15}
+
+
+@pytest.mark.parametrize(
+    ("calendar", "days"),
+    [
+        ("XSHG", ("2024-02-28", "2024-02-29", "2024-03-01")),
+        ("XNYS", ("2024-02-28", "2024-02-29", "2024-03-01")),
+        # No leap year, and no session of 29 February that a count of days would make up.
+        ("XNYS", ("2023-02-27", "2023-02-28", "2023-03-01")),
+        ("XSHG", ("2024-12-31", "2025-01-02", "2025-01-03")),
+        ("XNYS", ("2024-12-31", "2025-01-02", "2025-01-03")),
+    ],
+)
+def test_leap_days_and_the_ends_of_years_are_sessions_like_others(calendar, days):
+    sessions = np.array(days, "datetime64[D]")
+    assert np.diff(session_ordinal(sessions, calendar)).tolist() == [1, 1]
+    assert (sessions_until(sessions[2], 3, calendar) == sessions).all()
+    middle = trading_day(sessions[1], calendar)
+    assert (middle.previous, middle.next) == (sessions[0], sessions[2])
+
+
+def test_a_calendar_says_in_time_that_it_ends():
+    last = last_known_day("XSHG")
+    assert ending("XSHG", last - 60) is None
+    assert ending("XSHG", last - 59) == (
+        f"XSHG ends on {last}, 59 days after {last - 59}; install a newer exchange_calendars: runs that name it are "
+        "refused from then on"
+    )
+    assert ending("XSHG", last).startswith(f"XSHG ends on {last}, 0 days after {last};")
+    assert ending("XSHG", last + 1).startswith(f"XSHG ended on {last};")
+    with pytest.raises(SettingError, match="'XNOT'"):
+        ending("XNOT", last)
+
+
+def test_no_stride_counts_past_the_end_of_its_calendar():
+    last = last_known_day("XSHG")
+    assert session_ordinal(np.array([last]), "XSHG")[0] > 0
+    with pytest.raises(DateError, match=f"{last + 4} lies outside .* to {last}; use pattern_stride 1 or a newer"):
+        session_ordinal(np.array([last, last + 4]), "XSHG")
+    with pytest.raises(DateError, match="lies outside"):
+        sessions_until(last + 1, 1, "XSHG")

@@ -22,7 +22,7 @@ from kline_core.maintenance import upkeep
 from kline_core.maintenance.upkeep import MANY_FILES, compact, vacuum
 from kline_core.store.home import Home, TableChangedError
 from kline_core.store.log import forget_before
-from kline_core.store.run_records import TableState, new_run_id, write_record
+from kline_core.store.run_records import TableState, new_run_id, recorded_runs, write_record
 from kline_core.store.schemas import conform, table_schema
 from tests.support.bench import Bench
 from tests.support.homes import market
@@ -350,6 +350,19 @@ def test_what_a_run_recorded_of_a_table_that_was_replaced_keeps_nothing(home):
     recorded_run(home, replace(bars_state(home, 1), files="of another table"), 10)
     recorded_run(home, replace(bars_state(home, 1), version=99), 10)
     assert vacuum(home, now=NOW).tables[0].removed == 2
+
+
+def test_records_go_with_the_versions_that_they_name(home):
+    home.append("bars", bar_rows("A", 1))
+    kept = [recorded_run(home, bars_state(home, 1), days) for days in (0, 364)]
+    for days in (367, 800):
+        recorded_run(home, bars_state(home, 1), days)
+    report = vacuum(home, now=NOW)
+    assert recorded_runs(home) == [record.run_id for record in kept]
+    assert (report.records_removed, report.to_dict()["records_removed"]) == (2, 2)
+    assert report.headline == "no old files to remove; removed 2 records of old runs"
+    again = vacuum(home, now=NOW)
+    assert (again.records_removed, again.headline) == (0, "no old files to remove")
 
 
 def test_a_record_that_cannot_be_read_stops_the_vacuum_before_anything_is_removed(home):

@@ -1,16 +1,18 @@
 """Records of runs: written in one piece, listed newest first, and damage is named."""
 
 import json
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.errors import HomeError
+from kline_core.store import run_records
 from kline_core.store.home import Home
 from kline_core.store.run_records import (
     RunRecord,
+    forget_records,
     new_run_id,
     read_record,
     read_records,
@@ -125,3 +127,45 @@ def test_a_place_that_cannot_be_written_is_named(home):
     (home.folder / "runs").write_text("a file")
     with pytest.raises(HomeError, match=r"cannot write record runs/.*; check that it can be written"):
         write_record(home, record_of())
+
+
+def test_records_of_runs_that_began_before_a_moment_are_forgotten(home):
+    days = [-400, -2, 0, 10]
+    runs = [record_of(new_run_id(began), began) for began in (BEGAN + timedelta(days=day) for day in days)]
+    for record in runs:
+        write_record(home, record)
+    # Damaged or not: what it named is no longer kept. And what is no record of ours stays.
+    file_of(home, runs[0].run_id).write_text("{")
+    file_of(home, "notes").write_text("mine")
+    assert forget_records(home, BEGAN, records_since(home, BEGAN)) == 2
+    assert recorded_runs(home) == [runs[3].run_id, runs[2].run_id]
+    assert file_of(home, "notes").read_text() == "mine"
+    assert forget_records(home, BEGAN, records_since(home, BEGAN)) == 0
+    with pytest.raises(HomeError, match=rf"no record of a run '{runs[1].run_id}'.*`maintain` removes those"):
+        read_record(home, runs[1].run_id)
+
+
+def test_whatever_records_since_reads_is_not_forgotten(home):
+    zone = timezone(timedelta(hours=-11))
+    began = BEGAN - timedelta(hours=23)
+    write_record(home, record_of(new_run_id(began), BEGAN))
+    since = records_since(home, BEGAN.astimezone(zone))
+    assert len(since) == 1
+    assert forget_records(home, BEGAN.astimezone(zone), since) == 0
+    assert forget_records(home, BEGAN.astimezone(zone), []) == 1
+
+
+def test_a_record_that_goes_while_they_are_read_is_none(home, monkeypatch):
+    write_record(home, record_of())
+    listed = [[*recorded_runs(home), "20260302T093000-0000bb"], recorded_runs(home)]
+    monkeypatch.setattr(run_records, "recorded_runs", lambda _: listed.pop(0))
+    assert [record.run_id for record in records_since(home, BEGAN)] == ["20260302T093000-0000aa"]
+
+
+def test_within_a_second_the_moment_decides(home):
+    runs = [record_of(new_run_id(BEGAN), BEGAN + timedelta(milliseconds=part)) for part in (100, 900)]
+    for record in runs:
+        write_record(home, record)
+    moment = BEGAN + timedelta(milliseconds=500)
+    assert forget_records(home, moment, records_since(home, moment)) == 1
+    assert recorded_runs(home) == [runs[1].run_id]

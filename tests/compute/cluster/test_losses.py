@@ -376,3 +376,31 @@ def tasks_of(client):
 
 def executing(client):
     return any(client.run(lambda dask_worker: dask_worker.state.executing_count).values())
+
+
+def test_a_wait_that_runs_out_does_not_end_the_fetching_of_results(in_process, monkeypatch):
+    """On a machine so busy that fetching takes longer than a wait: neither for this thread nor for others."""
+    client, begun, go_on = in_process.client, threading.Event(), threading.Event()
+    real = client._gather_remote
+
+    async def held(*arguments):
+        begun.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0)
+        return await real(*arguments)
+
+    monkeypatch.setattr(client, "_gather_remote", held)
+    first, second = in_process.submit(len, [("abc",), ("ab",)])
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(second.result)
+        assert begun.wait(30)
+        mine = pool.submit(first.within, 0.01)
+        try:
+            # Longer than that wait.
+            with pytest.raises(TimeoutError):
+                mine.result(0.1)
+        finally:
+            go_on.set()
+        assert (mine.result(30), other.result(30)) == (3, 2)
+    (third,) = in_process.submit(len, [("a",)])
+    assert third.result() == 1

@@ -1,14 +1,20 @@
 """Which day a run is for, without a server."""
 
+import asyncio
 from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+import yaml
 from prefect.runtime import flow_run
+from prefect.server.schemas.schedules import CronSchedule
 
 from flows.common import session
 from flows.common.session import asked_day, closed_session, run_name
+from flows.local_stack.deployments import project_file
+from kline_core.bars.sessions import sessions_until, trading_day
 from kline_core.errors import DateError
 
 
@@ -76,3 +82,39 @@ def test_a_session_that_is_not_over_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_the_end_of_the_calendar_is_said() -> None:
     with pytest.raises(DateError, match="newer exchange_calendars"):
         closed_session("XSHG", np.datetime64("2031-01-06"))
+
+
+SCHEDULES = {
+    each["parameters"]["calendar"]: each["schedules"][0]
+    for each in yaml.safe_load(project_file().read_text())["deployments"]
+    if each.get("parameters", {}).get("calendar")
+}
+
+
+@pytest.mark.parametrize("calendar", ["XSHG", "XNYS"])
+def test_every_session_has_its_run_after_the_close_whatever_the_clocks_say(asked: Any, calendar: str) -> None:
+    """Two years with a leap day, ends of years, half days, and four changes of the clocks in New York."""
+    first, last = np.datetime64("2024-01-01"), np.datetime64("2025-12-31")
+    schedule = CronSchedule(cron=SCHEDULES[calendar]["cron"], timezone=SCHEDULES[calendar]["timezone"])
+    zone = ZoneInfo(SCHEDULES[calendar]["timezone"])
+    start, end = datetime(2024, 1, 1, tzinfo=zone), datetime(2025, 12, 31, 23, tzinfo=zone)
+    due = asyncio.run(schedule.get_dates(n=1000, start=start, end=end))
+    days = {}
+    for moment in due:
+        asked(moment.astimezone(UTC).isoformat(), calendar=calendar)
+        days[asked_day(calendar, None)] = moment.astimezone(UTC)
+    assert len(days) == len(due)
+    sessions = sessions_until(last, 600, calendar)
+    sessions = sessions[sessions >= first]
+    assert len(sessions) > 480
+    assert set(sessions) <= days.keys()
+    closes = {day: trading_day(day, calendar).closes for day in sessions}
+    hours = {(days[day].timestamp() - end.timestamp()) / 3600 for day, end in closes.items() if end is not None}
+    # Half days of New York close three hours earlier.
+    assert hours == ({2.5} if calendar == "XSHG" else {2.5, 5.5})
+
+
+@pytest.mark.parametrize("day", ["2027-01-04", "2027-02-01"])
+def test_a_day_past_the_end_is_refused_and_never_taken_for_a_holiday(day: str) -> None:
+    with pytest.raises(DateError, match=f"{day} lies outside the days that calendar XSHG knows.*newer exchange_cal"):
+        closed_session("XSHG", np.datetime64(day))

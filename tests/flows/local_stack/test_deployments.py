@@ -1,10 +1,18 @@
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from flows.local_stack import deployments
 from flows.local_stack.deployments import check_project, project_file
 from flows.local_stack.up import up
+from kline_core.api.data import ingest
+from kline_core.bars import sessions
+from kline_core.bars.sessions import sessions_until
+from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import InputError
+from kline_core.store.home import Home
 
 GOOD = "deployments:\n  - name: a\n    entrypoint: flow.py:run\n"
 
@@ -61,3 +69,39 @@ def test_nothing_is_started_or_made_for_a_project_that_cannot_be_deployed(
     with pytest.raises(InputError, match="line 2"):
         up(str(project.parent / "home"), 4999, 2, print)
     assert not (project.parent / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("calendar", "reason"),
+    [
+        ("XSHG", r"calendar is XSHG, but \d+\.\d% of the last year's bars lie on days that are no session"),
+        ("XNYS", None),
+        (None, None),
+    ],
+)
+def test_a_calendar_that_has_ended_still_tells_whose_bars_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calendar: str | None, reason: str | None
+) -> None:
+    """The schedule of Shanghai stays paused for a home of New York's bars."""
+    home = Home(tmp_path / "home", create=True)
+    today = np.datetime64("2025-12-31")
+    days = sessions_until(today, 250, "XNYS")
+    ingest(home, random_walk(2, len(days), seed=1).to_frame().assign(date=list(days) * 2))
+    real = sessions.last_known_day
+    ends = {"XSHG": today - 3}
+    monkeypatch.setattr(deployments, "last_known_day", lambda name: ends.get(name) or real(name))
+    monkeypatch.setattr(deployments, "_today", lambda: today)
+    found = deployments._of_no_use(home, calendar)
+    assert found is None if reason is None else re.match(reason, str(found))
+
+
+def test_past_the_end_of_its_calendar_nobody_knows_how_old_bars_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule stays, and its run says what to do."""
+    home = Home(tmp_path / "home", create=True)
+    last = sessions.last_known_day("XSHG")
+    days = sessions_until(last, 60, "XSHG")
+    ingest(home, random_walk(2, len(days), seed=1).to_frame().assign(date=list(days) * 2))
+    monkeypatch.setattr(deployments, "_today", lambda: last + 40)
+    assert deployments._of_no_use(home, "XSHG") is None
