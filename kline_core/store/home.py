@@ -26,6 +26,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import FileSystemDataset
 
+from kline_core._text import quoted
 from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED
@@ -152,15 +153,15 @@ class Home:
         text = None if delta is None else delta.metadata().description
         return self._own(table, text, "a description") if text else {}
 
-    def _own(self, table: str, text: str, what: str) -> dict[str, Any]:
+    def _own(self, table: str, text: object, what: str) -> dict[str, Any]:
         """A JSON object that kline wrote beside a table. Raises `HomeError` if somebody else did."""
         try:
-            found = json.loads(text)
+            found = json.loads(text) if isinstance(text, str) else None
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise HomeError(
-                f"table {table} of home {self.uri} has {what} that kline did not write ({text[:40]!r}); "
+                f"table {table} of home {self.uri} has {what} that kline did not write ({quoted(text, 40)}); "
                 "restore the table from a copy, or make a new home and ingest again",
                 home=self.uri,
                 table=table,
@@ -173,7 +174,8 @@ class Home:
         `limit`: commits wanted; all by default.
         """
         delta = self._open_or_none(table)
-        entries = [] if delta is None else delta.history(limit)
+        with self.explained(table, "read"):
+            entries = [] if delta is None else delta.history(limit)
         return [
             {key: entry.get(key) for key in ("version", "timestamp", "operation")}
             | {"metadata": self._own(table, entry.get(METADATA_KEY, "{}"), "a commit with metadata")}

@@ -24,7 +24,15 @@ MEMORY = 6 * 2**30
 """Bytes beyond what the process has reserved when it begins."""
 SECONDS = 30.0
 """For a case; the process is then ended from outside of Python, wherever it is."""
-_STARTS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "socket.connect"}
+_STARTS = {
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "pickle.find_class",
+    "socket.connect",
+}
 
 
 def main(name: str, seed: int, first: int, count: int, folder: Path) -> None:
@@ -86,10 +94,14 @@ def outcome(target: Target, case: bytes, work: Path) -> dict[str, Any]:
 
 def _place(error: BaseException) -> str:
     """Type of an error, and where in the house it came from, for telling findings apart."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/kline_core/" in f.filename or "/flows/" in f.filename]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "/kline_core/" in f.filename or "/flows/" in f.filename
+    ]
     mine = frames or traceback.extract_tb(error.__traceback__)
     where = mine[-1] if mine else None
-    return type(error).__name__ if where is None else f"{type(error).__name__} {Path(where.filename).name}:{where.lineno}"
+    return (
+        type(error).__name__ if where is None else f"{type(error).__name__} {Path(where.filename).name}:{where.lineno}"
+    )
 
 
 class _Watch:

@@ -11,17 +11,84 @@ Mutate = Callable[[random.Random, bytes, list[bytes]], bytes]
 LARGEST = 65_536
 """Bytes of a case, at most, beside those of a seed."""
 TOKENS = [
-    *(b"", b",", b'"', b'""', b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\xd8\x00", b"\x1b[2J"),
+    *(
+        b"",
+        b",",
+        b'"',
+        b'""',
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\n\n",
+        b"\0",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\xd8\x00",
+        b"\x1b[2J",
+    ),
     *(b"nan", b"-nan(ind)", b"inf", b"-inf", b"1e309", b"1_000", b"-0", b"0x10", b"1e-400", b"1e12", b"1e-12", b"NA"),
-    *(b"2020-01-02", b"20200102", b"2020/1/2", b"9999-12-31", b"0000-00-00", b"2020-02-30", b"NaT", b"now", b"2020-01-02T00:00"),
-    *(b"../../etc/passwd", b"a" * 300, "股票\u202e\u200b".encode(), b"9" * 5_000, b"[" * 3_000, b"%s%n", b"=cmd()", b"$(id)"),
-    *(b"symbol", b"date", b"open", b"adj_factor", b"\xc3\x28", b"\xf0\x9f\x92\xa9", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"),
+    *(
+        b"2020-01-02",
+        b"20200102",
+        b"2020/1/2",
+        b"9999-12-31",
+        b"0000-00-00",
+        b"2020-02-30",
+        b"NaT",
+        b"now",
+        b"2020-01-02T00:00",
+    ),
+    *(
+        b"../../etc/passwd",
+        b"a" * 300,
+        "股票\u202e\u200b".encode(),
+        b"9" * 5_000,
+        b"[" * 3_000,
+        b"%s%n",
+        b"=cmd()",
+        b"$(id)",
+    ),
+    *(
+        b"symbol",
+        b"date",
+        b"open",
+        b"adj_factor",
+        b"\xc3\x28",
+        b"\xf0\x9f\x92\xa9",
+        b"\xff\xff\xff\xff",
+        b"\x7f\xff\xff\xff",
+    ),
 ]
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 5, 20, 250, 251, 2**31, 2**63, -(2**63) - 1, 2**64, 10**400),
     *(0.0, -0.0, 0.5, 1.0, 20.0, 1e-320, 1e308, float("nan"), float("inf"), -float("inf")),
-    *("", " ", "0", "20", "nan", "A", "fast", "exact", "XSHG", "XNYS", "2020-01-02", "NaT", "now", "\0", "\n", "\ud800"),
-    *("x" * 5_000, "../../etc/passwd", "/dev/zero", "股票\u202e", "9" * 5_000, "!!python/object", "2020-01-02T00:00:00+23:59"),
+    *(
+        "",
+        " ",
+        "0",
+        "20",
+        "nan",
+        "A",
+        "fast",
+        "exact",
+        "XSHG",
+        "XNYS",
+        "2020-01-02",
+        "NaT",
+        "now",
+        "\0",
+        "\n",
+        "\ud800",
+    ),
+    *(
+        "x" * 5_000,
+        "../../etc/passwd",
+        "/dev/zero",
+        "股票\u202e",
+        "9" * 5_000,
+        "!!python/object",
+        "2020-01-02T00:00:00+23:59",
+    ),
     *([], {}, [[]], {"": None}, [1, 5], [1, 1], [5, 1], [True], ["1"], [0.5], {"horizons": [1]}, ["A"] * 300),
 ]
 
@@ -62,7 +129,7 @@ def mutate_json(draw: random.Random, data: bytes, kept: list[bytes]) -> bytes:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
-        document = json.loads(kept[0])
+        document = draw.choice(VALUES)
     for _ in range(draw.choice((1, 1, 2, 4))):
         document = _changed(draw, document)
     return json.dumps(document).encode()
@@ -80,5 +147,7 @@ def _changed(draw: random.Random, node: Any) -> Any:
     key = draw.choice(sorted(node))
     if draw.random() < 0.2:
         rest = {name: value for name, value in node.items() if name != key}
-        return rest if draw.random() < 0.5 else rest | {draw.choice(("", "x", key.upper(), "\ud800", key * 2)): node[key]}
+        return (
+            rest if draw.random() < 0.5 else rest | {draw.choice(("", "x", key.upper(), "\ud800", key * 2)): node[key]}
+        )
     return node | {key: _changed(draw, node[key])}

@@ -125,3 +125,14 @@ def test_a_place_that_cannot_be_written_is_named(home):
     (home.folder / "runs").write_text("a file")
     with pytest.raises(HomeError, match=r"cannot write record runs/.*; check that it can be written"):
         write_record(home, record_of())
+
+
+@pytest.mark.parametrize("text", [b'{"seconds":' + b"[" * 100_000, b"NaN", b"-Infinity", b"1e999"])
+def test_numbers_and_depths_that_no_record_has_are_damage(home, text):
+    record = record_of("20200102T000000-abcdef")
+    write_record(home, record)
+    if not text.startswith(b"{"):
+        text = json.dumps(record.to_dict() | {"seconds": {"total": 0.125}}).encode().replace(b"0.125", text)
+    file_of(home, record.run_id).write_bytes(text)
+    with pytest.raises(HomeError, match="cannot read record .*; restore it from a copy, or delete it"):
+        read_record(home, record.run_id)

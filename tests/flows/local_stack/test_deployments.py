@@ -61,3 +61,17 @@ def test_nothing_is_started_or_made_for_a_project_that_cannot_be_deployed(
     with pytest.raises(InputError, match="line 2"):
         up(str(project.parent / "home"), 4999, 2, print)
     assert not (project.parent / "home").exists()
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!int ''", "!!float ''", "!!timestamp x", "!!map [a]", "[" * 3_000])
+def test_values_that_their_tag_does_not_fit_are_no_yaml(project: Path, value: str) -> None:
+    project.write_text(f"{GOOD}a: {value}\n")
+    with pytest.raises(InputError, match=r"prefect\.yaml.*: it is no YAML \(.+\); mend it"):
+        check_project(project)
+
+
+def test_an_entry_point_that_no_file_can_have_is_not_there(project: Path) -> None:
+    for name in ("x" * 5_000, '"\\0', '"\\ud800'):
+        project.write_text(GOOD.replace("flow.py", name).replace(":run", ':run"' if name.startswith('"') else ":run"))
+        with pytest.raises(InputError, match="no FILE:FUNCTION that is there"):
+            check_project(project)

@@ -37,7 +37,10 @@ def texts(_folder: Path) -> list[bytes]:
 
 
 def packed(folder: Path) -> list[bytes]:
-    return [gzip.compress(text, mtime=0) for text in texts(folder)] + [gzip.compress(_TEXT)[:40], gzip.compress(b"\n" * 10**6)]
+    return [gzip.compress(text, mtime=0) for text in texts(folder)] + [
+        gzip.compress(_TEXT)[:40],
+        gzip.compress(b"\n" * 10**6),
+    ]
 
 
 def mutate_packed(draw: random.Random, data: bytes, kept: list[bytes]) -> bytes:

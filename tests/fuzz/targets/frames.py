@@ -17,7 +17,16 @@ from tests.fuzz.targets.bar_files import check_reasons, check_sound
 _GUIDED = ("/bars/", "kline_core/dates.py", "kline_core/symbols.py")
 _COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_factor")
 _KINDS = [
-    *("object", "string", "category", "datetime64[s]", "datetime64[ns]", "datetime64[ns, Asia/Shanghai]", "Int64", "float32"),
+    *(
+        "object",
+        "string",
+        "category",
+        "datetime64[s]",
+        "datetime64[ns]",
+        "datetime64[ns, Asia/Shanghai]",
+        "Int64",
+        "float32",
+    ),
     *("boolean", "complex128", "timedelta64[s]", "int8", "uint64", "Float64", "period[D]", "bytes", "decimal"),
 ]
 

@@ -21,7 +21,7 @@ _GUIDED = ("/store/", "/recording.py", "/run_commands.py", "/api/runs.py")
 
 def records(_folder: Path) -> list[bytes]:
     state = {"version": 1, "identity": "x", "files": "y"}
-    processor = {"machine": "x86_64", "name": "x", "features": []}
+    processor = {"name": "x", "instructions": ["avx2"]}
     record = {
         **{"run_id": RUN, "state": "done", "started": "2020-01-02T00:00:00+00:00", "package": "0.1.0", "method": 2},
         **{"settings": {"patterns": {"horizons": [1, 5]}, "factor": {}}, "fingerprint": "0" * 16},
@@ -70,7 +70,11 @@ def mutate_file(draw: random.Random, data: bytes, kept: list[bytes]) -> bytes:
     if name.endswith(b".json") and draw.random() < 0.7:
         lines = content.splitlines()
         at = draw.randrange(len(lines)) if lines else 0
-        return name + b"\n" + b"\n".join([*lines[:at], mutate_json(draw, b"".join(lines[at : at + 1]), others), *lines[at + 1 :]])
+        return (
+            name
+            + b"\n"
+            + b"\n".join([*lines[:at], mutate_json(draw, b"".join(lines[at : at + 1]), others), *lines[at + 1 :]])
+        )
     return name + b"\n" + mutate_bytes(draw, content, others)
 
 

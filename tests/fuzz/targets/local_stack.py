@@ -16,15 +16,37 @@ from tests.fuzz.target import Taken, Target, check
 
 _ANCHORS = [
     *(b"&a ", b"*a", b"<<: *a", b"<<: [*a, *a]", b"!!python/object/apply:os.system [id]", b"!!binary x", b"!!int ''"),
-    *(b"!!bool x", b"!!float ''", b"!!timestamp x", b"!!set {a}", b"? [a]\n: b", b"---\n", b"1:1:1", b"0b", b"=", b"\t"),
-    *(b"deployments:\n", b"- name: x\n", b"  entrypoint: x.py:f\n", b'"\\ud800"', b"\xc2\x85", b"%YAML 9.9\n", b"{", b"~: "),
+    *(
+        b"!!bool x",
+        b"!!float ''",
+        b"!!timestamp x",
+        b"!!set {a}",
+        b"? [a]\n: b",
+        b"---\n",
+        b"1:1:1",
+        b"0b",
+        b"=",
+        b"\t",
+    ),
+    *(
+        b"deployments:\n",
+        b"- name: x\n",
+        b"  entrypoint: x.py:f\n",
+        b'"\\ud800"',
+        b"\xc2\x85",
+        b"%YAML 9.9\n",
+        b"{",
+        b"~: ",
+    ),
 ]
 
 
 def projects(_folder: Path) -> list[bytes]:
     own = (Path(flows.__file__).parent / "prefect.yaml").read_bytes()
     small = b"deployments:\n- name: x\n  entrypoint: flows.py:f\n"
-    doubling = b"".join(b"k%d: &k%d {<<: [%s], x%d: 1}\n" % (n, n, b", ".join([b"*k%d" % (n - 1)] * 2), n) for n in range(1, 40))
+    doubling = b"".join(
+        b"k%d: &k%d {<<: [%s], x%d: 1}\n" % (n, n, b", ".join([b"*k%d" % (n - 1)] * 2), n) for n in range(1, 40)
+    )
     return [small, own, b"a: &a {x: 1}\nb: {<<: *a}\n" + small, b"k0: &k0 {x: 1}\n" + doubling + small]
 
 
@@ -46,7 +68,9 @@ def take_project(case: bytes, work: Path) -> Taken:
 def environments(_folder: Path) -> list[bytes]:
     given = {"PREFECT_SERVER_API_AUTH_STRING": "a:secret", "PREFECT_API_AUTH_STRING": "a:secret", "KLINE_HOME": "/x"}
     more = {"PREFECT_CLIENT_METRICS_ENABLED": "0", "PREFECT_SERVER_API_PORT": "4200", "MY_PASSWORD": "long secret"}
-    return [json.dumps(each).encode() for each in (given, given | more, more, {"PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "1"})]
+    return [
+        json.dumps(each).encode() for each in (given, given | more, more, {"PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "1"})
+    ]
 
 
 def take_environment(case: bytes, _work: Path) -> Taken:

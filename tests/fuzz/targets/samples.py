@@ -34,7 +34,7 @@ def take(case: bytes, work: Path) -> Taken:
         check(is_symbol(symbol), f"no symbol: {symbol!r}")
         check(days.dtype == np.dtype("datetime64[D]") and len(days) > 0, "no days")
         check(bool((np.diff(days).astype(int) > 0).all()), "days out of order")
-        check(1800 <= days[0].item().year and days[-1].item().year <= 2199, "days out of bounds")
+        check(days[0].item().year >= 1800 and days[-1].item().year <= 2199, "days out of bounds")
     return Taken()
 
 

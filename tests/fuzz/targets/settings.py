@@ -18,7 +18,14 @@ from tests.fuzz.mutation import mutate_json
 from tests.fuzz.target import Taken, Target, check, check_line
 from tests.support.homes import make_home, market
 
-_GUIDED = ("kline_core/settings.py", "kline_core/dates.py", "kline_core/symbols.py", "/cli/", "/request.py", "flows/common/")
+_GUIDED = (
+    "kline_core/settings.py",
+    "kline_core/dates.py",
+    "kline_core/symbols.py",
+    "/cli/",
+    "/request.py",
+    "flows/common/",
+)
 
 
 def setting_seeds(_folder: Path) -> list[bytes]:
@@ -43,7 +50,9 @@ def take_settings(case: bytes, _work: Path) -> Taken:
     check(twin == settings and hash(twin) == hash(settings), "settings are not themselves again")
     check(twin.fingerprint("x") == settings.fingerprint("x"), "settings have two fingerprints")
     # Equal settings share what is cached under them, so they must share their values' key too.
-    whole = {name: float(value) if type(value) is int and name in _FRACTIONS else value for name, value in factor.items()}
+    whole = {
+        name: float(value) if type(value) is int and name in _FRACTIONS else value for name, value in factor.items()
+    }
     check(FactorSettings(**whole).to_dict() == settings.factor.to_dict(), "equal settings differ")
     check(settings.patterns.outcome_bars < 2**31, "outcomes beyond any history")
     return Taken()
@@ -95,7 +104,11 @@ def _flow_types(given: dict[str, Any]) -> list[tuple[Any, Any]]:
 
     return [
         *((made.Symbols, given.get("symbols")), (made.Date, given.get("day")), (made.Samples, given.get("samples"))),
-        *((made.Calendar, given.get("calendar")), (made.HomePlace, given.get("home")), (made.Share, given.get("share"))),
+        *(
+            (made.Calendar, given.get("calendar")),
+            (made.HomePlace, given.get("home")),
+            (made.Share, given.get("share")),
+        ),
     ]
 
 
