@@ -55,13 +55,13 @@ def main(name: str, seed: int, first: int, count: int, folder: Path) -> None:
         draw = random.Random(f"{name} {seed} {at}")
         case = seeds[at] if at < len(seeds) else target.mutate(draw, guide.choose(draw), guide.kept)
         (folder / "case").write_bytes(case)
-        before = sorted(os.listdir(folder))
+        before = _names(folder)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         with guide.watching(), watch:
             told = outcome(target, case, work)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if told["outcome"] != "crash" and sorted(os.listdir(folder)) != before:
-            told = {"outcome": "wrong", "why": f"left {sorted(os.listdir(folder))}", "place": "outside"}
+        if told["outcome"] != "crash" and _names(folder) != before:
+            told = {"outcome": "wrong", "why": f"left {_names(folder)}", "place": "outside"}
         if watch.found:
             told = {"outcome": "wrong", "why": watch.found, "place": watch.found}
             watch.found = ""
@@ -102,6 +102,10 @@ def _place(error: BaseException) -> str:
     return (
         type(error).__name__ if where is None else f"{type(error).__name__} {Path(where.filename).name}:{where.lineno}"
     )
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("found-"))
 
 
 class _Watch:

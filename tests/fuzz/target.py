@@ -31,7 +31,7 @@ class Target:
     seeds: Callable[[Path], list[bytes]]
     """Cases to begin with; the folder is for what they need to lie on disk."""
     take: Callable[[bytes, Path], Taken]
-    """Reads a case, and raises what the house raises, or `WrongError`; the folder is empty, or as the case before left it."""
+    """Reads a case, and raises what the house raises, or `WrongError`; the folder is as the case before left it."""
     mutate: Mutate
 
 

@@ -134,5 +134,5 @@ def test_numbers_and_depths_that_no_record_has_are_damage(home, text):
     if not text.startswith(b"{"):
         text = json.dumps(record.to_dict() | {"seconds": {"total": 0.125}}).encode().replace(b"0.125", text)
     file_of(home, record.run_id).write_bytes(text)
-    with pytest.raises(HomeError, match="cannot read record .*; restore it from a copy, or delete it"):
+    with pytest.raises(HomeError, match=r"cannot read record .*; restore it from a copy, or delete it"):
         read_record(home, record.run_id)
