@@ -57,8 +57,8 @@ class KlineError(Exception):
         """Keep the facts as attributes. Raises `TypeError` for one that the class does not declare.
 
         The message quotes cells and names from outside, so it is made harmless. Passwords in URLs and the values of
-        secret variables are masked, since messages are logged and recorded. A message longer than `LONGEST` is cut in its
-        middle; the facts keep the whole value.
+        secret variables are masked, since messages are logged and recorded. A message longer than `LONGEST` is cut in
+        its middle; the facts keep the whole value.
         """
         super().__init__(shortened(harmless(masked(message)), LONGEST))
         if undeclared := sorted(facts.keys() - self._declared):

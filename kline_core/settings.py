@@ -34,8 +34,10 @@ def _check(ok: bool, name: str, value: object, bound: str) -> None:
 
 
 def _check_types(settings: "PatternSettings | FactorSettings") -> None:
-    """Raise `SettingError` for a value of another type than its field: 20.0 and True equal whole numbers, and would have
-    fingerprints of their own."""
+    """Raise `SettingError` for a value of another type than its field's.
+
+    20.0 and True equal whole numbers, and would have fingerprints of their own.
+    """
     for field in fields(settings):
         value = getattr(settings, field.name)
         if field.type is int:

@@ -1,8 +1,8 @@
 """A child process: some cases of one target, under a limit of memory and of time for each.
 
-`python -m tests.fuzz.child NAME SEED FIRST COUNT FOLDER` writes a line of JSON for each case on standard output; the case
-that is being read stands in FOLDER/case, and those that did what they may not in FOLDER/found-N. Nothing but the folder may be
-written, and no program be started: the interpreter's audit says so.
+`python -m tests.fuzz.child NAME SEED FIRST COUNT FOLDER` writes a line of JSON for each case on standard output; the
+case that is being read stands in FOLDER/case, and those that did what they may not in FOLDER/found-N. Nothing but the
+folder may be written, and no program be started: the interpreter's audit says so.
 """
 
 import json

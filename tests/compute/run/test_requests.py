@@ -161,5 +161,5 @@ def test_as_of_without_any_bars(tmp_path, in_process, small_weights):
 
 @pytest.mark.parametrize("share", [None, "0.2", True, float("nan"), [0.2]])
 def test_a_share_that_is_no_number_is_refused_by_name(share):
-    with pytest.raises(SettingError, match="max_failed_share is .*; it must be between 0 and 1"):
+    with pytest.raises(SettingError, match=r"max_failed_share is .*; it must be between 0 and 1"):
         Request(max_failed_share=share)
