@@ -45,6 +45,24 @@ def harmless(text: object, keep: str = "", longest: int | None = None) -> str:
     return "".join(sign if sign.isprintable() or sign in keep else repr(sign)[1:-1] for sign in shown)
 
 
+def quoted(value: object, longest: int = 200) -> str:
+    """A value as `repr` has it, cut in its middle, for a message; its type alone if it has no `repr`.
+
+    Python refuses to write whole numbers of more than 4,300 digits.
+    """
+    try:
+        return shortened(repr(value), longest)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too long to show"
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, cut in its middle if it has more than `longest` characters: a message ends with what to do."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - longest // 3]} ... {text[-(longest // 3) :]}"
+
+
 def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:
     """Rows as a Markdown table whose columns are right-aligned."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]

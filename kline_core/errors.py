@@ -34,10 +34,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kline_core._secrets import masked
-from kline_core._text import harmless
+from kline_core._text import harmless, shortened
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+LONGEST = 1_500
+"""Characters of a message, about: a file may have a column name of a megabyte, and nobody reads that."""
 
 
 class KlineError(Exception):
@@ -53,9 +57,10 @@ class KlineError(Exception):
         """Keep the facts as attributes. Raises `TypeError` for one that the class does not declare.
 
         The message quotes cells and names from outside, so it is made harmless. Passwords in URLs and the values of
-        secret variables are masked, since messages are logged and recorded.
+        secret variables are masked, since messages are logged and recorded. A message longer than `LONGEST` is cut in
+        its middle; the facts keep the whole value.
         """
-        super().__init__(harmless(masked(message)))
+        super().__init__(shortened(harmless(masked(message)), LONGEST))
         if undeclared := sorted(facts.keys() - self._declared):
             declared = ", ".join(sorted(self._declared)) or "none"
             raise TypeError(f"{type(self).__name__} has no fact {undeclared[0]!r}; it declares {declared}")

@@ -10,9 +10,11 @@ They form two groups, because two tables depend on them:
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from kline_core._text import quoted
 from kline_core.errors import SettingError
 
 METHOD = 2
@@ -22,12 +24,49 @@ MODES = ("fast",)
 """Names of the search modes, see `kline_core.search.modes`."""
 Index = Literal["exact", "ivf"]
 MOST = 1_000_000
-"""Upper bound of strides and candidates: more than any market has, and far from what a machine's integers hold."""
+"""Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
+hold."""
 
 
 def _check(ok: bool, name: str, value: object, bound: str) -> None:
     if not ok:
-        raise SettingError(f"{name} is {value!r}; it must be {bound}", parameter=name, value=value, bound=bound)
+        raise SettingError(f"{name} is {quoted(value)}; it must be {bound}", parameter=name, value=value, bound=bound)
+
+
+def _check_types(settings: "PatternSettings | FactorSettings") -> None:
+    """Raise `SettingError` for a value of another type than its field's.
+
+    20.0 and True equal whole numbers, and would have fingerprints of their own.
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.type is int:
+            _check(_is_whole(value), field.name, value, "a whole number (int)")
+        elif field.type is float:
+            _check(_is_finite(value), field.name, value, "a finite number")
+        elif field.type is bool:
+            _check(isinstance(value, bool), field.name, value, "True or False")
+        elif field.type == tuple[int, ...]:
+            ok = isinstance(value, tuple) and all(map(_is_whole, value))
+            _check(ok, field.name, value, "a tuple of whole numbers (int)")
+        else:
+            _check(isinstance(value, str), field.name, value, "text")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
+
+
+def _plain(settings: "PatternSettings | FactorSettings") -> dict[str, Any]:
+    """The fields as plain JSON values: 180 and 180.0 are equal settings, and so one value."""
+    kinds = {field.name: field.type for field in fields(settings)}
+    return {name: float(value) if kinds[name] is float else value for name, value in asdict(settings).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +94,22 @@ class PatternSettings:
     """exchange_calendars name; used only if `pattern_stride` is above 1."""
 
     def __post_init__(self) -> None:
-        """Check the bounds."""
+        """Check types and bounds."""
+        _check_types(self)
         _check(2 <= self.window_bars <= 250, "window_bars", self.window_bars, "between 2 and 250")
-        _check(self.max_gap_days >= 1, "max_gap_days", self.max_gap_days, "at least 1")
-        _check(self.entry_lag_bars >= 1, "entry_lag_bars", self.entry_lag_bars, "at least 1")
+        for name in ("max_gap_days", "entry_lag_bars", "barrier_bars", "pattern_stride"):
+            value = getattr(self, name)
+            _check(value >= 1, name, value, "at least 1")
+            _check(value <= MOST, name, value, f"at most {MOST}")
         _check(
             len(self.horizons) > 0 and min(self.horizons) >= 1 and list(self.horizons) == sorted(set(self.horizons)),
             "horizons",
             self.horizons,
             "distinct, increasing and at least 1",
         )
+        _check(self.horizons[-1] <= MOST, "horizons", self.horizons, f"at most {MOST}")
         _check(self.barrier_up > 0, "barrier_up", self.barrier_up, "above 0")
         _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
-        _check(self.barrier_bars >= 1, "barrier_bars", self.barrier_bars, "at least 1")
-        _check(self.pattern_stride >= 1, "pattern_stride", self.pattern_stride, "at least 1")
-        _check(self.pattern_stride <= MOST, "pattern_stride", self.pattern_stride, f"at most {MOST}")
 
     @property
     def outcome_bars(self) -> int:
@@ -78,7 +118,7 @@ class PatternSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
-        values = asdict(self) | {"horizons": list(self.horizons)}
+        values = _plain(self) | {"horizons": list(self.horizons)}
         if self.pattern_stride == 1:
             del values["calendar"]
         return values
@@ -114,11 +154,12 @@ class FactorSettings:
     """Smallest share of the exact matches that an approximate index must find. No value depends on it."""
 
     def __post_init__(self) -> None:
-        """Check the bounds."""
+        """Check types and bounds."""
+        _check_types(self)
         if self.mode not in MODES:
             known = ", ".join(map(repr, MODES))
             raise SettingError(
-                f"mode is {self.mode!r}; only {known} {'is' if len(MODES) == 1 else 'are'} available",
+                f"mode is {quoted(self.mode)}; only {known} {'is' if len(MODES) == 1 else 'are'} available",
                 parameter="mode",
                 value=self.mode,
                 bound=f"one of {known}",
@@ -127,6 +168,7 @@ class FactorSettings:
         _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
         _check(self.search_k <= MOST, "search_k", self.search_k, f"at most {MOST}")
         _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")
+        _check(self.isolation_bars <= MOST, "isolation_bars", self.isolation_bars, f"at most {MOST}")
         enough = f"between 1 and top_k ({self.top_k})"
         _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)
         _check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
@@ -142,7 +184,7 @@ class FactorSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that values depend on, as plain JSON values; without those of an index that is not in use."""
-        values = asdict(self)
+        values = _plain(self)
         del values["min_recall"]
         if self.index == "exact":
             del values["index"], values["probes"]

@@ -252,7 +252,7 @@ def test_nothing_leaves_the_environment_changed():
 def test_tests_share_by_their_support_alone(module):
     """Whoever changes one test module needs to look at no other."""
     names = {name for name in imported(ast.walk(TESTS[module])) if name.split(".")[0] == "tests"}
-    shared = {"tests.support", "tests.naive", "tests.benchmarks", "tests.faults", "tests.endurance"}
+    shared = {"tests.support", "tests.naive", "tests.benchmarks", "tests.faults", "tests.endurance", "tests.fuzz"}
     assert not {name for name in names if ".".join(name.split(".")[:2]) not in shared}
     assert not {name for name in names if any(part.startswith("test_") for part in name.split("."))}
     if module.startswith(("tests.support.", "tests.naive")):

@@ -35,6 +35,8 @@ DEPLOY_SECONDS = 180.0
 OLD = timedelta(days=31)
 _NOTE = "deployed.json"
 _PAGE = 200
+# What PyYAML raises for values that their tag does not fit, such as `!!bool x`, `!!int ''` and `!!timestamp x`.
+_OF_TAGS = (LookupError, AttributeError, TypeError, OverflowError)
 
 
 def project_file() -> Path:
@@ -67,8 +69,8 @@ def check_project(file: Path) -> None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         refuse(f"it is no YAML ({error.problem or error.context})", None if mark is None else mark.line + 1)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        refuse(f"it is no YAML ({' '.join(str(error).split())})")
+    except (yaml.YAMLError, ValueError, RecursionError, *_OF_TAGS) as error:
+        refuse(f"it is no YAML ({' '.join(str(error).split()) or type(error).__name__})")
     deployments = content.get("deployments") if isinstance(content, dict) else None
     if not isinstance(deployments, list) or not deployments:
         refuse("it has no list of deployments")
@@ -78,10 +80,17 @@ def check_project(file: Path) -> None:
             if not isinstance(given.get(key), str):
                 refuse(f"deployment {number} of {len(deployments)} has no {key}, or none that is text")
         source, _, function = given["entrypoint"].rpartition(":")
-        if not function or not (project_folder(file) / source).is_file():
+        if not function or not _is_file(project_folder(file) / source):
             refuse(
                 f"entrypoint of deployment {given['name']} is {given['entrypoint']!r}, no FILE:FUNCTION that is there"
             )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def ensure_pool(client: SyncPrefectClient) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kline_core._text import quoted
 from kline_core.dates import as_days
 from kline_core.errors import SettingError, UnknownSymbolError
 from kline_core.store.home import Home
@@ -36,11 +37,15 @@ class Request:
             most = f"and at most {MAX_SAMPLES}" if whole and self.samples > MAX_SAMPLES else ""
             bound = f"at least 1 {most}".strip() if whole else "a whole number, at least 1"
             raise SettingError(
-                f"samples is {self.samples!r}; it must be {bound}", parameter="samples", value=self.samples, bound=bound
+                f"samples is {quoted(self.samples)}; it must be {bound}",
+                parameter="samples",
+                value=self.samples,
+                bound=bound,
             )
-        if not 0 <= self.max_failed_share <= 1:
+        number = isinstance(self.max_failed_share, int | float) and not isinstance(self.max_failed_share, bool)
+        if not number or not 0 <= self.max_failed_share <= 1:
             raise SettingError(
-                f"max_failed_share is {self.max_failed_share}; it must be between 0 and 1",
+                f"max_failed_share is {quoted(self.max_failed_share)}; it must be between 0 and 1",
                 parameter="max_failed_share",
                 value=self.max_failed_share,
                 bound="between 0 and 1",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from kline_core.dates import parse_date
 from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input, without_batch_norm
-from kline_core.encoder.weights import FORMAT, WeightsFile, checked_header, misfit, unreadable
+from kline_core.encoder.weights import FORMAT, WeightsFile, WeightsHeader, checked_header, misfit, unreadable
 from kline_core.errors import EncoderError
 from kline_core.typing import Floats32, Pixels
 from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
@@ -85,6 +85,7 @@ class Encoder:
         """
         file = WeightsFile.read(path)
         header = file.header()
+        _check_size(AttentionEncoder, header, file)
         network = AttentionEncoder(header.dim, header.window_bars)
         _fill(network, "encoder.", file)
         encoder = cls(network, file.fingerprint, header.trained_through, choose_device(device))
@@ -167,9 +168,24 @@ def load_decoder(path: str | Path | None = None) -> ChartDecoder:
     """The decoder that was trained with the encoder of the same file. Raises `EncoderError` as `Encoder.load`."""
     file = WeightsFile.read(path)
     header = file.header()
+    _check_size(ChartDecoder, header, file)
     decoder = ChartDecoder(header.dim, header.window_bars)
     _fill(decoder, "decoder.", file)
     return decoder.eval().requires_grad_(False)
+
+
+def _check_size(kind: type[AttentionEncoder | ChartDecoder], header: WeightsHeader, file: WeightsFile) -> None:
+    """Refuse a file that is too small for the network in its header, before memory of that size is taken."""
+    with torch.device("meta"):
+        wanted = sum(
+            weight.numel() * weight.element_size() for weight in kind(header.dim, header.window_bars).parameters()
+        )
+    if len(file.raw) < wanted:
+        raise misfit(
+            file.path,
+            f"its header says dim {header.dim} and window_bars {header.window_bars}, which takes {wanted} bytes, "
+            f"and the file has {len(file.raw)}",
+        )
 
 
 def _fill(half: nn.Module, prefix: str, file: WeightsFile) -> None:

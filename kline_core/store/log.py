@@ -48,12 +48,19 @@ def commits(storage: pafs.FileSystem) -> dict[int, pafs.FileInfo]:
 def actions(storage: pafs.FileSystem, version: int) -> list[dict[str, Any]]:
     """Actions of a commit. Raises ValueError if its file is not whole, and FileNotFoundError if it is gone."""
     with storage.open_input_stream(f"{FOLDER}/{version:020}.json") as stream:
-        found = [json.loads(line) for line in stream.read().splitlines()]
+        lines = stream.read().splitlines()
+    try:
+        found = [json.loads(line) for line in lines]
+    except RecursionError as error:
+        raise ValueError("its JSON is nested too deeply") from error
     if not found or not all(isinstance(action, dict) for action in found):
         raise ValueError("no actions")
     commit: dict[str, Any] = next((action["commitInfo"] for action in found if "commitInfo" in action), {})
-    metrics = commit.get("operationMetrics") or {}
-    said = max(sum(int(metrics.get(name, 0)) for name in names) for names in _COUNTED)
+    try:
+        metrics = commit.get("operationMetrics") or {}
+        said = max(sum(int(metrics.get(name, 0)) for name in names) for names in _COUNTED)
+    except (AttributeError, TypeError, OverflowError) as error:
+        raise ValueError("what it says of its files is no number") from error
     if said > sum("commitInfo" not in action and "protocol" not in action for action in found):
         raise ValueError(f"it should add and remove {said} files")
     return found

@@ -172,6 +172,8 @@ class RunRecord:
             raise ValueError(f"{place}: {first['msg']}") from error
         if record.began.tzinfo is None:
             raise ValueError(f"started: {record.started} names no time zone")
+        # What no JSON has, such as NaN, could not be shown as JSON either.
+        json.dumps(record.to_dict(), allow_nan=False)
         if not {"bars", "patterns"} <= record.tables.keys():
             raise ValueError("tables: bars or patterns are missing")
         return record
@@ -290,6 +292,6 @@ def _path(run_id: str) -> str:
 def _explained(home: Home, what: str, action: str, remedy: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split("\x1b")[0].split()) or type(error).__name__
         raise HomeError(f"cannot {action} {what} of home {home.uri}: {reason}; {remedy}", home=home.uri) from error

@@ -1,9 +1,11 @@
 """Columns of a home's tables."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+_RETURN = re.compile("r[1-9][0-9]{0,8}")
 TABLES = ("bars", "patterns", "factors", "matches")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
@@ -72,7 +74,7 @@ def horizons_of(rows: pa.Table) -> list[int]:
 
 def horizons_of_columns(names: Iterable[str]) -> list[int]:
     """Horizons, in bars, of the return columns `r<h>` among column names."""
-    return [int(name[1:]) for name in names if name[0] == "r" and name[1:].isdecimal()]
+    return [int(name[1:]) for name in names if _RETURN.fullmatch(name)]
 
 
 def foreign_columns(table: str, stored: pa.Schema) -> str | None:

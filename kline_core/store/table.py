@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import FileSystemDataset
 
+from kline_core._text import quoted
 from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED
@@ -127,22 +128,23 @@ class StoredTable:
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits, newest first; see `Home.history`."""
         delta = self.open_or_none()
-        entries = [] if delta is None else delta.history(limit)
+        with self.explained("read"):
+            entries = [] if delta is None else delta.history(limit)
         return [
             {key: entry.get(key) for key in ("version", "timestamp", "operation")}
             | {"metadata": self._own(entry.get(METADATA_KEY, "{}"), "a commit with metadata")}
             for entry in entries
         ]
 
-    def _own(self, text: str, what: str) -> dict[str, Any]:
+    def _own(self, text: object, what: str) -> dict[str, Any]:
         """A JSON object that kline wrote beside the table. Raises `HomeError` if somebody else did."""
         try:
-            found = json.loads(text)
+            found = json.loads(text) if isinstance(text, str) else None
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise HomeError(
-                f"table {self.name} of home {self.uri} has {what} that kline did not write ({text[:40]!r}); "
+                f"table {self.name} of home {self.uri} has {what} that kline did not write ({quoted(text, 40)}); "
                 "restore the table from a copy, or make a new home and ingest again",
                 home=self.uri,
                 table=self.name,

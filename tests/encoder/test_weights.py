@@ -253,3 +253,26 @@ def test_the_fingerprint_is_that_of_the_bytes_that_were_read(tmp_path: Path) -> 
     file = WeightsFile.read(path)
     write_encoder(path, seed=1)
     assert file.fingerprint != weights_fingerprint(path) == Encoder.load(path, "cpu").fingerprint
+
+
+def test_a_card_that_is_no_regular_file_of_its_size_is_none(tmp_path: Path) -> None:
+    file = write_encoder(tmp_path / "w.safetensors")
+    card = tmp_path / "w.json"
+    card.unlink()
+    card.symlink_to("/dev/zero")
+    refused(file, r"it is no regular file")
+    card.unlink()
+    os.mkfifo(card)
+    refused(file, r"it is no regular file")
+    card.unlink()
+    card.write_bytes(b" " * (weights.MAX_HEADER + 1))
+    refused(file, r"it has 1048577 bytes, and may have 1048576")
+
+
+def test_a_header_takes_no_more_memory_than_its_file_has(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(raw_file(json.dumps(HEADER | {"dim": "4096", "window_bars": "250"})))
+    write_synthetic_card(file)
+    for read in (Encoder.load, load_decoder):
+        with pytest.raises(EncoderError, match=r"takes [0-9]{9,} bytes, and the file has"):
+            read(file)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core._text import harmless
-from kline_core.errors import InputError
+from kline_core._text import harmless, quoted
+from kline_core.errors import LONGEST, InputError, SettingError
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,21 @@ def test_anything_can_be_shown_on_one_line(text: str) -> None:
 def test_lines_of_a_report_are_kept_and_long_texts_are_cut() -> None:
     assert harmless("a\nb\x1b", keep="\n") == "a\nb\\x1b"
     assert harmless("abcdef", longest=3) == "abc..."
+
+
+def test_a_message_of_a_megabyte_is_cut_in_its_middle_and_keeps_its_remedy() -> None:
+    error = SettingError(f"x is {'9' * 1_000_000}; give another", parameter="x", value=1)
+    assert len(str(error)) < LONGEST + 10
+    assert str(error).startswith("x is 999")
+    assert str(error).endswith("; give another")
+    assert str(SettingError("x" * LONGEST)) == "x" * LONGEST
+
+
+def test_a_value_is_quoted_whatever_it_is() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert quoted("a") == "'a'"
+    assert quoted(10**5000) == "a int too long to show"
+    assert quoted(deep) == "a list too long to show"
+    assert len(quoted("x" * 9_999)) < 220

@@ -12,7 +12,7 @@ from kline_core.errors import FingerprintError, HomeError
 from kline_core.patterns.verified import check_patterns
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
-from kline_core.store.schemas import table_schema
+from kline_core.store.schemas import horizons_of_columns, table_schema
 from tests.support.tables import bar_rows
 
 BARS = table_schema("bars")
@@ -101,3 +101,20 @@ def test_a_folder_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, method, refused)
     with pytest.raises(HomeError, match=r"cannot be used \(Permission denied\); name another folder"):
         Home(tmp_path / "home", create=True)
+
+
+def test_a_log_that_another_program_wrote_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", create=True)
+    home.append("bars", bar_rows("A", 2), {"a": 1})
+    log = tmp_path / "home" / "bars" / "_delta_log" / f"{1:020}.json"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for note, named in ((True, "a commit with metadata that kline did not write"), ([], "did not write")):
+        for line in lines:
+            line.get("commitInfo", {}).update(kline=note)
+        log.write_text("\n".join(map(json.dumps, lines)))
+        with pytest.raises(HomeError, match=named):
+            home.history("bars")
+
+
+def test_columns_of_returns_are_those_that_kline_names() -> None:
+    assert horizons_of_columns(["r1", "r20", "", "r", "r0", "r٣", "r²", "r" + "9" * 5_000, "symbol"]) == [1, 20]

@@ -133,3 +133,20 @@ def test_commits_of_other_writers_need_no_counts(home: Home) -> None:
     actions = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("\n".join(json.dumps(action) for action in actions if "commitInfo" not in action))
     assert home.read("bars").num_rows == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"commitInfo":[]}',
+        b'{"commitInfo":{"operationMetrics":[1]}}',
+        b'{"commitInfo":{"operationMetrics":{"num_added_files":null}}}',
+        b'{"commitInfo":{"operationMetrics":{"num_added_files":1e999}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_newest_log_file_with_other_json_is_damage(home: Home, content: bytes) -> None:
+    add_bars(home, market(1, 3))
+    log_file(home, "bars", 1).write_bytes(content)
+    with pytest.raises(HomeError, match=NEWEST.format(1, "is not whole", 0)):
+        home.read("bars")

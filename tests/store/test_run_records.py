@@ -169,3 +169,14 @@ def test_within_a_second_the_moment_decides(home):
     moment = BEGAN + timedelta(milliseconds=500)
     assert forget_records(home, moment, records_since(home, moment)) == 1
     assert recorded_runs(home) == [runs[1].run_id]
+
+
+@pytest.mark.parametrize("text", [b'{"seconds":' + b"[" * 100_000, b"NaN", b"-Infinity", b"1e999"])
+def test_numbers_and_depths_that_no_record_has_are_damage(home, text):
+    record = record_of("20200102T000000-abcdef")
+    write_record(home, record)
+    if not text.startswith(b"{"):
+        text = json.dumps(record.to_dict() | {"seconds": {"total": 0.125}}).encode().replace(b"0.125", text)
+    file_of(home, record.run_id).write_bytes(text)
+    with pytest.raises(HomeError, match=r"cannot read record .*; restore it from a copy, or delete it"):
+        read_record(home, record.run_id)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from kline_core._text import quoted
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 
@@ -93,8 +94,14 @@ class WeightsFile:
 
     def _card_doubt(self) -> str | None:
         """Why the model card does not show that the encoder has seen no market; None if it does."""
+        place = self.path.with_suffix(".json")
         try:
-            card = json.loads(self.path.with_suffix(".json").read_bytes().decode(), object_pairs_hook=_without_doubles)
+            # Asked before it is opened: a pipe would wait for a writer, and a device may never end.
+            if place.exists() and not place.is_file():
+                return "it is no regular file"
+            if place.exists() and (size := place.stat().st_size) > MAX_HEADER:
+                return f"it has {size} bytes, and may have {MAX_HEADER}"
+            card = json.loads(place.read_bytes().decode(), object_pairs_hook=_without_doubles)
         except FileNotFoundError:
             return "there is none"
         except (OSError, ValueError, RecursionError) as error:
@@ -102,7 +109,7 @@ class WeightsFile:
         if not isinstance(card, dict) or card.get("fingerprint") != self.fingerprint:
             return f"it is not of the weights with fingerprint {self.fingerprint}"
         if not str(card.get("trained_on")).startswith(SYNTHETIC):
-            return f"its trained_on is {card.get('trained_on')!r}"
+            return f"its trained_on is {quoted(card.get('trained_on'))}"
         return None
 
 
@@ -142,7 +149,7 @@ def _whole(path: Path, metadata: dict[str, Any], name: str, least: int, most: in
     text = metadata.get(name)
     # Not int(), which also takes signs, spaces, underscores and the digits of other scripts.
     if not isinstance(text, str) or not re.fullmatch("[1-9][0-9]{0,8}", text) or not least <= int(text) <= most:
-        raise misfit(path, f"{name} in its header is {text!r}, no whole number from {least} to {most}")
+        raise misfit(path, f"{name} in its header is {quoted(text)}, no whole number from {least} to {most}")
     return int(text)
 
 
@@ -151,7 +158,7 @@ def _day(path: Path, text: object) -> np.datetime64:
         # Not NumPy, which takes "NaT", "now" and "today" for dates.
         if isinstance(text, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             return parse_date(text, "trained_through")
-        reason = f"trained_through in its header is {text!r}, no day written YYYY-MM-DD"
+        reason = f"trained_through in its header is {quoted(text)}, no day written YYYY-MM-DD"
     except DateError as error:
         reason = str(error)
     raise EncoderError(

@@ -157,3 +157,9 @@ def test_as_of_without_any_bars(tmp_path, in_process, small_weights):
     bench = Bench(make_home(tmp_path / "home", FRAME.iloc[:0]), weights=small_weights)
     with pytest.raises(DateError, match=r"as-of 2020-01-06 is no trading day: .* holds no traded bars"):
         bench.start(in_process, as_of=np.datetime64("2020-01-06"))
+
+
+@pytest.mark.parametrize("share", [None, "0.2", True, float("nan"), [0.2]])
+def test_a_share_that_is_no_number_is_refused_by_name(share):
+    with pytest.raises(SettingError, match=r"max_failed_share is .*; it must be between 0 and 1"):
+        Request(max_failed_share=share)

@@ -105,3 +105,17 @@ def test_past_the_end_of_its_calendar_nobody_knows_how_old_bars_are(
     ingest(home, random_walk(2, len(days), seed=1).to_frame().assign(date=list(days) * 2))
     monkeypatch.setattr(deployments, "_today", lambda: last + 40)
     assert deployments._of_no_use(home, "XSHG") is None
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!int ''", "!!float ''", "!!timestamp x", "!!map [a]", "[" * 3_000])
+def test_values_that_their_tag_does_not_fit_are_no_yaml(project: Path, value: str) -> None:
+    project.write_text(f"{GOOD}a: {value}\n")
+    with pytest.raises(InputError, match=r"prefect\.yaml.*: it is no YAML \(.+\); mend it"):
+        check_project(project)
+
+
+def test_an_entry_point_that_no_file_can_have_is_not_there(project: Path) -> None:
+    for name in ("x" * 5_000, '"\\0', '"\\ud800'):
+        project.write_text(GOOD.replace("flow.py", name).replace(":run", ':run"' if name.startswith('"') else ":run"))
+        with pytest.raises(InputError, match="no FILE:FUNCTION that is there"):
+            check_project(project)
