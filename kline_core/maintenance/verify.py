@@ -22,19 +22,12 @@ from kline_core._text import abbreviated
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
 from kline_core.errors import HomeError, SettingError
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
-from kline_core.maintenance.verify_inputs import (
-    ANEW,
-    NEW_BARS,
-    REBUILD,
-    Expected,
-    check_bars,
-    compare_with_bars,
-    note_pending,
-)
-from kline_core.maintenance.verify_values import AGAIN, check_rows, check_values, check_win_rates
+from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
+from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
 from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
+from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE
 from kline_core.store.schemas import TABLES, table_schema
 
 _DEFAULT = Settings()
@@ -51,7 +44,6 @@ _HEADLINES: Final[dict[State, str]] = {
     CUT_OFF: "tables are sound, and work on them was cut off",
     PENDING: "tables are sound, and work is pending",
 }
-_REMEDIES = {"bars": NEW_BARS, "patterns": REBUILD, "factors": AGAIN, "matches": AGAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +156,7 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
                 versions[name] = version
         except HomeError as error:
             reason = str(error).rsplit("; ", 1)[0]
-            ledger.findings.append(Finding(name, "table that cannot be read", 1, reason, _REMEDIES[name]))
+            ledger.findings.append(Finding(name, "table that cannot be read", 1, reason, UNREADABLE[name]))
     return tables, versions
 
 

@@ -21,11 +21,8 @@ from kline_core.patterns.catalogue import Catalogue, build_catalogue, window_out
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.patterns.verified import compare_patterns
 from kline_core.settings import PatternSettings
+from kline_core.store.remedies import INDEX, NEW_BARS, REBUILD
 from kline_core.typing import Flags, Floats32, Int8s
-
-NEW_BARS = "restore the home from a copy, or ingest all files into a new one"
-ANEW = "run `kline index --rebuild`, then `kline run`"
-UPDATE, REBUILD = "run `kline index`", "run `kline index --rebuild`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,11 +107,11 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
         ledger.add("patterns", kind, bad, row_name, remedy)
 
     state = CUT_OFF if left and int((times == 0).sum()) == left else DAMAGED
-    ledger.add("patterns", "windows missing", times == 0, window_name, UPDATE, state)
-    ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, UPDATE)
-    add("rows stored more than once", times[at] > 1, UPDATE)
+    ledger.add("patterns", "windows missing", times == 0, window_name, INDEX, state)
+    ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, INDEX)
+    add("rows stored more than once", times[at] > 1, INDEX)
     same = table["content"].to_numpy().view(np.uint64)[inside] == windows.content[at]
-    add("rows made from other bars than there are", ~same, UPDATE)
+    add("rows made from other bars than there are", ~same, INDEX)
     known_on = table["known_on"].to_numpy().astype("datetime64[D]")[inside]
     add("rows with a wrong known_on", same & (known_on != windows.known_on[at]), REBUILD)
     wrong = table["barrier"].to_numpy()[inside] != expected.barrier[at]
@@ -133,13 +130,13 @@ def note_pending(table: pa.Table, expected: Expected, ledger: Ledger) -> None:
     def window_name(window: int) -> str:
         return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
 
-    ledger.add("patterns", "windows of newer bars that wait for their patterns", waiting, window_name, UPDATE, PENDING)
+    ledger.add("patterns", "windows of newer bars that wait for their patterns", waiting, window_name, INDEX, PENDING)
     gone = windows.find(table["symbol"], table["end"]) < 0
 
     def row_name(row: int) -> str:
         return f"{table['symbol'][row]} {table['end'][row]}"
 
-    ledger.add("patterns", "rows of windows that newer bars no longer give", gone, row_name, UPDATE, PENDING)
+    ledger.add("patterns", "rows of windows that newer bars no longer give", gone, row_name, INDEX, PENDING)
 
 
 def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger) -> None:

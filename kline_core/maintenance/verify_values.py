@@ -31,13 +31,10 @@ from kline_core.maintenance.verify_inputs import Expected
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
 from kline_core.settings import Settings
+from kline_core.store.remedies import NEW_VALUES, RUN
 from kline_core.store.schemas import FAILED, OK
 from kline_core.typing import Dates, Flags, Floats64, Int64s
 from kline_core.windows.windows import USABLE, usable_windows, window_content
-
-AGAIN = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
-RERUN = "run `kline run` again on these symbols, which computes them anew"
-"""Remedy for values and matches that do not belong together, which a run notices."""
 
 _SAME = 1e-9
 """Largest difference of two sums of the same weights in different orders."""
@@ -109,19 +106,19 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
         (failed & ~np.isnan(value), "rows that failed and have a value"),
         (failed & reasonless, "rows that failed without a reason"),
     ):
-        ledger.add("factors", kind, bad, joined.sample_name, AGAIN)
+        ledger.add("factors", kind, bad, joined.sample_name, NEW_VALUES)
     kind = "rows with another number of matches than is stored"
-    ledger.add("factors", kind, (count != said) & ~mixed, joined.sample_name, RERUN)
+    ledger.add("factors", kind, (count != said) & ~mixed, joined.sample_name, RUN)
     kind = "rows whose matches another run has overwritten"
-    ledger.add("factors", kind, mixed, joined.sample_name, RERUN, CUT_OFF)
+    ledger.add("factors", kind, mixed, joined.sample_name, RUN, CUT_OFF)
     _check_ties(joined, mixed, ledger)
     kind = "rows that belong to no value"
-    ledger.add("matches", kind, of < 0, joined.match_name, RERUN, CUT_OFF)
+    ledger.add("matches", kind, of < 0, joined.match_name, RUN, CUT_OFF)
     date, match_end = (matches[name].to_numpy() for name in ("date", "match_end"))
     for bad, kind, remedy in (
-        (repeated, "rows that share sample and rank", AGAIN),
-        (gap & ~repeated & (of >= 0), "rows whose ranks do not count from 1 without gaps", AGAIN),
-        (match_end >= date, "rows whose window was not over on the sample's date", AGAIN),
+        (repeated, "rows that share sample and rank", NEW_VALUES),
+        (gap & ~repeated & (of >= 0), "rows whose ranks do not count from 1 without gaps", NEW_VALUES),
+        (match_end >= date, "rows whose window was not over on the sample's date", NEW_VALUES),
     ):
         ledger.add("matches", kind, bad, joined.match_name, remedy)
     return joined
@@ -150,12 +147,12 @@ def _check_ties(joined: Joined, mixed: Flags, ledger: Ledger) -> None:
     history = joined.factors["history"].to_numpy().view(np.uint64)
     strange = np.zeros(len(joined.matches), dtype=bool)
     strange[stored] = (match_digests(matches, history[of]) != digests) & ~mixed[of]
-    ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, RERUN)
+    ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, NEW_VALUES)
     said = joined.factors["match_digest"]
     ties = value_digests(joined.factors["value"].to_numpy(), digests, of)
     apart = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) != ties)
     kind = "rows whose value or matches are not those that were stored"
-    ledger.add("factors", kind, apart & ~mixed, joined.sample_name, RERUN)
+    ledger.add("factors", kind, apart & ~mixed, joined.sample_name, RUN)
 
 
 def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:
@@ -173,7 +170,7 @@ def check_values(joined: Joined, expected: Expected, settings: Settings, encoder
     patterns = _as_patterns(expected)
     current, there, unexplained = _made_from(joined, expected, patterns)
     kind = "rows with a value on a day on which the symbol has no bar"
-    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RERUN, PENDING)
+    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RUN, PENDING)
     again = mine & current & joined.tidy
     _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
     check_win_rates(joined, ~again, ledger)
@@ -201,7 +198,7 @@ def check_win_rates(joined: Joined, where: Flags, ledger: Ledger) -> None:
     with np.errstate(all="ignore"):
         wrong = ~(np.abs(winners / total - joined.factors["barrier_win_rate"].to_numpy()) <= _SAME)
     kind = "rows whose barrier_win_rate is not that of their matches"
-    ledger.add("factors", kind, where & joined.ok & joined.tidy & wrong, joined.sample_name, AGAIN)
+    ledger.add("factors", kind, where & joined.ok & joined.tidy & wrong, joined.sample_name, NEW_VALUES)
 
 
 def _as_patterns(expected: Expected) -> Patterns:
@@ -276,7 +273,7 @@ def _compute_again(
     broken = missing | (rank > factor.top_k)
 
     def add(kind: str, bad: Flags) -> None:
-        ledger.add("matches", kind, bad, lambda row: joined.match_name(int(chosen[row])), AGAIN)
+        ledger.add("matches", kind, bad, lambda row: joined.match_name(int(chosen[row])), NEW_VALUES)
 
     codes, bars = _bars_of(joined, expected)
     code, bar = (windows.code[pattern], windows.bar[pattern]) if len(windows) else (pattern, pattern)
@@ -308,7 +305,7 @@ def _compute_again(
 
     def compare(name: str, differs: Flags) -> None:
         kind = f"rows whose {name} is not that of their matches"
-        ledger.add("factors", kind, sound & differs, lambda row: joined.sample_name(int(samples[row])), AGAIN)
+        ledger.add("factors", kind, sound & differs, lambda row: joined.sample_name(int(samples[row])), NEW_VALUES)
 
     compare("weight", np.any(~_equal(weight, made.weights), axis=1))
     compare("order", np.any(np.diff(similarity, axis=1) > 0, axis=1))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from kline_core._hashing import mix64, text_hash
 from kline_core.dates import as_days
 from kline_core.errors import StaleError
+from kline_core.store.remedies import REBUILD
 from kline_core.typing import Dates, Flags, Floats32, Hashes, Int8s, Int32s, Int64s, Objects
 
 MAX_LENGTH = 1.001
@@ -260,4 +261,4 @@ def _refuse(bad: Flags, rows: Int64s, symbols: list[str], code: Int32s, end: Dat
     if bad.any():
         row = rows[int(bad.argmax())]
         what = f"pattern {symbols[code[row]]} {end[row]}: {what}"
-        raise StaleError(f"{what}; run `kline index`", invalid=int(bad.sum()))
+        raise StaleError(f"{what}; {REBUILD}", invalid=int(bad.sum()))

@@ -15,6 +15,7 @@ from pyarrow.dataset import FileSystemDataset
 from kline_core.errors import HomeError
 from kline_core.store.checksums import DamagedFileError
 from kline_core.store.log import DamagedLogError
+from kline_core.store.remedies import DAMAGED_FILE, SHORTER_LOG, UNREADABLE
 from kline_core.symbols import check_symbol
 
 METADATA_KEY = "kline"
@@ -97,7 +98,6 @@ _AWAY = re.compile(
 )
 
 _REMEDIES = {
-    "read": "restore it from a copy, or make a new home and ingest again",
     "read an old version of": "versions are kept for a time; read a newer one, or restore a copy",
     "make": "name a folder that can be written",
     "write": "check that it can be written",
@@ -136,33 +136,21 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
                 home=uri,
                 table=table,
             ) from error
-        remedy = next((remedy for cause, remedy in _BY_CAUSE.items() if cause.search(reason)), _REMEDIES[action])
+        usual = UNREADABLE[table] if action == "read" else _REMEDIES[action]
+        remedy = next((remedy for cause, remedy in _BY_CAUSE.items() if cause.search(reason)), usual)
         if isinstance(error, DamagedLogError):
             remedy = _log_remedy(table, error)
         elif isinstance(error, DamagedFileError):
-            remedy = _FILE_REMEDIES.get(table, remedy)
+            remedy = DAMAGED_FILE[table]
         raise HomeError(
             f"cannot {action} table {table} of home {uri}: {reason}; {remedy}", home=uri, table=table
         ) from error
 
 
-_FILE_REMEDIES = {
-    "bars": "the bars are damaged: restore that file or the home from a copy, or ingest all files into a new home",
-    "patterns": "restore that file from a copy, or make the patterns again with `kline index --rebuild`",
-}
-
-_AGAIN = {
-    "bars": "ingest the files that came last once more",
-    "patterns": "run `kline index`",
-    "factors": "run again what ran last",
-    "matches": "run again what ran last",
-}
-
-
 def _log_remedy(table: str, error: DamagedLogError) -> str:
     if error.before is None:
-        return "restore it from a copy, or make a new home and ingest again"
+        return UNREADABLE[table]
     return (
         f"restore it from a copy; or remove that file, which leaves version {error.before} of {table}, "
-        f"and {_AGAIN[table]}"
+        f"and {SHORTER_LOG[table]}"
     )

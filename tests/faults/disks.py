@@ -56,14 +56,14 @@ class FullDisk:
 def suffer(fault: FullDisk, undisturbed: Undisturbed, scratch: Path, limit_files: bool = False) -> Outcome:
     """Run a command without enough room, then all that is left with enough; compare with an undisturbed home.
 
-    `limit_files`: let no file grow beyond that size, which needs no rights; otherwise `scratch` is a `small_disk`.
+    `limit_files`: let no file grow beyond `pages` bytes, which needs no rights; otherwise `scratch` is a `small_disk`.
     """
     command = fault.story[fault.at]
     place = undisturbed.base.copy(scratch / "place")
     for before in fault.story[: fault.at]:
         assert run(before, place).code == 0
     if limit_files:
-        said = run(command, place, prepare=no_file_beyond, arguments=(fault.pages * PAGE // 8,))
+        said = run(command, place, prepare=no_file_beyond, arguments=(fault.pages,))
     else:
         resize(scratch, fault.pages)
         said = run(command, place)

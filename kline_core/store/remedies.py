@@ -1,0 +1,38 @@
+"""What heals a home, by table and kind of damage: the advice of all commands, each tried in a test."""
+
+from typing import Final
+
+INDEX: Final = "run `kline index`"
+"""For windows without a pattern, and patterns of windows that bars no longer give."""
+REBUILD: Final = "run `kline index --rebuild`"
+"""For patterns whose vectors or outcomes are not those of their bars, which no other update looks at."""
+RUN: Final = "run `kline run` again on these symbols, which computes them anew"
+"""For values and matches that do not belong together, which every run notices."""
+ANEW: Final = "run `kline index --rebuild`, then `kline run`"
+"""For tables that an earlier method made."""
+NEW_BARS: Final = "restore the home from a copy, or ingest all files into a new one"
+"""For damaged bars, from which all else is made."""
+NEW_VALUES: Final = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
+"""For values that no run notices, or that cannot be read."""
+
+UNREADABLE: Final = {
+    "bars": NEW_BARS,
+    "patterns": f"remove the folder `patterns` of the home and {INDEX}, or restore a copy",
+    "factors": NEW_VALUES,
+    "matches": NEW_VALUES,
+}
+"""For a table that cannot be read."""
+DAMAGED_FILE: Final = {
+    "bars": "the bars are damaged: restore that file or the home from a copy, or ingest all files into a new home",
+    "patterns": "restore that file from a copy, or make the patterns again with `kline index --rebuild`",
+    "factors": NEW_VALUES,
+    "matches": NEW_VALUES,
+}
+"""For one data file that is not what was written."""
+SHORTER_LOG: Final = {
+    "bars": "ingest the files that came last once more",
+    "patterns": INDEX,
+    "factors": "run again what ran last",
+    "matches": "run again what ran last",
+}
+"""What follows where a damaged newest log file is removed, so that the version before is the newest one."""
