@@ -65,7 +65,7 @@ def _as(column: pd.Series, kind: str | None) -> pd.Series:
         return column.map(lambda cell: str(cell).encode())
     if kind == "decimal":
         return column.map(lambda cell: Decimal(str(cell)))
-    # A list would be a structured type, which pandas itself cannot take rows of; `ingest` reports that by its own words.
+    # A list would be a structured type, of which pandas itself cannot take rows; `ingest` reports that.
     return column.astype(kind) if isinstance(kind, str) else column
 
 
