@@ -65,7 +65,8 @@ def _as(column: pd.Series, kind: str | None) -> pd.Series:
         return column.map(lambda cell: str(cell).encode())
     if kind == "decimal":
         return column.map(lambda cell: Decimal(str(cell)))
-    return column if kind is None else column.astype(kind)
+    # A list would be a structured type, of which pandas itself cannot take rows; `ingest` reports that.
+    return column.astype(kind) if isinstance(kind, str) else column
 
 
 FRAMES = Target(_GUIDED, seeds, take, mutate_json)
