@@ -53,7 +53,7 @@ def test_a_store_that_does_not_answer_is_not_called_damaged(action, text):
         ("Unable to copy data to file: No space left on device (os error 28)", "nothing was committed; make room"),
         ("Permission denied (os error 13)", "check who may read and write there"),
         ("Generic S3 error: 403 Forbidden", "check the store's address, the bucket and the credentials"),
-        ("Kernel error: Json error", "restore it from a copy, or make a new home"),
+        ("Kernel error: Json error", "restore the home from a copy, or ingest all files into a new one"),
     ],
 )
 def test_the_remedy_fits_the_cause(text, remedy):

@@ -87,7 +87,7 @@ def test_an_empty_log_file_further_back_is_damage_too(home: Home) -> None:
     for symbol in "ABC":
         home.append("bars", bar_rows(symbol, 2))
     log_file(home, "bars", 2).write_bytes(b"")
-    with pytest.raises(HomeError, match=rf"{2:020}.json is empty; restore it from a copy, or make a new home"):
+    with pytest.raises(HomeError, match=rf"{2:020}.json is empty; restore the home from a copy, or ingest all"):
         home.read("bars")
 
 
