@@ -33,7 +33,7 @@ from kline_core.compute.results import Computed, Progress, Results, count_sample
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import Overview
 from kline_core.compute.workload import Workload
-from kline_core.errors import SchedulerError
+from kline_core.errors import HomeError, SchedulerError
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import ValueWriter
@@ -70,6 +70,7 @@ class Run:
         self.ended: Exception | None = None
         """Why nothing more is computed: values cannot be stored, or a worker runs other code."""
         self._suspects: list[str] = []
+        self._unstored = False
         self._scorer = BatchScorer(cluster, key, self._warn)
         self.asked: dict[str, Dates] = {}
         """Sample dates of the symbols scored so far, datetime64[D]."""
@@ -149,12 +150,21 @@ class Run:
         return results, broke
 
     def _store(self) -> None:
-        """Store what waits, if it is much. A failure is the run's, not that of the symbols that happened to be last."""
+        """Store what waits, if it is much. A failure is the run's, not that of the symbols that happened to be last.
+
+        What could not be stored is stored with what comes next; the run ends if that fails too, or at once if another
+        home took the place.
+        """
         try:
             self.writer.flush_full()
         except Exception as error:
-            self.ended = error
-            raise
+            if self._unstored or not isinstance(error, HomeError):
+                self.ended = error
+                raise
+            self._unstored = True
+            self._warn("%d values wait for the next commit (%s)", self.writer.waiting, one_line(error))
+        else:
+            self._unstored = False
 
     def _score_batch(self, symbols: Sequence[str], chunks: int, alone: bool) -> list[SymbolResult]:
         results = {symbol: SymbolResult(symbol) for symbol in symbols}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import kline_core as kl
-from kline_core.compute.cluster import open_cluster
+from kline_core.compute.opening import open_cluster
 from kline_core.maintenance.upkeep import compact, vacuum
 from kline_core.settings import Settings
 from kline_core.store.home import Home

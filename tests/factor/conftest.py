@@ -15,7 +15,10 @@ def home(tmp_path):
 
 @pytest.fixture
 def extend(small_weights):
-    return lambda home: update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(small_weights, "cpu")))
+    def update(home, **options):
+        return update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(small_weights, "cpu")), **options)
+
+    return update
 
 
 @pytest.fixture

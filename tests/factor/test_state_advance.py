@@ -187,7 +187,7 @@ def test_what_did_not_only_grow_is_read_with_everything(tmp_path, extend, newest
         home.append("patterns", home.read("patterns").slice(0, 1))
         added = 21
     del reads[:]
-    assert extend(home).added == added
+    assert extend(home, max_removed_share=1.0).added == added
     state = loaded_state(newest(home))
     assert "read" in [name for name, _ in reads]
     assert_as_if_read_anew(state, home, monkeypatch)

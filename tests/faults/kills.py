@@ -31,12 +31,9 @@ def die_at(number: int, when: str) -> None:
         if here and when == BEFORE:
             die()
         if here and when == WITHIN:
-            storage = self.table.storage
-            part = b"PAR1 and nothing more"
-            with storage.open_output_stream("part-00000-cut-off.parquet") as stream:
-                stream.write(part)
-            with storage.open_output_stream("_delta_log/_commit_cut_off.json.tmp") as stream:
-                stream.write(b'{"commitInfo":')
+            folder = Path(self.table.path)
+            (folder / "part-00000-cut-off.parquet").write_bytes(b"PAR1 and nothing more")
+            (folder / "_delta_log" / "_commit_cut_off.json.tmp").write_bytes(b'{"commitInfo":')
             die()
         result = write(self, *arguments, **options)
         if here and when == AFTER:

@@ -11,10 +11,10 @@ __all__ = ["daily"]
 _score_batch = Run._score_batch
 
 
-def _breaking(self: Run, symbols: Sequence[str], chunks: int) -> Any:
+def _breaking(self: Run, symbols: Sequence[str], chunks: int, alone: bool) -> Any:
     if "S00001" in symbols:
         raise ValueError("bars on fire")
-    return _score_batch(self, symbols, chunks)
+    return _score_batch(self, symbols, chunks, alone)
 
 
 Run._score_batch = _breaking  # type: ignore[method-assign]

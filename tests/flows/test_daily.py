@@ -130,10 +130,10 @@ def test_one_symbol_that_breaks_does_not_stop_the_others(
 ) -> None:
     score = Run._score_batch
 
-    def broken(self: Run, symbols: Sequence[str], chunks: int) -> Any:
+    def broken(self: Run, symbols: Sequence[str], chunks: int, alone: bool) -> Any:
         if "S00001" in symbols:
             raise ValueError("bars on fire")
-        return score(self, symbols, chunks)
+        return score(self, symbols, chunks, alone)
 
     monkeypatch.setattr(Run, "_score_batch", broken)
     state = run(home=str(home))
@@ -162,7 +162,9 @@ def test_all_symbols_that_break(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert state.message == "1 of 1 symbols broke: S00001 (ValueError: bars)"
 
 
-def test_a_second_attempt_counts_once(api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_fails_once_is_made_by_the_next(
+    api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upsert, left = Home.upsert, [1]
 
     def fails_once(self: Home, table: str, *arguments: Any) -> int:
@@ -171,14 +173,14 @@ def test_a_second_attempt_counts_once(api: Server, home: Path, stored: Path, mon
             raise HomeError("no room")
         return upsert(self, table, *arguments)
 
-    # Each symbol's rows are written at once, so that the failure falls into its task.
+    # Each symbol's rows are written at once, so that the next commit holds those of the one that failed.
     monkeypatch.setattr(kline_core.factor.stored_values, "FLUSH_ROWS", 1)
     monkeypatch.setattr(Home, "upsert", fails_once)
     state = run(home=str(home))
     assert not left
     assert state.is_completed()
     assert state.message.startswith("3 symbols, 90 samples")
-    assert max(each["run_count"] for each in api.task_runs(flow_run(state), 5).values()) == 2
+    assert max(each["run_count"] for each in api.task_runs(flow_run(state), 5).values()) == 1
     assert values(home) == values(stored)
 
 
@@ -249,14 +251,14 @@ def test_many_symbols_share_task_runs(api: Server, home: Path, stored: Path, mon
     monkeypatch.setattr(workload, "GROUP_DATES", 1)
     score, broken = Run._score_batch, ["S00001"]
 
-    def breaks_once(self: Run, symbols: Sequence[str], chunks: int) -> Any:
+    def breaks_once(self: Run, symbols: Sequence[str], chunks: int, alone: bool) -> Any:
         # Together they break too, and each is done by itself.
         if len(symbols) > 1:
             raise ValueError("bars on fire together")
         if symbols[0] in broken:
             broken.remove(symbols[0])
             raise ValueError("bars on fire")
-        return score(self, symbols, chunks)
+        return score(self, symbols, chunks, alone)
 
     monkeypatch.setattr(Run, "_score_batch", breaks_once)
     state = run(home=str(home))
