@@ -75,7 +75,7 @@ def test_a_home_whose_making_was_cut_short_is_finished(tmp_path: Path) -> None:
 
 def test_a_damaged_log_is_named(home: Home) -> None:
     (Path(home.uri) / "bars" / "_delta_log" / f"{0:020}.json").write_text("garbage")
-    with pytest.raises(HomeError, match=r"cannot read table bars of home .*restore it") as caught:
+    with pytest.raises(HomeError, match=r"cannot read table bars of home .*restore the home") as caught:
         Home(home.uri)
     assert "\n" not in str(caught.value)
 
