@@ -19,7 +19,6 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +33,7 @@ from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.symbol_bars import row_keys, symbol_day_keys
 from kline_core.errors import InputError, SettingError
 from kline_core.store.home import Home, TableChangedError
 from kline_core.store.table import since
@@ -221,7 +221,7 @@ def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | No
     stored = read(where=since(first))
     unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
     key, last = _keys(bars, names), np.full(len(names), -1)
-    stored_key = _stored_keys(stored, names)
+    stored_key = row_keys(stored, names)
     order = np.argsort(stored_key)
     place = np.searchsorted(stored_key, key, sorter=order)
     place = order[np.minimum(place, len(order) - 1)] if len(order) else place
@@ -256,7 +256,7 @@ def _reject_mixed_factors(
     late = np.zeros(len(bars), dtype=bool)
     if given.any():
         bare = read(["symbol", "date"], where=pc.field("adj_factor").is_null())
-        replaced = np.isin(_stored_keys(bare, names), _keys(bars[given], names))
+        replaced = np.isin(row_keys(bare, names), _keys(bars[given], names))
         kept_bare = bare["symbol"].filter(pa.array(~replaced)).unique().to_pylist()
         late = (given & bars["symbol"].isin(kept_bare)).to_numpy()
     factored = set(bars.loc[given & ~late, "symbol"])
@@ -277,18 +277,7 @@ def _reject_mixed_factors(
 def _keys(bars: pd.DataFrame, names: Objects) -> Int64s:
     """Symbol and date of each row as one number, int64 (n,); a symbol counts as its position in `names`."""
     code = pd.Index(names).get_indexer(pd.Index(bars["symbol"]))
-    return _key(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
-
-
-def _stored_keys(stored: pa.Table, names: Objects) -> Int64s:
-    """`_keys` of stored rows, negative if `names` lacks the symbol."""
-    code = pc.fill_null(pc.index_in(stored["symbol"], value_set=pa.array(names, pa.string())), -1).to_numpy()
-    return _key(code, stored["date"].cast(pa.int32()).to_numpy())
-
-
-def _key(code: npt.NDArray[np.integer], day: npt.NDArray[np.integer]) -> Int64s:
-    key: Int64s = (code.astype(np.int64) << 32) + (day.astype(np.int64) + 2**31)
-    return key
+    return symbol_day_keys(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
 
 
 def _store(compared: _Comparison, home: Home, version: int | None) -> int:

@@ -1,6 +1,6 @@
 """Bars in memory: the traded bars of each symbol, as arrays."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -89,7 +89,7 @@ def bars_by_symbol(
     chosen = np.ones(len(names), dtype=bool)
     if symbols is not None:
         chosen = np.isin(names, list(symbols))
-    key = codes << 32 | dates.astype(np.int64) + 2**31
+    key = symbol_day_keys(codes, dates.astype(np.int64))
     order = None if np.all(key[1:] > key[:-1]) else np.argsort(key, kind="stable")
     if order is not None:
         key = key[order]
@@ -120,6 +120,19 @@ def bars_by_symbol(
         for name, keep, first, last in zip(names, chosen, bounds[:-1], bounds[1:], strict=True)
         if keep
     }
+
+
+def symbol_day_keys(code: npt.NDArray[np.integer], day: npt.NDArray[np.integer]) -> Int64s:
+    """Code of a symbol and days since 1970 as one number, which orders by symbol and then by day: int64 (n,)."""
+    keys: Int64s = (code.astype(np.int64) << 32) + (day.astype(np.int64) + 2**31)
+    return keys
+
+
+def row_keys(rows: pa.Table, symbols: Sequence[str] | Objects) -> Int64s:
+    """`symbol_day_keys` of rows with symbol and date; the code is the position in `symbols`, -1 if it is none."""
+    names = pa.array(symbols, pa.string())
+    code = pc.fill_null(pc.index_in(rows["symbol"].cast(pa.string()), value_set=names), -1).to_numpy()
+    return symbol_day_keys(code, rows["date"].cast(pa.int32()).to_numpy())
 
 
 def _last_factors(names: Objects, bars: BarsBySymbol) -> Floats64:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.bars_cache import table_replaced
+from kline_core.bars.symbol_bars import row_keys
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.match_digest import value_digests
 from kline_core.factor.state_key import StateKey
@@ -80,7 +81,7 @@ class StoredValues:
         columns = ["symbol", "date", "value", "history", "status", "reason", "match_digest"]
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # Slices of one table, since millions of values as Python objects would take a gigabyte.
-        key, match_key = _sample_keys(table, symbols), _sample_keys(matches, symbols)
+        key, match_key = row_keys(table, symbols), row_keys(matches, symbols)
         left = np.setdiff1d(match_key, key)
         history = np.where(_tied(table, key, matches, match_key), table["history"].to_numpy(), NEVER_REUSED)
         key = np.concatenate([key, left])
@@ -108,20 +109,13 @@ class StoredValues:
         )
 
 
-def _sample_keys(rows: pa.Table, symbols: Sequence[str]) -> Int64s:
-    """Position of each row's symbol among `symbols`, and its date, as one number: int64 (n,)."""
-    code = pc.index_in(rows["symbol"].cast(pa.string()), pa.array(symbols, pa.string())).to_numpy().astype(np.int64)
-    key: Int64s = (code << 32) + rows["date"].cast(pa.int32()).to_numpy().astype(np.int64) + 2**31
-    return key
-
-
 def _dates(key: Int64s) -> Dates:
     days: Dates = ((key & (2**32 - 1)) - 2**31).astype("datetime64[D]")
     return days
 
 
 def _tied(factors: pa.Table, key: Int64s, matches: pa.Table, match_key: Int64s) -> Flags:
-    """Whether each value and its matches are those that were stored: bool (n,). Keys are those of `_sample_keys`."""
+    """Whether each value and its matches are those that were stored: bool (n,). Keys are those of `row_keys`."""
     order = np.argsort(key, kind="stable")
     at = np.searchsorted(key, match_key, sorter=order)
     inside = np.flatnonzero(at < len(key))

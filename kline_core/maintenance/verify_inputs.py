@@ -18,7 +18,7 @@ from kline_core.bars.row_checks import BAR_COLUMNS, check_rows, is_suspended
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Ledger
 from kline_core.patterns.catalogue import Catalogue, build_catalogue, window_outcomes
-from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.patterns.patterns import wrong_lengths
 from kline_core.patterns.verified import compare_patterns
 from kline_core.settings import PatternSettings
 from kline_core.store.remedies import INDEX, NEW_BARS, REBUILD
@@ -94,12 +94,7 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
     inside = place >= 0
     times = np.bincount(place[inside], minlength=len(windows))
     at = place[inside]
-
-    def row_name(row: int) -> str:
-        return f"{table['symbol'][row]} {table['end'][row]}"
-
-    def window_name(window: int) -> str:
-        return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
+    row_name, window_name = partial(_row_name, table), partial(_window_name, windows)
 
     def add(kind: str, differs: Flags, remedy: str) -> None:
         bad = np.zeros(len(table), dtype=bool)
@@ -125,18 +120,20 @@ def note_pending(table: pa.Table, expected: Expected, ledger: Ledger) -> None:
     """Record the windows of the newest bars that `patterns` does not hold yet, or holds of older bars."""
     windows = expected.windows
     waiting = np.zeros(len(windows), dtype=bool)
-    waiting[compare_patterns(table, windows).missing] = True
+    found = compare_patterns(table, windows)
+    waiting[found.missing] = True
+    kind = "windows of newer bars that wait for their patterns"
+    ledger.add("patterns", kind, waiting, partial(_window_name, windows), INDEX, PENDING)
+    kind = "rows of windows that newer bars no longer give"
+    ledger.add("patterns", kind, found.place < 0, partial(_row_name, table), INDEX, PENDING)
 
-    def window_name(window: int) -> str:
-        return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
 
-    ledger.add("patterns", "windows of newer bars that wait for their patterns", waiting, window_name, INDEX, PENDING)
-    gone = windows.find(table["symbol"], table["end"]) < 0
+def _row_name(table: pa.Table, row: int) -> str:
+    return f"{table['symbol'][row]} {table['end'][row]}"
 
-    def row_name(row: int) -> str:
-        return f"{table['symbol'][row]} {table['end'][row]}"
 
-    ledger.add("patterns", "rows of windows that newer bars no longer give", gone, row_name, INDEX, PENDING)
+def _window_name(windows: Catalogue, window: int) -> str:
+    return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
 
 
 def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger) -> None:
@@ -145,14 +142,12 @@ def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[
         dim = int(np.bincount(length).argmax()) // 4 if len(length) else 0
     fits = length == 4 * dim
     ledger.add("patterns", f"vectors that are not {dim} numbers long", ~fits, row_name, REBUILD)
-    norm = np.ones(len(length))
+    wrong = np.zeros(len(length), dtype=bool)
     start = 0
     for chunk in column.chunks:
         part = slice(start, start + len(chunk))
         start = part.stop
         raw = b"".join(chunk.filter(pa.array(fits[part])).to_pylist())
         vectors = np.frombuffer(raw, "<f4").reshape(-1, dim).astype(np.float64)
-        norm[part][fits[part]] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    # Phrased so that NaN fails too.
-    unit = (norm <= MAX_LENGTH) & (norm >= 2 - MAX_LENGTH)
-    ledger.add("patterns", "vectors whose length is not 1", ~unit, row_name, REBUILD)
+        wrong[part][fits[part]] = wrong_lengths(vectors)
+    ledger.add("patterns", "vectors whose length is not 1", wrong, row_name, REBUILD)

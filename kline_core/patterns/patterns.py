@@ -18,7 +18,7 @@ from kline_core._hashing import mix64, text_hash
 from kline_core.dates import as_days
 from kline_core.errors import StaleError
 from kline_core.store.remedies import REBUILD
-from kline_core.typing import Dates, Flags, Floats32, Hashes, Int8s, Int32s, Int64s, Objects
+from kline_core.typing import Dates, Flags, Floats32, Floats64, Hashes, Int8s, Int32s, Int64s, Objects
 
 MAX_LENGTH = 1.001
 """Longest vector taken for L2-normalised; the search's rounding bound is derived from it."""
@@ -202,6 +202,14 @@ class Patterns:
         question = np.repeat(np.arange(len(codes), dtype=np.int64), count)
         within = np.arange(len(question), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
         return question, self.symbol_rows[np.repeat(first, count) + within]
+
+
+def wrong_lengths(vectors: Floats32 | Floats64) -> Flags:
+    """Whether each of n vectors is not finite or not L2-normalised: bool (n,)."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    # As a negated comparison, so that NaN counts too.
+    wrong: Flags = np.logical_not((length <= MAX_LENGTH) & (length >= 2 - MAX_LENGTH))
+    return wrong
 
 
 def _symbol_key(code: Int32s, bar: Int32s) -> Int64s:

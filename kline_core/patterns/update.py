@@ -32,7 +32,7 @@ from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.errors import EncoderError, HomeError, SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
-from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.patterns.patterns import wrong_lengths
 from kline_core.patterns.update_source import source_metadata
 from kline_core.patterns.verified import PatternsKey, check_patterns
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
@@ -261,12 +261,11 @@ def _encoded(
                 progress(before + encoded, len(windows))
 
         vectors = encoding.vectors(bars, part, count)
-        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        # As a negated comparison, so that NaN is refused too.
-        if (wrong := ~((length <= MAX_LENGTH) & (length >= 2 - MAX_LENGTH))).any():
+        if (wrong := wrong_lengths(vectors)).any():
             row = int(wrong.argmax())
+            length = np.linalg.norm(vectors[row])
             raise EncoderError(
-                f"the vector of {part.symbols[part.code[row]]} {part.end[row]} has the length {length[row]}, not 1; "
+                f"the vector of {part.symbols[part.code[row]]} {part.end[row]} has the length {length}, not 1; "
                 "nothing of this piece is stored; use other weights or another device"
             )
         yield part, vectors

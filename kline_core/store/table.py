@@ -27,6 +27,7 @@ from kline_core.store.checksums import CHECKED
 from kline_core.store.delta import METADATA_KEY, explained, file_sizes, read_rows, stored_schema, text_column
 from kline_core.store.folder import home_gone
 from kline_core.store.log import check_log
+from kline_core.store.remedies import UNREADABLE
 from kline_core.store.schemas import LATER_COLUMNS, TABLES, foreign_columns, table_schema, with_later_columns
 
 # Newest log files that this process has found whole, by the path of the table.
@@ -145,7 +146,7 @@ class StoredTable:
         if not isinstance(found, dict):
             raise HomeError(
                 f"table {self.name} of home {self.uri} has {what} that kline did not write ({quoted(text, 40)}); "
-                "restore the table from a copy, or make a new home and ingest again",
+                + UNREADABLE[self.name],
                 home=self.uri,
                 table=self.name,
             )
