@@ -18,13 +18,13 @@ from kline_core.cli.parser import main
 
 ENTRY = "import sys; sys.argv[0] = 'kline'; from kline_core.cli.process import entry; "
 COMMAND = (
-    "import types, time; from kline_core.cli.answer import Answer; "
+    "import signal, types; from kline_core.cli.answer import Answer; "
     "sys.modules['kline_core.cli.commands'] = types.SimpleNamespace(COMMANDS={'index': lambda options: %s}); "
 )
 """A command in the place of all others, which have heavy libraries to import."""
 ANSWER = COMMAND % r"Answer('a \u2212 b \udc80 \xe9', {'a': '\u2212 \udc80 \xe9 \U0001f600'})" + "entry()"
 """It does nothing but answer with what some encodings lack."""
-WAITS = COMMAND % "print('at work', flush=True) or time.sleep(60)" + "entry()"
+WAITS = COMMAND % "print('at work', flush=True) or signal.pause()" + "entry()"
 
 
 def env(**more: str) -> dict[str, str]:
@@ -69,7 +69,7 @@ def test_a_signal_ends_a_command_with_one_line_and_its_code(number: int, word: s
 def test_a_signal_while_libraries_are_imported_ends_the_command_quietly() -> None:
     # The import of the commands takes long here, and is not to be begun a second time.
     slow = "class Slow:\n def find_spec(self, name, *_):\n  if name == 'kline_core.cli.commands':\n"
-    slow += "   import time; print('at work', flush=True); time.sleep(60)\n"
+    slow += "   import signal; print('at work', flush=True); signal.pause()\n"
     with at_work(f"exec({slow!r})", "sys.meta_path.insert(0, Slow())", "entry()") as running:
         running.send_signal(signal.SIGINT)
         _, err = running.communicate()

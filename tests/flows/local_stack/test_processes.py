@@ -20,10 +20,8 @@ def test_the_folder_of_a_home_that_has_gone_is_not_made_again(tmp_path: Path) ->
 @pytest.mark.slow
 def test_programs_are_found_by_their_mark_and_ended(tmp_path: Path) -> None:
     # The second does not end when it is asked to, and its parent is gone.
-    deaf = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
-    )
-    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {deaf!r}]); time.sleep(600)"
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+    parent = f"import signal, subprocess, sys; subprocess.Popen([sys.executable, '-c', {deaf!r}]); signal.pause()"
     part = Part("some part", [sys.executable, "-c", parent], os.environ | {MARK: str(tmp_path)}, tmp_path)
     assert part.code is None
     assert not part.alive
