@@ -27,6 +27,15 @@ def percent(share: float, digits: int | None = None) -> str:
     return f"{text} %".replace("-", "−")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether text has no bytes that are not UTF-8; Python keeps those of names and of decoded lines as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def harmless(text: object, keep: str = "", longest: int | None = None) -> str:
     """Text from outside as it may be shown: what would steer a terminal, or what nobody sees, is escaped as in `repr`.
 

@@ -11,8 +11,9 @@ They form two groups, because two tables depend on them:
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from kline_core._text import quoted
 from kline_core.errors import SettingError
@@ -115,6 +116,14 @@ class PatternSettings:
     def outcome_bars(self) -> int:
         """Bars after a window's end until every one of its outcomes is known."""
         return self.entry_lag_bars + max(*self.horizons, self.barrier_bars)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The settings of plain JSON values, such as those of `to_dict`.
+
+        Raises `SettingError` if they are out of bounds, and TypeError or KeyError if this version has other ones.
+        """
+        return cls(**{**values, "horizons": tuple(values["horizons"])})
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""

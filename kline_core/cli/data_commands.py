@@ -52,7 +52,7 @@ def ingest(options: argparse.Namespace) -> Answer:
     lines += [f"not used: {error}" for error in report.errors]
     lines += [f"left out: {reason}" for reason in report.left_out]
     for what, symbols in (
-        ("restated, so that their patterns and values will be made again", report.restated),
+        ("restated, so that what depends on their bars will be made again", report.restated),
         ("whose factors came on another base, and were chained to the stored ones", report.rebased),
         ("without an adjustment factor, so that prices are taken as already comparable", report.unadjusted),
     ):

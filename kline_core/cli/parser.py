@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kline_core import __version__
-from kline_core._text import harmless
+from kline_core._text import harmless, is_utf8
 from kline_core.cli import process
 from kline_core.cli.console import ReaderGoneError, show
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     words = sys.argv[1:] if arguments is None else list(arguments)
     for word in words:
-        if not _is_text(word):
+        if not is_utf8(word):
             parser.error(
                 f"{word!a} is not in {sys.getfilesystemencoding().upper()}; rename the file, or set PYTHONUTF8=1"
             )
@@ -59,14 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.say(answer.failure)
         return 1
     return answer.code
-
-
-def _is_text(word: str) -> bool:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fail(message: str, options: argparse.Namespace) -> int:

@@ -149,10 +149,7 @@ def settings_of(record: RunRecord) -> Settings:
 
     Raises `SettingError` if they are out of bounds, and TypeError or KeyError if this version has other ones.
     """
-    steps = record.settings["patterns"]
-    return Settings(
-        PatternSettings(**steps | {"horizons": tuple(steps["horizons"])}), FactorSettings(**record.settings["factor"])
-    )
+    return Settings(PatternSettings.from_dict(record.settings["patterns"]), FactorSettings(**record.settings["factor"]))
 
 
 def state_of(record: RunRecord) -> str:

@@ -89,7 +89,7 @@ class Run:
 
         Returns the results of the symbols that were scored, and the errors of the others, which are marked as broken.
         Raises `SchedulerError` if the cluster is lost, `ProgramError` if a worker runs other code, and what storing
-        raises; after either of these two every call raises it.
+        raises twice in a row; after either of these two every call raises it.
         """
         if self.ended is not None:
             raise self.ended

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kline_core._text import harmless
+from kline_core._text import harmless, is_utf8
 from kline_core.bars.readers.contents import MAX_FILE_BYTES, read_contents
-from kline_core.bars.readers.csv_text import is_utf8, lines, not_utf8, split_header
+from kline_core.bars.readers.csv_text import lines, not_utf8, split_header
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, InputError
 from kline_core.symbols import check_symbol

@@ -209,7 +209,7 @@ def _as_of_update(
 def _made_with(home: Home, made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:
     """Settings of the patterns, from their table's description; None, and a finding, if nothing can be made of it."""
     try:
-        steps = PatternSettings(**made["settings"] | {"horizons": tuple(made["settings"]["horizons"])})
+        steps = PatternSettings.from_dict(made["settings"])
         # Method 1 did not say so.
         method = made.get("method", 1)
         wrong = made["fingerprint"] != pattern_fingerprint(steps, made["encoder"], method)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kline_core._secrets import holds_credentials
+from kline_core._text import is_utf8
 from kline_core.errors import HomeError
 from kline_core.store.schemas import TABLES
 
@@ -32,7 +33,7 @@ def is_folder(place: Path) -> bool:
         return False
 
 
-def check_place(uri: str) -> None:
+def _check_place(uri: str) -> None:
     """Refuse an object-store URL that carries credentials. Raises `HomeError`.
 
     It would stand in process lists, logs, parameters of flow runs and reports.
@@ -50,17 +51,19 @@ def check_place(uri: str) -> None:
 def home_uri(named: str | Path) -> str:
     """Absolute path of the folder that is named, or the URL as it is.
 
-    Raises `HomeError` for a name that no folder can have, and for a folder that cannot be looked at.
+    Raises `HomeError` for a name that no folder can have, for a folder that cannot be looked at, and for a URL that
+    carries credentials.
     """
     text = str(named)
-    if "\0" in text or _undecoded(text):
+    if "\0" in text or not is_utf8(text):
         raise HomeError(f"home {text!a} has bytes in its name that are no UTF-8; name another folder", home=text)
     if "://" in text:
+        _check_place(text)
         return text
     try:
         path = Path(text).expanduser().absolute()
         # The path of the current folder may have other bytes than the name.
-        if _undecoded(str(path)):
+        if not is_utf8(str(path)):
             raise HomeError(f"home {str(path)!a} has bytes in its path that are no UTF-8; name another", home=text)
         with suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
@@ -77,11 +80,6 @@ def home_uri(named: str | Path) -> str:
 def home_folder(uri: str) -> Path | None:
     """Folder of a home, or None if it lies in an object store."""
     return None if "://" in uri else Path(uri)
-
-
-def _undecoded(text: str) -> bool:
-    """Whether a name holds bytes that are no UTF-8, which Python keeps as surrogates."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def why_no_home(uri: str, folder: Path | None) -> str:

@@ -19,7 +19,7 @@ from deltalake.fs import DeltaStorageHandler
 
 from kline_core.errors import HomeError
 from kline_core.store.delta import WRITER, commit_properties, stored_schema, symbols_predicate
-from kline_core.store.folder import check_place, check_room, home_folder, home_uri, why_no_home
+from kline_core.store.folder import check_room, home_folder, home_uri, why_no_home
 from kline_core.store.schemas import DEFAULT_HORIZONS, conform, table_schema
 from kline_core.store.table import StoredTable, check_there
 from kline_core.store.writing import TableChangedError as TableChangedError
@@ -49,7 +49,6 @@ class Home:
             HomeError: The home is missing (and `create` is false), half made, damaged, or cannot be made there, or the
                 URL carries credentials.
         """
-        check_place(str(uri))
         self.uri = home_uri(uri)
         if self.folder is not None and (odd := sorted(set(self.uri) & _UNSAFE)):
             raise HomeError(

@@ -133,12 +133,3 @@ def not_utf8(path: Path, number: int) -> InputError:
     return InputError(
         f"{path}: line {number} is not UTF-8 text; convert the file to UTF-8", source=str(path), row=number
     )
-
-
-def is_utf8(text: str) -> bool:
-    """Whether text of a `Line` was UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

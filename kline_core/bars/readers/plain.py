@@ -20,9 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from kline_core._text import is_utf8
 from kline_core.bars.readers.arrow_table import check_type, to_frame
 from kline_core.bars.readers.contents import MAX_FILE_BYTES, read_contents, reason, too_large
-from kline_core.bars.readers.csv_text import CsvText, Line, is_utf8, lines, not_utf8, split_header
+from kline_core.bars.readers.csv_text import CsvText, Line, lines, not_utf8, split_header
 from kline_core.bars.readers.raw_rows import RawRows, match_columns
 from kline_core.bars.row_checks import PRICES
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
