@@ -1,9 +1,10 @@
 """The standing cluster at an address: whether it answers there, and whether Dask's certificates fit it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Security
@@ -13,6 +14,8 @@ from distributed.core import rpc
 from kline_core._logging import Listener, one_line
 from kline_core.compute.cluster import Cluster, known_workers
 from kline_core.errors import SchedulerError
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 _CERTIFICATES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
@@ -26,9 +29,7 @@ def standing_cluster(address: str, log: Listener | None) -> Iterator[Cluster]:
     """
     _check_certificates(address)
     try:
-        # A thread of its own, since the caller's may run an event loop already.
-        with ThreadPoolExecutor(1, "probe") as pool:
-            pool.submit(asyncio.run, _probe(address)).result()
+        _answer_of(_probe(address))
         with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
             client = Client(address, timeout=CONNECT_SECONDS)
     except Exception as error:
@@ -53,11 +54,15 @@ def scheduler_threads(address: str, seconds: float) -> list[int]:
         return [worker["nthreads"] for worker in identity["workers"].values()]
 
     try:
-        # A thread of its own, since the caller's may run an event loop already.
-        with ThreadPoolExecutor(1, "probe") as pool:
-            return pool.submit(asyncio.run, ask()).result()
+        return _answer_of(ask())
     except Exception as error:
         raise _unanswered(address, error) from error
+
+
+def _answer_of(question: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, in a thread of its own, since the caller's may run an event loop already."""
+    with ThreadPoolExecutor(1, "probe") as pool:
+        return pool.submit(asyncio.run, question).result()
 
 
 def _check_certificates(address: str) -> None:

@@ -21,10 +21,11 @@ class Processes:
 
     @classmethod
     def of(cls, scheduler: int) -> "Processes":
-        """This process, its child that is a Dask worker, and the scheduler of that id."""
-        me = psutil.Process()
-        (worker,) = (child for child in me.children() if "worker" in child.cmdline())
-        return cls(me, worker, psutil.Process(scheduler))
+        """This process, the scheduler of that id, and its worker, which names the same scheduler file."""
+        me, its_scheduler = psutil.Process(), psutil.Process(scheduler)
+        file = its_scheduler.cmdline()[-1]
+        (worker,) = (child for child in me.children() if "worker" in child.cmdline() and file in child.cmdline())
+        return cls(me, worker, its_scheduler)
 
     def measured(self) -> dict[str, float]:
         """Memory (MB), file handles and threads."""
