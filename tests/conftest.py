@@ -27,6 +27,9 @@ def pytest_collection_modifyitems(items):
         for fixture in MARKS_OF_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             for mark in MARKS_OF_FIXTURES[fixture]:
                 item.add_marker(mark)
+        # What the quick tests reach is what counts: following the lines of the others takes a quarter of their time.
+        if item.get_closest_marker("slow") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
 
 
 # Clusters inside this process last no longer than a module: their heartbeats draw from the `random` module, and
@@ -53,7 +56,8 @@ def standing():
         yield local.scheduler_address
 
 
-@pytest.fixture(scope="session")
+# Not for the session: its heartbeats cost a twentieth of a core.
+@pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory):
     """Address of a scheduler with a worker, each a process of its own."""
     with scheduler_process(tmp_path_factory.mktemp("dask")) as (address, _):

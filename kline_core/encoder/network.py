@@ -38,11 +38,20 @@ class AttentionEncoder(nn.Module):
             nn.BatchNorm2d(128),
             nn.ReLU(),
         )
-        places = ((window_bars + 1) // 2) * (HEIGHT // 32)
+        places = self._places(window_bars)
         self.place = nn.Parameter(torch.randn(places, 128) * 0.02)
         self.norm = nn.LayerNorm(128)
         self.attention = nn.MultiheadAttention(128, heads, batch_first=True)
         self.latent = nn.Linear(places * 128, dim)
+
+    @staticmethod
+    def _places(window_bars: int) -> int:
+        return ((window_bars + 1) // 2) * (HEIGHT // 32)
+
+    @classmethod
+    def largest_layer(cls, dim: int, window_bars: int) -> int:
+        """Numbers in the layer that grows with both sizes."""
+        return dim * cls._places(window_bars) * 128
 
     def forward(self, charts: Tensor) -> Tensor:
         """Encode a batch."""
@@ -66,6 +75,11 @@ class ChartDecoder(nn.Module):
             nn.ReLU(),
             nn.ConvTranspose2d(32, 1, (PIXELS_PER_BAR, 4), (PIXELS_PER_BAR, 4)),
         )
+
+    @classmethod
+    def largest_layer(cls, dim: int, window_bars: int) -> int:
+        """Numbers in the layer that grows with both sizes."""
+        return dim * 48 * window_bars * 4
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode a batch."""

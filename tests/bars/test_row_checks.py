@@ -148,7 +148,7 @@ FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_siz
 
 
 @pytest.mark.slow
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     rows=ROWS,
     factors=st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12),

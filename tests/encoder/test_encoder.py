@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -211,3 +213,15 @@ def test_vectors_that_have_not_the_length_1_are_refused(tmp_path, charts):
 def test_an_encoder_that_has_seen_no_day_that_exists_is_refused(through):
     with pytest.raises(DateError, match="trained_through is"):
         Encoder(AttentionEncoder(8), "0" * 16, through)
+
+
+@pytest.mark.slow
+def test_an_encoder_is_loaded_without_the_compiler_of_torch():
+    """Which takes two seconds to import, in every process that computes."""
+    code = (
+        "import sys, numpy as np; from kline_core.encoder.encoder import Encoder, load_decoder; load_decoder();"
+        "Encoder.load().encode(np.zeros((1, 60, 64), np.uint8));"
+        "print(*(name for name in ('torch._dynamo', 'sympy') if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -18,7 +18,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return empty_tables(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while other tests run, a server costs a twentieth of a core.
+@pytest.fixture(scope="package")
 def server(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with prefect_server(tmp_path_factory.mktemp("prefect"), tables=tables) as running:
         yield running

@@ -45,7 +45,7 @@ def _slowly(self: Run, symbols: Sequence[str], chunks: int = 1) -> Any:
         for answer in self.cluster.submit(tasks.score, [(self.key, batch) for batch in batches]):
             answer.result()
         # Others need the machine too.
-        time.sleep(0.1)
+        time.sleep(0.5)
     return _score(self, symbols, chunks)
 
 

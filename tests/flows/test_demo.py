@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,13 +130,12 @@ def test_it_waits_for_no_one_who_runs_for_its_home(first: DemoReport) -> None:
 def test_the_environment_does_not_name_its_home(
     first: DemoReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Finished before, which is quicker.
-    shutil.copytree(first.home, tmp_path / "kline-demo")
+    asked = []
+    monkeypatch.setattr("flows.demo.demo", lambda path, **options: asked.append((path, options)) or first)
     monkeypatch.setenv("KLINE_HOME", str(tmp_path / "own"))
-    monkeypatch.chdir(tmp_path)
     assert main(["demo", "--samples", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["home"] == str(tmp_path.resolve() / "kline-demo")
-    assert [path.name for path in tmp_path.iterdir()] == ["kline-demo"]
+    assert asked == [(Path("kline-demo"), {"threads": None, "samples": 1})]
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(first.to_dict()))
 
 
 @pytest.mark.parametrize("named", ["s3://bucket/home", ""])

@@ -1,4 +1,4 @@
-"""A desk's day, as a person sees it: `kline up`, pages in a real browser, a schedule, a run by hand, a cancellation.
+"""A desk's day, as a person sees it: `kline up`, pages in a real browser, a run by hand, a cancellation.
 
 With KLINE_SCREENSHOTS naming a folder, what the browser saw is kept there.
 """
@@ -49,11 +49,6 @@ PAGE, CLICK = 60_000, 20_000
 CLICKS = 3
 expect.set_options(timeout=PAGE)
 MORE = """
-  - name: soon
-    entrypoint: flows/daily.py:daily
-    work_pool: *kline
-    schedules: [{cron: "* * * * *", timezone: Asia/Shanghai}]
-    parameters: {symbols: "S00000,S00001"}
   - name: slow
     entrypoint: slow.py:daily
     work_pool: *kline
@@ -205,7 +200,7 @@ def kline_up(home: Path, clone: Path) -> Iterator[tuple[subprocess.Popen[str], d
 
 @pytest.fixture(scope="module")
 def place(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a clone that deploys two flows more, and a home with bars and patterns."""
+    """A folder with a clone that deploys one flow more, and a home with bars and patterns."""
     place = tmp_path_factory.mktemp("desk")
     clone = place / "clone"
     shutil.copytree(ROOT / "flows", clone / "flows", symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
@@ -246,9 +241,7 @@ def opened(place: Path, browser: Browser) -> Iterator[Desk]:
 def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
     with opened(place, browser) as desk:
         the_deployments_are_there(desk)
-        # Something to do while the minute passes at which the scheduled run is due.
         the_form_refuses_what_does_not_fit(desk)
-        a_scheduled_run_comes_by_itself(desk)
         finished = a_run_by_hand_shows_its_progress_and_what_came_of_it(desk)
         a_run_is_cancelled_half_way(desk)
         assert desk.hosts == {"127.0.0.1"}
@@ -261,24 +254,9 @@ def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
 
 def the_deployments_are_there(desk: Desk) -> None:
     page = desk.page("/deployments")
-    for name in ("a-share", "us", "soon"):
+    for name in ("a-share", "us", "slow"):
         expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
     desk.keep(page, "deployments")
-
-
-def a_scheduled_run_comes_by_itself(desk: Desk) -> None:
-    soon = desk.server.get("deployments/name/daily/soon")
-
-    def begun() -> dict[str, Any] | None:
-        runs = desk.server.post("flow_runs/filter", deployments={"id": {"any_": [soon["id"]]}})
-        return next((run for run in runs if run["auto_scheduled"] and run["state_type"] != "SCHEDULED"), None)
-
-    run = poll(begun, "run that is due")
-    # One is enough.
-    desk.server.delete(f"deployments/{soon['id']}/schedules/{soon['schedules'][0]['id']}")
-    ended = desk.ended(run["id"])
-    assert ended["state_type"] == "COMPLETED", ended["state"]
-    assert ended["name"] == "S00000,S00001"
 
 
 def the_form_refuses_what_does_not_fit(desk: Desk) -> None:

@@ -379,9 +379,9 @@ def test_a_record_that_cannot_be_read_stops_the_vacuum_before_anything_is_remove
 
 @pytest.mark.slow
 def test_logs_and_data_stay_bounded_where_maintenance_runs_weekly(home):
-    """500 days, each with a commit; versions of the last 30 days are promised."""
+    """250 days, each with a commit; versions of the last 30 days are promised. `tests.endurance` has 500."""
     keep, version, counts = 30, 0, []
-    for day in range(1, 501):
+    for day in range(1, 251):
         version += 1
         committed(home, version, day)
         if day % 7 == 0:
@@ -391,12 +391,12 @@ def test_logs_and_data_stay_bounded_where_maintenance_runs_weekly(home):
             vacuum(home, 7, keep, now=NOW + timedelta(days=day))
             counts.append((len(list((home.folder / "bars" / "_delta_log").iterdir())), len(data_files(home, "bars"))))
     logs, data = zip(*counts, strict=True)
-    assert version > 520
+    assert version > 260
     # A commit a day and one for each compaction, and up to a hundred before them until a checkpoint is old enough.
     assert max(logs) <= (keep + 7) * 8 / 7 + 100 + 4
     assert max(data) <= (keep + 7) * 8 / 7 + MANY_FILES + 7
-    assert home.read("bars").num_rows == 500
-    assert home.read("bars", version=version - keep).num_rows >= 500 - keep
+    assert home.read("bars").num_rows == 250
+    assert home.read("bars", version=version - keep).num_rows >= 250 - keep
 
 
 def test_log_files_go_only_if_no_promised_version_needs_them(home):

@@ -251,7 +251,7 @@ def test_rows_and_patterns_are_those_of_the_exact_index():
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [7, 1000])
 def test_recall_is_what_a_slow_count_finds(most):
-    patterns, _ = market(9, symbols=5, bars=100, dim=8, kinds=300, delay=5, noise=1.0)
+    patterns, _ = market(9, symbols=5, bars=60, dim=8, kinds=200, delay=5, noise=1.0)
     index = built(patterns)
     factor = FactorSettings(top_k=3, min_matches=1)
     late = [row for row in range(len(patterns)) if patterns.n_known(patterns.end[row : row + 1])[0] > TRAINED]
