@@ -75,7 +75,7 @@ class PendingAnswer(Generic[T]):
         worker.
         """
         cluster = self.cluster
-        patience = Patience(cluster.address, cluster.log)
+        patience = Patience(cluster.address, cluster.log, cluster.clock_ahead)
         # Short waits, since some futures stay pending for ever if the client has lost its scheduler, or the scheduler
         # its last worker, or the one that the call is meant for.
         while True:

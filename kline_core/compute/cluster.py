@@ -7,7 +7,7 @@ workers keep what they have loaded from run to run (`kline_core.compute.opening`
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -22,7 +22,7 @@ from kline_core._logging import Listener
 from kline_core.compute.answers import Gathering, PendingAnswer, answered_call
 from kline_core.compute.encoding import ClusterWindowEncoder, update_on_workers
 from kline_core.compute.loading import load_on_all
-from kline_core.compute.patience import Patience
+from kline_core.compute.patience import Patience, clock_ahead
 from kline_core.compute.program import Program
 from kline_core.compute.tasks import Overview
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -54,6 +54,8 @@ class Cluster:
     address: str
     log: Listener | None = None
     """Called with the log records of the tasks that workers run for this client."""
+    clock_ahead: float = field(default_factory=clock_ahead)
+    """What `patience.clock_ahead` gave when it was opened."""
 
     @property
     def topic(self) -> str:
@@ -87,7 +89,7 @@ class Cluster:
 
     def any_worker(self) -> str:
         """Address of a present worker, which takes up work if any does; waits for one if there is none."""
-        patience = Patience(self.address, self.log)
+        patience = Patience(self.address, self.log, self.clock_ahead)
         while not (workers := self.workers):
             patience.check(workers)
             self.pause()

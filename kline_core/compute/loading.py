@@ -19,7 +19,7 @@ LOADING_LOSSES = 4
 
 def load_on_all(cluster: "Cluster", key: StateKey, as_of: np.datetime64 | None) -> Overview:
     """Overview of one of the workers, once those that take up work have loaded the state; see `Cluster.load`."""
-    patience = Patience(cluster.address, cluster.log)
+    patience = Patience(cluster.address, cluster.log, cluster.clock_ahead)
     asked: dict[str, PendingAnswer[Overview]] = {}
     loaded: dict[str, Overview] = {}
     lost = allowed = 0

@@ -1,7 +1,7 @@
-"""The end of a wait on a cluster that has lost the work, has no worker left, or none that takes up work."""
+"""The end of a wait on a cluster that lost the work, has no worker left, none that takes up work, or a stalled one."""
 
 from collections.abc import Mapping
-from time import monotonic
+from time import monotonic, perf_counter, time
 
 from kline_core._logging import Listener, listening, logger
 from kline_core.errors import SchedulerError
@@ -9,6 +9,8 @@ from kline_core.errors import SchedulerError
 WORKERLESS_SECONDS = 60.0
 PAUSED_SECONDS = 300.0
 """Seconds for which all workers may be paused; what they had begun may free the memory that they lack."""
+SET_BACK_SECONDS = 60.0
+"""Seconds by which the machine's clock may be set back, and for which a wait goes on if it was set back further."""
 PAUSED = "paused"
 """Dask's word for a worker that takes up no work until it has memory again."""
 _LOG = logger(__name__)
@@ -18,21 +20,32 @@ class WorkerLostError(SchedulerError):
     """Work was lost with its worker: it killed worker after worker, or the one that it was meant for left."""
 
 
+def clock_ahead() -> float:
+    """Seconds by which the machine's clock is ahead of one that nobody sets, which change when it is set."""
+    return time() - perf_counter()
+
+
 class Patience:
     """Patience of one wait, which looks at the workers again and again."""
 
-    def __init__(self, address: str, log: Listener | None) -> None:
-        """For the cluster at `address`; `log` is called with what is said of it."""
+    def __init__(self, address: str, log: Listener | None, ahead: float | None = None) -> None:
+        """For the cluster at `address`; `log` is called with what is said of it.
+
+        `ahead` is what `clock_ahead` gave when the cluster was opened; by default what it gives now.
+        """
         self._address, self._log = address, log
+        self._ahead = clock_ahead() if ahead is None else ahead
+        self._set_back_since: float | None = None
         self._none_since: float | None = None
         self._paused_since: float | None = None
 
     def check(self, workers: Mapping[str, str]) -> None:
         """Take note of the present workers, by address, and of Dask's word for the state of each.
 
-        Raises `SchedulerError` if there has been none for `WORKERLESS_SECONDS`, or all have been paused for
-        `PAUSED_SECONDS`.
+        Raises `SchedulerError` if there has been none for `WORKERLESS_SECONDS`, if all have been paused for
+        `PAUSED_SECONDS`, or if the clock was set back and nothing has come for `SET_BACK_SECONDS`.
         """
+        self._check_clock()
         if workers:
             self._none_since = None
         elif self._none_since is None:
@@ -53,6 +66,21 @@ class Patience:
             raise SchedulerError(
                 f"all workers of the cluster at {self._address} have been paused for {PAUSED_SECONDS:.0f} s for want "
                 "of memory; give them more, or raise or remove their limit (--memory-limit 0), and run again",
+                address=self._address,
+            )
+
+    def _check_clock(self) -> None:
+        # Dask collects messages until a time of day (`distributed.batched`), which is then that much later.
+        back = self._ahead - clock_ahead()
+        if back <= SET_BACK_SECONDS:
+            self._set_back_since = None
+        elif self._set_back_since is None:
+            self._set_back_since = perf_counter()
+            self._warn("the clock was set back by %d s; messages of the cluster at %s may wait", back, self._address)
+        elif perf_counter() - self._set_back_since > SET_BACK_SECONDS:
+            raise SchedulerError(
+                f"the clock of this machine was set back by {back:.0f} s while the cluster at {self._address} was in "
+                "use, and Dask holds back messages for as long; run again, on a new cluster: what is stored is used",
                 address=self._address,
             )
 

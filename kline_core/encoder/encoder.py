@@ -180,8 +180,8 @@ def _check_size(kind: type[AttentionEncoder | ChartDecoder], header: WeightsHead
     if len(file.raw) < wanted:
         raise misfit(
             file.path,
-            f"its header says dim {header.dim} and window_bars {header.window_bars}, which takes at least {wanted} bytes, "
-            f"and the file has {len(file.raw)}",
+            f"its header says dim {header.dim} and window_bars {header.window_bars}, which takes at least {wanted} "
+            f"bytes, and the file has {len(file.raw)}",
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.story import DAY, RESTATED, Outcome, Undisturbed, difference, run
 
 PAGE = 4096
+READ_ONLY = -1
 
 
 def no_file_beyond(size: int) -> None:
@@ -31,9 +32,12 @@ def small_disk(at: Path) -> Iterator[None]:
 
 
 def resize(at: Path, pages: int | None) -> None:
-    """Leave some free pages; None for plenty."""
+    """Leave some free pages; None for plenty, `READ_ONLY` for none that may be written."""
+    if pages == READ_ONLY:
+        subprocess.run(["mount", "-o", "remount,ro", at], check=True)
+        return
     size = 64 * 2**20 if pages is None else used(at) + pages * PAGE
-    subprocess.run(["mount", "-o", f"remount,size={size}", at], check=True)
+    subprocess.run(["mount", "-o", f"remount,rw,size={size}", at], check=True)
 
 
 def used(at: Path) -> int:
@@ -50,7 +54,8 @@ class FullDisk:
     pages: int
 
     def __str__(self) -> str:
-        return f"{self.story[self.at]} of {'-'.join(self.story)} with {self.pages} free pages"
+        room = "on a read-only disk" if self.pages == READ_ONLY else f"with {self.pages} free pages"
+        return f"{self.story[self.at]} of {'-'.join(self.story)} {room}"
 
 
 def suffer(fault: FullDisk, undisturbed: Undisturbed, scratch: Path, limit_files: bool = False) -> Outcome:
@@ -76,12 +81,13 @@ def suffer(fault: FullDisk, undisturbed: Undisturbed, scratch: Path, limit_files
         again = run(after, place)
         assert again.code == 0, (fault, said, again)
     found = difference(place.home, undisturbed.tables[fault.story])
-    return Outcome(f"{command} on a full disk", str(fault), said.code == 1, found)
+    disk = "read-only" if fault.pages == READ_ONLY else "full"
+    return Outcome(f"{command} on a {disk} disk", str(fault), said.code == 1, found)
 
 
 def full_disks(points: int) -> Iterator[FullDisk]:
     """Faults of every command of both stories, from no room at all to nearly enough."""
-    steps = [0, 1, 2, 3, 4, 6, 8, 11, 14, 18, 24, 32]
+    steps = [READ_ONLY, 0, 1, 2, 3, 4, 6, 8, 11, 14, 18, 24, 32]
     for number in range(points):
         story = (DAY, RESTATED)[number % 2]
         at = number // 2 % len(story)

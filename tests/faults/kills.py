@@ -88,8 +88,9 @@ def suffer(kill: Kill, undisturbed: Undisturbed, scratch: Path) -> Outcome:
 def random_kills(undisturbed: Undisturbed, count: int, seed: int) -> Iterator[Kill]:
     """Kills at random moments of random commands."""
     random = Random(seed)
+    stories = list(dict.fromkeys(story for story, _ in undisturbed.seconds))
     for _ in range(count):
-        story = random.choice((DAY, RESTATED))
+        story = random.choice(stories)
         at = random.randrange(len(story))
         seconds = random.uniform(0, undisturbed.seconds[story, story[at]])
         yield Kill(story, at, seconds=seconds, then=random.choice(("same", "next")))

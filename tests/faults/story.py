@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.bench import SMALL_SETTINGS
 from tests.support.homes import SMALL, market, write_encoder
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -36,6 +37,8 @@ KEYS = {
 }
 DAY = ("ingest", "index", "run", "maintain")
 RESTATED = ("restate", "index", "run", "maintain")
+NIGHT = ("daily",)
+"""The flow, which does the first three by itself, with the settings that it knows."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,13 @@ class Place:
     """A folder with a home, and the deliveries that are still to come."""
 
     folder: Path
+    url: str | None = None
+    """Of a home that is not in the folder."""
+    scheduler: str | None = None
 
     @property
-    def home(self) -> Path:
-        return self.folder / "home"
+    def home(self) -> Path | str:
+        return self.url or self.folder / "home"
 
     def copy(self, to: Path) -> "Place":
         shutil.rmtree(to, ignore_errors=True)
@@ -58,7 +64,6 @@ def act(command: str, place: Place) -> None:
     """One command on the home of a place."""
     import kline_core as kl
     from kline_core.maintenance import upkeep
-    from tests.support.bench import SMALL_SETTINGS
 
     weights = place.folder / "weights.safetensors"
     if command in ("ingest", "restate"):
@@ -69,7 +74,13 @@ def act(command: str, place: Place) -> None:
         kl.update_patterns(place.home, settings=SMALL, encoder=weights, device="cpu", threads=2, rebuild=True)
     elif command == "run":
         asked: dict[str, Any] = {"settings": SMALL_SETTINGS, "encoder": weights, "device": "cpu"}
-        kl.compute_factor(place.home, samples=SAMPLES, threads=2, max_failed_share=1, **asked)
+        asked |= {"scheduler": place.scheduler} if place.scheduler else {"threads": 2}
+        kl.compute_factor(place.home, samples=SAMPLES, max_failed_share=1, **asked)
+    elif command == "daily":
+        from flows.daily import daily
+
+        delivered = str(place.folder / "delivered")
+        daily(str(place.home), delivered, samples=SAMPLES, max_failed_share=1.0, threads=2)
     elif command == "maintain":
         upkeep.MANY_FILES = 2
         home = kl.Home(place.home)
@@ -92,12 +103,11 @@ class Said:
 
 
 def child(
-    command: str, folder: str, said: Path, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]
+    command: str, place: Place, said: Path, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]
 ) -> None:
     """The main function of a child; leaves in a file what it said, and what it wrote to standard error beside it."""
     from kline_core.errors import KlineError
 
-    place = Place(Path(folder))
     os.dup2(os.open(said.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     code = 0
     try:
@@ -126,7 +136,7 @@ def run(
     # Elsewhere than the home, whose disk may be full.
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said"
-        process = CONTEXT.Process(target=child, args=(command, str(place.folder), said, prepare, arguments))
+        process = CONTEXT.Process(target=child, args=(command, place, said, prepare, arguments))
         process.start()
         process.join(limit if kill_after is None else kill_after)
         if process.is_alive():
@@ -141,27 +151,26 @@ def run(
         return Said(int(process.exitcode or 0), message, kind, log.read_text() if log.exists() else "")
 
 
-def prepared(folder: Path) -> Place:
-    """A home of `DAYS` days with patterns and values, a delivery of `NEW_DAYS` more, and a restated one."""
+def prepared(folder: Path, history: int = DAYS) -> Place:
+    """A home of `history` days with patterns and values, a delivery of `NEW_DAYS` more, and a restated one."""
     place = Place(folder)
-    folder.mkdir(parents=True)
+    (folder / "delivered").mkdir(parents=True)
     write_encoder(folder / "weights.safetensors")
-    frame = market(SYMBOLS, DAYS + NEW_DAYS, seed=5)
+    frame = market(SYMBOLS, history + NEW_DAYS, seed=5)
     columns = ["symbol", "date", "open", "high", "low", "close", "volume", "adj_factor"]
     days = np.unique(frame["date"])
-    old = frame[frame["date"] < days[DAYS]]
+    old = frame[frame["date"] < days[history]]
     restated = old.assign(close=old["close"].where(old["symbol"] != "S00001", old["low"]))
     import kline_core as kl
 
     kl.ingest(kl.Home(place.home, create=True), old[columns])
-    for name, part in (("ingest", frame[frame["date"] >= days[DAYS]]), ("restate", restated)):
+    for name, part in (("ingest", frame[frame["date"] >= days[history]]), ("restate", restated)):
         part[columns].to_csv(folder / f"{name}.csv", index=False)
-    for command in ("index", "run"):
-        act(command, place)
+    shutil.copy(folder / "ingest.csv", folder / "delivered")
     return place
 
 
-def tables(home: Path) -> dict[str, dict[tuple[Any, ...], Counter[str]]]:
+def tables(home: Path | str) -> dict[str, dict[tuple[Any, ...], Counter[str]]]:
     """Rows of each table by their keys, without the run that made them; every number as its bits."""
     from kline_core.store.home import Home
 
@@ -189,7 +198,7 @@ class Difference:
         return bool(self.lost or self.doubled or self.wrong)
 
 
-def difference(home: Path, undisturbed: dict[str, dict[tuple[Any, ...], Counter[str]]]) -> Difference:
+def difference(home: Path | str, undisturbed: dict[str, dict[tuple[Any, ...], Counter[str]]]) -> Difference:
     """Compare a home's tables with those of an undisturbed one."""
     found = Difference()
     for table, rows in tables(home).items():
@@ -222,14 +231,21 @@ class Outcome:
 class Undisturbed:
     """What each story leaves where nothing disturbs it, and how long its commands take."""
 
-    def __init__(self, base: Place, scratch: Path) -> None:
+    def __init__(
+        self,
+        base: Place,
+        scratch: Path,
+        first: tuple[str, ...] = ("index", "run"),
+        stories: Sequence[tuple[str, ...]] = (DAY, RESTATED),
+    ) -> None:
         self.base = base
+        for command in first:
+            said = run(command, base)
+            assert said.code == 0, said
         self.seconds: dict[tuple[tuple[str, ...], str], float] = {}
         self.tables = {}
-        # The fork server starts with its first child.
-        assert run("index", base.copy(scratch / "first")).code == 0
-        for number, story in enumerate((DAY, RESTATED)):
-            place = base.copy(scratch / f"undisturbed-{number}")
+        for number, story in enumerate(stories):
+            place = base.copy(scratch / f"undisturbed-{'-'.join(first)}-{number}")
             for command in story:
                 started = monotonic()
                 said = run(command, place)

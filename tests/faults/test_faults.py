@@ -2,16 +2,27 @@
 
 import pytest
 
-from tests.faults import damage, disks, kills
+from tests.faults import clocks, damage, disks, kills, stores
+from tests.faults.clocks import Jumps
 from tests.faults.damage import Damage
 from tests.faults.kills import AFTER, BEFORE, WITHIN, Kill
+from tests.faults.stores import Flaky
 from tests.faults.story import DAY, RESTATED, Undisturbed, prepared
+from tests.support.object_store import object_store
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def store():
+    with pytest.MonkeyPatch.context() as patch, object_store(patch) as store:
+        yield store
+
+
+# After the store, whose environment the fork server and its children take over.
+@pytest.fixture(scope="module")
+def undisturbed(store, tmp_path_factory):
+    assert store.names() == []
     scratch = tmp_path_factory.mktemp("faults")
     return Undisturbed(prepared(scratch / "base"), scratch)
 
@@ -38,6 +49,15 @@ def test_a_command_that_cannot_write_refuses_and_goes_on_later(undisturbed, tmp_
     outcome = disks.suffer(disks.FullDisk(DAY, 2, 4096), undisturbed, tmp_path / "work", limit_files=True)
     assert outcome.struck
     assert_unharmed(outcome)
+
+
+def test_a_day_on_a_store_that_closes_connections(store, undisturbed, tmp_path):
+    assert_unharmed(stores.suffer(Flaky(DAY, 1, "refused", 6), undisturbed, tmp_path / "work", store))
+
+
+def test_a_day_whose_clock_jumps(undisturbed, tmp_path):
+    jumps = Jumps(RESTATED, (-400.0, 3.5, -0.04, 30.0), 0.04)
+    assert_unharmed(clocks.suffer(jumps, undisturbed, tmp_path / "work"))
 
 
 DAMAGE = [

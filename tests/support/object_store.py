@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import time
+from time import sleep, time
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
@@ -33,12 +33,24 @@ class ObjectStore:
 
     def fault(self, name: str, value: int) -> None:
         """Choose a fault: `conditional` (0: `If-None-Match` is not heeded and objects are overwritten), `refused` (that
-        many requests end in a closed connection)."""
+        many requests end in a closed connection), `every` (each so manieth one does), `busy` (that many are answered
+        with 503), `delay` (milliseconds before each answer)."""
         self._ask(f"{name}/{value}")
 
     def names(self) -> list[str]:
         """Bucket and key of every object, sorted."""
         return self._ask("names/0").split()
+
+    def put(self, name: str, content: bytes) -> None:
+        """Store an object under its bucket and key."""
+        connection = HTTPConnection("127.0.0.1", self.port)
+        connection.request("PUT", f"/{quote(name)}", content)
+        assert connection.getresponse().status == 200
+        connection.close()
+
+    def clear(self) -> None:
+        """Remove all objects, and choose no fault."""
+        self._ask("clear/0")
 
     def empty(self, name: str) -> None:
         """Leave nothing of an object but its name."""
@@ -74,7 +86,8 @@ def object_store(monkeypatch: "pytest.MonkeyPatch") -> Iterator[ObjectStore]:
 class _Handler(BaseHTTPRequestHandler):
     objects: ClassVar[dict[str, tuple[bytes, float]]] = {}
     parts: ClassVar[dict[tuple[str, int], bytes]] = {}
-    faults: ClassVar[dict[str, int]] = {"conditional": 1, "refused": 0}
+    none: ClassVar[dict[str, int]] = {"conditional": 1, "refused": 0, "every": 0, "busy": 0, "delay": 0}
+    faults: ClassVar[dict[str, int]] = {**none, "seen": 0}
     lock: ClassVar[threading.Lock] = threading.Lock()
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -85,13 +98,23 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self):
         if not super().parse_request():
             return False
+        if self.path.startswith(SET):
+            return True
         with self.lock:
-            refused = self.faults["refused"] > 0 and not self.path.startswith(SET)
-            self.faults["refused"] -= refused
-        if refused:
+            faults = self.faults
+            refused, busy = faults["refused"] > 0, faults["busy"] > 0
+            faults["refused"] -= refused
+            faults["busy"] -= busy
+            faults["seen"] += 1
+            refused |= faults["every"] > 0 and faults["seen"] % faults["every"] == 0
+        sleep(faults["delay"] / 1000)
+        if busy and not refused:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.answer(503, b"<Error><Code>SlowDown</Code></Error>")
+        elif refused:
             self.close_connection = True
             self.connection.close()
-        return not refused
+        return not refused and not busy
 
     def answer(self, code, body=b"", **headers):
         self.send_response(code)
@@ -156,6 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.answer(200, "\n".join(sorted(self.objects)).encode())
             if name == "empty":
                 self.objects[value] = (b"", time())
+            elif name == "clear":
+                self.objects.clear()
+                self.faults.update(self.none)
             else:
                 self.faults[name] = int(value)
             return self.answer(200)

@@ -209,6 +209,39 @@ def test_paused_workers_are_waited_for_only_so_long(monkeypatch):
     assert said == [(logging.WARNING, "all workers at tcp://x are paused for want of memory")] * 2
 
 
+def test_a_wait_ends_where_the_clock_was_set_back(monkeypatch):
+    """Dask holds back messages until a time of day, which is then hours away."""
+    clock, steady = [1000.0], [0.0]
+    monkeypatch.setattr(patience, "time", lambda: clock[0] + steady[0])
+    monkeypatch.setattr(patience, "perf_counter", lambda: steady[0])
+    said, workers = [], {"tcp://w": "running"}
+    wait = Patience("tcp://x", lambda *record: said.append(record))
+
+    def later(seconds):
+        steady[0] += seconds
+        wait.check(workers)
+
+    later(100)
+    clock[0] -= 59
+    later(100)
+    clock[0] -= 3600
+    later(1)
+    assert said == [(logging.WARNING, "the clock was set back by 3659 s; messages of the cluster at tcp://x may wait")]
+    clock[0] += 3600
+    later(100)
+    clock[0] -= 7200
+    later(1)
+    later(59)
+    with pytest.raises(SchedulerError, match=r"^the clock of this machine was set back by 7259 s while .*run again"):
+        later(2)
+    # One that begins later knows of it too.
+    late = Patience("tcp://x", None, ahead=1000.0)
+    late.check(workers)
+    steady[0] += 61
+    with pytest.raises(SchedulerError, match="set back"):
+        late.check(workers)
+
+
 def test_a_silent_scheduler_is_waited_for_only_so_long():
     def silent(*_, callback_timeout, **__):
         assert callback_timeout == module.SILENT_SECONDS
