@@ -13,7 +13,7 @@ from kline_core.settings import Settings
 from tests.support.bench import Bench
 from tests.support.frames import PRICES, plain, times, walks_together
 
-SYMBOLS, BARS = 20, 1500
+SYMBOLS, BARS = 30, 1500
 APART = 6
 """Bars until two samples share no bar of their returns: five of the return, one of the entry."""
 
