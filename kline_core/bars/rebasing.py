@@ -1,7 +1,7 @@
 """Factors on another base: a delivery whose adjustment factors are the stored ones times a constant.
 
 Only the changes of a factor mean something, so a whole history may come on any base. A part of one may not: between the
-last stored bar before it and its first one the constant would look like a dividend. So the factors of such a delivery
+stored bars before or after it and its own the constant would look like a dividend. So the factors of such a delivery
 are chained to the stored ones, at the first date that both have.
 """
 
@@ -47,18 +47,13 @@ def chained_factors(
     moved = which[np.abs(by[which] - 1) > SAME_PRICE]
     if len(moved) == 0:
         return factor, []
-    begin = dict(zip(which.tolist(), dates[at][order][first].tolist(), strict=True))
-    there = read(["symbol", "date"])
-    earlier = []
-    for each in moved.tolist():
-        mine = pc.equal(there["symbol"].cast(pa.string()), names[each])
-        before = pc.less(there["date"], pa.scalar(begin[each], pa.date32()))
-        if pc.any(pc.and_(mine, before)).as_py():
-            earlier.append(each)
+    there = read(["symbol"])["symbol"].cast(pa.string())
+    delivered = np.bincount(code[at], minlength=len(names))
+    part = [each for each in moved.tolist() if pc.sum(pc.equal(there, names[each])).as_py() > delivered[each]]
     scale = np.ones(len(names))
-    scale[earlier] = by[earlier]
+    scale[part] = by[part]
     result = factor * scale[code]
     # What comes to the same but for rounding is the same.
     same = np.abs(result[at] / stored - 1) <= 1e-12
     result[at[same]] = stored[same]
-    return result, sorted(str(names[each]) for each in earlier)
+    return result, sorted(str(names[each]) for each in part)

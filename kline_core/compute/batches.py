@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from kline_core.compute import tasks
 from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.tasks import BrokenBatchError
-from kline_core.factor.batch import Batch, Scored
+from kline_core.factor.batch import BROKE, Batch, Scored
 from kline_core.factor.state_key import StateKey
 
 if TYPE_CHECKING:
@@ -87,4 +87,4 @@ class BatchScorer:
             return self._failed(sample, KILLED)
 
     def _failed(self, batch: Batch, reason: str) -> Scored:
-        return batch.failed(f"error: {reason}", self._key.settings.patterns.horizons)
+        return batch.failed(f"{BROKE}{reason}", self._key.settings.patterns.horizons)

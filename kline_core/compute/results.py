@@ -8,6 +8,7 @@ import numpy as np
 
 from kline_core._logging import one_line
 from kline_core.compute.run_report import SymbolResult
+from kline_core.factor.batch import BROKE
 from kline_core.factor.stored_values import Stored
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
@@ -67,10 +68,17 @@ class Results:
 def count_samples(
     result: SymbolResult, dates: Dates, stored: Stored, computed: Iterable[Computed], reused: Dates
 ) -> None:
-    """Add computed and re-used samples to the result of a symbol; `dates` are its samples."""
+    """Add computed and re-used samples to the result of a symbol; `dates` are its samples.
+
+    A date of an earlier run whose computation broke is one sample more: it has lost its value, which must show.
+    """
     asked = set(dates.tolist())
     for day, status, reason in computed:
-        if day not in asked:
+        if day not in asked and status == FAILED and str(reason).startswith(BROKE):
+            result.samples += 1
+            result.failed += 1
+            result.reasons[str(reason)] += 1
+        elif day not in asked:
             result.refreshed += 1
         elif status == FAILED:
             result.failed += 1

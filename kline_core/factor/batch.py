@@ -9,6 +9,9 @@ from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.rows import failed_rows, no_matches
 from kline_core.typing import Dates, Int64s
 
+BROKE = "error: "
+"""How the reason of a sample begins whose computation broke."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SymbolSamples:

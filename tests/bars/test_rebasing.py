@@ -67,3 +67,22 @@ def test_the_stored_base_is_chained_to_nothing(home):
 
 def test_without_a_common_day_nothing_can_be_chained(home):
     assert ingest([based(FRAME[DAY >= 14], 0.5)], home).rebased == []
+
+
+@pytest.mark.parametrize("days", [slice(0, 7), slice(0, 1), slice(3, 9), slice(0, 13)])
+def test_a_delivery_on_another_base_that_ends_early_makes_no_jump(home, days):
+    before = contents(home)
+    report = ingest([based(FRAME[(days.start <= DAY) & (days.stop > DAY)], 2.0)], home)
+    assert report.rebased == ["S00000", "S00001"]
+    assert (report.updated, report.restated) == (0, [])
+    assert contents(home) == before
+
+
+def test_a_part_on_another_base_with_new_days_is_chained_on_both_sides(tmp_path):
+    """Days before those that are stored, and after them, and one of those between."""
+    home, whole = (Home(tmp_path / name, create=True) for name in ("home", "whole"))
+    ingest([FRAME[(DAY >= 5) & (DAY < 14)]], home)
+    report = ingest([based(FRAME[(DAY <= 5) | (DAY >= 14)], 0.25)], home)
+    assert report.rebased == ["S00000", "S00001"]
+    ingest([FRAME], whole)
+    assert contents(home) == contents(whole)

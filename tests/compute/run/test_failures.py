@@ -112,6 +112,20 @@ def test_stored_samples_of_a_chunk_that_breaks_are_still_re_used(bench, in_proce
     assert (rows[1]["date"], rows[1]["run_id"]) == (DAYS[35].item(), report.run_id)
 
 
+def test_samples_of_earlier_runs_that_break_are_failed_ones(bench, in_process, monkeypatch):
+    before = bench.run(in_process, samples=20)
+    with monkeypatch.context() as patch:
+        break_batches(patch, np.array([row["date"] for row in bench.rows("factors")], "M8[D]"), BROKE)
+        report = bench.run(in_process, samples=1)
+    assert report.count("samples") == report.count("failed") == before.count("samples") == 80
+    assert report.reasons == {"error: ValueError: it broke": 80}
+    counts(report)
+    with pytest.raises(RunFailedError, match="80 of 80 samples failed"):
+        report.check(0.5)
+    again = bench.run(in_process, samples=20)
+    assert again.count("done") == before.count("done")
+
+
 def test_a_refusal_is_not_tried_sample_by_sample(bench, in_process, monkeypatch):
     sizes = break_batches(monkeypatch, DAYS, DateError("not that day"))
     cluster, said = overheard(in_process)
