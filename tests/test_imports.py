@@ -1,14 +1,13 @@
 """The house rules: who may import what. Lazy imports and imports for types alone count like all others."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import flows
 import kline_core
+from tests.support.processes import output_of
 
 ROOT = Path(kline_core.__file__).parent.parent
 HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect"}
@@ -226,8 +225,8 @@ def test_light_modules_reach_nothing_heavy(module):
 def test_light_modules_load_nothing_heavy():
     imports = ", ".join(["kline_core", *LIGHT])
     code = f"import sys, {imports}; print(*sorted({HEAVY!r} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    done = output_of(code)
+    assert done.split() == []
 
 
 @pytest.mark.slow
@@ -236,8 +235,8 @@ def test_a_flow_with_a_standing_cluster_loads_no_encoder_and_no_index():
         "import sys, kline_core.api.factor, kline_core.compute.opening, kline_core.compute.run; "
         "print(*sorted({'torch', 'faiss', 'matplotlib', 'PIL'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    done = output_of(code)
+    assert done.split() == []
 
 
 def test_nothing_leaves_the_environment_changed():

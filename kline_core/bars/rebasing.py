@@ -47,13 +47,14 @@ def chained_factors(
     moved = which[np.abs(by[which] - 1) > SAME_PRICE]
     if len(moved) == 0:
         return factor, []
-    there = read(["symbol"])["symbol"].cast(pa.string())
+    there = pc.index_in(read(["symbol"])["symbol"].cast(pa.string()), pa.array(names, pa.string())).drop_null()
+    there_are = np.bincount(there.to_numpy(), minlength=len(names))
     delivered = np.bincount(code[at], minlength=len(names))
-    part = [each for each in moved.tolist() if pc.sum(pc.equal(there, names[each])).as_py() > delivered[each]]
+    part = moved[there_are[moved] > delivered[moved]]
     scale = np.ones(len(names))
     scale[part] = by[part]
     result = factor * scale[code]
     # What comes to the same but for rounding is the same.
     same = np.abs(result[at] / stored - 1) <= 1e-12
     result[at[same]] = stored[same]
-    return result, sorted(str(names[each]) for each in part)
+    return result, sorted(names[part].tolist())

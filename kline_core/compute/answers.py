@@ -15,7 +15,7 @@ from distributed.scheduler import NoValidWorkerError
 
 from kline_core._logging import Listener, listening
 from kline_core.compute import tasks
-from kline_core.compute.patience import Patience, WorkerLostError
+from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.program import Program, check_once
 from kline_core.errors import KlineError, SchedulerError
 
@@ -75,7 +75,7 @@ class PendingAnswer(Generic[T]):
         worker.
         """
         cluster = self.cluster
-        patience = Patience(cluster.address, cluster.log, cluster.clock_ahead)
+        patience = cluster.patience()
         # Short waits, since some futures stay pending for ever if the client has lost its scheduler, or the scheduler
         # its last worker, or the one that the call is meant for.
         while True:

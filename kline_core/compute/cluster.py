@@ -22,7 +22,7 @@ from kline_core._logging import Listener
 from kline_core.compute.answers import Gathering, PendingAnswer, answered_call
 from kline_core.compute.encoding import ClusterWindowEncoder, update_on_workers
 from kline_core.compute.loading import load_on_all
-from kline_core.compute.patience import Patience, clock_ahead
+from kline_core.compute.patience import ClockWatch, Patience
 from kline_core.compute.program import Program
 from kline_core.compute.tasks import Overview
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -54,8 +54,7 @@ class Cluster:
     address: str
     log: Listener | None = None
     """Called with the log records of the tasks that workers run for this client."""
-    clock_ahead: float = field(default_factory=clock_ahead)
-    """What `patience.clock_ahead` gave when it was opened."""
+    clock: ClockWatch = field(default_factory=ClockWatch, repr=False, compare=False)
 
     @property
     def topic(self) -> str:
@@ -87,9 +86,13 @@ class Cluster:
         """
         return load_on_all(self, key, as_of)
 
+    def patience(self) -> Patience:
+        """Patience of a new wait."""
+        return Patience(self.address, self.log, self.clock)
+
     def any_worker(self) -> str:
         """Address of a present worker, which takes up work if any does; waits for one if there is none."""
-        patience = Patience(self.address, self.log, self.clock_ahead)
+        patience = self.patience()
         while not (workers := self.workers):
             patience.check(workers)
             self.pause()

@@ -6,7 +6,7 @@ import numpy as np
 
 from kline_core.compute import tasks
 from kline_core.compute.answers import PATIENCE_SECONDS, PendingAnswer, StillWaiting
-from kline_core.compute.patience import PAUSED, Patience, WorkerLostError
+from kline_core.compute.patience import PAUSED, WorkerLostError
 from kline_core.compute.tasks import Overview
 from kline_core.factor.state_key import StateKey
 
@@ -19,7 +19,7 @@ LOADING_LOSSES = 4
 
 def load_on_all(cluster: "Cluster", key: StateKey, as_of: np.datetime64 | None) -> Overview:
     """Overview of one of the workers, once those that take up work have loaded the state; see `Cluster.load`."""
-    patience = Patience(cluster.address, cluster.log, cluster.clock_ahead)
+    patience = cluster.patience()
     asked: dict[str, PendingAnswer[Overview]] = {}
     loaded: dict[str, Overview] = {}
     lost = allowed = 0

@@ -20,7 +20,32 @@ class WorkerLostError(SchedulerError):
     """Work was lost with its worker: it killed worker after worker, or the one that it was meant for left."""
 
 
-def clock_ahead() -> float:
+class ClockWatch:
+    """Watches, for a cluster in use, whether the machine's clock is set back.
+
+    Dask collects messages until a time of day (`distributed.batched`), which is then that much later.
+    """
+
+    def __init__(self) -> None:
+        """Watch from now on."""
+        self._ahead = _clock_ahead()
+        self._seen: float | None = None
+
+    def set_back(self) -> float:
+        """Seconds by which the clock was set back, 0 if these are few or have passed since they were first seen."""
+        # A clock that was wrong and is set right again is set back too.
+        self._ahead = max(self._ahead, _clock_ahead())
+        back, now = self._ahead - _clock_ahead(), perf_counter()
+        if back <= SET_BACK_SECONDS:
+            self._seen = None
+        elif self._seen is None:
+            self._seen = now
+        elif now - self._seen > back:
+            self._ahead, self._seen = _clock_ahead(), None
+        return 0.0 if self._seen is None else back
+
+
+def _clock_ahead() -> float:
     """Seconds by which the machine's clock is ahead of one that nobody sets, which change when it is set."""
     return time() - perf_counter()
 
@@ -28,13 +53,10 @@ def clock_ahead() -> float:
 class Patience:
     """Patience of one wait, which looks at the workers again and again."""
 
-    def __init__(self, address: str, log: Listener | None, ahead: float | None = None) -> None:
-        """For the cluster at `address`; `log` is called with what is said of it.
-
-        `ahead` is what `clock_ahead` gave when the cluster was opened; by default what it gives now.
-        """
+    def __init__(self, address: str, log: Listener | None, clock: ClockWatch | None = None) -> None:
+        """For the cluster at `address`, whose `clock` is watched; `log` is called with what is said of it."""
         self._address, self._log = address, log
-        self._ahead = clock_ahead() if ahead is None else ahead
+        self._clock = clock or ClockWatch()
         self._set_back_since: float | None = None
         self._none_since: float | None = None
         self._paused_since: float | None = None
@@ -70,9 +92,8 @@ class Patience:
             )
 
     def _check_clock(self) -> None:
-        # Dask collects messages until a time of day (`distributed.batched`), which is then that much later.
-        back = self._ahead - clock_ahead()
-        if back <= SET_BACK_SECONDS:
+        back = self._clock.set_back()
+        if not back:
             self._set_back_since = None
         elif self._set_back_since is None:
             self._set_back_since = perf_counter()

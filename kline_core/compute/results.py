@@ -74,13 +74,12 @@ def count_samples(
     """
     asked = set(dates.tolist())
     for day, status, reason in computed:
-        if day not in asked and status == FAILED and str(reason).startswith(BROKE):
+        if day not in asked:
+            if status != FAILED or not str(reason).startswith(BROKE):
+                result.refreshed += 1
+                continue
             result.samples += 1
-            result.failed += 1
-            result.reasons[str(reason)] += 1
-        elif day not in asked:
-            result.refreshed += 1
-        elif status == FAILED:
+        if status == FAILED:
             result.failed += 1
             result.reasons[str(reason)] += 1
         else:

@@ -3,13 +3,12 @@
 import doctest
 import inspect
 import shutil
-import subprocess
-import sys
 from importlib import import_module
 
 import pytest
 
 import kline_core as kl
+from tests.support.processes import output_of
 
 FUNCTIONS = [name for name in kl.__all__ if inspect.isfunction(getattr(kl, name))]
 
@@ -34,8 +33,8 @@ def test_importing_the_face_loads_nothing_heavy():
     code = (
         "import sys, kline_core; print(*sorted({'pandas', 'torch', 'faiss', 'dask', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    done = output_of(code)
+    assert done.split() == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

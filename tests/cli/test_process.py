@@ -15,6 +15,7 @@ import pytest
 from kline_core.cli import parser, process
 from kline_core.cli.commands import COMMANDS
 from kline_core.cli.parser import main
+from tests.support.processes import output_of
 
 ENTRY = "import sys; sys.argv[0] = 'kline'; from kline_core.cli.process import entry; "
 COMMAND = (
@@ -78,8 +79,8 @@ def test_a_signal_while_libraries_are_imported_ends_the_command_quietly() -> Non
 
 def test_the_handlers_stand_before_anything_heavy_is_imported() -> None:
     code = "import sys; before = set(sys.modules); import kline_core.cli.process; print(*(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"argparse", "json", "numpy", "pandas"} & set(done.stdout.split())
+    done = output_of(code)
+    assert not {"argparse", "json", "numpy", "pandas"} & set(done.split())
 
 
 def test_a_signal_that_is_to_be_ignored_is_ignored() -> None:

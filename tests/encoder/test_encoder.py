@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +14,7 @@ from kline_core.encoder.weights import DEFAULT_WEIGHTS, weights_fingerprint
 from kline_core.errors import DateError, EncoderError
 from kline_core.windows.charts import HEIGHT
 from tests.support.homes import write_encoder, write_synthetic_card
+from tests.support.processes import output_of
 
 
 @pytest.fixture(scope="module")
@@ -223,5 +222,5 @@ def test_an_encoder_is_loaded_without_the_compiler_of_torch():
         "Encoder.load().encode(np.zeros((1, 60, 64), np.uint8));"
         "print(*(name for name in ('torch._dynamo', 'sympy') if name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
+    done = output_of(code)
+    assert done == "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from kline_core.store.schemas import TABLES
+from tests.support.processes import workers_of
 
 KINDS = ("data", "log", "checksums", "records", "other")
 
@@ -21,11 +22,9 @@ class Processes:
 
     @classmethod
     def of(cls, scheduler: int) -> "Processes":
-        """This process, the scheduler of that id, and its worker, which names the same scheduler file."""
-        me, its_scheduler = psutil.Process(), psutil.Process(scheduler)
-        file = its_scheduler.cmdline()[-1]
-        (worker,) = (child for child in me.children() if "worker" in child.cmdline() and file in child.cmdline())
-        return cls(me, worker, its_scheduler)
+        """This process, the scheduler of that id, and its worker."""
+        (worker,) = workers_of(scheduler)
+        return cls(psutil.Process(), worker, psutil.Process(scheduler))
 
     def measured(self) -> dict[str, float]:
         """Memory (MB), file handles and threads."""

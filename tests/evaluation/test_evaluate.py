@@ -241,7 +241,7 @@ def test_noise_is_not_sold(tmp_path, few):
         found = judge(home, f"noise {number}")
         assert found.horizons[1].rank_ic.known is not few
         claims += "not distinguishable from zero" not in found.verdict
-    # One in 22 is what two standard errors allow: 0.9 of 20. More than 4 happen by chance in 1 of 400 cases.
+    # One in 22 is what two standard errors allow: 0.9 of 20. More than 4 happen by chance in 1 of 590 cases.
     assert claims <= 4
 
 

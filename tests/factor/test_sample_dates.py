@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +8,7 @@ from kline_core.errors import DateError, KlineError, SettingError
 from kline_core.factor.sample_dates import choose_dates, requested_dates, usable_dates
 from tests import naive
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market
+from tests.support.processes import output_of
 
 EVERY_DAY = np.arange("2000-01-01", "2012-01-01", dtype="datetime64[D]")
 WEEKDAYS = EVERY_DAY[np.is_busday(EVERY_DAY)]
@@ -127,8 +125,8 @@ def test_another_process_chooses_the_same():
         "d = np.arange('2000-01-01', '2012-01-01', dtype='datetime64[D]');"
         "print(*choose_dates('AAPL', d[np.is_busday(d)], 600))"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == [str(date) for date in choose_dates("AAPL", WEEKDAYS, 600)]
+    run = output_of(program)
+    assert run.split() == [str(date) for date in choose_dates("AAPL", WEEKDAYS, 600)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from random import Random
 import psutil
 
 from tests.faults.story import DAY, RESTATED, Outcome, Undisturbed, difference, run
-from tests.support.processes import scheduler_process
+from tests.support.processes import scheduler_process, workers_of
 
 WORKER, SCHEDULER = "worker", "scheduler"
 
@@ -34,14 +34,7 @@ def suffer(death: Death, undisturbed: Undisturbed, scratch: Path) -> Outcome:
         assert run(command, place).code == 0
     at_work = threading.Event()
     with scheduler_process(scratch, workers=2, threads=1) as (address, scheduler):
-        victim = psutil.Process(scheduler.pid)
-        if death.part == WORKER:
-            file = victim.cmdline()[-1]
-            victim = next(
-                child
-                for child in psutil.Process().children()
-                if "worker" in child.cmdline() and file in child.cmdline()
-            )
+        victim = workers_of(scheduler.pid)[0] if death.part == WORKER else psutil.Process(scheduler.pid)
 
         def kill() -> None:
             at_work.set()

@@ -2,8 +2,6 @@
 
 import compileall
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,6 +9,7 @@ import pytest
 
 import kline_core
 from kline_core import _code
+from tests.support.processes import output_of
 
 PACKAGE = Path(kline_core.__file__).parent
 
@@ -85,5 +84,5 @@ def test_it_is_taken_before_any_module_is_loaded():
         "import sys, kline_core; "
         "print(*sorted(name for name in sys.modules if name.startswith('kline_core.') and name != 'kline_core._code'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    done = output_of(code)
+    assert done.split() == []

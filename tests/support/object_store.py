@@ -33,7 +33,7 @@ class ObjectStore:
 
     def fault(self, name: str, value: int) -> None:
         """Choose a fault: `conditional` (0: `If-None-Match` is not heeded and objects are overwritten), `refused` (that
-        many requests end in a closed connection), `every` (each so manieth one does), `busy` (that many are answered
+        many requests end in a closed connection), `every` (of so many, one does), `busy` (that many are answered
         with 503), `delay` (milliseconds before each answer)."""
         self._ask(f"{name}/{value}")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed import Client
 
 
@@ -41,6 +42,19 @@ def scheduler_process(folder, workers=1, threads=2, options=("--no-nanny",), **e
             for process in reversed(processes):
                 # A nanny that is killed would leave its worker behind.
                 end(process)
+
+
+def output_of(code: str, *arguments: str) -> str:
+    """What a fresh interpreter prints that runs some code to its end."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def workers_of(scheduler: int) -> list[psutil.Process]:
+    """The workers of a `scheduler_process` with that id, which name the same scheduler file."""
+    file = psutil.Process(scheduler).cmdline()[-1]
+    commands = [(child, child.cmdline()) for child in psutil.Process().children()]
+    return [child for child, words in commands if "worker" in words and file in words]
 
 
 def free_port() -> int:

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,7 +20,7 @@ from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.clusters import STANDING, both, planned, scored
 from tests.support.frames import plain
 from tests.support.homes import make_home, market
-from tests.support.processes import poll
+from tests.support.processes import output_of, poll
 
 
 @both
@@ -171,8 +169,8 @@ heavy = {"torch", "faiss", "matplotlib", "PIL"} & sys.modules.keys()
 print(extended.total, report.count("samples"), size > 10_000, *heavy)
 """
     arguments = [elsewhere, home.uri, bench.weights]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["62", "40", "True"]
+    done = output_of(code, *arguments)
+    assert done.split() == ["62", "40", "True"]
 
 
 @pytest.mark.slow

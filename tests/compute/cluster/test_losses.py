@@ -24,7 +24,7 @@ from kline_core.compute import cluster as module
 from kline_core.compute.answers import PendingAnswer
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
-from kline_core.compute.patience import Patience, WorkerLostError
+from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.run import run_symbols
 from kline_core.errors import (
     SchedulerError,
@@ -195,51 +195,6 @@ def test_waiting_for_workers_is_said_to_the_client_too(monkeypatch):
             SimpleNamespace(result=timed_out, done=lambda: False),
         ).result()
     assert said == [(logging.WARNING, "no workers left at tcp://x, waiting 60 s for one")]
-
-
-def test_paused_workers_are_waited_for_only_so_long(monkeypatch):
-    monkeypatch.setattr(patience, "monotonic", iter([10.0, 309.0, 310.5, 400.0, 701.0]).__next__)
-    said = []
-    wait = Patience("tcp://x", lambda *record: said.append(record))
-    for states in ("paused", "paused"), ("paused", "paused"), ("paused", "running"), ("paused",), ("paused",):
-        wait.check(dict(enumerate(states)))
-    says = r"^all workers of the cluster at tcp://x have been paused for 300 s for want of memory; .*--memory-limit 0"
-    with pytest.raises(SchedulerError, match=says):
-        wait.check({"tcp://w": "paused"})
-    assert said == [(logging.WARNING, "all workers at tcp://x are paused for want of memory")] * 2
-
-
-def test_a_wait_ends_where_the_clock_was_set_back(monkeypatch):
-    """Dask holds back messages until a time of day, which is then hours away."""
-    clock, steady = [1000.0], [0.0]
-    monkeypatch.setattr(patience, "time", lambda: clock[0] + steady[0])
-    monkeypatch.setattr(patience, "perf_counter", lambda: steady[0])
-    said, workers = [], {"tcp://w": "running"}
-    wait = Patience("tcp://x", lambda *record: said.append(record))
-
-    def later(seconds):
-        steady[0] += seconds
-        wait.check(workers)
-
-    later(100)
-    clock[0] -= 59
-    later(100)
-    clock[0] -= 3600
-    later(1)
-    assert said == [(logging.WARNING, "the clock was set back by 3659 s; messages of the cluster at tcp://x may wait")]
-    clock[0] += 3600
-    later(100)
-    clock[0] -= 7200
-    later(1)
-    later(59)
-    with pytest.raises(SchedulerError, match=r"^the clock of this machine was set back by 7259 s while .*run again"):
-        later(2)
-    # One that begins later knows of it too.
-    late = Patience("tcp://x", None, ahead=1000.0)
-    late.check(workers)
-    steady[0] += 61
-    with pytest.raises(SchedulerError, match="set back"):
-        late.check(workers)
 
 
 def test_a_silent_scheduler_is_waited_for_only_so_long():
