@@ -21,31 +21,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kline_core._text import harmless
+from kline_core.bars.comparison import Comparison, compare
 from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.bars.readers import read_file, suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
-from kline_core.bars.rebasing import chained_factors
-from kline_core.bars.row_checks import BAR_COLUMNS, PRICES, check_rows, reject_duplicates
-from kline_core.bars.row_errors import rejected_frame, rejected_rows
-from kline_core.bars.symbol_bars import row_keys, symbol_day_keys
+from kline_core.bars.row_checks import BAR_COLUMNS, check_rows
+from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError, SettingError
 from kline_core.store.home import Home, TableChangedError
-from kline_core.store.table import since
-from kline_core.typing import Flags, Int64s, Objects
 
 Progress = Callable[[int, int], None]
 """Called with the numbers of files read and to read."""
 
 _ATTEMPTS = 5
 _LONGEST = 200
-# A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
-_FEW_SYMBOLS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +50,6 @@ class _Checked:
     bars: pd.DataFrame
     rejected: pd.DataFrame
     ignored: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """The rows of all files compared with one version of the table."""
-
-    bars: pd.DataFrame
-    """The n rows that can be stored: `BAR_COLUMNS`, and the number of their `file`."""
-    new: Flags
-    """bool (n,): no row of the symbol and date is stored."""
-    updated: Flags
-    """bool (n,): the stored row of the symbol and date differs."""
-    rejected: list[pd.DataFrame]
-    restated: list[str]
-    unadjusted: list[str]
-    rebased: list[str]
 
 
 def ingest(
@@ -128,7 +106,7 @@ def ingest(
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
-        compared = _compare(bars, named, home, before)
+        compared = compare(bars, named, home, before)
         try:
             after = _store(compared, home, before)
         except TableChangedError:
@@ -207,80 +185,7 @@ def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return bars
 
 
-def _compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | None) -> _Comparison:
-    if len(bars) == 0:
-        nothing = np.zeros(0, dtype=bool)
-        return _Comparison(bars, nothing, nothing, [], [], [], [])
-    names = np.array(bars["symbol"].unique(), dtype=object)
-    among = list(names) if len(names) <= _FEW_SYMBOLS else None
-    read = partial(home.read, "bars", version=version, symbols=among)
-    # Stored rows before the first new date are neither replaced nor later than a new row.
-    first = bars["date"].to_numpy().min()
-    bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
-    bars, mixed = _reject_mixed_factors(bars, sources, read, names)
-    stored = read(where=since(first))
-    unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
-    key, last = _keys(bars, names), np.full(len(names), -1)
-    stored_key = row_keys(stored, names)
-    order = np.argsort(stored_key)
-    place = np.searchsorted(stored_key, key, sorter=order)
-    place = order[np.minimum(place, len(order) - 1)] if len(order) else place
-    known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
-    theirs = stored.take(pa.array(place[known]))
-    days = bars["date"].to_numpy().astype("datetime64[D]")
-    delivered, held = bars["adj_factor"].to_numpy(), theirs["adj_factor"].to_numpy()
-    factors, rebased = chained_factors(key >> 32, days, delivered, known, held, names, read)
-    bars = bars.assign(adj_factor=factors)
-    differs = np.zeros(len(bars), dtype=bool)
-    for name in (*PRICES, "volume", "amount", "adj_factor"):
-        mine, old = bars[name].to_numpy(), theirs[name].to_numpy()
-        if name == "amount":
-            mine = mine.copy()
-            mine[known] = np.where(np.isnan(mine[known]), old, mine[known])
-            bars = bars.assign(amount=mine)
-        differs[known] |= (mine[known] != old) & ~(np.isnan(mine[known]) & np.isnan(old))
-    np.maximum.at(last, stored_key[stored_key >= 0] >> 32, stored_key[stored_key >= 0])
-    earlier = ~known & (key < last[key >> 32])
-    restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
-    return _Comparison(bars, ~known, differs, [duplicates, mixed], restated, unadjusted, rebased)
-
-
-def _reject_mixed_factors(
-    bars: pd.DataFrame, sources: Objects, read: Callable[..., pa.Table], names: Objects
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows that leave each symbol with factors throughout or not at all, and the rejected rows; step 3 of the module.
-
-    `read` returns stored rows of these symbols, of all dates. It is called only if its rows can matter.
-    """
-    given = bars["adj_factor"].notna()
-    late = np.zeros(len(bars), dtype=bool)
-    if given.any():
-        bare = read(["symbol", "date"], where=pc.field("adj_factor").is_null())
-        replaced = np.isin(row_keys(bare, names), _keys(bars[given], names))
-        kept_bare = bare["symbol"].filter(pa.array(~replaced)).unique().to_pylist()
-        late = (given & bars["symbol"].isin(kept_bare)).to_numpy()
-    factored = set(bars.loc[given & ~late, "symbol"])
-    if not given.all():
-        factored |= set(read(["symbol"], where=pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
-    lacking = ~given & bars["symbol"].isin(factored)
-    rows = []
-    for refused, reason in (
-        (late, "adj_factor is given, but stored rows of the symbol have none; ingest all its rows with factors"),
-        (lacking, "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"),
-    ):
-        hit = bars[refused]
-        value = hit["adj_factor"]
-        rows.append(rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, value))
-    return bars[~(late | lacking)], rejected_frame(rows)
-
-
-def _keys(bars: pd.DataFrame, names: Objects) -> Int64s:
-    """Symbol and date of each row as one number, int64 (n,); a symbol counts as its position in `names`."""
-    code = pd.Index(names).get_indexer(pd.Index(bars["symbol"]))
-    return symbol_day_keys(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
-
-
-def _store(compared: _Comparison, home: Home, version: int | None) -> int:
+def _store(compared: Comparison, home: Home, version: int | None) -> int:
     """Write the new and updated rows, and return the version that holds them."""
     rows = compared.bars[compared.new | compared.updated]
     if len(rows) == 0:
@@ -293,7 +198,7 @@ def _store(compared: _Comparison, home: Home, version: int | None) -> int:
     return home.append("bars", table, counts, version)
 
 
-def _accounts(parts: list[_Checked], compared: _Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
+def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
     """Report of each file that could be read, by its name."""
     file = compared.bars["file"].to_numpy(dtype=np.int64)
     kept, new, updated = (

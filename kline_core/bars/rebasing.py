@@ -1,34 +1,47 @@
 """Factors on another base: a delivery whose adjustment factors are the stored ones times a constant.
 
-Only the changes of a factor mean something, so a whole history may come on any base. A part of one may not: between the
-stored bars before or after it and its own the constant would look like a dividend. So the factors of such a delivery
-are chained to the stored ones, at the first date that both have.
+Only the changes of a factor mean something, so a whole history may come on any base. A part of one may not: where its
+bars meet stored ones that are not delivered, the constant would look like a dividend. There the ratio of stored and
+delivered factors is that of the bases, and the delivery is chained to the stored bars by it, if
+
+* every such border says the same, and
+* one more date at least does: a single one may as well be a correction, or a dividend that came late.
+
+Otherwise nothing says what is right, and the symbol's rows are refused.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kline_core.bars.adjustment import SAME_PRICE
-from kline_core.typing import Dates, Flags, Floats64, Int64s, Objects
+from kline_core.bars.symbol_bars import row_keys
+from kline_core.typing import Flags, Floats64, Int64s, Objects
+
+TOO_FEW = (
+    "adj_factor is not the stored one on the only date that is delivered again, which is a correction, a late dividend "
+    "or another base; deliver two stored dates at least, or the symbol's whole history"
+)
+DIFFERENT = (
+    "adj_factor is not the stored one where the delivery meets stored bars, and not by one constant; deliver the "
+    "symbol's whole history"
+)
 
 
 def chained_factors(
-    code: Int64s,
-    dates: Dates,
+    key: Int64s,
     factor: Floats64,
     known: Flags,
     stored: Floats64,
     names: Objects,
     read: Callable[..., pa.Table],
-) -> tuple[Floats64, list[str]]:
+) -> tuple[Floats64, list[str], dict[str, str]]:
     """Factors of n delivered rows on the base of the stored ones, and the symbols whose base was another.
 
     Args:
-        code: int64 (n,): position of each row's symbol in `names`.
-        dates: datetime64[D] (n,)
+        key: int64 (n,): symbol, as its position in `names`, and date of each row
+            (`kline_core.bars.symbol_bars.symbol_day_keys`).
         factor: float64 (n,): as delivered, NaN if none was given.
         known: bool (n,): the row's date is stored.
         stored: float64 (number of known rows,): stored factors of these rows, NaN if there are none.
@@ -36,25 +49,48 @@ def chained_factors(
         read: Returns columns of the stored rows of these symbols; called only if a base is another.
 
     Returns:
-        float64 (n,), and symbols, sorted. A symbol all of whose stored dates are delivered keeps its factors.
+        float64 (n,); the symbols that were chained, sorted; and by symbol why its rows cannot be. A symbol all of whose
+        stored dates are delivered keeps its factors.
     """
     at = np.flatnonzero(known)
-    ratio = stored / factor[at]
-    order = np.lexsort((dates[at], code[at]))
-    which, first = np.unique(code[at][order], return_index=True)
-    by = np.ones(len(names))
-    by[which] = ratio[order][first]
-    moved = which[np.abs(by[which] - 1) > SAME_PRICE]
+    order = at[np.argsort(key[at])]
+    common, ratio = key[order], (stored / factor[at])[np.argsort(key[at])]
+    moved = np.unique(common[np.abs(ratio - 1) > SAME_PRICE] >> 32)
     if len(moved) == 0:
-        return factor, []
-    there = pc.index_in(read(["symbol"])["symbol"].cast(pa.string()), pa.array(names, pa.string())).drop_null()
-    there_are = np.bincount(there.to_numpy(), minlength=len(names))
-    delivered = np.bincount(code[at], minlength=len(names))
-    part = moved[there_are[moved] > delivered[moved]]
+        return factor, [], {}
+    there = np.sort(row_keys(read(["symbol", "date"]), names))
+    again = np.isin(there, common)
+    # Stored dates beside one that is not delivered.
+    border = np.zeros(len(there), dtype=bool)
+    border[1:] |= ~again[:-1]
+    border[:-1] |= ~again[1:]
     scale = np.ones(len(names))
-    scale[part] = by[part]
-    result = factor * scale[code]
+    refused = {}
+    for which in moved.tolist():
+        ends = np.array([which, which + 1]) << 32
+        begin, end = np.searchsorted(there, ends)
+        first, last = np.searchsorted(common, ends)
+        # The neighbours of a symbol's first and last date are other symbols' dates.
+        beside = border[begin:end].copy()
+        beside[0] = end - begin > 1 and not again[begin + 1]
+        beside[-1] = end - begin > 1 and not again[end - 2]
+        mine = ratio[first:last]
+        borders = mine[beside[again[begin:end]]]
+        if len(borders) == 0 or _same(borders, 1.0).all():
+            continue
+        if not _same(borders, borders[0]).all():
+            refused[str(names[which])] = DIFFERENT
+        elif np.count_nonzero(_same(mine, borders[0])) < 2:
+            refused[str(names[which])] = TOO_FEW
+        else:
+            scale[which] = borders[0]
+    result = factor * scale[key >> 32]
     # What comes to the same but for rounding is the same.
     same = np.abs(result[at] / stored - 1) <= 1e-12
     result[at[same]] = stored[same]
-    return result, sorted(names[part].tolist())
+    return result, sorted(names[scale != 1].tolist()), refused
+
+
+def _same(ratios: Floats64, base: float) -> Flags:
+    near: Flags = np.abs(ratios / base - 1) <= SAME_PRICE
+    return near

@@ -33,6 +33,8 @@ MIN_PRICE, MAX_PRICE = 1e-12, 1e12
 """Inclusive bounds of raw prices, adjustment factors and adjusted prices."""
 
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
+ABSURD_ADJUSTMENT = f"adj_factor makes an adjusted price that {_ABSURD}"
+"""Reason of the rows of `absurd_adjustment`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +163,17 @@ def _check_factors(numbers: dict[str, Floats64], faults: RowErrors) -> None:
     faults.mark(np.isinf(factor), "adj_factor", "is not finite")
     faults.mark(factor <= 0, "adj_factor", "is not above 0")
     faults.mark(_absurd(factor), "adj_factor", _ABSURD)
+    faults.mark(absurd_adjustment(numbers, factor), "adj_factor", ABSURD_ADJUSTMENT.removeprefix("adj_factor "))
+
+
+def absurd_adjustment(prices: pd.DataFrame | dict[str, Floats64], factor: Floats64) -> Flags:
+    """Mask, bool (n,), of the rows whose factor, or a price times it, is out of bounds; a missing one is not.
+
+    `prices` holds low and high (n,), `factor` is float64 (n,).
+    """
     with np.errstate(all="ignore"):
-        out = _absurd(numbers["low"] * factor) | _absurd(numbers["high"] * factor)
-    faults.mark(out, "adj_factor", f"makes an adjusted price that {_ABSURD}")
+        low, high = (np.asarray(prices[name]) * factor for name in ("low", "high"))
+    return _absurd(factor) | _absurd(low) | _absurd(high)
 
 
 def _absurd(values: Floats64) -> Flags:

@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from kline_core.typing import Flags, Floats64, Objects
 
@@ -42,7 +44,7 @@ class RowErrors:
 
 
 def rejected_rows(
-    source: str | Objects, row: pd.Index, symbol: pd.Series, reason: str | pd.Series, value: pd.Series
+    source: str | Objects, row: pd.Index, symbol: pd.Series, reason: str | NDArray[Any], value: pd.Series
 ) -> pd.DataFrame:
     """A frame of `REJECTED_COLUMNS` for rows that share one reason, or have one each."""
     cells = {"symbol": _as_text(symbol), "reason": reason, "value": _as_text(value)}

@@ -78,7 +78,7 @@ class StoredValues:
         # Matches first, since they are committed first: values that come meanwhile then do not fit, and are computed
         # again, which costs time alone.
         matches = home.read("matches", ["symbol", "date", "digest"], symbols=symbols, fingerprint=fingerprint)
-        columns = ["symbol", "date", "value", "history", "status", "reason", "match_digest"]
+        columns = ["symbol", "date", "value", "history", "status", "reason", "matches", "match_digest"]
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # Slices of one table, since millions of values as Python objects would take a gigabyte.
         key, match_key = row_keys(table, symbols), row_keys(matches, symbols)
@@ -125,6 +125,8 @@ def _tied(factors: pa.Table, key: Int64s, matches: pa.Table, match_key: Int64s) 
     ties = value_digests(factors["value"].to_numpy(), digests[inside[own]], sample[own])
     stored = factors["match_digest"]
     tied: Flags = stored.is_valid().to_numpy() & (pc.fill_null(stored, 0).to_numpy().view(np.uint64) == ties)
+    # The number of matches stands in a cell of its own, which the digest does not see.
+    tied &= np.bincount(sample[own], minlength=len(key)) == factors["matches"].to_numpy()
     return tied
 
 

@@ -94,7 +94,8 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     value, said = factors["value"].to_numpy(), factors["matches"].to_numpy()
     untidy = np.bincount(of[(of >= 0) & gap], minlength=len(key)) > 0
     foreign = _of_other_runs(factors, matches, of)
-    mixed = np.bincount(of[foreign], minlength=len(key)) > 0
+    # Two runs at once may store the same matches; the tie says whether they are.
+    mixed = (np.bincount(of[foreign], minlength=len(key)) > 0) & ~_tied(factors, matches, of)
     tidy = ~twice & (count == said) & ~untidy & ~mixed
     joined = Joined(factors, matches, factors["date"].to_numpy(), of, rank, ok, tidy)
     reasonless = factors["reason"].is_null().to_numpy()
@@ -141,18 +142,32 @@ def _check_ties(joined: Joined, mixed: Flags, ledger: Ledger) -> None:
 
     `mixed`: bool (samples,): those whose matches are of several runs, which is known already.
     """
-    stored = np.flatnonzero((joined.of >= 0) & joined.matches["digest"].is_valid().to_numpy())
+    stored = _with_digest(joined.matches, joined.of)
     of, matches = joined.of[stored], joined.matches.take(pa.array(stored))
     digests = matches["digest"].to_numpy().view(np.uint64)
     history = joined.factors["history"].to_numpy().view(np.uint64)
     strange = np.zeros(len(joined.matches), dtype=bool)
     strange[stored] = (match_digests(matches, history[of]) != digests) & ~mixed[of]
     ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, NEW_VALUES)
-    said = joined.factors["match_digest"]
-    ties = value_digests(joined.factors["value"].to_numpy(), digests, of)
-    apart = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) != ties)
+    apart = joined.factors["match_digest"].is_valid().to_numpy() & ~_tied(joined.factors, joined.matches, joined.of)
     kind = "rows whose value or matches are not those that were stored"
     ledger.add("factors", kind, apart & ~mixed, joined.sample_name, RUN)
+
+
+def _with_digest(matches: pa.Table, of: Int64s) -> Int64s:
+    """Rows of matches that have a sample and a digest, int64 (k,)."""
+    rows: Int64s = np.flatnonzero((of >= 0) & matches["digest"].is_valid().to_numpy())
+    return rows
+
+
+def _tied(factors: pa.Table, matches: pa.Table, of: Int64s) -> Flags:
+    """Whether each value says which matches are its own, and these are stored: bool (samples,)."""
+    stored = _with_digest(matches, of)
+    digests = matches["digest"].take(pa.array(stored)).to_numpy().view(np.uint64)
+    ties = value_digests(factors["value"].to_numpy(), digests, of[stored])
+    said = factors["match_digest"]
+    tied: Flags = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) == ties)
+    return tied
 
 
 def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from kline_core.settings import FactorSettings
 from kline_core.store.home import Home
 from kline_core.store.schemas import table_schema
 from tests.support.bench import SMALL_SETTINGS, Bench
-from tests.support.damage import checked, kinds, of_ok, put, rewrite
+from tests.support.damage import checked, kinds, of_ok, put, rewrite, without_first
 from tests.support.homes import SMALL, market, write_encoder
 
 
@@ -142,6 +142,31 @@ def test_matches_of_a_run_that_was_cut_off_are_found_with_a_remedy_that_heals_th
     (finding,) = report.findings
     assert "run `kline run` again" in finding.remedy
     bench.run(in_process, symbols=[finding.example.split()[0]], samples=1, max_failed_share=1)
+    assert checked(bench).state == "sound"
+
+
+def test_two_runs_that_stored_the_same_matches_at_once_leave_sound_tables(bench):
+    """The value of one beside the matches of the other, which are the same."""
+    rewrite(bench.home, "matches", lambda frame: frame.assign(run_id="20990101T000000-abcdef"))
+    report = checked(bench)
+    assert (report.state, report.findings) == ("sound", [])
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("factors", of_ok("matches", 4)),
+        ("factors", of_ok("value", 0.123)),
+        ("matches", without_first),
+        ("matches", lambda frame: frame.iloc[1:].assign(run_id="20990101T000000-abcdef")),
+    ],
+)
+def test_what_running_again_is_said_to_heal_it_heals(bench, in_process, table, change):
+    rewrite(bench.home, table, change)
+    findings = checked(bench).findings
+    assert findings
+    assert any("run `kline run` again" in finding.remedy for finding in findings)
+    bench.run(in_process)
     assert checked(bench).state == "sound"
 
 

@@ -131,7 +131,7 @@ def _as_text(text: CsvText, used: dict[str, str]) -> tuple[pa.Table, Int64s, pd.
         columns = zip(*(cells for _, cells in chunk), strict=True)
         parts.append(pa.table([pa.array(column, pa.string()) for column in columns], schema=schema))
     at = pd.Index([line.number for line in malformed], dtype=np.int64)
-    faults = pd.Series([f"row {line.fault}" for line in malformed], dtype=object)
+    faults = np.array([f"row {line.fault}" for line in malformed], dtype=object)
     texts = pd.Series([line.text for line in malformed], dtype=object)
     rejected = rejected_rows(str(text.path), at, pd.Series("", index=at), faults, texts)
     return pa.concat_tables(parts), np.array(numbers, dtype=np.int64), rejected_frame([rejected])

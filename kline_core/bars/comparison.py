@@ -1,0 +1,141 @@
+"""What a delivery changes: the sound rows of all its files compared with one version of the `bars` table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars.rebasing import chained_factors
+from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, PRICES, absurd_adjustment, reject_duplicates
+from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.symbol_bars import row_keys, symbol_day_keys
+from kline_core.store.home import Home
+from kline_core.store.table import since
+from kline_core.typing import Flags, Floats64, Int64s, Objects
+
+# A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
+_FEW_SYMBOLS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The rows of all files compared with one version of the table."""
+
+    bars: pd.DataFrame
+    """The n rows that can be stored: `BAR_COLUMNS`, and the number of their `file`."""
+    new: Flags
+    """bool (n,): no row of the symbol and date is stored."""
+    updated: Flags
+    """bool (n,): the stored row of the symbol and date differs."""
+    rejected: list[pd.DataFrame]
+    restated: list[str]
+    unadjusted: list[str]
+    rebased: list[str]
+
+
+def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | None) -> Comparison:
+    """Compare rows with those stored, and reject those that cannot stand beside them; steps 2 to 5 of an ingest.
+
+    Args:
+        bars: Sound rows: `BAR_COLUMNS`, and the number of their `file`; the index keeps the row numbers.
+        sources: Name of each file.
+        home: Home that takes the bars.
+        version: Version of its `bars`, None if there are none yet.
+    """
+    if len(bars) == 0:
+        nothing = np.zeros(0, dtype=bool)
+        return Comparison(bars, nothing, nothing, [], [], [], [])
+    names = np.array(bars["symbol"].unique(), dtype=object)
+    among = list(names) if len(names) <= _FEW_SYMBOLS else None
+    read = partial(home.read, "bars", version=version, symbols=among)
+    # Stored rows before the first new date are neither replaced nor later than a new row.
+    first = bars["date"].to_numpy().min()
+    bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
+    bars, mixed = _reject_mixed_factors(bars, sources, read, names)
+    stored = read(where=since(first))
+    key, last = _keys(bars, names), np.full(len(names), -1)
+    stored_key = row_keys(stored, names)
+    order = np.argsort(stored_key)
+    place = np.searchsorted(stored_key, key, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)] if len(order) else place
+    known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
+    theirs = stored.take(pa.array(place[known]))
+    bars, keep, unchained, rebased = _chain(bars, sources, key, known, theirs["adj_factor"].to_numpy(), names, read)
+    key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
+    differs = np.zeros(len(bars), dtype=bool)
+    for name in (*PRICES, "volume", "amount", "adj_factor"):
+        mine, old = bars[name].to_numpy(), theirs[name].to_numpy()
+        if name == "amount":
+            mine = mine.copy()
+            mine[known] = np.where(np.isnan(mine[known]), old, mine[known])
+            bars = bars.assign(amount=mine)
+        differs[known] |= (mine[known] != old) & ~(np.isnan(mine[known]) & np.isnan(old))
+    np.maximum.at(last, stored_key[stored_key >= 0] >> 32, stored_key[stored_key >= 0])
+    earlier = ~known & (key < last[key >> 32])
+    unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
+    restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
+    return Comparison(bars, ~known, differs, [duplicates, mixed, unchained], restated, unadjusted, rebased)
+
+
+def _reject_mixed_factors(
+    bars: pd.DataFrame, sources: Objects, read: Callable[..., pa.Table], names: Objects
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows that leave each symbol with factors throughout or not at all, and the rejected rows; step 3 of an ingest.
+
+    `read` returns stored rows of these symbols, of all dates. It is called only if its rows can matter.
+    """
+    given = bars["adj_factor"].notna()
+    late = np.zeros(len(bars), dtype=bool)
+    if given.any():
+        bare = read(["symbol", "date"], where=pc.field("adj_factor").is_null())
+        replaced = np.isin(row_keys(bare, names), _keys(bars[given], names))
+        kept_bare = bare["symbol"].filter(pa.array(~replaced)).unique().to_pylist()
+        late = (given & bars["symbol"].isin(kept_bare)).to_numpy()
+    factored = set(bars.loc[given & ~late, "symbol"])
+    if not given.all():
+        factored |= set(read(["symbol"], where=pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
+    lacking = ~given & bars["symbol"].isin(factored)
+    rows = []
+    for refused, reason in (
+        (late, "adj_factor is given, but stored rows of the symbol have none; ingest all its rows with factors"),
+        (lacking, "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"),
+    ):
+        hit = bars[refused]
+        value = hit["adj_factor"]
+        rows.append(rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, value))
+    return bars[~(late | lacking)], rejected_frame(rows)
+
+
+def _chain(
+    bars: pd.DataFrame,
+    sources: Objects,
+    key: Int64s,
+    known: Flags,
+    stored: Floats64,
+    names: Objects,
+    read: Callable[..., pa.Table],
+) -> tuple[pd.DataFrame, Flags, pd.DataFrame, list[str]]:
+    """Rows on the base of the stored ones; step 4 of an ingest.
+
+    Returns:
+        The rows left, a mask of these among the given ones, the rejected rows, and the symbols that were chained.
+    """
+    factors, rebased, refused = chained_factors(key, bars["adj_factor"].to_numpy(), known, stored, names, read)
+    reason = np.array([refused.get(symbol, "") for symbol in bars["symbol"]], dtype=object)
+    absurd = (reason == "") & absurd_adjustment(bars, factors) & bars["symbol"].isin(rebased).to_numpy()
+    reason[absurd] = f"{ABSURD_ADJUSTMENT} where it is chained to the stored bars; ingest the symbol's whole history"
+    hit = reason != ""
+    rows = bars[hit]
+    files = sources[rows["file"].to_numpy()]
+    rejected = rejected_rows(files, rows.index, rows["symbol"], reason[hit], rows["adj_factor"])
+    return bars.assign(adj_factor=factors)[~hit], ~hit, rejected, rebased
+
+
+def _keys(bars: pd.DataFrame, names: Objects) -> Int64s:
+    """Symbol and date of each row as one number, int64 (n,); a symbol counts as its position in `names`."""
+    code = pd.Index(names).get_indexer(pd.Index(bars["symbol"]))
+    return symbol_day_keys(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
