@@ -9,16 +9,23 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core.bars.columns import PRICES
+from kline_core.bars.increments import Rows, chain
 from kline_core.bars.rebasing import chained_factors
-from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, PRICES, absurd_adjustment, reject_duplicates
+from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
-from kline_core.bars.symbol_bars import row_keys, symbol_day_keys
+from kline_core.bars.sessions import sessions_between
+from kline_core.bars.symbol_bars import days_of, row_keys, symbol_day_keys
+from kline_core.markets import MARKETS
 from kline_core.store.home import Home
 from kline_core.store.table import since
+from kline_core.symbols import market_of
 from kline_core.typing import Flags, Floats64, Int64s, Objects
 
 # A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
 _FEW_SYMBOLS = 500
+# Days before a delivery in which the last stored bar of most symbols lies.
+_BACK = np.timedelta64(30, "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,10 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     read = partial(home.read, "bars", version=version, symbols=among)
     # Stored rows before the first new date are neither replaced nor later than a new row.
     first = bars["date"].to_numpy().min()
+    bars = _provisional(bars)
     bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
     bars, mixed = _reject_mixed_factors(bars, sources, read, names)
+    bars, loose = _chain_changes(bars, sources, read, names)
     stored = read(where=since(first))
     key, last = _keys(bars, names), np.full(len(names), -1)
     stored_key = row_keys(stored, names)
@@ -78,7 +87,7 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     earlier = ~known & (key < last[key >> 32])
     unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
     restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
-    return Comparison(bars, ~known, differs, [duplicates, mixed, unchained], restated, unadjusted, rebased)
+    return Comparison(bars, ~known, differs, [duplicates, mixed, loose, unchained], restated, unadjusted, rebased)
 
 
 def _reject_mixed_factors(
@@ -108,6 +117,57 @@ def _reject_mixed_factors(
         value = hit["adj_factor"]
         rows.append(rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, value))
     return bars[~(late | lacking)], rejected_frame(rows)
+
+
+def _provisional(bars: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose factor is still to be chained with the factor 1, so that they count as rows with a factor."""
+    incremental = bars["incremental"].to_numpy(dtype=bool)
+    return bars.assign(incremental=incremental, adj_factor=bars["adj_factor"].mask(incremental, 1.0))
+
+
+def _chain_changes(
+    bars: pd.DataFrame, sources: Objects, read: Callable[..., pa.Table], names: Objects
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows with the factors that follow from their changes and the stored ones, and the rejected rows.
+
+    `read` returns stored rows of these symbols. It is called only if there are changes.
+    """
+    incremental = bars["incremental"].to_numpy()
+    if not incremental.any():
+        return bars, rejected_frame([])
+    some = bars[incremental]
+    key = _keys(some, names)
+    rows = Rows(key, *(some[name].to_numpy() for name in ("close", "change", "prev_close")))
+    columns = ["symbol", "date", "close", "adj_factor"]
+    first = some["date"].to_numpy().min()
+    stored = read(columns, where=since(first - _BACK))
+    stored_key = row_keys(stored, names)
+    codes = np.unique(key >> 32)
+    early = days_of(stored_key) < first.astype("datetime64[D]").astype(np.int64)
+    if not np.isin(codes, stored_key[early] >> 32).all():
+        stored = read(columns)
+        stored_key = row_keys(stored, names)
+    theirs = Rows(stored_key, stored["close"].to_numpy(), *np.full((2, len(stored)), np.nan))
+    factor, refused = chain(rows, theirs, stored["adj_factor"].to_numpy(), partial(_is_next_session, names))
+    reason = np.array([refused.get(code, "") for code in (key >> 32).tolist()], dtype=object)
+    hit = reason != ""
+    lost = some[hit]
+    days = lost["date"].dt.strftime("%Y-%m-%d")
+    rejected = rejected_rows(sources[lost["file"].to_numpy()], lost.index, lost["symbol"], reason[hit], days)
+    factors = bars["adj_factor"].to_numpy(copy=True)
+    factors[incremental] = factor
+    kept = np.ones(len(bars), dtype=bool)
+    kept[incremental] = ~hit
+    return bars.assign(adj_factor=factors)[kept], rejected_frame([rejected])
+
+
+def _is_next_session(names: Objects, code: int, first: int, last: int) -> bool:
+    """Whether no session of a symbol's exchange lies between two days, days since 1970."""
+    market = market_of(names[code])
+    if market is None:
+        return False
+    days = np.array([first, last]).astype("datetime64[D]")
+    return sessions_between(days[0], days[1], MARKETS[market].calendar) == 0
 
 
 def _chain(

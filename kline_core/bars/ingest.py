@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core._text import harmless
+from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import Comparison, compare
 from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
@@ -30,7 +31,7 @@ from kline_core.bars.readers import read_file, suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
-from kline_core.bars.row_checks import BAR_COLUMNS, check_rows
+from kline_core.bars.row_checks import check_rows
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError, SettingError
 from kline_core.store.home import Home, TableChangedError
@@ -50,6 +51,9 @@ class _Checked:
     bars: pd.DataFrame
     rejected: pd.DataFrame
     ignored: tuple[str, ...]
+    layout: str
+    mended: dict[str, int]
+    notes: tuple[str, ...]
 
 
 def ingest(
@@ -171,15 +175,17 @@ def _read(name: str, read: Callable[[], RawRows] | str) -> _Checked | str:
 
 
 def _check(raw: RawRows, source: str) -> _Checked:
-    checked = check_rows(raw.frame, source)
-    malformed = raw.malformed.assign(source=source)
-    return _Checked(source, checked.bars, pd.concat([malformed, checked.rejected]), raw.ignored)
+    layout = raw.layout
+    checked = check_rows(raw.frame, source, layout.convention)
+    rejected = pd.concat([raw.malformed.assign(source=source), checked.rejected])
+    notes = ((layout.note,) if layout.note else ()) + checked.notes
+    return _Checked(source, checked.bars, rejected, raw.ignored, layout.name, checked.mended, notes)
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all files with the number of their file; the index keeps the row numbers."""
     if not frames:
-        return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, "file")})
+        return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES, "file")})
     bars = pd.concat(frames)
     bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
     return bars
@@ -222,6 +228,9 @@ def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFr
             rejected=read - kept[number],
             error=error,
             ignored_columns=part.ignored,
+            layout=part.layout,
+            mended=part.mended,
+            notes=part.notes,
         )
     return reports
 

@@ -1,6 +1,6 @@
 """The report of an ingest: the fate of every file and row."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -24,6 +24,12 @@ class FileReport:
     """Reason why no row of the file can be used, or None."""
     ignored_columns: tuple[str, ...] = ()
     """Columns that were not read."""
+    layout: str | None = None
+    """Name of the layout that its columns were understood as; None if it could not be read."""
+    mended: dict[str, int] = field(default_factory=dict)
+    """Rows whose cells were not taken as they are written, by what was done to them."""
+    notes: tuple[str, ...] = ()
+    """What else there is to know of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,24 @@ class IngestReport:
         """One line for each file without a usable row."""
         return [file.error for file in self.files if file.error is not None]
 
+    @property
+    def mended(self) -> dict[str, int]:
+        """Rows whose cells were not taken as they are written, by what was done to them."""
+        counts: dict[str, int] = {}
+        for file in self.files:
+            for what, count in file.mended.items():
+                counts[what] = counts.get(what, 0) + count
+        return counts
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """What else there is to know of the rows: files by note."""
+        files: dict[str, list[str]] = {}
+        for file in self.files:
+            for note in file.notes:
+                files.setdefault(note, []).append(file.path)
+        return files
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, with the rejected rows counted by reason and the first hundred in full."""
         counts = self.rejections["reason"].value_counts(sort=True)
@@ -89,7 +113,11 @@ class IngestReport:
             "rejected": self.rejected,
             "rejected_by_reason": {str(reason): int(count) for reason, count in counts.items()},
             "rejections": self.rejections.head(_SHOWN_REJECTIONS).to_dict("records"),
-            "files": [asdict(file) | {"ignored_columns": list(file.ignored_columns)} for file in self.files],
+            "mended": self.mended,
+            "files": [
+                asdict(file) | {"ignored_columns": list(file.ignored_columns), "notes": list(file.notes)}
+                for file in self.files
+            ],
             "restated": self.restated,
             "unadjusted": self.unadjusted,
             "rebased": self.rebased,

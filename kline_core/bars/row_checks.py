@@ -11,6 +11,8 @@ Every bar enters through these checks. A row that passes has
 
 A day is *suspended* if its volume is 0 or missing and its bar is flat (open = high = low = close, within `SAME_PRICE`).
 A bar that moved was traded, whatever its volume says, since vendors deliver real prices with zero or unknown volume.
+Two habits of vendors are understood, counted and reported (`CheckedRows.mended`): a suspended day with its close alone,
+and prices that rounding has put outside low to high by less than `DUST`.
 """
 
 from dataclasses import dataclass
@@ -19,18 +21,23 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.adjustment import SAME_PRICE
+from kline_core.bars.columns import BAR_COLUMNS, HINTS, OPTIONAL, PRICES, REQUIRED
+from kline_core.bars.convention import PLAIN, Convention
+from kline_core.bars.exchange_days import ExchangeDays, exchange_days
+from kline_core.bars.increments import changes_in_file
 from kline_core.bars.row_errors import RowErrors, rejected_frame, rejected_rows, to_numbers
-from kline_core.dates import parse_dates
 from kline_core.errors import InputError
-from kline_core.symbols import is_symbol
+from kline_core.markets import MARKETS
+from kline_core.symbols import SYMBOL_RULE, is_symbol, market_of
 from kline_core.typing import Flags, Floats64, Objects
 
-PRICES = ("open", "high", "low", "close")
-REQUIRED = ("symbol", "date", *PRICES, "volume")
-OPTIONAL = ("amount", "adj_factor")
-BAR_COLUMNS = (*REQUIRED, *OPTIONAL, "suspended")
 MIN_PRICE, MAX_PRICE = 1e-12, 1e12
 """Inclusive bounds of raw prices, adjustment factors and adjusted prices."""
+DUST = 5e-7
+"""Relative difference by which rounding may put an open or a close outside low to high: a few roundings of float32, and
+less than a hundredth of a tick at most prices."""
+NO_VOLUME = 1e-6
+"""Shares below which a volume is none: some vendors write 5.877472e-39."""
 
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
 ABSURD_ADJUSTMENT = f"adj_factor makes an adjusted price that {_ABSURD}"
@@ -42,17 +49,24 @@ class CheckedRows:
     """The rows of a frame, each in exactly one of two frames."""
 
     bars: pd.DataFrame
-    """`BAR_COLUMNS`: dates as datetime64[s], `adj_factor` NaN if the frame has no such column; the frame's index."""
+    """`BAR_COLUMNS` and `CHANGES`: dates as datetime64[s], `adj_factor` NaN if the frame has no such column; the
+    frame's index."""
     rejected: pd.DataFrame
     """`REJECTED_COLUMNS`: the row's source, its index label, its symbol as text, the reason, and the offending cell."""
+    mended: dict[str, int]
+    """Rows whose cells are not as they were written, by what was done to them."""
+    notes: tuple[str, ...]
+    """What else a user must know of the rows."""
 
 
-def check_rows(frame: pd.DataFrame, source: str) -> CheckedRows:
+def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN) -> CheckedRows:
     """Divide rows from outside into sound bars and rejected rows, each row checked by itself.
 
     Args:
-        frame: Columns `REQUIRED` and perhaps `OPTIONAL`, typed or as text; its index labels name the rows in reports.
+        frame: Columns `REQUIRED` and perhaps `OPTIONAL` and `HINTS`, typed or as text; its index labels name the rows
+            in reports.
         source: Name of the file, for reports.
+        convention: How the cells are meant.
 
     Raises:
         InputError: A required column is missing.
@@ -65,21 +79,78 @@ def check_rows(frame: pd.DataFrame, source: str) -> CheckedRows:
             column=missing[0],
         )
     faults = RowErrors(frame)
-    symbols = _check_symbols(frame["symbol"], faults)
-    dates, no_date = parse_dates(frame["date"])
-    faults.mark(no_date, "date", "is missing or no date")
+    symbols = _check_symbols(frame["symbol"], faults, convention)
+    found = exchange_days(frame["date"], lambda: _zones(symbols), convention.month_first)
+    for where, fault in found.faults:
+        faults.mark(where, "date", fault)
+    _check_intraday(symbols, found, faults)
     numbers = {name: to_numbers(frame[name], name, faults) for name in (*PRICES, "volume")}
-    for name in OPTIONAL:
-        numbers[name] = to_numbers(frame[name], name, faults) if name in frame.columns else np.full(len(frame), np.nan)
+    for name in (*OPTIONAL, *HINTS):
+        if name in frame.columns:
+            numbers[name] = to_numbers(frame[name], name, faults)
+    numbers["volume"] = numbers["volume"] * convention.volume_unit
+    numbers["amount"] = numbers.get("amount", np.full(len(frame), np.nan)) * convention.amount_unit
+    mended = _mend(numbers)
     _check_prices(numbers, faults)
     for name in ("volume", "amount"):
         faults.mark(np.isinf(numbers[name]), name, "is not finite")
         faults.mark(numbers[name] < 0, name, "is negative")
-    if "adj_factor" in frame.columns:
+    if "adj_factor" in numbers:
         _check_factors(numbers, faults)
-    bars = pd.DataFrame({"symbol": symbols, "date": dates.astype("datetime64[s]"), **numbers}, index=frame.index)
+    else:
+        numbers["adj_factor"] = np.full(len(frame), np.nan)
+    changes = changes_in_file(symbols, found.days, numbers, faults)
+    sound = ~faults.any()
+    bars = pd.DataFrame({"symbol": symbols, "date": found.days.astype("datetime64[s]")}, index=frame.index)
+    bars = bars.assign(**{name: numbers[name] for name in (*PRICES, "volume", *OPTIONAL)})
     bars["suspended"] = is_suspended(bars)
-    return CheckedRows(bars[~faults.any()], faults.rejected(source))
+    bars = bars.assign(**changes.columns)
+    counts = {what: int((where & sound).sum()) for what, where in mended.items()}
+    rejected = faults.rejected(source)
+    return CheckedRows(bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes)
+
+
+def _zones(symbols: pd.Series) -> Objects:
+    """Time zone of each symbol's exchange, object (n,); None where it is not known."""
+    known = {name: MARKETS[market].zone if (market := market_of(name)) else None for name in symbols.unique() if name}
+    return np.array([known.get(name) for name in symbols], dtype=object)
+
+
+def _check_intraday(symbols: pd.Series, found: ExchangeDays, faults: RowErrors) -> None:
+    """Rows of one symbol and day with several times are no daily bars, and nothing says which to take."""
+    if not found.seconds.any():
+        return
+    rows = pd.DataFrame({"symbol": symbols.to_numpy(), "day": found.days, "second": found.seconds})
+    several = rows.groupby(["symbol", "day"], dropna=False)["second"].transform("nunique").to_numpy() > 1
+    faults.mark(several, "date", "is one of several times of its day: bars within a day are not taken, only daily ones")
+
+
+def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
+    """Write prices and volumes as they are meant, in place; which rows that changed, bool (n,), by what was done."""
+    with np.errstate(invalid="ignore"):
+        volume, halted = numbers["volume"], np.zeros(len(numbers["volume"]), dtype=bool)
+        tiny = (volume > 0) & (volume < NO_VOLUME)
+        if "trading" in numbers:
+            halted = numbers["trading"] == 0
+        none = ~(volume >= NO_VOLUME) | halted
+        empty = none & (numbers["close"] > 0)
+        for name in ("open", "high", "low"):
+            empty &= ~(numbers[name] != 0) | np.isnan(numbers[name])
+        for name in ("open", "high", "low"):
+            numbers[name] = np.where(empty, numbers["close"], numbers[name])
+        numbers["volume"] = np.where(tiny, 0.0, volume)
+        amount = numbers["amount"]
+        numbers["amount"] = np.where((amount > 0) & (amount < NO_VOLUME), 0.0, amount)
+        inner = np.fmax(numbers["open"], numbers["close"]), np.fmin(numbers["open"], numbers["close"])
+        high, low = numbers["high"], numbers["low"]
+        above = (inner[0] > high) & (inner[0] <= high * (1 + DUST))
+        below = (inner[1] < low) & (inner[1] >= low * (1 - DUST))
+        numbers["high"], numbers["low"] = np.where(above, inner[0], high), np.where(below, inner[1], low)
+    return {
+        "suspended days written with their close alone, which stands for open, high and low": empty,
+        "volumes next to nothing, which are none": tiny,
+        "highs or lows that rounding had put inside open or close, widened to these": above | below,
+    }
 
 
 def is_suspended(bars: pd.DataFrame) -> pd.Series:
@@ -133,16 +204,20 @@ def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFram
     return bars[~(hopeless | different | same)], rejected_frame(rows)
 
 
-def _check_symbols(column: pd.Series, faults: RowErrors) -> pd.Series:
+def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention) -> pd.Series:
     if column.dtype == object:
         # Equal keys, such as 1 and True, and unhashable ones are no text anyway.
         column = column.where(np.array([isinstance(value, str) for value in column], dtype=bool))
+    elif convention.chinese and column.dtype.kind in "iu":
+        column = column.astype(str)
     codes, distinct = pd.factorize(column, use_na_sentinel=True)
+    named = [convention.symbol(value) if isinstance(value, str) else value for value in distinct]
     # Missing values have the code -1, which picks the last entry.
-    safe = np.array([*(is_symbol(value) for value in distinct), False])
-    faults.mark(~safe[codes], "symbol", "is not safe to use: 1-32 letters, digits or ._^=- without '..'")
+    safe = np.array([*(is_symbol(value) for value in named), False])
+    faults.mark(~safe[codes], "symbol", f"is no symbol: {SYMBOL_RULE}")
     # Not what is unsafe, which may be text that no column takes.
-    return column.where(safe[codes], "").astype(str)
+    names = np.array([*(value if good else "" for value, good in zip(named, safe[:-1], strict=True)), ""], dtype=object)
+    return pd.Series(np.array([*names, ""], dtype=object)[codes], index=column.index, dtype=str)
 
 
 def _check_prices(numbers: dict[str, Floats64], faults: RowErrors) -> None:

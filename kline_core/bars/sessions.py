@@ -133,6 +133,17 @@ def sessions_until(day: np.datetime64, count: int, calendar: str) -> Dates:
 
 
 @cache
+def sessions_between(first: np.datetime64, last: np.datetime64, calendar: str) -> int | None:
+    """Number of sessions after one day and before another; None if a day lies outside those that the calendar knows.
+
+    Raises `SettingError` if the calendar is unknown or cannot be made.
+    """
+    sessions = _sessions(calendar)
+    if first < sessions[0] or last > sessions[-1]:
+        return None
+    return int(np.searchsorted(sessions, last, "left") - np.searchsorted(sessions, first, "right"))
+
+
 def calendar_names() -> tuple[str, ...]:
     """Names of all calendars, without their aliases, sorted."""
     return tuple(sorted(exchange_calendars.get_calendar_names(include_aliases=False)))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from kline_core._hashing import mix64, text_hash
 from kline_core.bars.adjustment import factor_changes
-from kline_core.bars.row_checks import PRICES
+from kline_core.bars.columns import PRICES
 from kline_core.errors import InputError
 from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, Positions
 
@@ -126,6 +126,12 @@ def symbol_day_keys(code: npt.NDArray[np.integer], day: npt.NDArray[np.integer])
     """Code of a symbol and days since 1970 as one number, which orders by symbol and then by day: int64 (n,)."""
     keys: Int64s = (code.astype(np.int64) << 32) + (day.astype(np.int64) + 2**31)
     return keys
+
+
+def days_of(key: Int64s) -> Int64s:
+    """Days since 1970 of `symbol_day_keys`: int64 (n,)."""
+    days: Int64s = (key & (2**32 - 1)) - 2**31
+    return days
 
 
 def row_keys(rows: pa.Table, symbols: Sequence[str] | Objects) -> Int64s:

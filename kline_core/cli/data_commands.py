@@ -49,6 +49,8 @@ def ingest(options: argparse.Namespace) -> Answer:
     ]
     if len(rejections) > SHOWN_ROWS and options.rejected is None:
         lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
+    lines += [f"{count} rows: {what}" for what, count in report.mended.items()]
+    lines += [f"note: {note}: {abbreviated(files)}" for note, files in report.notes.items()]
     lines += [f"not used: {error}" for error in report.errors]
     lines += [f"left out: {reason}" for reason in report.left_out]
     for what, symbols in (

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.bars_cache import table_replaced
-from kline_core.bars.symbol_bars import row_keys
+from kline_core.bars.symbol_bars import days_of, row_keys
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.match_digest import value_digests
 from kline_core.factor.state_key import StateKey
@@ -110,7 +110,7 @@ class StoredValues:
 
 
 def _dates(key: Int64s) -> Dates:
-    days: Dates = ((key & (2**32 - 1)) - 2**31).astype("datetime64[D]")
+    days: Dates = days_of(key).astype("datetime64[D]")
     return days
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kline_core.bars.row_checks import BAR_COLUMNS, check_rows, is_suspended
+from kline_core.bars.columns import BAR_COLUMNS
+from kline_core.bars.row_checks import check_rows, is_suspended
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Ledger
 from kline_core.patterns.catalogue import Catalogue, build_catalogue, window_outcomes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars.row_checks import BAR_COLUMNS
+from kline_core.bars.columns import BAR_COLUMNS
 from kline_core.bars.row_errors import REJECTED_COLUMNS
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError

@@ -1,38 +1,44 @@
-"""Readers of bar files, one module per layout.
+"""Readers of bar files, one module per kind of file; what their columns mean is a matter of the layouts.
 
-A reader turns a file into `RawRows`, whose cells are still unchecked; `kline_core.bars.row_checks` defines a sound row
-for all layouts alike. To add a layout, write a module like `plain` and name it in `READERS`.
+A reader turns the contents of a file into `RawRows`, whose cells are still unchecked; `kline_core.bars.row_checks`
+defines a sound row for all layouts alike. To add a layout, see `kline_core.bars.readers.layouts`; to add a kind of
+file, write a module like `parquet_file` and name it in `READERS`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from kline_core.bars.readers import plain
-from kline_core.bars.readers.contents import MAX_FILE_BYTES
+from kline_core.bars.readers import parquet_file, text_file
+from kline_core.bars.readers.contents import MAX_FILE_BYTES, PACKED, read_contents
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.errors import InputError
 
 
 class Reader(Protocol):
-    """A module that reads one layout."""
+    """A module that reads one kind of file."""
 
     SUFFIXES: tuple[str, ...]
-    """Endings, in lower case, of the files that the reader may recognise; others in a folder are passed over."""
+    """Endings, in lower case, of the files that may be of the kind; others in a folder are passed over."""
 
-    def recognises(self, path: Path) -> bool:
-        """Whether the file is of the layout; judged by its content if another layout could have its name."""
+    def recognises(self, data: bytes, path: Path) -> bool:
+        """Whether a file with these contents is of the kind; the name counts only where contents cannot tell."""
 
-    def read(self, path: Path, max_bytes: int) -> RawRows:
-        """The file's rows. Raises `InputError` if it cannot be used as a whole, or holds more than `max_bytes`."""
+    def read(self, data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | None) -> RawRows:
+        """The file's rows. Raises `InputError` if it cannot be used as a whole, or holds more than `max_bytes`.
+
+        `mapping`: meaning to column name, by hand; None to tell the layout by the columns.
+        """
 
 
-READERS: Final[tuple[Reader, ...]] = (plain,)
-"""All readers, the most particular ones first: the first that recognises a file reads it."""
+READERS: Final[tuple[Reader, ...]] = (parquet_file, text_file)
+"""All readers: the first that recognises a file reads it. The last takes every file for text."""
 
 
 def suffixes() -> tuple[str, ...]:
-    """Endings of the files that some reader may recognise."""
-    return tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.SUFFIXES))
+    """Endings of the files that some reader may recognise, packed or not."""
+    kinds = [suffix for reader in READERS for suffix in reader.SUFFIXES]
+    return tuple(dict.fromkeys([*kinds, *(kind + packed for packed in PACKED for kind in kinds)]))
 
 
 def may_read(path: Path) -> bool:
@@ -40,15 +46,22 @@ def may_read(path: Path) -> bool:
     return path.name.lower().endswith(suffixes())
 
 
-def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> RawRows:
-    """A file's rows, by the reader of its layout.
+def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES, mapping: Mapping[str, str] | None = None) -> RawRows:
+    """A file's rows, by the reader of its kind.
 
-    Raises `InputError` if no reader knows it, it cannot be used, or it holds more than `max_bytes`, unpacked.
+    Args:
+        path: A regular file.
+        max_bytes: Bytes that it may hold, unpacked.
+        mapping: Meaning to column name, by hand; None to tell the layout by the columns.
+
+    Raises `InputError` if it cannot be read or used, is of no known layout, or holds more than `max_bytes`.
     """
+    if not may_read(path):
+        known = ", ".join(suffix for reader in READERS for suffix in reader.SUFFIXES)
+        raise InputError(f"{path}: its type is not known; give {known}", source=str(path))
     try:
-        for reader in READERS:
-            if reader.recognises(path):
-                return reader.read(path, max_bytes)
+        data = read_contents(path, max_bytes)
+        reader = next(reader for reader in READERS if reader.recognises(data, path))
+        return reader.read(data, path, max_bytes, mapping)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}", source=str(path)) from error
-    raise InputError(f"{path}: its type is not known; give {', '.join(suffixes())}", source=str(path))

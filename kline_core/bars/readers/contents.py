@@ -15,6 +15,9 @@ from kline_core.errors import InputError
 MAX_FILE_BYTES: Final = 2 * 2**30
 """Bytes that a file may hold, unpacked, if the caller gives no other bound."""
 
+PACKED: Final = (".gz",)
+"""Endings, behind that of their kind, of files that are packed."""
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -46,6 +49,14 @@ def read_contents(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     if len(data) > max_bytes:
         raise too_large(path, max_bytes)
     return data
+
+
+def stem_of(path: Path, suffixes: tuple[str, ...]) -> str:
+    """The file's name without the ending of its kind, one of `suffixes`, and that of its packing."""
+    name = path.name
+    for endings in (PACKED, suffixes):
+        name = next((name[: -len(ending)] for ending in endings if name.lower().endswith(ending)), name)
+    return name
 
 
 def too_large(path: Path, max_bytes: int) -> InputError:

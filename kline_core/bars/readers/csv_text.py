@@ -16,9 +16,13 @@ MAX_LINE_BYTES = 100_000
 """A longer line is no row, whatever it holds; Arrow would refuse the file for one of a megabyte, or not, depending on
 where in the file it stands."""
 
+DELIMITERS = (",", ";", "\t", "|")
 _BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"[^\r\n][^\n]*")
-_QUOTED = re.compile(rb'(?:(?<=[,\n])|\A)"[^"\r\n]*"(?=[,\r\n]|\Z)')
+_QUOTED = {
+    sign: re.compile(b'(?:(?<=[%s\n])|\\A)"[^"\r\n]*"(?=[%s\r\n]|\\Z)' % (sign.encode(), sign.encode()))
+    for sign in DELIMITERS
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,12 @@ class CsvText:
     """Cells of the header."""
     data: bytes
     start: int
-    """Where the second line begins."""
+    """Where the line behind the header begins."""
     end: int
     """Where the last line that is not blank ends, without its line feed."""
+    delimiter: str = ","
+    header_line: int = 1
+    """Number of the header's line."""
 
     @property
     def empty(self) -> bool:
@@ -40,7 +47,7 @@ class CsvText:
         return self.end <= self.start
 
     def body(self) -> memoryview:
-        """Bytes from the second line to the last one that is not blank."""
+        """Bytes from the line behind the header to the last one that is not blank."""
         return memoryview(self.data)[self.start : self.end]
 
     def count_lines(self) -> int:
@@ -57,7 +64,7 @@ class CsvText:
             at = feed + 1
         if self.data.find(b'"', self.start, self.end) < 0:
             return True
-        return b'"' not in _QUOTED.sub(b"", self.body())
+        return b'"' not in _QUOTED[self.delimiter].sub(b"", self.body())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Line:
     """A line that is not blank."""
 
     number: int
-    """As an editor counts it, with the header as line 1."""
+    """As an editor counts it: the first line of the file is line 1."""
     cells: list[str]
     """As many as those of the header; none if there is a fault."""
     fault: str | None
@@ -74,53 +81,64 @@ class Line:
     """The line as it stands, cut if it is too long. Bytes that are not UTF-8 are lone surrogates."""
 
 
-def split_header(data: bytes, path: Path) -> CsvText:
+def split_header(data: bytes, path: Path, start: int = 0, number: int = 1, delimiter: str = ",") -> CsvText:
     """Divide a file into its header and the rest.
 
-    Raises `InputError` if it is empty, its first line is not UTF-8 or no line of CSV, or its lines end in CR alone.
+    Args:
+        data: Contents of the file.
+        path: Its name, for errors.
+        start: Where the header's line begins.
+        number: Number of the header's line.
+        delimiter: One of `DELIMITERS`.
+
+    Raises `InputError` if it is empty, its header is not UTF-8 or no line of CSV, or its lines end in CR alone.
     """
-    first = len(_BOM) if data.startswith(_BOM) else 0
+    first = max(start, len(_BOM) if data.startswith(_BOM) else 0)
     feed = data.find(b"\n", first, first + MAX_LINE_BYTES)
     header = data[first : feed if feed >= 0 else min(len(data), first + MAX_LINE_BYTES)].rstrip(b"\r")
     source = str(path)
     if len(header) >= MAX_LINE_BYTES:
-        raise InputError(f"{path}: line 1 is longer than {MAX_LINE_BYTES} bytes, no header", source=source, row=1)
+        raise InputError(
+            f"{path}: line {number} is longer than {MAX_LINE_BYTES} bytes, no header", source=source, row=number
+        )
     try:
         text = header.decode()
-        names = next(csv.reader([text], strict=True), [])
+        names = next(csv.reader([text], strict=True, delimiter=delimiter), [])
     except UnicodeDecodeError:
-        raise not_utf8(path, 1) from None
+        raise not_utf8(path, number) from None
     except csv.Error as error:
         if b"\r" in header:
             raise InputError(
-                f"{path}: its lines end in CR alone; save it with line ends LF or CR LF", source=source, row=1
+                f"{path}: its lines end in CR alone; save it with line ends LF or CR LF", source=source, row=number
             ) from None
-        raise InputError(f"{path}: line 1 is no header in CSV: {error}; correct it", source=source, row=1) from None
+        raise InputError(
+            f"{path}: line {number} is no header in CSV: {error}; correct it", source=source, row=number
+        ) from None
     if not any(name.strip() for name in names):
         raise InputError(f"{path}: is empty, or its first line is; the first line names the columns", source=source)
-    start = feed + 1 if feed >= 0 else len(data)
-    return CsvText(path, names, data, start, len(data.rstrip(b"\r\n")))
+    begin = feed + 1 if feed >= 0 else len(data)
+    return CsvText(path, names, data, begin, len(data.rstrip(b"\r\n")), delimiter, number)
 
 
 def lines(text: CsvText) -> Iterator[Line]:
     """All lines behind the header that are not blank."""
-    number, before = 2, text.start
+    number, before = text.header_line + 1, text.start
     for found in _LINE.finditer(text.data, text.start, max(text.start, text.end)):
         at = found.start()
         number += text.data.count(b"\n", before, at)
         before = at
-        yield _line(found[0], number, len(text.names))
+        yield _line(found[0], number, len(text.names), text.delimiter)
 
 
-def _line(line: bytes, number: int, width: int) -> Line:
+def _line(line: bytes, number: int, width: int, delimiter: str) -> Line:
     if len(line) > MAX_LINE_BYTES:
         return Line(number, [], f"is longer than {MAX_LINE_BYTES} bytes", line[:200].decode(errors="replace") + "...")
     text = line.decode(errors="surrogateescape").rstrip("\r")
     if '"' not in text and "\r" not in text:
-        cells = text.split(",")
+        cells = text.split(delimiter)
     else:
         try:
-            cells = next(csv.reader([text], strict=True), [])
+            cells = next(csv.reader([text], strict=True, delimiter=delimiter), [])
         except csv.Error:
             return Line(number, [], "has a quote or a CR out of place", text)
     if len(cells) != width:

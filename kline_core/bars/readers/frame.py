@@ -1,7 +1,7 @@
 """Frames in the plain layout: a pandas DataFrame, or any object with the Arrow PyCapsule interface.
 
-Columns are those of the plain layout (`kline_core.bars.readers.plain`), in any order and letter case; levels of a
-pandas index that have one of these names count as columns. Source of the interface: Apache Arrow, "The Arrow PyCapsule
+Columns are those of any layout (`kline_core.bars.readers.layouts`); levels of a pandas index that have a name count as
+columns. Source of the interface: Apache Arrow, "The Arrow PyCapsule
 Interface"; polars DataFrames, DuckDB relations and pyarrow tables have it.
 """
 
@@ -12,7 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core.bars.readers.arrow_table import to_frame
-from kline_core.bars.readers.raw_rows import RawRows, match_columns
+from kline_core.bars.readers.layout import columns_of
+from kline_core.bars.readers.layouts import LAYOUTS
+from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError
 
@@ -48,7 +50,8 @@ def read_frame(frame: Frame, source: str) -> RawRows:
     """
     table = _table(frame, source)
     names = [str(name) for name in (table.column_names if isinstance(table, pa.Table) else table.columns)]
-    used, ignored = match_columns(source, names)
+    columns = columns_of(source, names, LAYOUTS)
+    used = columns.used
     if "symbol" not in used.values():
         raise InputError(
             f"{source}: column symbol is missing; its columns are {', '.join(names)}", source=source, column="symbol"
@@ -60,7 +63,8 @@ def read_frame(frame: Frame, source: str) -> RawRows:
         chosen = to_frame(table.select(places).rename_columns(list(used.values())), source)
     else:
         chosen = table.iloc[:, places].set_axis(list(used.values()), axis=1)
-    return RawRows(chosen.set_axis(np.arange(1, len(chosen) + 1)), rejected_frame([]), ignored)
+    chosen = columns.layout.tidy(chosen.set_axis(np.arange(1, len(chosen) + 1)))
+    return RawRows(chosen, rejected_frame([]), columns.ignored, columns.layout)
 
 
 def _table(frame: Frame, source: str) -> pd.DataFrame | pa.Table:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars.readers import csv_text, plain, read_file
+from kline_core.bars.readers import csv_text, read_file, text_file
 from kline_core.bars.row_checks import check_rows
 from kline_core.errors import InputError
 
@@ -108,14 +108,14 @@ def test_a_row_of_a_megabyte_is_rejected_in_words_of_our_own(tmp_path: Path) -> 
 def test_a_file_of_lines_that_are_no_rows_is_refused_before_they_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain, "_MOST_MALFORMED", 3)
+    monkeypatch.setattr(text_file, "_MOST_MALFORMED", 3)
     (tmp_path / "a.csv").write_text("\n".join([HEADER, GOOD, *["x"] * 4]))
     with pytest.raises(InputError, match="more than 3 of its lines are no rows, the first is line 3, which has"):
         read_file(tmp_path / "a.csv")
 
 
 def test_chunks_of_text_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "_CHUNK", 2)
+    monkeypatch.setattr(text_file, "_CHUNK", 2)
     assert len(verdicts(tmp_path / "a.csv", [*[GOOD] * 5, "bad", GOOD])) == 7
 
 
@@ -203,7 +203,7 @@ def test_quotes_that_all_readers_understand_take_the_fast_way(tmp_path: Path, mo
     def refuse(*_: object) -> None:
         raise AssertionError("read as text")
 
-    monkeypatch.setattr(plain, "_as_text", refuse)
+    monkeypatch.setattr(text_file, "_as_text", refuse)
     assert len(verdicts(tmp_path / "a.csv", ['"A","2020-01-01",10,11,9,"10.5",100,"x, y"'])) == 1
     monkeypatch.setattr(csv_text, "MAX_LINE_BYTES", 90)
     assert len(verdicts(tmp_path / "a.csv", [GOOD] * 9)) == 9

@@ -1,0 +1,26 @@
+"""baostock: `query_history_k_data_plus` saved as CSV. Codes like sh.600519, volume in shares, amount in yuan.
+
+`preclose` is the close before, less what was paid out: the day it differs from the close before is an ex-date.
+Suspended days are there, flat at the last close, with `tradestatus` 0.
+"""
+
+from kline_core.bars.convention import Convention
+from kline_core.bars.readers.layout import Layout
+
+LAYOUT = Layout(
+    name="baostock",
+    columns={
+        "code": "symbol",
+        "date": "date",
+        "open": "open",
+        "high": "high",
+        "low": "low",
+        "close": "close",
+        "volume": "volume",
+        "amount": "amount",
+        "preclose": "prev_close",
+        "tradestatus": "trading",
+    },
+    telling=("code", "date", "preclose"),
+    convention=Convention(chinese=True),
+)

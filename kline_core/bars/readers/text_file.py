@@ -1,0 +1,219 @@
+"""Text files: their encoding, the line that names the columns, and the cells of the rows behind it.
+
+A file is first read with numbers as numbers, on all cores. If a cell does not fit, or readers of CSV could divide a
+line into different cells, the file is read again as text, line by line, so that every bad row can be named. Both ways
+give the same numbers, and the same verdict on every row.
+"""
+
+import codecs
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from kline_core._text import is_utf8
+from kline_core.bars.readers.arrow_table import to_frame
+from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText, Line, lines, not_utf8, split_header
+from kline_core.bars.readers.layout import Columns, columns_of, is_number
+from kline_core.bars.readers.layouts import LAYOUTS
+from kline_core.bars.readers.raw_rows import RawRows, raw_rows
+from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.errors import InputError
+from kline_core.typing import Int64s
+
+_CHUNK = 50_000
+# Lines that are no rows cost some hundred bytes each: a gigabyte of them would take all the memory there is.
+_MOST_MALFORMED = 1_000_000
+_TITLE_LINES = 10
+"""Lines above the header at the most: names of exports, dates of downloads."""
+_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns)
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_DECIMAL_COMMA = re.compile(r"-?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
+
+
+SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv")
+
+
+def recognises(data: bytes, path: Path) -> bool:  # noqa: ARG001  the signature of readers
+    """Always: what no other reader knows counts as text."""
+    return True
+
+
+def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | None = None) -> RawRows:  # noqa: ARG001
+    """Rows of the contents of a text file.
+
+    Raises `InputError` if it is empty, in no encoding that can be told, or of no known layout.
+    """
+    utf8 = _as_utf8(data, path)
+    text = _find_header(utf8, path, frozenset(name.strip().lower() for name in (mapping or {}).values()) | _KNOWN)
+    columns = columns_of(str(path), text.names, LAYOUTS, mapping)
+    if columns.layout.trailer:
+        text = _without_trailer(text, re.compile(columns.layout.trailer.encode()))
+    comma = text.delimiter != "," and _has_decimal_commas(text, columns)
+    table = _typed(text, columns, comma)
+    if table is not None:
+        numbers, malformed = np.arange(len(table)) + text.header_line + 1, rejected_frame([])
+    else:
+        table, numbers, malformed = _as_text(text, columns, comma)
+    return raw_rows(to_frame(table, str(path)).set_axis(numbers), malformed, columns, path, SUFFIXES)
+
+
+def _as_utf8(data: bytes, path: Path) -> bytes:
+    """The same text in UTF-8. What its first lines are in the rest must be in too."""
+    wide = next((name for mark, name in _UTF16.items() if data.startswith(mark)), None)
+    head = b"\n".join(data[: 20 * MAX_LINE_BYTES].split(b"\n", _TITLE_LINES)[:_TITLE_LINES])
+    if wide is None and _decodes(head[:MAX_LINE_BYTES], "utf-8"):
+        return data
+    # A superset of GBK and GB2312.
+    encoding = wide or "gb18030"
+    if wide is None and not _decodes(head[:MAX_LINE_BYTES], encoding):
+        return data
+    try:
+        return data.decode(encoding).encode()
+    except UnicodeError as error:
+        row = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
+        raise InputError(
+            f"{path}: line {row} is no {encoding} text, as the lines before it are; convert the file to UTF-8",
+            source=str(path),
+            row=row,
+        ) from error
+
+
+def _decodes(head: bytes, encoding: str) -> bool:
+    try:
+        # Not final: the last character may be cut off.
+        codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
+    """The first line with the most known column names, divided at the sign that gives the most.
+
+    The first line of the file where none has four of them.
+    """
+    best, found = 3, (0, 1, ",")
+    at = 0
+    for number in range(1, _TITLE_LINES + 1):
+        feed = data.find(b"\n", at, at + MAX_LINE_BYTES)
+        line = data[at : feed if feed >= 0 else min(len(data), at + MAX_LINE_BYTES)].decode(errors="replace")
+        for sign in DELIMITERS:
+            score = sum(name.strip().lower() in known for name in _cells(line.lstrip("\ufeff"), sign))
+            if score > best:
+                best, found = score, (at, number, sign)
+        if feed < 0:
+            break
+        at = feed + 1
+    return split_header(data, path, *found)
+
+
+def _cells(line: str, sign: str) -> list[str]:
+    try:
+        return next(csv.reader([line.rstrip("\r")], strict=True, delimiter=sign), [])
+    except csv.Error:
+        return []
+
+
+def _without_trailer(text: CsvText, trailer: re.Pattern[bytes]) -> CsvText:
+    """The text up to the first of the lines at its end that are no rows."""
+    end = text.end
+    while end > text.start:
+        feed = max(text.data.rfind(b"\n", text.start, end), text.start - 1)
+        line = text.data[feed + 1 : end].strip()
+        if line and not trailer.fullmatch(line):
+            break
+        end = max(feed, text.start)
+    return replace(text, end=end)
+
+
+def _has_decimal_commas(text: CsvText, columns: Columns) -> bool:
+    """Whether the numbers of the first rows are written with a comma for the point."""
+    places = [text.names.index(name) for name, meaning in columns.used.items() if is_number(meaning)]
+    rows = [line.cells for line in islice(lines(text), 50) if not line.fault]
+    return any(_DECIMAL_COMMA.fullmatch(row[place].strip()) for row in rows for place in places)
+
+
+def _typed(text: CsvText, columns: Columns, comma: bool) -> pa.Table | None:
+    """The columns in use, prices and volumes as numbers; None if a line needs a closer look."""
+    count, used = text.count_lines(), columns.used
+    # A row has at least its commas: what has more lines has blank ones, which cost Arrow as much as rows.
+    if count == 0 or count * len(text.names) > text.end - text.start + 1 or not text.is_simple():
+        return None
+    numeric = {name for name, meaning in used.items() if is_number(meaning) and not columns.layout.as_text}
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(pa.py_buffer(text.body())),
+            read_options=pacsv.ReadOptions(column_names=text.names),
+            parse_options=pacsv.ParseOptions(delimiter=text.delimiter, ignore_empty_lines=False),
+            convert_options=pacsv.ConvertOptions(
+                column_types={name: pa.float64() if name in numeric else pa.string() for name in used},
+                include_columns=list(used),
+                null_values=[""],
+                strings_can_be_null=False,
+                decimal_point="," if comma else ".",
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    # Arrow ends a line at a lone CR too, and takes -nan(ind) for a number; a row without a date may be a blank line.
+    finite = all(pc.all(pc.is_finite(table[name])).as_py() is not False for name in numeric)
+    table = table.rename_columns(list(used.values()))
+    sure = finite and len(table) == count and not pc.any(pc.equal(table["date"], "")).as_py()
+    return table if sure else None
+
+
+def _as_text(text: CsvText, columns: Columns, comma: bool) -> tuple[pa.Table, Int64s, pd.DataFrame]:
+    """The columns in use as text, the number of each row's line, and the lines that are no rows as `REJECTED_COLUMNS`.
+
+    Raises `InputError` if a cell in use is not UTF-8, or too many lines are no rows.
+    """
+    places = [text.names.index(name) for name in columns.used]
+    schema = pa.schema([(meaning, pa.string()) for meaning in columns.used.values()])
+    parts = [schema.empty_table()]
+    numbers: list[int] = []
+    malformed: list[Line] = []
+    sound = _rows(text, places, malformed)
+    while chunk := list(islice(sound, _CHUNK)):
+        numbers += [number for number, _ in chunk]
+        cells = zip(*(row for _, row in chunk), strict=True)
+        parts.append(pa.table([pa.array(column, pa.string()) for column in cells], schema=schema))
+    table = pa.concat_tables(parts)
+    if comma:
+        for at, meaning in enumerate(table.column_names):
+            if is_number(meaning):
+                point = pc.replace_substring(pc.replace_substring(table[meaning], ".", ""), ",", ".")
+                table = table.set_column(at, meaning, point)
+    at_line = pd.Index([line.number for line in malformed], dtype=np.int64)
+    faults = np.array([f"row {line.fault}" for line in malformed], dtype=object)
+    texts = pd.Series([line.text for line in malformed], dtype=object)
+    rejected = rejected_rows(str(text.path), at_line, pd.Series("", index=at_line), faults, texts)
+    return table, np.array(numbers, dtype=np.int64), rejected_frame([rejected])
+
+
+def _rows(text: CsvText, places: list[int], malformed: list[Line]) -> Iterator[tuple[int, list[str]]]:
+    """Number of each row's line and its cells in use; the lines that are no rows are added to `malformed`."""
+    for line in lines(text):
+        cells = [line.text] if line.fault else [line.cells[place] for place in places]
+        if not line.text.isascii() and not all(map(is_utf8, cells)):
+            raise not_utf8(text.path, line.number)
+        if line.fault:
+            malformed.append(line)
+            if len(malformed) > _MOST_MALFORMED:
+                first = malformed[0]
+                raise InputError(
+                    f"{text.path}: more than {_MOST_MALFORMED} of its lines are no rows, the first is line "
+                    f"{first.number}, which {first.fault}; it is no file of this layout",
+                    source=str(text.path),
+                    row=first.number,
+                )
+        elif any(line.cells):
+            yield line.number, cells
