@@ -46,6 +46,7 @@ def test_ten_lines_from_files_to_a_series_an_ic_table_and_a_picture(tmp_path, st
     assert (tmp_path / "match.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_values_are_the_stored_ones(home, result):
     stored = home.read("factors").to_pandas().set_index(["date", "symbol"])["value"].sort_index()
     assert len(result.values) == 40
@@ -65,6 +66,7 @@ def test_frames_account_for_every_sample(result):
     assert (result.matches["match_end"] < result.matches["date"]).all()
 
 
+@pytest.mark.slow
 def test_later_runs_do_not_change_a_result(stocks, tmp_path):
     place = kl.Home(tmp_path / "home", create=True)
     kl.ingest(place, stocks[stocks["date"] < "2001-06-01"])

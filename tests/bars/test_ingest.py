@@ -77,6 +77,7 @@ def test_rows_are_stored_and_a_second_time_change_nothing(home: Home, tmp_path: 
     assert home.version("bars") == 1
 
 
+@pytest.mark.slow
 def test_every_form_of_the_plain_layout_gives_the_same_bars(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {

@@ -52,6 +52,7 @@ def days(bars):
     return bars.loc[bars["symbol"] == "S00001", "date"].to_numpy().astype("datetime64[D]")
 
 
+@pytest.mark.slow
 def test_value_and_matches_are_those_of_a_run(home, days, weights):
     asked = days[[20, 35, BARS - 1]]
     with open_cluster(threads=1) as cluster:

@@ -405,6 +405,7 @@ def test_programs_that_do_not_start(tmp_path):
 PACKAGES = [Path(package.__file__).parent for package in (kl, flows)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(path for each in PACKAGES for path in each.rglob("*.py")), ids=str)
 def test_no_error_is_raised_with_a_fact_that_it_does_not_declare(path):
     """A slip there would show only on the day on which something else goes wrong."""

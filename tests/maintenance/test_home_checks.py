@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from kline_core.maintenance import home_checks
 from kline_core.maintenance.home_checks import check_home
 from kline_core.store.home import Home
@@ -28,6 +30,7 @@ def test_an_empty_home_says_what_to_do(tmp_path):
     assert "`kline index`" in found["patterns"].text
 
 
+@pytest.mark.slow
 def test_a_home_that_is_up_to_date(bench):
     before = {table: bench.home.version(table) for table in ("bars", "patterns", "factors", "matches")}
     found = by_subject(bench.home)

@@ -63,6 +63,7 @@ def test_every_write_gives_its_files_a_checksum_that_other_programs_can_check(ho
     assert subprocess.run(command, cwd=home.folder / "bars", capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1))
 def test_whichever_bytes_change_the_file_is_named(home: Home, share: float) -> None:
@@ -154,6 +155,7 @@ def test_checksums_go_with_their_files(home: Home) -> None:
     assert checksums.recorded(home.storage("bars")).keys() == home.files("bars").keys()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_loaded")
 def test_damaged_bars_are_called_so_by_every_command_and_a_copy_heals_them(
     tmp_path, small_weights, in_process, monkeypatch

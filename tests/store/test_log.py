@@ -47,6 +47,7 @@ def test_a_newest_log_file_that_is_not_whole_is_damage(home: Home, content: byte
     assert home.read("bars").num_rows == 4
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.99))
 def test_wherever_it_was_cut_off(home: Home, share: float) -> None:

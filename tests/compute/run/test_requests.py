@@ -11,6 +11,7 @@ from tests.support.homes import make_home
 from tests.support.runs import BARS, DAYS, FRAME, counts, first
 
 
+@pytest.mark.slow
 def test_dates_without_a_bar_are_counted_with_their_reasons(bench, in_process):
     asked = np.array(["1999-01-04", DAYS[2], DAYS[60], "2020-02-01", "2040-01-02"], dtype="datetime64[D]")
     report = bench.run(in_process, dates={"S00001": asked, "S00002": asked[[2]]}, max_failed_share=1)
@@ -27,6 +28,7 @@ def test_dates_without_a_bar_are_counted_with_their_reasons(bench, in_process):
     assert bench.versions() == versions
 
 
+@pytest.mark.slow
 def test_a_reason_that_no_longer_holds_is_stored_again(tmp_path, in_process, small_weights):
     bench = Bench.of(tmp_path / "home", first(FRAME, 70), weights=small_weights)
     saturday = DAYS[74] + 1
