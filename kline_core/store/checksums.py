@@ -4,10 +4,15 @@ A checksum is a file `_checksums/<data file>.<SHA-256>` of the table. Its name s
 checksums of all files, and a crash cannot leave half of one. It holds a line for `sha256sum --check`, too.
 
 Delta never changes a data file, and no two have the same name: a checksum holds for every version and every copy.
+
+Beside them a file `_checksums/<version>.version` names the newest version, and holds the checksum of its log file: where
+the log ends before it, a commit was lost, which nothing in the log tells.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +20,7 @@ import pyarrow.fs as pafs
 from pyarrow.dataset import FileSystemDataset
 
 FOLDER = "_checksums"
+_VERSION = re.compile(r"(\d{20})\.version")
 CHECKED = ("bars", "patterns")
 """Tables whose files have checksums: what a value is made from."""
 
@@ -30,14 +36,40 @@ def recorded(storage: pafs.FileSystem) -> dict[str, str]:
     return {name: digest for name, _, digest in split if len(digest) == hashlib.sha256().digest_size * 2}
 
 
-def record(storage: pafs.FileSystem, files: Iterable[str]) -> None:
-    """Give checksums to those of these data files that have none."""
+def newest_version(storage: pafs.FileSystem) -> int | None:
+    """The newest version whose commit was followed by its checksums; None if none was."""
+    return max(_versions(storage), default=None)
+
+
+def _versions(storage: pafs.FileSystem) -> dict[int, str]:
+    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+    named = ((_VERSION.fullmatch(info.base_name), info.path) for info in listed)
+    return {int(match[1]): path for match, path in named if match}
+
+
+def record(storage: pafs.FileSystem, files: Iterable[str], version: int) -> None:
+    """Give checksums to those of these data files of a version that have none, and note the version."""
     have = recorded(storage)
     for name in sorted(set(files) - have.keys()):
         digest = _digest(_content(storage, name))
         # Buffered, since Delta takes bytes, which an unbuffered stream does not pass on.
         with storage.open_output_stream(f"{FOLDER}/{name}.{digest}", buffer_size=4096) as stream:
             stream.write(f"{digest}  {name}\n".encode())
+    before = _versions(storage)
+    if version in before:
+        return
+    log = f"_delta_log/{version:020}.json"
+    with storage.open_output_stream(version_file(version), buffer_size=4096) as stream:
+        stream.write(f"{_digest(_content(storage, log))}  {log}\n".encode())
+    for earlier in [path for number, path in before.items() if number < version]:
+        # Another writer may have removed it.
+        with suppress(FileNotFoundError):
+            storage.delete_file(earlier)
+
+
+def version_file(version: int) -> str:
+    """Path of the file that notes a version, in the table's folder."""
+    return f"{FOLDER}/{version:020}.version"
 
 
 def forget(storage: pafs.FileSystem, files: Iterable[str]) -> None:

@@ -193,8 +193,11 @@ class Home:
         description: Mapping[str, Any],
         horizons: Sequence[int] = DEFAULT_HORIZONS,
         replace: bool = False,
+        notes: Mapping[str, Any] | None = None,
     ) -> int:
         """Make a table without rows, with a lasting description, and return its version.
+
+        `notes` are kept with the home, if the table is `bars`; see `notes`.
 
         Raises:
             TableChangedError: Another writer made the table in the same moment.
@@ -210,9 +213,9 @@ class Home:
         self.check_there()
         schema = table_schema(table, horizons)
         if replace:
-            return self._writer(table).make(schema, description, mode="overwrite")
+            return self._writer(table).make(schema, description, mode="overwrite", notes=notes)
         try:
-            return self._writer(table).make(schema, description, mode="error")
+            return self._writer(table).make(schema, description, mode="error", notes=notes)
         except HomeError as error:
             if self.version(table) is None:
                 raise

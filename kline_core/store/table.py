@@ -34,7 +34,7 @@ from kline_core.store.delta import (
     text_column,
 )
 from kline_core.store.folder import home_gone
-from kline_core.store.log import check_log
+from kline_core.store.log import check_end, check_log
 from kline_core.store.remedies import UNREADABLE
 from kline_core.store.schemas import LATER_COLUMNS, TABLES, foreign_columns, table_schema, with_later_columns
 
@@ -77,7 +77,7 @@ class StoredTable:
         with self.explained("read"):
             if not DeltaTable.is_deltatable(path):
                 return None
-            self._check_log()
+            self.check_log()
             try:
                 delta = DeltaTable(path)
             except DeltaError:
@@ -113,10 +113,18 @@ class StoredTable:
         """A version; the newest by default, and None if the table was never made. Raises `HomeError`."""
         return self.open_or_none() if version is None else self.open(version)
 
-    def _check_log(self) -> None:
-        state = check_log(self.storage, _WHOLE_LOGS.get(self.path))
-        if state is not None:
-            _WHOLE_LOGS[self.path] = state
+    def check_log(self) -> None:
+        """Check that the log is whole, and ends with the newest version; once for each newest version.
+
+        Raises `DamagedLogError`.
+        """
+        known = _WHOLE_LOGS.get(self.path)
+        state = check_log(self.storage, known)
+        if state is None or state == known:
+            return
+        if self.name in CHECKED and (noted := checksums.newest_version(self.storage)) is not None:
+            check_end(self.storage, noted, checksums.version_file(noted))
+        _WHOLE_LOGS[self.path] = state
 
     def version(self) -> int | None:
         """Newest version; see `Home.version`."""

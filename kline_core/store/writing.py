@@ -20,7 +20,7 @@ from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED
 from kline_core.store.conditional import refuses_to_overwrite
-from kline_core.store.delta import KEEP_LOGS, UnreachableError, cause_of, file_sizes, same_rows
+from kline_core.store.delta import KEEP_LOGS, NOTES_KEY, UnreachableError, cause_of, file_sizes, same_rows
 from kline_core.store.folder import check_space, home_folder
 from kline_core.store.schemas import DEFAULT_HORIZONS, horizons_of, table_schema
 from kline_core.store.table import StoredTable, check_there
@@ -49,16 +49,25 @@ class TableWriter:
     def __init__(self, table: StoredTable) -> None:
         self.table = table
 
-    def make(self, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
+    def make(
+        self, schema: pa.Schema, description: Mapping[str, Any], mode: Mode, notes: Mapping[str, Any] | None = None
+    ) -> int:
         """Make the table without rows, or, with "overwrite", replace it; its version.
 
-        `mode` is what to do if there is one already. Raises `HomeError`.
+        Args:
+            schema: Columns of the table.
+            description: JSON values that the table keeps.
+            mode: What to do if there is one already.
+            notes: Those of the home that it carries; see `Home.notes`.
+
+        Raises `HomeError`.
         """
         self._check_conditional()
         with self._lock(), self.table.explained("make"):
             text = json.dumps(dict(description), sort_keys=True)
+            properties = KEEP_LOGS | ({NOTES_KEY: json.dumps(dict(notes), sort_keys=True)} if notes else {})
             delta = DeltaTable.create(
-                self.table.path, schema, mode=mode, name=self.table.name, description=text, configuration=KEEP_LOGS
+                self.table.path, schema, mode=mode, name=self.table.name, description=text, configuration=properties
             )
             return int(delta.version())
 
@@ -134,7 +143,8 @@ class TableWriter:
         if table.name not in CHECKED:
             return
         try:
-            checksums.record(table.storage, file_sizes(delta))
+            checksums.record(table.storage, file_sizes(delta), int(delta.version()))
+            table.check_log()
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise HomeError(
                 f"table {table.name} of home {table.uri} holds what was written, as version {delta.version()}, but the "

@@ -70,9 +70,9 @@ def _as_utf8(data: bytes, path: Path) -> bytes:
     """The same text in UTF-8. What its first lines are in the rest must be in too."""
     wide = next((name for mark, name in _UTF16.items() if data.startswith(mark)), None)
     head = b"\n".join(data[: 20 * MAX_LINE_BYTES].split(b"\n", _TITLE_LINES)[:_TITLE_LINES])
-    if wide is None and b"\0" in head[:MAX_LINE_BYTES]:
+    if wide is None and head.count(0) > len(head) // 5:
         raise InputError(
-            f"{path}: is no text, since it holds bytes of the value 0; deliver CSV in UTF-8", source=str(path)
+            f"{path}: is no text, since a fifth of its bytes are 0; deliver CSV in UTF-8", source=str(path)
         )
     if wide is None and _decodes(head[:MAX_LINE_BYTES], "utf-8"):
         return data
