@@ -148,7 +148,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     run = command("run", "Compute and store factor values.")
-    run.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all)")
+    about = "such as AAPL, 600519.SH, sh600519 or 600519 (default: all)"
+    run.add_argument("symbols", nargs="*", metavar="SYMBOL", help=about)
     run.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
     run.add_argument("--as-of", metavar="DATE", help="newest sample date (default: the newest bar)")
     run.add_argument("--dates", type=_path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
@@ -161,7 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_threads(run)
 
     match = command("match", "One sample's matches, with what followed them.")
-    match.add_argument("symbol", metavar="SYMBOL")
+    match.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
     match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
     _add_factor_options(match)
