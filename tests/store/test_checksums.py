@@ -25,6 +25,7 @@ from kline_core.maintenance.upkeep import vacuum
 from kline_core.store import checksums
 from kline_core.store.home import Home
 from tests.support.bench import Bench
+from tests.support.damage import flip
 from tests.support.homes import SMALL, market
 from tests.support.tables import bar_rows
 
@@ -34,14 +35,6 @@ DAMAGED = r"cannot read table bars of home .*: its file {} is not what was writt
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home", create=True)
-
-
-def flip(path: Path, at: int | None = None) -> None:
-    """Change eight bytes of a file."""
-    content = bytearray(path.read_bytes())
-    start = len(content) // 3 if at is None else at
-    content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
-    path.write_bytes(content)
 
 
 def only_file(home: Home, table: str = "bars") -> Path:
