@@ -5,12 +5,13 @@ checksums of all files, and a crash cannot leave half of one. It holds a line fo
 
 Delta never changes a data file, and no two have the same name: a checksum holds for every version and every copy.
 
-Beside them a file `_checksums/<version>.version` names the newest version, and holds the checksum of its log file: where
-the log ends before it, a commit was lost, which nothing in the log tells.
+Beside them a file `_checksums/<version>.version` names the newest version, and holds the checksum of its log file:
+where the log ends before it, a commit was lost, which nothing in the log tells.
 """
 
 import hashlib
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -23,6 +24,7 @@ FOLDER = "_checksums"
 _VERSION = re.compile(r"(\d{20})\.version")
 CHECKED = ("bars", "patterns")
 """Tables whose files have checksums: what a value is made from."""
+_PIECE = 2**20
 
 
 class DamagedFileError(OSError):
@@ -88,6 +90,18 @@ def check(storage: pafs.FileSystem, files: Iterable[str]) -> None:
             _checked(storage, name, have)
 
 
+def check_until(storage: pafs.FileSystem, files: Iterable[str], deadline: float) -> list[str]:
+    """As `check`, but no longer than until a moment of `time.monotonic`; the files that were not compared."""
+    have = recorded(storage)
+    left = []
+    for name in files:
+        if name not in have or (digest := _digest_until(storage, name, deadline)) is None:
+            left.append(name)
+        elif digest != have[name]:
+            raise _differs(name)
+    return left
+
+
 def read_checked(
     dataset: FileSystemDataset, storage: pafs.FileSystem, columns: Sequence[str] | None, condition: pc.Expression | None
 ) -> pa.Table:
@@ -111,16 +125,35 @@ def read_checked(
 def _checked(storage: pafs.FileSystem, name: str, have: Mapping[str, str]) -> pa.Buffer:
     content = _content(storage, name)
     if name in have and _digest(content) != have[name]:
-        raise DamagedFileError(f"its file {name} is not what was written: its SHA-256 differs from its checksum")
+        raise _differs(name)
     return content
 
 
+def _differs(name: str) -> DamagedFileError:
+    return DamagedFileError(f"its file {name} is not what was written: its SHA-256 differs from its checksum")
+
+
 def _content(storage: pafs.FileSystem, name: str) -> pa.Buffer:
+    with _opened(storage, name) as stream:
+        return stream.read_buffer()
+
+
+def _opened(storage: pafs.FileSystem, name: str) -> pa.NativeFile:
     try:
-        with storage.open_input_file(name) as stream:
-            return stream.read_buffer()
+        return storage.open_input_file(name)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"its file {name} is gone") from error
+
+
+def _digest_until(storage: pafs.FileSystem, name: str, deadline: float) -> str | None:
+    """SHA-256 of a file, read in pieces, since it may be too large for the time that is left; None if it was."""
+    digest = hashlib.sha256()
+    with _opened(storage, name) as stream:
+        while time.monotonic() <= deadline:
+            if not (piece := stream.read(_PIECE)):
+                return digest.hexdigest()
+            digest.update(piece)
+    return None
 
 
 def _digest(content: pa.Buffer) -> str:

@@ -373,6 +373,18 @@ class Home:
         """Raise `HomeError` if one of these data files of a version is gone."""
         self._table(table).check_files(version, files)
 
+    def check_sizes(self, table: str, version: int) -> None:
+        """Raise `HomeError` if a data file of a version is gone, or has another size than was written."""
+        self._table(table).check_sizes(version)
+
+    def check_contents(self, table: str, version: int, deadline: float) -> list[str]:
+        """Compare data files of a version with their checksums, until a moment of `time.monotonic`.
+
+        Returns those that were not compared, because they have no checksum or there was no time. Raises `HomeError` if
+        one is not what was written.
+        """
+        return self._table(table).check_contents(version, deadline)
+
     def storage(self, table: str) -> pafs.FileSystem:
         """File system of a table: the files of all versions, and the log."""
         return self._table(table).storage

@@ -23,7 +23,7 @@ from pyarrow.dataset import FileSystemDataset
 from kline_core._text import quoted
 from kline_core.errors import HomeError
 from kline_core.store import checksums
-from kline_core.store.checksums import CHECKED
+from kline_core.store.checksums import CHECKED, DamagedFileError
 from kline_core.store.delta import (
     METADATA_KEY,
     NOTES_KEY,
@@ -249,9 +249,29 @@ class StoredTable:
     def check_files(self, version: int, files: Collection[str]) -> None:
         """Raise `HomeError` if one of these data files of a version is gone."""
         with self.explained(self._reading(version)):
-            listed = {file.path for file in self.storage.get_file_info(pafs.FileSelector(""))}
-            if gone := set(files) - listed:
-                raise FileNotFoundError(f"its file {min(gone)} is gone")
+            self._listed(files)
+
+    def check_sizes(self, version: int) -> None:
+        """Raise `HomeError` if a data file of a version is gone or has another size; see `Home.check_sizes`."""
+        with self.explained(self._reading(version)):
+            written = self.files(version)
+            for name, size in self._listed(written).items():
+                if size != written[name]:
+                    raise DamagedFileError(
+                        f"its file {name} is not what was written: it has {size} bytes, and had {written[name]}"
+                    )
+
+    def check_contents(self, version: int, deadline: float) -> list[str]:
+        """Compare data files with their checksums; see `Home.check_contents`."""
+        with self.explained(self._reading(version)):
+            return checksums.check_until(self.storage, sorted(self.files(version)), deadline)
+
+    def _listed(self, files: Collection[str]) -> dict[str, int]:
+        """Size of each of these data files as it lies there. Raises FileNotFoundError if one is gone."""
+        listed = {file.path: file.size for file in self.storage.get_file_info(pafs.FileSelector(""))}
+        if gone := set(files) - listed.keys():
+            raise FileNotFoundError(f"its file {min(gone)} is gone")
+        return {name: listed[name] for name in sorted(files)}
 
 
 def check_there(uri: str) -> None:

@@ -1,7 +1,8 @@
 """How a table of a home is written: in one commit, tried again while another writer or the network is in its way.
 
 Before a commit, the room on the disk and the checksums of the files that are written anew are looked at; after it, its
-own files get checksums. An object store that would lose commits is refused.
+own files get checksums; where these cannot be written, a warning says so, since the rows are stored and the writer's
+report of them must not be lost. An object store that would lose commits is refused.
 """
 
 import json
@@ -16,6 +17,9 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from kline_core._logging import logger
+from kline_core._secrets import masked
+from kline_core._text import harmless
 from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED
@@ -24,6 +28,8 @@ from kline_core.store.delta import KEEP_LOGS, NOTES_KEY, UnreachableError, cause
 from kline_core.store.folder import check_space, home_folder
 from kline_core.store.schemas import DEFAULT_HORIZONS, horizons_of, table_schema
 from kline_core.store.table import StoredTable, check_there
+
+_LOG = logger(__name__)
 
 Mode = Literal["error", "ignore", "overwrite"]
 
@@ -146,12 +152,12 @@ class TableWriter:
             checksums.record(table.storage, file_sizes(delta), int(delta.version()))
             table.check_log()
         except (DeltaError, OSError, pa.ArrowException) as error:
-            raise HomeError(
-                f"table {table.name} of home {table.uri} holds what was written, as version {delta.version()}, but the "
-                f"checksums of its files could not be written: {cause_of(error)}; the next write makes them",
-                home=table.uri,
-                table=table.name,
-            ) from error
+            _LOG.warning(
+                "table %s of home %s holds what was written, as version %d, but the checksums of its files could not "
+                "be written: %s; see that %s/%s can be written, the next write to the table then makes them",
+                *(table.name, table.uri, delta.version(), harmless(masked(cause_of(error)))),
+                *(table.path, checksums.FOLDER),
+            )
 
     def _check_conditional(self) -> None:
         """Refuse an object store that loses commits; each is tried once in a process."""
