@@ -8,6 +8,8 @@ OPTIONAL: Final = ("amount", "adj_factor")
 BAR_COLUMNS: Final = (*REQUIRED, *OPTIONAL, "suspended")
 HINTS: Final = ("prev_close", "adj_close", "split", "dividend", "trading")
 """What vendors give beside these, which tells the adjustment, and with 0 in `trading` that a day was not traded."""
+TEXTS: Final = ("period",)
+"""What vendors say of a row in words: what time a bar is of."""
 NUMBERS: Final = frozenset((*PRICES, "volume", *OPTIONAL, *HINTS))
 """Meanings of the columns that hold numbers."""
 CHANGES: Final = ("incremental", "change", "prev_close")

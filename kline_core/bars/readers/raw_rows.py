@@ -1,5 +1,6 @@
 """Rows as a reader delivers them, before any check."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 
 from kline_core.bars.readers.contents import stem_of
 from kline_core.bars.readers.layout import Columns, Layout
+from kline_core.bars.readers.side_by_side import unfolded
 from kline_core.errors import InputError
 from kline_core.symbols import is_symbol
 
@@ -16,8 +18,8 @@ class RawRows:
     """Rows of one file or frame before any check."""
 
     frame: pd.DataFrame
-    """The columns `REQUIRED` and any of `OPTIONAL` and `HINTS`. The index is the row number: in a text file the line as
-    an editor counts it, in another file or a frame the row, counted from 1."""
+    """The columns `REQUIRED` and any of `OPTIONAL`, `HINTS` and `TEXTS`. The index is the row number: in a text file
+    the line as an editor counts it, in another file or a frame the row from 1; several bars may be of one row."""
     malformed: pd.DataFrame
     """`REJECTED_COLUMNS`: lines with too many or too few cells."""
     ignored: tuple[str, ...]
@@ -42,12 +44,15 @@ def raw_rows(
         InputError: There are no rows; there is no symbol column and the file's name is no symbol; or the file is named
             after one of several symbols that it holds.
     """
+    frame = unfolded(frame, columns.symbols)
     if len(frame) + len(malformed) == 0:
         raise InputError(f"{path}: holds no rows; deliver it again, whole", source=str(path))
     layout = columns.layout
     frame = layout.tidy(frame)
     convention = layout.convention
     stem = stem_of(path, suffixes)
+    if layout.file_name and (found := re.fullmatch(layout.file_name, stem)):
+        stem = found[1]
     named = convention.symbol(stem)
     if "symbol" in frame.columns:
         held = {convention.symbol(value) for value in frame["symbol"].dropna().unique()}
