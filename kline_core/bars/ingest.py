@@ -38,6 +38,7 @@ from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError, SettingError
 from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
+from kline_core.symbols import canonical_symbol
 from kline_core.typing import Objects
 
 Progress = Callable[[int, int], None]
@@ -118,7 +119,7 @@ def ingest(
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
         agreed = _agreed(home, market) or (market_of_all(bars["symbol"].unique()) if before is None else None)
-        taken, foreign = _of_market(bars, named, agreed)
+        taken, foreign = _of_market(_as_stored(bars, home, before), named, agreed)
         compared = compare(taken, named, home, before)
         try:
             after = _store(compared, home, before, agreed)
@@ -211,6 +212,19 @@ def _agreed(home: Home, market: Market | None) -> Market | None:
             value=market.name,
         )
     return kept or market
+
+
+def _as_stored(bars: pd.DataFrame, home: Home, version: int | None) -> pd.DataFrame:
+    """Rows under the names that an older home has for their symbols: it stored 600519 or sh600519 as they were written.
+
+    Homes with a market were made after symbols had one form.
+    """
+    if version is None or home_market(home) is not None or len(bars) == 0:
+        return bars
+    stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
+    old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
+    old = {name: other for name, other in old.items() if name not in stored}
+    return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
 
 
 def _of_market(bars: pd.DataFrame, sources: Objects, market: Market | None) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -13,8 +13,8 @@ ANEW: Final = "run `kline index --rebuild`, then `kline run`"
 NEW_BARS: Final = "restore the home from a copy, or ingest all files into a new one"
 """For damaged bars, from which all else is made."""
 NEW_VALUES: Final = (
-    "restore a copy, or remove the folders `factors` and `matches` of the home and run again, with --as-of of earlier days "
-    "too where their samples are wanted"
+    "restore a copy, or remove the folders `factors` and `matches` of the home and run again, with --as-of of earlier "
+    "days too where their samples are wanted"
 )
 """For values that no run notices, or that cannot be read."""
 
