@@ -73,7 +73,7 @@ def test_rows_are_stored_and_a_second_time_change_nothing(home: Home, tmp_path: 
     assert (first.stored_new, first.changed, first.version) == (3, True, 2)
     assert [(row["symbol"], row["date"].day) for row in stored(home)] == [("A", 1), ("A", 2), ("B", 1)]
     second = run(home, path)
-    assert (second.stored_new, second.unchanged, second.changed, second.version) == (0, 3, False, 1)
+    assert (second.stored_new, second.unchanged, second.changed, second.version) == (0, 3, False, 2)
     assert home.version("bars") == 1
 
 
@@ -246,7 +246,6 @@ def test_two_symbols_in_a_file_without_a_symbol_column_are_none(home: Home, tmp_
         ("a.csv", b"symbol,date,open,high,low,close\n", "column volume is missing; its columns are symbol, date"),
         ("a.csv", (HEADER + ",Close\n").encode(), "column close is there twice"),
         ("a.csv", (HEADER + "\n" + line()).encode() + b"\x81,", "line 2 is not UTF-8 text"),
-        ("a.csv", b"\x81" + HEADER.encode(), "line 1 is not UTF-8 text"),
         ("a.csv", "日期,开盘\n".encode("gbk"), "its columns are 日期, 开盘"),
         ("a.csv", HEADER.encode("utf-16-be"), "is no text"),
         (
