@@ -10,13 +10,13 @@ from typing import Final
 
 import pandas as pd
 
-from kline_core.bars.columns import HINTS, NUMBERS, OPTIONAL, REQUIRED
-from kline_core.bars.convention import Convention
+from kline_core.bars.columns import ADJUSTMENT, HINTS, NAME, NUMBERS, OPTIONAL, REQUIRED
+from kline_core.bars.convention import Adjustment, Convention, FactorRows
 from kline_core.errors import InputError
 
 NEEDED: Final = tuple(name for name in REQUIRED if name != "symbol")
 """What the columns of every layout must give; the symbol may be the file's name."""
-MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS))
+MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS, ADJUSTMENT, NAME))
 
 
 def _unchanged(cells: pd.DataFrame) -> pd.DataFrame:
@@ -24,34 +24,63 @@ def _unchanged(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Title:
+    """What the lines above the header say."""
+
+    symbol: str | None = None
+    """The symbol as it is written there."""
+    adjustment: Adjustment | None = None
+    """How the prices are adjusted; None where nothing is said of it."""
+
+
+def _untitled(text: str) -> Title:  # noqa: ARG001  the signature of titles
+    return Title()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One vendor's way to write daily bars."""
+    """One vendor's way to write daily bars, or the adjustment factors of bars that stand in other files."""
 
     name: str
     columns: Mapping[str, str]
     """Column name, stripped and in lower case, to its meaning, one of `MEANINGS`; other columns are not read."""
     telling: Collection[str]
     """Column names that are all there in a file of this layout, and not all in a file of another one after it."""
+    exactly: bool = False
+    """Whether the columns are those of `telling` in their order and no others, where only the order tells a vendor."""
     convention: Convention = field(default_factory=Convention)
     """Units and habits of the cells."""
     as_text: bool = False
     """Numbers are written in a way that only `tidy` understands."""
     tidy: Callable[[pd.DataFrame], pd.DataFrame] = _unchanged
     """Turns the cells, in columns named by their meaning, into those of the plain layout. Keeps the index."""
+    title: Callable[[str], Title] = _untitled
+    """Reads the lines above the header. Raises `InputError`, without the file's name, for what are no daily bars."""
+    adjustments: Mapping[str, Adjustment] = field(default_factory=dict)
+    """What the cells of a column of the meaning `ADJUSTMENT` say."""
+    factors: FactorRows | None = None
+    """How the rows are meant where they are no bars but factors; see `kline_core.bars.side_files`."""
     trailer: str = ""
     """Regular expression of lines behind the last row that are no rows."""
     note: str = ""
     """What a user must know of bars in this layout; stands in the report."""
 
-    def fits(self, names: Collection[str]) -> bool:
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Meanings that the columns must give."""
+        return NEEDED if self.factors is None else ("date", "adj_factor")
+
+    def fits(self, names: Sequence[str]) -> bool:
         """Whether a file with these columns, stripped and in lower case, is of the layout."""
+        if self.exactly and [name for name in names if name] != list(self.telling):
+            return False
         return all(name in names for name in self.telling) and not self.missing(names)
 
     def missing(self, names: Collection[str]) -> list[str]:
         """Names of the columns that a file of this layout would have beside these, one for each meaning it needs."""
         given = {meaning for name, meaning in self.columns.items() if name in names}
         lacking = [name for name in self.telling if name not in names and self.columns.get(name) not in given]
-        for meaning in NEEDED:
+        for meaning in self.needed:
             known = [name for name, what in self.columns.items() if what == meaning]
             if meaning not in given and not any(name in lacking for name in known):
                 lacking += known[:1]
