@@ -8,6 +8,8 @@ OPTIONAL: Final = ("amount", "adj_factor")
 BAR_COLUMNS: Final = (*REQUIRED, *OPTIONAL, "suspended")
 HINTS: Final = ("prev_close", "adj_close", "split", "dividend", "trading")
 """What vendors give beside these, which tells the adjustment, and with 0 in `trading` that a day was not traded."""
+PAYMENTS: Final = ("prev_close", "adj_close", "split", "dividend", "adj_factor")
+"""Columns that tell how raw prices are to be adjusted."""
 ADJUSTMENT: Final = "adjustment"
 NAME: Final = "name"
 """What some files say beside their bars, row by row: whether prices are raw or adjusted, and the name of a company or

@@ -110,6 +110,24 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     return CheckedRows(bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes)
 
 
+def check_factors(frame: pd.DataFrame, source: str, convention: Convention = PLAIN) -> CheckedRows:
+    """Divide rows of adjustment factors without prices into sound and rejected ones, each row checked by itself.
+
+    The sound ones have the columns symbol, date and adj_factor. The arguments are those of `check_rows`; the frame has
+    these three columns.
+    """
+    faults = RowErrors(frame)
+    symbols = _check_symbols(frame["symbol"], faults, convention)
+    found = exchange_days(frame["date"], lambda: _zones(symbols), convention.month_first)
+    for where, fault in found.faults:
+        faults.mark(where, "date", fault)
+    factor = to_numbers(frame["adj_factor"], "adj_factor", faults)
+    _check_factors({"adj_factor": factor, "low": np.ones(len(factor)), "high": np.ones(len(factor))}, faults)
+    rows = {"symbol": symbols, "date": found.days.astype("datetime64[s]"), "adj_factor": factor}
+    sound = pd.DataFrame(rows, index=frame.index)[~faults.any()]
+    return CheckedRows(sound, faults.rejected(source), {}, ())
+
+
 def _zones(symbols: pd.Series) -> Objects:
     """Time zone of each symbol's exchange, object (n,); None where it is not known."""
     known = {name: MARKETS[market].zone if (market := market_of(name)) else None for name in symbols.unique() if name}
@@ -138,6 +156,11 @@ def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
             empty &= ~(numbers[name] != 0) | np.isnan(numbers[name])
         for name in ("open", "high", "low"):
             numbers[name] = np.where(empty, numbers["close"], numbers[name])
+        bare = none & (numbers.get("prev_close", np.zeros(len(volume))) > 0)
+        for name in PRICES:
+            bare &= ~(numbers[name] != 0) | np.isnan(numbers[name])
+        for name in PRICES:
+            numbers[name] = np.where(bare, numbers.get("prev_close", numbers[name]), numbers[name])
         numbers["volume"] = np.where(tiny, 0.0, volume)
         amount = numbers["amount"]
         numbers["amount"] = np.where((amount > 0) & (amount < NO_VOLUME), 0.0, amount)
@@ -148,6 +171,7 @@ def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
         numbers["high"], numbers["low"] = np.where(above, inner[0], high), np.where(below, inner[1], low)
     return {
         "suspended days written with their close alone, which stands for open, high and low": empty,
+        "suspended days written without prices, which stand at the previous close": bare,
         "volumes next to nothing, which are none": tiny,
         "highs or lows that rounding had put inside open or close, widened to these": above | below,
     }

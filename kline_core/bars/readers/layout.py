@@ -64,6 +64,8 @@ class Layout:
     """Regular expression of lines behind the last row that are no rows."""
     note: str = ""
     """What a user must know of bars in this layout; stands in the report."""
+    unadjusted: str = ""
+    """What more a user must know where nothing tells a factor of its bars."""
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ LAYOUT: Final = Layout(
     columns={},
     telling=(),
     convention=Convention(chinese=True),
-    note="TDX's own files hold raw prices and tell no payments",
+    unadjusted="TDX's own files hold raw prices and tell no payments",
 )
 _RECORD: Final = np.dtype(
     [

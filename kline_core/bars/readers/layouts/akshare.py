@@ -37,7 +37,7 @@ EASTMONEY = Layout(
     },
     telling=("日期", "开盘", "收盘", "最高", "最低", "成交量", "振幅"),
     convention=_LOTS,
-    note=_NOTE,
+    unadjusted=_NOTE,
 )
 EASTMONEY_WITH_CODE = replace(EASTMONEY, telling=("日期", "股票代码", "开盘", "收盘", "最高", "最低", "成交量"))
 EASTMONEY_BARE = replace(EASTMONEY, telling=("日期", "开盘", "收盘", "最高", "最低", "成交量", "成交额"), exactly=True)
@@ -46,7 +46,7 @@ SINA = Layout(
     columns={name: name for name in ("date", "open", "high", "low", "close", "volume", "amount")},
     telling=("date", "open", "high", "low", "close", "volume", "outstanding_share"),
     convention=Convention(chinese=True),
-    note=_NOTE,
+    unadjusted=_NOTE,
 )
 TENCENT = Layout(
     name="AkShare (Tencent)",
@@ -54,7 +54,7 @@ TENCENT = Layout(
     telling=("date", "open", "close", "high", "low", "amount"),
     exactly=True,
     convention=_LOTS,
-    note=_NOTE,
+    unadjusted=_NOTE,
 )
 HFQ_FACTOR = Layout(
     name="AkShare hfq-factor",

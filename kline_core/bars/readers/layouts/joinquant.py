@@ -53,7 +53,7 @@ LONG = Layout(
     telling=("time", "code", "open", "money"),
     convention=Convention(chinese=True),
     tidy=_raw,
-    note=_NOTE,
+    unadjusted=_NOTE,
 )
 SINGLE = Layout(
     name="JoinQuant",
@@ -61,7 +61,7 @@ SINGLE = Layout(
     telling=("open", "close", "volume", "money"),
     convention=Convention(chinese=True),
     tidy=_raw,
-    note=_NOTE,
+    unadjusted=_NOTE,
 )
 BARS = Layout(
     name="JoinQuant",
@@ -69,5 +69,5 @@ BARS = Layout(
     telling=("date", "open", "close", "volume", "money"),
     convention=Convention(chinese=True),
     tidy=_raw,
-    note=_NOTE,
+    unadjusted=_NOTE,
 )

@@ -23,7 +23,7 @@ LAYOUT = Layout(
     },
     telling=("open", "close", "volume", "total_turnover"),
     convention=Convention(chinese=True),
-    note=(
+    unadjusted=(
         "RiceQuant's prices are taken as raw: ask with adjust_type='none', or name the file or its folder qfq or hfq"
     ),
 )
