@@ -88,8 +88,8 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     for name in (*OPTIONAL, *HINTS):
         if name in frame.columns:
             numbers[name] = to_numbers(frame[name], name, faults)
-    numbers["volume"] = numbers["volume"] * convention.volume_unit
-    numbers["amount"] = numbers.get("amount", np.full(len(frame), np.nan)) * convention.amount_unit
+    numbers["volume"] = _times(numbers["volume"], convention.volume_unit)
+    numbers["amount"] = _times(numbers.get("amount", np.full(len(frame), np.nan)), convention.amount_unit)
     mended = _mend(numbers)
     _check_prices(numbers, faults)
     for name in ("volume", "amount"):
@@ -108,6 +108,15 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     counts = {what: int((where & sound).sum()) for what, where in mended.items()}
     rejected = faults.rejected(source)
     return CheckedRows(bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes)
+
+
+def _times(values: Floats64, unit: float) -> Floats64:
+    """Values in units as values; what is whole but for the rounding of the product is whole."""
+    product = values * unit
+    whole = np.rint(product)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(product - whole) <= 4 * np.finfo(np.float64).eps * np.abs(product)
+    return np.where(near, whole, product) if unit != 1 else product
 
 
 def check_factors(frame: pd.DataFrame, source: str, convention: Convention = PLAIN) -> CheckedRows:

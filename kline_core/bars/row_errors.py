@@ -108,8 +108,8 @@ def _number(cell: object) -> float | None:
     if isinstance(cell, str):
         text = cell.strip()
         try:
-            # `float` also reads 1_000, which no file means as a number.
-            return None if "_" in text else float(text or "nan")
+            # `float` also reads 1_000 and the digits of other scripts, which no file means as a number.
+            return None if "_" in text or not text.isascii() else float(text or "nan")
         except ValueError:
             return None
     if cell is None or cell is pd.NA:

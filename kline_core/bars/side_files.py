@@ -254,7 +254,7 @@ def changes_of_prices(raw: dict[str, Floats64], adjusted: dict[str, Floats64]) -
     with np.errstate(all="ignore"):
         error = np.maximum(0.5001 * step, _EXACT * np.abs(adjusted["close"]))
         low, high = _factors(raw, adjusted, error)
-        added = bool(np.count_nonzero(low > high) > max(1, 0.01 * len(low)))
+        added = bool((low > high).any())
         reference, doubt = _by_line(raw, adjusted, error) if added else _by_factor(raw["close"], low, high)
         before = raw["close"][:-1]
         paid = np.abs(reference - before) > doubt
@@ -295,6 +295,6 @@ def _by_line(raw: dict[str, Floats64], adjusted: dict[str, Floats64], error: Flo
 
 
 def _decimals(prices: dict[str, Floats64]) -> int | None:
-    """Decimals that prices are written with; None for prices that are not rounded to a few."""
+    """Decimals that prices are rounded to, two at the least; None for prices that are not rounded to a few."""
     every = np.concatenate(list(prices.values()))
-    return next((n for n in range(5) if np.allclose(every, np.round(every, n), rtol=1e-12, atol=1e-9)), None)
+    return next((n for n in range(2, 5) if np.allclose(every, np.round(every, n), rtol=1e-12, atol=1e-9)), None)

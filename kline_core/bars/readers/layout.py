@@ -165,8 +165,8 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     def likeness(layout: Layout) -> tuple[int, int]:
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
-    # The last, the plain one, where several are as near.
-    nearest = max(reversed(layouts), key=likeness)
+    # The last, the plain one, where several are as near; none whose columns are all there in another order.
+    nearest = max((layout for layout in reversed(layouts) if layout.missing(plain)), key=likeness)
     lacking = nearest.missing(plain)
     shown = ", ".join(names)
     if likeness(nearest)[0] == 0:
