@@ -1,7 +1,8 @@
 """Ingest of files and frames into the `bars` table, with every row accounted for.
 
 1. Read each file by the reader of its layout (`kline_core.bars.readers`) and each frame as it is, and check every row
-   by itself (`kline_core.bars.row_checks.check_rows`).
+   by itself (`kline_core.bars.row_checks.check_rows`). Join the files that only adjust others to these
+   (`kline_core.bars.side_files`).
 2. Make one bar or none of the rows that share symbol and date, in one file or in several
    (`kline_core.bars.row_checks.reject_duplicates`).
 3. Keep adjustment factors on all stored rows of a symbol or on none: a mixture would turn every earlier dividend into a
@@ -13,7 +14,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,8 +23,10 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core._text import harmless
-from kline_core.bars.columns import BAR_COLUMNS, CHANGES
+from kline_core.bars.checked_file import CheckedFile
+from kline_core.bars.columns import BAR_COLUMNS, CHANGES, PAYMENTS
 from kline_core.bars.comparison import Comparison, compare
+from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.home_market import NOTE as MARKET
 from kline_core.bars.home_market import home_market, market_of_all, strangers
@@ -33,8 +35,9 @@ from kline_core.bars.readers import read_file, suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
-from kline_core.bars.row_checks import check_rows
+from kline_core.bars.row_checks import check_factors, check_rows
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.side_files import join_side_files
 from kline_core.errors import InputError, SettingError
 from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
@@ -46,19 +49,6 @@ Progress = Callable[[int, int], None]
 
 _ATTEMPTS = 5
 _LONGEST = 200
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """The rows of one file or frame after the checks of single rows."""
-
-    source: str
-    bars: pd.DataFrame
-    rejected: pd.DataFrame
-    ignored: tuple[str, ...]
-    layout: str
-    mended: dict[str, int]
-    notes: tuple[str, ...]
 
 
 def ingest(
@@ -104,7 +94,7 @@ def ingest(
         raise InputError(
             f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
         )
-    parts: list[_Checked] = []
+    parts: list[CheckedFile] = []
     errors: dict[str, str] = {}
     for done, (name, read) in enumerate(readers.items(), start=1):
         outcome = _read(name, read)
@@ -114,6 +104,7 @@ def ingest(
             parts.append(outcome)
         if progress is not None:
             progress(done, len(readers))
+    parts = join_side_files(parts)
     bars = _concatenated([part.bars for part in parts])
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
@@ -175,7 +166,7 @@ def _readers(
     return readers
 
 
-def _read(name: str, read: Callable[[], RawRows] | str) -> _Checked | str:
+def _read(name: str, read: Callable[[], RawRows] | str) -> CheckedFile | str:
     """The rows of one file or frame after the checks of single rows, or why it cannot be used."""
     if isinstance(read, str):
         return read
@@ -188,12 +179,28 @@ def _read(name: str, read: Callable[[], RawRows] | str) -> _Checked | str:
         return f"{name}: cannot be read: {type(error).__name__}: {reason}; write it anew as CSV in the plain layout"
 
 
-def _check(raw: RawRows, source: str) -> _Checked:
+def _check(raw: RawRows, source: str) -> CheckedFile:
     layout = raw.layout
-    checked = check_rows(raw.frame, source, layout.convention)
+    if layout.factors is not None:
+        checked = check_factors(raw.frame, source, layout.convention)
+    else:
+        # What tells payments in raw prices tells nothing in adjusted ones.
+        tells = PAYMENTS if raw.adjustment is not Adjustment.RAW else ()
+        checked = check_rows(raw.frame.drop(columns=list(tells), errors="ignore"), source, layout.convention)
     rejected = pd.concat([raw.malformed.assign(source=source), checked.rejected])
-    notes = ((layout.note,) if layout.note else ()) + checked.notes
-    return _Checked(source, checked.bars, rejected, raw.ignored, layout.name, checked.mended, notes)
+    notes = (layout.note,) if layout.note else ()
+    return CheckedFile(
+        source=source,
+        bars=checked.bars,
+        rejected=rejected,
+        ignored=raw.ignored,
+        layout=layout.name,
+        mended=checked.mended,
+        notes=notes + checked.notes,
+        unadjusted=layout.unadjusted if raw.adjustment is Adjustment.RAW else "",
+        adjustment=raw.adjustment,
+        factors=layout.factors,
+    )
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -262,7 +269,7 @@ def _store(compared: Comparison, home: Home, version: int | None) -> int:
     return home.append("bars", table, counts, version)
 
 
-def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
+def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
     """Report of each file that could be read, by its name."""
     file = compared.bars["file"].to_numpy(dtype=np.int64)
     kept, new, updated = (
@@ -273,7 +280,7 @@ def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFr
     for number, part in enumerate(parts):
         read = len(part.bars) + len(part.rejected)
         error = None
-        if kept[number] == 0:
+        if kept[number] == 0 and read > 0:
             row, _, reason, value = first.loc[part.source]
             shown = harmless(value, longest=_LONGEST)
             error = f"{part.source}: none of its {read} rows can be used; the first is row {row}: {reason} ({shown!r})"
@@ -288,9 +295,14 @@ def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFr
             ignored_columns=part.ignored,
             layout=part.layout,
             mended=part.mended,
-            notes=part.notes,
+            notes=part.notes + ((part.unadjusted,) if part.unadjusted and _without_factor(part.bars) else ()),
+            joined=part.joined,
         )
     return reports
+
+
+def _without_factor(bars: pd.DataFrame) -> bool:
+    return bool((bars["adj_factor"].isna() & ~bars["incremental"].astype(bool)).any())
 
 
 def _ordered(parts: list[pd.DataFrame], sources: list[str]) -> pd.DataFrame:

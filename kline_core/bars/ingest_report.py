@@ -30,6 +30,8 @@ class FileReport:
     """Rows whose cells were not taken as they are written, by what was done to them."""
     notes: tuple[str, ...] = ()
     """What else there is to know of its rows."""
+    joined: int = 0
+    """Rows that are no bars, but gave bars of other files their factors; they are not among those `read`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class IngestReport:
         return sum(file.rejected for file in self.files)
 
     @property
+    def joined(self) -> int:
+        """Rows that are no bars, but gave bars of other files their factors; they are not among those `read`."""
+        return sum(file.joined for file in self.files)
+
+    @property
     def errors(self) -> list[str]:
         """One line for each file without a usable row."""
         return [file.error for file in self.files if file.error is not None]
@@ -113,6 +120,7 @@ class IngestReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "rejected": self.rejected,
+            "joined": self.joined,
             "rejected_by_reason": {str(reason): int(count) for reason, count in counts.items()},
             "rejections": self.rejections.head(_SHOWN_REJECTIONS).to_dict("records"),
             "mended": self.mended,
