@@ -176,14 +176,12 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     def likeness(layout: Layout) -> tuple[int, int]:
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
-    known = frozenset(name for layout in layouts for name in layout.columns)
-    if twice := next((name for name in plain if name in known and plain.count(name) > 1), None):
-        text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
-        return InputError(text, source=source, column=twice)
-    # The last, the plain one, where several are as near; none whose columns are all there in another order, and files of
-    # factors only by more than their dates.
-    able = [layout for layout in layouts if layout.missing(plain) and (layout.factors is None or likeness(layout)[0] > 1)]
-    nearest = max(reversed(able), key=likeness)
+    def may_be(layout: Layout) -> bool:
+        # Not one whose columns are all there in another order, nor a file of factors by its dates alone.
+        return bool(layout.missing(plain)) and (layout.factors is None or likeness(layout)[0] > 1)
+
+    # The last, the plain one, where several are as near.
+    nearest = max(filter(may_be, reversed(layouts)), key=likeness)
     lacking = nearest.missing(plain)
     shown = abbreviated(names, 20)
     if likeness(nearest)[0] == 0:
@@ -196,6 +194,11 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
             "a table of closes alone cannot be used"
         )
         return InputError(text, source=source, column="open")
+    known = frozenset(name for layout in layouts for name in layout.columns)
+    twice = next((name for name in plain if name in known and plain.count(name) > 1), None)
+    if twice is not None and SIDE_BY_SIDE not in plain:
+        text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
+        return InputError(text, source=source, column=twice)
     text = (
         f"{source}: column {lacking[0]} is missing; its columns are {shown}, which are nearest to the layout "
         f"{nearest.name}, and that needs {', '.join(lacking)} too; or map them with --columns {NEEDED[1]}=NAME,..."
