@@ -7,7 +7,7 @@ from typing import Any
 from kline_core.errors import HomeError
 from kline_core.maintenance.checkup import Check
 from kline_core.maintenance.upkeep import MANY_FILES, TARGET_BYTES
-from kline_core.store.delta import COMPACTION
+from kline_core.store.delta import COMPACTION, NO_ROWS
 from kline_core.store.home import Home
 from kline_core.store.run_records import DONE, FAILED, RunRecord, read_records, recorded_runs
 from kline_core.store.schemas import TABLES
@@ -83,7 +83,7 @@ def _check_pending(last: RunRecord, commits: dict[str, list[dict[str, Any]]]) ->
     """Whether the last run read the newest rows of bars and patterns."""
     changed = {}
     for name in ("bars", "patterns"):
-        rows = [commit for commit in commits.get(name, []) if commit["operation"] != COMPACTION]
+        rows = [commit for commit in commits.get(name, []) if commit["operation"] not in NO_ROWS]
         if rows and rows[0]["version"] > (last.tables[name].version or 0):
             changed[name] = _when(rows[0])
     if not changed:

@@ -24,6 +24,12 @@ METADATA_KEY = "kline"
 
 COMPACTION = "OPTIMIZE"
 """Operation of a commit that changes how rows lie in files, never the rows."""
+NOTE = "SET TBLPROPERTIES"
+"""Operation of a commit that changes the notes kept with a home."""
+NO_ROWS = frozenset((COMPACTION, NOTE))
+"""Operations that change no row."""
+NOTES_KEY = "kline.notes"
+"""Property of the bars table that holds the notes of the home, as one JSON object."""
 
 
 # A run names the versions that it read, but by default Delta deletes their logs after thirty days.
@@ -36,9 +42,9 @@ WRITER = WriterProperties(column_properties={"vector": ColumnProperties(dictiona
 
 
 def same_rows(delta: DeltaTable, version: int) -> bool:
-    """Whether an opened table holds the same rows as an older version of it: only compactions came in between."""
+    """Whether an opened table holds the same rows as an older version of it, after commits of `NO_ROWS` alone."""
     since = delta.version() - version
-    return since == 0 or (since > 0 and all(entry["operation"] == COMPACTION for entry in delta.history(since)))
+    return since == 0 or (since > 0 and all(entry["operation"] in NO_ROWS for entry in delta.history(since)))
 
 
 def stored_schema(delta: DeltaTable) -> pa.Schema:

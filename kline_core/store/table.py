@@ -24,7 +24,15 @@ from kline_core._text import quoted
 from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED
-from kline_core.store.delta import METADATA_KEY, explained, file_sizes, read_rows, stored_schema, text_column
+from kline_core.store.delta import (
+    METADATA_KEY,
+    NOTES_KEY,
+    explained,
+    file_sizes,
+    read_rows,
+    stored_schema,
+    text_column,
+)
 from kline_core.store.folder import home_gone
 from kline_core.store.log import check_log
 from kline_core.store.remedies import UNREADABLE
@@ -125,6 +133,16 @@ class StoredTable:
         delta = self._at(version)
         text = None if delta is None else delta.metadata().description
         return self._own(text, "a description") if text else {}
+
+    def notes(self, version: int | None = None) -> dict[str, Any]:
+        """Notes of the home that this table, its bars, carries; see `Home.notes`."""
+        delta = self._at(version)
+        return {} if delta is None else self.notes_of(delta)
+
+    def notes_of(self, delta: DeltaTable) -> dict[str, Any]:
+        """Notes that an opened version of this table carries."""
+        text = delta.metadata().configuration.get(NOTES_KEY)
+        return {} if text is None else self._own(text, "notes")
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits, newest first; see `Home.history`."""

@@ -75,8 +75,8 @@ class TableWriter:
 
         Args:
             rows: Rows that are written, if any; a missing table is made for them.
-            write: Makes the commit on the newest version; called again if another writer was faster.
-            expected: Commit only if this is still the newest version, apart from compactions.
+            write: Makes the commit on the newest version, or none; called again if another writer was faster.
+            expected: Commit only if this is still the newest version, apart from commits that change no row.
             appends: Whether no stored row is written anew.
 
         Raises:
