@@ -5,6 +5,7 @@ columns. Source of the interface: Apache Arrow, "The Arrow PyCapsule
 Interface"; polars DataFrames, DuckDB relations and pyarrow tables have it.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -43,14 +44,16 @@ def is_frame(value: object) -> bool:
     return isinstance(value, pd.DataFrame | ArrowStream | ArrowArray)
 
 
-def read_frame(frame: Frame, source: str) -> RawRows:
+def read_frame(frame: Frame, source: str, mapping: Mapping[str, str] | None = None) -> RawRows:
     """Rows of a frame, numbered from 1; `source` names it in reports.
+
+    `mapping`: meaning to column name, by hand; None to tell the layout by the columns.
 
     Raises `InputError` if it cannot be read, is empty, or lacks a column, `symbol` included.
     """
     table = _table(frame, source)
     names = [str(name) for name in (table.column_names if isinstance(table, pa.Table) else table.columns)]
-    columns = columns_of(source, names, LAYOUTS)
+    columns = columns_of(source, names, LAYOUTS, mapping)
     used = columns.used
     if "symbol" not in used.values():
         raise InputError(
