@@ -33,6 +33,7 @@ _LEAST_KNOWN: Final = 4
 """Known column names that make a line the header."""
 _MOST_ROWS, _MOST_COLUMNS = 1_048_576, 256
 """Rows that Excel has at the most, and columns that are looked at: a cell far to the right would fill its row."""
+_BLANK: Final = (None,) * _MOST_COLUMNS
 _MOST_XML: Final = 512 * 2**20
 """Unpacked bytes of a workbook at the most: a short text takes some five times as much memory once it is read."""
 _GIVEN: Final = re.compile(r"(sheet|tabelle|feuil|hoja|foglio|planilha|工作表|シート)[\s_]*\d*", re.IGNORECASE)
@@ -139,7 +140,8 @@ def _rows(sheet: Any, first: int = 1) -> Iterator[tuple[int, Sequence[Any]]]:
     sheet.reset_dimensions()
     lines = sheet.iter_rows(min_row=first, max_row=_MOST_ROWS, max_col=_MOST_COLUMNS, values_only=True)
     for number, cells in enumerate(lines, start=first):
-        if any(cell is not None and cell != "" for cell in cells):
+        # Openpyxl fills in the rows that are missing.
+        if cells != _BLANK and any(cell is not None and cell != "" for cell in cells):
             yield number, cells
 
 

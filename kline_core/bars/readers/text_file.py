@@ -39,7 +39,8 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DECIMAL_COMMA = re.compile(r"-?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
 
 
-SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv")
+SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv", ".xls")
+"""Chinese terminals write text with tabs under the name of an old workbook."""
 
 
 def recognises(data: bytes, path: Path) -> bool:  # noqa: ARG001  the signature of readers

@@ -93,7 +93,7 @@ def test_it_says_what_its_csv_says(tmp_path: Path) -> None:
         ["AAPL", datetime(2020, 1, 10), 10, 11, 9, True, 5, None],
         [None, None, None, None, None, None, None, "a note"],
         ["AAPL", 45000, 10, 11, 9, 10.1, 5, None],
-        ["AAPL", datetime(2020, 1, 13), 10, 11, 9, 10.1, 10**400, None],
+        ["AAPL", datetime(2020, 1, 13), 10, 11, 9, 10.1, "1e400", None],
     ]
     path = saved(tmp_path / "all.xlsx", {"Prices": [["Prices of 2020"], [], header, *rows]})
     raw = read_file(path)
@@ -136,10 +136,8 @@ def test_a_title_that_nobody_gave_is_no_symbol(tmp_path: Path) -> None:
     path = saved(tmp_path / "all.xlsx", {"Sheet1": [HEADER, *ROWS], "工作表2": [HEADER, *ROWS]})
     with pytest.raises(NothingUsableError) as caught:
         ingest([path], Home(tmp_path / "home", create=True))
-    assert [error.split(": ")[1][:70] for error in caught.value.report.errors] == [
-        "has no symbol column, and its name 'sheet Sheet1' is no symbol; add th",
-        "has no symbol column, and its name 'sheet 工作表2' is no symbol; add the o",
-    ]
+    for error, title in zip(caught.value.report.errors, ("Sheet1", "工作表2"), strict=True):
+        assert f"has no symbol column, and its name 'sheet {title}' is no symbol" in error
 
 
 def test_what_is_no_table_says_what_is_missing(tmp_path: Path) -> None:
