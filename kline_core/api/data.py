@@ -1,6 +1,6 @@
 """Ingest of bars, update of patterns, verification of tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ def ingest(
     *,
     progress: bool | Count = False,
     max_file_bytes: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    keep_columns: bool = False,
 ) -> "IngestReport":
     """Bring bars into a home, every row accounted for: ``read == stored_new + updated + unchanged + rejected``.
 
@@ -47,6 +49,10 @@ def ingest(
         progress: True shows a bar on standard error; a function is called with the sources read and the total.
         max_file_bytes: Bytes that a file may hold, unpacked, at least 1; one that holds more is reported and not used.
             None for 2 GiB.
+        columns: Names of columns by their meaning, such as ``{"date": "Datum", "close": "Schluss"}``, for sources in no
+            layout that is known. Columns with the names of the plain layout need no mention.
+        keep_columns: Keep `columns` with the home, in the place of those before: later calls use them for a source that
+            no layout fits and that has all these columns.
 
     Returns:
         What became of every row: counts, and one line for each rejected row in ``.rejections``.
@@ -54,7 +60,7 @@ def ingest(
     Raises:
         NothingUsableError: No row can be used; it carries the report.
         InputError: A path is empty or does not exist, or there is nothing to read.
-        SettingError: `max_file_bytes` is out of bounds.
+        SettingError: `max_file_bytes` is out of bounds, or `columns` maps no meanings to names of columns.
         HomeError: The home cannot be made, read or written.
 
     Examples:
@@ -64,6 +70,8 @@ def ingest(
         (196, 196, 0)
     """
     from kline_core.bars.ingest import ingest as ingest_sources
+    from kline_core.bars.named_columns import check_columns
+    from kline_core.bars.named_columns import keep_columns as keep
     from kline_core.bars.readers.contents import MAX_FILE_BYTES
     from kline_core.bars.readers.frame import is_frame
 
@@ -82,10 +90,22 @@ def ingest(
                 "Arrow PyCapsule interface",
                 value=source,
             )
+    if columns is not None:
+        check_columns(columns)
+    elif keep_columns:
+        raise SettingError(
+            "keep_columns keeps the columns that are named by hand, and none are; name them with columns (--columns)",
+            parameter="keep_columns",
+            value=keep_columns,
+        )
     check_paths([source for source in listed if isinstance(source, Path)])
     store = as_home(home, create=True)
+    most = MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes
     with shown(progress, "ingest", " files") as told:
-        return ingest_sources(listed, store, told, MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes)
+        report = ingest_sources(listed, store, told, most, columns)
+    if keep_columns:
+        keep(store, columns)
+    return report
 
 
 def check_paths(paths: Sequence[Path]) -> None:

@@ -25,6 +25,7 @@ from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import Comparison, compare
 from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
+from kline_core.bars.named_columns import kept_columns
 from kline_core.bars.readers import suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame
@@ -54,8 +55,8 @@ def ingest(
         home: Home that takes the bars.
         progress: Called after each file.
         max_file_bytes: Bytes that a file may hold, unpacked; one that holds more is not used.
-        columns: Meaning to column name, by hand, for all sources (`kline_core.bars.readers.layout.check_mapping`);
-            None to tell their layouts by their columns.
+        columns: Meaning to column name, by hand, for all sources (`kline_core.bars.named_columns`); None to tell their
+            layouts by their columns, and to take the mapping that is kept with the home where none fits.
 
     Raises:
         InputError: The sources hold neither a file to read nor a frame.
@@ -79,7 +80,7 @@ def ingest(
         raise InputError(
             f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
         )
-    read = read_all(named_sources, max_file_bytes, columns, progress)
+    read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress)
     parts = read.parts
     bars = _concatenated([part.bars for part in parts])
     named = np.array([part.source for part in parts], dtype=object)

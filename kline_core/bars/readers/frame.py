@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core.bars.readers.arrow_table import column_names, names_date, to_frame
-from kline_core.bars.readers.layout import columns_of
+from kline_core.bars.readers.layout import columns_of, listed
 from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.row_errors import rejected_frame
@@ -57,7 +57,7 @@ def read_frame(frame: Frame, source: str, mapping: Mapping[str, str] | None = No
     used = columns.used
     if "symbol" not in used.values():
         raise InputError(
-            f"{source}: column symbol is missing; its columns are {', '.join(names)}", source=source, column="symbol"
+            f"{source}: column symbol is missing; its columns are {listed(names)}", source=source, column="symbol"
         )
     if len(table) == 0:
         raise InputError(f"{source}: holds no rows", source=source)

@@ -100,15 +100,18 @@ def _decodes(head: bytes, encoding: str) -> bool:
 def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
     """The first line with the most known column names, divided at the sign that gives the most.
 
-    The first line of the file where none has four of them.
+    The first line of the file, divided at the sign that gives the most names, where none has four of them.
     """
-    best, found = 3, (0, 1, ",")
+    best, found, most = 3, (0, 1, ","), 0
     at = 0
     for number in range(1, _TITLE_LINES + 1):
         feed = data.find(b"\n", at, at + MAX_LINE_BYTES)
         line = data[at : feed if feed >= 0 else min(len(data), at + MAX_LINE_BYTES)].decode(errors="replace")
         for sign in DELIMITERS:
-            score = sum(name.strip().lower() in known for name in _cells(line.lstrip("\ufeff"), sign))
+            names = _cells(line.lstrip("\ufeff"), sign)
+            if number == 1 and best == 3 and len(names) > most:
+                most, found = len(names), (0, 1, sign)
+            score = sum(name.strip().lower() in known for name in names)
             if score > best:
                 best, found = score, (at, number, sign)
         if feed < 0:
