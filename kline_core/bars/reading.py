@@ -146,7 +146,9 @@ def _checked(name: str, read: Callable[[], RawRows], provisional: bool) -> Check
         return str(error)
     except Exception as error:  # noqa: BLE001  whatever is wrong with one table must not keep out the others
         return _reason(name, error)
-    rejected = pd.concat([raw.malformed.assign(source=name), checked.rejected])
+    rejected = checked.rejected
+    if len(raw.malformed):
+        rejected = pd.concat([raw.malformed.assign(source=name), rejected])
     notes = ((layout.note,) if layout.note else ()) + checked.notes
     return Checked(name, checked.bars, rejected, raw.ignored, layout.name, checked.mended, notes)
 
