@@ -1,6 +1,6 @@
 """Ingest of bars, update of patterns, verification of tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,9 @@ def ingest(
     *,
     progress: bool | Count = False,
     max_file_bytes: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    keep_columns: bool = False,
+    market: str | None = None,
 ) -> "IngestReport":
     """Bring bars into a home, every row accounted for: ``read == stored_new + updated + unchanged + rejected``.
 
@@ -42,12 +45,18 @@ def ingest(
         home: A home, or the folder or URL of one, which is made if it is missing.
         sources: A file, a folder that is searched at every depth, a pandas DataFrame, or an object with the Arrow
             PyCapsule interface, such as a polars DataFrame or a DuckDB relation; or several of them. Columns are those
-            of the plain layout: symbol, date, open, high, low, close, volume, and perhaps amount and adj_factor.
-            Prices are raw, in any currency; `adj_factor` is a cumulative backward factor (hfq). Dates are the
-            exchange's, without a time.
+            of a vendor's layout, or of the plain one: symbol, date, open, high, low, close, volume, and perhaps amount
+            and adj_factor, a cumulative backward factor (hfq) for raw prices. Days are the exchange's; a moment with a
+            time zone is the day at the exchange.
         progress: True shows a bar on standard error; a function is called with the sources read and the total.
         max_file_bytes: Bytes that a file may hold, unpacked, at least 1; one that holds more is reported and not used.
             None for 2 GiB.
+        columns: Names of columns by their meaning, such as ``{"date": "Datum", "close": "Schluss"}``, for sources in no
+            layout that is known. Columns with the names of the plain layout need no mention.
+        keep_columns: Keep `columns` with the home, in the place of those before: later calls use them for a source that
+            no layout fits and that has all these columns.
+        market: Country whose exchanges the home is of, such as CN or US, kept with it; None for the one that is kept,
+            or that the first symbols are of. Symbols of other markets are rejected.
 
     Returns:
         What became of every row: counts, and one line for each rejected row in ``.rejections``.
@@ -55,7 +64,8 @@ def ingest(
     Raises:
         NothingUsableError: No row can be used; it carries the report.
         InputError: A path is empty or does not exist, or there is nothing to read.
-        SettingError: `max_file_bytes` is out of bounds.
+        SettingError: `max_file_bytes` is out of bounds, `columns` maps no meanings to names of columns, or there is no
+            such market, or the home is of another one.
         HomeError: The home cannot be made, read or written.
 
     Examples:
@@ -64,7 +74,10 @@ def ingest(
         >>> report.read, report.stored_new, report.rejected
         (196, 196, 0)
     """
+    from kline_core.bars.home_market import named_market
     from kline_core.bars.ingest import ingest as ingest_sources
+    from kline_core.bars.named_columns import check_columns
+    from kline_core.bars.named_columns import keep_columns as keep
     from kline_core.bars.readers.contents import MAX_FILE_BYTES
     from kline_core.bars.readers.frame import is_frame
 
@@ -83,10 +96,22 @@ def ingest(
                 "Arrow PyCapsule interface",
                 value=source,
             )
+    if columns is not None:
+        check_columns(columns)
+    elif keep_columns:
+        raise SettingError(
+            "keep_columns keeps the columns that are named by hand, and none are; name them with columns (--columns)",
+            parameter="keep_columns",
+            value=keep_columns,
+        )
     check_paths([source for source in listed if isinstance(source, Path)])
     store = as_home(home, create=True)
+    most = MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes
     with shown(progress, "ingest", " files") as told:
-        return ingest_sources(listed, store, told, MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes)
+        report = ingest_sources(listed, store, told, most, columns, None if market is None else named_market(market))
+    if keep_columns:
+        keep(store, columns)
+    return report
 
 
 def check_paths(paths: Sequence[Path]) -> None:

@@ -190,8 +190,10 @@ def _chain(
         The rows left, a mask of these among the given ones, the rejected rows, and the symbols that were chained.
     """
     factors, rebased, refused = chained_factors(key, bars["adj_factor"].to_numpy(), known, stored, names, read)
-    reason = np.array([refused.get(symbol, "") for symbol in bars["symbol"]], dtype=object)
-    absurd = (reason == "") & absurd_adjustment(bars, factors) & bars["symbol"].isin(rebased).to_numpy()
+    if not refused and not rebased:
+        return bars.assign(adj_factor=factors), np.ones(len(bars), dtype=bool), rejected_frame([]), rebased
+    reason = np.array([refused.get(name, "") for name in names], dtype=object)[key >> 32]
+    absurd = (reason == "") & absurd_adjustment(bars, factors) & np.isin(names, rebased)[key >> 32]
     reason[absurd] = f"{ABSURD_ADJUSTMENT} where it is chained to the stored bars; ingest the symbol's whole history"
     hit = reason != ""
     rows = bars[hit]

@@ -17,6 +17,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kline_core.dates import FIRST_DAY, LAST_DAY
 from kline_core.typing import Dates, Flags, Int64s, Objects
@@ -114,6 +116,9 @@ def exchange_days(values: pd.Series, zones: Callable[[], Objects], month_first: 
 
 
 def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool | None) -> ExchangeDays:
+    if (days := _all_plain(values)) is not None:
+        none = np.zeros(len(values), dtype=bool)
+        return _bounded(days, np.zeros(len(values), dtype=np.int64), none, none)
     stamps = [_stamp(value) for value in values]
     day = np.array([_NONE if stamp is None else stamp.day for stamp in stamps], dtype=np.int64)
     seconds = np.array([0 if stamp is None else stamp.second for stamp in stamps], dtype=np.int64)
@@ -147,6 +152,30 @@ def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool 
     lost = np.isnat(found.days)
     lost[lost] = [isinstance(value, str) and _has_two_digits(value) for value in values[lost]]
     return replace(found, faults=[(lost, TWO_DIGITS), *((where & ~lost, why) for where, why in found.faults)])
+
+
+def _all_plain(values: pd.Series) -> Dates | None:
+    """Days of text that is YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD throughout, as of most files; None for any other."""
+    if not isinstance(values.dtype, pd.StringDtype) or len(values) == 0:
+        return None
+    texts = pa.array(values, pa.string())
+    first = texts[0].as_py() or ""
+    try:
+        if len(first) == 8:
+            # Not what Arrow would take for a number or cut off.
+            if not pc.all(pc.match_substring_regex(texts, r"^[0-9]{8}$")).as_py():
+                return None
+            parts = [pc.utf8_slice_codeunits(texts, *place) for place in ((0, 4), (4, 6), (6, 8))]
+            texts = pc.binary_join_element_wise(*parts, "-")
+        elif "/" in first:
+            if not pc.all(pc.match_substring_regex(texts, r"^[0-9]{4}/[0-9]{2}/[0-9]{2}$")).as_py():
+                return None
+            texts = pc.replace_substring(texts, "/", "-")
+        if texts.null_count:
+            return None
+        return np.asarray(texts.cast(pa.date32()).to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid:
+        return None
 
 
 def _local(moments: Dates, where: Flags, zones: Callable[[], Objects]) -> tuple[Dates, Int64s, Flags]:

@@ -13,8 +13,7 @@
 6. Write new and updated rows in one commit. If another writer commits in between, repeat steps 2 to 6.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -24,18 +23,17 @@ import pyarrow as pa
 
 from kline_core._text import harmless
 from kline_core.bars.checked_file import CheckedFile
-from kline_core.bars.columns import BAR_COLUMNS, CHANGES, PAYMENTS
+from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import Comparison, compare
-from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.home_market import NOTE as MARKET
 from kline_core.bars.home_market import home_market, market_of_all, strangers
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
-from kline_core.bars.readers import read_file, suffixes
+from kline_core.bars.named_columns import kept_columns
+from kline_core.bars.readers import suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
-from kline_core.bars.readers.frame import Frame, read_frame
-from kline_core.bars.readers.raw_rows import RawRows
-from kline_core.bars.row_checks import check_factors, check_rows
+from kline_core.bars.readers.frame import Frame
+from kline_core.bars.reading import LONGEST, Progress, read_all
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.bars.side_files import join_side_files
 from kline_core.errors import InputError, SettingError
@@ -44,11 +42,7 @@ from kline_core.store.home import Home, TableChangedError
 from kline_core.symbols import canonical_symbol
 from kline_core.typing import Objects
 
-Progress = Callable[[int, int], None]
-"""Called with the numbers of files read and to read."""
-
 _ATTEMPTS = 5
-_LONGEST = 200
 
 
 def ingest(
@@ -56,6 +50,7 @@ def ingest(
     home: Home,
     progress: Progress | None = None,
     max_file_bytes: int = MAX_FILE_BYTES,
+    columns: Mapping[str, str] | None = None,
     market: Market | None = None,
 ) -> IngestReport:
     """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
@@ -69,6 +64,8 @@ def ingest(
         home: Home that takes the bars.
         progress: Called after each file.
         max_file_bytes: Bytes that a file may hold, unpacked; one that holds more is not used.
+        columns: Meaning to column name, by hand, for all sources (`kline_core.bars.named_columns`); None to tell their
+            layouts by their columns, and to take the mapping that is kept with the home where none fits.
         market: Market of the home, kept with it; None for the one that is kept, or that the symbols of a home's first
             bars are of. Symbols of other markets are rejected.
 
@@ -87,24 +84,15 @@ def ingest(
         )
     paths = [source for source in sources if isinstance(source, Path)]
     delivery = find_files(paths)
-    readers = _readers(sources, delivery, max_file_bytes)
-    if not readers:
+    named_sources = _named(sources, delivery)
+    if not named_sources:
         given = ", ".join(map(str, paths)) or "nothing"
         why = "".join(f" ({reason})" for reason in delivery.left_out[:1])
         raise InputError(
             f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
         )
-    parts: list[CheckedFile] = []
-    errors: dict[str, str] = {}
-    for done, (name, read) in enumerate(readers.items(), start=1):
-        outcome = _read(name, read)
-        if isinstance(outcome, str):
-            errors[name] = outcome
-        else:
-            parts.append(outcome)
-        if progress is not None:
-            progress(done, len(readers))
-    parts = join_side_files(parts)
+    read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress)
+    parts = join_side_files(read.parts)
     bars = _concatenated([part.bars for part in parts])
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
@@ -126,16 +114,15 @@ def ingest(
             home=home.uri,
             table="bars",
         )
-    names = list(readers)
-    rejections = _ordered([*(part.rejected for part in parts), foreign, *compared.rejected], names)
+    rejections = _ordered([*(part.rejected for part in parts), foreign, *compared.rejected], read.names)
     accounts = _accounts(parts, compared, rejections)
     report = IngestReport(
-        files=[accounts.get(name) or FileReport(name, error=errors[name]) for name in names],
+        files=[accounts.get(name) or FileReport(name, error=read.errors[name]) for name in read.names],
         rejections=rejections,
         restated=compared.restated,
         unadjusted=compared.unadjusted,
         rebased=compared.rebased,
-        skipped=[harmless(name) for name in delivery.skipped],
+        skipped=[*(harmless(name) for name in delivery.skipped), *read.skipped],
         left_out=[harmless(reason) for reason in delivery.left_out],
         market=None if agreed is None else agreed.name,
         version=after,
@@ -146,61 +133,21 @@ def ingest(
     return report
 
 
-def _readers(
-    sources: Sequence[Path | Frame], delivery: Delivery, max_bytes: int
-) -> dict[str, Callable[[], RawRows] | str]:
-    """How to read each file and frame, or why it cannot be, by the name under which it stands in the report."""
-    readers: dict[str, Callable[[], RawRows] | str] = {}
+def _named(sources: Sequence[Path | Frame], delivery: Delivery) -> dict[str, Path | Frame | str]:
+    """Each file and frame, or why a file is not read, by the name under which it stands in the report."""
+    named: dict[str, Path | Frame | str] = {}
     for path, reason in delivery.files.items():
         name = shown = harmless(path)
         # Two names that differ in what cannot be shown are two files all the same.
         for number in count(2):
-            if name not in readers:
+            if name not in named:
                 break
             name = f"{shown} ({number})"
-        readers[name] = harmless(reason) if reason else partial(read_file, path, max_bytes)
+        named[name] = harmless(reason) if reason else path
     for at, source in enumerate(sources, start=1):
         if not isinstance(source, Path):
-            name = f"frame {at}"
-            readers[name] = partial(read_frame, source, name)
-    return readers
-
-
-def _read(name: str, read: Callable[[], RawRows] | str) -> CheckedFile | str:
-    """The rows of one file or frame after the checks of single rows, or why it cannot be used."""
-    if isinstance(read, str):
-        return read
-    try:
-        return _check(read(), name)
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001  whatever is wrong with one file must not keep out the others
-        reason = harmless(" ".join(str(error).split()), longest=_LONGEST)
-        return f"{name}: cannot be read: {type(error).__name__}: {reason}; write it anew as CSV in the plain layout"
-
-
-def _check(raw: RawRows, source: str) -> CheckedFile:
-    layout = raw.layout
-    if layout.factors is not None:
-        checked = check_factors(raw.frame, source, layout.convention)
-    else:
-        # What tells payments in raw prices tells nothing in adjusted ones.
-        tells = PAYMENTS if raw.adjustment is not Adjustment.RAW else ()
-        checked = check_rows(raw.frame.drop(columns=list(tells), errors="ignore"), source, layout.convention)
-    rejected = pd.concat([raw.malformed.assign(source=source), checked.rejected])
-    notes = (layout.note,) if layout.note else ()
-    return CheckedFile(
-        source=source,
-        bars=checked.bars,
-        rejected=rejected,
-        ignored=raw.ignored,
-        layout=layout.name,
-        mended=checked.mended,
-        notes=notes + checked.notes,
-        unadjusted=layout.unadjusted if raw.adjustment is Adjustment.RAW else "",
-        adjustment=raw.adjustment,
-        factors=layout.factors,
-    )
+            named[f"frame {at}"] = source
+    return named
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -282,7 +229,7 @@ def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.Dat
         error = None
         if kept[number] == 0 and read > 0:
             row, _, reason, value = first.loc[part.source]
-            shown = harmless(value, longest=_LONGEST)
+            shown = harmless(value, longest=LONGEST)
             error = f"{part.source}: none of its {read} rows can be used; the first is row {row}: {reason} ({shown!r})"
         reports[part.source] = FileReport(
             path=part.source,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.bars.columns import BAR_COLUMNS, HINTS, OPTIONAL, PRICES, REQUIRED
@@ -41,6 +42,7 @@ NO_VOLUME = 1e-6
 DAILY = ("d", "1d", "day", "daily")
 """What vendors call the period of a daily bar, in lower case."""
 
+_TEXT = pd.StringDtype(na_value=np.nan)
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
 ABSURD_ADJUSTMENT = f"adj_factor makes an adjusted price that {_ABSURD}"
 """Reason of the rows of `absurd_adjustment`."""
@@ -106,13 +108,21 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
         numbers["adj_factor"] = np.full(len(frame), np.nan)
     changes = changes_in_file(symbols, found.days, numbers, faults)
     sound = ~faults.any()
-    bars = pd.DataFrame({"symbol": symbols, "date": found.days.astype("datetime64[s]")}, index=frame.index)
-    bars = bars.assign(**{name: numbers[name] for name in (*PRICES, "volume", *OPTIONAL)})
-    bars["suspended"] = is_suspended(bars)
-    bars = bars.assign(**changes.columns)
+    bars = pd.DataFrame(
+        {
+            "symbol": symbols,
+            "date": found.days.astype("datetime64[s]"),
+            **{name: numbers[name] for name in (*PRICES, "volume", *OPTIONAL)},
+            "suspended": is_suspended(numbers),
+            **changes.columns,
+        },
+        index=frame.index,
+    )
     counts = {what: int((where & sound).sum()) for what, where in mended.items()}
     rejected = faults.rejected(source)
-    return CheckedRows(bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes)
+    return CheckedRows(
+        bars if sound.all() else bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes
+    )
 
 
 def _times(values: Floats64, unit: float) -> Floats64:
@@ -191,11 +201,14 @@ def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
     }
 
 
-def is_suspended(bars: pd.DataFrame) -> pd.Series:
+def is_suspended(bars: pd.DataFrame | dict[str, Floats64]) -> Flags:
     """Mask, bool (n,), of the days without trading: volume 0 or missing, and open = high = low = close."""
-    # Open and close lie between low and high.
-    flat = bars["high"] - bars["low"] <= SAME_PRICE * bars["high"]
-    return flat & ~(bars["volume"] > 0)
+    high, low, volume = (np.asarray(bars[name]) for name in ("high", "low", "volume"))
+    with np.errstate(invalid="ignore"):
+        # Open and close lie between low and high.
+        flat = high - low <= SAME_PRICE * high
+        suspended: Flags = flat & ~(volume > 0)
+    return suspended
 
 
 def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -255,7 +268,10 @@ def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention)
     faults.mark(~safe[codes], "symbol", f"is no symbol: {SYMBOL_RULE}")
     # Not what is unsafe, which may be text that no column takes.
     names = np.array([*(value if good else "" for value, good in zip(named, safe[:-1], strict=True)), ""], dtype=object)
-    return pd.Series(np.array([*names, ""], dtype=object)[codes], index=column.index, dtype=str)
+    # Taken in Arrow's memory: a column of Python's texts would be looked at cell by cell.
+    cells = pa.array(names, pa.string()).take(pa.array(np.where(codes < 0, len(names) - 1, codes)))
+    whole: pd.Series = cells.to_pandas(types_mapper={pa.string(): _TEXT}.get)
+    return whole.set_axis(column.index)
 
 
 def _check_prices(numbers: dict[str, Floats64], faults: RowErrors) -> None:

@@ -55,8 +55,12 @@ def rejected_frame(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """One frame of `REJECTED_COLUMNS` from several, sorted by row label."""
     parts = [part for part in parts if len(part)]
     if not parts:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in REJECTED_COLUMNS})
+        return _NOTHING.copy(deep=False)
     return pd.concat(parts).sort_values("row", kind="stable", ignore_index=True).astype(object)
+
+
+# Most files have no bad row, and a frame takes longer to make than one of their columns.
+_NOTHING = pd.DataFrame({name: pd.Series(dtype=object) for name in REJECTED_COLUMNS})
 
 
 def _as_text(cells: pd.Series) -> list[str]:

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 
 from kline_core.cli.answer import Answer
-from kline_core.cli.data_commands import index, ingest, verify
+from kline_core.cli.data_commands import index, ingest, notes, verify
 from kline_core.cli.doctor_command import doctor
 from kline_core.cli.factor_commands import evaluate, export, match, run
 from kline_core.cli.program_commands import demo, train, up
@@ -16,6 +16,7 @@ from kline_core.cli.run_commands import replay, runs
 COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "demo": demo,
     "ingest": ingest,
+    "notes": notes,
     "index": index,
     "run": run,
     "match": match,

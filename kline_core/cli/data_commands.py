@@ -22,15 +22,25 @@ def ingest(options: argparse.Namespace) -> Answer:
     from kline_core.api.data import check_paths
     from kline_core.api.data import ingest as take_in
     from kline_core.bars.ingest_report import NothingUsableError
+    from kline_core.bars.named_columns import parse_columns
 
     failure = None
+    columns = None if options.columns is None else parse_columns(options.columns)
     check_paths(options.paths)
     home = named_home(options)
     if options.rejected is not None:
         check_writable("--rejected", options.rejected)
         _check_not_read(options.rejected, options.paths, None if "://" in home else Path(home))
     try:
-        report: IngestReport = take_in(home, options.paths, progress=True, max_file_bytes=options.max_file_bytes)
+        report: IngestReport = take_in(
+            home,
+            options.paths,
+            progress=True,
+            max_file_bytes=options.max_file_bytes,
+            columns=columns,
+            keep_columns=options.keep_columns,
+            market=options.market,
+        )
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
@@ -65,6 +75,8 @@ def ingest(options: argparse.Namespace) -> Answer:
     ):
         if symbols:
             lines.append(f"{len(symbols)} symbols {what}: {abbreviated(symbols)}")
+    if options.keep_columns and failure is None:
+        lines.append("the columns are kept with the home; `kline notes` shows them, and --forget columns removes them")
     if report.skipped:
         lines.append(f"{len(report.skipped)} files of other types were passed over: {abbreviated(report.skipped)}")
     return Answer("\n".join(lines), report.to_dict(), failure)
@@ -98,6 +110,32 @@ def index(options: argparse.Namespace) -> Answer:
             f"{abbreviated(report.restated)}"
         )
     return Answer(text, report.to_dict() | {"seconds": round(seconds, 3)})
+
+
+def notes(options: argparse.Namespace) -> Answer:
+    """`kline notes`."""
+    home = opened_home(options)
+    held = home.notes()
+    if options.forget is not None:
+        if options.forget not in held:
+            raise SettingError(
+                f"--forget is {options.forget}, and home {home.uri} keeps "
+                + (f"only {', '.join(sorted(held))}" if held else "no notes"),
+                parameter="--forget",
+                value=options.forget,
+            )
+        home.set_note(options.forget, None)
+        held = home.notes()
+    lines = [f"{name}: {_note(value)}" for name, value in sorted(held.items())]
+    return Answer("\n".join(lines) or f"home {home.uri} keeps no notes", held)
+
+
+def _note(value: object) -> str:
+    from kline_core.bars.named_columns import written
+
+    if isinstance(value, dict) and all(isinstance(part, str) for part in value.values()):
+        return written(value)
+    return str(value)
 
 
 def verify(options: argparse.Namespace) -> Answer:

@@ -142,11 +142,21 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
     _add_threads(demo)
 
-    ingest = command("ingest", "Bars from CSV or Parquet files or folders, every row accounted for.")
+    ingest = command("ingest", "Bars from files, archives or folders of many vendors, every row accounted for.")
     ingest.add_argument("paths", nargs="+", type=_path, metavar="PATH")
     ingest.add_argument("--rejected", type=_path, metavar="FILE", help="write every rejected row to this CSV file")
     about = "leave out a file that holds more, unpacked (default 2 GiB)"
     ingest.add_argument("--max-file-bytes", type=int, metavar="N", help=about)
+    about = 'names of columns in no known layout: date=Datum,close="Schluss, roh"; may be given several times'
+    ingest.add_argument("--columns", action="append", metavar="MEANING=NAME,...", help=about)
+    about = "keep --columns with the home, for later files that no layout fits (`kline notes` shows and forgets them)"
+    ingest.add_argument("--keep-columns", action="store_true", help=about)
+
+    about = "country whose exchanges the home is of, such as CN or US (default: what its first symbols tell)"
+    ingest.add_argument("--market", metavar="NAME", help=about)
+
+    notes = command("notes", "What is kept with the home beside its tables, such as columns named by hand.")
+    notes.add_argument("--forget", metavar="NAME", help="remove this note, such as columns")
 
     index = command("index", "Bring the patterns up to date with the bars.")
     _add_pattern_options(index)

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kline_core.bars import ingest as ingest_module
+from kline_core.bars import reading
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
-from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import HomeError, InputError, SettingError
 from kline_core.store.home import Home
@@ -254,10 +254,10 @@ def test_two_symbols_in_a_file_without_a_symbol_column_are_none(home: Home, tmp_
             r"none of its 1 rows can be used; the first is row 2: close",
         ),
         ("a b.csv", b"date,open,high,low,close,volume\n2020-01-01,1,1,1,1,1\n", "its name 'a b' is no symbol"),
-        ("a.csv.gz", b"no gzip", "cannot be read"),
+        ("a.csv.gz", b"\x1f\x8b\x08 no gzip", "cannot be read"),
         ("a.csv.gz", gzip.compress(HEADER.encode(), mtime=0)[:-9], "cannot be read"),
         ("a.parquet", b"no parquet", "cannot be read"),
-        ("a.html", b"", "its type is not known; give .parquet"),
+        ("a.docx", b"", "its type is not known; give ."),
     ],
 )
 def test_an_unusable_file_is_an_error_and_the_others_go_in(
@@ -311,14 +311,14 @@ def test_one_odd_file_keeps_out_no_other(home: Home, tmp_path: Path) -> None:
 def test_whatever_breaks_in_one_file_is_its_own_error(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = ingest_module._check
+    check = reading.check_rows
 
-    def broken(raw: RawRows, source: str) -> object:
+    def broken(frame: pd.DataFrame, source: str, *others: object) -> object:
         if source.endswith("bad.csv"):
             raise ZeroDivisionError("by\nzero")
-        return check(raw, source)
+        return check(frame, source, *others)
 
-    monkeypatch.setattr(ingest_module, "_check", broken)
+    monkeypatch.setattr(reading, "check_rows", broken)
     report = run(home, csv(tmp_path / "bad.csv", line()), csv(tmp_path / "good.csv", line()))
     assert report.errors == [
         f"{tmp_path / 'bad.csv'}: cannot be read: ZeroDivisionError: by zero; write it anew as CSV in the plain layout"

@@ -10,6 +10,8 @@ import torch
 
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
+from kline_core.store.home import Home
+from tests.benchmarks import ingest as ingest_benchmark
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.machine import Elsewhere, Peaks, best, description
 from tests.benchmarks.measured import Measured, Spread, added, middle_round, ratio
@@ -203,3 +205,30 @@ def test_unknown_ways_are_refused(tmp_path, capsys):
     assert raised.value.code == 2
     assert "give some of a,b,c,d,e" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# --- ingest
+
+
+@pytest.mark.slow
+def test_an_ingest_beside_pyarrow(tmp_path, capsys):
+    ingest_benchmark.main(
+        [
+            "--files",
+            "3",
+            "--rows",
+            "20",
+            "--rounds",
+            "1",
+            "--place",
+            str(tmp_path),
+            "--json",
+            str(tmp_path / "found.json"),
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()[2:5]] == ["pyarrow", "first", "again"]
+    found = json.loads((tmp_path / "found.json").read_text())["ways"]
+    assert [found[way][0]["rows"] for way in found] == [60, 60, 60]
+    assert Home(tmp_path / "home").version("bars") == 1
+    assert ingest_benchmark.write_files(tmp_path, 3, 20) == tmp_path / "files-3-20"

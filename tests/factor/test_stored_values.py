@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -5,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kline_core as kl
+from kline_core.errors import HomeError
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.stored_values import Stored, StoredValues, latest_values, ranking
 from kline_core.store.home import Home
@@ -116,7 +120,9 @@ def test_a_table_of_values_that_is_gone_is_no_empty_one(bench, in_process):
     bench.run(in_process, samples=5)
     shutil.rmtree(bench.home.folder / "factors")
     for use in (lambda: bench.run(in_process, samples=5), lambda: kl.read_factor(bench.home)):
-        with pytest.raises(HomeError, match=r"has lost its table factors, in which run .* stored values; restore a copy"):
+        with pytest.raises(
+            HomeError, match=r"has lost its table factors, in which run .* stored values; restore a copy"
+        ):
             use()
         break
     (finding,) = (found for found in kl.verify(bench.home).findings if found.table == "factors")

@@ -1,9 +1,20 @@
 """Arrow tables as frames of cells that the row checks take."""
 
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.errors import InputError
+
+_UNNAMED: Final = re.compile(r"__index_level_\d+__")
+"""Names that pandas gives to levels of an index without one."""
+_DATES: Final = frozenset(name for layout in LAYOUTS for name, what in layout.columns.items() if what == "date")
 
 
 def to_frame(table: pa.Table, source: str) -> pd.DataFrame:
@@ -19,6 +30,55 @@ def to_frame(table: pa.Table, source: str) -> pd.DataFrame:
         date_as_object=False, ignore_metadata=True
     )
     return frame
+
+
+def column_names(schema: pa.Schema) -> list[str]:
+    """Names of the columns; a level of an index of days that pandas found without a name is named date.
+
+    Not where another column holds days, or is named as dates are.
+    """
+    names: list[str] = list(schema.names)
+    days = [at for at, field in enumerate(schema) if is_days(field.type)]
+    if len(days) == 1 and _UNNAMED.fullmatch(names[days[0]]) and not names_date(names):
+        names[days[0]] = "date"
+    return names
+
+
+def is_days(kind: pa.DataType) -> bool:
+    """Whether a column of a type holds days or moments."""
+    kind = _value_type(kind)
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def names_date(names: Iterable[object]) -> bool:
+    """Whether one of some column names is that of dates in some layout."""
+    return any(str(name).strip().lower() in _DATES for name in names)
+
+
+def text_bytes(table: pa.Table) -> int:
+    """Bytes of all text cells, each by itself: one long text that many rows refer to counts for each of them."""
+    return sum(_text_bytes(chunk) for column in table.columns for chunk in column.chunks)
+
+
+def _text_bytes(cells: pa.Array) -> int:
+    if pa.types.is_dictionary(cells.type):
+        lengths = _lengths(cells.dictionary)
+        return 0 if lengths is None else pc.sum(pc.take(lengths, cells.indices)).as_py() or 0
+    lengths = _lengths(cells)
+    return 0 if lengths is None else pc.sum(lengths).as_py() or 0
+
+
+def _lengths(cells: pa.Array) -> pa.Array | None:
+    """Bytes of each text cell; None if the cells are no text."""
+    kind = cells.type
+    if pa.types.is_string_view(kind):
+        # A view is its length, and its text or where that is.
+        views = cells.buffers()[1]
+        ints = np.frombuffer(views, np.int32) if views is not None else np.zeros(0, np.int32)
+        return pa.array(ints[4 * cells.offset : 4 * (cells.offset + len(cells)) : 4].astype(np.int64))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pc.binary_length(cells).cast(pa.int64())
+    return None
 
 
 def check_type(kind: pa.DataType, name: str, source: str) -> None:

@@ -1,10 +1,11 @@
 """Frames in the plain layout: a pandas DataFrame, or any object with the Arrow PyCapsule interface.
 
 Columns are those of any layout (`kline_core.bars.readers.layouts`); levels of a pandas index that have a name count as
-columns. Source of the interface: Apache Arrow, "The Arrow PyCapsule
-Interface"; polars DataFrames, DuckDB relations and pyarrow tables have it.
+columns, and an unnamed one of days is the date, if nothing else is. Source of the interface: Apache Arrow, "The Arrow
+PyCapsule Interface"; polars DataFrames, DuckDB relations and pyarrow tables have it.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -12,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core.bars.convention import Adjustment
-from kline_core.bars.readers.arrow_table import to_frame
-from kline_core.bars.readers.layout import columns_of
+from kline_core.bars.readers.arrow_table import column_names, names_date, to_frame
+from kline_core.bars.readers.layout import columns_of, listed
 from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.bars.readers.raw_rows import RawRows, without_asides
 from kline_core.bars.readers.side_by_side import unfolded
@@ -45,18 +46,20 @@ def is_frame(value: object) -> bool:
     return isinstance(value, pd.DataFrame | ArrowStream | ArrowArray)
 
 
-def read_frame(frame: Frame, source: str) -> RawRows:
+def read_frame(frame: Frame, source: str, mapping: Mapping[str, str] | None = None) -> RawRows:
     """Rows of a frame, numbered from 1; `source` names it in reports.
+
+    `mapping`: meaning to column name, by hand; None to tell the layout by the columns.
 
     Raises `InputError` if it cannot be read, is empty, or lacks a column, `symbol` included.
     """
     table = _table(frame, source)
-    names = [str(name) for name in (table.column_names if isinstance(table, pa.Table) else table.columns)]
-    columns = columns_of(source, names, LAYOUTS)
+    names = column_names(table.schema) if isinstance(table, pa.Table) else [str(name) for name in table.columns]
+    columns = columns_of(source, names, LAYOUTS, mapping)
     used = columns.used
     if "symbol" not in used.values() and not columns.symbols:
         raise InputError(
-            f"{source}: column symbol is missing; its columns are {', '.join(names)}", source=source, column="symbol"
+            f"{source}: column symbol is missing; its columns are {listed(names)}", source=source, column="symbol"
         )
     places = [names.index(name) for name in used]
     if isinstance(table, pa.Table):
@@ -73,6 +76,7 @@ def read_frame(frame: Frame, source: str) -> RawRows:
 
 def _table(frame: Frame, source: str) -> pd.DataFrame | pa.Table:
     if isinstance(frame, pd.DataFrame):
+        frame = _with_named_days(frame)
         # A level that is also a column says nothing new.
         levels: list[Any] = [name for name in frame.index.names if name is not None and name not in frame.columns]
         return frame.reset_index(level=levels) if levels else frame
@@ -80,3 +84,16 @@ def _table(frame: Frame, source: str) -> pd.DataFrame | pa.Table:
         return pa.table(frame)
     except Exception as error:  # the object is another library's, and so is what it raises
         raise InputError(f"{source}: cannot be read: {' '.join(str(error).split())}", source=source) from error
+
+
+def _with_named_days(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a name for the level of days of its index, if that has none and no other column holds days."""
+    index = frame.index
+    levels = [index.get_level_values(at) for at in range(index.nlevels)]
+    days = [at for at, level in enumerate(levels) if pd.api.types.is_datetime64_any_dtype(level.dtype)]
+    others = any(pd.api.types.is_datetime64_any_dtype(dtype) for dtype in frame.dtypes)
+    names: list[Any] = list(index.names)
+    if len(days) != 1 or others or names[days[0]] is not None or names_date([*frame.columns, *names]):
+        return frame
+    names[days[0]] = "date"
+    return frame.rename_axis(index=names)

@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from kline_core._text import abbreviated
+from kline_core._text import abbreviated, shortened
 from kline_core.bars.columns import ADJUSTMENT, HINTS, NAME, NUMBERS, OPTIONAL, REQUIRED, TEXTS
 from kline_core.bars.convention import Adjustment, Convention, FactorRows
 from kline_core.bars.readers.side_by_side import SIDE_BY_SIDE, side_by_side
@@ -93,6 +93,10 @@ class Layout:
         return lacking
 
 
+class KeptColumns(dict[str, str]):
+    """Meaning to column name, as kept with a home: for files that no layout fits and that have all these columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of one file, understood."""
@@ -115,18 +119,22 @@ def columns_of(
         source: Name of the file, for errors.
         names: Column names as they are written.
         layouts: All layouts; the first that fits is taken.
-        mapping: Meaning to column name, by hand; with it the columns are those of the plain layout otherwise.
+        mapping: Meaning to column name, by hand; with it the columns are those of the plain layout otherwise. One
+            that is kept with the home (`KeptColumns`) counts only where no layout fits.
 
     Raises:
         InputError: A column is there twice, or no layout has these columns; the error names the nearest one.
     """
     wide = side_by_side(names)
     plain = [name.strip().lower() for name in (wide.fields if wide else names)]
-    if mapping:
+    kept = isinstance(mapping, KeptColumns)
+    if mapping and not kept:
         layout = _by_hand(source, names, plain, mapping)
     else:
         told = [*plain, SIDE_BY_SIDE] if wide else plain
         found = next((layout for layout in layouts if layout.fits(told)), None)
+        if found is None and mapping and all(name.strip().lower() in plain for name in mapping.values()):
+            found = _by_hand(source, names, plain, mapping)
         if found is None:
             raise _unknown(source, list(dict.fromkeys(wide.fields)) if wide else names, plain, layouts)
         layout = found
@@ -150,22 +158,26 @@ def columns_of(
 
 def _by_hand(source: str, names: Sequence[str], plain: Sequence[str], mapping: Mapping[str, str]) -> Layout:
     for meaning, name in mapping.items():
-        if meaning not in MEANINGS:
-            known = ", ".join(sorted(MEANINGS))
-            raise InputError(f"--columns: {meaning!r} is no meaning; known are {known}", column=meaning, value=name)
         if name.strip().lower() not in plain:
             raise InputError(
                 f"{source}: has no column {name!r}, which --columns names for {meaning}; its columns are "
-                f"{', '.join(names)}",
+                f"{listed(names)}",
                 source=source,
                 column=name,
             )
     columns = {name.strip().lower(): meaning for meaning, name in mapping.items()}
     columns |= {meaning: meaning for meaning in sorted(MEANINGS) if meaning not in mapping and meaning not in columns}
-    layout = Layout(name="columns named by hand", columns=columns, telling=())
+    kept = isinstance(mapping, KeptColumns)
+    layout = Layout(
+        name="columns kept with the home" if kept else "columns named by hand",
+        columns=columns,
+        telling=(),
+        note="read with the columns that are kept with the home; `kline notes` shows them" if kept else "",
+    )
     if lacking := layout.missing(plain):
         raise InputError(
-            f"{source}: column {lacking[0]} is missing; --columns {lacking[0]}=NAME names the one that holds it",
+            f"{source}: column {lacking[0]} is missing; --columns {lacking[0]}=NAME names the one that holds it; its "
+            f"columns are {listed(names)}",
             source=source,
             column=lacking[0],
         )
@@ -183,12 +195,13 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     # The last, the plain one, where several are as near.
     nearest = max(filter(may_be, reversed(layouts)), key=likeness)
     lacking = nearest.missing(plain)
-    shown = abbreviated(names, 20)
+    shown = listed(names)
     if likeness(nearest)[0] == 0:
-        text = f"{source}: its columns fit no layout: {shown}; map them with --columns date=NAME,open=NAME,..."
+        wanted = ",".join(f"{meaning}=NAME" for meaning in NEEDED)
+        text = f"{source}: its columns fit no layout: {shown}; name those that hold the bars with --columns {wanted}"
         return InputError(text, source=source)
-    prices = {"open", "high", "low"}
-    if len(plain) > 1 and prices.issubset(nearest.columns.get(name, name) for name in lacking):
+    meanings = [nearest.columns[name] for name in lacking if name in nearest.columns]
+    if len(plain) > 1 and {"open", "high", "low"}.issubset(meanings):
         text = (
             f"{source}: has no columns for open, high and low ({shown}), and a chart needs all four prices; "
             "a table of closes alone cannot be used"
@@ -199,11 +212,18 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     if twice is not None and SIDE_BY_SIDE not in plain:
         text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
         return InputError(text, source=source, column=twice)
+    others = f", which needs {', '.join(lacking[1:])} too" if len(lacking) > 1 else ""
+    wanted = ",".join(f"{meaning}=NAME" for meaning in meanings or NEEDED)
     text = (
-        f"{source}: column {lacking[0]} is missing; its columns are {shown}, which are nearest to the layout "
-        f"{nearest.name}, and that needs {', '.join(lacking)} too; or map them with --columns {NEEDED[1]}=NAME,..."
+        f"{source}: column {lacking[0]} is missing; its columns are {shown}, nearest to the layout {nearest.name}"
+        f"{others}; add what is missing, or name the columns that hold it with --columns {wanted}"
     )
     return InputError(text, source=source, column=lacking[0])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns for a message."""
+    return abbreviated([shortened(name, 40) or "''" for name in names], 20)
 
 
 def is_number(meaning: str) -> bool:

@@ -47,7 +47,8 @@ _DECIMAL_COMMA = re.compile(r"-?(?:\d*|\d{1,3}(?:[. '\xa0\u202f]\d{3})+),\d+", r
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
 
 
-SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv")
+SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv", ".xls")
+"""Chinese terminals write text with tabs under the name of an old workbook."""
 
 
 def recognises(data: bytes, path: Path) -> bool:  # noqa: ARG001  the signature of readers
@@ -136,9 +137,10 @@ def _count_known(head: bytes, encoding: str, known: frozenset[str]) -> int:
 def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
     """The first line with the most known column names, divided at the sign that gives the most.
 
-    The first line of the file if none has four of them. Two lines of names, for fields and for symbols, are joined.
+    The first line of the file, divided at the sign that gives the most known names, or else the most names, where none
+    has four of them. Two lines of names, for fields and for symbols, are joined.
     """
-    best, found, few = (3, 0), (0, 1, ","), 0
+    best, found, few = (3, 0), (0, 1, ","), (0, 0)
     starts = [0, 0]
     for number in range(1, _TITLE_LINES + 1):
         at = starts[-1]
@@ -149,8 +151,8 @@ def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
             score = len(known.intersection(names)), sum(name in known for name in names)
             if score > best and score[0] > 3:
                 best, found = score, (at, number, sign)
-            elif number == 1 and few < score[0] <= 3:
-                few, found = score[0], (at, number, sign)
+            elif number == 1 and best == (3, 0) and few < (score[0], len(names)):
+                few, found = (score[0], len(names)), (at, number, sign)
         if after is None:
             break
         starts.append(after)
