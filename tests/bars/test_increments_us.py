@@ -46,7 +46,7 @@ def test_adjusted_closes_and_payments_tell_the_same_days(bars: pd.DataFrame) -> 
     own = np.abs(ours / theirs - 1)[inner].max()
     assert own < 1e-9
     assert ((adjusted != 1) == (paid != 1))[inner].all()
-    # The vendor reinvests a dividend at the close of the ex-date, and CRSP's factor at the close before less the dividend.
+    # The vendor reinvests a dividend at the close of the ex-date, CRSP's factor at the close before less the dividend.
     reinvested = (bars["split_coefficient"] * (1 + bars["dividend_amount"] / bars["close"])).to_numpy()
     apart, methods = np.abs(adjusted / reinvested - 1)[inner], np.abs(adjusted / paid - 1)[inner]
     days = int((adjusted != 1)[inner].sum())
