@@ -29,8 +29,11 @@ def pytest_collection_modifyitems(items):
         for fixture in MARKS_OF_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             for mark in MARKS_OF_FIXTURES[fixture]:
                 item.add_marker(mark)
-        # What the quick tests reach is what counts: following the lines of the others takes a quarter of their time.
-        if item.get_closest_marker("slow") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
+        # What these reach the others reach too, and following their lines takes a quarter of their time.
+        searches = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if searches or any(item.get_closest_marker(name) for name in ("long", "flows", "cluster", "browser")):
             item.add_marker("no_cover")
 
 

@@ -185,7 +185,7 @@ def factor_one(patterns, kept, date, settings):
 
 def is_sound_bar(symbol: str, open_: float, high: float, low: float, close: float, volume: float) -> bool:
     """Whether a bar keeps every promise of the validating door; a missing volume is NaN."""
-    allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._^=-"
+    allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._^=-&/"
     if not 1 <= len(symbol) <= 32 or any(letter not in allowed for letter in symbol) or ".." in symbol:
         return False
     if any(not 1e-12 <= price <= 1e12 for price in (open_, high, low, close)):

@@ -1,7 +1,8 @@
 """Ingest of files and frames into the `bars` table, with every row accounted for.
 
 1. Read each file by the reader of its layout (`kline_core.bars.readers`) and each frame as it is, and check every row
-   by itself (`kline_core.bars.row_checks.check_rows`).
+   by itself (`kline_core.bars.row_checks.check_rows`). Join the files that only adjust others to these
+   (`kline_core.bars.side_files`).
 2. Make one bar or none of the rows that share symbol and date, in one file or in several
    (`kline_core.bars.row_checks.reject_duplicates`).
 3. Keep adjustment factors on all stored rows of a symbol or on none: a mixture would turn every earlier dividend into a
@@ -13,7 +14,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,18 +23,26 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core._text import harmless
-from kline_core.bars.columns import BAR_COLUMNS, CHANGES
+from kline_core.bars.checked_file import CheckedFile
+from kline_core.bars.columns import BAR_COLUMNS, CHANGES, PAYMENTS
 from kline_core.bars.comparison import Comparison, compare
+from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import Delivery, find_files
+from kline_core.bars.home_market import NOTE as MARKET
+from kline_core.bars.home_market import home_market, market_of_all, strangers
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.bars.readers import read_file, suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
-from kline_core.bars.row_checks import check_rows
-from kline_core.bars.row_errors import rejected_frame
+from kline_core.bars.row_checks import check_factors, check_rows
+from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.side_files import join_side_files
 from kline_core.errors import InputError, SettingError
+from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
+from kline_core.symbols import canonical_symbol
+from kline_core.typing import Objects
 
 Progress = Callable[[int, int], None]
 """Called with the numbers of files read and to read."""
@@ -43,24 +51,12 @@ _ATTEMPTS = 5
 _LONGEST = 200
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """The rows of one file or frame after the checks of single rows."""
-
-    source: str
-    bars: pd.DataFrame
-    rejected: pd.DataFrame
-    ignored: tuple[str, ...]
-    layout: str
-    mended: dict[str, int]
-    notes: tuple[str, ...]
-
-
 def ingest(
     sources: Sequence[Path | Frame],
     home: Home,
     progress: Progress | None = None,
     max_file_bytes: int = MAX_FILE_BYTES,
+    market: Market | None = None,
 ) -> IngestReport:
     """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
@@ -73,10 +69,12 @@ def ingest(
         home: Home that takes the bars.
         progress: Called after each file.
         max_file_bytes: Bytes that a file may hold, unpacked; one that holds more is not used.
+        market: Market of the home, kept with it; None for the one that is kept, or that the symbols of a home's first
+            bars are of. Symbols of other markets are rejected.
 
     Raises:
         InputError: The sources hold neither a file to read nor a frame.
-        SettingError: `max_file_bytes` is below 1.
+        SettingError: `max_file_bytes` is below 1, or the home is of another market.
         NothingUsableError: No row of any file can be used; it carries the report.
         HomeError: The home cannot be read or written.
     """
@@ -96,7 +94,7 @@ def ingest(
         raise InputError(
             f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
         )
-    parts: list[_Checked] = []
+    parts: list[CheckedFile] = []
     errors: dict[str, str] = {}
     for done, (name, read) in enumerate(readers.items(), start=1):
         outcome = _read(name, read)
@@ -106,12 +104,18 @@ def ingest(
             parts.append(outcome)
         if progress is not None:
             progress(done, len(readers))
+    parts = join_side_files(parts)
     bars = _concatenated([part.bars for part in parts])
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
-        compared = compare(bars, named, home, before)
+        begins = before is None or not home.files("bars", before)
+        agreed = _agreed(home, market) or (market_of_all(bars["symbol"].unique()) if begins else None)
+        taken, foreign = _of_market(_as_stored(bars, home, before), named, agreed)
+        compared = compare(taken, named, home, before)
         try:
+            if agreed is not None and compared.changes and not _keeps(home, agreed):
+                continue
             after = _store(compared, home, before)
         except TableChangedError:
             continue
@@ -123,7 +127,7 @@ def ingest(
             table="bars",
         )
     names = list(readers)
-    rejections = _ordered([part.rejected for part in parts] + compared.rejected, names)
+    rejections = _ordered([*(part.rejected for part in parts), foreign, *compared.rejected], names)
     accounts = _accounts(parts, compared, rejections)
     report = IngestReport(
         files=[accounts.get(name) or FileReport(name, error=errors[name]) for name in names],
@@ -133,6 +137,7 @@ def ingest(
         rebased=compared.rebased,
         skipped=[harmless(name) for name in delivery.skipped],
         left_out=[harmless(reason) for reason in delivery.left_out],
+        market=None if agreed is None else agreed.name,
         version=after,
         changed=after != before,
     )
@@ -161,7 +166,7 @@ def _readers(
     return readers
 
 
-def _read(name: str, read: Callable[[], RawRows] | str) -> _Checked | str:
+def _read(name: str, read: Callable[[], RawRows] | str) -> CheckedFile | str:
     """The rows of one file or frame after the checks of single rows, or why it cannot be used."""
     if isinstance(read, str):
         return read
@@ -174,12 +179,28 @@ def _read(name: str, read: Callable[[], RawRows] | str) -> _Checked | str:
         return f"{name}: cannot be read: {type(error).__name__}: {reason}; write it anew as CSV in the plain layout"
 
 
-def _check(raw: RawRows, source: str) -> _Checked:
+def _check(raw: RawRows, source: str) -> CheckedFile:
     layout = raw.layout
-    checked = check_rows(raw.frame, source, layout.convention)
+    if layout.factors is not None:
+        checked = check_factors(raw.frame, source, layout.convention)
+    else:
+        # What tells payments in raw prices tells nothing in adjusted ones.
+        tells = PAYMENTS if raw.adjustment is not Adjustment.RAW else ()
+        checked = check_rows(raw.frame.drop(columns=list(tells), errors="ignore"), source, layout.convention)
     rejected = pd.concat([raw.malformed.assign(source=source), checked.rejected])
-    notes = ((layout.note,) if layout.note else ()) + checked.notes
-    return _Checked(source, checked.bars, rejected, raw.ignored, layout.name, checked.mended, notes)
+    notes = (layout.note,) if layout.note else ()
+    return CheckedFile(
+        source=source,
+        bars=checked.bars,
+        rejected=rejected,
+        ignored=raw.ignored,
+        layout=layout.name,
+        mended=checked.mended,
+        notes=notes + checked.notes,
+        unadjusted=layout.unadjusted if raw.adjustment is Adjustment.RAW else "",
+        adjustment=raw.adjustment,
+        factors=layout.factors,
+    )
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -189,6 +210,50 @@ def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     bars = pd.concat(frames)
     bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
     return bars
+
+
+def _agreed(home: Home, market: Market | None) -> Market | None:
+    """The market that is kept with a home, or else the named one; None if there is neither."""
+    kept = home_market(home)
+    if kept is not None and market not in (None, kept):
+        raise SettingError(
+            f"market is {market.name}, and home {home.uri} is of {kept.name}; keep each market in a home of its own",
+            parameter="market",
+            value=market.name,
+        )
+    return kept or market
+
+
+def _keeps(home: Home, market: Market) -> bool:
+    """Keep a market with a home that has none; whether it is the home's now, and no other writer's."""
+    if home.version("bars") is None:
+        home.create("bars", {}, notes={MARKET: market.name})
+    return bool(home.set_note(MARKET, market.name, replace=False) == market.name)
+
+
+def _as_stored(bars: pd.DataFrame, home: Home, version: int | None) -> pd.DataFrame:
+    """Rows under the names that an older home has for their symbols: it stored 600519 or sh600519 as they were written.
+
+    Homes with a market were made after symbols had one form.
+    """
+    if version is None or home_market(home) is not None or len(bars) == 0:
+        return bars
+    stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
+    old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
+    old = {name: other for name, other in old.items() if name not in stored}
+    return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
+
+
+def _of_market(bars: pd.DataFrame, sources: Objects, market: Market | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows whose symbols a home of a market takes, and the rejected rows."""
+    refused = {} if market is None else strangers(bars["symbol"].unique(), market)
+    if not refused:
+        return bars, rejected_frame([])
+    hit = bars["symbol"].isin(refused.keys())
+    rows = bars[hit]
+    reasons = rows["symbol"].map(refused).to_numpy()
+    rejected = rejected_rows(sources[rows["file"].to_numpy()], rows.index, rows["symbol"], reasons, rows["symbol"])
+    return bars[~hit], rejected_frame([rejected])
 
 
 def _store(compared: Comparison, home: Home, version: int | None) -> int:
@@ -204,7 +269,7 @@ def _store(compared: Comparison, home: Home, version: int | None) -> int:
     return home.append("bars", table, counts, version)
 
 
-def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
+def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
     """Report of each file that could be read, by its name."""
     file = compared.bars["file"].to_numpy(dtype=np.int64)
     kept, new, updated = (
@@ -215,7 +280,7 @@ def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFr
     for number, part in enumerate(parts):
         read = len(part.bars) + len(part.rejected)
         error = None
-        if kept[number] == 0:
+        if kept[number] == 0 and read > 0:
             row, _, reason, value = first.loc[part.source]
             shown = harmless(value, longest=_LONGEST)
             error = f"{part.source}: none of its {read} rows can be used; the first is row {row}: {reason} ({shown!r})"
@@ -230,9 +295,14 @@ def _accounts(parts: list[_Checked], compared: Comparison, rejections: pd.DataFr
             ignored_columns=part.ignored,
             layout=part.layout,
             mended=part.mended,
-            notes=part.notes,
+            notes=part.notes + ((part.unadjusted,) if part.unadjusted and _without_factor(part.bars) else ()),
+            joined=part.joined,
         )
     return reports
+
+
+def _without_factor(bars: pd.DataFrame) -> bool:
+    return bool((bars["adj_factor"].isna() & ~bars["incremental"].astype(bool)).any())
 
 
 def _ordered(parts: list[pd.DataFrame], sources: list[str]) -> pd.DataFrame:

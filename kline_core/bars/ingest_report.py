@@ -30,6 +30,8 @@ class FileReport:
     """Rows whose cells were not taken as they are written, by what was done to them."""
     notes: tuple[str, ...] = ()
     """What else there is to know of its rows."""
+    joined: int = 0
+    """Rows that are no bars, but gave bars of other files their factors; they are not among those `read`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class IngestReport:
     """Files in the folders that no reader knows by their name."""
     left_out: list[str]
     """Folders that were not searched, such as homes and links, each with the reason."""
+    market: str | None
+    """Name of the market that is kept with the home; None if its symbols tell none, or several."""
     version: int
     """Version of `bars` that holds the rows."""
     changed: bool
@@ -78,6 +82,11 @@ class IngestReport:
     def rejected(self) -> int:
         """Rows that were rejected, each with its reason in `rejections`."""
         return sum(file.rejected for file in self.files)
+
+    @property
+    def joined(self) -> int:
+        """Rows that are no bars, but gave bars of other files their factors; they are not among those `read`."""
+        return sum(file.joined for file in self.files)
 
     @property
     def errors(self) -> list[str]:
@@ -111,6 +120,7 @@ class IngestReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "rejected": self.rejected,
+            "joined": self.joined,
             "rejected_by_reason": {str(reason): int(count) for reason, count in counts.items()},
             "rejections": self.rejections.head(_SHOWN_REJECTIONS).to_dict("records"),
             "mended": self.mended,
@@ -123,6 +133,7 @@ class IngestReport:
             "rebased": self.rebased,
             "skipped": self.skipped,
             "left_out": self.left_out,
+            "market": self.market,
             "version": self.version,
             "changed": self.changed,
         }

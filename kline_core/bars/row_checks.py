@@ -93,8 +93,8 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     for name in (*OPTIONAL, *HINTS):
         if name in frame.columns:
             numbers[name] = to_numbers(frame[name], name, faults)
-    numbers["volume"] = numbers["volume"] * convention.volume_unit
-    numbers["amount"] = numbers.get("amount", np.full(len(frame), np.nan)) * convention.amount_unit
+    numbers["volume"] = _times(numbers["volume"], convention.volume_unit)
+    numbers["amount"] = _times(numbers.get("amount", np.full(len(frame), np.nan)), convention.amount_unit)
     mended = _mend(numbers)
     _check_prices(numbers, faults)
     for name in ("volume", "amount"):
@@ -113,6 +113,33 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     counts = {what: int((where & sound).sum()) for what, where in mended.items()}
     rejected = faults.rejected(source)
     return CheckedRows(bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes)
+
+
+def _times(values: Floats64, unit: float) -> Floats64:
+    """Values in units as values; what is whole but for the rounding of the product is whole."""
+    product = values * unit
+    whole = np.rint(product)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(product - whole) <= 4 * np.finfo(np.float64).eps * np.abs(product)
+    return np.where(near, whole, product) if unit != 1 else product
+
+
+def check_factors(frame: pd.DataFrame, source: str, convention: Convention = PLAIN) -> CheckedRows:
+    """Divide rows of adjustment factors without prices into sound and rejected ones, each row checked by itself.
+
+    The sound ones have the columns symbol, date and adj_factor. The arguments are those of `check_rows`; the frame has
+    these three columns.
+    """
+    faults = RowErrors(frame)
+    symbols = _check_symbols(frame["symbol"], faults, convention)
+    found = exchange_days(frame["date"], lambda: _zones(symbols), convention.month_first)
+    for where, fault in found.faults:
+        faults.mark(where, "date", fault)
+    factor = to_numbers(frame["adj_factor"], "adj_factor", faults)
+    _check_factors({"adj_factor": factor, "low": np.ones(len(factor)), "high": np.ones(len(factor))}, faults)
+    rows = {"symbol": symbols, "date": found.days.astype("datetime64[s]"), "adj_factor": factor}
+    sound = pd.DataFrame(rows, index=frame.index)[~faults.any()]
+    return CheckedRows(sound, faults.rejected(source), {}, ())
 
 
 def _zones(symbols: pd.Series) -> Objects:
@@ -143,6 +170,11 @@ def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
             empty &= ~(numbers[name] != 0) | np.isnan(numbers[name])
         for name in ("open", "high", "low"):
             numbers[name] = np.where(empty, numbers["close"], numbers[name])
+        bare = none & (numbers.get("prev_close", np.zeros(len(volume))) > 0)
+        for name in PRICES:
+            bare &= ~(numbers[name] != 0) | np.isnan(numbers[name])
+        for name in PRICES:
+            numbers[name] = np.where(bare, numbers.get("prev_close", numbers[name]), numbers[name])
         numbers["volume"] = np.where(tiny, 0.0, volume)
         amount = numbers["amount"]
         numbers["amount"] = np.where((amount > 0) & (amount < NO_VOLUME), 0.0, amount)
@@ -153,6 +185,7 @@ def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
         numbers["high"], numbers["low"] = np.where(above, inner[0], high), np.where(below, inner[1], low)
     return {
         "suspended days written with their close alone, which stands for open, high and low": empty,
+        "suspended days written without prices, which stand at the previous close": bare,
         "volumes next to nothing, which are none": tiny,
         "highs or lows that rounding had put inside open or close, widened to these": above | below,
     }

@@ -33,7 +33,11 @@ def ingest(options: argparse.Namespace) -> Answer:
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
-        write_rejections(report, options.rejected)
+        try:
+            write_rejections(report, options.rejected)
+        except SettingError as error:
+            # The rows are stored, and the report of them is shown all the same.
+            failure = str(error) if failure is None else f"{failure}; {error}"
     used = len(report.files) - len(report.errors)
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.errors import HomeError
-from kline_core.store.delta import COMPACTION
+from kline_core.store.delta import NO_ROWS
 from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord
 from kline_core.store.table import of_run
@@ -75,12 +75,12 @@ class StoredRun:
 def last_versions(history: Sequence[dict[str, Any]], run_id: str) -> list[int]:
     """Versions right after the commits of a run, increasing: the last before each commit of another writer.
 
-    `history`: commits of a table, newest first (`Home.history`). Compactions change no row, and do not count.
+    `history`: commits of a table, newest first (`Home.history`). Commits that change no row do not count.
     """
     versions = []
     last = None
     for commit in reversed(history):
-        if commit["operation"] == COMPACTION:
+        if commit["operation"] in NO_ROWS:
             continue
         if commit["metadata"].get("run_id") == run_id:
             last = int(commit["version"])

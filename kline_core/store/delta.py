@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow.dataset import FileSystemDataset
 
 from kline_core.errors import HomeError
-from kline_core.store.checksums import DamagedFileError
+from kline_core.store.checksums import CHECKED, DamagedFileError, version_file
 from kline_core.store.log import DamagedLogError
 from kline_core.store.remedies import DAMAGED_FILE, SHORTER_LOG, UNREADABLE
 from kline_core.symbols import check_symbol
@@ -24,6 +24,12 @@ METADATA_KEY = "kline"
 
 COMPACTION = "OPTIMIZE"
 """Operation of a commit that changes how rows lie in files, never the rows."""
+NOTE = "SET TBLPROPERTIES"
+"""Operation of a commit that changes the notes kept with a home."""
+NO_ROWS = frozenset((COMPACTION, NOTE))
+"""Operations that change no row."""
+NOTES_KEY = "kline.notes"
+"""Property of the bars table that holds the notes of the home, as one JSON object."""
 
 
 # A run names the versions that it read, but by default Delta deletes their logs after thirty days.
@@ -36,9 +42,9 @@ WRITER = WriterProperties(column_properties={"vector": ColumnProperties(dictiona
 
 
 def same_rows(delta: DeltaTable, version: int) -> bool:
-    """Whether an opened table holds the same rows as an older version of it: only compactions came in between."""
+    """Whether an opened table holds the same rows as an older version of it, after commits of `NO_ROWS` alone."""
     since = delta.version() - version
-    return since == 0 or (since > 0 and all(entry["operation"] == COMPACTION for entry in delta.history(since)))
+    return since == 0 or (since > 0 and all(entry["operation"] in NO_ROWS for entry in delta.history(since)))
 
 
 def stored_schema(delta: DeltaTable) -> pa.Schema:
@@ -150,7 +156,8 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
 def _log_remedy(table: str, error: DamagedLogError) -> str:
     if error.before is None:
         return UNREADABLE[table]
+    noted = f" and {version_file(int(error.name.partition('.')[0]))}" if table in CHECKED else ""
     return (
-        f"restore it from a copy; or remove that file, which leaves version {error.before} of {table}, "
-        f"and {SHORTER_LOG[table]}"
+        f"restore it from a copy; or remove that file{noted}, as far as they are there, which leaves version "
+        f"{error.before} of {table}, and {SHORTER_LOG[table]}"
     )

@@ -6,6 +6,7 @@ Beside them lie the records of runs (`kline_core.store.run_records`).
 Every write is one commit: a reader sees all of it or none of it, and older versions stay readable.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +19,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.fs import DeltaStorageHandler
 
 from kline_core.errors import HomeError
-from kline_core.store.delta import WRITER, commit_properties, stored_schema, symbols_predicate
+from kline_core.store.delta import NOTES_KEY, WRITER, commit_properties, stored_schema, symbols_predicate
 from kline_core.store.folder import check_room, home_folder, home_uri, why_no_home
 from kline_core.store.schemas import DEFAULT_HORIZONS, conform, table_schema
 from kline_core.store.table import StoredTable, check_there
@@ -94,6 +95,52 @@ class Home:
         """Description that a table was made with; empty if it has none, or if there is no table."""
         return self._table(table).description(version)
 
+    def notes(self, version: int | None = None) -> dict[str, Any]:
+        """What is kept with the home beside its tables, such as its market, by name; empty in older homes.
+
+        `version`: the version of `bars` whose notes are meant; the newest by default. Raises `HomeError` if somebody
+        else wrote them.
+        """
+        return self._table("bars").notes(version)
+
+    def set_note(self, name: str, value: Any, *, replace: bool = True) -> Any:
+        """Keep a JSON value with the home, in a commit of `bars` that changes no row; the note as it then is.
+
+        It goes where the home goes: into copies and object stores. A writer that was faster loses nothing: the notes
+        are read again and the commit is repeated. Commits nothing if the note has the value already.
+
+        Args:
+            name: Name of the note.
+            value: A JSON value; None removes the note.
+            replace: Whether a note that is there with another value is replaced; if not, it stays and is returned.
+
+        Raises:
+            HomeError: The home is gone or cannot be written.
+        """
+        bars = self._table("bars")
+
+        def settled(notes: Mapping[str, Any]) -> bool:
+            held = notes.get(name)
+            return held == value or (held is not None and not replace)
+
+        def write(delta: DeltaTable) -> None:
+            notes = bars.notes_of(delta)
+            if settled(notes):
+                return
+            notes = {key: held for key, held in notes.items() if key != name}
+            if value is not None:
+                notes[name] = value
+            delta.alter.set_table_properties(
+                {NOTES_KEY: json.dumps(notes, sort_keys=True)},
+                raise_if_not_exists=False,
+                # Without Delta's own retries, which would drop the notes of a writer that was faster.
+                commit_properties=commit_properties(None, retries=0),
+            )
+
+        if not settled(self.notes()):
+            self._writer("bars").commit(None, write, appends=True)
+        return self.notes().get(name)
+
     def history(self, table: str, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits of a table, newest first: version, timestamp (Unix time in ms), operation and the writer's metadata.
 
@@ -146,8 +193,11 @@ class Home:
         description: Mapping[str, Any],
         horizons: Sequence[int] = DEFAULT_HORIZONS,
         replace: bool = False,
+        notes: Mapping[str, Any] | None = None,
     ) -> int:
         """Make a table without rows, with a lasting description, and return its version.
+
+        `notes` are kept with the home, if the table is `bars`; see `notes`.
 
         Raises:
             TableChangedError: Another writer made the table in the same moment.
@@ -163,9 +213,9 @@ class Home:
         self.check_there()
         schema = table_schema(table, horizons)
         if replace:
-            return self._writer(table).make(schema, description, mode="overwrite")
+            return self._writer(table).make(schema, description, mode="overwrite", notes=notes)
         try:
-            return self._writer(table).make(schema, description, mode="error")
+            return self._writer(table).make(schema, description, mode="error", notes=notes)
         except HomeError as error:
             if self.version(table) is None:
                 raise
@@ -188,8 +238,8 @@ class Home:
             table: Name of the table; a missing table is made, without a description.
             rows: Columns of `table_schema`; missing nullable columns are filled with nulls.
             metadata: JSON values kept with the commit, which `history` returns.
-            expected_version: Write only if this is still the newest version, apart from compactions, which change no
-                row.
+            expected_version: Write only if this is still the newest version, apart from compactions and notes, which
+                change no row.
 
         Raises:
             TableChangedError: `expected_version` is no longer the newest.
@@ -322,6 +372,18 @@ class Home:
     def check_files(self, table: str, version: int, files: Collection[str]) -> None:
         """Raise `HomeError` if one of these data files of a version is gone."""
         self._table(table).check_files(version, files)
+
+    def check_sizes(self, table: str, version: int) -> None:
+        """Raise `HomeError` if a data file of a version is gone, or has another size than was written."""
+        self._table(table).check_sizes(version)
+
+    def check_contents(self, table: str, version: int, deadline: float) -> list[str]:
+        """Compare data files of a version with their checksums, until a moment of `time.monotonic`.
+
+        Returns those that were not compared, because they have no checksum or there was no time. Raises `HomeError` if
+        one is not what was written.
+        """
+        return self._table(table).check_contents(version, deadline)
 
     def storage(self, table: str) -> pafs.FileSystem:
         """File system of a table: the files of all versions, and the log."""

@@ -37,6 +37,7 @@ def test_importing_the_face_loads_nothing_heavy():
     assert done.split() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_examples_run_as_they_stand(name, made, tmp_path):
     function = getattr(kl, name)

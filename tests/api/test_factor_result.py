@@ -46,6 +46,7 @@ def test_ten_lines_from_files_to_a_series_an_ic_table_and_a_picture(tmp_path, st
     assert (tmp_path / "match.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_values_are_the_stored_ones(home, result):
     stored = home.read("factors").to_pandas().set_index(["date", "symbol"])["value"].sort_index()
     assert len(result.values) == 40
@@ -65,6 +66,7 @@ def test_frames_account_for_every_sample(result):
     assert (result.matches["match_end"] < result.matches["date"]).all()
 
 
+@pytest.mark.slow
 def test_later_runs_do_not_change_a_result(stocks, tmp_path):
     place = kl.Home(tmp_path / "home", create=True)
     kl.ingest(place, stocks[stocks["date"] < "2001-06-01"])
@@ -146,6 +148,18 @@ def test_read_factor(home, tmp_path):
         kl.read_factor(kl.Home(tmp_path / "empty", create=True))
 
 
+def test_symbols_as_people_write_them(home):
+    assert set(kl.read_factor(home, "US.MSFT").frame["symbol"]) == {"MSFT"}
+    assert kl.evaluate(home, ["msft.us"]).symbols == 1
+    result = kl.compute_factor(home, "us.aapl", samples=20, max_failed_share=1)
+    assert set(result.asked) == set(result.frame["symbol"]) == {"AAPL"}
+    days = result.asked["AAPL"][:1]
+    assert set(kl.compute_factor(home, dates={"AAPL.US": days}, max_failed_share=1).frame["symbol"]) == {"AAPL"}
+    for function in (kl.read_factor, kl.evaluate, kl.compute_factor):
+        with pytest.raises(UnknownSymbolError, match=r"\(did you mean MSFT\?\)$"):
+            function(home, ["msft"])
+
+
 def test_bars_come_in_as_frames_of_any_kind(stocks, tmp_path):
     part = stocks[stocks["date"] < "2000-06-01"]
     kinds = {
@@ -174,8 +188,8 @@ def test_rows_of_a_frame_are_rejected_by_number(stocks, tmp_path):
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
-        (pd.DataFrame({"date": ["2020-01-01"], "close": [1.0]}), "column open is missing"),
-        (pd.DataFrame(), "column date is missing"),
+        (pd.DataFrame({"date": ["2020-01-01"], "close": [1.0]}), "has no columns for open, high and low"),
+        (pd.DataFrame(), "its columns fit no layout"),
     ],
 )
 def test_frames_that_cannot_be_used(tmp_path, frame, says):

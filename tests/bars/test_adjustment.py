@@ -11,6 +11,7 @@ from tests import naive
 factor = st.one_of(st.floats(1e-12, 1e12), st.sampled_from([1.0, 2.0, 1.0345, 1e12, 1e-12]))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.one_of(st.none(), factor), st.lists(factor, min_size=1, max_size=6)), max_size=4))
 def test_equal_to_the_plain_loop(symbols):
     expected = []

@@ -73,6 +73,7 @@ def test_a_home_that_is_no_longer_fed(fill):
         found.check(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("of", "asked"), [("XSHG", "XNYS"), ("XNYS", "XSHG")])
 def test_bars_of_another_exchange_are_noticed(fill, of, asked):
     home = fill(bars("A", until("2024-10-08", 250, of)))
@@ -125,6 +126,7 @@ class Memory:
 DAYS = st.dates(date(2023, 9, 1), date(2024, 10, 20)) | st.dates(date(2024, 9, 10), date(2024, 10, 10))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ABCDE"), DAYS), unique=True),

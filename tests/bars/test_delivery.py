@@ -16,7 +16,7 @@ def touch(path: Path) -> Path:
 def test_files_at_every_depth_in_the_order_of_their_paths_each_once(tmp_path: Path) -> None:
     names = ["b.csv", "a/x.CSV", "a/b/y.Parquet", "c/z.csv.GZ"]
     files = [touch(tmp_path / name) for name in names]
-    note = touch(tmp_path / "a/note.txt")
+    note = touch(tmp_path / "a/note.md")
     (tmp_path / "again.csv").symlink_to(files[0])
     found = find_files([files[3], tmp_path])
     assert list(found.files) == [files[3], files[2], files[1], tmp_path / "again.csv"]

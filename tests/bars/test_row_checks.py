@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars.columns import BAR_COLUMNS
+from kline_core.bars.columns import BAR_COLUMNS, CHANGES
+from kline_core.bars.convention import Convention
+from kline_core.bars.row_checks import check_rows
 from kline_core.bars.row_errors import REJECTED_COLUMNS
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError
@@ -25,9 +27,9 @@ GOOD = ("AAPL", "2020-01-02", 10.0, 11.0, 9.0, 10.5, 1000.0)
 @pytest.mark.parametrize(
     ("column", "value", "reason", "shown"),
     [
-        ("symbol", "../x", "symbol is not safe", "../x"),
-        ("symbol", None, "symbol is not safe", ""),
-        ("symbol", 600519, "symbol is not safe", "600519"),
+        ("symbol", "../x", "symbol is no symbol", "../x"),
+        ("symbol", None, "symbol is no symbol", ""),
+        ("symbol", 600519, "symbol is no symbol", "600519"),
         ("date", "2020-02-30", "date is missing or no date", "2020-02-30"),
         ("open", "ten", "open is no number", "ten"),
         ("open", "1_0", "open is no number", "1_0"),
@@ -122,6 +124,73 @@ def test_suspended_is_flat_without_volume(prices: tuple[float, ...], volume: flo
     assert len(bars_by_symbol(result.bars.assign(adj_factor=1.0))["A"]) == (0 if suspended else 1)
 
 
+@pytest.mark.parametrize(
+    ("cells", "bar"),
+    [
+        # Suspended days in vendors' spellings.
+        ((0, 0, 0, 5.0, 0), (5.0, 5.0, 5.0, 5.0, 0.0, True)),
+        ((None, None, None, 5.0, None), (5.0, 5.0, 5.0, 5.0, None, True)),
+        ((0, None, "0.000", 5.0, 5.877472e-39), (5.0, 5.0, 5.0, 5.0, 0.0, True)),
+        ((5.0, 5.0, 5.0, 5.0, 5.877472e-39), (5.0, 5.0, 5.0, 5.0, 0.0, True)),
+        # Rounding that has put the close outside low to high.
+        ((5.0, 5.09999999, 4.9, 5.1, 10), (5.0, 5.1, 4.9, 5.1, 10.0, False)),
+        ((5.0, 5.1, 4.90000001, 4.9, 10), (5.0, 5.1, 4.9, 4.9, 10.0, False)),
+    ],
+)
+def test_what_vendors_mean_is_stored_and_counted(cells: tuple[object, ...], bar: tuple[object, ...]) -> None:
+    result = validate_bars(bars(("A", "2020-01-02", *cells)).astype(object), "a.csv")
+    (row,) = result.bars[["open", "high", "low", "close", "volume", "suspended"]].astype(object).to_numpy().tolist()
+    assert [None if value != value else value for value in row] == list(bar)
+    assert set(result.mended.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        # Traded, with a bar that is none.
+        ((0, 0, 0, 5.0, 100), "open is not above 0"),
+        # No price at all.
+        ((0, 0, 0, 0, 0), "open is not above 0"),
+        ((None, None, None, None, None), "open is missing"),
+        # More than rounding.
+        ((5.0, 5.09, 4.9, 5.1, 10), "close lies outside low to high"),
+    ],
+)
+def test_what_nobody_can_mean_is_rejected_and_not_mended(cells: tuple[object, ...], reason: str) -> None:
+    result = validate_bars(bars(("A", "2020-01-02", *cells)).astype(object), "a.csv")
+    assert result.rejected["reason"].tolist() == [reason]
+    assert result.mended == {}
+
+
+def test_bars_within_a_day_are_called_so() -> None:
+    """A time of day is none of the exchange's business where each day has one, and tells bars within a day apart."""
+    rows = [("A", f"2020-01-02 {hour}:30:00", *GOOD[2:]) for hour in (10, 11)]
+    result = validate_bars(bars(*rows, ("A", "2020-01-03 15:00", *GOOD[2:])), "a.csv")
+    assert result.bars["date"].tolist() == [pd.Timestamp("2020-01-03")]
+    assert set(result.rejected["reason"]) == {
+        "date is one of several times of its day: bars within a day are not taken, only daily ones"
+    }
+
+
+def test_moments_are_days_at_each_symbols_exchange() -> None:
+    moments = ["2024-01-02T05:00:00Z", "2024-01-01 16:00:00+00:00", "2024-01-02 23:30:00-05:00"]
+    symbols = ["AAPL", "600519.SH", "IBM"]
+    frame = bars(*((symbol, moment, *GOOD[2:]) for symbol, moment in zip(symbols, moments, strict=True)))
+    result = validate_bars(frame, "a.csv")
+    assert result.bars["date"].dt.strftime("%Y-%m-%d").tolist() == ["2024-01-02"] * 3
+
+
+def test_a_moment_of_no_known_exchange_is_no_day() -> None:
+    result = validate_bars(bars(("^GSPC", "2024-01-02T05:00:00Z", *GOOD[2:])), "a.csv")
+    assert "has a time zone, and the market of its symbol is not known" in result.rejected["reason"].item()
+
+
+def test_units_are_those_of_the_layout() -> None:
+    lots = Convention(volume_unit=100.0, amount_unit=1000.0)
+    (row,) = check_rows(bars(GOOD, amount=2.5), "a.csv", lots).bars.itertuples()
+    assert (row.volume, row.amount) == (100_000.0, 2500.0)
+
+
 CELLS = st.one_of(
     st.sampled_from(
         [1.0, 2, 3.5, "2", " 3.5 ", "x", "", None, float("nan"), float("inf"), -1.0, 0, True, 1e308, 5e-324]
@@ -163,7 +232,7 @@ def test_the_door_divides_every_frame_and_lets_only_sound_bars_in(
     result = validate_bars(frame, "a.csv")
     assert sorted([*result.bars.index, *result.rejected["row"]]) == list(range(len(frame)))
     assert (result.rejected["reason"].str.len() > 0).all()
-    assert list(result.bars.columns) == list(BAR_COLUMNS)
+    assert list(result.bars.columns) == [*BAR_COLUMNS, *CHANGES]
     kept = result.bars
     assert not kept.duplicated(["symbol", "date"]).any()
     for row in kept.itertuples():

@@ -185,6 +185,7 @@ def test_tables_and_document_agree(ours):
     assert told["machine"]["versions"] == {"numpy": np.__version__}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command(tmp_path, question):
     command = [sys.executable, "-m", "tests.benchmarks", "--home", question.key.home, "--symbol", "S00001"]

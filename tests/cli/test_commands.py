@@ -52,6 +52,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_the_whole_path_accounts_for_every_row(capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path) -> None:
     place = str(tmp_path / "home")
     code, out, _ = ask(capsys, "--home", place, "--json", "ingest", str(plain))
@@ -156,6 +157,7 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
     assert report["done"] + report["reused"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -230,6 +232,15 @@ def test_rejected_rows_never_overwrite_what_they_are_from(
         assert says in refused(capsys, *words)
         assert not place.exists()
     assert bars.read_bytes() == before
+
+
+def test_the_report_of_stored_rows_is_shown_where_the_rejected_ones_find_no_room(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "home")
+    code, out, line = ask(capsys, "--home", place, "--json", "ingest", str(plain), "--rejected", "/dev/full")
+    assert (code, json.loads(out)["stored_new"]) == (1, SYMBOLS * BARS)
+    assert line.startswith("kline: --rejected is /dev/full, which cannot be written (No space left on device); the ")
 
 
 def test_no_file_is_written_into_a_home(capsys: pytest.CaptureFixture[str], home: Path, plain: Path) -> None:
@@ -403,6 +414,7 @@ def test_no_secret_of_a_url_is_repeated(capsys: pytest.CaptureFixture[str], comm
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_a_traceback(tmp_path: Path) -> None:
     # A command that breaks in a way that nobody has foreseen.
     code = (
@@ -441,6 +453,7 @@ def test_a_reader_that_went_away_is_no_error_to_talk_about(json_wanted: bool) ->
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 def test_values_of_several_settings_are_exported_one_at_a_time(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:
@@ -510,6 +523,7 @@ def test_the_command_ends_with_the_code_of_its_answer(home: Path) -> None:
     assert end("fly") == (2, "")
 
 
+@pytest.mark.slow
 def test_verify_tells_work_that_is_pending_from_damage(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:

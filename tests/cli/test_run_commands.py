@@ -40,6 +40,7 @@ def listed(capsys, place):
     return json.loads(ask(capsys, *place, "runs", "--json")[1])["runs"]
 
 
+@pytest.mark.slow
 def test_runs_lists_them_newest_first(capsys, place):
     code, out, _ = ask(capsys, *place, "runs")
     failed, done = listed(capsys, place)
@@ -75,6 +76,7 @@ def test_a_record_that_cannot_be_read_fails_the_list_and_hides_no_other(capsys, 
     assert "restore it from a copy, or delete it" in line
 
 
+@pytest.mark.slow
 def test_replay_computes_every_value_and_match_again(capsys, place):
     for run in listed(capsys, place):
         code, out, _ = ask(capsys, *place, "replay", run["run_id"])

@@ -60,6 +60,7 @@ def restate(bench):
     bench.extend()
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_again_and_nothing_is_stored(bench, in_process):
     report = bench.run(in_process, samples=30)
     before = {table: bench.home.version(table) for table in ("bars", "patterns", "factors", "matches")}
@@ -72,6 +73,7 @@ def test_a_run_is_the_same_again_and_nothing_is_stored(bench, in_process):
     assert list((bench.home.folder / "runs").iterdir()) == runs
 
 
+@pytest.mark.slow
 def test_values_of_earlier_runs_that_it_re_used_are_computed_again_too(bench, in_process):
     bench.run(in_process, samples=20)
     report = bench.run(in_process, samples=30)
@@ -84,6 +86,7 @@ def test_values_of_earlier_runs_that_it_re_used_are_computed_again_too(bench, in
     assert found.own.values.total == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{"as_of": str(DAYS[60]), "symbols": "S00002"}, {"dates": {"S00001": DAYS[[30, 2]]}}])
 def test_what_was_asked_is_asked_again(bench, in_process, asked):
     report = bench.run(in_process, **asked)
@@ -105,6 +108,7 @@ def test_bars_patterns_and_values_that_came_since_change_nothing(bench, in_proce
     all_same(again(bench, in_process, overwritten), 120 + overwritten.count("refreshed"))
 
 
+@pytest.mark.slow
 def test_dates_of_earlier_runs_that_it_refreshed_are_compared_too(bench, in_process):
     bench.run(in_process, dates={"S00000": DAYS[[30, 40]]})
     restate(bench)
@@ -125,6 +129,7 @@ def test_two_runs_at_once_are_each_told_from_the_other(bench, in_process):
         all_same(again(bench, in_process, run.finish()), 40)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_is_compared_as_far_as_it_came(bench, in_process):
     run = bench.start(in_process, samples=10)
     run.score(["S00000"])
@@ -155,6 +160,7 @@ def changed(bench, table, column, change, run_id):
     bench.home.upsert(table, row, keys, {"run_id": run_id})
 
 
+@pytest.mark.slow
 def test_a_last_bit_and_another_value_are_told_apart(bench, in_process):
     report = bench.run(in_process, samples=30)
     changed(bench, "factors", "value", lambda value: float(np.nextafter(value, 2)), report.run_id)
@@ -232,6 +238,7 @@ def test_a_version_that_is_gone_is_named_with_since_when(bench, in_process, tabl
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_a_run_read_outlives_maintenance_of_the_promised_year(bench, in_process):
     report = bench.run(in_process, samples=30)
     restate(bench)
@@ -271,6 +278,7 @@ def test_tables_that_were_restored_and_went_on_are_told_from_those_that_were_rea
             replay_key(restored.home, asked)
 
 
+@pytest.mark.slow
 def test_many_dates_are_compared_where_the_run_computed_them(bench, in_process, monkeypatch):
     monkeypatch.setattr(recording, "FEW_DATES", 2)
     dates = {"S00001": DAYS[[30, 40, 50]], "S00002": DAYS[[45]]}
@@ -282,6 +290,7 @@ def test_many_dates_are_compared_where_the_run_computed_them(bench, in_process, 
     assert found.uncompared == {"re-used, and of its many dates the record holds only a hash": 4}
 
 
+@pytest.mark.slow
 def test_a_sample_that_breaks_again_is_alone_and_the_same(bench, in_process, monkeypatch):
     break_batches(monkeypatch, DAYS[40], ValueError("it broke"))
     report = bench.run(in_process, dates={"S00001": DAYS[[30, 40]], "S00002": DAYS[[45]]})

@@ -136,6 +136,7 @@ def weights(result):
     return [tensor.numpy() for half in (result.encoder, result.decoder) for tensor in half.state_dict().values()]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_training_lowers_the_losses_and_comes_out_the_same_again(pool):

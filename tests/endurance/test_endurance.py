@@ -18,6 +18,7 @@ THREADS = 100
 """Threads of Delta's own pool come with the files that it reads at once, and go after some seconds."""
 
 
+@pytest.mark.long
 def test_after_days_of_work_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep, "MANY_FILES", 4)
     with scheduler_process(tmp_path) as (address, scheduler):

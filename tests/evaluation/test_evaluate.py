@@ -110,6 +110,7 @@ def samples_by_day(frame, rows):
     return found
 
 
+@pytest.mark.slow
 def test_equal_to_a_plain_loop(home, walks):
     rng = np.random.default_rng(0)
     rows = []
@@ -200,6 +201,7 @@ def test_decay_is_measured_at_every_horizon(tmp_path):
     assert by_horizon[20] == pytest.approx(0.48, abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_planted_signal_is_found_with_its_sign(tmp_path):
     frame = plain(random_walk(40, 500, seed=4))
     home = make_home(tmp_path / "home", frame)

@@ -38,6 +38,7 @@ def assert_spearman(got, rows):
         assert got == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(pairs)
 def test_rank_ic_equals_the_plain_loop(rows):
     assert_spearman(rank_ic(*columns(rows)), complete(rows))
@@ -102,6 +103,7 @@ def test_standard_error_covers_overlapping_returns():
     assert np.std(naive_scores) > 1.8
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 6), numbers, numbers), max_size=60), st.integers(1, 5))
 def test_cross_section_equals_the_plain_loop(rows, min_symbols):
     sessions = np.array([row[0] for row in rows], dtype=np.int64)
@@ -124,6 +126,7 @@ def test_cross_section_equals_the_plain_loop(rows, min_symbols):
         assert math.isnan(got.value)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-9, 9), st.integers(-9, 9)), max_size=60))
 def test_cross_section_with_returns_equals_numpy(rows):
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)

@@ -32,6 +32,7 @@ def as_set(dates):
     return set(dates.tolist())
 
 
+@pytest.mark.slow
 @given(symbol=symbols, dates=histories(), samples=st.integers(1, 60))
 def test_equal_to_handing_out_seats_one_by_one(symbol, dates, samples):
     got = choose_dates(symbol, dates, samples)
@@ -39,6 +40,7 @@ def test_equal_to_handing_out_seats_one_by_one(symbol, dates, samples):
     assert got.tolist() == [date.item() for date in naive.choose_dates(symbol, dates, samples)]
 
 
+@pytest.mark.slow
 @given(symbol=symbols, dates=histories(), samples=st.integers(1, 60))
 def test_the_newest_date_is_always_chosen_and_the_count_is_met(symbol, dates, samples):
     got = choose_dates(symbol, dates, samples)
@@ -48,6 +50,7 @@ def test_the_newest_date_is_always_chosen_and_the_count_is_met(symbol, dates, sa
     assert np.isin(got, dates).all()
 
 
+@pytest.mark.slow
 @given(symbol=symbols, dates=histories(), samples=st.integers(1, 60))
 def test_one_more_date_moves_at_most_two_earlier_choices(symbol, dates, samples):
     before, after = (as_set(choose_dates(symbol, d, samples)) for d in (dates[:-1], dates))
@@ -59,12 +62,14 @@ def test_one_more_date_moves_at_most_two_earlier_choices(symbol, dates, samples)
     assert len(left - {dates[-2].item()}) <= 1
 
 
+@pytest.mark.slow
 @given(symbol=symbols, dates=histories(), samples=st.integers(1, 60), more=st.integers(0, 20))
 def test_fewer_samples_are_among_more(symbol, dates, samples, more):
     few, many = (as_set(choose_dates(symbol, dates, n)) for n in (samples, samples + more))
     assert few <= many
 
 
+@pytest.mark.slow
 @given(symbol=symbols, dates=histories(), samples=st.integers(1, 60))
 def test_every_year_has_its_share(symbol, dates, samples):
     if samples >= len(dates):

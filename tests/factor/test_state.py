@@ -43,6 +43,7 @@ def test_patterns_in_memory_are_those_of_the_table(home, extend, newest):
     assert set(loaded.seconds) == {"encoder", "bars", "patterns", "index"}
 
 
+@pytest.mark.slow
 def test_patterns_of_several_commits_and_a_restated_symbol(tmp_path, extend, newest):
     frame = market()
     last = frame["date"].max()
@@ -64,6 +65,7 @@ def test_patterns_of_several_commits_and_a_restated_symbol(tmp_path, extend, new
     np.testing.assert_array_equal(loaded.patterns.vectors, same.patterns.vectors)
 
 
+@pytest.mark.slow
 def test_an_older_state_stays_loadable(tmp_path, extend, newest):
     frame = market()
     last = frame["date"].max()

@@ -57,6 +57,7 @@ def assert_as_if_read_anew(state, home, monkeypatch):
     assert sorted(state.frames) == sorted(anew.frames)
 
 
+@pytest.mark.slow
 def test_day_by_day_only_what_came_is_read(tmp_path, extend, newest, reads, monkeypatch):
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[19]])
     extend(home)
@@ -132,6 +133,7 @@ def test_the_same_patterns_of_other_bars_are_others(tmp_path, extend, newest, mo
         assert_as_if_read_anew(loaded_state(newest(home)), home, monkeypatch)
 
 
+@pytest.mark.slow
 def test_bars_that_were_restated_beyond_all_known_windows(tmp_path, extend, newest, reads, monkeypatch):
     home = make_home(tmp_path / "home", FRAME)
     extend(home)
@@ -229,6 +231,7 @@ def test_a_later_pattern_of_other_bars_is_refused(tmp_path, extend, newest):
         loaded_state(newest(home))
 
 
+@pytest.mark.slow
 def test_an_approximate_index_goes_on_likewise(tmp_path, extend, newest, monkeypatch):
     monkeypatch.setattr("kline_core.search.ivf_index.LISTS", 4)
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])

@@ -59,6 +59,7 @@ def cases(draw):
     return ten_patterns(returns=returns), matches, dates, Settings(factor=factor)
 
 
+@pytest.mark.slow
 @given(cases())
 @hypothesis_settings(deadline=None)
 def test_equals_the_plain_loop(case):
@@ -83,6 +84,7 @@ def test_equals_the_plain_loop(case):
         assert 0 <= rows.value[sample] <= 1 + 1e-12
 
 
+@pytest.mark.slow
 @given(cases())
 @hypothesis_settings(deadline=None, max_examples=30)
 def test_batches_do_not_matter(case):

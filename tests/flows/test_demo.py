@@ -78,6 +78,7 @@ def test_nothing_of_it_keeps_running(first: DemoReport) -> None:
     assert {path.name for path in (first.home / "prefect").iterdir()}.isdisjoint({"up.json", "tmp"})
 
 
+@pytest.mark.long
 def test_a_second_time_everything_is_used_again(first: DemoReport, place: Path) -> None:
     again = demo(place, threads=1, samples=SAMPLES)
     assert (again.ingested.stored_new, again.ingested.unchanged, again.ingested.updated) == (0, 12_154, 0)

@@ -109,6 +109,7 @@ def work(server: Server, bar_files: Path, tmp_path_factory: pytest.TempPathFacto
         yield work
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "zone", "at", "calendar"),
     [("a-share", "Asia/Shanghai", time(17, 30), "XSHG"), ("us", "America/New_York", time(18, 30), "XNYS")],
@@ -180,6 +181,7 @@ def test_a_run_by_hand_takes_a_json_list(work: Workplace) -> None:
     assert set(work.server.task_runs(run["id"], 3)) == OTHER_TASKS | {"S00001"}
 
 
+@pytest.mark.long
 def test_a_range_is_filled_in(work: Workplace) -> None:
     run = work.ended(work.started["range"])
     assert run["state_type"] == "COMPLETED", run["state"]

@@ -238,6 +238,7 @@ def opened(place: Path, browser: Browser) -> Iterator[Desk]:
         yield Desk(server, place / "home", place / "clone", process, browser, pictures, set())
 
 
+@pytest.mark.long
 def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
     with opened(place, browser) as desk:
         the_deployments_are_there(desk)
@@ -246,6 +247,12 @@ def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
         a_run_is_cancelled_half_way(desk)
         ingest([place / "day.csv"], Home(place / "home"))
         only_the_new_session_is_computed(desk)
+        assert desk.hosts == {"127.0.0.1"}
+
+
+def test_the_desk_opens_and_closes(place: Path, browser: Browser) -> None:
+    with opened(place, browser) as desk:
+        the_deployments_are_there(desk)
         assert desk.hosts == {"127.0.0.1"}
 
 

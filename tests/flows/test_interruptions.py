@@ -193,6 +193,7 @@ def desk(office: Office, ready: Path, tmp_path: Path) -> Desk:
     return Desk(office, tmp_path / "home")
 
 
+@pytest.mark.long
 def test_a_cancelled_run_stops_the_cluster_and_keeps_what_is_finished(desk: Desk, undisturbed: Any) -> None:
     first = desk.half_way()
     # As the page does whose button is pressed.
@@ -212,6 +213,7 @@ def test_a_cancelled_run_stops_the_cluster_and_keeps_what_is_finished(desk: Desk
     assert desk.values() == undisturbed
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_nothing(desk: Desk, undisturbed: Any) -> None:
     run = desk.half_way()
     child = desk.office.kill_worker()
@@ -229,6 +231,7 @@ def test_a_killed_worker_loses_nothing(desk: Desk, undisturbed: Any) -> None:
     assert desk.values() == undisturbed
 
 
+@pytest.mark.long
 def test_a_server_that_starts_again_during_a_run(desk: Desk, undisturbed: Any) -> None:
     run = desk.half_way()
     desk.office.stop_server()

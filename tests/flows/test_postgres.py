@@ -15,6 +15,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.long
 def test_a_run_is_recorded_in_postgresql(bar_files: Path, tmp_path: Path) -> None:
     (tmp_path / "prefect").mkdir()
     with (

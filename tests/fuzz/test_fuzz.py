@@ -11,6 +11,7 @@ from tests.fuzz.parent import Account, fuzz, summary
 from tests.fuzz.targets import TARGETS, load, share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dates", "settings", "cards", "csv", "parquet", "frames"])
 def test_every_case_is_taken_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     target = load(name)

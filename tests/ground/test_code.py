@@ -56,6 +56,7 @@ def test_line_ends_do_not_count(package):
     assert _code.code_hash(package) == _code.CODE
 
 
+@pytest.mark.slow
 def test_in_a_zip_file(package, tmp_path):
     with ZipFile(tmp_path / "package.zip", "w") as archive:
         for file in package.rglob("*.py"):

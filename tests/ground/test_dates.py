@@ -79,6 +79,7 @@ def test_every_day_survives_every_form(day: date) -> None:
         assert parse_date(text, "date") == np.datetime64(day, "D")
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.none(), st.text(max_size=10), st.integers(), st.dates(), st.just("20200102"))))
 def test_a_column_is_parsed_as_its_cells_are(cells: list[object]) -> None:
     days, bad = parse_dates(pd.Series(cells, dtype=object))

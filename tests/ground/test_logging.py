@@ -62,6 +62,7 @@ def test_after_an_error_nobody_listens(said, listener):
     assert said == []
 
 
+@pytest.mark.slow
 def test_the_library_logs_through_these_alone():
     """What another logger says would stay on the worker."""
     for path in Path(kline_core.__file__).parent.rglob("*.py"):

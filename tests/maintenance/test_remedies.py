@@ -60,6 +60,7 @@ def assert_healed(bench, cluster, before):
     assert rows(bench) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_vector(bench, before, in_process, forget):
     rewrite(bench.home, "patterns", put("vector", np.full(8, 2.0, "<f4").tobytes()))
     forget()
@@ -70,6 +71,7 @@ def test_a_damaged_vector(bench, before, in_process, forget):
     assert_healed(bench, in_process, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["patterns", "factors", "matches"])
 def test_a_table_whose_files_cannot_be_read(bench, before, in_process, forget, table):
     for file in (bench.home.folder / table).glob("*.parquet"):
@@ -84,6 +86,7 @@ def test_a_table_whose_files_cannot_be_read(bench, before, in_process, forget, t
     assert_healed(bench, in_process, before)
 
 
+@pytest.mark.slow
 def test_bars_that_cannot_be_read(bench, before, in_process, tmp_path, forget):
     shutil.copytree(bench.home.folder, tmp_path / "copy")
     for file in (bench.home.folder / "bars").glob("*.parquet"):
@@ -97,6 +100,7 @@ def test_bars_that_cannot_be_read(bench, before, in_process, tmp_path, forget):
     assert_healed(bench, in_process, before)
 
 
+@pytest.mark.slow
 def test_a_value_that_changed_and_matches_that_are_gone(bench, before, in_process):
     rewrite(bench.home, "factors", of_ok("value", lambda value: value / 2 + 0.1))
     bench.home.delete("matches", ["S00001"])
@@ -104,6 +108,7 @@ def test_a_value_that_changed_and_matches_that_are_gone(bench, before, in_proces
     assert_healed(bench, in_process, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "change"),
     [("factors", of_ok("return_cvar", 0.5)), ("matches", put("weight", lambda weight: weight * 2))],

@@ -93,6 +93,7 @@ def test_a_home_that_has_gone_is_not_in_order(home):
             action(home)
 
 
+@pytest.mark.slow
 def test_many_small_files_become_one_and_no_row_changes(home):
     for number in range(MANY_FILES):
         home.append("bars", bar_rows(f"S{number}", 2))
@@ -109,6 +110,7 @@ def test_many_small_files_become_one_and_no_row_changes(home):
     assert "files before" in report.text()
 
 
+@pytest.mark.slow
 def test_few_files_are_left_so_that_workers_need_not_load_again(home):
     for number in range(MANY_FILES - 1):
         home.append("bars", bar_rows(f"S{number}", 2))
@@ -117,6 +119,7 @@ def test_few_files_are_left_so_that_workers_need_not_load_again(home):
     assert home.version("bars") == version
 
 
+@pytest.mark.slow
 def test_large_files_are_left_as_they_are(home, monkeypatch):
     for number in range(MANY_FILES):
         home.append("bars", bar_rows(f"S{number}", 2))
@@ -154,6 +157,7 @@ def test_workers_load_compacted_tables_bit_for_bit(tmp_path, small_weights, in_p
     assert bench.run(in_process, samples=20).count("done") == 0
 
 
+@pytest.mark.slow
 def test_a_write_worked_out_before_a_compaction_still_fits(home):
     for number in range(MANY_FILES):
         home.append("bars", bar_rows(f"S{number}", 2))
@@ -301,6 +305,7 @@ def test_what_checkpoints_have_forgotten_is_removed_all_the_same(home):
     assert home.read("bars").num_rows == 113
 
 
+@pytest.mark.slow
 def test_a_compaction_keeps_the_small_files_for_as_long_as_their_versions(home):
     for number in range(MANY_FILES):
         home.append("bars", bar_rows(f"S{number}", 2))
@@ -377,6 +382,7 @@ def test_a_record_that_cannot_be_read_stops_the_vacuum_before_anything_is_remove
     assert data_files(home, "bars") == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_logs_and_data_stay_bounded_where_maintenance_runs_weekly(home):
     """250 days, each with a commit; versions of the last 30 days are promised. `tests.endurance` has 500."""
@@ -399,6 +405,7 @@ def test_logs_and_data_stay_bounded_where_maintenance_runs_weekly(home):
     assert home.read("bars", version=version - keep).num_rows >= 250 - keep
 
 
+@pytest.mark.slow
 def test_log_files_go_only_if_no_promised_version_needs_them(home):
     for version in range(1, 103):
         committed(home, version, -400 if version < 100 else -1)

@@ -22,6 +22,7 @@ from tests.support.damage import checked, kinds, of_ok, put, rewrite, without_fi
 from tests.support.homes import SMALL, market, write_encoder
 
 
+@pytest.mark.slow
 def test_sound_tables_are_said_to_be_sound(sound):
     report = checked(sound)
     assert (report.ok, report.findings, report.notes) == (True, [], [])
@@ -33,6 +34,7 @@ def test_sound_tables_are_said_to_be_sound(sound):
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["ok"] is True
 
 
+@pytest.mark.slow
 def test_values_of_other_settings_are_checked_by_themselves(bench):
     three = replace(bench.settings, factor=FactorSettings(return_horizon=3, isolation_bars=5, top_k=3, min_matches=3))
     report = checked(bench, three)
@@ -51,6 +53,7 @@ def test_values_of_other_settings_are_checked_by_themselves(bench):
     assert report.notes == ["values were checked by themselves only, because the patterns have no returns over 5 bars"]
 
 
+@pytest.mark.slow
 def test_values_made_from_bars_that_have_changed_are_noted_until_the_next_run(bench, in_process):
     rewrite(bench.home, "bars", put("close", lambda value: value * 1.0001, 10))
     bench.extend()
@@ -63,6 +66,7 @@ def test_values_made_from_bars_that_have_changed_are_noted_until_the_next_run(be
     assert (report.ok, report.notes) == (True, [])
 
 
+@pytest.mark.slow
 def test_samples_without_a_window_or_a_bar_are_sound(bench, in_process):
     days = np.array(["2019-12-31", "2020-01-07", "2020-01-11", "2031-01-06"], "datetime64[D]")
     report = bench.run(in_process, dates={"S00000": days})
@@ -84,6 +88,7 @@ def test_a_sample_that_broke_is_sound(bench):
     assert (report.findings, report.notes) == ([], [])
 
 
+@pytest.mark.slow
 def test_dates_seen_by_the_encoder_are_checked_like_others(tmp_path, in_process):
     weights = write_encoder(tmp_path / "seen.safetensors", trained_through="2020-02-28")
     factor = replace(SMALL_SETTINGS.factor, allow_seen=True)
@@ -133,6 +138,7 @@ def cut_off(bench, run_id="20990101T000000-abcdef"):
     return run_id
 
 
+@pytest.mark.slow
 def test_matches_of_a_run_that_was_cut_off_are_found_with_a_remedy_that_heals_them(bench, in_process):
     cut_off(bench)
     report = checked(bench)
@@ -170,6 +176,7 @@ def test_what_running_again_is_said_to_heal_it_heals(bench, in_process, table, c
     assert checked(bench).state == "sound"
 
 
+@pytest.mark.slow
 def test_a_run_between_its_two_commits_is_waited_for(bench, monkeypatch):
     run_id = cut_off(bench)
     monkeypatch.setattr(room, "_PATIENCE", 600.0)
@@ -207,6 +214,7 @@ def test_rows_written_while_the_tables_are_read_are_left_out(bench, monkeypatch)
     assert checked(bench).ok
 
 
+@pytest.mark.slow
 def test_compacted_tables_are_as_sound_as_before(bench, monkeypatch):
     monkeypatch.setattr("kline_core.maintenance.upkeep.MANY_FILES", 1)
     before = checked(bench).rows

@@ -24,6 +24,7 @@ BARS_DAMAGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "kind", "count", "example"), BARS_DAMAGE, ids=[case[1] for case in BARS_DAMAGE])
 def test_damaged_bars_are_found_and_keep_the_rest_from_being_judged_by_them(bench, change, kind, count, example):
     rewrite(bench.home, "bars", change)
@@ -67,6 +68,7 @@ PATTERN_DAMAGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "kind", "count", "remedy"), PATTERN_DAMAGE)
 def test_damaged_patterns_are_found_and_values_are_still_judged_by_the_bars(bench, change, kind, count, remedy):
     rewrite(bench.home, "patterns", change)
@@ -86,6 +88,7 @@ def test_a_pattern_of_no_window_is_found(bench):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "remedy"), [e[::3] for e in PATTERN_DAMAGE], ids=[e[1] for e in PATTERN_DAMAGE])
 def test_the_remedy_for_patterns_heals_them(bench, change, remedy):
     from kline_core.encoder.encoder import Encoder
@@ -98,6 +101,7 @@ def test_the_remedy_for_patterns_heals_them(bench, change, remedy):
     assert checked(bench).ok
 
 
+@pytest.mark.slow
 def test_bars_without_patterns_yet_are_pending_and_no_damage(bench):
     add_bars(bench.home, market(1, BARS, seed=9, prefix="T"))
     kind = "windows of newer bars that wait for their patterns"
@@ -112,6 +116,7 @@ def test_bars_without_patterns_yet_are_pending_and_no_damage(bench):
     assert (report.state, kinds(report)) == ("pending", {("patterns", kind, 4 * (BARS - 9))})
 
 
+@pytest.mark.slow
 def test_restated_bars_are_pending_and_other_damage_is_found_beside_them(bench):
     rows = bench.home.read("bars").to_pandas().sort_values(["symbol", "date"])
     changed = rows[rows["symbol"] == "S00001"].iloc[:-3]
@@ -130,6 +135,7 @@ def test_restated_bars_are_pending_and_other_damage_is_found_beside_them(bench):
     assert {finding.kind for finding in report.findings} == {*pending, "rows with an outcome that the bars do not give"}
 
 
+@pytest.mark.slow
 def test_an_update_that_was_cut_off_is_no_damage(bench, monkeypatch):
     add_bars(bench.home, market(1, BARS, seed=9, prefix="T"))
     monkeypatch.setattr("kline_core.patterns.update.COMMIT", 20)
@@ -153,6 +159,7 @@ def test_an_update_that_was_cut_off_is_no_damage(bench, monkeypatch):
     assert checked(bench).state == "sound"
 
 
+@pytest.mark.slow
 def test_a_description_that_does_not_fit_is_found(bench):
     made = bench.home.description("patterns")
     rows = bench.home.read("patterns")

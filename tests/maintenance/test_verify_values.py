@@ -29,6 +29,7 @@ FACTOR_DAMAGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "expected"), FACTOR_DAMAGE)
 def test_damaged_values_are_found(bench, change, expected):
     rewrite(bench.home, "factors", change)
@@ -101,6 +102,7 @@ def rematched(bench, symbol, day, rank, window, expected):
     rewrite(bench.home, "matches", change)
 
 
+@pytest.mark.slow
 def test_the_rules_of_matching_are_held_against_every_match(bench):
     expected = Expected.of(bench.home.read("bars"), SMALL)
     windows, symbol = expected.windows, "S00001"

@@ -76,6 +76,7 @@ def on_sessions(n_bars, first):
     return frame.assign(date=np.tile(since[first : first + n_bars].to_numpy(), 2))
 
 
+@pytest.mark.slow
 def test_a_stride_counts_sessions_of_the_calendar():
     frames = bars_by_symbol(with_gaps(on_sessions(100, 0)))
     windows = build_catalogue(frames, STRIDED)
@@ -193,6 +194,7 @@ def assert_windows(home):
         np.testing.assert_array_equal(mine, right)
 
 
+@pytest.mark.slow
 def test_windows_that_were_known_are_not_looked_for_again(tmp_path, found):
     home = make_home(tmp_path / "home", until(20))
     assert_windows(home)
@@ -222,6 +224,7 @@ def test_windows_by_other_settings_are_no_start(tmp_path, found):
     assert found == [30, 39]
 
 
+@pytest.mark.slow
 def test_bars_read_in_between_are_no_start(tmp_path, found):
     home = make_home(tmp_path / "home", until(20))
     assert_windows(home)

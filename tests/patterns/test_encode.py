@@ -47,6 +47,7 @@ def test_it_says_what_it_encodes_with(encoder):
     assert (made.fingerprint, made.window_bars, made.dim) == (encoder.fingerprint, WINDOW_BARS, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("piece", "threads"), [(SLICE, 1), (5, 3), (1, 2)])
 def test_vectors_are_those_of_each_chart_by_itself(bars, frames, encoder, monkeypatch, piece, threads):
     monkeypatch.setattr(module, "SLICE", piece)

@@ -22,6 +22,7 @@ def test_rows_are_ordered_by_what_is_known_first_then_symbol():
     assert (np.diff(patterns.known_on) >= np.timedelta64(0)).all()
 
 
+@pytest.mark.slow
 @given(st.permutations(range(12)))
 @settings(deadline=None)
 def test_the_order_of_the_input_does_not_matter(order):
@@ -80,6 +81,7 @@ def test_history_does_not_depend_on_which_other_symbols_there_are():
     assert np.array_equal(alone.history, Patterns.from_arrays(**arguments).history[:3])
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 30)), unique=True, max_size=20),
     st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 30)), max_size=6),
@@ -101,6 +103,7 @@ def test_rows_near_equals_a_plain_loop(pairs, asked, distance):
     assert set(zip(question.tolist(), row.tolist(), strict=True)) == wanted
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from("ABCD"), st.integers(0, 30)), unique=True, max_size=24),
     st.integers(-1, 31),

@@ -120,6 +120,7 @@ def test_a_second_call_adds_nothing(home, encoding):
     assert rows(home).equals(before)
 
 
+@pytest.mark.slow
 def test_one_more_day_adds_what_has_become_known(tmp_path, encoding):
     frame = market()
     last = frame["date"].max()
@@ -138,6 +139,7 @@ def test_one_more_day_adds_what_has_become_known(tmp_path, encoding):
     assert after.equals(rows(whole))
 
 
+@pytest.mark.slow
 def test_a_restated_symbol_is_made_again_and_no_other(home, encoding):
     update_patterns(home, SMALL, encoding)
     before = rows(home)
@@ -187,6 +189,7 @@ def test_patterns_whose_bars_vanished_are_not_removed_unasked(home, encoding, sh
     assert home.version("patterns") == version
 
 
+@pytest.mark.slow
 def test_all_patterns_made_again_are_none_removed_for_good(home, encoding):
     """A vendor that adjusts forward restates whole histories, and every window comes back."""
     update_patterns(home, SMALL, encoding)
@@ -215,6 +218,7 @@ def test_the_slower_of_two_first_updates_goes_on_with_the_table_of_the_other(hom
     assert home.read("patterns").num_rows == 63
 
 
+@pytest.mark.slow
 def test_history_that_arrives_late_is_added(tmp_path, encoding):
     frame = market()
     late = frame["date"] < frame["date"].iloc[8]
@@ -228,6 +232,7 @@ def test_history_that_arrives_late_is_added(tmp_path, encoding):
     assert rows(home).equals(rows(whole))
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_leaves_whole_commits_and_is_healed(tmp_path, encoding, monkeypatch):
     whole = make_home(tmp_path / "whole", market())
     update_patterns(whole, SMALL, encoding)
@@ -252,6 +257,7 @@ def test_an_interrupted_call_leaves_whole_commits_and_is_healed(tmp_path, encodi
     assert home.read("patterns").num_rows == 63
 
 
+@pytest.mark.slow
 def test_an_interrupted_restatement_is_healed(home, encoding, monkeypatch):
     update_patterns(home, SMALL, encoding)
     frame = market()
@@ -269,6 +275,7 @@ def test_an_interrupted_restatement_is_healed(home, encoding, monkeypatch):
     assert rows(home).equals(rows(fresh))
 
 
+@pytest.mark.slow
 def test_however_the_work_is_cut_the_table_is_the_same(tmp_path, encoder, monkeypatch):
     made = []
     for number, (commit, piece, threads) in enumerate([(250_000, 2048, 1), (17, 5, 3)]):
@@ -286,6 +293,7 @@ def test_however_the_work_is_cut_the_table_is_the_same(tmp_path, encoder, monkey
     assert made[0].equals(made[1])
 
 
+@pytest.mark.slow
 def test_who_encodes_is_told_the_version_that_was_read(home, encoding, monkeypatch):
     """Workers load the bars by it: windows are ordinals of bars, and bars may arrive in between."""
     version, told, late = Home.version, [], [market(1, 30, seed=1, prefix="A")]
@@ -310,6 +318,7 @@ def test_who_encodes_is_told_the_version_that_was_read(home, encoding, monkeypat
     assert sorted(bars_by_symbol(home.read("bars"))) == ["A00000", *symbols]
 
 
+@pytest.mark.slow
 def test_two_calls_at_the_same_time_do_not_add_twice(home, encoding, monkeypatch):
     encode = LocalWindowEncoder.vectors
 
@@ -327,6 +336,7 @@ def test_two_calls_at_the_same_time_do_not_add_twice(home, encoding, monkeypatch
     assert rows(home).num_rows == 63
 
 
+@pytest.mark.slow
 def test_of_two_calls_over_a_restated_symbol_one_gives_up(home, encoding, monkeypatch):
     frame = market()
     update_patterns(home, SMALL, encoding)
@@ -346,6 +356,7 @@ def test_of_two_calls_over_a_restated_symbol_one_gives_up(home, encoding, monkey
     assert len(set(keys(table))) == table.num_rows == 63
 
 
+@pytest.mark.slow
 def test_rebuilding_takes_other_settings(home, encoding, tmp_path):
     update_patterns(home, SMALL, encoding)
     settings = PatternSettings(6, horizons=(2,), barrier_bars=3)
@@ -359,6 +370,7 @@ def test_rebuilding_takes_other_settings(home, encoding, tmp_path):
     assert update_patterns(home, settings, LocalWindowEncoder(other)).added == 0
 
 
+@pytest.mark.slow
 def test_rebuilding_with_the_same_settings_gives_the_same(home, encoding):
     update_patterns(home, SMALL, encoding)
     before = rows(home)
@@ -366,6 +378,7 @@ def test_rebuilding_with_the_same_settings_gives_the_same(home, encoding):
     assert rows(home).equals(before)
 
 
+@pytest.mark.slow
 def test_rebuilding_heals_a_table_that_lost_its_files(home, encoding):
     update_patterns(home, SMALL, encoding)
     before = rows(home)
@@ -396,6 +409,7 @@ def test_a_rebuild_that_is_interrupted_while_it_encodes_leaves_all_as_it_was(hom
     assert rows(home).equals(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [0, 1])
 def test_a_rebuild_that_is_interrupted_while_it_writes_says_so_and_no_run_takes_the_half(
     home, weights, encoding, monkeypatch, written

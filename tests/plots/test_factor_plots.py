@@ -92,6 +92,7 @@ def test_no_values_are_said_to_be_none(words, values):
     assert "no symbol has a value" in words
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_drawn_with_its_verdict(words):
     found = evaluation_of([0.001, -0.002, None, 0.003])
     picture = evaluation_picture(found)
@@ -111,11 +112,13 @@ def test_noise_is_grey_and_what_is_none_has_its_colour():
     assert has(noise, style.COLOURS[0])
 
 
+@pytest.mark.slow
 def test_ics_over_time_stand_in_where_there_are_none_across(words):
     evaluation_picture(evaluation_of([0.001, 0.002], across=False))
     assert {"Rank IC over time", "+0.001", "Mean 5-bar return beyond that of all dates"} <= set(words)
 
 
+@pytest.mark.slow
 def test_nothing_known(words):
     found = replace(evaluation_of([None] * 4, (NAN,) * 5), values=0)
     evaluation_picture(found)

@@ -88,6 +88,7 @@ def test_the_marker_stands_where_the_outcome_found_a_touch():
     assert _touch(after, SETTINGS.patterns) == 4
 
 
+@pytest.mark.slow
 def test_the_newest_query_has_no_ground_for_what_follows(tmp_path):
     found = colours(match_picture(view_of([]), tmp_path / "query.png"))
     assert all(found.get(tint, 0) < 5_000 for tint in TINTS.values())
@@ -115,6 +116,7 @@ def test_no_value_no_matches_and_more_matches_than_fit(tmp_path):
     assert match_picture(view_of(many), tmp_path / "many.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
     view = view_of([])
     marked = replace(view, factor=view.factor | {"reason": "encoder trained through 2020-03-01"})

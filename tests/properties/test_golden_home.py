@@ -140,6 +140,7 @@ def test_its_names_are_still_those(home: Home) -> None:
     assert METHOD == 2
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_computed_again(home: Home) -> None:
     versions = {table: home.version(table) for table in KEYS}
     update = update_patterns(home, device="cpu")
@@ -150,6 +151,7 @@ def test_nothing_of_it_is_computed_again(home: Home) -> None:
     assert {table: home.version(table) for table in KEYS} == versions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["patterns", "factors", "matches"])
 def test_the_same_comes_of_its_bars_today(anew: Home, table: str) -> None:
     golden = Home(GOLDEN / "home")
@@ -157,6 +159,7 @@ def test_the_same_comes_of_its_bars_today(anew: Home, table: str) -> None:
     assert_agree(anew.read(table), golden.read(table), table, exact)
 
 
+@pytest.mark.slow
 def test_ten_days_more_add_what_is_new_and_leave_the_rest(extended: SimpleNamespace) -> None:
     assert (extended.update.added, extended.update.removed) == (SYMBOLS * LATER_DAYS, 0)
     assert extended.update.restated == []
@@ -197,6 +200,7 @@ def test_a_home_of_an_earlier_method_says_what_to_do(old: Home) -> None:
     assert report.findings[0].remedy == "run `kline index --rebuild`, then `kline run`"
 
 
+@pytest.mark.slow
 def test_values_of_an_earlier_method_are_still_read_and_new_ones_stand_beside_them(old: Home) -> None:
     before = read_factor(old)
     assert len(before.values) == OLD_SAMPLES

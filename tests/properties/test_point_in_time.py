@@ -58,6 +58,7 @@ def future(tmp_path, small_weights):
     return build
 
 
+@pytest.mark.slow
 def test_the_market_has_something_to_tell(truth):
     rows = truth.home.read("factors").to_pandas()
     assert (rows["status"] == "ok").sum() > 400
@@ -66,6 +67,7 @@ def test_the_market_has_something_to_tell(truth):
     assert len(truth.rows("matches", CUTS[0])) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", CUTS, ids=str)
 def test_another_future_leaves_the_past_as_it_was(day, truth, future, in_process):
     other = future(day)
@@ -90,6 +92,7 @@ def test_another_future_on_workers_elsewhere(truth, future, elsewhere):
     assert_same_until(truth, other, day)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", CUTS[1:], ids=str)
 def test_no_future_at_all(day, truth, in_process, tmp_path, small_weights):
     then = Bench.of(tmp_path / "then", FRAME[FRAME["date"].to_numpy() <= day], weights=small_weights)
@@ -97,6 +100,7 @@ def test_no_future_at_all(day, truth, in_process, tmp_path, small_weights):
     assert_same_until(truth, then, day)
 
 
+@pytest.mark.slow
 def test_the_choice_of_dates_up_to_a_day_does_not_see_further(future, in_process, truth, tmp_path):
     day = CUTS[2]
     here, other = truth.copy(tmp_path / "here"), future(day)

@@ -36,6 +36,7 @@ def ticks(draw, least=1, most=25):
     return draw(st.lists(candles(price), min_size=least, max_size=most))
 
 
+@pytest.mark.slow
 @given(ticks(), constant)
 @settings(max_examples=300)
 def test_no_pixel_depends_on_the_unit(window, times_):
@@ -43,6 +44,7 @@ def test_no_pixel_depends_on_the_unit(window, times_):
     np.testing.assert_array_equal(render_charts(*(prices * times_)), render_charts(*prices))
 
 
+@pytest.mark.slow
 @given(ticks(), constant)
 @settings(max_examples=300)
 def test_no_outcome_depends_on_the_unit(bars, times_):
@@ -55,6 +57,7 @@ def test_no_outcome_depends_on_the_unit(bars, times_):
     np.testing.assert_array_equal(one.barrier, other.barrier)
 
 
+@pytest.mark.slow
 @given(ticks(2, 12), constant)
 def test_no_score_depends_on_the_unit(window, times_):
     prices = columns([window])
@@ -64,6 +67,7 @@ def test_no_score_depends_on_the_unit(window, times_):
     assert pair_scores(one, other)[0] == pytest.approx(pair_scores(one, one)[0], abs=1e-5)
 
 
+@pytest.mark.slow
 @given(ticks(1, 8), constant)
 def test_no_day_is_suspended_by_its_unit(bars, times_):
     frame = market(1, len(bars)).assign(volume=0.0)
@@ -78,6 +82,7 @@ def factors(draw):
     return np.cumprod(draw(st.lists(moves, min_size=12, max_size=12)))
 
 
+@pytest.mark.slow
 @given(factors(), constant)
 def test_no_hash_depends_on_the_base_of_the_factors(factor, times_):
     frame = market(2, 12)
@@ -121,6 +126,7 @@ def original(tmp_path_factory, in_process, small_weights):
     return bench
 
 
+@pytest.mark.slow
 def test_a_home_whose_factors_have_other_bases_has_the_same_patterns_values_and_matches(
     original, in_process, tmp_path, small_weights
 ):
@@ -130,6 +136,7 @@ def test_a_home_whose_factors_have_other_bases_has_the_same_patterns_values_and_
     assert everything(other) == everything(original)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [0.01, 1000.0, 0.3])
 def test_a_home_whose_prices_are_in_another_unit_has_the_same_values_and_matches(
     by, original, in_process, tmp_path, small_weights
@@ -140,6 +147,7 @@ def test_a_home_whose_prices_are_in_another_unit_has_the_same_values_and_matches
     assert everything(other, hashes) == everything(original, hashes)
 
 
+@pytest.mark.slow
 def test_a_history_that_is_delivered_on_another_base_costs_nothing(original, in_process, tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
     bench.run(in_process, samples=100)
@@ -153,6 +161,7 @@ def test_a_history_that_is_delivered_on_another_base_costs_nothing(original, in_
     assert everything(bench) == everything(original)
 
 
+@pytest.mark.slow
 def test_days_that_come_one_by_one_have_the_hashes_of_all_together():
     whole = bars_by_symbol(FRAME)
     days = np.unique(FRAME["date"].to_numpy())

@@ -47,6 +47,7 @@ def together(homes):
     return frame, Bench.of(homes / "together", frame, Settings())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_nothing_is_found_in_independent_walks(homes, in_process):
     frame = plain(random_walk(SYMBOLS, BARS, seed=7))

@@ -59,6 +59,7 @@ def test_an_empty_index():
     assert len(index) == 0
 
 
+@pytest.mark.slow
 @given(asked, st.integers(1, 70))
 @settings(deadline=None)
 def test_nearest_proposes_from_the_prefix_and_bounds_the_rest(asked, count):
@@ -74,6 +75,7 @@ def test_nearest_proposes_from_the_prefix_and_bounds_the_rest(asked, count):
             assert floor[query] == -np.inf
 
 
+@pytest.mark.slow
 @given(asked, st.integers(1, 20), st.integers(1, 5))
 @settings(deadline=None)
 def test_above_misses_no_row_of_the_prefix(asked, block, group):

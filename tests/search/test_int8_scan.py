@@ -36,6 +36,7 @@ def naive_codes(vector, scale):
     return [round(float(value) / scale) for value in vector]
 
 
+@pytest.mark.slow
 @given(asked)
 @settings(deadline=None)
 def test_bounds_hold_for_every_pair(asked):
@@ -52,6 +53,7 @@ def test_bounds_hold_for_every_pair(asked):
             assert abs(similarity(vector, row) - whole * scan.scale * scales[query]) <= most[query]
 
 
+@pytest.mark.slow
 @given(asked, st.integers(1, 70), st.floats(0, 1))
 @settings(deadline=None)
 @pytest.mark.usefixtures("small_blocks")

@@ -98,6 +98,7 @@ def cases(draw):
     return patterns, some(queries, order), factor, draw(st.integers(2, 22))
 
 
+@pytest.mark.slow
 @given(cases(), st.integers(1, 8))
 @settings(deadline=None, max_examples=25)
 def test_equals_the_plain_loop(case, first_ask):

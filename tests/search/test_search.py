@@ -18,6 +18,7 @@ from tests.support.patterns import DAY_0
 from tests.support.searches import assert_naive, assert_same, assert_threads_share, cases, market, some
 
 
+@pytest.mark.slow
 @given(cases())
 @settings(deadline=None, max_examples=300)
 def test_equals_the_plain_loop(case):
@@ -33,6 +34,7 @@ def test_equals_the_plain_loop(case):
     assert_naive(matches, patterns, queries, factor, window_bars)
 
 
+@pytest.mark.slow
 @given(cases(), st.integers(1, 9))
 @settings(deadline=None)
 def test_batches_and_order_do_not_matter(case, size):
@@ -58,6 +60,7 @@ def future_matches(patterns, queries, matches):
     )
 
 
+@pytest.mark.slow
 @given(cases())
 @settings(deadline=None)
 def test_no_match_comes_from_the_future(case):

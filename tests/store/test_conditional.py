@@ -24,6 +24,7 @@ def store(monkeypatch):
         yield store
 
 
+@pytest.mark.slow
 def test_a_home_in_an_object_store_is_a_home_like_any_other(store):
     home = Home(URL, create=True)
     home.append("bars", bar_rows("A", 3))
@@ -47,7 +48,7 @@ def test_a_file_or_a_log_that_changed_in_an_object_store_is_named(store):
     with pytest.raises(HomeError, match=f"its file {name} is not what was written"):
         home.read("bars")
     store.empty(f"bucket/home/bars/_delta_log/{1:020}.json")
-    with pytest.raises(HomeError, match=r"_delta_log/0*1.json is empty; .*remove that file, which leaves version 0"):
+    with pytest.raises(HomeError, match=r"_delta_log/0*1.json is empty; .*remove that file .* which leaves version 0"):
         home.read("bars")
 
 
@@ -58,6 +59,7 @@ def test_a_store_that_overwrites_is_told_from_one_that_does_not(store):
     assert store.names() == []
 
 
+@pytest.mark.slow
 def test_a_store_that_would_lose_commits_is_refused_before_anything_is_written(store):
     store.fault("conditional", 0)
     with pytest.raises(HomeError, match=r"object store of home s3://bucket/home overwrites .*ignores If-None-Match"):

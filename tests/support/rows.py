@@ -10,4 +10,5 @@ def validate_bars(frame: pd.DataFrame, source: str) -> CheckedRows:
     """Sound bars and rejected rows: each by itself, and then those that share symbol and date."""
     checked = check_rows(frame, source)
     kept, rejected = reject_duplicates(checked.bars, np.full(len(checked.bars), source, dtype=object))
-    return CheckedRows(kept, pd.concat([checked.rejected, rejected], ignore_index=True))
+    rejected = pd.concat([checked.rejected, rejected], ignore_index=True)
+    return CheckedRows(kept, rejected, checked.mended, checked.notes)

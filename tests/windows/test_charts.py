@@ -20,11 +20,13 @@ def windows_of(price, bars=(1, 6)):
     )
 
 
+@pytest.mark.slow
 @given(st.one_of(windows_of(ordinary), windows_of(extreme)))
 def test_every_pixel_is_that_of_the_plain_loop(windows):
     np.testing.assert_array_equal(render_charts(*columns(windows)), [naive.chart(window) for window in windows])
 
 
+@pytest.mark.slow
 @given(windows_of(ordinary), st.integers(-40, 40))
 def test_the_unit_of_price_does_not_matter(windows, power):
     prices = columns(windows)

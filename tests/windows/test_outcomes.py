@@ -66,6 +66,7 @@ def touching_bars(draw):
     return make_bars(rows, draw(st.lists(st.integers(1, 400), min_size=len(rows) - 1, max_size=len(rows) - 1)))
 
 
+@pytest.mark.slow
 @given(bars=touching_bars(), data=st.data())
 def test_adversarial_bars_equal_the_plain_loop(bars, data):
     ends = data.draw(st.lists(st.integers(0, len(bars[0]) - 1), max_size=30))
@@ -99,6 +100,7 @@ def test_barrier_label(after, label):
     assert_equal_to_oracle(bars, np.arange(len(bars[0])), SHORT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.0, 1.234567, 1 / 3, 7e-7, 113.0])
 def test_a_price_in_cents_that_is_exactly_on_a_barrier_touches_it(factor):
     # Entries whose +5 % and -3 % are whole cents; every way of rounding occurs among them.
@@ -148,6 +150,7 @@ def test_no_windows():
     assert got.returns.shape == (0, 2)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(30, 100))
 def test_an_outcome_known_at_a_date_does_not_depend_on_later_bars(seed, cut):
     bars, other = random_walk(120, seed), random_walk(120, seed + 1)

@@ -15,6 +15,7 @@ def shapes(*windows):
     return Shapes.of(*columns(windows))
 
 
+@pytest.mark.slow
 @given(pairs)
 def test_equal_to_the_plain_loop_and_symmetric(pair):
     one, other = (shapes(window) for window in pair)
@@ -25,6 +26,7 @@ def test_equal_to_the_plain_loop_and_symmetric(pair):
     assert pair_scores(other, one)[0] == score[0]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 12), st.integers(0, 8), st.integers(0, 2**32 - 1))
 def test_banded_warping_is_that_of_the_plain_loop(bars, band, seed):
     # Quarters are exact in float32, so that the two agree to the last bit.

@@ -11,6 +11,7 @@ def dates_from(gaps: list[int]) -> np.ndarray:
     return np.datetime64("2019-12-20") + np.cumsum([0, *gaps]).astype("timedelta64[D]")
 
 
+@pytest.mark.slow
 @given(
     gaps=st.lists(st.integers(1, 9), max_size=40),
     window_bars=st.integers(2, 8),
@@ -24,6 +25,7 @@ def test_codes_equal_the_plain_loop(gaps, window_bars, max_gap_days):
     assert usable_ends(dates, window_bars, max_gap_days).tolist() == np.flatnonzero(codes == 0).tolist()
 
 
+@pytest.mark.slow
 @given(gaps=st.lists(st.integers(1, 20), max_size=30), cut=st.integers(0, 30))
 def test_later_bars_never_change_an_earlier_code(gaps, cut):
     dates = dates_from(gaps)
@@ -47,6 +49,7 @@ def test_histories_shorter_than_a_window(bars):
     assert usable_ends(dates, 3, 15).tolist() == []
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_content_equals_the_plain_loop(data):
     content = np.array(data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30)), dtype=np.uint64)
@@ -59,6 +62,7 @@ def test_content_equals_the_plain_loop(data):
     assert got.tolist() == [naive.window_content(content, end, -before, after) for end in ends.tolist()]
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), bar=st.integers(0, 99), other=st.integers(0, 99))
 def test_content_sees_every_bar_of_its_range_and_no_other(seed, bar, other):
     content = np.random.default_rng(seed).integers(0, 2**64, 100, dtype=np.uint64)

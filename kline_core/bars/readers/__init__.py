@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from kline_core.bars.readers import parquet_file, qlib_folder, text_file
+from kline_core.bars.readers import parquet_file, qlib_folder, tdx_day_file, text_file
 from kline_core.bars.readers.contents import MAX_FILE_BYTES, PACKED, read_contents
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.errors import InputError
@@ -43,7 +43,7 @@ class FolderReader(Protocol):
         """The folder's rows, as `Reader.read`."""
 
 
-READERS: Final[tuple[Reader, ...]] = (parquet_file, text_file)
+READERS: Final[tuple[Reader, ...]] = (parquet_file, tdx_day_file, text_file)
 """All readers: the first that recognises a file reads it. The last takes every file for text."""
 
 FOLDER_READERS: Final[tuple[FolderReader, ...]] = (qlib_folder,)

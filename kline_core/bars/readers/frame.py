@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from kline_core.bars.convention import Adjustment
 from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.layout import columns_of
 from kline_core.bars.readers.layouts import LAYOUTS
-from kline_core.bars.readers.raw_rows import RawRows
+from kline_core.bars.readers.raw_rows import RawRows, without_asides
 from kline_core.bars.readers.side_by_side import unfolded
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError
@@ -65,8 +66,9 @@ def read_frame(frame: Frame, source: str) -> RawRows:
     chosen = unfolded(chosen.set_axis(np.arange(1, len(chosen) + 1)), columns.symbols)
     if len(chosen) == 0:
         raise InputError(f"{source}: holds no rows", source=source)
-    chosen = columns.layout.tidy(chosen)
-    return RawRows(chosen, rejected_frame([]), columns.ignored, columns.layout)
+    layout = columns.layout
+    chosen, adjustment = without_asides(layout.tidy(chosen), layout, source)
+    return RawRows(chosen, rejected_frame([]), columns.ignored, layout, adjustment or Adjustment.RAW)
 
 
 def _table(frame: Frame, source: str) -> pd.DataFrame | pa.Table:

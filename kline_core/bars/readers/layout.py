@@ -11,14 +11,14 @@ from typing import Final
 import pandas as pd
 
 from kline_core._text import abbreviated
-from kline_core.bars.columns import HINTS, NUMBERS, OPTIONAL, REQUIRED, TEXTS
-from kline_core.bars.convention import Convention
+from kline_core.bars.columns import ADJUSTMENT, HINTS, NAME, NUMBERS, OPTIONAL, REQUIRED, TEXTS
+from kline_core.bars.convention import Adjustment, Convention, FactorRows
 from kline_core.bars.readers.side_by_side import SIDE_BY_SIDE, side_by_side
 from kline_core.errors import InputError
 
 NEEDED: Final = tuple(name for name in REQUIRED if name != "symbol")
 """What the columns of every layout must give; the symbol may be the file's name."""
-MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS, *TEXTS))
+MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS, *TEXTS, ADJUSTMENT, NAME))
 
 
 def _unchanged(cells: pd.DataFrame) -> pd.DataFrame:
@@ -26,36 +26,67 @@ def _unchanged(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Title:
+    """What the lines above the header say."""
+
+    symbol: str | None = None
+    """The symbol as it is written there."""
+    adjustment: Adjustment | None = None
+    """How the prices are adjusted; None where nothing is said of it."""
+
+
+def _untitled(text: str) -> Title:  # noqa: ARG001  the signature of titles
+    return Title()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One vendor's way to write daily bars."""
+    """One vendor's way to write daily bars, or the adjustment factors of bars that stand in other files."""
 
     name: str
     columns: Mapping[str, str]
     """Column name, stripped and in lower case, to its meaning, one of `MEANINGS`; other columns are not read."""
     telling: Collection[str]
     """Column names that are all there in a file of this layout, and not all in a file of another one after it."""
+    exactly: bool = False
+    """Whether the columns are those of `telling` in their order and no others, where only the order tells a vendor."""
     convention: Convention = field(default_factory=Convention)
     """Units and habits of the cells."""
     as_text: bool = False
     """Numbers are written in a way that only `tidy` understands."""
     tidy: Callable[[pd.DataFrame], pd.DataFrame] = _unchanged
     """Turns the cells, in columns named by their meaning, into those of the plain layout. Keeps the index."""
+    title: Callable[[str], Title] = _untitled
+    """Reads the lines above the header. Raises `InputError`, without the file's name, for what are no daily bars."""
+    adjustments: Mapping[str, Adjustment] = field(default_factory=dict)
+    """What the cells of a column of the meaning `ADJUSTMENT` say."""
+    factors: FactorRows | None = None
+    """How the rows are meant where they are no bars but factors; see `kline_core.bars.side_files`."""
     trailer: str = ""
     """Regular expression of lines behind the last row that are no rows."""
     file_name: str = ""
     """Regular expression of names that the vendor gives its files; its first group is the symbol."""
     note: str = ""
     """What a user must know of bars in this layout; stands in the report."""
+    unadjusted: str = ""
+    """What more a user must know where nothing tells a factor of its bars."""
 
-    def fits(self, names: Collection[str]) -> bool:
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Meanings that the columns must give."""
+        return NEEDED if self.factors is None else ("date", "adj_factor")
+
+    def fits(self, names: Sequence[str]) -> bool:
         """Whether a file with these columns, stripped and in lower case, is of the layout."""
+        if self.exactly and [name for name in names if name] != list(self.telling):
+            return False
         return all(name in names for name in self.telling) and not self.missing(names)
 
     def missing(self, names: Collection[str]) -> list[str]:
         """Names of the columns that a file of this layout would have beside these, one for each meaning it needs."""
         given = {meaning for name, meaning in self.columns.items() if name in names}
         lacking = [name for name in self.telling if name not in names and self.columns.get(name) not in given]
-        for meaning in NEEDED:
+        for meaning in self.needed:
             known = [name for name, what in self.columns.items() if what == meaning]
             if meaning not in given and not any(name in lacking for name in known):
                 lacking += known[:1]
@@ -145,8 +176,8 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     def likeness(layout: Layout) -> tuple[int, int]:
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
-    # The last, the plain one, where several are as near.
-    nearest = max(reversed(layouts), key=likeness)
+    # The last, the plain one, where several are as near; none whose columns are all there in another order.
+    nearest = max((layout for layout in reversed(layouts) if layout.missing(plain)), key=likeness)
     lacking = nearest.missing(plain)
     shown = abbreviated(names, 20)
     if likeness(nearest)[0] == 0:

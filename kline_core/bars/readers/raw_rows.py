@@ -3,14 +3,26 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
+from kline_core.bars.columns import ADJUSTMENT, NAME
+from kline_core.bars.convention import Adjustment, Convention
 from kline_core.bars.readers.contents import stem_of
-from kline_core.bars.readers.layout import Columns, Layout
+from kline_core.bars.readers.layout import Columns, Layout, Title
 from kline_core.bars.readers.side_by_side import unfolded
 from kline_core.errors import InputError
 from kline_core.symbols import is_symbol
+
+_ADJUSTMENTS: Final = {
+    **dict.fromkeys(("bfq", "不复权"), Adjustment.RAW),
+    **dict.fromkeys(("qfq", "前复权"), Adjustment.FORWARD),
+    **dict.fromkeys(("hfq", "后复权"), Adjustment.BACKWARD),
+}
+"""Adjustment of the prices, by the word that stands for it in the name of a file or its folder."""
+_WORD: Final = re.compile(r"(?<![A-Z0-9])(?:[bqh]fq)(?![A-Z0-9])|[前后不]复权", re.ASCII | re.IGNORECASE)
+_AROUND: Final = " _.()（）-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +30,26 @@ class RawRows:
     """Rows of one file or frame before any check."""
 
     frame: pd.DataFrame
-    """The columns `REQUIRED` and any of `OPTIONAL`, `HINTS` and `TEXTS`. The index is the row number: in a text file
-    the line as an editor counts it, in another file or a frame the row from 1; several bars may be of one row."""
+    """The columns `REQUIRED` and any of `OPTIONAL`, `HINTS` and `TEXTS`, or symbol, date and adj_factor for a layout of
+    factors. The index is the row number: in a text file the line as an editor counts it, in another file or a frame the
+    row from 1; several bars may be of one row."""
     malformed: pd.DataFrame
     """`REJECTED_COLUMNS`: lines with too many or too few cells."""
     ignored: tuple[str, ...]
     """Columns that were not read."""
     layout: Layout
     """What the columns were understood as."""
+    adjustment: Adjustment = Adjustment.RAW
+    """What the prices are."""
 
 
 def raw_rows(
-    frame: pd.DataFrame, malformed: pd.DataFrame, columns: Columns, path: Path, suffixes: tuple[str, ...]
+    frame: pd.DataFrame,
+    malformed: pd.DataFrame,
+    columns: Columns,
+    path: Path,
+    suffixes: tuple[str, ...],
+    above: str = "",
 ) -> RawRows:
     """Rows of a file, each with its symbol.
 
@@ -37,23 +57,27 @@ def raw_rows(
         frame: Cells in columns named by their meaning.
         malformed: `REJECTED_COLUMNS`.
         columns: The file's columns.
-        path: The file, whose name is the symbol where no column is.
+        path: The file, whose name is the symbol where neither a column nor a title is.
         suffixes: Endings of files of its kind, which are no part of a symbol.
+        above: The lines above the header.
 
     Raises:
-        InputError: There are no rows; there is no symbol column and the file's name is no symbol; or the file is named
-            after one of several symbols that it holds.
+        InputError: There are no rows; there is no symbol column and the file's name is no symbol; the file is named
+            after one of several symbols that it holds; or its rows are adjusted in several ways.
     """
     frame = unfolded(frame, columns.symbols)
     if len(frame) + len(malformed) == 0:
         raise InputError(f"{path}: holds no rows; deliver it again, whole", source=str(path))
     layout = columns.layout
-    frame = layout.tidy(frame)
+    title = _title(layout, above, path)
+    frame, said = without_asides(layout.tidy(frame), layout, str(path))
     convention = layout.convention
-    stem = stem_of(path, suffixes)
+    stem, by_name = _without_word(stem_of(path, suffixes))
     if layout.file_name and (found := re.fullmatch(layout.file_name, stem)):
         stem = found[1]
-    named = convention.symbol(stem)
+    folder = _ADJUSTMENTS.get(path.parent.name.lower())
+    adjustment = title.adjustment or said or by_name or folder or Adjustment.RAW
+    named = convention.symbol_of_name(stem)
     if "symbol" in frame.columns:
         held = {convention.symbol(value) for value in frame["symbol"].dropna().unique()}
         held = {symbol for symbol in held if is_symbol(symbol)}
@@ -66,6 +90,9 @@ def raw_rows(
                 column="symbol",
                 value=other,
             )
+    elif title.symbol is not None:
+        symbol = _titled(title.symbol, named, convention, path)
+        frame.insert(0, "symbol", pd.Series(symbol, index=frame.index, dtype="str"))
     elif is_symbol(named) and not stem.lower().endswith(suffixes):
         frame.insert(0, "symbol", pd.Series(named, index=frame.index, dtype="str"))
     else:
@@ -75,4 +102,61 @@ def raw_rows(
             column="symbol",
             value=stem,
         )
-    return RawRows(frame, malformed, columns.ignored, layout)
+    return RawRows(frame, malformed, columns.ignored, layout, adjustment)
+
+
+def _title(layout: Layout, above: str, path: Path) -> Title:
+    try:
+        return layout.title(above)
+    except InputError as error:
+        raise InputError(f"{path}: {error}", source=str(path)) from error
+
+
+def without_asides(frame: pd.DataFrame, layout: Layout, source: str) -> tuple[pd.DataFrame, Adjustment | None]:
+    """The cells without what is no column of bars, and the adjustment that they tell; None where they tell none.
+
+    Raises `InputError` if the rows are adjusted in several ways.
+    """
+    frame = frame.drop(columns=NAME, errors="ignore")
+    if ADJUSTMENT not in frame.columns:
+        return frame, None
+    cells = {str(cell).strip().removesuffix(".0") for cell in frame[ADJUSTMENT].unique()}
+    told = sorted({layout.adjustments[cell] for cell in cells if cell in layout.adjustments}, key=lambda a: a.value)
+    if len(told) > 1:
+        kinds = " and ".join(adjustment.value for adjustment in told)
+        raise InputError(
+            f"{source}: holds prices that are {kinds}; deliver them as a file each",
+            source=source,
+            column=ADJUSTMENT,
+        )
+    return frame.drop(columns=ADJUSTMENT), told[0] if told else None
+
+
+def _without_word(stem: str) -> tuple[str, Adjustment | None]:
+    """The name of a file without the word for an adjustment, and the adjustment; None where there is no such word."""
+    found = _WORD.search(stem)
+    rest = (stem[: found.start()].rstrip(_AROUND) + stem[found.end() :]).strip(_AROUND) if found else ""
+    return (rest, _ADJUSTMENTS[found[0].lower()]) if found and rest else (stem, None)
+
+
+def _titled(text: str, named: str, convention: Convention, path: Path) -> str:
+    """The symbol of a title; the name of the file may tell the exchange too, which a code alone does not."""
+    symbol = convention.symbol(text)
+    code = symbol.partition(".")[0]
+    if named.partition(".")[0] == code:
+        return named
+    if is_symbol(named) and named.partition(".")[2] in ("SH", "SZ", "BJ"):
+        raise InputError(
+            f"{path}: is named after symbol {named}, and its title after {symbol}; correct the one or the other",
+            source=str(path),
+            column="symbol",
+            value=text,
+        )
+    if not is_symbol(symbol):
+        raise InputError(
+            f"{path}: its title says {text!r}, which is no code of the mainland's exchanges; correct it",
+            source=str(path),
+            column="symbol",
+            value=text,
+        )
+    return symbol

@@ -67,19 +67,38 @@ def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | N
     columns = columns_of(str(path), text.names, LAYOUTS, mapping)
     if columns.layout.trailer:
         text = _without_trailer(text, re.compile(columns.layout.trailer.encode()))
+    text = _divided_as_its_rows(text)
     comma = text.delimiter != "," and not columns.layout.as_text and _has_decimal_commas(text, columns)
     table = _typed(text, columns, comma)
     if table is not None:
         numbers, malformed = np.arange(len(table)) + text.header_line + 1, rejected_frame([])
     else:
         table, numbers, malformed = _as_text(text, columns, comma)
-    return raw_rows(to_frame(table, str(path)).set_axis(numbers), malformed, columns, path, SUFFIXES)
+    frame = to_frame(table, str(path)).set_axis(numbers)
+    return raw_rows(frame, malformed, columns, path, SUFFIXES, _above(text))
+
+
+def _above(text: CsvText) -> str:
+    """The lines above the header."""
+    lines_above = text.data[: text.start].split(b"\n")[: text.header_line - 1]
+    return "\n".join(line.decode(errors="replace").strip("\ufeff\r ") for line in lines_above)
+
+
+def _divided_as_its_rows(text: CsvText) -> CsvText:
+    """The text with the sign that divides its first row, which need not be that of the header."""
+    first = next((line.text for line in lines(text)), "")
+    fits = [sign for sign in (text.delimiter, *DELIMITERS) if len(_cells(first, sign)) == len(text.names)]
+    return replace(text, delimiter=fits[0]) if fits else text
 
 
 def _as_utf8(data: bytes, path: Path, known: frozenset[str]) -> bytes:
     """The same text in UTF-8. What its first lines are in the rest must be in too."""
     wide = next((name for mark, name in _UTF16.items() if data.startswith(mark)), None)
     head = b"\n".join(data[: 20 * MAX_LINE_BYTES].split(b"\n", _TITLE_LINES)[:_TITLE_LINES])
+    if wide is None and head.count(0) > len(head) // 5:
+        raise InputError(
+            f"{path}: is no text, since a fifth of its bytes are 0; deliver CSV in UTF-8", source=str(path)
+        )
     if wide is None and _decodes(head[:MAX_LINE_BYTES], "utf-8"):
         return data
     # GB 18030 is a superset of GBK and GB2312. Text of western Windows passes for it too: its columns are known then.

@@ -14,6 +14,7 @@ PATH = Path("a.csv")
 CELLS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(CELLS, CELLS.filter(bool)), max_size=6), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_what_is_written_as_csv_is_read_as_it_was(rows: list[tuple[str, str]], end: str, quoted: bool) -> None:
     stream = io.StringIO()

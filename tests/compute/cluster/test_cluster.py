@@ -23,6 +23,7 @@ from tests.support.homes import make_home, market
 from tests.support.processes import output_of, poll
 
 
+@pytest.mark.slow
 @both
 def test_answers_and_refusals(opened, bench):
     overview = opened.load(bench.key)
@@ -53,6 +54,7 @@ def test_no_samples_are_no_pieces(opened, bench):
     assert scored(opened, bench.key, batch_of("S00000", np.zeros(0, "datetime64[D]")), 4) == []
 
 
+@pytest.mark.slow
 @both
 def test_a_state_is_loaded_once_though_many_ask_at_once(opened, bench, tmp_path, monkeypatch):
     loaded = []
@@ -65,6 +67,7 @@ def test_a_state_is_loaded_once_though_many_ask_at_once(opened, bench, tmp_path,
     assert loaded == [fresh.key.loads]
 
 
+@pytest.mark.slow
 @both
 def test_two_versions_side_by_side(opened, tmp_path, small_weights):
     frame = market(2, 70)

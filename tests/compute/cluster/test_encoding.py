@@ -33,6 +33,7 @@ def local(bench):
     return LocalWindowEncoder(Encoder.load(bench.weights, "cpu"))
 
 
+@pytest.mark.slow
 @both
 def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
     monkeypatch.setattr(module, "SLICE", 10)
@@ -77,6 +78,7 @@ def test_what_an_encoding_refuses(opened, bench, tmp_path):
     assert home.read("patterns").num_rows == 0
 
 
+@pytest.mark.slow
 @both
 def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, small_weights, monkeypatch):
     frame = market(2, 70, seed=8)
@@ -104,6 +106,7 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
     assert loads.count(EncoderKey) <= 1
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("few", [0, 50, 10_000])
 def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, small_weights, monkeypatch):

@@ -43,6 +43,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(standing, "CONNECT_SECONDS", 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_nobody_listens():
     started = time.perf_counter()
@@ -57,6 +58,7 @@ def test_it_is_found_out_within_fifteen_seconds():
     assert standing.CONNECT_SECONDS <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_somebody_listens_and_is_silent():
     """A `Client` of Dask would wait for ever."""
@@ -70,6 +72,7 @@ def test_somebody_listens_and_is_silent():
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address",
     [
@@ -83,6 +86,7 @@ def test_what_is_no_address(address):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_scheduler_is_found_out_about_from_inside_an_event_loop():
     async def flow():
@@ -93,6 +97,7 @@ def test_a_scheduler_is_found_out_about_from_inside_an_event_loop():
         asyncio.run(flow())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_failed_connection_leaves_nothing_behind():
     before = threading.active_count()
@@ -366,6 +371,7 @@ def executing(client):
     return any(client.run(lambda dask_worker: dask_worker.state.executing_count).values())
 
 
+@pytest.mark.slow
 def test_a_wait_that_runs_out_does_not_end_the_fetching_of_results(in_process, monkeypatch):
     """On a machine so busy that fetching takes longer than a wait: neither for this thread nor for others."""
     client, begun, go_on = in_process.client, threading.Event(), threading.Event()

@@ -59,6 +59,7 @@ def in_one_piece(bench, cluster):
     return run.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -112,6 +113,7 @@ def test_stored_samples_of_a_chunk_that_breaks_are_still_re_used(bench, in_proce
     assert (rows[1]["date"], rows[1]["run_id"]) == (DAYS[35].item(), report.run_id)
 
 
+@pytest.mark.slow
 def test_samples_of_earlier_runs_that_break_are_failed_ones(bench, in_process, monkeypatch):
     before = bench.run(in_process, samples=20)
     with monkeypatch.context() as patch:
@@ -160,6 +162,7 @@ def killing(monkeypatch, days, times=1_000):
     return asked
 
 
+@pytest.mark.slow
 def test_a_sample_that_kills_workers_is_found_at_the_end_and_alone(bench, made, in_process, monkeypatch, tmp_path):
     whole = made.copy(tmp_path / "whole")
     dates = {symbol: DAYS[[40, 50 + at]] for at, symbol in enumerate(SYMBOLS)}

@@ -27,6 +27,7 @@ def record(bench, run_id=None):
     return read_record(bench.home, run_id)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_it_was_asked_read_counted_and_stored(bench, in_process):
     report = bench.run(in_process, symbols=["S00001", "S00000"], samples=30, max_failed_share=1)
     found, key = record(bench, report.run_id), bench.key
@@ -52,6 +53,7 @@ def test_a_run_leaves_what_it_was_asked_read_counted_and_stored(bench, in_proces
     assert found.process == RecordedProcess(socket.gethostname(), os.getpid(), psutil.Process().create_time())
 
 
+@pytest.mark.slow
 def test_a_run_that_stores_nothing_leaves_a_record_and_no_version(bench, in_process):
     bench.run(in_process, samples=10)
     before = bench.versions()

@@ -20,6 +20,7 @@ from tests.support.homes import make_home, market, replace_bars
 from tests.support.runs import BARS, DAYS, FRAME, SYMBOLS, counts, first
 
 
+@pytest.mark.slow
 def test_values_and_matches_of_every_symbol(bench, in_process):
     report = bench.run(in_process, samples=30)
     samples, done, failed, reused = counts(report)
@@ -40,6 +41,7 @@ def test_values_and_matches_of_every_symbol(bench, in_process):
     assert report.reasons == Counter(factors["reason"].dropna())
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_writes_nothing(bench, in_process, monkeypatch):
     _, done, failed, _ = counts(bench.run(in_process, samples=30))
     versions, rows = bench.versions(), bench.rows("factors", without=())
@@ -52,6 +54,7 @@ def test_a_second_run_computes_nothing_and_writes_nothing(bench, in_process, mon
     assert bench.rows("factors", without=()) == rows
 
 
+@pytest.mark.slow
 def test_more_samples_keep_those_there_are(bench, in_process):
     before = counts(bench.run(in_process, samples=20))
     after = counts(bench.run(in_process, samples=40))
@@ -60,6 +63,7 @@ def test_more_samples_keep_those_there_are(bench, in_process):
     assert after[3] == before[1]
 
 
+@pytest.mark.slow
 def test_other_settings_have_values_of_their_own(bench, in_process):
     assert counts(bench.run(in_process, samples=10))[3] == 0
     bench.settings = dataclasses.replace(SMALL_SETTINGS, factor=FactorSettings(return_horizon=3, top_k=7))
@@ -112,6 +116,7 @@ def test_dates_of_earlier_runs_do_not_stay_when_they_no_longer_hold(tmp_path, in
     assert bench.run(in_process, samples=12).count("refreshed") == 0
 
 
+@pytest.mark.slow
 def test_a_date_that_is_no_bar_any_more_loses_its_value(tmp_path, in_process, small_weights):
     bench = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
     bench.run(in_process, samples=12)

@@ -71,6 +71,7 @@ def scored(bench, cluster):
     return gate
 
 
+@pytest.mark.slow
 def test_matches_of_a_run_that_died_do_not_stay_when_the_bars_go_back(bench, in_process, undisturbed):
     bench.run(in_process, samples=30)
     restate(bench, RESTATED)
@@ -84,6 +85,7 @@ def test_matches_of_a_run_that_died_do_not_stay_when_the_bars_go_back(bench, in_
     assert bench.run(in_process, samples=30).count("done") == 0
 
 
+@pytest.mark.slow
 def test_two_runs_whose_commits_interleave(bench, in_process, undisturbed):
     slower = scored(bench, in_process)
     restate(bench, RESTATED)
@@ -97,6 +99,7 @@ def test_two_runs_whose_commits_interleave(bench, in_process, undisturbed):
     assert state(bench) == "sound"
 
 
+@pytest.mark.slow
 def test_lost_matches_are_made_again(bench, in_process, undisturbed):
     bench.run(in_process, samples=30)
     bench.home.delete("matches", ["S00000", "S00002"])

@@ -107,6 +107,7 @@ def test_past_the_end_of_its_calendar_nobody_knows_how_old_bars_are(
     assert deployments._of_no_use(home, "XSHG") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["!!bool x", "!!int ''", "!!float ''", "!!timestamp x", "!!map [a]", "[" * 3_000])
 def test_values_that_their_tag_does_not_fit_are_no_yaml(project: Path, value: str) -> None:
     project.write_text(f"{GOOD}a: {value}\n")

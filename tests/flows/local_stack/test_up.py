@@ -139,6 +139,7 @@ def running(desk: Desk, *options: str, **variables: str) -> Iterator[Up]:
                 process.wait(10)
 
 
+@pytest.mark.long
 def test_a_day_at_the_desk(desk: Desk) -> None:
     with running(desk) as up:
         says_what_there_is(desk, up)

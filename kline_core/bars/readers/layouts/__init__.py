@@ -1,18 +1,25 @@
-"""All layouts, one module each. To add one, write such a module and name it in `LAYOUTS`."""
+"""All layouts, one module for each vendor. To add one, write such a module and name its layouts in `LAYOUTS`."""
 
 from typing import Final
 
 from kline_core.bars.readers.layout import Layout
 from kline_core.bars.readers.layouts import (
+    akshare,
     alpha_vantage,
     baostock,
     investing_com,
+    joinquant,
     metastock,
     nasdaq,
+    netease,
     plain,
     qlib,
+    ricequant,
     stooq,
+    tdx,
     ticker_column,
+    tushare,
+    wind,
     yahoo,
     yfinance,
 )
@@ -33,6 +40,24 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     *investing_com.LAYOUTS,
     nasdaq.LAYOUT,
     ticker_column.LAYOUT,
+    tushare.DAILY,
+    tushare.ADJ_FACTOR,
+    akshare.EASTMONEY,
+    akshare.EASTMONEY_WITH_CODE,
+    akshare.EASTMONEY_BARE,
+    akshare.SINA,
+    akshare.TENCENT,
+    akshare.HFQ_FACTOR,
+    akshare.QFQ_FACTOR,
+    wind.DUMP,
+    wind.TERMINAL,
+    netease.QUOTES,
+    netease.FOOLTRADER,
+    tdx.LAYOUT,
+    joinquant.LONG,
+    joinquant.BARS,
+    joinquant.SINGLE,
+    ricequant.LAYOUT,
     plain.LAYOUT,
 )
 """The first that fits a file's columns is taken: the most particular ones first."""

@@ -1,6 +1,9 @@
-"""The plain layout: `symbol, date, open, high, low, close, volume`, and perhaps `amount` and `adj_factor`."""
+"""The plain layout: `symbol, date, open, high, low, close, volume`, and perhaps `amount` and `adj_factor`.
 
-from kline_core.bars.columns import OPTIONAL, REQUIRED
+Instead of `adj_factor` there may be what it follows from: `prev_close` or `adj_close`, or `split` and `dividend`.
+"""
+
+from kline_core.bars.columns import HINTS, OPTIONAL, REQUIRED
 from kline_core.bars.readers.layout import NEEDED, Layout
 
-LAYOUT = Layout(name="plain", columns={name: name for name in (*REQUIRED, *OPTIONAL)}, telling=NEEDED)
+LAYOUT = Layout(name="plain", columns={name: name for name in (*REQUIRED, *OPTIONAL, *HINTS)}, telling=NEEDED)

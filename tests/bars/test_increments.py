@@ -1,0 +1,195 @@
+"""Adjustment factors from previous closes, adjusted closes, splits and dividends: however a history is fed."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kline_core.bars.increments import NO_JOINT, NO_OVERLAP
+from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import NothingUsableError
+from kline_core.bars.row_checks import check_rows
+from kline_core.bars.sessions import sessions_until
+from kline_core.store.home import Home
+from tests.support.homes import market
+
+DAYS = sessions_until(np.datetime64("2024-03-29"), 40, "XSHG")
+SYMBOLS = ("600519.SH", "000001.SZ")
+EX_DATES = {7: (1.0, 0.5), 19: (2.0, 0.0), 31: (1.0, 0.25)}
+"""By position of the day: split, and dividend per share before the split."""
+
+
+def raw(symbol, seed):
+    """Raw bars of a symbol that splits once and pays twice, with what vendors say of it."""
+    frame = market(1, len(DAYS), seed=seed)[["open", "high", "low", "close", "volume"]]
+    prices = (frame[["open", "high", "low", "close"]] * 10).round(2)
+    prices["high"] = prices.max(axis=1)
+    prices["low"] = prices.min(axis=1)
+    for at, (split, dividend) in EX_DATES.items():
+        prices.loc[at:] = (prices.loc[at:] / split - dividend).round(2)
+    frame = frame.assign(**prices, symbol=symbol, date=DAYS.astype("datetime64[s]"))
+    close = frame["close"].to_numpy()
+    split, dividend = np.ones(len(DAYS)), np.zeros(len(DAYS))
+    previous = np.r_[close[0], close[:-1]]
+    for at, (times, paid) in EX_DATES.items():
+        split[at], dividend[at] = times, paid
+        previous[at] = (close[at - 1] - paid) / times
+    factor = np.cumprod(np.r_[1.0, close[:-1] / previous[1:]])
+    return frame.assign(
+        prev_close=previous, split=split, dividend=dividend, factor=factor, adj_close=close * factor / factor[-1]
+    )
+
+
+ALL = pd.concat([raw(symbol, seed) for seed, symbol in enumerate(SYMBOLS)], ignore_index=True)
+PLAIN = ["symbol", "date", "open", "high", "low", "close", "volume"]
+KINDS = {
+    "factor": {"factor": "adj_factor"},
+    "previous close": {"prev_close": "prev_close"},
+    "adjusted close": {"adj_close": "adj_close"},
+    "splits and dividends": {"split": "split", "dividend": "dividend"},
+}
+
+
+def told_by(kind, rows=ALL):
+    """The rows as a vendor of that kind delivers them."""
+    return rows[[*PLAIN, *KINDS[kind]]].rename(columns=KINDS[kind])
+
+
+def take_in(home, frame):
+    """Ingest a frame whose columns are named by their meaning."""
+    return ingest([frame], home)
+
+
+def stored(home):
+    rows = home.read("bars").to_pandas().sort_values(["symbol", "date"], ignore_index=True)
+    return rows.drop(columns=["amount"])
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home", create=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_factor_is_the_vendors_up_to_its_rounding(home, kind):
+    assert take_in(home, told_by(kind)).stored_new == len(ALL)
+    expected = ALL.sort_values(["symbol", "date"])["factor"]
+    assert stored(home)["adj_factor"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
+    changed = (np.abs(stored(home)["adj_factor"].pct_change()) > 0).sum()
+    # Each symbol's three, and from one symbol to the other.
+    assert changed == 2 * len(EX_DATES) + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", [1, 5, 17])
+def test_a_history_fed_in_parts_is_the_one_fed_at_once_bit_for_bit(home, tmp_path, kind, step):
+    whole = Home(tmp_path / "whole", create=True)
+    take_in(whole, told_by(kind))
+    for begin in range(0, len(DAYS), step):
+        # What gives only changes must begin with a stored day; a previous close reaches back by itself.
+        back = 1 if kind in ("adjusted close", "splits and dividends") else 0
+        part = DAYS[max(begin - back, 0) : begin + step].astype("datetime64[s]")
+        take_in(home, told_by(kind, ALL[ALL["date"].isin(part)]))
+    pd.testing.assert_frame_equal(stored(home), stored(whole), check_exact=True)
+
+
+@settings(max_examples=25)
+@given(
+    kind=st.sampled_from(sorted(set(KINDS) - {"factor"})),
+    cuts=st.lists(st.integers(1, len(DAYS) - 1), max_size=4, unique=True),
+    overlap=st.integers(1, 12),
+    order=st.randoms(),
+)
+def test_parts_that_overlap_are_the_whole(tmp_path_factory, kind, cuts, overlap, order):
+    home, whole = (Home(tmp_path_factory.mktemp("home") / "x", create=True) for _ in range(2))
+    take_in(whole, told_by(kind))
+    for begin, end in pairwise([0, *sorted(cuts), len(DAYS)]):
+        part = ALL[ALL["date"].isin(DAYS[max(begin - overlap, 0) : end].astype("datetime64[s]"))]
+        rows = list(part.index)
+        order.shuffle(rows)
+        take_in(home, told_by(kind, part.loc[rows]))
+    pd.testing.assert_frame_equal(stored(home), stored(whole), check_exact=True)
+
+
+@pytest.mark.parametrize("kind", ["adjusted close", "splits and dividends"])
+def test_without_a_common_day_the_change_in_between_is_not_known(home, kind):
+    take_in(home, told_by(kind, ALL[ALL["date"] < "2024-03-01"]))
+    with pytest.raises(NothingUsableError) as error:
+        take_in(home, told_by(kind, ALL[ALL["date"] >= "2024-03-01"]))
+    assert error.value.report.rejections["reason"].unique().tolist() == [NO_OVERLAP]
+
+
+def test_a_previous_close_over_a_lost_day_tells_nothing_unless_it_is_the_last_one(home):
+    take_in(home, told_by("previous close", ALL[ALL["date"].isin(DAYS[:10].astype("datetime64[s]"))]))
+    later = ALL[ALL["date"].isin(DAYS[12:20].astype("datetime64[s]"))]
+    with pytest.raises(NothingUsableError) as error:
+        take_in(home, told_by("previous close", later))
+    assert error.value.report.rejections["reason"].unique().tolist() == [NO_OVERLAP]
+    # Nothing was traded in between.
+    first = later.groupby("symbol").head(1).index
+    last = ALL[ALL["date"] == DAYS[9].astype("datetime64[s]")].set_index("symbol")["close"]
+    still = told_by("previous close", later.assign(prev_close=later["prev_close"].copy()))
+    still.loc[first, "prev_close"] = still.loc[first, "symbol"].map(last)
+    assert take_in(home, still).stored_new == len(later)
+
+
+def test_two_bases_without_a_common_day_are_refused(home):
+    early, late = (
+        told_by("adjusted close", ALL[mask]) for mask in (ALL["date"] < "2024-03-01", ALL["date"] >= "2024-03-01")
+    )
+    with pytest.raises(NothingUsableError) as error:
+        ingest([early, late], home)
+    assert error.value.report.rejections["reason"].unique().tolist() == [NO_JOINT]
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"factor"}))
+def test_what_is_adjusted_anew_changes_no_stored_bar(home, kind):
+    """The vendor's whole history after another dividend: all adjusted closes are smaller by one constant."""
+    part = ALL[ALL["date"].isin(DAYS[:25].astype("datetime64[s]"))]
+    scale = {symbol: rows["adj_close"].iloc[-1] / rows["close"].iloc[-1] for symbol, rows in part.groupby("symbol")}
+    take_in(home, told_by(kind, part.assign(adj_close=(part["adj_close"] / part["symbol"].map(scale)).round(6))))
+    before = stored(home)
+    report = take_in(home, told_by(kind, ALL.assign(adj_close=ALL["adj_close"].round(6))))
+    assert (report.updated, report.unchanged, report.restated) == (0, len(part), [])
+    kept = stored(home)
+    pd.testing.assert_frame_equal(
+        kept[kept["date"].isin(before["date"])].reset_index(drop=True), before, check_exact=True
+    )
+
+
+def test_a_rejected_row_passes_its_change_on(home):
+    frame = told_by("previous close")
+    lost = frame.index[(frame["symbol"] == SYMBOLS[0]) & (frame["date"] == DAYS[7].astype("datetime64[s]"))]
+    frame.loc[lost, "open"] = -1.0
+    assert take_in(home, frame).rejected == 1
+    expected = ALL.drop(index=lost).sort_values(["symbol", "date"])["factor"]
+    assert stored(home)["adj_factor"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-12)
+
+
+def test_a_previous_close_that_is_none_is_not_used_and_said_so():
+    """Some files repeat the day's own close under that name."""
+    frame = told_by("previous close").assign(prev_close=ALL["close"])
+    checked = check_rows(frame, "x")
+    assert not checked.bars["incremental"].any()
+    assert "too many to be ex-dates" in checked.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("adj_close", 0.0, "adj_close is missing or not above 0"),
+        ("adj_close", np.nan, "adj_close is missing or not above 0"),
+        ("split", -2.0, "split is negative or not finite"),
+        ("dividend", -0.1, "dividend is negative or not finite"),
+        ("dividend", 1e6, "dividend is not less than the close before"),
+    ],
+)
+def test_a_cell_that_tells_no_change_is_rejected(column, value, reason):
+    kind = next(kind for kind, columns in KINDS.items() if column in columns)
+    frame = told_by(kind)
+    frame.loc[12, column] = value
+    rejected = check_rows(frame, "x").rejected
+    assert rejected[["row", "reason"]].to_numpy().tolist() == [[12, reason]]
