@@ -177,24 +177,29 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
     # The last, the plain one, where several are as near; none whose columns are all there in another order.
+    prices = ("open", "high", "low")
+    if len(plain) > 1 and _has(("date",), plain, layouts) and not _has(prices, plain, layouts):
+        text = (
+            f"{source}: has no columns for open, high and low ({abbreviated(names, 20)}), and a chart needs all four "
+            "prices; a table of closes alone cannot be used"
+        )
+        return InputError(text, source=source, column="open")
     nearest = max((layout for layout in reversed(layouts) if layout.missing(plain)), key=likeness)
     lacking = nearest.missing(plain)
     shown = abbreviated(names, 20)
     if likeness(nearest)[0] == 0:
         text = f"{source}: its columns fit no layout: {shown}; map them with --columns date=NAME,open=NAME,..."
         return InputError(text, source=source)
-    prices = {"open", "high", "low"}
-    if len(plain) > 1 and prices.issubset(nearest.columns.get(name, name) for name in lacking):
-        text = (
-            f"{source}: has no columns for open, high and low ({shown}), and a chart needs all four prices; "
-            "a table of closes alone cannot be used"
-        )
-        return InputError(text, source=source, column="open")
     text = (
         f"{source}: column {lacking[0]} is missing; its columns are {shown}, which are nearest to the layout "
         f"{nearest.name}, and that needs {', '.join(lacking)} too; or map them with --columns {NEEDED[1]}=NAME,..."
     )
     return InputError(text, source=source, column=lacking[0])
+
+
+def _has(meanings: Collection[str], plain: Sequence[str], layouts: Sequence[Layout]) -> bool:
+    """Whether some column has one of these meanings in any layout."""
+    return any(layout.columns.get(name) in meanings for layout in layouts for name in plain)
 
 
 def is_number(meaning: str) -> bool:

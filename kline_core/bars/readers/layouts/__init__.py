@@ -28,8 +28,6 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     baostock.LAYOUT,
     alpha_vantage.LAYOUT,
     alpha_vantage.CLIENT,
-    alpha_vantage.UNADJUSTED,
-    alpha_vantage.CLIENT_UNADJUSTED,
     *yahoo.LAYOUTS,
     yfinance.LAYOUT,
     yfinance.DOWNLOAD,
@@ -58,6 +56,8 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     joinquant.BARS,
     joinquant.SINGLE,
     ricequant.LAYOUT,
+    alpha_vantage.UNADJUSTED,
+    alpha_vantage.CLIENT_UNADJUSTED,
     plain.LAYOUT,
 )
 """The first that fits a file's columns is taken: the most particular ones first."""
