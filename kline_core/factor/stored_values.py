@@ -20,10 +20,13 @@ import pyarrow.compute as pc
 
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import days_of, row_keys
+from kline_core.errors import HomeError
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.match_digest import value_digests
 from kline_core.factor.state_key import StateKey
 from kline_core.store.home import TOMBSTONE, Home
+from kline_core.store.remedies import NEW_VALUES
+from kline_core.store.run_records import RunRecord, read_records, recorded_runs
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates, Flags, Int64s
 
@@ -75,6 +78,7 @@ class StoredValues:
     """
 
     def __init__(self, home: Home, symbols: Sequence[str], fingerprint: str) -> None:
+        check_not_lost(home)
         # Matches first, since they are committed first: values that come meanwhile then do not fit, and are computed
         # again, which costs time alone.
         matches = home.read("matches", ["symbol", "date", "digest"], symbols=symbols, fingerprint=fingerprint)
@@ -107,6 +111,23 @@ class StoredValues:
         return Stored(
             self._dates[part], self._history[part], self._failed[part], self._reason.slice(first, last - first)
         )
+
+
+def check_not_lost(home: Home) -> None:
+    """Raise `HomeError` if `factors` is gone, though a run has stored values there and its matches are left.
+
+    Values with matches would be computed again, and samples without a value forgotten. Before the first run ends
+    `factors` is not there either.
+    """
+    if home.version("factors") is not None or home.version("matches") is None:
+        return
+    for record in read_records(home, recorded_runs(home)):
+        if isinstance(record, RunRecord) and record.stored.get("factors") is not None:
+            raise HomeError(
+                f"home {home.uri} has lost its table factors, in which run {record.run_id} stored values; {NEW_VALUES}",
+                home=home.uri,
+                table="factors",
+            )
 
 
 def _dates(key: Int64s) -> Dates:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from kline_core._text import abbreviated
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
 from kline_core.errors import HomeError, SettingError
+from kline_core.factor.stored_values import check_not_lost
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
 from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
@@ -150,6 +151,8 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
     # Derived tables first, so that the sources, read later, hold all that the derived rows came from.
     for name in ("factors", "matches", "patterns", "bars"):
         try:
+            if name == "factors":
+                check_not_lost(home)
             version = pinned[name] if name in pinned else home.version(name)
             tables[name] = home.read(name, version=version)
             if version is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from kline_core._secrets import holds_credentials
 from kline_core._text import is_utf8, refusal
 from kline_core.errors import HomeError
+from kline_core.store.remedies import NEW_BARS
 from kline_core.store.schemas import TABLES
 
 _LOG = "_delta_log"
@@ -90,6 +91,8 @@ def why_no_home(uri: str, folder: Path | None) -> str:
         return f"{uri} is a file, not a home; name a folder with --home"
     if not any(folder.iterdir()):
         return f"{uri} is an empty folder, not a home; make one there with `kline ingest`"
+    if any((folder / name).exists() for name in TABLES if name != "bars"):
+        return f"the home at {uri} has lost its bars table; {NEW_BARS}"
     return f"{uri} is no home, or a half-made one: it has no bars table; ingest into an empty folder instead"
 
 

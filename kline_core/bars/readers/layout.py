@@ -128,7 +128,11 @@ def columns_of(
         told = [*plain, SIDE_BY_SIDE] if wide else plain
         found = next((layout for layout in layouts if layout.fits(told)), None)
         if found is None:
-            raise _unknown(source, list(dict.fromkeys(wide.fields)) if wide else names, plain, layouts)
+            # Side by side, a field is there once for each symbol.
+            shown, keys = (
+                list(dict.fromkeys(cells)) if wide else cells for cells in (wide.fields if wide else names, plain)
+            )
+            raise _unknown(source, shown, keys, layouts)
         layout = found
     used: dict[str, str] = {}
     seen: dict[tuple[str, str | None], None] = {}
@@ -176,30 +180,34 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     def likeness(layout: Layout) -> tuple[int, int]:
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
-    # The last, the plain one, where several are as near; none whose columns are all there in another order.
-    prices = ("open", "high", "low")
-    if len(plain) > 1 and _has(("date",), plain, layouts) and not _has(prices, plain, layouts):
-        text = (
-            f"{source}: has no columns for open, high and low ({abbreviated(names, 20)}), and a chart needs all four "
-            "prices; a table of closes alone cannot be used"
-        )
-        return InputError(text, source=source, column="open")
-    nearest = max((layout for layout in reversed(layouts) if layout.missing(plain)), key=likeness)
+    def may_be(layout: Layout) -> bool:
+        # Not one whose columns are all there in another order, nor a file of factors by its dates alone.
+        return bool(layout.missing(plain)) and (layout.factors is None or likeness(layout)[0] > 1)
+
+    # The last, the plain one, where several are as near.
+    nearest = max(filter(may_be, reversed(layouts)), key=likeness)
     lacking = nearest.missing(plain)
     shown = abbreviated(names, 20)
     if likeness(nearest)[0] == 0:
         text = f"{source}: its columns fit no layout: {shown}; map them with --columns date=NAME,open=NAME,..."
         return InputError(text, source=source)
+    prices = {"open", "high", "low"}
+    if len(plain) > 1 and prices.issubset(nearest.columns.get(name, name) for name in lacking):
+        text = (
+            f"{source}: has no columns for open, high and low ({shown}), and a chart needs all four prices; "
+            "a table of closes alone cannot be used"
+        )
+        return InputError(text, source=source, column="open")
+    known = frozenset(name for layout in layouts for name in layout.columns)
+    twice = next((name for name in plain if name in known and plain.count(name) > 1), None)
+    if twice is not None:
+        text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
+        return InputError(text, source=source, column=twice)
     text = (
         f"{source}: column {lacking[0]} is missing; its columns are {shown}, which are nearest to the layout "
         f"{nearest.name}, and that needs {', '.join(lacking)} too; or map them with --columns {NEEDED[1]}=NAME,..."
     )
     return InputError(text, source=source, column=lacking[0])
-
-
-def _has(meanings: Collection[str], plain: Sequence[str], layouts: Sequence[Layout]) -> bool:
-    """Whether some column has one of these meanings in any layout."""
-    return any(layout.columns.get(name) in meanings for layout in layouts for name in plain)
 
 
 def is_number(meaning: str) -> bool:
