@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.columns import PRICES
-from kline_core.bars.increments import Rows, chain
+from kline_core.bars.increments import RESTATED_BARE, Rows, chain
+from kline_core.bars.increments import restated as restated_closes
 from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
@@ -78,6 +79,8 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     place = order[np.minimum(place, len(order) - 1)] if len(order) else place
     known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
     theirs = stored.take(pa.array(place[known]))
+    bars, keep, restated_bare = _reject_restated(bars, sources, key, known, theirs["close"].to_numpy(), names, read)
+    key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
     bars, keep, unchained, rebased = _chain(bars, sources, key, known, theirs["adj_factor"].to_numpy(), names, read)
     key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
     differs = np.zeros(len(bars), dtype=bool)
@@ -92,7 +95,9 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     earlier = ~known & (key < last[key >> 32])
     unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
     restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
-    return Comparison(bars, ~known, differs, [duplicates, mixed, loose, unchained], restated, unadjusted, rebased)
+    return Comparison(
+        bars, ~known, differs, [duplicates, mixed, loose, restated_bare, unchained], restated, unadjusted, rebased
+    )
 
 
 def _reject_mixed_factors(
@@ -175,6 +180,35 @@ def _is_next_session(names: Objects, code: int, first: int, last: int) -> bool:
     return sessions_between(days[0], days[1], MARKETS[market].calendar) == 0
 
 
+def _reject_restated(
+    bars: pd.DataFrame,
+    sources: Objects,
+    key: Int64s,
+    known: Flags,
+    stored: Floats64,
+    names: Objects,
+    read: Callable[..., pa.Table],
+) -> tuple[pd.DataFrame, Flags, pd.DataFrame]:
+    """Rows that go on from the stored ones, a mask of these, and the rejected rows.
+
+    Without factors nothing tells why a vendor gives other prices than before, and stored bars that are not delivered
+    again would stay on the old scale.
+    """
+    bare = bars["adj_factor"].isna().to_numpy()
+    here = bare[known]
+    codes = restated_closes(key[known][here], bars["close"].to_numpy()[known][here], stored[here])
+    if not codes:
+        return bars, np.ones(len(bars), dtype=bool), rejected_frame([])
+    old = row_keys(read(["symbol", "date"]), names)
+    left = np.unique(old[~np.isin(old, key)] >> 32)
+    keep = ~(bare & np.isin(key >> 32, np.intersect1d(codes, left)))
+    hit = bars[~keep]
+    begin = hit.groupby("symbol")["date"].transform("min").dt.strftime("%Y-%m-%d")
+    files = sources[hit["file"].to_numpy()]
+    rejected = rejected_rows(files, hit.index, hit["symbol"], RESTATED_BARE, "first on " + begin)
+    return bars[keep], keep, rejected_frame([rejected])
+
+
 def _chain(
     bars: pd.DataFrame,
     sources: Objects,
@@ -189,7 +223,11 @@ def _chain(
     Returns:
         The rows left, a mask of these among the given ones, the rejected rows, and the symbols that were chained.
     """
-    factors, rebased, refused = chained_factors(key, bars["adj_factor"].to_numpy(), known, stored, names, read)
+    # What was chained by its changes is on the base of the stored ones, even if the vendor restated its closes.
+    given = known & ~bars["incremental"].to_numpy(dtype=bool)
+    factors, rebased, refused = chained_factors(
+        key, bars["adj_factor"].to_numpy(), given, stored[given[known]], names, read
+    )
     if not refused and not rebased:
         return bars.assign(adj_factor=factors), np.ones(len(bars), dtype=bool), rejected_frame([]), rebased
     reason = np.array([refused.get(name, "") for name in names], dtype=object)[key >> 32]

@@ -28,10 +28,27 @@ _FLOAT32 = 2.5e-7
 """Relative error of a price that has been through a few sums in float32: Yahoo's adjusted closes, for instance."""
 _SAME_FACTOR = 1e-5
 _FEW_PRICES = 8
+_BORDER = 5
+"""First common dates of a delivery that tell its base."""
+_SAME_RATIO = 1e-3
+"""Relative difference of two ratios of prices that are written with two decimals."""
+_FEWEST = 3
+_SCALE = 1e-4
+"""Relative change of closes that is more than another rounding, if all of some have it."""
+_CORRECTED = 5e-3
+"""Relative change of a close up to which one date alone is believed to be corrected: no split is that small."""
 
 NO_OVERLAP = (
     "the vendor gives changes of the adjustment, and no delivered date is stored, so that the change in between is not "
     "known; deliver the last stored date again too"
+)
+RESTATED = (
+    "the close is not the stored one where the delivery meets stored bars: a correction, or a split that the vendor "
+    "has worked into the past; deliver more stored dates, or the symbol's whole history"
+)
+RESTATED_BARE = (
+    "all closes are the stored ones times a constant: the vendor has adjusted its prices anew, and nothing tells by "
+    "what; deliver the symbol's whole history"
 )
 NO_JOINT = (
     "the symbol's rows come from several files with an adjustment base each, and nothing tells the change between; "
@@ -184,6 +201,56 @@ def chain(
     return factor, refused
 
 
+def _base(relative: Floats64, close: Floats64, stored_close: Floats64, held: Floats64) -> tuple[int, float] | None:
+    """The first common date that tells the base, as its position, and the factor there; None if nothing does.
+
+    A vendor that works splits into its past delivers other closes for stored dates. Then the factor has to make up for
+    it, so that the adjusted prices go on; where a close was corrected, it has not. So adjusted prices are compared,
+    stored with delivered: their ratio is that of most of the first dates, and a corrected one has another.
+
+    Args:
+        relative: float64 (n,): factors on common dates, on any base.
+        close: float64 (n,): delivered closes.
+        stored_close: float64 (n,): stored ones.
+        held: float64 (n,): stored factors.
+    """
+    some = slice(0, _BORDER)
+    moved = (stored_close / close)[some]
+    ratio = (held / relative)[some] * moved
+    agree = np.abs(ratio / ratio[:, None] - 1) <= _SAME_RATIO
+    count = agree.sum(axis=1)
+    first = int(count.argmax())
+    alone = count[first] == 1
+    if alone and abs(moved[first] - 1) > _CORRECTED:
+        return None
+    return first, float(held[first] if abs(moved[first] - 1) <= _CORRECTED else held[first] * moved[first])
+
+
+def restated(key: Int64s, close: Floats64, stored_close: Floats64) -> list[int]:
+    """Codes of the symbols whose closes came on another scale than the stored ones.
+
+    Args:
+        key: int64 (n,): symbol and date of rows whose date is stored.
+        close: float64 (n,): delivered closes.
+        stored_close: float64 (n,): stored ones.
+    """
+    if len(key) == 0:
+        return []
+    order = np.argsort(key)
+    moved = stored_close[order] / close[order] - 1
+    codes, first = np.unique(key[order] >> 32, return_index=True)
+    return [
+        int(code)
+        for code, some in zip(codes, np.split(moved, first[1:]), strict=True)
+        if len(some) >= _FEWEST and _is_constant(some[:_BORDER])
+    ]
+
+
+def _is_constant(moved: Floats64) -> bool:
+    middle = float(np.median(moved))
+    return bool((np.abs(moved) > _SCALE).all() and (np.abs(moved - middle) <= abs(middle) / 5).all())
+
+
 def _chain_one(
     factor: Floats64,
     rows: Rows,
@@ -211,9 +278,18 @@ def _chain_one(
     inside = place < len(stored_day)
     known[inside] = stored_day[place[inside]] == day[inside]
     if known.any():
-        anchor = int(known.argmax())
-        result = np.empty(len(day))
-        result[anchor] = stored_factor[theirs[place[anchor]]]
+        same = np.flatnonzero(known)
+        held = theirs[place[same]]
+        base = _base(
+            np.cumprod(np.append(1.0, change[1:]))[same],
+            rows.close[mine[same]],
+            stored.close[held],
+            stored_factor[held],
+        )
+        if base is None:
+            return RESTATED
+        anchor, result = int(same[base[0]]), np.empty(len(day))
+        result[anchor] = base[1]
         for at in range(anchor, 0, -1):
             result[at - 1] = result[at] / change[at]
     elif len(stored_day) == 0:

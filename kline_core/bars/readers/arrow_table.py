@@ -14,7 +14,12 @@ from kline_core.errors import InputError
 
 _UNNAMED: Final = re.compile(r"__index_level_\d+__")
 """Names that pandas gives to levels of an index without one."""
-_DATES: Final = frozenset(name for layout in LAYOUTS for name, what in layout.columns.items() if what == "date")
+_DATES: Final = frozenset(
+    name
+    for layout in LAYOUTS
+    for name, what in layout.columns.items()
+    if what == "date" and name and not _UNNAMED.fullmatch(name)
+)
 
 
 def to_frame(table: pa.Table, source: str) -> pd.DataFrame:

@@ -28,19 +28,7 @@ _KINDS: Final = (
     (re.compile(rb"ORC[^ -~]|Obj\x01"), "an ORC or Avro file", "write it as Parquet"),
 )
 _BLANK = rb"(?:\xef\xbb\xbf)?\s*"
-_MARKUP = (
-    (
-        re.compile(_BLANK + rb"<(?:!doctype|html|head|body|meta|table|script|!--)[\s>a-z-]", re.IGNORECASE),
-        "a web page",
-        "the download may have failed, or asks for a login: fetch it again, and look into it with a text editor",
-    ),
-    (re.compile(_BLANK + rb"<\?xml\s"), "XML", _TEXT),
-    (
-        re.compile(_BLANK + rb'(?:\{\s*(?:"|\}|$)|\[\s*(?:[\[{"\]]|-?\d|$))'),
-        "JSON",
-        "look into it, since vendors write their errors so; else read it with pandas and save it as CSV",
-    ),
-)
+_MARKUP = ((re.compile(_BLANK + rb"<\?xml\s"), "XML", _TEXT),)
 _SHOWN = re.compile(rb"[\x20-\x7e]+")
 
 

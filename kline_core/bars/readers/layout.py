@@ -136,7 +136,11 @@ def columns_of(
         if found is None and mapping and all(name.strip().lower() in plain for name in mapping.values()):
             found = _by_hand(source, names, plain, mapping)
         if found is None:
-            raise _unknown(source, list(dict.fromkeys(wide.fields)) if wide else names, plain, layouts)
+            # Side by side, a field is there once for each symbol.
+            shown, keys = (
+                list(dict.fromkeys(cells)) if wide else cells for cells in (wide.fields if wide else names, plain)
+            )
+            raise _unknown(source, shown, keys, layouts)
         layout = found
     used: dict[str, str] = {}
     seen: dict[tuple[str, str | None], None] = {}
@@ -209,7 +213,7 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
         return InputError(text, source=source, column="open")
     known = frozenset(name for layout in layouts for name in layout.columns)
     twice = next((name for name in plain if name in known and plain.count(name) > 1), None)
-    if twice is not None and SIDE_BY_SIDE not in plain:
+    if twice is not None:
         text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
         return InputError(text, source=source, column=twice)
     others = f", which needs {', '.join(lacking[1:])} too" if len(lacking) > 1 else ""

@@ -102,8 +102,10 @@ def _as_utf8(data: bytes, path: Path, known: frozenset[str]) -> bytes:
         )
     if wide is None and _decodes(head[:MAX_LINE_BYTES], "utf-8"):
         return data
-    # GB 18030 is a superset of GBK and GB2312. Text of western Windows passes for it too: its columns are known then.
-    encoding = wide or max(_LEGACY, key=lambda name: _count_known(head[:MAX_LINE_BYTES], name, known))
+    # GB 18030 is a superset of GBK and GB2312. Text of western Windows may pass for it: a known column
+    # tells, whose name is no ASCII.
+    beyond = frozenset(name for name in known if not name.isascii())
+    encoding = wide or max(_LEGACY, key=lambda name: _count_known(head[:MAX_LINE_BYTES], name, beyond))
     if wide is None and not _decodes(head[:MAX_LINE_BYTES], encoding):
         return data
     try:
@@ -127,9 +129,9 @@ def _decodes(head: bytes, encoding: str) -> bool:
 
 
 def _count_known(head: bytes, encoding: str, known: frozenset[str]) -> int:
-    """Column names in the first lines that are known, if these are in an encoding."""
+    """Column names in the first lines that are known; none if these are not in the encoding."""
     if not _decodes(head, encoding):
-        return -1
+        return 0
     lines_of = head.decode(encoding, errors="ignore").splitlines()
     return max(len(known.intersection(_plain(_cells(line, sign)))) for line in lines_of for sign in DELIMITERS)
 

@@ -58,7 +58,7 @@ def wide(fields: list[str], order: str) -> pd.DataFrame:
     columns = {(field, ticker): values[field] for ticker in ("BRK-B", "0700.HK", "ABC") for field in fields}
     frame = pd.DataFrame(columns, index=days, dtype=float).rename_axis(columns=["Price", "Ticker"])
     frame.loc[days[1], (slice(None), "0700.HK")] = np.nan
-    frame = frame.drop(columns=[("Volume", "BRK-B")])
+    frame = frame.drop(columns=[("Volume", "BRK-B")], errors="ignore")
     return frame if order == "column" else frame.swaplevel(axis=1).sort_index(axis=1)
 
 
@@ -160,3 +160,8 @@ def test_closes_side_by_side_are_no_bars(tmp_path: Path) -> None:
     close = wide(FIELDS, "column")["Close"]
     for text in (close.to_csv(), close.reset_index().to_csv(index=False), wide(["Close", "Volume"], "column").to_csv()):
         assert "a table of closes alone cannot be used" in error_of(tmp_path, "all.csv", text)
+
+
+def test_a_field_that_no_ticker_has_is_missing(tmp_path: Path) -> None:
+    error = error_of(tmp_path, "all.csv", wide(["Close", "High", "Low", "Open"], "column").to_csv())
+    assert "column volume is missing; its columns are Date, Close, High, Low, Open, which are nearest" in error
