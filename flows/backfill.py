@@ -21,7 +21,7 @@ from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
-from kline_core.compute.request import check_symbols
+from kline_core.compute.request import known_symbols
 from kline_core.errors import SettingError
 from kline_core.factor.sample_dates import usable_dates
 from kline_core.settings import PatternSettings
@@ -47,8 +47,8 @@ def backfill(
 
     Args:
         home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
-        symbols: Symbols as a list, or one text with commas: AAPL,MSFT. Empty: all symbols with bars; then name a first
-            day.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT or 600519,sz000001. Empty: all symbols
+            with bars; then name a first day.
         first: First day, YYYY-MM-DD. Empty: the first day on which a symbol can have a value.
         last: Last day, YYYY-MM-DD. Empty: the newest bar.
         max_failed_share: Share of samples that may be without a value, 0 to 1; above it the run fails.
@@ -71,7 +71,7 @@ def backfill(
     store = open_home(home)
     with opened_cluster(scheduler, threads) as cluster:
         if asked is not None:
-            check_symbols(store, asked)
+            asked = known_symbols(store, asked)
         updated = update(store, cluster)
         dates = usable_dates(store, PatternSettings(), asked, as_day(first), as_day(last))
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))

@@ -49,7 +49,7 @@ from kline_core.bars.sessions import ending
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import checked_threads
-from kline_core.compute.request import check_symbols
+from kline_core.compute.request import known_symbols
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
@@ -89,7 +89,7 @@ def daily(
         source: Folder of bar files to bring in first. Empty: bars are ingested by other means.
         calendar: Exchange whose sessions decide whether there is anything to do, such as XSHG or XNYS. Empty: no
             calendar is asked, and the newest bars are taken as they are.
-        symbols: Symbols as a list, or one text with commas: AAPL,MSFT. Empty: all symbols with bars.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT or 600519,sz000001. Empty: all symbols with bars.
         samples: Sample dates per symbol.
         as_of: The day that the run is for, YYYY-MM-DD; no later bar is used. Empty: with a calendar the scheduled day
             where the exchange is, without one the day of the newest bar.
@@ -123,7 +123,7 @@ def daily(
             )
             info = look(store, source, session, max_missing_share)
         if asked is not None:
-            check_symbols(store, asked)
+            asked = known_symbols(store, asked)
         updated = update(store, cluster)
         result = compute_factor(
             store,

@@ -36,7 +36,8 @@ def evaluate(
 
     Args:
         home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
-        symbols: Symbols as a list, or one text with commas: AAPL,MSFT. Empty: all symbols with values.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT or 600519,sz000001. Empty: all symbols
+            with values.
         first: First sample date, YYYY-MM-DD. Empty: the first that is stored.
         last: Last sample date, YYYY-MM-DD. Empty: the newest that is stored.
         fingerprint: Which values, where the home holds several kinds. Empty: those of the default settings.

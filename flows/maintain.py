@@ -13,6 +13,7 @@ from flows.artifacts.publish import artifact_key
 from flows.common.context import open_home
 from flows.common.parameters import HomePlace, KeepDays
 from flows.common.session import run_name
+from kline_core._logging import listening
 from kline_core.api.data import verify
 from kline_core.errors import RunFailedError
 from kline_core.maintenance.findings import DAMAGED
@@ -34,7 +35,8 @@ def verify_tables(home: Home) -> VerifyReport:
 @task(task_run_name="compact", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
 def compact_tables(home: Home) -> Upkeep:
     """Join small files into large ones. Retried, since a run at the same time may win the race."""
-    return compact(home)
+    with listening(get_run_logger().log):
+        return compact(home)
 
 
 @task(task_run_name="vacuum", cache_policy=NO_CACHE)

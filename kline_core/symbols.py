@@ -41,6 +41,7 @@ _EXCHANGES = {
     **dict.fromkeys(("US", "NYSE", "NASDAQ", "AMEX"), "US"),
 }
 """The canonical suffix, or US, by what vendors call an exchange."""
+_DIGITS_OF = {**dict.fromkeys(NUMBER_PREFIXES, "six digits"), "HK": "up to five digits"}
 _MARKET_OF_SUFFIX = {suffix: market.name for market in MARKETS.values() for suffix in market.suffixes}
 
 # sh600519, sh.600519, SH#601006, HK00700; 600519.XSHG, 700.HK.
@@ -90,7 +91,8 @@ def canonical_symbol(text: str, exchange: str | None = None, *, lost_zeros: bool
     """Canonical form of a symbol as vendors and people write it; text of no known form is returned as it is.
 
     1. A number with its exchange, before or after it and in any letter case: ``sh600519``, ``SH.600519``,
-       ``SH#600519``, ``600519.XSHG``, ``600519.SS`` become ``600519.SH``; ``HK.00700``, ``00700.HK`` become ``0700.HK``.
+       ``SH#600519``, ``600519.XSHG``, ``600519.SS`` become ``600519.SH``; ``HK.00700``, ``HK00700``, ``00700.HK``
+       become ``0700.HK``.
     2. A ticker beside US: ``ibm.us``, ``US.IBM`` become ``IBM``.
     3. Six digits alone: the exchange follows from `NUMBER_PREFIXES`, if one of them fits.
 
@@ -112,14 +114,14 @@ def canonical_symbol(text: str, exchange: str | None = None, *, lost_zeros: bool
         >>> canonical_symbol("000001", "XSHG"), canonical_symbol("1", lost_zeros=True)
         ('000001.SH', '000001.SZ')
     """
-    code, place = _parts(text, lost_zeros)
     if exchange is not None:
-        code, place = _on_exchange(text, code, place, exchange, lost_zeros)
-    elif place is None and _DIGITS.fullmatch(code):
+        return _on_exchange(text, exchange, lost_zeros)
+    code, place = _parts(text, lost_zeros)
+    if place is None and _DIGITS.fullmatch(code):
         number = _number(code, "SH", lost_zeros)
         place = next((name for name, firsts in NUMBER_PREFIXES.items() if number and number.startswith(firsts)), None)
         code = number if number and place else code
-    return code if place in (None, "US") else f"{code}.{place}"
+    return _joined(code, place)
 
 
 def code_of(symbol: str) -> str | None:
@@ -184,8 +186,8 @@ def _number(digits: str, exchange: str | None, lost_zeros: bool) -> str | None:
     return code if len(code) == 6 else None
 
 
-def _on_exchange(text: str, code: str, place: str | None, exchange: str, lost_zeros: bool) -> tuple[str, str]:
-    """Code and exchange of a text whose exchange is given. Raises `InputError` as `canonical_symbol` does."""
+def _on_exchange(text: str, exchange: str, lost_zeros: bool) -> str:
+    """`canonical_symbol` of a text whose exchange is given."""
     name = exchange.strip().upper()
     asked = _EXCHANGES.get(name, name)
     if asked != "US" and asked not in _MARKET_OF_SUFFIX:
@@ -193,20 +195,26 @@ def _on_exchange(text: str, code: str, place: str | None, exchange: str, lost_ze
         raise InputError(
             f"exchange is {quoted(exchange)}; it must be one of {known}", column="exchange", value=exchange
         )
+    code, place = _parts(text, lost_zeros)
     if place not in (None, asked):
         raise InputError(
             f"{quoted(text)} names the exchange {place}, not {asked}; correct the one or the other",
             column="symbol",
             value=text,
         )
-    if place is None and (asked == "HK" or asked in NUMBER_PREFIXES):
+    number: str | None = code
+    if place is None and asked in _DIGITS_OF:
         number = _number(code, asked, lost_zeros) if _DIGITS.fullmatch(code) else None
-        if number is None:
-            digits = "up to five digits" if asked == "HK" else "six digits"
-            raise InputError(
-                f"{quoted(text)} is no code of the exchange {asked}, which has {digits}; correct it",
-                column="symbol",
-                value=text,
-            )
-        code = number
-    return code, asked
+    symbol = _joined(number or "", asked)
+    if not number or canonical_symbol(symbol) != symbol:
+        which = f", whose codes have {_DIGITS_OF[asked]}" if asked in _DIGITS_OF else ""
+        raise InputError(
+            f"{quoted(text)} is no code of the exchange {asked}{which}; correct it",
+            column="symbol",
+            value=text,
+        )
+    return symbol
+
+
+def _joined(code: str, place: str | None) -> str:
+    return code if place in (None, "US") else f"{code}.{place}"

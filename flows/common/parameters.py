@@ -44,6 +44,14 @@ def as_day(date: datetime.date | None) -> np.datetime64 | None:
     return None if date is None else np.datetime64(date, "D")
 
 
+def _typed_symbols(value: Any) -> Any:
+    """Refuse what JSON made of a symbol: `1E5` would become the number 100000, and that the code 100000."""
+    for symbol in value if isinstance(value, list) else [value]:
+        if isinstance(symbol, bool | float):
+            raise ValueError(f'{symbol!r} is no text; put a symbol that looks like it between quotes, as in ["1E5"]')
+    return value
+
+
 def _symbols(value: Any) -> Any:
     try:
         symbol_list(value)
@@ -66,7 +74,7 @@ def _calendar(value: str) -> str:
     return value
 
 
-Symbols = Annotated[str | int | list[str | int] | None, AfterValidator(_symbols)]
+Symbols = Annotated[str | int | list[str | int] | None, BeforeValidator(_typed_symbols), AfterValidator(_symbols)]
 Date = Annotated[datetime.date | None, BeforeValidator(_date)]
 # The choices belong to the text, so that the form offers them as a list beside "None".
 _Choice = Annotated[str, AfterValidator(_calendar), Field(json_schema_extra={"enum": list(calendar_names())})]

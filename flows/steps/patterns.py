@@ -3,6 +3,7 @@
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from kline_core._logging import listening
 from kline_core.api.data import update_patterns
 from kline_core.compute.cluster import Cluster
 from kline_core.patterns.update import PatternsUpdate
@@ -15,6 +16,8 @@ def update(home: Home, cluster: Cluster) -> PatternsUpdate:
 
     If two flow runs do so at the same time, the slower one fails; its retry finds the work done.
     """
-    report = update_patterns(home, cluster=cluster)
-    get_run_logger().info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
+    logger = get_run_logger()
+    with listening(logger.log):
+        report = update_patterns(home, cluster=cluster)
+    logger.info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
     return report

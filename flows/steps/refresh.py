@@ -7,6 +7,7 @@ from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
+from kline_core._logging import listening
 from kline_core._text import abbreviated
 from kline_core.api.data import ingest
 from kline_core.bars.arrivals import Arrivals, arrivals
@@ -57,8 +58,9 @@ def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]
 
 
 def _take_in(home: Home, source: str) -> IngestReport:
-    report = ingest(home, source)
     logger = get_run_logger()
+    with listening(logger.log):
+        report = ingest(home, source)
     logger.info(
         "%d rows read from %s: %d new, %d updated, %d stored already, %d rejected",
         *(report.read, source, report.stored_new, report.updated, report.unchanged, report.rejected),

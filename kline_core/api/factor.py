@@ -128,7 +128,8 @@ def compute_factor(
 
     Args:
         home: A home, or the folder or URL of one.
-        symbols: One symbol, or several; None for all with bars.
+        symbols: One symbol, or several, as the home has them or as people write them: 600519, sh600519 or 600519.SS
+            for 600519.SH. None for all with bars.
         samples: Sample dates per symbol, spread over its years and stable from day to day; all usable dates if there
             are fewer.
         as_of: Newest date that may be a sample; None for the newest bar.
@@ -148,6 +149,7 @@ def compute_factor(
     Raises:
         RunFailedError: See `check`; its ``result`` holds what could be computed, which is stored.
         UnknownSymbolError: The home has no bars of a symbol.
+        AmbiguousSymbolError: A symbol may mean several that have bars; it carries the candidates.
         DateError: `as_of` is no trading day of any symbol, or a date cannot be parsed.
         InputError: `dates` lack a column.
         StaleError: The patterns lag behind the bars; call `update_patterns`.
@@ -199,13 +201,13 @@ def read_factor(
 
     Args:
         home: A home, or the folder or URL of one.
-        symbols: One symbol, or several; None for all with values.
+        symbols: One symbol, or several, as for `compute_factor`; None for all with values.
         fingerprint: Fingerprint of the values; None for the only one that the home holds.
 
     Raises:
         HomeError: The home is missing, or holds no values.
         FingerprintError: No values are stored under this fingerprint, or none is given and there are several.
-        UnknownSymbolError: A symbol has no values.
+        UnknownSymbolError, AmbiguousSymbolError: A symbol has no values, or may mean several that have.
 
     Examples:
         >>> kl.read_factor(home, ["AAPL"]).values.groupby("asset").size().to_dict()

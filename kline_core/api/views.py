@@ -71,7 +71,7 @@ def explain(
 
     Args:
         home: A home, or the folder or URL of one.
-        symbol: Symbol of the sample.
+        symbol: Symbol of the sample, as for `compute_factor`.
         date: Last day of the sample's window; None for the newest usable day.
         settings: As for `compute_factor`.
         encoder: Weights written by ``kline train``; None for the bundled ones.
@@ -81,7 +81,7 @@ def explain(
         The explanation: ``.factor`` (the row of the table), ``.matches``, ``.to_frame()``, ``.text()``, ``.plot()``.
 
     Raises:
-        UnknownSymbolError: The home has no bars of the symbol.
+        UnknownSymbolError, AmbiguousSymbolError: The home has no bars of the symbol, or of several that may be meant.
         DateError: The date cannot be parsed, or the symbol has no bar or no usable window on it.
         EncoderError: The encoder was trained through the date, and `allow_seen` is false.
         StaleError, FingerprintError, HomeError: As for `compute_factor`.
@@ -117,7 +117,7 @@ def evaluate(
 
     Args:
         home: A home, or the folder or URL of one.
-        symbols: One symbol, or several; None for all with values.
+        symbols: One symbol, or several, as for `compute_factor`; None for all with values.
         first: First sample date; None for the first that is stored.
         last: Last sample date; None for the last that is stored.
         settings: Horizons and entry lag of the returns, and with the encoder the fingerprint of the values.
@@ -131,6 +131,7 @@ def evaluate(
     Raises:
         HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
             fingerprint, of a symbol, or of these dates.
+        AmbiguousSymbolError: A symbol may mean several that have values.
         SettingError: `symbols` is empty.
         EncoderError: The weights cannot be read.
 

@@ -14,6 +14,8 @@ ADJUSTMENT: Final = "adjustment"
 NAME: Final = "name"
 """What some files say beside their bars, row by row: whether prices are raw or adjusted, and the name of a company or
 an index. They are used where a file is read, and are no columns of its rows."""
+TEXTS: Final = ("period",)
+"""What vendors say of a row in words: what time a bar is of."""
 NUMBERS: Final = frozenset((*PRICES, "volume", *OPTIONAL, *HINTS))
 """Meanings of the columns that hold numbers."""
 CHANGES: Final = ("incremental", "change", "prev_close")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kline_core.bars.readers import may_read
+from kline_core.bars.readers import is_one_source, may_read
 from kline_core.store.folder import is_folder, table_around, what_is_stored
 
 
@@ -22,7 +22,7 @@ class Delivery:
 
 
 def find_files(paths: Sequence[Path]) -> Delivery:
-    """Files to read of `paths`: files, and folders that are searched at every depth.
+    """Files to read of `paths`: files, and folders that are searched at every depth, or are one source themselves.
 
     Homes and Delta tables are left out, since their files are no delivery, and so are links to folders.
     """
@@ -35,13 +35,13 @@ def find_files(paths: Sequence[Path]) -> Delivery:
             found.files[path] = reason
 
     for path in paths:
-        if not is_folder(path):
+        if not is_folder(path) or is_one_source(path):
             take(path, _why_not(path))
         elif stored := what_is_stored(path) or ("part of a Delta table" if table_around(path) else None):
             found.left_out.append(f"{path}: is {stored}, no delivery; name the folder of the vendor's files")
         else:
             for entry, reason in sorted(_entries(path, found.left_out).items()):
-                if reason is not None or may_read(entry):
+                if reason is not None or may_read(entry) or is_one_source(entry):
                     take(entry, reason)
                 else:
                     found.skipped.append(str(entry))
@@ -66,6 +66,8 @@ def _entries(root: Path, left_out: list[str]) -> dict[Path, str | None]:
                 left_out.append(f"{path}: is a link to a folder, which is not followed; name that folder itself")
             elif stored := what_is_stored(path):
                 left_out.append(f"{path}: is {stored}, no delivery")
+            elif is_one_source(path):
+                entries[path] = None
             else:
                 continue
             below.remove(name)

@@ -28,16 +28,21 @@ from kline_core.bars.columns import BAR_COLUMNS, CHANGES, PAYMENTS
 from kline_core.bars.comparison import Comparison, compare
 from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import Delivery, find_files
+from kline_core.bars.home_market import NOTE as MARKET
+from kline_core.bars.home_market import home_market, market_of_all, strangers
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.bars.readers import read_file, suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.row_checks import check_factors, check_rows
-from kline_core.bars.row_errors import rejected_frame
+from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.bars.side_files import join_side_files
 from kline_core.errors import InputError, SettingError
+from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
+from kline_core.symbols import canonical_symbol
+from kline_core.typing import Objects
 
 Progress = Callable[[int, int], None]
 """Called with the numbers of files read and to read."""
@@ -51,6 +56,7 @@ def ingest(
     home: Home,
     progress: Progress | None = None,
     max_file_bytes: int = MAX_FILE_BYTES,
+    market: Market | None = None,
 ) -> IngestReport:
     """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
@@ -63,10 +69,12 @@ def ingest(
         home: Home that takes the bars.
         progress: Called after each file.
         max_file_bytes: Bytes that a file may hold, unpacked; one that holds more is not used.
+        market: Market of the home, kept with it; None for the one that is kept, or that the symbols of a home's first
+            bars are of. Symbols of other markets are rejected.
 
     Raises:
         InputError: The sources hold neither a file to read nor a frame.
-        SettingError: `max_file_bytes` is below 1.
+        SettingError: `max_file_bytes` is below 1, or the home is of another market.
         NothingUsableError: No row of any file can be used; it carries the report.
         HomeError: The home cannot be read or written.
     """
@@ -101,9 +109,11 @@ def ingest(
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
-        compared = compare(bars, named, home, before)
+        agreed = _agreed(home, market) or (market_of_all(bars["symbol"].unique()) if before is None else None)
+        taken, foreign = _of_market(_as_stored(bars, home, before), named, agreed)
+        compared = compare(taken, named, home, before)
         try:
-            after = _store(compared, home, before)
+            after = _store(compared, home, before, agreed)
         except TableChangedError:
             continue
         break
@@ -114,7 +124,7 @@ def ingest(
             table="bars",
         )
     names = list(readers)
-    rejections = _ordered([part.rejected for part in parts] + compared.rejected, names)
+    rejections = _ordered([*(part.rejected for part in parts), foreign, *compared.rejected], names)
     accounts = _accounts(parts, compared, rejections)
     report = IngestReport(
         files=[accounts.get(name) or FileReport(name, error=errors[name]) for name in names],
@@ -124,6 +134,7 @@ def ingest(
         rebased=compared.rebased,
         skipped=[harmless(name) for name in delivery.skipped],
         left_out=[harmless(reason) for reason in delivery.left_out],
+        market=None if agreed is None else agreed.name,
         version=after,
         changed=after != before,
     )
@@ -198,8 +209,48 @@ def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return bars
 
 
-def _store(compared: Comparison, home: Home, version: int | None) -> int:
-    """Write the new and updated rows, and return the version that holds them."""
+def _agreed(home: Home, market: Market | None) -> Market | None:
+    """The market that is kept with a home, or else the named one; None if there is neither."""
+    kept = home_market(home)
+    if kept is not None and market not in (None, kept):
+        raise SettingError(
+            f"market is {market.name}, and home {home.uri} is of {kept.name}; keep each market in a home of its own",
+            parameter="market",
+            value=market.name,
+        )
+    return kept or market
+
+
+def _as_stored(bars: pd.DataFrame, home: Home, version: int | None) -> pd.DataFrame:
+    """Rows under the names that an older home has for their symbols: it stored 600519 or sh600519 as they were written.
+
+    Homes with a market were made after symbols had one form.
+    """
+    if version is None or home_market(home) is not None or len(bars) == 0:
+        return bars
+    stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
+    old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
+    old = {name: other for name, other in old.items() if name not in stored}
+    return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
+
+
+def _of_market(bars: pd.DataFrame, sources: Objects, market: Market | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows whose symbols a home of a market takes, and the rejected rows."""
+    refused = {} if market is None else strangers(bars["symbol"].unique(), market)
+    if not refused:
+        return bars, rejected_frame([])
+    hit = bars["symbol"].isin(refused.keys())
+    rows = bars[hit]
+    reasons = rows["symbol"].map(refused).to_numpy()
+    rejected = rejected_rows(sources[rows["file"].to_numpy()], rows.index, rows["symbol"], reasons, rows["symbol"])
+    return bars[~hit], rejected_frame([rejected])
+
+
+def _store(compared: Comparison, home: Home, version: int | None, market: Market | None) -> int:
+    """Write the new and updated rows, keep the market with the home, and return the version that holds the rows."""
+    notes = {} if market is None else {MARKET: market.name}
+    if version is not None and notes and home_market(home) is None:
+        home.set_note(MARKET, notes[MARKET], replace=False)
     rows = compared.bars[compared.new | compared.updated]
     if len(rows) == 0:
         return home.version("bars") or 0 if version is None else version
@@ -208,6 +259,8 @@ def _store(compared: Comparison, home: Home, version: int | None) -> int:
     counts = {"new": int(compared.new.sum()), "updated": int(compared.updated.sum())}
     if counts["updated"]:
         return home.upsert("bars", table, ["symbol", "date"], counts, version)
+    if version is None:
+        version = home.create("bars", {}, notes=notes)
     return home.append("bars", table, counts, version)
 
 

@@ -51,6 +51,8 @@ class IngestReport:
     """Files in the folders that no reader knows by their name."""
     left_out: list[str]
     """Folders that were not searched, such as homes and links, each with the reason."""
+    market: str | None
+    """Name of the market that is kept with the home; None if its symbols tell none, or several."""
     version: int
     """Version of `bars` that holds the rows."""
     changed: bool
@@ -131,6 +133,7 @@ class IngestReport:
             "rebased": self.rebased,
             "skipped": self.skipped,
             "left_out": self.left_out,
+            "market": self.market,
             "version": self.version,
             "changed": self.changed,
         }

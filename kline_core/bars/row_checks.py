@@ -38,6 +38,8 @@ DUST = 5e-7
 less than a hundredth of a tick at most prices."""
 NO_VOLUME = 1e-6
 """Shares below which a volume is none: some vendors write 5.877472e-39."""
+DAILY = ("d", "1d", "day", "daily")
+"""What vendors call the period of a daily bar, in lower case."""
 
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
 ABSURD_ADJUSTMENT = f"adj_factor makes an adjusted price that {_ABSURD}"
@@ -83,6 +85,9 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     found = exchange_days(frame["date"], lambda: _zones(symbols), convention.month_first)
     for where, fault in found.faults:
         faults.mark(where, "date", fault)
+    if "period" in frame.columns:
+        daily = frame["period"].astype(str).str.strip().str.lower().isin(DAILY)
+        faults.mark(~daily.to_numpy(), "period", "is not that of a daily bar; ask for daily ones, others are not taken")
     _check_intraday(symbols, found, faults)
     numbers = {name: to_numbers(frame[name], name, faults) for name in (*PRICES, "volume")}
     for name in (*OPTIONAL, *HINTS):

@@ -108,7 +108,7 @@ def _number(cell: object) -> float | None:
     if isinstance(cell, str):
         text = cell.strip()
         try:
-            # `float` also reads 1_000 and the digits of other scripts, which no file means as a number.
+            # `float` also reads 1_000, which no file means as a number, and digits of every script, as Arrow does not.
             return None if "_" in text or not text.isascii() else float(text or "nan")
         except ValueError:
             return None

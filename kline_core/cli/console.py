@@ -20,18 +20,27 @@ def show(text: str, document: Any, as_json: bool) -> None:
     Raises `ReaderGoneError`, and `KlineError` where standard output cannot be written for another reason.
     """
     try:
-        print(_json(document) if as_json else harmless(text, keep="\n"))
+        write((_json(document) if as_json else harmless(text, keep="\n")) + "\n")
+    except OSError as error:
+        raise KlineError(
+            f"standard output cannot be written ({error.strerror or error}); what the command has stored is kept, "
+            "run it again with another place for its answer"
+        ) from error
+
+
+def write(text: str) -> None:
+    """Write text to standard output. Raises `ReaderGoneError`, and `OSError` where it cannot be written for another
+    reason."""
+    try:
+        sys.stdout.write(text)
         # Flushed here, since a closed pipe shows too late at the interpreter's end.
         sys.stdout.flush()
     except BrokenPipeError as error:
         _give_up()
         raise ReaderGoneError from error
-    except OSError as error:
+    except OSError:
         _give_up()
-        raise KlineError(
-            f"standard output cannot be written ({error.strerror or error}); what the command has stored is kept, "
-            "run it again with another place for its answer"
-        ) from error
+        raise
 
 
 def _json(document: Any) -> str:

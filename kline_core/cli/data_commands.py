@@ -33,7 +33,11 @@ def ingest(options: argparse.Namespace) -> Answer:
     except NothingUsableError as error:
         report, failure = error.report, str(error)
     if options.rejected is not None:
-        write_rejections(report, options.rejected)
+        try:
+            write_rejections(report, options.rejected)
+        except SettingError as error:
+            # The rows are stored, and the report of them is shown all the same.
+            failure = str(error) if failure is None else f"{failure}; {error}"
     used = len(report.files) - len(report.errors)
     lines = [
         f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
@@ -49,6 +53,8 @@ def ingest(options: argparse.Namespace) -> Answer:
     ]
     if len(rejections) > SHOWN_ROWS and options.rejected is None:
         lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
+    if report.joined:
+        lines.append(f"{report.joined} rows more are no bars: they told the adjustment of bars in other files")
     lines += [f"{count} rows: {what}" for what, count in report.mended.items()]
     lines += [f"note: {note}: {abbreviated(files)}" for note, files in report.notes.items()]
     lines += [f"not used: {error}" for error in report.errors]

@@ -10,12 +10,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kline_core import __version__
 from kline_core._text import harmless, is_utf8
 from kline_core.cli import process
-from kline_core.cli.console import ReaderGoneError, show
+from kline_core.cli.console import ReaderGoneError, show, write
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
 from kline_core.errors import KlineError
 
@@ -45,20 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if answer is None:
             return 0
         show(answer.text, answer.document, options.json)
+        if answer.failure is not None:
+            process.say(answer.failure)
+            return 1
+        return answer.code
     except KlineError as error:
         return _fail(str(error), options)
     except KeyboardInterrupt as stop:
-        return _stopped(stop, options)
+        return _stopped(stop)
     except ReaderGoneError:
         return 1
     except Exception as error:  # noqa: BLE001  whatever it was: one line for a person, everything with --debug
         if process.stopped_by() is not None:
-            return _stopped(error, options)
+            return _stopped(error)
         return _fail(_unforeseen(error), options)
-    if answer.failure is not None:
-        process.say(answer.failure)
-        return 1
-    return answer.code
 
 
 def _fail(message: str, options: argparse.Namespace) -> int:
@@ -68,11 +68,11 @@ def _fail(message: str, options: argparse.Namespace) -> int:
     return 1
 
 
-def _stopped(error: BaseException, options: argparse.Namespace) -> int:
-    """Exit code after a signal, which may come out of foreign code as another error."""
+def _stopped(error: BaseException) -> int:
+    """Exit code after a signal, which may come out of foreign code as another error; --debug has no error to show."""
     number = process.stopped_by() or signal.SIGINT
     said = str(error) if isinstance(error, KeyboardInterrupt) else ""
-    _fail(said or f"{process.STOPS[signal.Signals(number)]}; what was stored before is kept", options)
+    process.say(said or f"{process.STOPS[signal.Signals(number)]}; what was stored before is kept")
     return 128 + number
 
 
@@ -97,6 +97,19 @@ def _folder_is_there() -> bool:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {harmless(message)} (see `{self.prog} --help`)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help, version or usage. argparse's own method passes over what cannot be written, and ends with 0."""
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        try:
+            write(message)
+        except ReaderGoneError:
+            sys.exit(1)
+        except OSError as error:
+            process.say(f"standard output cannot be written ({error.strerror or error}); name another place for it")
+            sys.exit(1)
 
 
 def _path(text: str) -> Path:
@@ -148,7 +161,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     run = command("run", "Compute and store factor values.")
-    run.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all)")
+    about = "such as AAPL, 600519.SH, sh600519 or 600519 (default: all)"
+    run.add_argument("symbols", nargs="*", metavar="SYMBOL", help=about)
     run.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
     run.add_argument("--as-of", metavar="DATE", help="newest sample date (default: the newest bar)")
     run.add_argument("--dates", type=_path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
@@ -161,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_threads(run)
 
     match = command("match", "One sample's matches, with what followed them.")
-    match.add_argument("symbol", metavar="SYMBOL")
+    match.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
     match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
     _add_factor_options(match)

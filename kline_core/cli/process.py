@@ -97,6 +97,8 @@ def end(code: int) -> NoReturn:
     Native threads (Delta's runtime, Arrow's pools) that still run during that shutdown abort the process now and then
     ("terminate called without an active exception"), and a job that has done all its work would end with signal 6.
     """
+    # Nothing is left that a signal would have to end in order.
+    _Received.at_work = False
     try:
         sys.stdout.flush()
     except BrokenPipeError:

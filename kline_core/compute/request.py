@@ -1,7 +1,8 @@
 """What is asked of a run."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from kline_core._text import quoted
 from kline_core.dates import as_days
 from kline_core.errors import SettingError, UnknownSymbolError
 from kline_core.store.home import Home
+from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 from kline_core.typing import Dates
 
 MAX_SAMPLES = 1_000_000
@@ -53,19 +55,41 @@ class Request:
         for symbol, dates in (self.dates or {}).items():
             as_days(dates, f"dates of {symbol}")
 
+    def resolved(self, home: Home, known: Collection[str]) -> Self:
+        """The same request by the symbols that the home knows, among `known`: raises as `known_symbols`.
 
-def check_symbols(home: Home, asked: Iterable[str], known: Collection[str] | None = None) -> None:
-    """Raise `UnknownSymbolError` if a symbol is not in `known`, by default the symbols with bars in the home."""
+        Dates of several names of one symbol are asked for together.
+        """
+        if self.dates is not None:
+            names, found = known_symbols(home, list(self.dates), known), dict[str, Dates]()
+            for symbol, days in zip(names, self.dates.values(), strict=True):
+                found[symbol] = np.union1d(found[symbol], days) if symbol in found else days
+            return replace(self, dates=found)
+        if self.symbols is not None:
+            return replace(self, symbols=known_symbols(home, self.symbols, known))
+        return self
+
+
+def known_symbols(home: Home, asked: Sequence[str], known: Collection[str] | None = None) -> list[str]:
+    """The symbols with bars that are asked for, as the home knows them: `resolve_symbols`.
+
+    `known`: the symbols with bars; None to read them. Raises `AmbiguousSymbolError` if one may mean several of them,
+    and `UnknownSymbolError` if one means none.
+    """
     if known is None:
         known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
-    unknown = sorted(set(asked) - set(known))
+    known = set(known)
+    meant = resolve_symbols(asked, known)
+    unknown = sorted(set(meant) - known)
     if unknown:
         named = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
         what, fix = (f"symbol {named} has", "it or check the name")
         if len(unknown) > 1:
             what, fix = (f"symbols {named} have", "them or check the names")
         raise UnknownSymbolError(
-            f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}",
+            f"{what} no bars in {home.uri}, which holds {len(known)} symbols; ingest {fix}"
+            f"{did_you_mean(unknown, known)}",
             symbols=unknown,
             home=home.uri,
         )
+    return meant

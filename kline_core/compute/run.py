@@ -55,14 +55,16 @@ class Run:
     ) -> None:
         """Have the workers load the state and check the request against it.
 
-        Raises `UnknownSymbolError`, `DateError` and what loading raises.
+        Raises `UnknownSymbolError`, `AmbiguousSymbolError`, `DateError` and what loading raises.
         """
         self._started, started = perf_counter(), datetime.now(UTC)
-        self.home, self.cluster, self.key, self.request = home, cluster, key, request
+        self.home, self.cluster, self.key = home, cluster, key
         self.run_id = new_run_id(started)
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started
-        self.workload = Workload(home, key, request, self.overview)
+        # What is computed, stored and recorded goes by the names that the home knows.
+        self.request = request.resolved(home, self.overview.symbols)
+        self.workload = Workload(home, key, self.request, self.overview)
         self.symbols = self.workload.symbols
         self.writer = ValueWriter(home, key, self.run_id)
         self.results = Results(progress)
@@ -75,7 +77,7 @@ class Run:
         self.asked: dict[str, Dates] = {}
         """Sample dates of the symbols scored so far, datetime64[D]."""
         self._rows = 0
-        self._recorder = Recorder(home, key, request, cluster, self.run_id, started)
+        self._recorder = Recorder(home, key, self.request, cluster, self.run_id, started)
         # Only now: a request that is refused is no run.
         self._recorder.begin(len(self.symbols), self.overview.n_patterns, self.overview.processor)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kline_core.compute import tasks
-from kline_core.compute.request import Request, check_symbols
+from kline_core.compute.request import Request
 from kline_core.compute.tasks import Overview
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import StoredValues
@@ -26,9 +26,9 @@ class Workload:
     """What a run has to compute of a loaded state."""
 
     def __init__(self, home: Home, key: StateKey, request: Request, overview: Overview) -> None:
-        """Raises `UnknownSymbolError` if a symbol that is asked for has no bars."""
+        """`request` names its symbols as the home knows them: see `Request.resolved`."""
         self._key, self._request, self._overview = key, request, overview
-        self.symbols = self._check_symbols(home)
+        self.symbols = self._symbols()
         self.expected = self._expected()
         """Upper bound of each symbol's samples; holes in its bars may leave fewer windows."""
         self.stored = StoredValues(home, self.symbols, key.fingerprint)
@@ -73,15 +73,12 @@ class Workload:
         until = "" if self._request.as_of is None else f" up to {self._request.as_of}"
         return f"too few bars: no window of {bars} consecutive bars{until}"
 
-    def _check_symbols(self, home: Home) -> list[str]:
+    def _symbols(self) -> list[str]:
         if self._request.dates is not None:
-            asked = sorted(self._request.dates)
-        elif self._request.symbols is None:
+            return sorted(self._request.dates)
+        if self._request.symbols is None:
             return self._overview.symbols
-        else:
-            asked = sorted(set(self._request.symbols))
-        check_symbols(home, asked, self._overview.symbols)
-        return asked
+        return sorted(set(self._request.symbols))
 
     def _expected(self) -> dict[str, int]:
         if self._request.dates is not None:

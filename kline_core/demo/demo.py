@@ -25,6 +25,7 @@ from kline_core.patterns.update import PatternsUpdate
 from kline_core.plots.match_plot import match_picture
 from kline_core.settings import Settings
 from kline_core.store.home import Home
+from kline_core.symbols import symbol_file_name
 
 FOLDER = "demo-csv"
 """Folder in a demo home with the bars as CSV files; it marks the home as a demo home."""
@@ -157,7 +158,7 @@ def write_bars(path: Path) -> tuple[Home, Path]:
     folder.mkdir(exist_ok=True)
     for symbol, frame in stocks.groupby("symbol"):
         # pandas writes numbers so that they read back as the same ones.
-        frame.drop(columns="symbol").to_csv(folder / f"{symbol}.csv", index=False)
+        frame.drop(columns="symbol").to_csv(folder / f"{symbol_file_name(str(symbol))}.csv", index=False)
     return home, folder
 
 

@@ -81,7 +81,8 @@ class Encoder:
         """Read an encoder from a safetensors file; without a path, from the default weights of the package.
 
         `device` is as for `choose_device`. Raises `EncoderError` if the file is missing, damaged, holds another network
-        or numbers that are not finite, or leaves open which market data it has seen, or if the device cannot be used.
+        than its header says (see `WeightsFile.header`) or numbers that are not finite, or leaves open which market data
+        it has seen, or if the device cannot be used.
         """
         file = WeightsFile.read(path)
         header = file.header()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from kline_core.encoder.weights import DECODER_CHANNELS, DECODER_ROWS
 from kline_core.typing import Pixels
 from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
 
@@ -68,10 +69,10 @@ class ChartDecoder(nn.Module):
         """A network with random weights."""
         super().__init__()
         self.bars = window_bars
-        self.spread = nn.Linear(dim, 48 * window_bars * 4)
+        self.spread = nn.Linear(dim, DECODER_CHANNELS * window_bars * DECODER_ROWS)
         self.layers = nn.Sequential(
             nn.ReLU(),
-            nn.ConvTranspose2d(48, 32, (3, 4), (1, 4), (1, 0)),
+            nn.ConvTranspose2d(DECODER_CHANNELS, 32, (3, 4), (1, 4), (1, 0)),
             nn.ReLU(),
             nn.ConvTranspose2d(32, 1, (PIXELS_PER_BAR, 4), (PIXELS_PER_BAR, 4)),
         )
@@ -79,11 +80,11 @@ class ChartDecoder(nn.Module):
     @classmethod
     def largest_layer(cls, dim: int, window_bars: int) -> int:
         """Numbers in the layer that grows with both sizes."""
-        return dim * 48 * window_bars * 4
+        return dim * DECODER_CHANNELS * window_bars * DECODER_ROWS
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode a batch."""
-        logits: Tensor = self.layers(self.spread(latents).view(-1, 48, self.bars, 4))
+        logits: Tensor = self.layers(self.spread(latents).view(-1, DECODER_CHANNELS, self.bars, DECODER_ROWS))
         return logits
 
 

@@ -23,10 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kline_core._text import abbreviated
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.encoder.weights import weights_fingerprint
-from kline_core.errors import DateError, SettingError, UnknownSymbolError
+from kline_core.errors import DateError, SettingError
 from kline_core.evaluation.forward_returns import ForwardReturns, forward_returns
 from kline_core.evaluation.information_coefficient import (
     CrossSectionIC,
@@ -37,7 +36,7 @@ from kline_core.evaluation.information_coefficient import (
 )
 from kline_core.evaluation.quantiles import quantile_returns
 from kline_core.evaluation.report import Estimate, Evaluation, HorizonIC, YearCoverage
-from kline_core.factor.export import why_no_values
+from kline_core.factor.export import symbols_with_values, why_no_values
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.store.schemas import OK
@@ -65,7 +64,7 @@ def evaluate_values(
         settings: Horizons and entry lag of the returns, and with the encoder the fingerprint if none is named.
         encoder_path: Weights of the encoder; None for the default ones.
         fingerprint: Fingerprint of the values; None for that of `settings` and the encoder.
-        symbols: Only these; None for all that have values.
+        symbols: Only these, as `resolve_symbols` takes them; None for all that have values.
         first: First sample date, datetime64[D]; None for the first that is stored.
         last: Last sample date, datetime64[D]; None for the last that is stored.
 
@@ -73,6 +72,7 @@ def evaluate_values(
         HomeError: The home holds no values.
         FingerprintError: No values are stored under this fingerprint.
         UnknownSymbolError: A symbol that is named has no values.
+        AmbiguousSymbolError: Several symbols with values may be meant.
         DateError: No values are stored of these dates.
         SettingError: `symbols` is empty.
         EncoderError: The weights cannot be read.
@@ -179,16 +179,11 @@ def _stored(
             value=symbols,
             bound="at least one",
         )
+    names = None if symbols is None else symbols_with_values(home, fingerprint, symbols)
     columns = ["symbol", "date", "value", "status", "reason"]
-    rows = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
-    if rows.num_rows == 0 and (symbols is None or home.read("factors", [], fingerprint=fingerprint).num_rows == 0):
+    rows = home.read("factors", columns, symbols=names, fingerprint=fingerprint)
+    if rows.num_rows == 0:
         raise why_no_values(home, fingerprint)
-    if unknown := sorted(set(symbols or ()) - set(rows["symbol"].unique().to_pylist())):
-        raise UnknownSymbolError(
-            f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first",
-            symbols=unknown,
-            home=home.uri,
-        )
     dates = rows["date"].to_numpy().astype("datetime64[D]")
     chosen = np.ones(len(dates), dtype=bool)
     for bound, inside in ((first, np.greater_equal), (last, np.less_equal)):

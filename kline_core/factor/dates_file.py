@@ -9,7 +9,7 @@ from kline_core.bars.readers.contents import MAX_FILE_BYTES, read_contents
 from kline_core.bars.readers.csv_text import lines, not_utf8, split_header
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, InputError
-from kline_core.symbols import check_symbol
+from kline_core.symbols import canonical_symbol, check_symbol
 from kline_core.typing import Dates
 
 _NEEDED = ("symbol", "date")
@@ -22,7 +22,7 @@ def read_dates(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Dates]:
 
     The columns stand in any order and letter case; others are ignored, and so are blank lines. The file may be packed
     with gzip, its name then ends in .gz. A line means what it says by itself: one with a cell too many or too few is
-    refused, since its cells may belong to other columns.
+    refused, since its cells may belong to other columns. Symbols stay as they are written.
 
     Raises `InputError` for any other file, naming the line, or if it holds more than `max_bytes`, unpacked.
     """
@@ -62,7 +62,8 @@ def read_dates(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Dates]:
             raise not_utf8(path, line.number)
         column, value = "symbol", symbol
         try:
-            check_symbol(symbol)
+            # Written as SH#600519 it is none, but means one.
+            check_symbol(canonical_symbol(symbol))
             column, value = "date", day
             dates.setdefault(symbol, set()).add(parse_date(day, "date"))
         except (InputError, DateError) as error:

@@ -23,6 +23,7 @@ from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
 from kline_core.store.home import Home
+from kline_core.symbol_lookup import resolve_symbols
 from kline_core.windows.outcomes import UNDECIDED, outcomes
 from kline_core.windows.windows import HOLE, USABLE, usable_ends, usable_windows
 
@@ -160,7 +161,7 @@ def explain_sample(
 
     Args:
         home: Home with the bars and patterns.
-        symbol: Symbol of the query.
+        symbol: Symbol of the query, as `resolve_symbols` takes it.
         date: Last day of the query's window; None for the newest usable day.
         settings: As for a run.
         encoder_path: Weights of the encoder; None for the default ones.
@@ -168,6 +169,7 @@ def explain_sample(
 
     Raises:
         UnknownSymbolError: The home has no bars of the symbol.
+        AmbiguousSymbolError: Several symbols may be meant.
         DateError: The date cannot be parsed, or the symbol has no bar or no usable window on it.
         EncoderError: The encoder was trained through the date, and `allow_seen` is false.
         StaleError, FingerprintError, HomeError: As for a run.
@@ -176,13 +178,13 @@ def explain_sample(
 
 
 def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date | np.datetime64 | None) -> Explanation:
-    """`explain_sample` in a loaded state. Raises `UnknownSymbolError`, `DateError` and `EncoderError` as it does."""
+    """`explain_sample` in a loaded state. Raises as it does, except for what loading raises."""
     # A run computes under the same thread limit and must give the same value.
     single_threaded()
-    bars = symbol_bars(loaded, symbol)
+    bars = symbol_bars(loaded, *resolve_symbols([symbol], loaded.frames))
     end = _query_end(loaded, bars, date)
     day = bars.dates[end]
-    sample = SymbolSamples(symbol, bars.dates[end : end + 1], np.array([NEVER_REUSED]))
+    sample = SymbolSamples(bars.symbol, bars.dates[end : end + 1], np.array([NEVER_REUSED]))
     scored = score_batch(loaded, Batch((sample,)))
     pairs = scored.matches.to_pylist()
     total = sum(pair["weight"] for pair in pairs)
@@ -192,7 +194,7 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
     known = [None if np.isnan(value) else value for value in followed.returns[0].astype(np.float64).tolist()]
     label = int(followed.barrier[0])
     return Explanation(
-        symbol=symbol,
+        symbol=bars.symbol,
         date=day,
         settings=settings,
         fingerprint=loaded.key.fingerprint,

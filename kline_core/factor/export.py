@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from kline_core._text import abbreviated
 from kline_core.errors import FingerprintError, HomeError, InputError, KlineError, UnknownSymbolError
 from kline_core.store.home import Home
+from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 from kline_core.typing import Dates
 
 LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
@@ -50,22 +51,35 @@ def only_fingerprint(home: Home, fingerprint: str | None) -> str:
     return str(stored[0]["values"])
 
 
-def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[str, Dates]:
-    """Dates with a stored sample, by symbol: datetime64[D], increasing.
+def symbols_with_values(home: Home, fingerprint: str, asked: Sequence[str]) -> list[str]:
+    """The symbols with stored values that are asked for, as the home knows them: `resolve_symbols`.
 
-    Raises `UnknownSymbolError` if a symbol has none.
+    Raises `AmbiguousSymbolError` if one may mean several of them, `UnknownSymbolError` if one means none, and as
+    `why_no_values` if no values are stored under this fingerprint.
     """
-    rows = home.read("factors", ["symbol", "date"], symbols=symbols, fingerprint=fingerprint)
-    found: dict[str, Dates] = {symbol: np.zeros(0, "datetime64[D]") for symbol in symbols}
-    for symbol, days in pd.Series(rows["date"].to_numpy()).groupby(rows["symbol"].to_numpy(zero_copy_only=False)):
-        found[str(symbol)] = np.sort(days.to_numpy().astype("datetime64[D]"))
-    if unknown := sorted(symbol for symbol, days in found.items() if len(days) == 0):
+    known = home.read("factors", ["symbol"], fingerprint=fingerprint)["symbol"].unique().to_pylist()
+    if not known:
+        raise why_no_values(home, fingerprint)
+    meant = resolve_symbols(asked, known)
+    if unknown := sorted(set(meant) - set(known)):
         raise UnknownSymbolError(
-            f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first",
+            f"no values are stored of {abbreviated(list(map(repr, unknown)))}; compute them first"
+            f"{did_you_mean(unknown, known)}",
             symbols=unknown,
             home=home.uri,
         )
-    return found
+    return meant
+
+
+def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[str, Dates]:
+    """Dates with a stored sample of symbols that are asked for, by symbol: datetime64[D], increasing.
+
+    Raises as `symbols_with_values`.
+    """
+    names = symbols_with_values(home, fingerprint, symbols)
+    rows = home.read("factors", ["symbol", "date"], symbols=names, fingerprint=fingerprint)
+    groups = pd.Series(rows["date"].to_numpy()).groupby(rows["symbol"].to_numpy(zero_copy_only=False))
+    return {str(symbol): np.sort(days.to_numpy().astype("datetime64[D]")) for symbol, days in groups}
 
 
 def why_no_values(home: Home, fingerprint: str | None) -> KlineError:

@@ -27,6 +27,7 @@ from kline_core.search.candidates import Queries
 from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.schemas import FAILED
+from kline_core.symbol_lookup import did_you_mean
 from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import WindowPrices, window_prices
@@ -39,7 +40,8 @@ def symbol_bars(state: LoadedState, symbol: str) -> SymbolBars:
     if bars is None:
         raise UnknownSymbolError(
             f"symbol {symbol!r} has no bars in {state.key.home}; "
-            f"it holds {len(state.frames)} symbols, ingest this one or check its name",
+            f"it holds {len(state.frames)} symbols, ingest this one or check its name"
+            f"{did_you_mean([symbol], state.frames)}",
             symbols=[symbol],
             home=state.key.home,
         )

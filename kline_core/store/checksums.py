@@ -4,10 +4,16 @@ A checksum is a file `_checksums/<data file>.<SHA-256>` of the table. Its name s
 checksums of all files, and a crash cannot leave half of one. It holds a line for `sha256sum --check`, too.
 
 Delta never changes a data file, and no two have the same name: a checksum holds for every version and every copy.
+
+Beside them a file `_checksums/<version>.version` names the newest version, and holds the checksum of its log file:
+where the log ends before it, a commit was lost, which nothing in the log tells.
 """
 
 import hashlib
+import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,8 +21,10 @@ import pyarrow.fs as pafs
 from pyarrow.dataset import FileSystemDataset
 
 FOLDER = "_checksums"
+_VERSION = re.compile(r"(\d{20})\.version")
 CHECKED = ("bars", "patterns")
 """Tables whose files have checksums: what a value is made from."""
+_PIECE = 2**20
 
 
 class DamagedFileError(OSError):
@@ -30,14 +38,40 @@ def recorded(storage: pafs.FileSystem) -> dict[str, str]:
     return {name: digest for name, _, digest in split if len(digest) == hashlib.sha256().digest_size * 2}
 
 
-def record(storage: pafs.FileSystem, files: Iterable[str]) -> None:
-    """Give checksums to those of these data files that have none."""
+def newest_version(storage: pafs.FileSystem) -> int | None:
+    """The newest version whose commit was followed by its checksums; None if none was."""
+    return max(_versions(storage), default=None)
+
+
+def _versions(storage: pafs.FileSystem) -> dict[int, str]:
+    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+    named = ((_VERSION.fullmatch(info.base_name), info.path) for info in listed)
+    return {int(match[1]): path for match, path in named if match}
+
+
+def record(storage: pafs.FileSystem, files: Iterable[str], version: int) -> None:
+    """Give checksums to those of these data files of a version that have none, and note the version."""
     have = recorded(storage)
     for name in sorted(set(files) - have.keys()):
         digest = _digest(_content(storage, name))
         # Buffered, since Delta takes bytes, which an unbuffered stream does not pass on.
         with storage.open_output_stream(f"{FOLDER}/{name}.{digest}", buffer_size=4096) as stream:
             stream.write(f"{digest}  {name}\n".encode())
+    before = _versions(storage)
+    if version in before:
+        return
+    log = f"_delta_log/{version:020}.json"
+    with storage.open_output_stream(version_file(version), buffer_size=4096) as stream:
+        stream.write(f"{_digest(_content(storage, log))}  {log}\n".encode())
+    for earlier in [path for number, path in before.items() if number < version]:
+        # Another writer may have removed it.
+        with suppress(FileNotFoundError):
+            storage.delete_file(earlier)
+
+
+def version_file(version: int) -> str:
+    """Path of the file that notes a version, in the table's folder."""
+    return f"{FOLDER}/{version:020}.version"
 
 
 def forget(storage: pafs.FileSystem, files: Iterable[str]) -> None:
@@ -54,6 +88,18 @@ def check(storage: pafs.FileSystem, files: Iterable[str]) -> None:
     for name in files:
         if name in have:
             _checked(storage, name, have)
+
+
+def check_until(storage: pafs.FileSystem, files: Iterable[str], deadline: float) -> list[str]:
+    """As `check`, but no longer than until a moment of `time.monotonic`; the files that were not compared."""
+    have = recorded(storage)
+    left = []
+    for name in files:
+        if name not in have or (digest := _digest_until(storage, name, deadline)) is None:
+            left.append(name)
+        elif digest != have[name]:
+            raise _differs(name)
+    return left
 
 
 def read_checked(
@@ -79,16 +125,35 @@ def read_checked(
 def _checked(storage: pafs.FileSystem, name: str, have: Mapping[str, str]) -> pa.Buffer:
     content = _content(storage, name)
     if name in have and _digest(content) != have[name]:
-        raise DamagedFileError(f"its file {name} is not what was written: its SHA-256 differs from its checksum")
+        raise _differs(name)
     return content
 
 
+def _differs(name: str) -> DamagedFileError:
+    return DamagedFileError(f"its file {name} is not what was written: its SHA-256 differs from its checksum")
+
+
 def _content(storage: pafs.FileSystem, name: str) -> pa.Buffer:
+    with _opened(storage, name) as stream:
+        return stream.read_buffer()
+
+
+def _opened(storage: pafs.FileSystem, name: str) -> pa.NativeFile:
     try:
-        with storage.open_input_file(name) as stream:
-            return stream.read_buffer()
+        return storage.open_input_file(name)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"its file {name} is gone") from error
+
+
+def _digest_until(storage: pafs.FileSystem, name: str, deadline: float) -> str | None:
+    """SHA-256 of a file, read in pieces, since it may be too large for the time that is left; None if it was."""
+    digest = hashlib.sha256()
+    with _opened(storage, name) as stream:
+        while time.monotonic() <= deadline:
+            if not (piece := stream.read(_PIECE)):
+                return digest.hexdigest()
+            digest.update(piece)
+    return None
 
 
 def _digest(content: pa.Buffer) -> str:

@@ -193,8 +193,11 @@ class Home:
         description: Mapping[str, Any],
         horizons: Sequence[int] = DEFAULT_HORIZONS,
         replace: bool = False,
+        notes: Mapping[str, Any] | None = None,
     ) -> int:
         """Make a table without rows, with a lasting description, and return its version.
+
+        `notes` are kept with the home, if the table is `bars`; see `notes`.
 
         Raises:
             TableChangedError: Another writer made the table in the same moment.
@@ -210,9 +213,9 @@ class Home:
         self.check_there()
         schema = table_schema(table, horizons)
         if replace:
-            return self._writer(table).make(schema, description, mode="overwrite")
+            return self._writer(table).make(schema, description, mode="overwrite", notes=notes)
         try:
-            return self._writer(table).make(schema, description, mode="error")
+            return self._writer(table).make(schema, description, mode="error", notes=notes)
         except HomeError as error:
             if self.version(table) is None:
                 raise
@@ -369,6 +372,18 @@ class Home:
     def check_files(self, table: str, version: int, files: Collection[str]) -> None:
         """Raise `HomeError` if one of these data files of a version is gone."""
         self._table(table).check_files(version, files)
+
+    def check_sizes(self, table: str, version: int) -> None:
+        """Raise `HomeError` if a data file of a version is gone, or has another size than was written."""
+        self._table(table).check_sizes(version)
+
+    def check_contents(self, table: str, version: int, deadline: float) -> list[str]:
+        """Compare data files of a version with their checksums, until a moment of `time.monotonic`.
+
+        Returns those that were not compared, because they have no checksum or there was no time. Raises `HomeError` if
+        one is not what was written.
+        """
+        return self._table(table).check_contents(version, deadline)
 
     def storage(self, table: str) -> pafs.FileSystem:
         """File system of a table: the files of all versions, and the log."""

@@ -29,13 +29,14 @@ _COUNTED = (
 
 
 class DamagedLogError(OSError):
-    """A file of the log is not whole."""
+    """A file of the log is not whole, or gone."""
 
     def __init__(self, name: str, fault: str, before: int | None) -> None:
         super().__init__(f"its log file {FOLDER}/{name} {fault}")
         self.name = name
         self.before = before
-        """Version that the table has without this file; None if it has none, or if the file is not the newest."""
+        """Version that the table has without the file that the message names last; None if it has none, or if the file
+        is not of the newest version."""
 
 
 def commits(storage: pafs.FileSystem) -> dict[int, pafs.FileInfo]:
@@ -92,6 +93,18 @@ def check_log(storage: pafs.FileSystem, known: str | None = None, every: bool = 
             earlier = version - 1 if version == newest and version - 1 in listed else None
             raise DamagedLogError(info.base_name, fault, earlier)
     return state
+
+
+def check_end(storage: pafs.FileSystem, noted: int, note: str) -> None:
+    """Check that the log does not end before a version that was noted when it was written, in the file `note`.
+
+    Raises `DamagedLogError`.
+    """
+    # Listed after the note was read: others may write meanwhile.
+    newest = max(commits(storage), default=None)
+    if newest is not None and newest < noted:
+        fault = f"is gone, though version {noted} was written, as {note} says"
+        raise DamagedLogError(f"{noted:020}.json", fault, newest)
 
 
 def forget_before(storage: pafs.FileSystem, version: int) -> int:

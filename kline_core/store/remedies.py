@@ -12,7 +12,10 @@ ANEW: Final = "run `kline index --rebuild`, then `kline run`"
 """For tables that an earlier method made."""
 NEW_BARS: Final = "restore the home from a copy, or ingest all files into a new one"
 """For damaged bars, from which all else is made."""
-NEW_VALUES: Final = "remove the folders `factors` and `matches` of the home and run again, or restore a copy"
+NEW_VALUES: Final = (
+    "restore a copy, or remove the folders `factors` and `matches` of the home and run again, with --as-of of earlier "
+    "days too where their samples are wanted"
+)
 """For values that no run notices, or that cannot be read."""
 
 UNREADABLE: Final = {

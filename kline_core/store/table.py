@@ -23,7 +23,7 @@ from pyarrow.dataset import FileSystemDataset
 from kline_core._text import quoted
 from kline_core.errors import HomeError
 from kline_core.store import checksums
-from kline_core.store.checksums import CHECKED
+from kline_core.store.checksums import CHECKED, DamagedFileError
 from kline_core.store.delta import (
     METADATA_KEY,
     NOTES_KEY,
@@ -34,7 +34,7 @@ from kline_core.store.delta import (
     text_column,
 )
 from kline_core.store.folder import home_gone
-from kline_core.store.log import check_log
+from kline_core.store.log import check_end, check_log
 from kline_core.store.remedies import UNREADABLE
 from kline_core.store.schemas import LATER_COLUMNS, TABLES, foreign_columns, table_schema, with_later_columns
 
@@ -77,7 +77,7 @@ class StoredTable:
         with self.explained("read"):
             if not DeltaTable.is_deltatable(path):
                 return None
-            self._check_log()
+            self.check_log()
             try:
                 delta = DeltaTable(path)
             except DeltaError:
@@ -113,10 +113,18 @@ class StoredTable:
         """A version; the newest by default, and None if the table was never made. Raises `HomeError`."""
         return self.open_or_none() if version is None else self.open(version)
 
-    def _check_log(self) -> None:
-        state = check_log(self.storage, _WHOLE_LOGS.get(self.path))
-        if state is not None:
-            _WHOLE_LOGS[self.path] = state
+    def check_log(self) -> None:
+        """Check that the log is whole, and ends with the newest version; once for each newest version.
+
+        Raises `DamagedLogError`.
+        """
+        known = _WHOLE_LOGS.get(self.path)
+        state = check_log(self.storage, known)
+        if state is None or state == known:
+            return
+        if self.name in CHECKED and (noted := checksums.newest_version(self.storage)) is not None:
+            check_end(self.storage, noted, checksums.version_file(noted))
+        _WHOLE_LOGS[self.path] = state
 
     def version(self) -> int | None:
         """Newest version; see `Home.version`."""
@@ -241,9 +249,29 @@ class StoredTable:
     def check_files(self, version: int, files: Collection[str]) -> None:
         """Raise `HomeError` if one of these data files of a version is gone."""
         with self.explained(self._reading(version)):
-            listed = {file.path for file in self.storage.get_file_info(pafs.FileSelector(""))}
-            if gone := set(files) - listed:
-                raise FileNotFoundError(f"its file {min(gone)} is gone")
+            self._listed(files)
+
+    def check_sizes(self, version: int) -> None:
+        """Raise `HomeError` if a data file of a version is gone or has another size; see `Home.check_sizes`."""
+        with self.explained(self._reading(version)):
+            written = self.files(version)
+            for name, size in self._listed(written).items():
+                if size != written[name]:
+                    raise DamagedFileError(
+                        f"its file {name} is not what was written: it has {size} bytes, and had {written[name]}"
+                    )
+
+    def check_contents(self, version: int, deadline: float) -> list[str]:
+        """Compare data files with their checksums; see `Home.check_contents`."""
+        with self.explained(self._reading(version)):
+            return checksums.check_until(self.storage, sorted(self.files(version)), deadline)
+
+    def _listed(self, files: Collection[str]) -> dict[str, int]:
+        """Size of each of these data files as it lies there. Raises FileNotFoundError if one is gone."""
+        listed = {file.path: file.size for file in self.storage.get_file_info(pafs.FileSelector(""))}
+        if gone := set(files) - listed.keys():
+            raise FileNotFoundError(f"its file {min(gone)} is gone")
+        return {name: listed[name] for name in sorted(files)}
 
 
 def check_there(uri: str) -> None:

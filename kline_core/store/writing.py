@@ -1,7 +1,8 @@
 """How a table of a home is written: in one commit, tried again while another writer or the network is in its way.
 
 Before a commit, the room on the disk and the checksums of the files that are written anew are looked at; after it, its
-own files get checksums. An object store that would lose commits is refused.
+own files get checksums; where these cannot be written, a warning says so, since the rows are stored and the writer's
+report of them must not be lost. An object store that would lose commits is refused.
 """
 
 import json
@@ -16,14 +17,19 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from kline_core._logging import logger
+from kline_core._secrets import masked
+from kline_core._text import harmless
 from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED
 from kline_core.store.conditional import refuses_to_overwrite
-from kline_core.store.delta import KEEP_LOGS, UnreachableError, cause_of, file_sizes, same_rows
+from kline_core.store.delta import KEEP_LOGS, NOTES_KEY, UnreachableError, cause_of, file_sizes, same_rows
 from kline_core.store.folder import check_space, home_folder
 from kline_core.store.schemas import DEFAULT_HORIZONS, horizons_of, table_schema
 from kline_core.store.table import StoredTable, check_there
+
+_LOG = logger(__name__)
 
 Mode = Literal["error", "ignore", "overwrite"]
 
@@ -49,16 +55,25 @@ class TableWriter:
     def __init__(self, table: StoredTable) -> None:
         self.table = table
 
-    def make(self, schema: pa.Schema, description: Mapping[str, Any], mode: Mode) -> int:
+    def make(
+        self, schema: pa.Schema, description: Mapping[str, Any], mode: Mode, notes: Mapping[str, Any] | None = None
+    ) -> int:
         """Make the table without rows, or, with "overwrite", replace it; its version.
 
-        `mode` is what to do if there is one already. Raises `HomeError`.
+        Args:
+            schema: Columns of the table.
+            description: JSON values that the table keeps.
+            mode: What to do if there is one already.
+            notes: Those of the home that it carries; see `Home.notes`.
+
+        Raises `HomeError`.
         """
         self._check_conditional()
         with self._lock(), self.table.explained("make"):
             text = json.dumps(dict(description), sort_keys=True)
+            properties = KEEP_LOGS | ({NOTES_KEY: json.dumps(dict(notes), sort_keys=True)} if notes else {})
             delta = DeltaTable.create(
-                self.table.path, schema, mode=mode, name=self.table.name, description=text, configuration=KEEP_LOGS
+                self.table.path, schema, mode=mode, name=self.table.name, description=text, configuration=properties
             )
             return int(delta.version())
 
@@ -134,14 +149,15 @@ class TableWriter:
         if table.name not in CHECKED:
             return
         try:
-            checksums.record(table.storage, file_sizes(delta))
+            checksums.record(table.storage, file_sizes(delta), int(delta.version()))
+            table.check_log()
         except (DeltaError, OSError, pa.ArrowException) as error:
-            raise HomeError(
-                f"table {table.name} of home {table.uri} holds what was written, as version {delta.version()}, but the "
-                f"checksums of its files could not be written: {cause_of(error)}; the next write makes them",
-                home=table.uri,
-                table=table.name,
-            ) from error
+            _LOG.warning(
+                "table %s of home %s holds what was written, as version %d, but the checksums of its files could not "
+                "be written: %s; see that %s/%s can be written, the next write to the table then makes them",
+                *(table.name, table.uri, delta.version(), harmless(masked(cause_of(error)))),
+                *(table.path, checksums.FOLDER),
+            )
 
     def _check_conditional(self) -> None:
         """Refuse an object store that loses commits; each is tried once in a process."""

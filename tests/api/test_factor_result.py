@@ -148,6 +148,18 @@ def test_read_factor(home, tmp_path):
         kl.read_factor(kl.Home(tmp_path / "empty", create=True))
 
 
+def test_symbols_as_people_write_them(home):
+    assert set(kl.read_factor(home, "US.MSFT").frame["symbol"]) == {"MSFT"}
+    assert kl.evaluate(home, ["msft.us"]).symbols == 1
+    result = kl.compute_factor(home, "us.aapl", samples=20, max_failed_share=1)
+    assert set(result.asked) == set(result.frame["symbol"]) == {"AAPL"}
+    days = result.asked["AAPL"][:1]
+    assert set(kl.compute_factor(home, dates={"AAPL.US": days}, max_failed_share=1).frame["symbol"]) == {"AAPL"}
+    for function in (kl.read_factor, kl.evaluate, kl.compute_factor):
+        with pytest.raises(UnknownSymbolError, match=r"\(did you mean MSFT\?\)$"):
+            function(home, ["msft"])
+
+
 def test_bars_come_in_as_frames_of_any_kind(stocks, tmp_path):
     part = stocks[stocks["date"] < "2000-06-01"]
     kinds = {

@@ -234,6 +234,15 @@ def test_rejected_rows_never_overwrite_what_they_are_from(
     assert bars.read_bytes() == before
 
 
+def test_the_report_of_stored_rows_is_shown_where_the_rejected_ones_find_no_room(
+    capsys: pytest.CaptureFixture[str], plain: Path, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "home")
+    code, out, line = ask(capsys, "--home", place, "--json", "ingest", str(plain), "--rejected", "/dev/full")
+    assert (code, json.loads(out)["stored_new"]) == (1, SYMBOLS * BARS)
+    assert line.startswith("kline: --rejected is /dev/full, which cannot be written (No space left on device); the ")
+
+
 def test_no_file_is_written_into_a_home(capsys: pytest.CaptureFixture[str], home: Path, plain: Path) -> None:
     (part,) = (home / "bars").glob("*.parquet")
     before = part.read_bytes()

@@ -40,9 +40,9 @@ def run(code: str, *words: str, shell: str = "", **more: str) -> subprocess.Comp
 
 
 @contextmanager
-def at_work(*lines: str) -> Iterator[subprocess.Popen[str]]:
+def at_work(*lines: str, words: Sequence[str] = ("index",)) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", ENTRY + "; ".join(lines), "index"],
+        [sys.executable, "-c", ENTRY + "; ".join(lines), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,11 +56,12 @@ def at_work(*lines: str) -> Iterator[subprocess.Popen[str]]:
             running.kill()
 
 
+@pytest.mark.parametrize("words", [["index"], ["--debug", "index"]])
 @pytest.mark.parametrize(
     ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminal")]
 )
-def test_a_signal_ends_a_command_with_one_line_and_its_code(number: int, word: str) -> None:
-    with at_work(WAITS) as running:
+def test_a_signal_ends_a_command_with_one_line_and_its_code(number: int, word: str, words: Sequence[str]) -> None:
+    with at_work(WAITS, words=words) as running:
         running.send_signal(number)
         _, err = running.communicate()
     assert running.returncode == 128 + number
@@ -100,8 +101,9 @@ def test_an_error_that_a_signal_caused_in_foreign_code_is_told_as_the_signal(
         raise SystemError("returned a result with an exception set")
 
     monkeypatch.setitem(COMMANDS, "index", broken)
-    assert main(["index"]) == 143
-    assert capsys.readouterr().err == "kline: terminated; what was stored before is kept\n"
+    for words in (["index"], ["--debug", "index"]):
+        assert main(words) == 143
+        assert capsys.readouterr().err == "kline: terminated; what was stored before is kept\n"
 
 
 def test_what_an_interrupted_command_says_of_itself_is_printed(
@@ -133,8 +135,15 @@ def test_an_answer_that_finds_no_room_is_an_error() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("kline: standard output cannot be written (No space left on device); ")
     assert len(done.stderr.splitlines()) == 1
-    done = run("entry()", "--help", shell="> /dev/full")
-    assert (done.returncode, done.stderr) == (1, "kline: standard output cannot be written (No space left on device)\n")
+
+
+# Unbuffered, or in a terminal, it fails where it is written; else where it is flushed.
+@pytest.mark.parametrize("more", [{}, {"PYTHONUNBUFFERED": "1"}])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_that_finds_no_room_is_an_error(words: Sequence[str], more: dict[str, str]) -> None:
+    done = run("entry()", *words, shell="> /dev/full", **more)
+    said = "kline: standard output cannot be written (No space left on device); name another place for it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
 def test_notes_that_find_no_room_stop_no_work() -> None:
@@ -154,13 +163,14 @@ def test_a_stream_without_some_characters_gets_others() -> None:
         }
 
 
+@pytest.mark.parametrize("more", [{}, {"PYTHONUNBUFFERED": "1"}])
 @pytest.mark.parametrize("words", [["--help"], ["index"], ["index", "--json"]])
-def test_a_reader_that_went_away_is_no_error_to_talk_about(words: Sequence[str]) -> None:
+def test_a_reader_that_went_away_is_no_error_to_talk_about(words: Sequence[str], more: dict[str, str]) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
         command = [sys.executable, "-c", ENTRY + ANSWER, *words]
-        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=env(), check=False)
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=env(**more), check=False)
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (1, "")

@@ -276,3 +276,29 @@ def test_a_header_takes_no_more_memory_than_its_file_has(tmp_path: Path) -> None
     for read in (Encoder.load, load_decoder):
         with pytest.raises(EncoderError, match=r"takes at least [0-9]{9,} bytes, and the file has"):
             read(file)
+
+
+@pytest.mark.parametrize(("bars", "said"), [(5, 6), (6, 5), (20, 19), (19, 20)])
+def test_a_number_of_bars_with_which_an_encoder_has_the_same_shape_is_refused(
+    tmp_path: Path, bars: int, said: int
+) -> None:
+    tensors = load_file(write_encoder(tmp_path / "w", window_bars=bars))
+    sizes = {"dim": "8", "window_bars": str(said), "trained_through": "2020-01-01"}
+    save_file(tensors, tmp_path / "w", HEADER | sizes)
+    refused(tmp_path / "w", rf"w do not fit the network \(its header says dim 8 and window_bars {said}, .*train them")
+
+
+def test_weights_without_a_decoder_are_an_encoder(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    half = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    save_file(half, tmp_path / "w", HEADER | {"trained_through": "2020-01-01"})
+    assert Encoder.load(tmp_path / "w", "cpu").window_bars == 5
+    with pytest.raises(EncoderError, match=r"w do not fit the network"):
+        load_decoder(tmp_path / "w")
+
+
+@pytest.mark.parametrize("spread", [None, 3, [], {}, {"shape": None}, {"shape": [960]}, {"shape": "960"}])
+def test_a_decoder_of_no_shape_is_refused(tmp_path: Path, spread: object) -> None:
+    content = {"__metadata__": HEADER | {"trained_through": "2020-01-01"}, "decoder.spread.weight": spread}
+    text = json.dumps(content).encode()
+    (tmp_path / "w").write_bytes(struct.pack("<Q", len(text)) + text)
+    refused(tmp_path / "w", "do not fit the network")

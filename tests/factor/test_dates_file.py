@@ -61,6 +61,13 @@ def test_what_could_be_misread_is_refused_by_line(tmp_path: Path, text: str, say
     assert "\n" not in str(caught.value)
 
 
+def test_symbols_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    written = ["SH#600519", "sh600519", "1", "NaN", "RDS/A"]
+    lines = ["symbol,date", *(f"{symbol},2020-01-02" for symbol in written)]
+    found = read(tmp_path / "dates.csv", "\n".join(lines).encode())
+    assert found == {symbol: ["2020-01-02"] for symbol in written}
+
+
 def test_archives_and_other_encodings_are_refused_in_a_sentence(tmp_path: Path) -> None:
     text = b"symbol,date\nA,2020-01-02\n"
     packed = gzip.compress(text)

@@ -19,6 +19,7 @@ from kline_core.factor.state_key import StateKey
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from kline_core.settings import FactorSettings, Settings
+from kline_core.symbol_lookup import AmbiguousSymbolError
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, write_encoder
 
 SETTINGS = Settings(SMALL, FactorSettings(return_horizon=3, top_k=3, min_matches=2, isolation_bars=4))
@@ -152,6 +153,19 @@ def test_refusals(home, weights, symbol, date, error, words):
     with pytest.raises(error, match=re.escape(words)) as caught:
         explain_sample(home, symbol, date, SETTINGS, weights)
     assert "\n" not in str(caught.value)
+
+
+def test_a_symbol_goes_by_the_name_that_the_home_knows(tmp_path, bars, weights):
+    names = {"S00000": "600519.SH", "S00001": "000001.SZ", "S00002": "000001.SH"}
+    part = bars[bars["symbol"].isin(names)]
+    home = make_home(tmp_path / "home", part.assign(symbol=part["symbol"].map(names)))
+    update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
+    view = explain_sample(home, "sh600519", None, SETTINGS, weights)
+    assert (view.symbol, view.window.symbol, view.factor["symbol"]) == ("600519.SH", "600519.SH", "600519.SH")
+    with pytest.raises(AmbiguousSymbolError, match=r"'000001' is ambiguous: 000001.SH, 000001.SZ"):
+        explain_sample(home, "000001", None, SETTINGS, weights)
+    with pytest.raises(UnknownSymbolError, match=r"check its name \(did you mean 600519.SH\?\)$"):
+        explain_sample(home, "600518", None, SETTINGS, weights)
 
 
 def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):

@@ -98,6 +98,8 @@ def follow(remedy: str, place: Place, undisturbed: Undisturbed) -> None:
         run("rebuild", place)
     elif "`kline index`" in remedy:
         run("index", place)
+    if "--as-of of earlier days" in remedy:
+        run("run of the day before", place)
     if "run again" in remedy or "`kline run`" in remedy:
         run("run", place)
 

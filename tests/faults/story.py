@@ -72,9 +72,12 @@ def act(command: str, place: Place) -> None:
         kl.update_patterns(place.home, settings=SMALL, encoder=weights, device="cpu", threads=2)
     elif command == "rebuild":
         kl.update_patterns(place.home, settings=SMALL, encoder=weights, device="cpu", threads=2, rebuild=True)
-    elif command == "run":
+    elif command in ("run", "run of the day before"):
         asked: dict[str, Any] = {"settings": SMALL_SETTINGS, "encoder": weights, "device": "cpu"}
         asked |= {"scheduler": place.scheduler} if place.scheduler else {"threads": 2}
+        if command != "run":
+            days = np.unique(kl.Home(place.home).read("bars", ["date"])["date"].to_numpy())
+            asked["as_of"] = str(days[-1 - NEW_DAYS])
         kl.compute_factor(place.home, samples=SAMPLES, max_failed_share=1, **asked)
     elif command == "daily":
         from flows.daily import daily

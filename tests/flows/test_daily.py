@@ -203,6 +203,22 @@ def test_a_symbol_with_too_few_bars_is_said(api: Server, home: Path, tmp_path: P
     assert "NEW00000: too few bars" in alone.message
 
 
+def test_symbols_with_signs_and_other_spellings(api: Server, home: Path, tmp_path: Path) -> None:
+    odd = ["600519.SH", "M&M.NS", "NaN", "RDS/A", "^GSPC"]
+    bars = random_walk(len(odd), 60, seed=2).to_frame()
+    bars.assign(symbol=bars["symbol"].map(dict(zip(bars["symbol"].unique(), odd, strict=True)))).to_csv(
+        tmp_path / "odd.csv", index=False
+    )
+    asked = {"symbols": "sh600519,600519,M&M.NS,NaN,RDS/A,^GSPC", "max_failed_share": 1.0}
+    state = run(home=str(home), source=str(tmp_path / "odd.csv"), **asked)
+    assert state.is_completed()
+    assert set(api.task_runs(flow_run(state), 8)) == OTHER_TASKS | set(odd)
+    rows = json.loads(api.artifacts(flow_run(state))["daily-symbols"])
+    assert [row["symbol"] for row in rows] == sorted(odd)
+    assert {row[0] for row in values(home)} == set(odd)
+    assert "did you mean 600519.SH?" in run(home=str(home), symbols="sh600518").message
+
+
 def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> None:
     quiet = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
     with LocalCluster(

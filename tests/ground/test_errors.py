@@ -51,6 +51,7 @@ from kline_core.search.recall import Recall
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.store.delta import UnreachableError
 from kline_core.store.home import TableChangedError
+from kline_core.symbol_lookup import AmbiguousSymbolError
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.homes import SMALL, add_bars, make_home, market, write_encoder
 
@@ -58,7 +59,10 @@ TREE = [
     *(SettingError, InputError, HomeError, UnknownSymbolError, DateError, FingerprintError, EncoderError),
     *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError),
 ]
-CLASSES = [KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError, BrokenBatchError]
+CLASSES = [
+    *(KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError, BrokenBatchError),
+    AmbiguousSymbolError,
+]
 
 
 def test_no_secret_is_in_a_message_or_a_fact(monkeypatch):

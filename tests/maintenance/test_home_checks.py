@@ -1,5 +1,6 @@
 """Checks of a home: every stage of its life, and what is wrong with it."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,9 +8,11 @@ import pytest
 
 from kline_core.maintenance import home_checks
 from kline_core.maintenance.home_checks import check_home
+from kline_core.store.checksums import CHECKED
 from kline_core.store.home import Home
+from kline_core.store.remedies import DAMAGED_FILE, UNREADABLE
 from kline_core.store.run_records import new_run_id, read_record, recorded_runs, write_record
-from tests.support.damage import BARS
+from tests.support.damage import BARS, flip
 from tests.support.homes import add_bars, market
 
 
@@ -34,7 +37,9 @@ def test_an_empty_home_says_what_to_do(tmp_path):
 def test_a_home_that_is_up_to_date(bench):
     before = {table: bench.home.version(table) for table in ("bars", "patterns", "factors", "matches")}
     found = by_subject(bench.home)
-    assert {found[name].state for name in ("bars", "patterns", "factors", "matches", "pending", "upkeep")} == {"ok"}
+    assert {
+        found[name].state for name in ("bars", "patterns", "factors", "matches", "pending", "upkeep", "contents")
+    } == {"ok"}
     assert "1 files" in found["bars"].text
     assert recorded_runs(bench.home)[0] in found["runs"].text
     assert {table: bench.home.version(table) for table in before} == before
@@ -68,6 +73,64 @@ def test_damage_is_a_problem_and_the_rest_is_still_looked_at(bench):
     assert problems.keys() == {"patterns", "runs"}
     assert "is gone; " in problems["patterns"]
     assert "matches" in {check.subject for check in found}
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def grow(path):
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("table", ["bars", "patterns", "factors", "matches"])
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (truncate, "is not what was written: it has [0-9]+ bytes, and had [0-9]+; "),
+        (grow, "is not what was written: it has [0-9]+ bytes, and had [0-9]+; "),
+        (remove, "is gone; "),
+        (flip, "is not what was written: its SHA-256 differs from its checksum; "),
+    ],
+)
+def test_a_data_file_that_is_not_what_was_written_is_a_problem(bench, table, harm, says):
+    file = next((bench.home.folder / table).glob("*.parquet"))
+    harm(file)
+    found = list(check_home(bench.home))
+    problems = [check for check in found if check.state == "problem"]
+    if harm is flip and table not in CHECKED:
+        assert problems == []
+        (contents,) = (check.text for check in found if check.subject == "contents")
+        assert contents == "bars and patterns as written; not looked at: factors, matches; `kline verify` does"
+        return
+    (problem,) = problems
+    assert problem.subject == table
+    assert re.search(f"its file {re.escape(file.name)} {says}", problem.text)
+    remedy = UNREADABLE if harm is remove else DAMAGED_FILE
+    assert problem.text.endswith(remedy[table])
+
+
+def test_what_was_not_looked_at_is_said(bench, monkeypatch):
+    add_bars(bench.home, market(1, 3, prefix="T"))
+    newest = max(
+        (bench.home.folder / "bars" / "_checksums").glob("*.parquet.*"), key=lambda path: path.stat().st_mtime_ns
+    )
+    newest.unlink()
+    found = by_subject(bench.home)["contents"]
+    assert (found.state, found.text) == (
+        "note",
+        "patterns as written; not looked at: 1 of 2 files of bars, factors, matches; `kline verify` does",
+    )
+    monkeypatch.setattr(home_checks, "CONTENT_SECONDS", -1.0)
+    found = by_subject(bench.home)["contents"]
+    assert (found.state, found.text) == (
+        "note",
+        "not looked at: bars, patterns, factors, matches; `kline verify` does",
+    )
 
 
 def test_runs_that_failed_or_did_not_end_are_worth_a_note(bench):

@@ -1,8 +1,13 @@
 """Data files that changed without a commit are told from what was written, wherever they are read."""
 
 import hashlib
+import logging
+import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +25,8 @@ from kline_core.maintenance.upkeep import vacuum
 from kline_core.store import checksums
 from kline_core.store.home import Home
 from tests.support.bench import Bench
-from tests.support.homes import market
+from tests.support.damage import flip
+from tests.support.homes import SMALL, market
 from tests.support.tables import bar_rows
 
 DAMAGED = r"cannot read table bars of home .*: its file {} is not what was written.*the bars are damaged: restore"
@@ -29,14 +35,6 @@ DAMAGED = r"cannot read table bars of home .*: its file {} is not what was writt
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home", create=True)
-
-
-def flip(path: Path, at: int | None = None) -> None:
-    """Change eight bytes of a file."""
-    content = bytearray(path.read_bytes())
-    start = len(content) // 3 if at is None else at
-    content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
-    path.write_bytes(content)
 
 
 def only_file(home: Home, table: str = "bars") -> Path:
@@ -117,7 +115,7 @@ def test_files_without_a_checksum_are_read_as_before_until_the_next_write(home: 
 def test_a_checksum_that_a_crash_cut_off_is_none(home: Home) -> None:
     home.append("bars", bar_rows("A", 3))
     assert home.folder is not None
-    (mark,) = (home.folder / "bars" / "_checksums").iterdir()
+    (mark,) = (home.folder / "bars" / "_checksums").glob("*.parquet.*")
     mark.write_bytes(b"")
     assert home.unchecked("bars") == []
     flip(only_file(home))
@@ -135,17 +133,63 @@ def test_added_rows_are_checked_too(home: Home) -> None:
         home.appended("bars", ["symbol"], files.keys(), new)
 
 
-def test_a_checksum_that_cannot_be_written_does_not_unmake_the_commit(home: Home, monkeypatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError("No space left on device (os error 28)")
+@contextmanager
+def unwritable(home: Home, table: str = "bars") -> Iterator[None]:
+    """No checksum can be written, whoever tries: a file lies where their folder would."""
+    assert home.folder is not None
+    place = home.folder / table / checksums.FOLDER
+    place.parent.mkdir(exist_ok=True)
+    if place.exists():
+        place.rename(place.with_name("aside"))
+    place.write_text("")
+    yield
+    place.unlink()
+    if place.with_name("aside").exists():
+        place.with_name("aside").rename(place)
 
-    monkeypatch.setattr(checksums, "record", full)
-    with pytest.raises(HomeError, match=r"holds what was written, as version 1, but the checksums .* No space left"):
-        home.append("bars", bar_rows("A", 3))
-    monkeypatch.undo()
-    assert home.read("bars").num_rows == 3
-    home.append("bars", bar_rows("B", 3))
+
+def test_a_checksum_that_cannot_be_written_takes_no_result_away(
+    home: Home, small_weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write returns its version and a command its report; the next write makes the checksums."""
+
+    def warnings() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        caplog.clear()
+        return found
+
+    bars = market(2, 40).drop(columns="suspended")
+    with unwritable(home):
+        report = kl.ingest(home, bars)
+        assert (report.stored_new, report.version) == (80, 1)
+        (said,) = warnings()
+        assert re.fullmatch(
+            "table bars .* holds what was written, as version 1, but the checksums of its files could not be written: "
+            f".*; see that {home.uri}/bars/_checksums can be written, the next write to the table then makes them",
+            said,
+        )
+        restated = kl.ingest(home, bars.assign(volume=bars["volume"] + 1))
+        assert (restated.updated, restated.restated) == (80, ["S00000", "S00001"])
+        assert kl.ingest(home, market(1, 3, prefix="T").drop(columns="suspended")).changed
+        assert home.compact("bars", 2**20) == 4
+        assert len(warnings()) == 3
+        assert len(home.unchecked("bars")) == 1
+    with unwritable(home, "patterns"):
+        made = kl.update_patterns(home, settings=SMALL, encoder=small_weights, device="cpu")
+        assert made.added == made.total > 0
+        assert warnings()[-1].startswith("table patterns of home")
+    assert kl.ingest(home, market(1, 3, prefix="U").drop(columns="suspended")).changed
     assert home.unchecked("bars") == []
+
+
+def test_a_command_whose_checksums_cannot_be_written_shows_its_report_and_a_warning(home: Home, tmp_path: Path) -> None:
+    market(1, 3).to_csv(tmp_path / "bars.csv", index=False)
+    command = [sys.executable, "-m", "kline_core.cli", "--home", home.uri, "ingest", str(tmp_path / "bars.csv")]
+    with unwritable(home):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("3 rows read = 3 new + ")
+    assert "but the checksums of its files could not be written: " in done.stderr
 
 
 def test_checksums_go_with_their_files(home: Home) -> None:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 import kline_core as kl
 from kline_core.errors import HomeError
+from kline_core.store.checksums import version_file
 from kline_core.store.home import Home
 from tests.support.homes import SMALL, add_bars, make_home, market
 from tests.support.tables import KEYS, bar_rows, match_rows
 
-NEWEST = r"its log file _delta_log/{:020}.json {}.*; restore it from a copy; or remove that file, .* version {}"
+NEWEST = r"its log file _delta_log/{:020}.json {}.*; restore it from a copy; or remove that file.* version {}"
 
 
 @pytest.fixture
@@ -42,7 +43,28 @@ def test_a_newest_log_file_that_is_not_whole_is_damage(home: Home, content: byte
             use()
         assert "\n" not in str(caught.value)
     log_file(home, "bars", 2).unlink()
+    (home.folder / "bars" / version_file(2)).unlink()
     assert set(home.read("bars")["symbol"].to_pylist()) == {"A"}
+    assert home.append("bars", bar_rows("B", 2)) == 2
+    assert home.read("bars").num_rows == 4
+
+
+def test_a_newest_log_file_that_is_gone_is_damage(home: Home) -> None:
+    """Without it the table would be the one before, and nothing in the log would tell."""
+    for symbol in "AB":
+        home.append("bars", bar_rows(symbol, 2))
+    path = log_file(home, "bars", 2)
+    whole = path.read_bytes()
+    path.unlink()
+    note = home.folder / "bars" / version_file(2)
+    for use in (lambda: Home(home.uri).version("bars"), lambda: home.append("bars", bar_rows("C", 2))):
+        with pytest.raises(HomeError, match=NEWEST.format(2, "is gone, though version 2 was written", 1)) as caught:
+            use()
+        assert str(note.relative_to(home.folder / "bars")) in str(caught.value)
+    path.write_bytes(whole)
+    assert home.read("bars").num_rows == 4
+    path.unlink()
+    note.unlink()
     assert home.append("bars", bar_rows("B", 2)) == 2
     assert home.read("bars").num_rows == 4
 
@@ -115,6 +137,7 @@ def test_bars_that_vanished_with_their_log_file_take_no_pattern_along(tmp_path: 
         index()
     assert home.version("patterns") == version
     log_file(home, "bars", 2).unlink()
+    (home.folder / "bars" / version_file(2)).unlink()
     add_bars(home, frame[frame["date"] == last])
     assert index() == total
     assert home.version("patterns") == version

@@ -1,5 +1,7 @@
 """Damage to tables that were sound, and what `verify` finds of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -33,6 +35,14 @@ def put(column, value, at=0):
         frame.iloc[at, place] = value(frame.iloc[at, place]) if callable(value) else value
 
     return change
+
+
+def flip(path: Path, at: int | None = None) -> None:
+    """Change eight bytes of a file."""
+    content = bytearray(path.read_bytes())
+    start = len(content) // 3 if at is None else at
+    content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
+    path.write_bytes(content)
 
 
 def twice(frame):

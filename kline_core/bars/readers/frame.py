@@ -16,6 +16,7 @@ from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.layout import columns_of
 from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.bars.readers.raw_rows import RawRows, without_asides
+from kline_core.bars.readers.side_by_side import unfolded
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError
 
@@ -53,20 +54,20 @@ def read_frame(frame: Frame, source: str) -> RawRows:
     names = [str(name) for name in (table.column_names if isinstance(table, pa.Table) else table.columns)]
     columns = columns_of(source, names, LAYOUTS)
     used = columns.used
-    if "symbol" not in used.values():
+    if "symbol" not in used.values() and not columns.symbols:
         raise InputError(
             f"{source}: column symbol is missing; its columns are {', '.join(names)}", source=source, column="symbol"
         )
-    if len(table) == 0:
-        raise InputError(f"{source}: holds no rows", source=source)
     places = [names.index(name) for name in used]
     if isinstance(table, pa.Table):
         chosen = to_frame(table.select(places).rename_columns(list(used.values())), source)
     else:
         chosen = table.iloc[:, places].set_axis(list(used.values()), axis=1)
+    chosen = unfolded(chosen.set_axis(np.arange(1, len(chosen) + 1)), columns.symbols)
+    if len(chosen) == 0:
+        raise InputError(f"{source}: holds no rows", source=source)
     layout = columns.layout
-    chosen = layout.tidy(chosen.set_axis(np.arange(1, len(chosen) + 1)))
-    chosen, adjustment = without_asides(chosen, layout, source)
+    chosen, adjustment = without_asides(layout.tidy(chosen), layout, source)
     return RawRows(chosen, rejected_frame([]), columns.ignored, layout, adjustment or Adjustment.RAW)
 
 

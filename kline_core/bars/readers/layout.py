@@ -10,13 +10,15 @@ from typing import Final
 
 import pandas as pd
 
-from kline_core.bars.columns import ADJUSTMENT, HINTS, NAME, NUMBERS, OPTIONAL, REQUIRED
+from kline_core._text import abbreviated
+from kline_core.bars.columns import ADJUSTMENT, HINTS, NAME, NUMBERS, OPTIONAL, REQUIRED, TEXTS
 from kline_core.bars.convention import Adjustment, Convention, FactorRows
+from kline_core.bars.readers.side_by_side import SIDE_BY_SIDE, side_by_side
 from kline_core.errors import InputError
 
 NEEDED: Final = tuple(name for name in REQUIRED if name != "symbol")
 """What the columns of every layout must give; the symbol may be the file's name."""
-MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS, ADJUSTMENT, NAME))
+MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS, *TEXTS, ADJUSTMENT, NAME))
 
 
 def _unchanged(cells: pd.DataFrame) -> pd.DataFrame:
@@ -62,6 +64,8 @@ class Layout:
     """How the rows are meant where they are no bars but factors; see `kline_core.bars.side_files`."""
     trailer: str = ""
     """Regular expression of lines behind the last row that are no rows."""
+    file_name: str = ""
+    """Regular expression of names that the vendor gives its files; its first group is the symbol."""
     note: str = ""
     """What a user must know of bars in this layout; stands in the report."""
     unadjusted: str = ""
@@ -98,6 +102,8 @@ class Columns:
     """Column name as it is written, with its meaning."""
     ignored: tuple[str, ...]
     """Columns that are not read."""
+    symbols: tuple[str | None, ...] = ()
+    """Whose each column in use is, None for what all share; empty if the columns are those of one symbol."""
 
 
 def columns_of(
@@ -114,27 +120,32 @@ def columns_of(
     Raises:
         InputError: A column is there twice, or no layout has these columns; the error names the nearest one.
     """
-    plain = [name.strip().lower() for name in names]
+    wide = side_by_side(names)
+    plain = [name.strip().lower() for name in (wide.fields if wide else names)]
     if mapping:
         layout = _by_hand(source, names, plain, mapping)
     else:
-        found = next((layout for layout in layouts if layout.fits(plain)), None)
+        told = [*plain, SIDE_BY_SIDE] if wide else plain
+        found = next((layout for layout in layouts if layout.fits(told)), None)
         if found is None:
-            raise _unknown(source, names, plain, layouts)
+            raise _unknown(source, list(dict.fromkeys(wide.fields)) if wide else names, plain, layouts)
         layout = found
     used: dict[str, str] = {}
-    for name, key in zip(names, plain, strict=True):
+    seen: dict[tuple[str, str | None], None] = {}
+    for name, key, symbol in zip(names, plain, wide.symbols if wide else [None] * len(names), strict=True):
         meaning = layout.columns.get(key)
         if meaning is None:
             continue
-        if meaning in used.values():
+        if (meaning, symbol) in seen:
             raise InputError(
                 f"{source}: column {key} is there twice, or another one says the same; keep one of them",
                 source=source,
                 column=key,
             )
         used[name] = meaning
-    return Columns(layout, used, tuple(name for name in names if name not in used))
+        seen[meaning, symbol] = None
+    symbols = tuple(symbol for _, symbol in seen) if wide else ()
+    return Columns(layout, used, tuple(name for name in names if name not in used), symbols)
 
 
 def _by_hand(source: str, names: Sequence[str], plain: Sequence[str], mapping: Mapping[str, str]) -> Layout:
@@ -166,9 +177,10 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
     # The last, the plain one, where several are as near; none whose columns are all there in another order.
-    nearest = max((layout for layout in reversed(layouts) if layout.missing(plain)), key=likeness)
+    of_bars = [layout for layout in reversed(layouts) if layout.factors is None and layout.missing(plain)]
+    nearest = max(of_bars, key=likeness)
     lacking = nearest.missing(plain)
-    shown = ", ".join(names)
+    shown = abbreviated(names, 20)
     if likeness(nearest)[0] == 0:
         text = f"{source}: its columns fit no layout: {shown}; map them with --columns date=NAME,open=NAME,..."
         return InputError(text, source=source)

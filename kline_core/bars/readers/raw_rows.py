@@ -11,6 +11,7 @@ from kline_core.bars.columns import ADJUSTMENT, NAME
 from kline_core.bars.convention import Adjustment, Convention
 from kline_core.bars.readers.contents import stem_of
 from kline_core.bars.readers.layout import Columns, Layout, Title
+from kline_core.bars.readers.side_by_side import unfolded
 from kline_core.errors import InputError
 from kline_core.symbols import is_symbol
 
@@ -29,9 +30,9 @@ class RawRows:
     """Rows of one file or frame before any check."""
 
     frame: pd.DataFrame
-    """The columns `REQUIRED` and any of `OPTIONAL` and `HINTS`, or symbol, date and adj_factor for a layout of factors.
-    The index is the row number: in a text file the line as an editor counts it, in another file or a frame the row,
-    counted from 1."""
+    """The columns `REQUIRED` and any of `OPTIONAL`, `HINTS` and `TEXTS`, or symbol, date and adj_factor for a layout of
+    factors. The index is the row number: in a text file the line as an editor counts it, in another file or a frame the
+    row from 1; several bars may be of one row."""
     malformed: pd.DataFrame
     """`REJECTED_COLUMNS`: lines with too many or too few cells."""
     ignored: tuple[str, ...]
@@ -64,15 +65,21 @@ def raw_rows(
         InputError: There are no rows; there is no symbol column and the file's name is no symbol; the file is named
             after one of several symbols that it holds; or its rows are adjusted in several ways.
     """
+    frame = unfolded(frame, columns.symbols)
     if len(frame) + len(malformed) == 0:
         raise InputError(f"{path}: holds no rows; deliver it again, whole", source=str(path))
     layout = columns.layout
     title = _title(layout, above, path)
     frame, said = without_asides(layout.tidy(frame), layout, str(path))
     convention = layout.convention
-    stem, by_name = _without_word(stem_of(path, suffixes))
+    stem = stem_of(path, suffixes)
+    if layout.file_name and (found := re.fullmatch(layout.file_name, stem)):
+        stem = found[1]
+    stem, by_name = _without_word(stem)
     folder = _ADJUSTMENTS.get(path.parent.name.lower())
-    adjustment = title.adjustment or said or by_name or folder or Adjustment.RAW
+    # Beside a factor of their own prices are raw, whatever the file is called.
+    named_so = None if "adj_factor" in frame.columns else by_name or folder
+    adjustment = title.adjustment or said or named_so or Adjustment.RAW
     named = convention.symbol_of_name(stem)
     if "symbol" in frame.columns:
         held = {convention.symbol(value) for value in frame["symbol"].dropna().unique()}

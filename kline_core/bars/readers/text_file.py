@@ -24,7 +24,9 @@ from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText, Line, lines, not_utf8, split_header
 from kline_core.bars.readers.layout import Columns, columns_of, is_number
 from kline_core.bars.readers.layouts import LAYOUTS
+from kline_core.bars.readers.message import refuse_message
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
+from kline_core.bars.readers.side_by_side import joined_header
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError
 from kline_core.typing import Int64s
@@ -35,8 +37,14 @@ _MOST_MALFORMED = 1_000_000
 _TITLE_LINES = 10
 """Lines above the header at the most: names of exports, dates of downloads."""
 _KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns)
+_LEGACY = ("gb18030", "cp1252")
+"""Encodings of text that is not Unicode; where both fit alike, it is the first."""
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_DECIMAL_COMMA = re.compile(r"-?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
+_GROUPED = r"[0-9]{1,3}(?:[. '\x{a0}\x{202f}][0-9]{3})+"
+_WITH_COMMA = rf"[+-]?(?:[0-9]*|{_GROUPED})(?:,[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+"""In the words of RE2, which Arrow has."""
+_DECIMAL_COMMA = re.compile(r"-?(?:\d*|\d{1,3}(?:[. '\xa0\u202f]\d{3})+),\d+", re.ASCII)
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
 
 
 SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv")
@@ -52,13 +60,15 @@ def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | N
 
     Raises `InputError` if it is empty, in no encoding that can be told, or of no known layout.
     """
-    utf8 = _as_utf8(data, path)
-    text = _find_header(utf8, path, frozenset(name.strip().lower() for name in (mapping or {}).values()) | _KNOWN)
+    known = frozenset(name.strip().lower() for name in (mapping or {}).values()) | _KNOWN
+    utf8 = _as_utf8(data, path, known)
+    refuse_message(utf8, path)
+    text = _find_header(utf8, path, known)
     columns = columns_of(str(path), text.names, LAYOUTS, mapping)
     if columns.layout.trailer:
         text = _without_trailer(text, re.compile(columns.layout.trailer.encode()))
     text = _divided_as_its_rows(text)
-    comma = text.delimiter != "," and _has_decimal_commas(text, columns)
+    comma = text.delimiter != "," and not columns.layout.as_text and _has_decimal_commas(text, columns)
     table = _typed(text, columns, comma)
     if table is not None:
         numbers, malformed = np.arange(len(table)) + text.header_line + 1, rejected_frame([])
@@ -81,18 +91,18 @@ def _divided_as_its_rows(text: CsvText) -> CsvText:
     return replace(text, delimiter=fits[0]) if fits else text
 
 
-def _as_utf8(data: bytes, path: Path) -> bytes:
+def _as_utf8(data: bytes, path: Path, known: frozenset[str]) -> bytes:
     """The same text in UTF-8. What its first lines are in the rest must be in too."""
     wide = next((name for mark, name in _UTF16.items() if data.startswith(mark)), None)
     head = b"\n".join(data[: 20 * MAX_LINE_BYTES].split(b"\n", _TITLE_LINES)[:_TITLE_LINES])
-    if wide is None and b"\0" in head[:MAX_LINE_BYTES]:
+    if wide is None and head.count(0) > len(head) // 5:
         raise InputError(
-            f"{path}: is no text, since it holds bytes of the value 0; deliver CSV in UTF-8", source=str(path)
+            f"{path}: is no text, since a fifth of its bytes are 0; deliver CSV in UTF-8", source=str(path)
         )
     if wide is None and _decodes(head[:MAX_LINE_BYTES], "utf-8"):
         return data
-    # A superset of GBK and GB2312.
-    encoding = wide or "gb18030"
+    # GB 18030 is a superset of GBK and GB2312. Text of western Windows passes for it too: its columns are known then.
+    encoding = wide or max(_LEGACY, key=lambda name: _count_known(head[:MAX_LINE_BYTES], name, known))
     if wide is None and not _decodes(head[:MAX_LINE_BYTES], encoding):
         return data
     try:
@@ -115,24 +125,64 @@ def _decodes(head: bytes, encoding: str) -> bool:
     return True
 
 
+def _count_known(head: bytes, encoding: str, known: frozenset[str]) -> int:
+    """Column names in the first lines that are known, if these are in an encoding."""
+    if not _decodes(head, encoding):
+        return -1
+    lines_of = head.decode(encoding, errors="ignore").splitlines()
+    return max(len(known.intersection(_plain(_cells(line, sign)))) for line in lines_of for sign in DELIMITERS)
+
+
 def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
     """The first line with the most known column names, divided at the sign that gives the most.
 
-    The first line of the file where none has four of them.
+    The first line of the file where none has four of them. Two lines of names, for fields and for symbols, are joined.
     """
-    best, found = 3, (0, 1, ",")
-    at = 0
+    best, found = (3, 0), (0, 1, ",")
+    starts = [0, 0]
     for number in range(1, _TITLE_LINES + 1):
-        feed = data.find(b"\n", at, at + MAX_LINE_BYTES)
-        line = data[at : feed if feed >= 0 else min(len(data), at + MAX_LINE_BYTES)].decode(errors="replace")
+        at = starts[-1]
+        line, after = _line_at(data, at)
         for sign in DELIMITERS:
-            score = sum(name.strip().lower() in known for name in _cells(line.lstrip("\ufeff"), sign))
-            if score > best:
+            names = _plain(_cells(line, sign))
+            # Different ones first: a ticker may be called LOW.
+            score = len(known.intersection(names)), sum(name in known for name in names)
+            if score > best and score[0] > 3:
                 best, found = score, (at, number, sign)
-        if feed < 0:
+        if after is None:
             break
-        at = feed + 1
-    return split_header(data, path, *found)
+        starts.append(after)
+    text = split_header(data, path, *found)
+    return _join_levels(text, starts[text.header_line - 1] if text.header_line > 1 else None)
+
+
+def _line_at(data: bytes, at: int) -> tuple[str, int | None]:
+    """The line that begins somewhere, and where the next one does; None if there is none."""
+    feed = data.find(b"\n", at, at + MAX_LINE_BYTES)
+    line = data[at : feed if feed >= 0 else min(len(data), at + MAX_LINE_BYTES)].decode(errors="replace")
+    return line.lstrip("\ufeff"), feed + 1 if feed >= 0 else None
+
+
+def _plain(cells: list[str]) -> list[str]:
+    return [cell.strip().lower() for cell in cells]
+
+
+def _join_levels(text: CsvText, above: int | None) -> CsvText:
+    """The text with one header, where several lines name the columns; `above` is where the line before it begins."""
+    starts, below = [text.start], []
+    for _ in range(2):
+        line, after = _line_at(text.data, starts[-1])
+        below.append(_cells(line, text.delimiter))
+        if after is None:
+            break
+        starts.append(after)
+    before = [] if above is None else _cells(_line_at(text.data, above)[0], text.delimiter)
+    joined = joined_header(before, text.names, below)
+    if joined is None:
+        return text
+    names, count = joined
+    start = starts[count] if count < len(starts) else len(text.data)
+    return replace(text, names=names, start=start, header_line=text.header_line + count)
 
 
 def _cells(line: str, sign: str) -> list[str]:
@@ -155,10 +205,36 @@ def _without_trailer(text: CsvText, trailer: re.Pattern[bytes]) -> CsvText:
 
 
 def _has_decimal_commas(text: CsvText, columns: Columns) -> bool:
-    """Whether the numbers of the first rows are written with a comma for the point."""
+    """Whether the numbers of the first rows are written with a comma for the point.
+
+    Raises `InputError` if each comma may as well divide thousands.
+    """
     places = [text.names.index(name) for name, meaning in columns.used.items() if is_number(meaning)]
-    rows = [line.cells for line in islice(lines(text), 50) if not line.fault]
-    return any(_DECIMAL_COMMA.fullmatch(row[place].strip()) for row in rows for place in places)
+    unsure: tuple[int, str] | None = None
+    for line in islice(lines(text), 50):
+        for cell in [] if line.fault else [line.cells[place].strip() for place in places]:
+            if _DECIMAL_COMMA.fullmatch(cell):
+                if not _THOUSANDS.fullmatch(cell):
+                    return True
+                unsure = unsure or (line.number, cell)
+    if unsure is not None:
+        raise InputError(
+            f"{text.path}: row {unsure[0]}: {unsure[1]!r} has a decimal comma or a thousand, and no number of the "
+            "first rows tells which; write numbers with a point, and without a sign between thousands",
+            source=str(text.path),
+            row=unsure[0],
+            value=unsure[1],
+        )
+    return False
+
+
+def with_points(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers with a decimal comma as numbers with a point; other text stays, marked as what it is."""
+    cells = pc.utf8_trim_whitespace(cells)
+    fits = pc.or_(pc.match_substring_regex(cells, f"^(?:{_WITH_COMMA})$"), pc.equal(cells, ""))
+    bare = pc.replace_substring_regex(cells, r"[. '\x{a0}\x{202f}]", "")
+    marked = pc.binary_join_element_wise(cells, "beside decimal commas", " ")
+    return pc.if_else(fits, pc.replace_substring(bare, ",", "."), marked)
 
 
 def _typed(text: CsvText, columns: Columns, comma: bool) -> pa.Table | None:
@@ -209,8 +285,7 @@ def _as_text(text: CsvText, columns: Columns, comma: bool) -> tuple[pa.Table, In
     if comma:
         for at, meaning in enumerate(table.column_names):
             if is_number(meaning):
-                point = pc.replace_substring(pc.replace_substring(table[meaning], ".", ""), ",", ".")
-                table = table.set_column(at, meaning, point)
+                table = table.set_column(at, meaning, with_points(table.column(at)))
     at_line = pd.Index([line.number for line in malformed], dtype=np.int64)
     faults = np.array([f"row {line.fault}" for line in malformed], dtype=object)
     texts = pd.Series([line.text for line in malformed], dtype=object)

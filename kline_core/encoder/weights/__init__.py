@@ -24,6 +24,9 @@ SYNTHETIC = "synthetic charts only"
 MAX_FILE, MAX_HEADER = 1 << 30, 1 << 20
 """Bytes of a weights file and of its header, at most; those of the default encoder are 1.8 million and 7,000."""
 MAX_DIM, MAX_WINDOW_BARS = 4096, 250
+DECODER_ROWS, DECODER_CHANNELS = 4, 48
+"""What the decoder's first layer makes of a vector for each bar."""
+_SPREAD = "decoder.spread.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,23 @@ class WeightsFile:
         return cls(path, raw, hashlib.sha256(raw).hexdigest()[:16])
 
     def header(self) -> WeightsHeader:
-        """The header. Raises `EncoderError` if it is damaged, of another format, or leaves open what was seen."""
-        metadata = self._metadata()
+        """The header. Raises `EncoderError` if it is damaged, of another format, or leaves open what was seen.
+
+        Its sizes are compared with the decoder's, since an encoder of 5 bars has the shape of one of 6. A file may lack
+        the decoder, as training alone needs it; then nothing but the header tells the two apart.
+        """
+        content = self._content()
+        metadata = content.get("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise unreadable(self.path, "its header is no JSON object")
         if metadata.get("format") != FORMAT:
             raise EncoderError(
                 f"encoder weights {self.path} are no {FORMAT} file; give a file written by `kline train`",
                 path=str(self.path),
             )
         header = checked_header(self.path, metadata)
+        if _SPREAD in content:
+            self._check_decoder(header, content[_SPREAD])
         if header.trained_through is None and (doubt := self._card_doubt()):
             raise EncoderError(
                 f"encoder weights {self.path} name no day through which they were trained, and their card "
@@ -79,7 +91,17 @@ class WeightsFile:
             )
         return header
 
-    def _metadata(self) -> dict[str, Any]:
+    def _check_decoder(self, header: WeightsHeader, spread: object) -> None:
+        shape = spread.get("shape") if isinstance(spread, dict) else None
+        wanted = [DECODER_CHANNELS * header.window_bars * DECODER_ROWS, header.dim]
+        if shape != wanted:
+            raise misfit(
+                self.path,
+                f"its header says dim {header.dim} and window_bars {header.window_bars}, for which {_SPREAD} has the "
+                f"shape {wanted}, and it has {quoted(shape)}",
+            )
+
+    def _content(self) -> dict[str, Any]:
         length = int.from_bytes(self.raw[:8], "little")
         if len(self.raw) < 8 or length > min(len(self.raw) - 8, MAX_HEADER):
             raise unreadable(self.path, "it is cut short, or no safetensors file")
@@ -87,10 +109,9 @@ class WeightsFile:
             content = json.loads(self.raw[8 : 8 + length].decode(), object_pairs_hook=_without_doubles)
         except (ValueError, RecursionError) as error:
             raise unreadable(self.path, f"its header is damaged: {error}") from error
-        metadata = content.get("__metadata__", {}) if isinstance(content, dict) else None
-        if not isinstance(metadata, dict):
+        if not isinstance(content, dict):
             raise unreadable(self.path, "its header is no JSON object")
-        return metadata
+        return content
 
     def _card_doubt(self) -> str | None:
         """Why the model card does not show that the encoder has seen no market; None if it does."""

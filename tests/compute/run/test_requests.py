@@ -6,6 +6,8 @@ import pytest
 from kline_core.compute.request import Request
 from kline_core.compute.run import run_symbols
 from kline_core.errors import DateError, RunFailedError, SettingError, UnknownSymbolError
+from kline_core.store.run_records import read_record
+from kline_core.symbol_lookup import AmbiguousSymbolError
 from tests.support.bench import Bench
 from tests.support.homes import make_home
 from tests.support.runs import BARS, DAYS, FRAME, counts, first
@@ -114,6 +116,33 @@ def test_several_unknown_symbols(bench, in_process):
         UnknownSymbolError, match=r"^symbols 'A', 'B' have no bars in .*; ingest them or check the names$"
     ):
         bench.start(in_process, symbols=["S00001", "B", "A"])
+
+
+def named(frame, names):
+    return frame[frame["symbol"].isin(names)].assign(symbol=lambda bars: bars["symbol"].map(names))
+
+
+def test_symbols_go_by_the_names_that_the_home_knows(tmp_path, in_process, small_weights):
+    names = {"S00000": "600519.SH", "S00001": "000001.SZ", "S00002": "000001.SH", "S00003": "sz300750"}
+    bench = Bench.of(tmp_path / "home", named(FRAME, names), weights=small_weights)
+    report = bench.run(in_process, symbols=["sh600519", "600519", "300750.SZ"], samples=5)
+    assert [result.symbol for result in report.symbols] == ["600519.SH", "sz300750"]
+    assert {row["symbol"] for row in bench.rows("factors")} == {"600519.SH", "sz300750"}
+    assert read_record(bench.home, report.run_id).request.symbols == ["600519.SH", "sz300750"]
+
+    dates = {"600519": DAYS[[20, 21]], "SH#600519": DAYS[[21, 22]], "000001.SS": DAYS[20:21]}
+    run = bench.start(in_process, dates=dates)
+    assert run.symbols == ["000001.SH", "600519.SH"]
+    run_symbols(run)
+    assert run.asked["600519.SH"].tolist() == DAYS[20:23].tolist()
+
+    for request in ({"symbols": ["600519", "1"]}, {"dates": {"000001": DAYS[:1]}}):
+        with pytest.raises(AmbiguousSymbolError, match=r"is ambiguous: 000001.SH, 000001.SZ; name one of them"):
+            bench.start(in_process, **request)
+    with pytest.raises(
+        UnknownSymbolError, match=r"^symbol '600518.SH' has no bars in .*check the name \(did you mean 600519.SH\?\)$"
+    ):
+        bench.start(in_process, symbols=["sh600518"])
 
 
 def test_more_samples_than_there_are_dates(bench, in_process):

@@ -71,6 +71,10 @@ def test_choices_and_bounds_are_in_the_form() -> None:
         (daily, {"as_of": "yesterday"}, "as_of: .*the date is 'yesterday', which is no date"),
         (daily, {"calendar": "XNOT"}, "calendar: .*'XNOT' is no calendar of exchange_calendars"),
         (daily, {"symbols": " , "}, "symbols: .*name at least one"),
+        # What JSON makes of the tickers 1E5, NaN and true.
+        (daily, {"symbols": 1e5}, "symbols: .*100000.0 is no text"),
+        (daily, {"symbols": float("nan")}, "symbols: .*nan is no text"),
+        (daily, {"symbols": ["A", True]}, "symbols: .*True is no text"),
         (backfill, {"first": "2024-02-30"}, "first: .*a day that does not exist"),
         (maintain, {"inputs_keep_days": 3}, "inputs_keep_days: "),
         (evaluate, {"horizon": 3}, "horizon"),

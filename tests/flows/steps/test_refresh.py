@@ -1,11 +1,15 @@
-"""What the log says of a refresh; no server is needed."""
+"""What the log of a flow run says of a step that writes; no server is needed."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.steps import refresh
+from flows import maintain
+from flows.steps import patterns, refresh
+from kline_core._logging import logger
 from kline_core.store.home import Home
 
 
@@ -25,3 +29,30 @@ def test_rejected_rows_are_warned_of_with_their_reasons(
     refresh.refresh_bars.fn(home, str(path.parent), None, 0.0)
     (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
     assert warning.getMessage().startswith("2 rows rejected, most often: close lies outside low to high (1); volume")
+
+
+@pytest.mark.parametrize(
+    ("module", "writer", "step"),
+    [
+        (refresh, "ingest", lambda home: refresh.refresh_bars.fn(home, "bars", None, 0.0)),
+        (patterns, "update_patterns", lambda home: patterns.update.fn(home, None)),
+        (maintain, "compact", lambda home: maintain.compact_tables.fn(home)),
+    ],
+)
+def test_what_a_write_warns_of_stands_in_the_log_of_the_flow_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    module: Any,
+    writer: str,
+    step: Callable[[Home], object],
+) -> None:
+    def write(*_: object, **__: object) -> None:
+        logger("kline_core.store").warning("no checksum of %s", "bars")
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("flow run"))
+    monkeypatch.setattr(module, writer, write)
+    with pytest.raises(InterruptedError):
+        step(Home(tmp_path / "home", create=True))
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("flow run", "no checksum of bars")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kline_core.factor.dates_file import read_dates
-from kline_core.symbols import is_symbol
+from kline_core.symbols import canonical_symbol, is_symbol
 from tests.fuzz.mutation import mutate_bytes
 from tests.fuzz.target import Taken, Target, check
 
@@ -31,7 +31,7 @@ def take(case: bytes, work: Path) -> Taken:
     found = read_dates(file, 2**20)
     check(bool(found), "no sample")
     for symbol, days in found.items():
-        check(is_symbol(symbol), f"no symbol: {symbol!r}")
+        check(is_symbol(canonical_symbol(symbol)), f"no symbol: {symbol!r}")
         check(days.dtype == np.dtype("datetime64[D]") and len(days) > 0, "no days")
         check(bool((np.diff(days).astype(int) > 0).all()), "days out of order")
         check(days[0].item().year >= 1800 and days[-1].item().year <= 2199, "days out of bounds")

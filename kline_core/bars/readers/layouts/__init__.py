@@ -5,14 +5,23 @@ from typing import Final
 from kline_core.bars.readers.layout import Layout
 from kline_core.bars.readers.layouts import (
     akshare,
+    alpha_vantage,
     baostock,
+    investing_com,
     joinquant,
+    metastock,
+    nasdaq,
     netease,
     plain,
+    qlib,
     ricequant,
+    stooq,
     tdx,
+    ticker_column,
     tushare,
     wind,
+    yahoo,
+    yfinance,
 )
 
 LAYOUTS: Final[tuple[Layout, ...]] = (
@@ -35,6 +44,20 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     joinquant.BARS,
     joinquant.SINGLE,
     ricequant.LAYOUT,
+    alpha_vantage.LAYOUT,
+    alpha_vantage.CLIENT,
+    alpha_vantage.UNADJUSTED,
+    alpha_vantage.CLIENT_UNADJUSTED,
+    *yahoo.LAYOUTS,
+    yfinance.LAYOUT,
+    yfinance.DOWNLOAD,
+    qlib.LAYOUT,
+    stooq.LAYOUT,
+    stooq.POLISH,
+    metastock.LAYOUT,
+    *investing_com.LAYOUTS,
+    nasdaq.LAYOUT,
+    ticker_column.LAYOUT,
     plain.LAYOUT,
 )
 """The first that fits a file's columns is taken: the most particular ones first."""

@@ -1,0 +1,82 @@
+"""The market that a home keeps from its first bars, and old homes that have none."""
+
+import pytest
+
+from kline_core.bars.home_market import home_market, market_of_all, named_market
+from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import NothingUsableError
+from kline_core.errors import SettingError
+from kline_core.markets import MARKETS
+from kline_core.store.home import Home
+from tests.support.homes import market
+from tests.support.tables import bar_rows
+
+FRAME = market(1, 5).drop(columns=["amount", "adj_factor", "suspended"], errors="ignore")
+
+
+def rows(*symbols):
+    frames = [FRAME.assign(symbol=symbol) for symbol in symbols]
+    return frames
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home", create=True)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "name"),
+    [
+        (["600519.SH", "000001.SZ", "430047.BJ"], "CN"),
+        (["AAPL", "BRK.B", "^GSPC"], "US"),
+        (["7203.T"], "JP"),
+        (["AAPL", "600519.SH"], None),
+        (["^GSPC"], None),
+    ],
+)
+def test_the_market_follows_from_the_first_symbols(home, symbols, name):
+    report = ingest(rows(*symbols), home)
+    assert report.market == name == (home_market(home).name if home_market(home) else None)
+    assert report.stored_new == 5 * len(symbols)
+    # Empty, then with rows: keeping the market takes no version of its own.
+    assert report.version == 1
+
+
+def test_symbols_of_another_market_are_rejected_and_the_others_go_in(home):
+    ingest(rows("AAPL"), home)
+    report = ingest(rows("600519.SH", "MSFT", "^GSPC"), home)
+    assert (report.stored_new, report.rejected) == (10, 5)
+    assert set(report.rejections["reason"]) == {
+        "symbol is of the market CN, and this home is of US; keep each market in a home of its own"
+    }
+    with pytest.raises(NothingUsableError, match="symbol is of the market JP"):
+        ingest(rows("7203.T"), home)
+
+
+def test_a_named_market_holds_from_then_on(home):
+    ingest(rows("AAPL", "600519.SH"), home)
+    assert ingest(rows("MSFT"), home, market=MARKETS["US"]).market == "US"
+    assert home_market(home) == MARKETS["US"]
+    with pytest.raises(SettingError, match="market is CN, and home .* is of US"):
+        ingest(rows("600519.SH"), home, market=MARKETS["CN"])
+
+
+def test_the_first_bars_of_a_named_market_must_be_of_it(home):
+    report = ingest(rows("AAPL", "0700.HK"), home, market=MARKETS["HK"])
+    assert (report.stored_new, report.rejected, report.market) == (5, 5, "HK")
+
+
+def test_names_of_markets():
+    assert named_market(" cn ") == MARKETS["CN"]
+    with pytest.raises(SettingError, match="market is 'XX'; it must be one of AT, AU"):
+        named_market("XX")
+    assert market_of_all([]) is None
+
+
+def test_an_old_home_goes_on_under_its_own_names(home):
+    """It stored symbols as they were written; another name would begin a second history."""
+    for name in ("600519", "sh601006", "AAPL"):
+        home.append("bars", bar_rows(name, 2))
+    report = ingest(rows("600519", "601006.SH", "AAPL", "000001"), home)
+    assert set(home.read("bars")["symbol"].to_pylist()) == {"600519", "sh601006", "AAPL", "000001.SZ"}
+    assert report.market is None
