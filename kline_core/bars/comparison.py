@@ -43,6 +43,11 @@ class Comparison:
     unadjusted: list[str]
     rebased: list[str]
 
+    @property
+    def changes(self) -> bool:
+        """Whether a row is to be written."""
+        return bool(self.new.any() or self.updated.any())
+
 
 def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | None) -> Comparison:
     """Compare rows with those stored, and reject those that cannot stand beside them; steps 2 to 5 of an ingest.

@@ -3,13 +3,14 @@
 * A day is itself, whatever time of day stands beside it.
 * A moment with a zone is the day at the exchange, except where all moments of a file are midnight in UTC: that is how
   tools write days.
-* 03/04/2024 is decided by all dates of the file: one whose first or second number is above 12 tells the month.
+* 03/04/2024 is decided by all dates of the file: one whose first or second number is above 12 tells the month. If
+  none does, or they contradict each other, all such dates are refused.
 * Years have four digits.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
@@ -21,7 +22,8 @@ from kline_core.dates import FIRST_DAY, LAST_DAY
 from kline_core.typing import Dates, Flags, Int64s, Objects
 
 NO_DATE: Final = "is missing or no date"
-UNDECIDED: Final = "is day-first or month-first, and no date of the file tells which; write YYYY-MM-DD"
+UNDECIDED: Final = "is day-first or month-first, and the dates of the file do not tell which; write YYYY-MM-DD"
+TWO_DIGITS: Final = "has a year of two digits, which may be of any century; write YYYY-MM-DD"
 NO_ZONE: Final = "has a time zone, and the market of its symbol is not known; write the exchange's day"
 
 _TIME = r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d{1,9})?)?)?"
@@ -38,6 +40,11 @@ _FORMS = [
         r"(?P<day>\d{1,2})[- ](?P<name>[A-Za-z]{3,9})[- ](?P<year>\d{4})",
     )
 ]
+_TWO_DIGITS = re.compile(
+    r"(?:\d{1,2}[-/.]\d{1,2}[-/.]'?\d\d|\d{1,2}[- ][A-Za-z]{3,9}[- ]'?\d\d|[A-Za-z]{3,9}\.? \d{1,2},? '?\d\d|\d{6})"
+    r"(?:[ T].*)?",
+    re.ASCII,
+)
 _MONTHS = (
     "january",
     "february",
@@ -115,8 +122,12 @@ def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool 
     if either.any():
         swapped = np.array([_NONE if s is None or s.swapped is None else s.swapped for s in stamps], dtype=np.int64)
         if month_first is None:
-            month, first = ((found != _NONE)[either].sum() for found in (day, swapped))
-            month_first = None if month == first else bool(month > first)
+            # Dates of which only one reading is a day.
+            month, first = (
+                bool((either & (there != _NONE) & (other == _NONE)).any())
+                for there, other in ((day, swapped), (swapped, day))
+            )
+            month_first = None if month == first else month
         if month_first is None:
             # Where both readings are the same day nothing is to be decided.
             undecided = either & (day != swapped)
@@ -132,7 +143,10 @@ def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool 
         moments = days.astype("datetime64[us]") + ((seconds - ahead) * _MICROSECONDS).astype("timedelta64[us]")
         local, clock, homeless = _local(moments, zoned, zones)
         days, seconds = np.where(zoned, local, days), np.where(zoned, clock, seconds)
-    return _bounded(days, seconds, homeless, undecided)
+    found = _bounded(days, seconds, homeless, undecided)
+    lost = np.isnat(found.days)
+    lost[lost] = [isinstance(value, str) and _has_two_digits(value) for value in values[lost]]
+    return replace(found, faults=[(lost, TWO_DIGITS), *((where & ~lost, why) for where, why in found.faults)])
 
 
 def _local(moments: Dates, where: Flags, zones: Callable[[], Objects]) -> tuple[Dates, Int64s, Flags]:
@@ -201,6 +215,10 @@ def _from_text(text: str) -> Stamp | None:
         month = int(parts["month"])
     day = _ordinal(year, month, int(parts["day"]))
     return None if day == _NONE else Stamp(day, clock, zone)
+
+
+def _has_two_digits(text: str) -> bool:
+    return len(text) <= 40 and _TWO_DIGITS.fullmatch(text.strip()) is not None
 
 
 def _ordinal(year: int, month: int, day: int) -> int:

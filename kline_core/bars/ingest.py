@@ -109,11 +109,14 @@ def ingest(
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
-        agreed = _agreed(home, market) or (market_of_all(bars["symbol"].unique()) if before is None else None)
+        begins = before is None or not home.files("bars", before)
+        agreed = _agreed(home, market) or (market_of_all(bars["symbol"].unique()) if begins else None)
         taken, foreign = _of_market(_as_stored(bars, home, before), named, agreed)
         compared = compare(taken, named, home, before)
         try:
-            after = _store(compared, home, before, agreed)
+            if agreed is not None and compared.changes and not _keeps(home, agreed):
+                continue
+            after = _store(compared, home, before)
         except TableChangedError:
             continue
         break
@@ -221,6 +224,13 @@ def _agreed(home: Home, market: Market | None) -> Market | None:
     return kept or market
 
 
+def _keeps(home: Home, market: Market) -> bool:
+    """Keep a market with a home that has none; whether it is the home's now, and no other writer's."""
+    if home.version("bars") is None:
+        home.create("bars", {}, notes={MARKET: market.name})
+    return bool(home.set_note(MARKET, market.name, replace=False) == market.name)
+
+
 def _as_stored(bars: pd.DataFrame, home: Home, version: int | None) -> pd.DataFrame:
     """Rows under the names that an older home has for their symbols: it stored 600519 or sh600519 as they were written.
 
@@ -246,11 +256,8 @@ def _of_market(bars: pd.DataFrame, sources: Objects, market: Market | None) -> t
     return bars[~hit], rejected_frame([rejected])
 
 
-def _store(compared: Comparison, home: Home, version: int | None, market: Market | None) -> int:
-    """Write the new and updated rows, keep the market with the home, and return the version that holds the rows."""
-    notes = {} if market is None else {MARKET: market.name}
-    if version is not None and notes and home_market(home) is None:
-        home.set_note(MARKET, notes[MARKET], replace=False)
+def _store(compared: Comparison, home: Home, version: int | None) -> int:
+    """Write the new and updated rows, and return the version that holds them."""
     rows = compared.bars[compared.new | compared.updated]
     if len(rows) == 0:
         return home.version("bars") or 0 if version is None else version
@@ -259,8 +266,6 @@ def _store(compared: Comparison, home: Home, version: int | None, market: Market
     counts = {"new": int(compared.new.sum()), "updated": int(compared.updated.sum())}
     if counts["updated"]:
         return home.upsert("bars", table, ["symbol", "date"], counts, version)
-    if version is None:
-        version = home.create("bars", {}, notes=notes)
     return home.append("bars", table, counts, version)
 
 

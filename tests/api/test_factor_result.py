@@ -188,8 +188,8 @@ def test_rows_of_a_frame_are_rejected_by_number(stocks, tmp_path):
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
-        (pd.DataFrame({"date": ["2020-01-01"], "close": [1.0]}), "column open is missing"),
-        (pd.DataFrame(), "column date is missing"),
+        (pd.DataFrame({"date": ["2020-01-01"], "close": [1.0]}), "has no columns for open, high and low"),
+        (pd.DataFrame(), "its columns fit no layout"),
     ],
 )
 def test_frames_that_cannot_be_used(tmp_path, frame, says):

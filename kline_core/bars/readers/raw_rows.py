@@ -72,10 +72,9 @@ def raw_rows(
     title = _title(layout, above, path)
     frame, said = without_asides(layout.tidy(frame), layout, str(path))
     convention = layout.convention
-    stem = stem_of(path, suffixes)
+    stem, by_name = _without_word(stem_of(path, suffixes))
     if layout.file_name and (found := re.fullmatch(layout.file_name, stem)):
         stem = found[1]
-    stem, by_name = _without_word(stem)
     folder = _ADJUSTMENTS.get(path.parent.name.lower())
     # Beside a factor of their own prices are raw, whatever the file is called.
     named_so = None if "adj_factor" in frame.columns else by_name or folder

@@ -136,9 +136,9 @@ def _count_known(head: bytes, encoding: str, known: frozenset[str]) -> int:
 def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
     """The first line with the most known column names, divided at the sign that gives the most.
 
-    The first line of the file where none has four of them. Two lines of names, for fields and for symbols, are joined.
+    The first line of the file if none has four of them. Two lines of names, for fields and for symbols, are joined.
     """
-    best, found = (3, 0), (0, 1, ",")
+    best, found, few = (3, 0), (0, 1, ","), 0
     starts = [0, 0]
     for number in range(1, _TITLE_LINES + 1):
         at = starts[-1]
@@ -149,6 +149,8 @@ def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
             score = len(known.intersection(names)), sum(name in known for name in names)
             if score > best and score[0] > 3:
                 best, found = score, (at, number, sign)
+            elif number == 1 and few < score[0] <= 3:
+                few, found = score[0], (at, number, sign)
         if after is None:
             break
         starts.append(after)

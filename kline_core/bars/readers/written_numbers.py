@@ -44,9 +44,9 @@ def plain_numbers(cells: pd.DataFrame, names: Iterable[str], point: str = ".") -
 
 @lru_cache(maxsize=100_000)
 def _plain(cell: str, point: str) -> str:
-    text = cell.strip().lstrip("$€£").strip()
-    if text.lower() in _MISSING:
+    if cell.strip().lower() in _MISSING:
         return ""
+    text = cell.strip().lstrip("$€£").strip()
     found = _NUMBERS[point].fullmatch(text) if len(text) <= 40 else None
     if found is None or not (found["whole"] or found["part"]):
         # With a decimal comma 12.5 is no number, and must not become one.

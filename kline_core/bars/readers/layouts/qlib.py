@@ -6,6 +6,7 @@ kept. Prices are float32, so that those of the exchange come out to about seven 
 
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from kline_core.bars.columns import PRICES
@@ -21,7 +22,8 @@ def raw_bars(cells: pd.DataFrame) -> pd.DataFrame:
     for name in (*PRICES, "volume"):
         if name in cells.columns:
             numbers = to_numbers(cells[name], name, aside)
-            raw = numbers * factor if name == "volume" else numbers / factor
+            with np.errstate(all="ignore"):
+                raw = numbers * factor if name == "volume" else numbers / factor
             # A cell that is no number stays, for the row check to name.
             known = pd.Series((factor > 0) & (numbers == numbers), index=cells.index)
             changed[name] = pd.Series(raw, index=cells.index).where(known, cells[name])

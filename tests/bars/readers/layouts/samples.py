@@ -93,30 +93,30 @@ def check_bad_input(folder: Path, sample: Sample) -> None:
         pd.testing.assert_frame_equal(again, bars)
     broken = sample.text(*good).encode().replace(last.encode(), last.encode()[:-1] + b"\xff\xfe")
     assert taken_text(folder, sample.name, broken)[0].stored_new in (0, 2, 3)
-    twice = replace(sample, header=sample.sign.join([sample.header, _last_name(sample)]))
-    doubled = [sample.sign.join([line, _cells(line, sample.sign)[-1]]) for line in good]
     if "\n" not in sample.header:
+        twice = replace(sample, header=_with_cell(sample, sample.header, _name(sample)))
+        doubled = [_with_cell(sample, line, "1") for line in good]
         assert "is there twice" in error_of(folder, sample.name, twice.text(*doubled))
-    for day in (DAYS[0].replace(day=26),):
-        shown = sample.day(day)
-        foreign = sample.line(shown).replace(shown, shown.translate(ARABIC))
-        assert rejected(*good, foreign).rejections["reason"][0].startswith("date is")
-        digits = sample.line(shown).replace(shown, "@").translate(ARABIC).replace("@", shown)
-        assert "is no number" in rejected(*good, digits).rejections["reason"][0]
+    shown = sample.day(DAYS[0].replace(day=26))
+    foreign = sample.line(shown).replace(shown, shown.translate(ARABIC))
+    assert rejected(*good, foreign).rejections["reason"][0].startswith("date is")
+    digits = sample.line(shown).replace(shown, "@").translate(ARABIC).replace("@", shown)
+    assert "is no " in rejected(*good, digits).rejections["reason"][0]
     leap = sample.line(sample.day(date(2024, 2, 29)).replace("2024", "2023"))
     assert rejected(*good, leap).rejections["reason"][0].startswith("date is")
     short = sample.line(sample.day(date(2024, 2, 26)).replace("2024", "24"))
     assert rejected(*good, short).rejections["reason"][0].startswith("date ")
 
 
-def _cells(line: str, sign: str) -> list[str]:
-    return line.split(f'"{sign}"') if line.startswith('"') else line.split(sign)
+def _with_cell(sample: Sample, line: str, cell: str) -> str:
+    quote = '"' if sample.sign.startswith('"') else ""
+    return f"{line.removesuffix(quote)}{sample.sign}{cell}{quote}"
 
 
-def _last_name(sample: Sample) -> str:
-    """Name of a column that is read: the volume or a price."""
-    names = sample.header.split(sample.sign)
-    return next(name for name in names if "open" in name.lower() or "vol" in name.lower())
+def _name(sample: Sample) -> str:
+    """Name of a column that is read."""
+    names = [name.strip('"') for name in sample.header.split(sample.sign)]
+    return next(name for name in names if name.strip("<>$").lower() in ("open", "otwarcie"))
 
 
 def bad(sample: Sample) -> Any:
