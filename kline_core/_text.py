@@ -1,5 +1,6 @@
 """Text for people: tables, lists, percentages, and what comes from outside made harmless."""
 
+import errno
 from collections.abc import Sequence
 
 
@@ -70,6 +71,13 @@ def shortened(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{text[: longest - longest // 3]} ... {text[-(longest // 3) :]}"
+
+
+def refusal(error: Exception) -> str:
+    """Why the system refuses a path, for a message; its own words for a loop of links say nothing to most people."""
+    if getattr(error, "errno", None) == errno.ELOOP:
+        return "a link on the way there leads back to itself"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:

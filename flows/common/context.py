@@ -7,22 +7,23 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from kline_core.api.data import check_paths
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
-from kline_core.errors import HomeError, InputError
+from kline_core.errors import HomeError
 from kline_core.store.home import Home
 
 
 def open_home(home: str | None, source: str | None = None) -> Home:
     """The home named `home`, or the one that KLINE_HOME names; made if there is a `source` to fill it from.
 
-    Raises `HomeError` if neither names one, and `InputError` if the source does not exist.
+    Raises `HomeError` if neither names one, and `InputError` if nobody can look at the source.
     """
     named = home or os.environ.get("KLINE_HOME")
     if not named:
         raise HomeError("no home is named; set the parameter home, or KLINE_HOME where the worker runs")
-    if source is not None and not Path(source).exists():
-        raise InputError(f"source is {source!r}, which does not exist; name a folder of bar files", source=source)
+    if source is not None:
+        check_paths([Path(source)])
     return Home(named, create=source is not None)
 
 

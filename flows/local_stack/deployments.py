@@ -25,6 +25,7 @@ from prefect.exceptions import ObjectAlreadyExists
 import flows
 from flows.local_stack.processes import Part
 from kline_core import __version__
+from kline_core._text import refusal
 from kline_core.bars.arrivals import arrivals
 from kline_core.bars.sessions import last_known_day, sessions_until
 from kline_core.errors import InputError, SettingError, StartError
@@ -65,7 +66,7 @@ def check_project(file: Path) -> None:
     try:
         content = yaml.safe_load(file.read_bytes())
     except OSError as error:
-        refuse(f"it cannot be read ({error.strerror})")
+        refuse(f"it cannot be read ({refusal(error)})")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         refuse(f"it is no YAML ({error.problem or error.context})", None if mark is None else mark.line + 1)

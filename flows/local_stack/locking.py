@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from kline_core._text import refusal
 from kline_core.errors import HomeError
 
 NOTE = "up.json"
@@ -28,7 +29,7 @@ def locked(home: Path) -> Iterator[Path]:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise HomeError(
-            f"{folder} cannot be used ({error.strerror}); name a home that can be written", home=str(home)
+            f"{folder} cannot be used ({refusal(error)}); name a home that can be written", home=str(home)
         ) from error
     try:
         try:

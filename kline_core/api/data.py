@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kline_core._text import refusal
 from kline_core.errors import InputError, SettingError
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
@@ -92,13 +93,14 @@ def check_paths(paths: Sequence[Path]) -> None:
     """Raise `InputError` for the first path that does not exist, or that nobody may look at."""
     for path in paths:
         try:
-            there = path.exists()
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+            raise InputError(f"{path} does not exist; name files or folders that do", source=str(path)) from error
         except OSError as error:
             raise InputError(
-                f"{path} cannot be looked at: {error.strerror}; make its folder readable", source=str(path)
+                f"{path} cannot be looked at ({refusal(error)}); name files or folders that can be read",
+                source=str(path),
             ) from error
-        if not there:
-            raise InputError(f"{path} does not exist; name files or folders that do", source=str(path))
 
 
 def symbol_names(symbols: str | Iterable[str] | None) -> list[str] | None:

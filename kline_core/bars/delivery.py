@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kline_core._text import refusal
 from kline_core.bars.readers import is_one_source, may_read
 from kline_core.store.folder import is_folder, table_around, what_is_stored
 
@@ -55,7 +56,7 @@ def _entries(root: Path, left_out: list[str]) -> dict[Path, str | None]:
 
     def unlisted(error: OSError) -> None:
         path = Path(error.filename or root)
-        entries[path] = f"{path}: cannot be listed: {error.strerror or error}; make it readable, or name its files"
+        entries[path] = f"{path}: cannot be listed: {refusal(error)}; make it readable, or name its files"
 
     for folder, below, names in os.walk(root, onerror=unlisted):
         here = Path(folder)

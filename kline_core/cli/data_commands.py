@@ -1,12 +1,13 @@
 """`kline ingest`, `index` and `verify`: ingest bars, update patterns, check tables."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from kline_core._text import abbreviated, harmless
+from kline_core._text import abbreviated, harmless, refusal
 from kline_core.cli.answer import Answer
 from kline_core.cli.options import check_writable, named_home, opened_home, settings_from
 from kline_core.errors import SettingError
@@ -117,11 +118,12 @@ def _check_not_read(file: Path, paths: Sequence[Path], home: Path | None) -> Non
 
     there = file.exists()
     given = [path for path in find_files(paths).files if there and path.exists() and path.samefile(file)]
-    around = [folder.resolve() for folder in paths if folder.is_dir() and may_read(file)]
-    inside = [folder for folder in around if folder in file.resolve().parents]
+    above = Path(os.path.realpath(file)).parents
+    around = [Path(os.path.realpath(folder)) for folder in paths if folder.is_dir() and may_read(file)]
+    inside = [folder for folder in around if folder in above]
     if given or inside:
         where = "is a file to ingest" if given else f"lies in {inside[0]}, where it would be ingested the next time"
-    elif home is not None and home.resolve() in file.resolve().parents:
+    elif home is not None and Path(os.path.realpath(home)) in above:
         where = f"lies in the home {home}"
     else:
         return
@@ -134,7 +136,7 @@ def write_rejections(report: "IngestReport", file: Path) -> None:
         report.rejections.to_csv(file, index=False)
     except (OSError, UnicodeError) as error:
         raise SettingError(
-            f"--rejected is {file}, which cannot be written ({getattr(error, 'strerror', None) or error}); the good "
+            f"--rejected is {file}, which cannot be written ({refusal(error)}); the good "
             "rows are stored; ingest again with another file to see the others",
             parameter="--rejected",
             value=file,

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kline_core._text import refusal
 from kline_core.errors import HomeError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.store.folder import is_folder, table_around
@@ -49,13 +50,14 @@ def check_writable(option: str, path: Path) -> None:
     Raises `SettingError` if it cannot, or lies in a table, whose files are written by commits alone.
     """
     try:
-        path.lstat()
+        path.stat()
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise SettingError(
-            f"{option} is {path}, which cannot be used ({reason}); name another file", parameter=option, value=path
+            f"{option} is {path}, which cannot be used ({refusal(error)}); name another file",
+            parameter=option,
+            value=path,
         ) from error
     check_outside_tables(option, path)
     if is_folder(path):

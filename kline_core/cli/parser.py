@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kline_core import __version__
-from kline_core._text import harmless, is_utf8
+from kline_core._text import harmless, is_utf8, refusal
 from kline_core.cli import process
 from kline_core.cli.console import ReaderGoneError, show, write
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
@@ -80,7 +80,7 @@ def _unforeseen(error: Exception) -> str:
     """Message about an error that nobody raised on purpose."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         place = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename)
-        return f"{place} cannot be used ({error.strerror}); name another, or make it usable"
+        return f"{place} cannot be used ({refusal(error)}); name another, or make it usable"
     if isinstance(error, OSError) and error.strerror:
         return f"the system refuses ({error.strerror}); make room or allow it, then start again; --debug shows where"
     return f"unexpected {type(error).__name__}: {error}; --debug shows where"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kline_core._text import abbreviated
+from kline_core._text import abbreviated, refusal
 from kline_core.errors import FingerprintError, HomeError, InputError, KlineError, UnknownSymbolError
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import did_you_mean, resolve_symbols
@@ -110,7 +110,9 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
             f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv", source=str(path)
         )
     if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}", source=str(path))
+        raise InputError(
+            f"{path} cannot be written: there is no folder {path.parent}; make it, or name another", source=str(path)
+        )
     frame = stored_values(home, only_fingerprint(home, fingerprint))
     wide = layout == "wide"
     if wide:
@@ -127,9 +129,8 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
         waiting.replace(path)
     except OSError as error:
         waiting.unlink(missing_ok=True)
-        reason = error.strerror or error
         raise InputError(
-            f"{path} cannot be written ({reason}); name a file that can be written", source=str(path)
+            f"{path} cannot be written ({refusal(error)}); name a file that can be written", source=str(path)
         ) from error
     return len(frame)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kline_core._secrets import holds_credentials
-from kline_core._text import is_utf8
+from kline_core._text import is_utf8, refusal
 from kline_core.errors import HomeError
 from kline_core.store.schemas import TABLES
 
@@ -73,7 +73,7 @@ def home_uri(named: str | Path) -> str:
             f"home {text} begins with {user}, and there is no such user here; name another", home=text
         ) from error
     except OSError as error:
-        raise HomeError(f"home {text} cannot be used ({error.strerror}); name another folder", home=text) from error
+        raise HomeError(f"home {text} cannot be used ({refusal(error)}); name another folder", home=text) from error
     return str(path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -202,6 +203,47 @@ def test_refusals_are_one_line_that_names_the_cause(
     # How long a scheduler is waited for is tested beside it.
     monkeypatch.setattr(standing, "CONNECT_SECONDS", 1.0)
     assert named in refused(capsys, "--home", str(home), *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ingest", "LOOP"], "LOOP cannot be looked at (ROUND); name files or folders that can be read"),
+        (["ingest", "LOOP/bars"], "LOOP/bars cannot be looked at (ROUND); name files or folders that can be read"),
+        (
+            ["ingest", "BARS", "--rejected", "LOOP"],
+            "--rejected is LOOP, which cannot be used (ROUND); name another file",
+        ),
+        (["--home", "LOOP", "index"], "home LOOP cannot be used (ROUND); name another folder"),
+        (["--home", "LOOP/home", "ingest", "BARS"], "home LOOP/home cannot be used (ROUND); name another folder"),
+        (["--home", "LOOP", "ingest", "BARS", "--rejected", "OUT"], "home LOOP cannot be used (ROUND); name another"),
+        (["--home", "LOOP", "doctor"], "home LOOP cannot be used (ROUND); name another folder"),
+        (["--home", "LOOP", "demo"], "home LOOP cannot be used (ROUND); name another folder"),
+        (["--home", "LOOP", "up"], "home LOOP cannot be used (ROUND); name another folder"),
+        (["index", "--encoder", "LOOP"], "weights LOOP cannot be read (ROUND); give a file written by `kline train`"),
+        (["run", "--dates", "LOOP"], "LOOP: cannot be read: ROUND; name the file itself"),
+        (["match", "SYN00000", "--png", "LOOP"], "--png is LOOP, which cannot be used (ROUND); name another file"),
+        (["evaluate", "--png", "LOOP"], "--png is LOOP, which cannot be used (ROUND); name another file"),
+        (["export", "LOOP/x.csv"], "LOOP/x.csv cannot be written: there is no folder LOOP; make it, or name another"),
+        (
+            ["train", "--out", "LOOP.safetensors"],
+            "--out is LOOP.safetensors, which cannot be used (ROUND); name another",
+        ),
+    ],
+)
+def test_a_link_that_leads_back_to_itself_is_called_so(
+    capsys: pytest.CaptureFixture[str], home: Path, plain: Path, tmp_path: Path, words: list[str], says: str
+) -> None:
+    loop = tmp_path / "loop"
+    for link in (loop, loop.with_suffix(".safetensors")):
+        link.symlink_to(link)
+    named = {"LOOP": str(loop), "BARS": str(plain / "bars.csv"), "OUT": str(tmp_path / "out.csv")}
+    named["ROUND"] = "a link on the way there leads back to itself"
+
+    def filled(text: str) -> str:
+        return re.sub("|".join(named), lambda found: named[found[0]], text)
+
+    assert filled(says) in refused(capsys, "--home", str(home), *map(filled, words))
 
 
 def test_a_place_for_rejected_rows_is_asked_for_before_any_bar_is_stored(

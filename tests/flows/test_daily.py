@@ -236,7 +236,7 @@ def test_a_standing_cluster_gives_the_same_values(home: Path, stored: Path) -> N
         ({"symbols": "../../x"}, UnknownSymbolError, "'../../x' has no bars"),
         ({"samples": 0}, ParameterTypeError, "samples: Input should be greater than or equal to 1"),
         ({"as_of": "yesterday"}, ParameterTypeError, "as_of: "),
-        ({"source": "/nowhere/bars"}, InputError, "'/nowhere/bars', which does not exist"),
+        ({"source": "/nowhere/bars"}, InputError, "/nowhere/bars does not exist"),
         ({"scheduler": "tcp://127.0.0.1:9"}, SchedulerError, "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )

@@ -261,7 +261,7 @@ def test_input_of_bars(tmp_path):
 
     path = tmp_path / "A.csv"
     head, row = "date,open,high,low,close,volume\n", "2020-01-0{},1,1,1,1,1\n"
-    path.write_bytes((head + row.format(6)).encode() + b"\xff" + row.format(7).encode())
+    path.write_bytes((head + row.format(6)).encode() + b"\x81" + row.format(7).encode())
     report = raised(NothingUsableError, kl.ingest, tmp_path / "home", path).report
     assert report.errors == [f"{path}: line 3 is not UTF-8 text; convert the file to UTF-8"]
 

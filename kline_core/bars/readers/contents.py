@@ -4,12 +4,14 @@ A file is read once and as a whole, so that everything that is said of it is sai
 vendor writes it. The bound is on what it holds unpacked: ten megabytes of gzip can hold ten gigabytes.
 """
 
+import errno
 import gzip
 import stat
 import zlib
 from pathlib import Path
 from typing import Final
 
+from kline_core._text import refusal
 from kline_core.errors import InputError
 
 MAX_FILE_BYTES: Final = 2 * 2**30
@@ -24,6 +26,14 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
+}
+
+
+_REMEDIES = {
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.ENOENT: "name one that is there",
+    errno.ELOOP: "name the file itself",
 }
 
 
@@ -44,7 +54,7 @@ def read_contents(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         with gzip.open(path) if packed else path.open("rb") as stream:
             data = stream.read(max_bytes + 1)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        remedy = "check its permissions" if isinstance(error, PermissionError) else "deliver it again, whole"
+        remedy = _REMEDIES.get(getattr(error, "errno", 0), "deliver it again, whole")
         raise InputError(f"{path}: cannot be read: {reason(error)}; {remedy}", source=str(path)) from error
     if len(data) > max_bytes:
         raise too_large(path, max_bytes)
@@ -70,4 +80,4 @@ def too_large(path: Path, max_bytes: int) -> InputError:
 
 def reason(error: Exception) -> str:
     """What another library says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(refusal(error).split()) or type(error).__name__

@@ -176,9 +176,16 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
     def likeness(layout: Layout) -> tuple[int, int]:
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
-    # The last, the plain one, where several are as near; none whose columns are all there in another order.
-    of_bars = [layout for layout in reversed(layouts) if layout.factors is None and layout.missing(plain)]
-    nearest = max(of_bars, key=likeness)
+    known = frozenset(name for layout in layouts for name in layout.columns)
+    if twice := next((name for name in plain if name in known and plain.count(name) > 1), None):
+        text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
+        return InputError(text, source=source, column=twice)
+    # The last, the plain one, where several are as near; none whose columns are all there in another order, and files of
+    # factors only by more than their dates.
+    able = [
+        layout for layout in layouts if layout.missing(plain) and (layout.factors is None or likeness(layout)[0] > 1)
+    ]
+    nearest = max(reversed(able), key=likeness)
     lacking = nearest.missing(plain)
     shown = abbreviated(names, 20)
     if likeness(nearest)[0] == 0:

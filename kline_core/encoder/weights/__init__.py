@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kline_core._text import quoted
+from kline_core._text import quoted, refusal
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 
@@ -61,7 +61,7 @@ class WeightsFile:
                 raise unreadable(path, f"it has {size} bytes, and may have {MAX_FILE}")
             raw = path.read_bytes()
         except (OSError, ValueError) as error:
-            raise unreadable(path, getattr(error, "strerror", None) or error) from error
+            raise unreadable(path, refusal(error)) from error
         return cls(path, raw, hashlib.sha256(raw).hexdigest()[:16])
 
     def header(self) -> WeightsHeader:
@@ -126,7 +126,7 @@ class WeightsFile:
         except FileNotFoundError:
             return "there is none"
         except (OSError, ValueError, RecursionError) as error:
-            return f"it cannot be read: {error}"
+            return f"it cannot be read: {refusal(error)}"
         if not isinstance(card, dict) or card.get("fingerprint") != self.fingerprint:
             return f"it is not of the weights with fingerprint {self.fingerprint}"
         if not str(card.get("trained_on")).startswith(SYNTHETIC):

@@ -41,5 +41,10 @@ def test_damage_is_one_line_with_a_remedy(tmp_path: Path) -> None:
         (tmp_path / "a.csv.gz").write_bytes(data)
         with pytest.raises(InputError, match=r"a\.csv\.gz: cannot be read: .*; deliver it again, whole"):
             read_contents(tmp_path / "a.csv.gz")
-    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read: .*No such file"):
+    with pytest.raises(
+        InputError, match=r"nowhere\.csv: cannot be read: No such file or directory; name one that is there"
+    ):
         read_contents(tmp_path / "nowhere.csv")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(InputError, match=r"loop\.csv: cannot be read: a link .* leads back to itself; name the file"):
+        read_contents(tmp_path / "loop.csv")

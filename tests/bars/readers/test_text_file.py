@@ -126,11 +126,11 @@ def test_blank_lines_in_masses_are_passed_over(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8_matters_where_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    odd = GOOD.encode().replace(b"x", b"\xff")
+    odd = GOOD.encode().replace(b"x", b"\x81")
     for bad in (b"", b"A,soon,1,1,1,1,1,\n"):
         path.write_bytes(HEADER.encode() + b"\n" + odd + b"\n" + bad)
         assert len(read_file(path).frame) == 1 + bool(bad)
-    path.write_bytes(HEADER.encode() + b"\n" + GOOD.encode() + b"\n\xff" + odd + b"\n" + odd)
+    path.write_bytes(HEADER.encode() + b"\n" + GOOD.encode() + b"\n\x81" + odd + b"\n" + odd)
     with pytest.raises(InputError, match="line 3 is not UTF-8"):
         read_file(path)
 
