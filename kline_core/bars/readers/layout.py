@@ -177,7 +177,9 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
         return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
 
     known = frozenset(name for layout in layouts for name in layout.columns)
-    if twice := next((name for name in plain if name in known and plain.count(name) > 1), None):
+    # Fields of symbols side by side are there once for each; the names are those of the fields.
+    written = [name.strip().lower() for name in names]
+    if twice := next((name for name in written if name in known and written.count(name) > 1), None):
         text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
         return InputError(text, source=source, column=twice)
     # The last, the plain one, where several are as near; none whose columns are all there in another order, and files of
