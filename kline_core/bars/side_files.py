@@ -142,7 +142,8 @@ class _Delivery:
         ]
         for layout in dict.fromkeys(self._files[number].layout for number in numbers):
             beside = [number for number in numbers if self._files[number].layout == layout]
-            raw = np.array([self._files[number].layout == layout for number in self._bars["file"]], dtype=bool)
+            alike = np.array([file.layout == layout for file in self._files], dtype=bool)
+            raw = alike[self._bars["file"].to_numpy()]
             side = self._collect(beside)
             if side is None or not raw.any():
                 continue

@@ -64,6 +64,8 @@ def ingest(options: argparse.Namespace) -> Answer:
     ]
     if len(rejections) > SHOWN_ROWS and options.rejected is None:
         lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
+    if report.joined:
+        lines.append(f"{report.joined} rows more are no bars: they told the adjustment of bars in other files")
     lines += [f"{count} rows: {what}" for what, count in report.mended.items()]
     lines += [f"note: {note}: {abbreviated(files)}" for note, files in report.notes.items()]
     lines += [f"not used: {error}" for error in report.errors]

@@ -76,7 +76,9 @@ def raw_rows(
     if layout.file_name and (found := re.fullmatch(layout.file_name, stem)):
         stem = found[1]
     folder = _ADJUSTMENTS.get(path.parent.name.lower())
-    adjustment = title.adjustment or said or by_name or folder or Adjustment.RAW
+    # Beside a factor of their own prices are raw, whatever the file is called.
+    named_so = None if "adj_factor" in frame.columns else by_name or folder
+    adjustment = title.adjustment or said or named_so or Adjustment.RAW
     named = convention.symbol_of_name(stem)
     if "symbol" in frame.columns:
         held = {convention.symbol(value) for value in frame["symbol"].dropna().unique()}

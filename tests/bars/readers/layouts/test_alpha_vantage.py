@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.bars.readers.layouts.samples import Sample, bad, error_of, prices, taken, taken_text
+from tests.support.vendor_samples import Sample, bad, error_of, prices, taken, taken_text
 
 HEADER = "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient"
 SAMPLE = Sample("ABC.csv", HEADER, lambda day: f"{day},10.0,11.0,9.0,10.5,10.5,1200,0.0000,1.0")

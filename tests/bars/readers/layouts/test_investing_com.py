@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bars.readers.layouts.samples import Sample, bad, error_of, prices, taken_text
+from tests.support.vendor_samples import Sample, bad, error_of, prices, taken_text
 
 HEADER = '"Date","Price","Open","High","Low","Vol.","Change %"'
 SAMPLE = Sample(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bars.readers.layouts.samples import Sample, bad, error_of, prices, taken_text
+from tests.support.vendor_samples import Sample, bad, error_of, prices, taken_text
 
 
 def day_of(day: date) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bars.readers.layouts.samples import Sample, bad, prices, taken_text
+from tests.support.vendor_samples import Sample, bad, prices, taken_text
 
 HEADER = "Date,Close/Last,Volume,Open,High,Low"
 SAMPLE = Sample(

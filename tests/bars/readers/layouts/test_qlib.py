@@ -9,7 +9,7 @@ import pytest
 from kline_core.bars.ingest import ingest
 from kline_core.errors import InputError
 from kline_core.store.home import Home
-from tests.bars.readers.layouts.samples import DAYS, Sample, bad, error_of, prices, taken, taken_text
+from tests.support.vendor_samples import DAYS, Sample, bad, error_of, prices, taken, taken_text
 
 HEADER = "instrument,datetime,$open,$high,$low,$close,$volume,$factor"
 SAMPLE = Sample("q.csv", HEADER, lambda day: f"SH600306,{day},5.0,5.5,4.5,5.25,2400,0.5")

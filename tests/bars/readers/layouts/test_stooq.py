@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kline_core.bars.readers.layouts.stooq import NOTE
-from tests.bars.readers.layouts.samples import Sample, bad, error_of, prices, taken_text
+from tests.support.vendor_samples import Sample, bad, error_of, prices, taken_text
 
 HEADER = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
 SAMPLE = Sample(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bars.readers.layouts.samples import Sample, bad, error_of, taken_text
+from tests.support.vendor_samples import Sample, bad, error_of, taken_text
 
 HEADER = "Date,Ticker,Open,High,Low,Close,Volume"
 test_bad_input = bad(Sample("prices.csv", HEADER, lambda day: f"{day},ABC,10.0,11.0,9.0,10.5,1200"))

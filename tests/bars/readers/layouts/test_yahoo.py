@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.bars.readers.layouts.samples import Sample, bad, prices, taken, taken_text
+from tests.support.vendor_samples import Sample, bad, prices, taken, taken_text
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
 SAMPLE = Sample("ABC.csv", HEADER, lambda day: f"{day},10.0,11.0,9.0,10.5,9.45,1200")

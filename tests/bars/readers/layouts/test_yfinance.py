@@ -10,7 +10,7 @@ import pytest
 from kline_core.bars.ingest import ingest
 from kline_core.bars.readers.layouts.yfinance import ADJUSTED
 from kline_core.store.home import Home
-from tests.bars.readers.layouts.samples import DAYS, Sample, bad, error_of, prices, stored, taken, taken_text
+from tests.support.vendor_samples import DAYS, Sample, bad, error_of, prices, stored, taken, taken_text
 
 FIELDS = ["Close", "High", "Low", "Open", "Volume"]
 THREE = "Price,Close,High,Low,Open,Volume\nTicker,ABC,ABC,ABC,ABC,ABC\nDate,,,,,"
