@@ -13,6 +13,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -31,10 +32,12 @@ from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame
 from kline_core.bars.reading import LONGEST, Checked, Progress, read_all
 from kline_core.bars.row_errors import rejected_frame
+from kline_core.bars.symbol_bars import symbol_day_keys
 from kline_core.errors import InputError, SettingError
 from kline_core.store.home import Home, TableChangedError
 
 _ATTEMPTS = 5
+_NO_BARS = pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES)})
 
 
 def ingest(
@@ -81,8 +84,9 @@ def ingest(
             f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
         )
     read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress)
-    parts = read.parts
-    bars = _concatenated([part.bars for part in parts])
+    bars = _concatenated([part.bars for part in read.parts])
+    # Their rows would be in memory twice.
+    read.parts[:] = parts = [replace(part, bars=_NO_BARS) for part in read.parts]
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
@@ -136,7 +140,7 @@ def _named(sources: Sequence[Path | Frame], delivery: Delivery) -> dict[str, Pat
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all files with the number of their file; the index keeps the row numbers."""
     if not frames:
-        return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES, "file")})
+        return _NO_BARS.assign(file=[])
     bars = pd.concat(frames)
     bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
     return bars
@@ -147,12 +151,19 @@ def _store(compared: Comparison, home: Home, version: int | None) -> int:
     rows = compared.bars[compared.new | compared.updated]
     if len(rows) == 0:
         return home.version("bars") or 0 if version is None else version
-    rows = rows.sort_values(["symbol", "date"])[list(BAR_COLUMNS)]
-    table = pa.Table.from_pandas(rows, preserve_index=False)
+    table = pa.Table.from_pandas(_sorted(rows)[list(BAR_COLUMNS)], preserve_index=False)
     counts = {"new": int(compared.new.sum()), "updated": int(compared.updated.sum())}
     if counts["updated"]:
         return home.upsert("bars", table, ["symbol", "date"], counts, version)
     return home.append("bars", table, counts, version)
+
+
+def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by symbol and date, as files mostly have them."""
+    code = pd.factorize(rows["symbol"], sort=True)[0]
+    day = rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    key = symbol_day_keys(code, day)
+    return rows if (key[1:] >= key[:-1]).all() else rows.iloc[np.argsort(key, kind="stable")]
 
 
 def _accounts(parts: list[Checked], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
@@ -164,7 +175,7 @@ def _accounts(parts: list[Checked], compared: Comparison, rejections: pd.DataFra
     first = rejections.drop_duplicates("source").set_index("source")
     reports = {}
     for number, part in enumerate(parts):
-        read = len(part.bars) + len(part.rejected)
+        read = part.read
         error = None
         if kept[number] == 0:
             row, _, reason, value = first.loc[part.source]

@@ -38,6 +38,8 @@ class Checked:
     """The rows of one table, of a file or a frame, after the checks of single rows."""
 
     source: str
+    read: int
+    """Rows of the table, good and bad."""
     bars: pd.DataFrame
     rejected: pd.DataFrame
     ignored: tuple[str, ...]
@@ -150,7 +152,8 @@ def _checked(name: str, read: Callable[[], RawRows], provisional: bool) -> Check
     if len(raw.malformed):
         rejected = pd.concat([raw.malformed.assign(source=name), rejected])
     notes = ((layout.note,) if layout.note else ()) + checked.notes
-    return Checked(name, checked.bars, rejected, raw.ignored, layout.name, checked.mended, notes)
+    read_rows = len(checked.bars) + len(rejected)
+    return Checked(name, read_rows, checked.bars, rejected, raw.ignored, layout.name, checked.mended, notes)
 
 
 def _reason(name: str, error: Exception) -> str:
