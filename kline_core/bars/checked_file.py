@@ -33,3 +33,10 @@ class CheckedFile:
     """How the rows are meant where they are no bars but factors."""
     joined: int = 0
     """Rows that gave bars of other files their factors, and are in neither of the two frames any more."""
+    taken: int = 0
+    """Sound rows that were taken out of `bars`."""
+
+    @property
+    def read(self) -> int:
+        """All rows, those of other files' factors aside."""
+        return len(self.bars) + self.taken + len(self.rejected)

@@ -14,6 +14,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from kline_core.bars.readers.frame import Frame
 from kline_core.bars.reading import LONGEST, Progress, read_all
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.bars.side_files import join_side_files
+from kline_core.bars.symbol_bars import symbol_day_keys
 from kline_core.errors import InputError, SettingError
 from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
@@ -43,6 +45,7 @@ from kline_core.symbols import canonical_symbol
 from kline_core.typing import Objects
 
 _ATTEMPTS = 5
+_NO_BARS = pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES)})
 
 
 def ingest(
@@ -94,6 +97,8 @@ def ingest(
     read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress)
     parts = join_side_files(read.parts)
     bars = _concatenated([part.bars for part in parts])
+    # Their rows would be in memory twice.
+    read.parts[:] = parts = [replace(part, bars=_NO_BARS, taken=len(part.bars)) for part in parts]
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
@@ -153,7 +158,7 @@ def _named(sources: Sequence[Path | Frame], delivery: Delivery) -> dict[str, Pat
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all files with the number of their file; the index keeps the row numbers."""
     if not frames:
-        return pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES, "file")})
+        return _NO_BARS.assign(file=[])
     bars = pd.concat(frames)
     bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
     return bars
@@ -208,12 +213,19 @@ def _store(compared: Comparison, home: Home, version: int | None) -> int:
     rows = compared.bars[compared.new | compared.updated]
     if len(rows) == 0:
         return home.version("bars") or 0 if version is None else version
-    rows = rows.sort_values(["symbol", "date"])[list(BAR_COLUMNS)]
-    table = pa.Table.from_pandas(rows, preserve_index=False)
+    table = pa.Table.from_pandas(_sorted(rows)[list(BAR_COLUMNS)], preserve_index=False)
     counts = {"new": int(compared.new.sum()), "updated": int(compared.updated.sum())}
     if counts["updated"]:
         return home.upsert("bars", table, ["symbol", "date"], counts, version)
     return home.append("bars", table, counts, version)
+
+
+def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by symbol and date, as files mostly have them."""
+    code = pd.factorize(rows["symbol"], sort=True)[0]
+    day = rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    key = symbol_day_keys(code, day)
+    return rows if (key[1:] >= key[:-1]).all() else rows.iloc[np.argsort(key, kind="stable")]
 
 
 def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
@@ -225,7 +237,7 @@ def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.Dat
     first = rejections.drop_duplicates("source").set_index("source")
     reports = {}
     for number, part in enumerate(parts):
-        read = len(part.bars) + len(part.rejected)
+        read = part.read
         error = None
         if kept[number] == 0 and read > 0:
             row, _, reason, value = first.loc[part.source]

@@ -1,0 +1,115 @@
+"""Reading of a delivery: what comes of it does not depend on which thread was first, and large files are read alone."""
+
+import gzip
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kline_core.bars import reading
+from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import NothingUsableError
+from kline_core.bars.reading import read_all
+from kline_core.store.home import Home
+from tests.support.packed import zipped
+
+HEADER = "date,open,high,low,close,volume\n"
+
+
+def rows(count: int, fault: bool = False) -> str:
+    lines = [f"2020-01-{day:02},10,11,9,{'x' if fault and day % 2 else 10},5\n" for day in range(1, count + 1)]
+    return HEADER + "".join(lines)
+
+
+def delivery(folder: Path) -> list[Path]:
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"S{number:02}.csv").write_text(rows(4, fault=number % 3 == 0))
+    (folder / "T.csv").write_text("x")
+    (folder / "Z.zip").write_bytes(zipped({"U.csv": rows(2).encode(), "V.csv": b"x", "w.doc": b""}))
+    return sorted(folder.iterdir())
+
+
+def summary(files: list[Path], max_bytes: int = 10**6) -> tuple[object, ...]:
+    found = read_all({str(file): file for file in files}, max_bytes)
+    parts = [(part.source, part.read, len(part.bars), part.rejected.to_dict("records")) for part in found.parts]
+    return found.names, parts, found.errors, found.skipped
+
+
+def test_the_order_is_that_of_the_delivery_whoever_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = delivery(tmp_path / "in")
+    monkeypatch.setattr(reading, "CORE_COUNT", 1)
+    alone = summary(files)
+    monkeypatch.setattr(reading, "CORE_COUNT", 4)
+    real, names = reading.tables, set()
+
+    def uneven(path: Path, *others: object) -> object:
+        names.add(threading.current_thread().name)
+        time.sleep(0.02 if path.name < "S04" else 0)
+        return real(path, *others)
+
+    monkeypatch.setattr(reading, "tables", uneven)
+    assert summary(files) == alone
+    assert len(names) > 1
+    assert alone[0][-2:] == [f"{files[-1]}/U.csv", f"{files[-1]}/V.csv"]
+
+
+def test_progress_is_told_file_by_file(tmp_path: Path) -> None:
+    files, told = delivery(tmp_path / "in"), []
+    read_all({str(file): file for file in files}, 10**6, progress=lambda *counts: told.append(counts))
+    assert told == [(number, len(files)) for number in range(1, len(files) + 1)]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: zipped({"LARGE.csv": data})])
+def test_a_large_file_is_read_alone_and_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack) -> None:
+    monkeypatch.setattr(reading, "CORE_COUNT", 4)
+    monkeypatch.setattr(reading, "SMALL_BYTES", 100)
+    for number in range(3):
+        (tmp_path / f"S{number}.csv").write_text(rows(1))
+        (tmp_path / f"L{number}.csv").write_bytes(pack(rows(9).encode()))
+    files = sorted(tmp_path.glob("*.csv"))
+    main, real, large = threading.current_thread(), reading.check_rows, []
+
+    def seen(frame: pd.DataFrame, *others: object) -> object:
+        if len(frame) == 9:
+            large.append(threading.current_thread() is main)
+        return real(frame, *others)
+
+    monkeypatch.setattr(reading, "check_rows", seen)
+    found = read_all({str(file): file for file in files}, 10**6)
+    assert [part.read for part in found.parts] == [9, 9, 9, 1, 1, 1]
+    assert large == [True] * 3
+    refused = read_all({str(file): file for file in files}, 200)
+    assert [part.read for part in refused.parts] == [1, 1, 1]
+    assert all("holds more than 200 bytes" in error for error in refused.errors.values())
+
+
+def test_a_stop_leaves_no_file_to_be_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = delivery(tmp_path / "in")
+    monkeypatch.setattr(reading, "CORE_COUNT", 2)
+    real, read = reading.tables, []
+
+    def slow(path: Path, *others: object) -> object:
+        read.append(path)
+        time.sleep(0.05)
+        return real(path, *others)
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reading, "tables", slow)
+    with pytest.raises(KeyboardInterrupt):
+        read_all({str(file): file for file in files}, 10**6, progress=stop)
+    assert len(read) < len(files)
+
+
+def test_memory_that_runs_out_is_the_error_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    (tmp_path / "A.csv").write_text(rows(2))
+    monkeypatch.setattr(reading, "check_rows", broken)
+    with pytest.raises(NothingUsableError, match=r"A\.csv: cannot be read: MemoryError: ; write it anew"):
+        ingest([tmp_path / "A.csv"], Home(tmp_path / "home", create=True))
