@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from kline_core.bars.readers.message import quoted_message
+
 _TEXT: Final = "export the bars as CSV or Parquet"
 _UNPACK: Final = "unpack it, or pack it as .zip, .gz or .zst"
 _KINDS: Final = (
@@ -28,25 +30,22 @@ _KINDS: Final = (
     (re.compile(rb"ORC[^ -~]|Obj\x01"), "an ORC or Avro file", "write it as Parquet"),
 )
 _BLANK = rb"(?:\xef\xbb\xbf)?\s*"
-_MARKUP = ((re.compile(_BLANK + rb"<\?xml\s"), "XML", _TEXT),)
-_SHOWN = re.compile(rb"[\x20-\x7e]+")
+_MARKUP = (
+    (re.compile(_BLANK + rb"<(?:!doctype|html|head|body|meta|table|script|!--)[\s>a-z-]", re.IGNORECASE), "a web page"),
+    (re.compile(_BLANK + rb"<\?xml\s"), "XML"),
+    (re.compile(_BLANK + rb'(?:\{\s*(?:"|\}|$)|\[\s*(?:[\[{"\]]|-?\d|$))'), "JSON"),
+)
 
 
 def foreign_kind(data: bytes) -> tuple[str, str] | None:
-    """What a file without a table of bars is, in words that follow "is", and what to do; None if it may have one."""
+    """What a file without a table of bars is, in words that follow "is", and what to do; None if it may have one.
+
+    JSON and pages are quoted, since vendors write their errors so.
+    """
     head = data[:512]
     found = next(((kind, remedy) for form, kind, remedy in _KINDS if form.match(head)), None)
     if found is not None:
         return found
-    for form, kind, remedy in _MARKUP:
-        # A binary file may begin with the same signs.
-        if b"\0" not in head and form.match(head):
-            return f"{kind}, no table of bars{_beginning(head)}", remedy
-    return None
-
-
-def _beginning(head: bytes) -> str:
-    """The first words of a text, which often say what went wrong."""
-    text = b" ".join(_SHOWN.findall(head)).decode("ascii").split()
-    shown = " ".join(text)[:80]
-    return f" (it begins {shown!r})"
+    # A binary file may begin with the same signs.
+    kind = None if b"\0" in head else next((kind for form, kind in _MARKUP if form.match(head)), None)
+    return None if kind is None else (f"{kind} and no table{quoted_message(data)}", "fetch it again, as CSV")

@@ -17,25 +17,28 @@ _KEYS: Final = ("error message", "error", "note", "information", "message", "det
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
-def refuse_message(data: bytes, path: Path) -> None:
-    """Raise `InputError` if a text file is no table, but an answer in JSON or HTML, or one line without columns."""
+def quoted_message(data: bytes) -> str:
+    """What a document in JSON or HTML says, in words that follow what it is; empty if it says nothing."""
     head = data[:_HEAD].decode(errors="replace").lstrip("\ufeff \t\r\n")
-    if head.startswith(("{", "[")):
-        said = _of_json(data)
-        kind = "JSON and no table"
-    elif re.match(r"<(?:!doctype|html|\?xml|head|body)\b", head, re.IGNORECASE):
-        title = _TITLE.search(head)
-        said, kind = (title[1] if title else ""), "a web page and no table"
-    elif head.strip() and len(data) <= _HEAD and "\n" not in head.strip() and re.search(r"[a-z]{2} [a-z]", head, re.I):
-        # A header has its columns; a sentence has words.
-        if re.search(r"[;\t|]|,\S", head):
-            return
-        said, kind = head, "one line of text and no table"
-    else:
-        return
+    title = _TITLE.search(head)
+    said = _of_json(data) if head.startswith(("{", "[")) else title[1] if title else ""
     words = harmless(" ".join(said.split()), longest=_LONGEST)
-    says = f", which says: {words}" if words else ""
-    raise InputError(f"{path}: is {kind}{says}; fetch it again, as CSV", source=str(path), row=1, value=words)
+    return f", which says: {words}" if words else ""
+
+
+def refuse_message(data: bytes, path: Path) -> None:
+    """Raise `InputError` if a text file is no table, but one line without columns: what a vendor says in its place."""
+    head = data[:_HEAD].decode(errors="replace").strip("\ufeff \t\r\n")
+    # A header has its columns; a sentence has words.
+    is_sentence = len(data) <= _HEAD and "\n" not in head and re.search(r"[a-z]{2} [a-z]", head, re.IGNORECASE)
+    if head and is_sentence and not re.search(r"[;\t|]|,\S", head):
+        words = harmless(" ".join(head.split()), longest=_LONGEST)
+        raise InputError(
+            f"{path}: is one line of text and no table, which says: {words}; fetch it again, as CSV",
+            source=str(path),
+            row=1,
+            value=words,
+        )
 
 
 def _of_json(data: bytes) -> str:

@@ -53,7 +53,7 @@ class Bomb:
 
 PAGE = b"\xef\xbb\xbf\r\n<!DOCTYPE html><html><title>Login</title>"
 FOREIGN = {
-    "a web page, no table of bars (it begins '<!DOCTYPE html><html><title>Login</title>')": [PAGE],
+    "a web page and no table, which says: Login": [PAGE],
     "a web page": [b"<html>\n", b" <HTML lang='x'>", b"<!-- x -->", b"<table border=1>"],
     "XML": [b"<?xml version='1.0'?><Workbook/>"],
     "JSON": [
