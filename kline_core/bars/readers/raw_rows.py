@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from kline_core.bars.readers.contents import stem_of
 from kline_core.bars.readers.layout import Columns, Layout
 from kline_core.errors import InputError
 from kline_core.symbols import is_symbol
+
+_TEXT = pd.StringDtype(na_value=float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ def raw_rows(
                 value=other,
             )
     elif is_symbol(named) and not stem.lower().endswith(suffixes):
-        frame.insert(0, "symbol", pd.Series(named, index=frame.index, dtype="str"))
+        column = pa.repeat(pa.scalar(named, pa.string()), len(frame)).to_pandas(types_mapper={pa.string(): _TEXT}.get)
+        frame.insert(0, "symbol", column.set_axis(frame.index))
     else:
         raise InputError(
             f"{path}: has no symbol column, and its name {stem!r} is no symbol; add the one or change the other",

@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 from kline_core._text import is_utf8
 from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText, Line, lines, not_utf8, split_header
-from kline_core.bars.readers.layout import Columns, columns_of, is_number
+from kline_core.bars.readers.layout import NEEDED, Columns, columns_of, is_number
 from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
@@ -114,7 +114,8 @@ def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
             score = sum(name.strip().lower() in known for name in names)
             if score > best:
                 best, found = score, (at, number, sign)
-        if feed < 0:
+        # No line beyond one with as many names as a bar needs has more of them.
+        if feed < 0 or best >= len(NEEDED):
             break
         at = feed + 1
     return split_header(data, path, *found)
