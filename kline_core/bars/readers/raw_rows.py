@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+import pyarrow as pa
 
 from kline_core.bars.columns import ADJUSTMENT, NAME
 from kline_core.bars.convention import Adjustment, Convention
@@ -23,6 +24,7 @@ _ADJUSTMENTS: Final = {
 """Adjustment of the prices, by the word that stands for it in the name of a file or its folder."""
 _WORD: Final = re.compile(r"(?<![A-Z0-9])(?:[bqh]fq)(?![A-Z0-9])|[前后不]复权", re.ASCII | re.IGNORECASE)
 _AROUND: Final = " _.()（）-"
+_TEXT = pd.StringDtype(na_value=float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def raw_rows(
         symbol = _titled(title.symbol, named, convention, path)
         frame.insert(0, "symbol", pd.Series(symbol, index=frame.index, dtype="str"))
     elif is_symbol(named) and not stem.lower().endswith(suffixes):
-        frame.insert(0, "symbol", pd.Series(named, index=frame.index, dtype="str"))
+        column = pa.repeat(pa.scalar(named, pa.string()), len(frame)).to_pandas(types_mapper={pa.string(): _TEXT}.get)
+        frame.insert(0, "symbol", column.set_axis(frame.index))
     else:
         raise InputError(
             f"{path}: has no symbol column, and its name {stem!r} is no symbol; add the one or change the other",

@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 from kline_core._text import is_utf8
 from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText, Line, lines, not_utf8, split_header
-from kline_core.bars.readers.layout import Columns, columns_of, is_number
+from kline_core.bars.readers.layout import NEEDED, Columns, columns_of, is_number
 from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.bars.readers.message import refuse_message
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
@@ -155,7 +155,8 @@ def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:
                 best, found = score, (at, number, sign)
             elif number == 1 and best == (3, 0) and few < (score[0], len(names)):
                 few, found = (score[0], len(names)), (at, number, sign)
-        if after is None:
+        # No line beyond one with as many names as a bar needs has more of them.
+        if after is None or best[0] >= len(NEEDED):
             break
         starts.append(after)
     text = split_header(data, path, *found)
