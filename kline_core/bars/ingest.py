@@ -98,7 +98,7 @@ def ingest(
     parts = join_side_files(read.parts)
     bars = _concatenated([part.bars for part in parts])
     # Their rows would be in memory twice.
-    read.parts[:] = parts = [replace(part, bars=_NO_BARS, taken=len(part.bars)) for part in parts]
+    read.parts[:] = parts = [_without_rows(part) for part in parts]
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
@@ -254,14 +254,17 @@ def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.Dat
             ignored_columns=part.ignored,
             layout=part.layout,
             mended=part.mended,
-            notes=part.notes + ((part.unadjusted,) if part.unadjusted and _without_factor(part.bars) else ()),
+            notes=part.notes,
             joined=part.joined,
         )
     return reports
 
 
-def _without_factor(bars: pd.DataFrame) -> bool:
-    return bool((bars["adj_factor"].isna() & ~bars["incremental"].astype(bool)).any())
+def _without_rows(part: CheckedFile) -> CheckedFile:
+    """The file without its sound rows, and with what there is to say if nothing tells a factor of one of them."""
+    bare = part.bars["adj_factor"].isna() & ~part.bars["incremental"].astype(bool)
+    notes = part.notes + ((part.unadjusted,) if part.unadjusted and bare.any() else ())
+    return replace(part, bars=_NO_BARS, taken=len(part.bars), notes=notes)
 
 
 def _ordered(parts: list[pd.DataFrame], sources: list[str]) -> pd.DataFrame:

@@ -117,12 +117,20 @@ def index(options: argparse.Namespace) -> Answer:
 def notes(options: argparse.Namespace) -> Answer:
     """`kline notes`."""
     home = opened_home(options)
+    from kline_core.bars.home_market import NOTE as MARKET
+
     held = home.notes()
     if options.forget is not None:
         if options.forget not in held:
             raise SettingError(
                 f"--forget is {options.forget}, and home {home.uri} keeps "
                 + (f"only {', '.join(sorted(held))}" if held else "no notes"),
+                parameter="--forget",
+                value=options.forget,
+            )
+        if options.forget == MARKET:
+            raise SettingError(
+                f"--forget is {MARKET}, which is what the bars of home {home.uri} are of, and stays with them",
                 parameter="--forget",
                 value=options.forget,
             )

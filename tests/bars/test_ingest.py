@@ -19,6 +19,7 @@ from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import HomeError, InputError, SettingError
 from kline_core.store.home import Home
+from tests.support.vendor_files import assert_accounted
 
 HEADER = "symbol,date,open,high,low,close,volume"
 FACTORS = HEADER + ",adj_factor"
@@ -37,15 +38,6 @@ def csv(path: Path, *lines: str, header: str = HEADER) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path
-
-
-def assert_accounted(report: IngestReport) -> None:
-    assert report.read == report.stored_new + report.updated + report.unchanged + report.rejected
-    assert report.rejected == len(report.rejections)
-    for file in report.files:
-        assert file.read == file.new + file.updated + file.unchanged + file.rejected
-        assert file.rejected == (report.rejections["source"] == file.path).sum()
-    json.dumps(report.to_dict(), allow_nan=False)
 
 
 def run(home: Home, *paths: Path) -> IngestReport:

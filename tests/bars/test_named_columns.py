@@ -43,7 +43,7 @@ def test_what_a_person_writes(texts: list[str], mapping: dict[str, str]) -> None
         ('date="Datum', "it must be like date=Datum,close=Schluss"),
         ('date="Datum"x', "it must be like date=Datum,close=Schluss"),
         ("date=", "'' is no name of a column, for date"),
-        ("day=Datum", "'day' is no meaning; known are adj_close, adj_factor, amount, close, date"),
+        ("day=Datum", "'day' is no meaning; known are adj_close, adj_factor, adjustment, amount, close, date"),
         ("date=a,date=b", "date is named twice"),
         ("date=a,close=A", "column 'A' is named for date and for close"),
     ],
@@ -89,7 +89,7 @@ def test_files_and_frames_with_columns_by_hand(tmp_path: Path) -> None:
     )
     report = kl.ingest(tmp_path / "home", [tmp_path / "SAP.csv", frame], columns=MAPPING)
     assert [(file.new, file.layout) for file in report.files] == [(1, "columns named by hand")] * 2
-    assert Home(tmp_path / "home").notes() == {}
+    assert Home(tmp_path / "home").notes() == {"market": "US"}
     with pytest.raises(NothingUsableError, match="column date is missing"):
         kl.ingest(tmp_path / "home", tmp_path / "SAP.csv")
 

@@ -18,6 +18,7 @@ from kline_core.cli.parser import main
 from kline_core.compute import standing
 from kline_core.encoder.synthetic import random_walk
 from kline_core.store.home import Home
+from tests.support.command import ask, refused
 from tests.support.homes import write_encoder
 
 SYMBOLS, BARS = 3, 260
@@ -36,21 +37,6 @@ def home(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["--home", str(place), "ingest", str(plain)]) == 0
     assert main(["--home", str(place), "index"]) == 0
     return place
-
-
-def ask(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Exit code, standard output and the last line of standard error of a command."""
-    capsys.readouterr()
-    code = main(list(words))
-    out, err = capsys.readouterr()
-    return code, out, err.strip().splitlines()[-1] if err.strip() else ""
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    code, out, line = ask(capsys, *words)
-    assert (code, out) == (1, "")
-    assert line.startswith("kline: ")
-    return line
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ _MOST_XML: Final = 512 * 2**20
 """Unpacked bytes of a workbook at the most: a short text takes some five times as much memory once it is read."""
 _GIVEN: Final = re.compile(r"(sheet|tabelle|feuil|hoja|foglio|planilha|工作表|シート)[\s_]*\d*", re.IGNORECASE)
 """Titles that spreadsheet programs give."""
-_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns)
+_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns if name)
 
 
 @dataclass(frozen=True, slots=True)

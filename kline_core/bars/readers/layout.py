@@ -189,8 +189,11 @@ def _by_hand(source: str, names: Sequence[str], plain: Sequence[str], mapping: M
 
 
 def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: Sequence[Layout]) -> InputError:
+    # Names that pandas gives to an index without one tell nothing.
+    told = [name for name in plain if name and not name.startswith("__index_level_")]
+
     def likeness(layout: Layout) -> tuple[int, int]:
-        return sum(name in layout.columns for name in plain), -len(layout.missing(plain))
+        return sum(name in layout.columns for name in told), -len(layout.missing(plain))
 
     def may_be(layout: Layout) -> bool:
         # Not one whose columns are all there in another order, nor a file of factors by its dates alone.
@@ -212,7 +215,7 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
         )
         return InputError(text, source=source, column="open")
     known = frozenset(name for layout in layouts for name in layout.columns)
-    twice = next((name for name in plain if name in known and plain.count(name) > 1), None)
+    twice = next((name for name in told if name in known and told.count(name) > 1), None)
     if twice is not None:
         text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
         return InputError(text, source=source, column=twice)

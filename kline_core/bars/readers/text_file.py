@@ -36,7 +36,7 @@ _CHUNK = 50_000
 _MOST_MALFORMED = 1_000_000
 _TITLE_LINES = 10
 """Lines above the header at the most: names of exports, dates of downloads."""
-_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns)
+_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns if name)
 _LEGACY = ("gb18030", "cp1252")
 """Encodings of text that is not Unicode; where both fit alike, it is the first."""
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

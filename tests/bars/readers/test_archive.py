@@ -16,8 +16,8 @@ from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.readers import archive, read_file, tables
 from kline_core.errors import InputError
 from kline_core.store.home import Home
-from tests.bars.test_ingest import assert_accounted
 from tests.support.packed import zipped, zstd
+from tests.support.vendor_files import assert_accounted
 
 ROWS = b"date,open,high,low,close,volume\n2020-01-02,10,11,9,10,5\n2020-01-03,10,11,9,10,5\n"
 

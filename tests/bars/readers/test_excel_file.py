@@ -19,7 +19,7 @@ from kline_core.bars.readers import excel_file, read_file, tables
 from kline_core.bars.row_checks import check_rows
 from kline_core.errors import InputError
 from kline_core.store.home import Home
-from tests.bars.test_ingest import assert_accounted
+from tests.support.vendor_files import assert_accounted
 
 openpyxl = pytest.importorskip("openpyxl")
 

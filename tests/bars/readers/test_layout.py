@@ -36,7 +36,7 @@ def test_what_a_vendor_needs_beside_is_named_too() -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ["Datum", "Eröffnung", "Hoch", "Tief", "Schluss", "Stück"],
+        ["Tag", "Anfang", "Oben", "Unten", "Ende", "Stück"],
         ["日付", "始値", "高値", "安値", "終値", "出来高"],
         ["a"],
         ["", "", ""],

@@ -164,4 +164,4 @@ def test_closes_side_by_side_are_no_bars(tmp_path: Path) -> None:
 
 def test_a_field_that_no_ticker_has_is_missing(tmp_path: Path) -> None:
     error = error_of(tmp_path, "all.csv", wide(["Close", "High", "Low", "Open"], "column").to_csv())
-    assert "column volume is missing; its columns are Date, Close, High, Low, Open, which are nearest" in error
+    assert "column volume is missing; its columns are Date, Close, High, Low, Open, nearest" in error
