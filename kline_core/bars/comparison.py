@@ -68,6 +68,9 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     # Stored rows before the first new date are neither replaced nor later than a new row.
     first = bars["date"].to_numpy().min()
     bars = _provisional(bars)
+    if bars["incremental"].any():
+        # Of equal rows the first is taken: one of which the change is known.
+        bars = bars.iloc[np.argsort(bars["incremental"] & bars["change"].isna(), kind="stable")]
     bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
     bars, mixed = _reject_mixed_factors(bars, sources, read, names)
     bars, loose = _chain_changes(bars, sources, read, names)

@@ -1,8 +1,8 @@
 """Days of the exchange from what vendors write: days, times of day, and moments in a time zone.
 
 * A day is itself, whatever time of day stands beside it.
-* A moment with a zone is the day at the exchange, except where all moments of a file are midnight in UTC: that is how
-  tools write days.
+* A moment with a zone is the day at the exchange. Midnight, in UTC or in the zone that it is written with, is a day:
+  that is how tools write days.
 * 03/04/2024 is decided by all dates of the file: one whose first or second number is above 12 tells the month. If
   none does, or they contradict each other, all such dates are refused.
 * Years have four digits.
@@ -105,8 +105,14 @@ def exchange_days(values: pd.Series, zones: Callable[[], Objects], month_first: 
         month_first: Whether 03/04/2024 is in March; None to decide it by the column.
     """
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        moments = values.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-        return _bounded(*_local(moments, ~np.isnat(moments), zones), np.zeros(len(values), bool))
+        moments, written = (
+            zoned.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+            for zoned in (values.dt.tz_convert("UTC"), values)
+        )
+        midnight = written == written.astype("datetime64[D]")
+        days, seconds, homeless = _local(moments, ~np.isnat(moments) & ~midnight, zones)
+        days, seconds = np.where(midnight, written.astype("datetime64[D]"), days), np.where(midnight, 0, seconds)
+        return _bounded(days, seconds, homeless, np.zeros(len(values), dtype=bool))
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
         moments = values.to_numpy()
         days = moments.astype("datetime64[D]")
@@ -141,7 +147,7 @@ def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool 
     known = (day != _NONE) & ~undecided
     days = np.where(known, day, 0).astype("datetime64[D]")
     days[~known] = np.datetime64("NaT", "D")
-    zoned = known & np.array([stamp is not None and stamp.zone is not None for stamp in stamps], dtype=bool)
+    zoned = known & np.array([s is not None and s.zone is not None and s.second != 0 for s in stamps], dtype=bool)
     homeless = np.zeros(len(stamps), dtype=bool)
     if zoned.any():
         ahead = np.array([0 if stamp is None else stamp.zone or 0 for stamp in stamps], dtype=np.int64)
@@ -183,7 +189,8 @@ def _local(moments: Dates, where: Flags, zones: Callable[[], Objects]) -> tuple[
     days = moments.astype("datetime64[D]")
     seconds = np.where(np.isnat(moments), 0, (moments - days).astype("timedelta64[s]").astype(np.int64))
     homeless = np.zeros(len(moments), dtype=bool)
-    if (seconds[where] == 0).all():
+    where = where & (seconds != 0)
+    if not where.any():
         return days, seconds, homeless
     names = zones()
     homeless = where & np.array([name is None for name in names], dtype=bool)

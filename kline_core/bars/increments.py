@@ -20,7 +20,10 @@ import pandas as pd
 
 from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.bars.row_errors import RowErrors
+from kline_core.bars.sessions import sessions_between
 from kline_core.bars.symbol_bars import days_of
+from kline_core.markets import MARKETS
+from kline_core.symbols import market_of
 from kline_core.typing import Dates, Flags, Floats64, Int64s, Positions
 
 _MOST_EX_DATES = 0.2
@@ -51,8 +54,16 @@ RESTATED_BARE = (
     "what; deliver the symbol's whole history"
 )
 NO_JOINT = (
-    "the symbol's rows come from several files with an adjustment base each, and nothing tells the change between; "
-    "deliver them as one file"
+    "the change of the adjustment between two rows of the symbol is not known: they come from files with a base each, "
+    "or a row between them is missing or rejected; deliver one whole file"
+)
+LOST_DAYS = (
+    "behind {} days without a row the previous close is not the close before: it was taken for a payment, and may be "
+    "the return of the lost day; deliver these days"
+)
+TORN = (
+    "the adjustment changes where the delivery ends, and stored bars after it would not have the change; deliver the "
+    "symbol up to its last stored date"
 )
 
 
@@ -89,7 +100,11 @@ def changes_in_file(symbols: pd.Series, days: Dates, numbers: dict[str, Floats64
         readable &= told
     code = pd.factorize(symbols)[0]
     order = np.lexsort((days, code))
+    unread = order[~readable[order]]
     order = order[readable[order]]
+    # One row of each day: the others are duplicates, which are no days of their own.
+    twice = (code[order][1:] == code[order][:-1]) & (days[order][1:] == days[order][:-1])
+    order = order[np.r_[True, ~twice]] if len(order) else order
     follows = code[order][1:] == code[order][:-1]
     before, now = order[:-1][follows], order[1:][follows]
     change = np.full(count, np.nan)
@@ -103,14 +118,19 @@ def changes_in_file(symbols: pd.Series, days: Dates, numbers: dict[str, Floats64
             change[now] = step_over(close[before], previous[now])
             # A previous close that says something else every day is no close of the day before.
             ex_dates = int((np.abs(change[now] - 1) > 0).sum())
-            if ex_dates > max(3, _MOST_EX_DATES * len(now)):
+            if ex_dates > max(len(np.unique(code[now])), _MOST_EX_DATES * len(now)):
                 text = (
                     f"the previous close is not the close before on {ex_dates} of {len(now)} days, too many to be "
                     "ex-dates: it was not used, and prices are taken as already comparable"
                 )
                 return Increments(bare.columns, (text,))
+            if "trading" in numbers:
+                # Where suspended days have rows, a day without one is lost.
+                lost = int(((change[now] != 1) & _gaps(symbols, days, before, now)).sum())
+                notes = (LOST_DAYS.format(lost),) if lost else ()
         else:
             change[now] = _of_payments(close, numbers, before, now, faults)
+            _forget_after(unread, order, code, days, change, numbers)
     _carry_over(order, code, change, ~faults.any())
     return Increments({"incremental": np.ones(count, dtype=bool), "change": change, "prev_close": previous}, notes)
 
@@ -151,6 +171,32 @@ def _of_payments(
     too_much[now[left <= 0]] = True
     faults.mark(too_much, "dividend", "is not less than the close before")
     return times * close[before] / np.where(left > 0, left, close[before])
+
+
+def _gaps(symbols: pd.Series, days: Dates, before: Positions, now: Positions) -> Flags:
+    """Whether sessions of the symbol's exchange lie between pairs of rows, bool (n,); false where that is not known."""
+    far = (days[now] - days[before]).astype(np.int64) > 1
+    gaps = np.zeros(len(now), dtype=bool)
+    names = symbols.to_numpy()
+    for at in np.flatnonzero(far).tolist():
+        market = market_of(str(names[now[at]]))
+        if market is not None:
+            between = sessions_between(days[before[at]], days[now[at]], MARKETS[market].calendar)
+            gaps[at] = bool(between)
+    return gaps
+
+
+def _forget_after(
+    unread: Positions, order: Positions, code: Int64s, days: Dates, change: Floats64, numbers: dict[str, Floats64]
+) -> None:
+    """Forget the change at the first row behind one without a readable price that may have had a payment, in place."""
+    nothing = np.zeros(len(days))
+    split, paid = (numbers.get(name, nothing) for name in ("split", "dividend"))
+    for row in unread.tolist():
+        if (split[row] in (0.0, 1.0) and paid[row] == 0) or np.isnat(days[row]):
+            continue
+        later = order[(code[order] == code[row]) & (days[order] > days[row])]
+        change[later[:1]] = np.nan
 
 
 def _carry_over(order: Positions, code: Int64s, change: Floats64, kept: Flags) -> None:
@@ -242,7 +288,7 @@ def restated(key: Int64s, close: Floats64, stored_close: Floats64) -> list[int]:
     return [
         int(code)
         for code, some in zip(codes, np.split(moved, first[1:]), strict=True)
-        if len(some) >= _FEWEST and _is_constant(some[:_BORDER])
+        if len(some) >= (2 if (np.abs(some[:_BORDER]) > _CORRECTED).all() else _FEWEST) and _is_constant(some[:_BORDER])
     ]
 
 
@@ -308,5 +354,21 @@ def _chain_one(
             held = stored_factor[theirs[place[at]]]
             # A vendor rounds anew whatever it adjusts anew.
             result[at] = held if abs(result[at] / held - 1) <= _SAME_FACTOR else result[at]
+    if known.any():
+        held = theirs[place[known]]
+        # Where a vendor works splits into its past, the factor makes up for other closes.
+        unmoved = np.abs(rows.close[mine[known]] / stored.close[held] - 1) <= SAME_PRICE
+        differs = unmoved & (np.abs(result[known] / stored_factor[held] - 1) > _SAME_FACTOR)
+        if (differs & _at_border(place[known], len(stored_day))).any():
+            return TORN
     factor[mine] = result
     return None
+
+
+def _at_border(at: Positions, count: int) -> Flags:
+    """Whether a stored date beside each of some is not among them; `at` are their positions among `count` dates."""
+    among = np.zeros(count, dtype=bool)
+    among[at] = True
+    around = np.r_[True, among, True]
+    border: Flags = ~around[at] | ~around[at + 2]
+    return border

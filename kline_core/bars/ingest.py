@@ -45,6 +45,8 @@ from kline_core.symbols import canonical_symbol
 from kline_core.typing import Objects
 
 _ATTEMPTS = 5
+OLD_NAMES = "symbols as they were written"
+"""Note of a home that had bars before it had a market: its symbols may not be in their one form."""
 _NO_BARS = pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES)})
 
 
@@ -180,6 +182,8 @@ def _keeps(home: Home, market: Market) -> bool:
     """Keep a market with a home that has none; whether it is the home's now, and no other writer's."""
     if home.version("bars") is None:
         home.create("bars", {}, notes={MARKET: market.name})
+    elif home_market(home) is None and home.files("bars"):
+        home.set_note(OLD_NAMES, True, replace=False)
     return bool(home.set_note(MARKET, market.name, replace=False) == market.name)
 
 
@@ -188,7 +192,8 @@ def _as_stored(bars: pd.DataFrame, home: Home, version: int | None) -> pd.DataFr
 
     Homes with a market were made after symbols had one form.
     """
-    if version is None or home_market(home) is not None or len(bars) == 0:
+    notes = home.notes()
+    if version is None or len(bars) == 0 or (MARKET in notes and OLD_NAMES not in notes):
         return bars
     stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
     old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}

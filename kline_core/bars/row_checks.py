@@ -95,6 +95,10 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
     for name in (*OPTIONAL, *HINTS):
         if name in frame.columns:
             numbers[name] = to_numbers(frame[name], name, faults)
+    if convention.chinese:
+        abroad = symbols.isin([name for name in symbols.unique() if name and market_of(name) not in ("CN", None)])
+        text = "is no code of the mainland's exchanges, whose units this layout has; deliver it in another layout"
+        faults.mark(abroad.to_numpy(), "symbol", text)
     numbers["volume"] = _times(numbers["volume"], convention.volume_unit)
     numbers["amount"] = _times(numbers.get("amount", np.full(len(frame), np.nan)), convention.amount_unit)
     mended = _mend(numbers)

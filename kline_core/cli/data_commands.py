@@ -55,6 +55,8 @@ def ingest(options: argparse.Namespace) -> Answer:
         f"already + {report.rejected} rejected, from {used} of {len(report.files)} files",
         f"bars of {Home(home).uri}: version {report.version}{'' if report.changed else ', unchanged'}",
     ]
+    if report.market is None and report.read:
+        lines.append("no market is kept with this home, so that symbols of any go in; name it with --market")
     rejections = report.rejections
     for reason, count in rejections["reason"].value_counts().items():
         lines.append(f"rejected: {count} x {reason}")

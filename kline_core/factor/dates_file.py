@@ -13,7 +13,7 @@ from kline_core.symbols import canonical_symbol, check_symbol
 from kline_core.typing import Dates
 
 _NEEDED = ("symbol", "date")
-_PACKED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip"}
+_ZIP = b"PK\x03\x04"
 _LONGEST = 200
 
 
@@ -21,17 +21,14 @@ def read_dates(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Dates]:
     """Sample dates by symbol from a CSV with columns symbol and date: datetime64[D], unique, increasing.
 
     The columns stand in any order and letter case; others are ignored, and so are blank lines. The file may be packed
-    with gzip, its name then ends in .gz. A line means what it says by itself: one with a cell too many or too few is
+    with gzip or Zstandard. A line means what it says by itself: one with a cell too many or too few is
     refused, since its cells may belong to other columns. Symbols stay as they are written.
 
     Raises `InputError` for any other file, naming the line, or if it holds more than `max_bytes`, unpacked.
     """
     source, data = str(path), read_contents(path, max_bytes)
-    if kind := next((kind for mark, kind in _PACKED.items() if data.startswith(mark)), None):
-        raise InputError(
-            f"{path}: is packed with {kind}; give the CSV unpacked, or packed with gzip under a name that ends in .gz",
-            source=source,
-        )
+    if data.startswith(_ZIP):
+        raise InputError(f"{path}: is packed with zip; give the CSV unpacked, or packed with gzip", source=source)
     text = split_header(data, path)
     names = [name.strip().lower() for name in text.names]
     for name in _NEEDED:

@@ -78,3 +78,10 @@ def test_an_old_home_goes_on_under_its_own_names(home):
     report = ingest(rows("600519", "601006.SH", "AAPL", "000001"), home)
     assert set(home.read("bars")["symbol"].to_pylist()) == {"600519", "sh601006", "AAPL", "000001.SZ"}
     assert report.market is None
+
+
+def test_an_old_home_goes_on_under_its_own_names_when_it_gets_a_market(home):
+    home.append("bars", bar_rows("600519", 2))
+    for _ in range(2):
+        ingest([FRAME.assign(symbol="600519.SH", adj_factor=1.0)], home, market=MARKETS["CN"])
+    assert set(home.read("bars")["symbol"].to_pylist()) == {"600519"}

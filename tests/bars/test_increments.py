@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars.increments import NO_JOINT, NO_OVERLAP
+from kline_core.bars.increments import LOST_DAYS, NO_JOINT, NO_OVERLAP, TORN
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.row_checks import check_rows
@@ -88,15 +88,17 @@ def test_the_factor_is_the_vendors_up_to_its_rounding(home, kind):
 def test_a_history_fed_in_parts_is_the_one_fed_at_once_bit_for_bit(home, tmp_path, kind, step):
     whole = Home(tmp_path / "whole", create=True)
     take_in(whole, told_by(kind))
-    for begin in range(0, len(DAYS), step):
+    # One by one at the end alone, over the last of the ex-dates.
+    starts = range(0, len(DAYS), step) if step > 1 else [0, *range(28, len(DAYS))]
+    for begin, end in pairwise([*starts, len(DAYS)]):
         # What gives only changes must begin with a stored day; a previous close reaches back by itself.
         back = 1 if kind in ("adjusted close", "splits and dividends") else 0
-        part = DAYS[max(begin - back, 0) : begin + step].astype("datetime64[s]")
+        part = DAYS[max(begin - back, 0) : end].astype("datetime64[s]")
         take_in(home, told_by(kind, ALL[ALL["date"].isin(part)]))
     pd.testing.assert_frame_equal(stored(home), stored(whole), check_exact=True)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     kind=st.sampled_from(sorted(set(KINDS) - {"factor"})),
     cuts=st.lists(st.integers(1, len(DAYS) - 1), max_size=4, unique=True),
@@ -193,3 +195,53 @@ def test_a_cell_that_tells_no_change_is_rejected(column, value, reason):
     frame.loc[12, column] = value
     rejected = check_rows(frame, "x").rejected
     assert rejected[["row", "reason"]].to_numpy().tolist() == [[12, reason]]
+
+
+@pytest.mark.parametrize("kind", ["previous close", "adjusted close"])
+def test_a_change_that_stored_bars_after_the_delivery_would_not_have_is_refused(home, kind):
+    take_in(home, told_by(kind))
+    before = stored(home)
+    late = told_by(kind)
+    here = late["date"].isin(DAYS[10:15].astype("datetime64[s]"))
+    column = KINDS[kind][next(iter(KINDS[kind]))]
+    # A payment on the 13th day that nobody had heard of.
+    told = late["date"] == DAYS[12].astype("datetime64[s]")
+    late.loc[told if column == "prev_close" else late["date"] < DAYS[12].astype("datetime64[s]"), column] *= 0.9
+    with pytest.raises(NothingUsableError) as error:
+        take_in(home, late[here])
+    assert error.value.report.rejections["reason"].unique().tolist() == [TORN]
+    pd.testing.assert_frame_equal(stored(home), before, check_exact=True)
+
+
+def test_a_lost_day_is_said_where_suspended_days_have_rows(home):
+    frame = told_by("previous close").assign(trading=1)
+    whole = frame[frame["date"] != DAYS[7].astype("datetime64[s]")]
+    report = ingest([frame[frame["symbol"] == SYMBOLS[1]], whole[whole["symbol"] == SYMBOLS[0]]], home)
+    assert report.rejected == 0
+    assert report.notes == {LOST_DAYS.format(1): ["frame 2"]}
+
+
+def test_a_payment_on_a_row_without_a_price_is_not_forgotten(home):
+    frame = told_by("splits and dividends")
+    lost = (frame["symbol"] == SYMBOLS[0]) & (frame["date"] == DAYS[19].astype("datetime64[s]"))
+    frame.loc[lost, ["open", "high", "low", "close"]] = np.nan
+    report = take_in(home, frame)
+    assert report.rejected == len(DAYS)
+    assert NO_JOINT in set(report.rejections["reason"])
+
+
+def test_a_file_that_is_there_twice_over_has_the_payments_of_one(home):
+    frame = told_by("previous close")
+    report = take_in(home, pd.concat([frame, frame], ignore_index=True))
+    assert (report.stored_new, report.rejected) == (len(frame), len(frame))
+    assert stored(home)["adj_factor"].nunique() == 2 * len(EX_DATES) + 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_equal_rows_the_one_that_knows_its_change_is_taken(home, order):
+    frame = told_by("adjusted close")
+    parts = [
+        frame[frame["date"] < DAYS[20].astype("datetime64[s]")],
+        frame[frame["date"] >= DAYS[15].astype("datetime64[s]")],
+    ]
+    assert ingest(parts[::order], home).stored_new == len(frame)

@@ -230,5 +230,5 @@ def test_an_ingest_beside_pyarrow(tmp_path, capsys):
     assert [line.split()[0] for line in shown.splitlines()[2:5]] == ["pyarrow", "first", "again"]
     found = json.loads((tmp_path / "found.json").read_text())["ways"]
     assert [found[way][0]["rows"] for way in found] == [60, 60, 60]
-    assert Home(tmp_path / "home").version("bars") == 1
+    assert Home(tmp_path / "home").version("bars") == 2
     assert ingest_benchmark.write_files(tmp_path, 3, 20) == tmp_path / "files-3-20"

@@ -75,8 +75,6 @@ def test_archives_and_other_encodings_are_refused_in_a_sentence(tmp_path: Path) 
         archive.writestr("a.csv", text)
     for name, data, says in (
         ("dates.zip", (tmp_path / "dates.zip").read_bytes(), "is packed with zip; give the CSV unpacked"),
-        ("dates.csv", packed, "is packed with gzip"),
-        ("dates.csv.gz", gzip.compress(packed), "is packed with gzip"),
         ("dates.csv.gz", packed[:-5], "cannot be read: .*; deliver it again"),
         ("dates.csv.gz", packed + b"x", "cannot be read: .*; deliver it again"),
         ("dates.csv", text.decode().encode("utf-16"), "line 1 is not UTF-8"),

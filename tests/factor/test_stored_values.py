@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,8 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kline_core as kl
-from kline_core.errors import HomeError
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.stored_values import Stored, StoredValues, latest_values, ranking
 from kline_core.store.home import Home
@@ -113,19 +109,3 @@ def test_both_ends_with_their_ranks_and_ties_by_symbol():
     ranked = ranking(frame_of([0.5, None, 0.9, 0.1, 0.5, 0.7]), shown=2)
     assert ranked[["rank", "symbol"]].values.tolist() == [[1, "S02"], [2, "S05"], [4, "S04"], [5, "S03"]]
     assert ranking(frame_of([0.5, 0.6, 0.7]), shown=2)["symbol"].tolist() == ["S02", "S01", "S00"]
-
-
-def test_a_table_of_values_that_is_gone_is_no_empty_one(bench, in_process):
-    """Its matches would bring the values back, and nothing the samples without one."""
-    bench.run(in_process, samples=5)
-    shutil.rmtree(bench.home.folder / "factors")
-    for use in (lambda: bench.run(in_process, samples=5), lambda: kl.read_factor(bench.home)):
-        with pytest.raises(
-            HomeError, match=r"has lost its table factors, in which run .* stored values; restore a copy"
-        ):
-            use()
-        break
-    (finding,) = (found for found in kl.verify(bench.home).findings if found.table == "factors")
-    assert finding.kind == "table that cannot be read"
-    shutil.rmtree(bench.home.folder / "matches")
-    assert bench.run(in_process, samples=5).count("done") > 0

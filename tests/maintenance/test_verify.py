@@ -1,6 +1,7 @@
 """What `verify` says of sound tables, of others than it can judge, and of those that are being written."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kline_core.errors import EncoderError
+from kline_core.errors import EncoderError, HomeError
 from kline_core.factor.stored_values import KEY
 from kline_core.maintenance import verify as room
 from kline_core.maintenance.upkeep import compact
@@ -221,3 +222,16 @@ def test_compacted_tables_are_as_sound_as_before(bench, monkeypatch):
     compact(bench.home)
     report = checked(bench)
     assert (report.ok, report.rows) == (True, before)
+
+
+@pytest.mark.slow
+def test_a_table_of_values_that_is_gone_is_no_empty_one(bench, in_process):
+    """Its matches would bring the values back, and nothing the samples without one."""
+    bench.run(in_process, samples=5)
+    shutil.rmtree(bench.home.folder / "factors")
+    with pytest.raises(HomeError, match=r"has lost its table factors, in which run .* stored values; restore a copy"):
+        bench.run(in_process, samples=5)
+    (finding,) = (found for found in checked(bench).findings if found.table == "factors")
+    assert finding.kind == "table that cannot be read"
+    shutil.rmtree(bench.home.folder / "matches")
+    assert bench.run(in_process, samples=5).count("done") > 0

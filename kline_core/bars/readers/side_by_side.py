@@ -97,6 +97,8 @@ def _are_symbols(cells: list[str], header: list[str]) -> bool:
     own = [at for at, cell in enumerate(cells) if cell.strip().lower() not in labels]
     named = cells[0].strip() != ""
     sound = all(is_symbol(cells[at].strip()) and header[at].strip() for at in own)
+    # Every field is of some symbol; a row with a cell or two is no such line.
+    sound &= all(at in own for at, field in enumerate(header) if field.strip().lower() in _FIELDS)
     # A row without its date is no line of symbols.
     return bool(own) and sound and (named or not any(_is_number(cells[at]) for at in own))
 
