@@ -27,19 +27,18 @@ _AROUND: Final = " _.()（）-"
 _CODES: Final = frozenset(
     (
         "symbol",
-        "symbols",
         "ticker",
-        "tickers",
         "stock",
-        "stocks",
         "code",
-        "codes",
         "ts_code",
         "secid",
         "instrument",
         "asset",
+        "股票代码",
+        "代码",
+        "证券代码",
+        "股票",
     )
-    + ("股票代码", "代码", "证券代码", "股票", "合约代码")
 )
 """Names of columns that hold symbols; a file whose name is taken in the place of one would mix them."""
 _TEXT = pd.StringDtype(na_value=float("nan"))
@@ -115,12 +114,12 @@ def raw_rows(
     elif title.symbol is not None:
         symbol = _titled(title.symbol, named, convention, path)
         frame.insert(0, "symbol", pd.Series(symbol, index=frame.index, dtype="str"))
-    elif other := next((name for name in columns.ignored if name.strip().lower() in _CODES), None):
+    elif unread := next((name for name in columns.ignored if name.strip().lower() in _CODES), None):
         raise InputError(
-            f"{path}: its column {other} may hold symbols, and is none of the layout {layout.name}; name it with "
-            f"--columns symbol={other}, or remove it if all rows are of the symbol that the file is named after",
+            f"{path}: its column {unread} may hold symbols, and is none of the layout {layout.name}; name it with "
+            f"--columns symbol={unread}, or remove it if all rows are of the symbol that the file is named after",
             source=str(path),
-            column=other,
+            column=unread,
         )
     elif is_symbol(named) and not stem.lower().endswith(suffixes):
         column = pa.repeat(pa.scalar(named, pa.string()), len(frame)).to_pandas(types_mapper={pa.string(): _TEXT}.get)
