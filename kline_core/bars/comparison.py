@@ -15,12 +15,10 @@ from kline_core.bars.increments import restated as restated_closes
 from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment, reject_duplicates
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
-from kline_core.bars.sessions import sessions_between
+from kline_core.bars.sessions import skips_session
 from kline_core.bars.symbol_bars import days_of, row_keys, symbol_day_keys
-from kline_core.markets import MARKETS
 from kline_core.store.home import Home
 from kline_core.store.table import since
-from kline_core.symbols import market_of
 from kline_core.typing import Flags, Floats64, Int64s, Objects
 
 # A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
@@ -176,11 +174,7 @@ def _chain_changes(
 
 def _is_next_session(names: Objects, code: int, first: int, last: int) -> bool:
     """Whether no session of a symbol's exchange lies between two days, days since 1970."""
-    market = market_of(names[code])
-    if market is None:
-        return False
-    days = np.array([first, last]).astype("datetime64[D]")
-    return sessions_between(days[0], days[1], MARKETS[market].calendar) == 0
+    return skips_session(names[code], np.datetime64(first, "D"), np.datetime64(last, "D")) is False
 
 
 def _reject_restated(

@@ -20,10 +20,8 @@ import pandas as pd
 
 from kline_core.bars.adjustment import SAME_PRICE
 from kline_core.bars.row_errors import RowErrors
-from kline_core.bars.sessions import sessions_between
+from kline_core.bars.sessions import skips_session
 from kline_core.bars.symbol_bars import days_of
-from kline_core.markets import MARKETS
-from kline_core.symbols import market_of
 from kline_core.typing import Dates, Flags, Floats64, Int64s, Positions
 
 _MOST_EX_DATES = 0.2
@@ -175,14 +173,10 @@ def _of_payments(
 
 def _gaps(symbols: pd.Series, days: Dates, before: Positions, now: Positions) -> Flags:
     """Whether sessions of the symbol's exchange lie between pairs of rows, bool (n,); false where that is not known."""
-    far = (days[now] - days[before]).astype(np.int64) > 1
     gaps = np.zeros(len(now), dtype=bool)
     names = symbols.to_numpy()
-    for at in np.flatnonzero(far).tolist():
-        market = market_of(str(names[now[at]]))
-        if market is not None:
-            between = sessions_between(days[before[at]], days[now[at]], MARKETS[market].calendar)
-            gaps[at] = bool(between)
+    for at in np.flatnonzero((days[now] - days[before]).astype(np.int64) > 1).tolist():
+        gaps[at] = bool(skips_session(str(names[now[at]]), days[before[at]], days[now[at]]))
     return gaps
 
 

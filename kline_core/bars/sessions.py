@@ -12,6 +12,8 @@ import pandas as pd
 from exchange_calendars.errors import CalendarError
 
 from kline_core.errors import DateError, SettingError
+from kline_core.markets import MARKETS
+from kline_core.symbols import market_of
 from kline_core.typing import Dates, Int64s
 
 # The count of sessions begins here, or with the calendar if that begins later.
@@ -132,18 +134,21 @@ def sessions_until(day: np.datetime64, count: int, calendar: str) -> Dates:
     return newest
 
 
-@cache
-def sessions_between(first: np.datetime64, last: np.datetime64, calendar: str) -> int | None:
-    """Number of sessions after one day and before another; None if a day lies outside those that the calendar knows.
+def skips_session(symbol: str, first: np.datetime64, last: np.datetime64) -> bool | None:
+    """Whether a session of a symbol's exchange lies between two days, datetime64[D]; None if nothing tells.
 
-    Raises `SettingError` if the calendar is unknown or cannot be made.
+    Nothing tells of a symbol whose market is not known, and of days outside those that its calendar knows.
     """
-    sessions = _sessions(calendar)
+    market = market_of(symbol)
+    if market is None:
+        return None
+    sessions = _sessions(MARKETS[market].calendar)
     if first < sessions[0] or last > sessions[-1]:
         return None
-    return int(np.searchsorted(sessions, last, "left") - np.searchsorted(sessions, first, "right"))
+    return bool(np.searchsorted(sessions, last, "left") > np.searchsorted(sessions, first, "right"))
 
 
+@cache
 def calendar_names() -> tuple[str, ...]:
     """Names of all calendars, without their aliases, sorted."""
     return tuple(sorted(exchange_calendars.get_calendar_names(include_aliases=False)))
