@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kline_core._hashing import mix64, text_hash
 from kline_core.store.schemas import horizons_of
-from kline_core.typing import Floats64, Hashes, Int64s
+from kline_core.typing import Flags, Floats64, Hashes, Int64s
 
 
 def match_digests(matches: pa.Table, history: Hashes) -> Hashes:
@@ -57,6 +57,17 @@ def value_digests(values: Floats64, digests: Hashes, sample: Int64s) -> Hashes:
     sums = np.zeros(len(values), dtype=np.uint64)
     np.add.at(sums, sample, digests)
     return mix64(sums ^ _bits(values))
+
+
+def are_tied(factors: pa.Table, digests: Hashes, sample: Int64s) -> Flags:
+    """Whether each of q stored values says which matches are its own, and these are the ones given: bool (q,).
+
+    The arguments are those of `value_digests`, with rows of the `factors` table for the values.
+    """
+    ties = value_digests(factors["value"].to_numpy(), digests, sample)
+    said = factors["match_digest"]
+    tied: Flags = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) == ties)
+    return tied
 
 
 def _bits(cells: NDArray[Any]) -> Hashes:

@@ -22,7 +22,7 @@ from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import days_of, row_keys
 from kline_core.errors import HomeError
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.match_digest import value_digests
+from kline_core.factor.match_digest import are_tied
 from kline_core.factor.state_key import StateKey
 from kline_core.store.home import TOMBSTONE, Home
 from kline_core.store.remedies import NEW_VALUES
@@ -143,9 +143,7 @@ def _tied(factors: pa.Table, key: Int64s, matches: pa.Table, match_key: Int64s) 
     sample = order[at[inside]]
     own = key[sample] == match_key[inside]
     digests = pc.fill_null(matches["digest"], 0).to_numpy().view(np.uint64)
-    ties = value_digests(factors["value"].to_numpy(), digests[inside[own]], sample[own])
-    stored = factors["match_digest"]
-    tied: Flags = stored.is_valid().to_numpy() & (pc.fill_null(stored, 0).to_numpy().view(np.uint64) == ties)
+    tied = are_tied(factors, digests[inside[own]], sample[own])
     # The number of matches stands in a cell of its own, which the digest does not see.
     tied &= np.bincount(sample[own], minlength=len(key)) == factors["matches"].to_numpy()
     return tied

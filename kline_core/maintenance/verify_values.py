@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import group_by_code
 from kline_core.factor.lineage import NEVER_REUSED, SEEN, sample_history
-from kline_core.factor.match_digest import match_digests, value_digests
+from kline_core.factor.match_digest import are_tied, match_digests
 from kline_core.factor.weighting import factor_values
 from kline_core.maintenance.findings import CUT_OFF, PENDING, Ledger
 from kline_core.maintenance.verify_inputs import Expected
@@ -95,7 +95,10 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     untidy = np.bincount(of[(of >= 0) & gap], minlength=len(key)) > 0
     foreign = _of_other_runs(factors, matches, of)
     # Two runs at once may store the same matches; the tie says whether they are.
-    mixed = (np.bincount(of[foreign], minlength=len(key)) > 0) & ~_tied(factors, matches, of)
+    digested = np.flatnonzero((of >= 0) & matches["digest"].is_valid().to_numpy())
+    digests = matches["digest"].take(pa.array(digested)).to_numpy().view(np.uint64)
+    tied = are_tied(factors, digests, of[digested])
+    mixed = (np.bincount(of[foreign], minlength=len(key)) > 0) & ~tied
     tidy = ~twice & (count == said) & ~untidy & ~mixed
     joined = Joined(factors, matches, factors["date"].to_numpy(), of, rank, ok, tidy)
     reasonless = factors["reason"].is_null().to_numpy()
@@ -112,7 +115,13 @@ def check_rows(factors: pa.Table, matches: pa.Table, ledger: Ledger) -> Joined:
     ledger.add("factors", kind, (count != said) & ~mixed, joined.sample_name, RUN)
     kind = "rows whose matches another run has overwritten"
     ledger.add("factors", kind, mixed, joined.sample_name, RUN, CUT_OFF)
-    _check_ties(joined, mixed, ledger)
+    history = factors["history"].to_numpy().view(np.uint64)[of[digested]]
+    strange = np.zeros(len(matches), dtype=bool)
+    strange[digested] = (match_digests(matches.take(pa.array(digested)), history) != digests) & ~mixed[of[digested]]
+    ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, NEW_VALUES)
+    apart = factors["match_digest"].is_valid().to_numpy() & ~tied & ~mixed
+    kind = "rows whose value or matches are not those that were stored"
+    ledger.add("factors", kind, apart, joined.sample_name, RUN)
     kind = "rows that belong to no value"
     ledger.add("matches", kind, of < 0, joined.match_name, RUN, CUT_OFF)
     date, match_end = (matches[name].to_numpy() for name in ("date", "match_end"))
@@ -135,39 +144,6 @@ def _of_other_runs(factors: pa.Table, matches: pa.Table, of: Int64s) -> Int64s:
     theirs = matches["run_id"].cast(pa.string()).take(pa.array(inside))
     foreign: Int64s = inside[pc.not_equal(mine, theirs).to_numpy()]
     return foreign
-
-
-def _check_ties(joined: Joined, mixed: Flags, ledger: Ledger) -> None:
-    """Check that matches are those that the values beside them were computed from; older rows do not say.
-
-    `mixed`: bool (samples,): those whose matches are of several runs, which is known already.
-    """
-    stored = _with_digest(joined.matches, joined.of)
-    of, matches = joined.of[stored], joined.matches.take(pa.array(stored))
-    digests = matches["digest"].to_numpy().view(np.uint64)
-    history = joined.factors["history"].to_numpy().view(np.uint64)
-    strange = np.zeros(len(joined.matches), dtype=bool)
-    strange[stored] = (match_digests(matches, history[of]) != digests) & ~mixed[of]
-    ledger.add("matches", "rows that have changed since they were stored", strange, joined.match_name, NEW_VALUES)
-    apart = joined.factors["match_digest"].is_valid().to_numpy() & ~_tied(joined.factors, joined.matches, joined.of)
-    kind = "rows whose value or matches are not those that were stored"
-    ledger.add("factors", kind, apart & ~mixed, joined.sample_name, RUN)
-
-
-def _with_digest(matches: pa.Table, of: Int64s) -> Int64s:
-    """Rows of matches that have a sample and a digest, int64 (k,)."""
-    rows: Int64s = np.flatnonzero((of >= 0) & matches["digest"].is_valid().to_numpy())
-    return rows
-
-
-def _tied(factors: pa.Table, matches: pa.Table, of: Int64s) -> Flags:
-    """Whether each value says which matches are its own, and these are stored: bool (samples,)."""
-    stored = _with_digest(matches, of)
-    digests = matches["digest"].take(pa.array(stored)).to_numpy().view(np.uint64)
-    ties = value_digests(factors["value"].to_numpy(), digests, of[stored])
-    said = factors["match_digest"]
-    tied: Flags = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) == ties)
-    return tied
 
 
 def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:

@@ -33,31 +33,38 @@ class DamagedFileError(OSError):
 
 def recorded(storage: pafs.FileSystem) -> dict[str, str]:
     """SHA-256 by data file, of the files of a table that have a checksum."""
-    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+    return _digests(_listed(storage))
+
+
+def _listed(storage: pafs.FileSystem) -> list[pafs.FileInfo]:
+    found: list[pafs.FileInfo] = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+    return found
+
+
+def _digests(listed: Iterable[pafs.FileInfo]) -> dict[str, str]:
     split = (info.base_name.rpartition(".") for info in listed)
     return {name: digest for name, _, digest in split if len(digest) == hashlib.sha256().digest_size * 2}
 
 
 def newest_version(storage: pafs.FileSystem) -> int | None:
     """The newest version whose commit was followed by its checksums; None if none was."""
-    return max(_versions(storage), default=None)
+    return max(_versions(_listed(storage)), default=None)
 
 
-def _versions(storage: pafs.FileSystem) -> dict[int, str]:
-    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+def _versions(listed: Iterable[pafs.FileInfo]) -> dict[int, str]:
     named = ((_VERSION.fullmatch(info.base_name), info.path) for info in listed)
     return {int(match[1]): path for match, path in named if match}
 
 
 def record(storage: pafs.FileSystem, files: Iterable[str], version: int) -> None:
     """Give checksums to those of these data files of a version that have none, and note the version."""
-    have = recorded(storage)
-    for name in sorted(set(files) - have.keys()):
+    listed = _listed(storage)
+    for name in sorted(set(files) - _digests(listed).keys()):
         digest = _digest(_content(storage, name))
         # Buffered, since Delta takes bytes, which an unbuffered stream does not pass on.
         with storage.open_output_stream(f"{FOLDER}/{name}.{digest}", buffer_size=4096) as stream:
             stream.write(f"{digest}  {name}\n".encode())
-    before = _versions(storage)
+    before = _versions(listed)
     if version in before:
         return
     log = f"_delta_log/{version:020}.json"
