@@ -115,8 +115,7 @@ def exchange_days(values: pd.Series, zones: Callable[[], Objects], month_first: 
         return _bounded(days, seconds, homeless, np.zeros(len(values), dtype=bool))
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
         moments = values.to_numpy()
-        days = moments.astype("datetime64[D]")
-        seconds = np.where(np.isnat(moments), 0, (moments - days).astype("timedelta64[s]").astype(np.int64))
+        days, seconds = _divided(moments)
         return _bounded(days, seconds, np.zeros(len(values), bool), np.zeros(len(values), bool))
     return _written(values, zones, month_first)
 
@@ -186,8 +185,7 @@ def _all_plain(values: pd.Series) -> Dates | None:
 
 def _local(moments: Dates, where: Flags, zones: Callable[[], Objects]) -> tuple[Dates, Int64s, Flags]:
     """Day and second of the day at the exchange of moments in UTC, and the rows whose exchange is not known."""
-    days = moments.astype("datetime64[D]")
-    seconds = np.where(np.isnat(moments), 0, (moments - days).astype("timedelta64[s]").astype(np.int64))
+    days, seconds = _divided(moments)
     homeless = np.zeros(len(moments), dtype=bool)
     where = where & (seconds != 0)
     if not where.any():
@@ -197,9 +195,14 @@ def _local(moments: Dates, where: Flags, zones: Callable[[], Objects]) -> tuple[
     for name in {name for name in names[where] if name is not None}:
         here = where & (names == name)
         local = pd.DatetimeIndex(moments[here]).tz_localize("UTC").tz_convert(name).tz_localize(None).to_numpy()
-        days[here] = local.astype("datetime64[D]")
-        seconds[here] = (local - days[here]).astype("timedelta64[s]").astype(np.int64)
+        days[here], seconds[here] = _divided(local)
     return days, seconds, homeless
+
+
+def _divided(moments: Dates) -> tuple[Dates, Int64s]:
+    """Day and second of the day, 0 for a moment that is none."""
+    days = moments.astype("datetime64[D]")
+    return days, np.where(np.isnat(moments), 0, (moments - days).astype("timedelta64[s]").astype(np.int64))
 
 
 def _bounded(days: Dates, seconds: Int64s, homeless: Flags, undecided: Flags) -> ExchangeDays:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.adjustment import SAME_PRICE
+from kline_core.bars.rebasing import beside_a_gap
 from kline_core.bars.row_errors import RowErrors
 from kline_core.bars.sessions import skips_session
 from kline_core.bars.symbol_bars import days_of
@@ -353,16 +354,8 @@ def _chain_one(
         # Where a vendor works splits into its past, the factor makes up for other closes.
         unmoved = np.abs(rows.close[mine[known]] / stored.close[held] - 1) <= SAME_PRICE
         differs = unmoved & (np.abs(result[known] / stored_factor[held] - 1) > _SAME_FACTOR)
-        if (differs & _at_border(place[known], len(stored_day))).any():
+        delivered = np.isin(stored_day, day)
+        if (differs & beside_a_gap(delivered)[delivered]).any():
             return TORN
     factor[mine] = result
     return None
-
-
-def _at_border(at: Positions, count: int) -> Flags:
-    """Whether a stored date beside each of some is not among them; `at` are their positions among `count` dates."""
-    among = np.zeros(count, dtype=bool)
-    among[at] = True
-    around = np.r_[True, among, True]
-    border: Flags = ~around[at] | ~around[at + 2]
-    return border

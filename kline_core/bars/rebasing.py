@@ -53,29 +53,21 @@ def chained_factors(
         stored dates are delivered keeps its factors.
     """
     at = np.flatnonzero(known)
-    order = at[np.argsort(key[at])]
-    common, ratio = key[order], (stored / factor[at])[np.argsort(key[at])]
+    order = np.argsort(key[at])
+    common, ratio = key[at][order], (stored / factor[at])[order]
     moved = np.unique(common[np.abs(ratio - 1) > SAME_PRICE] >> 32)
     if len(moved) == 0:
         return factor, [], {}
     there = np.sort(row_keys(read(["symbol", "date"]), names))
     again = np.isin(there, common)
-    # Stored dates beside one that is not delivered.
-    border = np.zeros(len(there), dtype=bool)
-    border[1:] |= ~again[:-1]
-    border[:-1] |= ~again[1:]
     scale = np.ones(len(names))
     refused = {}
     for which in moved.tolist():
         ends = np.array([which, which + 1]) << 32
         begin, end = np.searchsorted(there, ends)
         first, last = np.searchsorted(common, ends)
-        # The neighbours of a symbol's first and last date are other symbols' dates.
-        beside = border[begin:end].copy()
-        beside[0] = end - begin > 1 and not again[begin + 1]
-        beside[-1] = end - begin > 1 and not again[end - 2]
-        mine = ratio[first:last]
-        borders = mine[beside[again[begin:end]]]
+        mine, delivered = ratio[first:last], again[begin:end]
+        borders = mine[beside_a_gap(delivered)[delivered]]
         if len(borders) == 0 or _same(borders, 1.0).all():
             continue
         if not _same(borders, borders[0]).all():
@@ -89,6 +81,16 @@ def chained_factors(
     same = np.abs(result[at] / stored - 1) <= 1e-12
     result[at[same]] = stored[same]
     return result, sorted(names[scale != 1].tolist()), refused
+
+
+def beside_a_gap(delivered: Flags) -> Flags:
+    """Which stored dates of a symbol have a neighbour that is not delivered, bool (n,).
+
+    `delivered`: bool (n,): whether each stored date, in their order, is delivered.
+    """
+    around = np.r_[True, delivered, True]
+    beside: Flags = ~around[:-2] | ~around[2:]
+    return beside
 
 
 def _same(ratios: Floats64, base: float) -> Flags:

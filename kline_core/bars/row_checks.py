@@ -218,9 +218,9 @@ def is_suspended(bars: pd.DataFrame | dict[str, Floats64]) -> Flags:
 def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sound rows without those that share symbol and date, and the rejected rows.
 
-    Rows that agree in everything are one bar: the first passes, the others are rejected. Rows that give one symbol and
-    date different contents are all rejected, since nothing says which is right. So the contents of the sound bars do
-    not depend on the order of the rows.
+    Rows that agree in everything are one bar: one passes, the others are rejected. It is the first whose change of the
+    adjustment is known, or else the first. Rows that give one symbol and date different contents are all rejected, as
+    nothing says which is right. So the contents of the sound bars do not depend on the order of the rows.
 
     Files that contradict each other about a bar may be deliveries on different adjustment bases: dates that only one of
     them has would then be on another scale than their neighbours. So all rows of the symbol are rejected, whichever
@@ -236,7 +236,9 @@ def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFram
     if not repeated.any():
         return bars, rejected_frame([])
     some = keys[repeated]
-    again = bars[repeated].duplicated(list(BAR_COLUMNS), keep="first").to_numpy()
+    order = np.argsort(bars.loc[repeated, "change"].isna(), kind="stable")
+    again = np.zeros(len(some), dtype=bool)
+    again[order] = bars[repeated].iloc[order].duplicated(list(BAR_COLUMNS), keep="first")
     group = some.groupby(key).ngroup().to_numpy()
     conflict = (np.bincount(group, weights=~again) > 1)[group]
     files = some.assign(file=sources[repeated])[conflict].groupby(key)["file"]

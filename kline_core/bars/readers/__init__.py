@@ -89,7 +89,7 @@ def tables(path: Path, max_bytes: int = MAX_FILE_BYTES, mapping: Mapping[str, st
     """
     if is_one_source(path):
         folder_reader = next(each for each in FOLDER_READERS if each.recognises(path))
-        yield path, partial(_read_folder, folder_reader, path, max_bytes, mapping)
+        yield path, partial(_read, path, partial(folder_reader.read, path, max_bytes, mapping))
         return
     if not may_read(path):
         known = ", ".join(dict.fromkeys((*(suffix for reader in READERS for suffix in reader.SUFFIXES), *ARCHIVES)))
@@ -127,19 +127,12 @@ def _tables(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] 
     reader = next(reader for reader in READERS if reader.recognises(data, path))
     if reader is excel_file:
         return [*excel_file.sheets(data, path, max_bytes, mapping)]
-    return [(path, partial(_read, reader, data, path, max_bytes, mapping))]
+    return [(path, partial(_read, path, partial(reader.read, data, path, max_bytes, mapping)))]
 
 
-def _read(reader: Reader, data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | None) -> RawRows:
+def _read(path: Path, read: Callable[[], RawRows]) -> RawRows:
     try:
-        return reader.read(data, path, max_bytes, mapping)
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def _read_folder(reader: FolderReader, path: Path, max_bytes: int, mapping: Mapping[str, str] | None) -> RawRows:
-    try:
-        return reader.read(path, max_bytes, mapping)
+        return read()
     except OSError as error:
         raise unreadable(path, error) from error
 

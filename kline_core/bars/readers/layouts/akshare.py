@@ -70,11 +70,10 @@ def _inverse(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(adj_factor=(1 / factor).where(factor > 0, cells["adj_factor"].astype(object)))
 
 
-QFQ_FACTOR = Layout(
+QFQ_FACTOR = replace(
+    HFQ_FACTOR,
     name="AkShare qfq-factor",
     columns={"date": "date", "qfq_factor": "adj_factor"},
     telling=("date", "qfq_factor"),
-    convention=Convention(chinese=True),
-    factors=FactorRows.STEPS,
     tidy=_inverse,
 )

@@ -5,6 +5,8 @@ it. A factor of 1 on every row is that of raw prices, or of days without a payme
 are flat at the last close, with `paused` 1, or empty.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -55,19 +57,9 @@ LONG = Layout(
     tidy=_raw,
     unadjusted=_NOTE,
 )
-SINGLE = Layout(
-    name="JoinQuant",
+SINGLE = replace(
+    LONG,
     columns={"": "date", "__index_level_0__": "date", "unnamed: 0": "date"} | _CELLS,
     telling=("open", "close", "volume", "money"),
-    convention=Convention(chinese=True),
-    tidy=_raw,
-    unadjusted=_NOTE,
 )
-BARS = Layout(
-    name="JoinQuant",
-    columns={"date": "date"} | _CELLS,
-    telling=("date", "open", "close", "volume", "money"),
-    convention=Convention(chinese=True),
-    tidy=_raw,
-    unadjusted=_NOTE,
-)
+BARS = replace(LONG, columns={"date": "date"} | _CELLS, telling=("date", "open", "close", "volume", "money"))
