@@ -14,7 +14,7 @@ from kline_core.bars.increments import RESTATED_BARE, Rows, chain
 from kline_core.bars.increments import restated as restated_closes
 from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment, reject_duplicates
-from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.row_errors import rejected_bars, rejected_frame
 from kline_core.bars.sessions import skips_session
 from kline_core.bars.symbol_bars import days_of, row_keys, symbol_day_keys
 from kline_core.store.home import Home
@@ -66,9 +66,6 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     # Stored rows before the first new date are neither replaced nor later than a new row.
     first = bars["date"].to_numpy().min()
     bars = _provisional(bars)
-    if bars["incremental"].any():
-        # Of equal rows the first is taken: one of which the change is known.
-        bars = bars.iloc[np.argsort(bars["incremental"] & bars["change"].isna(), kind="stable")]
     bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
     bars, mixed = _reject_mixed_factors(bars, sources, read, names)
     bars, loose = _chain_changes(bars, sources, read, names)
@@ -125,8 +122,7 @@ def _reject_mixed_factors(
         (lacking, "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"),
     ):
         hit = bars[refused]
-        value = hit["adj_factor"]
-        rows.append(rejected_rows(sources[hit["file"].to_numpy()], hit.index, hit["symbol"], reason, value))
+        rows.append(rejected_bars(hit, sources, reason, hit["adj_factor"]))
     return bars[~(late | lacking)], rejected_frame(rows)
 
 
@@ -164,7 +160,7 @@ def _chain_changes(
     hit = reason != ""
     lost = some[hit]
     days = lost["date"].dt.strftime("%Y-%m-%d")
-    rejected = rejected_rows(sources[lost["file"].to_numpy()], lost.index, lost["symbol"], reason[hit], days)
+    rejected = rejected_bars(lost, sources, reason[hit], days)
     factors = bars["adj_factor"].to_numpy(copy=True)
     factors[incremental] = factor
     kept = np.ones(len(bars), dtype=bool)
@@ -201,8 +197,7 @@ def _reject_restated(
     keep = ~(bare & np.isin(key >> 32, np.intersect1d(codes, left)))
     hit = bars[~keep]
     begin = hit.groupby("symbol")["date"].transform("min").dt.strftime("%Y-%m-%d")
-    files = sources[hit["file"].to_numpy()]
-    rejected = rejected_rows(files, hit.index, hit["symbol"], RESTATED_BARE, "first on " + begin)
+    rejected = rejected_bars(hit, sources, RESTATED_BARE, "first on " + begin)
     return bars[keep], keep, rejected_frame([rejected])
 
 
@@ -232,8 +227,7 @@ def _chain(
     reason[absurd] = f"{ABSURD_ADJUSTMENT} where it is chained to the stored bars; ingest the symbol's whole history"
     hit = reason != ""
     rows = bars[hit]
-    files = sources[rows["file"].to_numpy()]
-    rejected = rejected_rows(files, rows.index, rows["symbol"], reason[hit], rows["adj_factor"])
+    rejected = rejected_bars(rows, sources, reason[hit], rows["adj_factor"])
     return bars.assign(adj_factor=factors)[~hit], ~hit, rejected, rebased
 
 

@@ -4,19 +4,27 @@ It is named, or follows from the symbols of the first ingest, if all of them are
 take any symbol.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import pandas as pd
+
+from kline_core.bars.row_errors import rejected_bars, rejected_frame
 from kline_core.errors import SettingError
 from kline_core.markets import MARKETS, Market
 from kline_core.store.home import Home
-from kline_core.symbols import market_of
+from kline_core.symbols import canonical_symbol, market_of
+from kline_core.typing import Objects
 
 NOTE = "market"
+OLD_NAMES = "symbols as they were written"
+"""Note of a home that had bars before it had a market: its symbols may not be in their one form."""
+_APART = "keep each market in a home of its own"
 
 
-def home_market(home: Home) -> Market | None:
-    """The market of a home, None if none is kept with it. Raises `HomeError` if its notes cannot be read."""
-    return MARKETS.get(str(home.notes().get(NOTE)))
+def noted_market(notes: Mapping[str, Any]) -> Market | None:
+    """The market that the notes of a home name (`Home.notes`), None if they name none."""
+    return MARKETS.get(str(notes.get(NOTE)))
 
 
 def market_of_all(symbols: Iterable[str]) -> Market | None:
@@ -35,11 +43,60 @@ def named_market(name: str) -> Market:
     return market
 
 
-def strangers(symbols: Iterable[str], market: Market) -> dict[str, str]:
-    """Symbols that are of another market, each with the reason why a home of this one does not take them."""
-    found = {symbol: other for symbol in symbols if (other := market_of(symbol)) not in (None, market.name)}
-    remedy = "keep each market in a home of its own"
-    return {
-        symbol: f"symbol is of the market {other}, and this home is of {market.name}; {remedy}"
-        for symbol, other in found.items()
+def agreed_market(home: Home, kept: Market | None, named: Market | None) -> Market | None:
+    """The market that is kept with a home, or else the named one; None if there is neither.
+
+    Raises `SettingError` if the two differ.
+    """
+    if kept is not None and named not in (None, kept):
+        raise SettingError(
+            f"market is {named.name}, and home {home.uri} is of {kept.name}; {_APART}",
+            parameter="market",
+            value=named.name,
+        )
+    return kept or named
+
+
+def keep_market(home: Home, market: Market) -> bool:
+    """Keep a market with a home that has none; whether it is the home's now, and no other writer's.
+
+    Raises `HomeError`.
+    """
+    if home.version("bars") is None:
+        home.create("bars", {}, notes={NOTE: market.name})
+    elif home.files("bars"):
+        home.set_note(OLD_NAMES, True, replace=False)
+    return bool(home.set_note(NOTE, market.name, replace=False) == market.name)
+
+
+def under_old_names(bars: pd.DataFrame, home: Home, version: int | None, notes: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows under the names that an older home has for their symbols: it stored 600519 or sh600519 as they were written.
+
+    Homes with a market were made after symbols had one form, but for those with the note `OLD_NAMES`. `version` is that
+    of its bars, `notes` are the home's.
+    """
+    if version is None or len(bars) == 0 or (NOTE in notes and OLD_NAMES not in notes):
+        return bars
+    stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
+    old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
+    old = {name: other for name, other in old.items() if name not in stored}
+    return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
+
+
+def reject_strangers(bars: pd.DataFrame, sources: Objects, market: Market | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows whose symbols a home of a market takes, and the rejected rows, `REJECTED_COLUMNS`.
+
+    Symbols of no known market are taken. `sources` are the names of the files that the column `file` numbers.
+    """
+    symbols = [] if market is None else bars["symbol"].unique().tolist()
+    refused = {
+        symbol: f"symbol is of the market {other}, and this home is of {market.name}; {_APART}"
+        for symbol in symbols
+        if market is not None and (other := market_of(symbol)) not in (None, market.name)
     }
+    if not refused:
+        return bars, rejected_frame([])
+    hit = bars["symbol"].isin(refused.keys())
+    rows = bars[hit]
+    reasons = rows["symbol"].map(refused).to_numpy()
+    return bars[~hit], rejected_frame([rejected_bars(rows, sources, reasons, rows["symbol"])])

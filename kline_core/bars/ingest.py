@@ -27,26 +27,28 @@ from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import Comparison, compare
 from kline_core.bars.delivery import Delivery, find_files
-from kline_core.bars.home_market import NOTE as MARKET
-from kline_core.bars.home_market import home_market, market_of_all, strangers
+from kline_core.bars.home_market import (
+    agreed_market,
+    keep_market,
+    market_of_all,
+    noted_market,
+    reject_strangers,
+    under_old_names,
+)
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.bars.named_columns import kept_columns
 from kline_core.bars.readers import suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame
 from kline_core.bars.reading import LONGEST, Progress, read_all
-from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.row_errors import rejected_frame
 from kline_core.bars.side_files import join_side_files
 from kline_core.bars.symbol_bars import symbol_day_keys
 from kline_core.errors import InputError, SettingError
 from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
-from kline_core.symbols import canonical_symbol
-from kline_core.typing import Objects
 
 _ATTEMPTS = 5
-OLD_NAMES = "symbols as they were written"
-"""Note of a home that had bars before it had a market: its symbols may not be in their one form."""
 _NO_BARS = pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES)})
 
 
@@ -104,12 +106,15 @@ def ingest(
     named = np.array([part.source for part in parts], dtype=object)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
-        begins = before is None or not home.files("bars", before)
-        agreed = _agreed(home, market) or (market_of_all(bars["symbol"].unique()) if begins else None)
-        taken, foreign = _of_market(_as_stored(bars, home, before), named, agreed)
+        notes = home.notes()
+        kept = noted_market(notes)
+        agreed = agreed_market(home, kept, market)
+        if agreed is None and (before is None or not home.files("bars", before)):
+            agreed = market_of_all(bars["symbol"].unique())
+        taken, foreign = reject_strangers(under_old_names(bars, home, before, notes), named, agreed)
         compared = compare(taken, named, home, before)
         try:
-            if agreed is not None and compared.changes and not _keeps(home, agreed):
+            if agreed is not None and kept is None and compared.changes and not keep_market(home, agreed):
                 continue
             after = _store(compared, home, before)
         except TableChangedError:
@@ -164,53 +169,6 @@ def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
     bars = pd.concat(frames)
     bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
     return bars
-
-
-def _agreed(home: Home, market: Market | None) -> Market | None:
-    """The market that is kept with a home, or else the named one; None if there is neither."""
-    kept = home_market(home)
-    if kept is not None and market not in (None, kept):
-        raise SettingError(
-            f"market is {market.name}, and home {home.uri} is of {kept.name}; keep each market in a home of its own",
-            parameter="market",
-            value=market.name,
-        )
-    return kept or market
-
-
-def _keeps(home: Home, market: Market) -> bool:
-    """Keep a market with a home that has none; whether it is the home's now, and no other writer's."""
-    if home.version("bars") is None:
-        home.create("bars", {}, notes={MARKET: market.name})
-    elif home_market(home) is None and home.files("bars"):
-        home.set_note(OLD_NAMES, True, replace=False)
-    return bool(home.set_note(MARKET, market.name, replace=False) == market.name)
-
-
-def _as_stored(bars: pd.DataFrame, home: Home, version: int | None) -> pd.DataFrame:
-    """Rows under the names that an older home has for their symbols: it stored 600519 or sh600519 as they were written.
-
-    Homes with a market were made after symbols had one form.
-    """
-    notes = home.notes()
-    if version is None or len(bars) == 0 or (MARKET in notes and OLD_NAMES not in notes):
-        return bars
-    stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
-    old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
-    old = {name: other for name, other in old.items() if name not in stored}
-    return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
-
-
-def _of_market(bars: pd.DataFrame, sources: Objects, market: Market | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows whose symbols a home of a market takes, and the rejected rows."""
-    refused = {} if market is None else strangers(bars["symbol"].unique(), market)
-    if not refused:
-        return bars, rejected_frame([])
-    hit = bars["symbol"].isin(refused.keys())
-    rows = bars[hit]
-    reasons = rows["symbol"].map(refused).to_numpy()
-    rejected = rejected_rows(sources[rows["file"].to_numpy()], rows.index, rows["symbol"], reasons, rows["symbol"])
-    return bars[~hit], rejected_frame([rejected])
 
 
 def _store(compared: Comparison, home: Home, version: int | None) -> int:

@@ -51,6 +51,11 @@ def rejected_rows(
     return pd.DataFrame({"source": source, "row": row, **cells}, index=range(len(row)))
 
 
+def rejected_bars(bars: pd.DataFrame, sources: Objects, reason: str | NDArray[Any], value: pd.Series) -> pd.DataFrame:
+    """A frame of `REJECTED_COLUMNS` for rows of several files, whose names `sources` the column `file` numbers."""
+    return rejected_rows(sources[bars["file"].to_numpy()], bars.index, bars["symbol"], reason, value)
+
+
 def rejected_frame(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """One frame of `REJECTED_COLUMNS` from several, sorted by row label."""
     parts = [part for part in parts if len(part)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kline_core.bars.home_market import home_market, market_of_all, named_market
+from kline_core.bars.home_market import market_of_all, named_market, noted_market
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.errors import SettingError
@@ -36,7 +36,7 @@ def home(tmp_path):
 )
 def test_the_market_follows_from_the_first_symbols(home, symbols, name):
     report = ingest(rows(*symbols), home)
-    assert report.market == name == (home_market(home).name if home_market(home) else None)
+    assert report.market == name == (noted_market(home.notes()).name if noted_market(home.notes()) else None)
     assert report.stored_new == 5 * len(symbols)
 
 
@@ -54,7 +54,7 @@ def test_symbols_of_another_market_are_rejected_and_the_others_go_in(home):
 def test_a_named_market_holds_from_then_on(home):
     ingest(rows("AAPL", "600519.SH"), home)
     assert ingest(rows("MSFT"), home, market=MARKETS["US"]).market == "US"
-    assert home_market(home) == MARKETS["US"]
+    assert noted_market(home.notes()) == MARKETS["US"]
     with pytest.raises(SettingError, match=r"market is CN, and home .* is of US"):
         ingest(rows("600519.SH"), home, market=MARKETS["CN"])
 
