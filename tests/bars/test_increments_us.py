@@ -1,8 +1,5 @@
 """Changes of the factor from real adjusted closes, and from the splits and dividends beside them."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -11,15 +8,14 @@ import pytest
 from kline_core.bars.increments import changes_in_file
 from kline_core.bars.row_errors import RowErrors
 from kline_core.typing import Floats64
+from tests.support.real_data import needs_real_data, real_data
 
-pytestmark = pytest.mark.skipif(
-    "KLINE_TEST_DATA" not in os.environ, reason="KLINE_TEST_DATA names no folder with real bars"
-)
+pytestmark = needs_real_data
 
 
 @pytest.fixture(scope="module")
 def bars() -> pd.DataFrame:
-    folder = Path(os.environ["KLINE_TEST_DATA"])
+    folder = real_data()
     raw, extra = (pq.read_table(folder / f"us_sp500_{name}.parquet").to_pandas() for name in ("raw", "extra"))
     return pd.concat([raw, extra.drop(columns=["symbol", "date"])], axis=1)
 

@@ -19,6 +19,7 @@ from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import HomeError, InputError, SettingError
 from kline_core.store.home import Home
+from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_files import assert_accounted
 
 HEADER = "symbol,date,open,high,low,close,volume"
@@ -487,9 +488,9 @@ def test_any_files_are_accounted_for_in_any_order(tmp_path: Path, files: list[li
     assert report.stored_new == len(outcomes[0])
 
 
-@pytest.mark.skipif("KLINE_TEST_DATA" not in os.environ, reason="KLINE_TEST_DATA names no folder with real bars")
+@needs_real_data
 def test_real_bars_are_accounted_for(home: Home, tmp_path: Path) -> None:
-    folder = Path(os.environ["KLINE_TEST_DATA"])
+    folder = real_data()
     shares = pq.read_table(folder / "ashare_csi300_raw.parquet")
     factors = pq.read_table(folder / "ashare_csi300_extra.parquet")["adjfactor"]
     pq.write_table(shares.append_column("adj_factor", factors), tmp_path / "ashare.parquet")

@@ -1,6 +1,5 @@
 """Factors from raw and adjusted prices, and what becomes of every row of side files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from kline_core.bars.side_files import changes_of_prices
 from kline_core.typing import Floats64
+from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_files import ingested
 
 PRICES = ("open", "high", "low", "close")
@@ -101,10 +101,10 @@ def test_every_row_of_bars_and_factors_has_one_fate(
         assert file.new == 0 or not of_factors
 
 
-@pytest.mark.skipif("KLINE_TEST_DATA" not in os.environ, reason="KLINE_TEST_DATA names no folder with real bars")
+@needs_real_data
 @pytest.mark.parametrize("added", [False, True])
 def test_real_ex_dates_are_found_in_adjusted_prices(added: bool) -> None:
-    folder = Path(os.environ["KLINE_TEST_DATA"])
+    folder = real_data()
     table = pq.read_table(folder / "ashare_csi300_raw.parquet").to_pandas()
     table["factor"] = pq.read_table(folder / "ashare_csi300_extra.parquet")["adjfactor"].to_numpy()
     missed = found = false = 0

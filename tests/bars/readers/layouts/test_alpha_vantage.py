@@ -1,12 +1,12 @@
 """Alpha Vantage, and what it answers instead of bars."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_samples import Sample, bad, error_of, prices, taken, taken_text
 
 HEADER = "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient"
@@ -76,9 +76,9 @@ def test_an_answer_that_is_no_table_is_quoted(tmp_path: Path, text: str, says: s
     assert says in error_of(tmp_path, "BF.B.csv", text)
 
 
-@pytest.mark.skipif("KLINE_TEST_DATA" not in os.environ, reason="KLINE_TEST_DATA names no folder with real bars")
+@needs_real_data
 def test_a_real_file_gives_the_vendors_own_adjusted_returns(tmp_path: Path) -> None:
-    path = Path(os.environ["KLINE_TEST_DATA"]) / "raw" / "alphavantage_AAPL.csv"
+    path = real_data() / "raw" / "alphavantage_AAPL.csv"
     (tmp_path / "AAPL.csv").write_bytes(path.read_bytes())
     report, bars = taken(tmp_path, tmp_path / "AAPL.csv")
     frame = pd.read_csv(path)

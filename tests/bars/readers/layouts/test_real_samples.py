@@ -1,6 +1,5 @@
 """Samples of real vendors: run where KLINE_TEST_DATA names the folder that holds them, below `raw`."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,10 @@ import pytest
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport
 from kline_core.store.home import Home
+from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_files import assert_accounted
 
-pytestmark = pytest.mark.skipif(
-    "KLINE_TEST_DATA" not in os.environ, reason="KLINE_TEST_DATA names no folder with real bars"
-)
+pytestmark = needs_real_data
 SAMPLES = {
     "akshare_relaid_601318.csv": ("AkShare (Eastmoney)", ["601318.SH"], 1273, 0),
     "baostock_sample_600519_300rows.csv": ("baostock", ["600519.SH"], 300, 0),
@@ -32,7 +30,7 @@ SAMPLES = {
 
 
 def folder() -> Path:
-    return Path(os.environ["KLINE_TEST_DATA"])
+    return real_data()
 
 
 def taken(tmp_path: Path, name: str) -> tuple[IngestReport, pd.DataFrame]:

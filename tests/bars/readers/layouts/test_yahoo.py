@@ -1,6 +1,5 @@
 """Yahoo's CSV of old, and yfinance with `auto_adjust=False`."""
 
-import os
 from datetime import date
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_samples import Sample, bad, prices, taken, taken_text
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
@@ -57,9 +57,9 @@ def test_prices_in_single_precision_make_no_dividends(tmp_path: Path) -> None:
         assert set(bars["adj_factor"]) == {1.0}, decimals
 
 
-@pytest.mark.skipif("KLINE_TEST_DATA" not in os.environ, reason="KLINE_TEST_DATA names no folder with real bars")
+@needs_real_data
 def test_a_real_file_gives_yahoos_own_adjusted_returns(tmp_path: Path) -> None:
-    path = Path(os.environ["KLINE_TEST_DATA"]) / "raw" / "yahoo_MSFT.csv"
+    path = real_data() / "raw" / "yahoo_MSFT.csv"
     (tmp_path / "MSFT.csv").write_bytes(path.read_bytes())
     report, bars = taken(tmp_path, tmp_path / "MSFT.csv")
     frame = pd.read_csv(path)
