@@ -21,7 +21,7 @@ import pandas as pd
 from kline_core.bars.readers import archive
 from kline_core.bars.readers.contents import too_large, unreadable
 from kline_core.bars.readers.layout import columns_of, is_number
-from kline_core.bars.readers.layouts import LAYOUTS
+from kline_core.bars.readers.layouts import LAYOUTS, known_names
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError
@@ -38,7 +38,6 @@ _MOST_XML: Final = 512 * 2**20
 """Unpacked bytes of a workbook at the most: a short text takes some five times as much memory once it is read."""
 _GIVEN: Final = re.compile(r"(sheet|tabelle|feuil|hoja|foglio|planilha|工作表|シート)[\s_]*\d*", re.IGNORECASE)
 """Titles that spreadsheet programs give."""
-_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def sheets(
     more than `max_bytes`, or if openpyxl is missing.
     """
     workbook = _opened(data, path, max_bytes)
-    known = frozenset(name.strip().lower() for name in (mapping or {}).values()) | _KNOWN
+    known = known_names(mapping)
     try:
         found = [_looked_at(sheet, known) for sheet in workbook.worksheets]
     except Exception as error:  # the file is another program's, and the reader another library

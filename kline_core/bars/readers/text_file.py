@@ -23,7 +23,7 @@ from kline_core._text import is_utf8
 from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText, Line, lines, not_utf8, split_header
 from kline_core.bars.readers.layout import NEEDED, Columns, columns_of, is_number
-from kline_core.bars.readers.layouts import LAYOUTS
+from kline_core.bars.readers.layouts import LAYOUTS, known_names
 from kline_core.bars.readers.message import refuse_message
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
 from kline_core.bars.readers.side_by_side import joined_header
@@ -36,7 +36,6 @@ _CHUNK = 50_000
 _MOST_MALFORMED = 1_000_000
 _TITLE_LINES = 10
 """Lines above the header at the most: names of exports, dates of downloads."""
-_KNOWN = frozenset(name for layout in LAYOUTS for name in layout.columns if name)
 _LEGACY = ("gb18030", "cp1252")
 """Encodings of text that is not Unicode; where both fit alike, it is the first."""
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -61,7 +60,7 @@ def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | N
 
     Raises `InputError` if it is empty, in no encoding that can be told, or of no known layout.
     """
-    known = frozenset(name.strip().lower() for name in (mapping or {}).values()) | _KNOWN
+    known = known_names(mapping)
     utf8 = _as_utf8(data, path, known)
     refuse_message(utf8, path)
     text = _find_header(utf8, path, known)

@@ -1,5 +1,6 @@
 """All layouts, one module for each vendor. To add one, write such a module and name its layouts in `LAYOUTS`."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from kline_core.bars.readers.layout import Layout
@@ -61,3 +62,9 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     plain.LAYOUT,
 )
 """The first that fits a file's columns is taken: the most particular ones first."""
+_NAMES: Final = frozenset(name for layout in LAYOUTS for name in layout.columns if name)
+
+
+def known_names(mapping: Mapping[str, str] | None) -> frozenset[str]:
+    """Names by which a header is known, stripped and in lower case: those of all layouts and of a mapping by hand."""
+    return _NAMES.union(name.strip().lower() for name in (mapping or {}).values())
