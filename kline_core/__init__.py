@@ -8,6 +8,7 @@ From bars to values:
 
 * `Home`: a folder or object-store URL with the tables;
 * `ingest`, `load_us_stocks`: bars in;
+* `check`, `release_jump`: quality of the bars, and jumps of prices that are real;
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
 * `explain`: one sample with its matches;
@@ -34,6 +35,7 @@ _PUBLIC = {
     "Home": "kline_core.store.home",
     "PatternSettings": "kline_core.settings",
     "Settings": "kline_core.settings",
+    "check": "kline_core.api.quality",
     "compute_factor": "kline_core.api.factor",
     "errors": "kline_core",
     "evaluate": "kline_core.api.views",
@@ -41,6 +43,7 @@ _PUBLIC = {
     "ingest": "kline_core.api.data",
     "load_us_stocks": "kline_core.demo.stocks",
     "read_factor": "kline_core.api.factor",
+    "release_jump": "kline_core.api.quality",
     "render_charts": "kline_core.windows.charts",
     "update_patterns": "kline_core.api.data",
     "verify": "kline_core.api.data",
@@ -51,6 +54,7 @@ __all__ = [
     "Home",
     "PatternSettings",
     "Settings",
+    "check",
     "compute_factor",
     "errors",
     "evaluate",
@@ -58,6 +62,7 @@ __all__ = [
     "ingest",
     "load_us_stocks",
     "read_factor",
+    "release_jump",
     "render_charts",
     "update_patterns",
     "verify",
@@ -67,6 +72,7 @@ if TYPE_CHECKING:
     from kline_core import errors
     from kline_core.api.data import ingest, update_patterns, verify
     from kline_core.api.factor import compute_factor, read_factor
+    from kline_core.api.quality import check, release_jump
     from kline_core.api.views import evaluate, explain
     from kline_core.demo.stocks import load_us_stocks
     from kline_core.encoder.encoder import Encoder

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from kline_core._text import quoted
 from kline_core.errors import SettingError
 
-METHOD = 2
+METHOD = 3
 """Version of the method, part of every fingerprint. Raise it with any change of charts, outcomes, matches or values, so
 that values of older and newer code are never mixed."""
 MODES = ("fast",)
@@ -93,6 +93,8 @@ class PatternSettings:
     calendar."""
     calendar: str = "XSHG"
     """exchange_calendars name; used only if `pattern_stride` is above 1."""
+    allow_jumps: bool = False
+    """Whether windows and outcomes may reach across unexplained jumps (`kline_core.bars.jumps`)."""
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
@@ -128,6 +130,8 @@ class PatternSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
         values = _plain(self) | {"horizons": list(self.horizons)}
+        if not self.allow_jumps:
+            del values["allow_jumps"]
         if self.pattern_stride == 1:
             del values["calendar"]
         return values

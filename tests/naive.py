@@ -8,17 +8,45 @@ from fractions import Fraction
 
 import numpy as np
 
+from kline_core.bars.sessions import sessions_between
+
 # --- windows, outcomes, samples, rank IC ----------------------------------------------------------------------------
 
 
-def usable_window(dates, end, window_bars, max_gap_days):
-    """Code of `windows.usable_windows` for one bar."""
+def usable_window(dates, end, window_bars, max_gap_days, jumps=()):
+    """Code of `windows.usable_windows` for one bar; `jumps` are the bars that are unexplained jumps."""
     if end + 1 < window_bars:
         return 1
-    for bar in range(end - window_bars + 2, end + 1):
+    inside = range(end - window_bars + 2, end + 1)
+    for bar in inside:
         if (dates[bar].item() - dates[bar - 1].item()).days > max_gap_days:
             return 2
-    return 0
+    return 3 if any(bar in jumps for bar in inside) else 0
+
+
+def jumps(symbol, dates, close, factor=None):
+    """Days of the unexplained jumps of one symbol with a canonical name, from its traded bars in order."""
+    found = []
+    for bar in range(5, len(close)):
+        before, now = (close[at] * (1.0 if factor is None else factor[at]) for at in (bar - 1, bar))
+        code, _, exchange = symbol.partition(".")
+        day = dates[bar]
+        if exchange == "BJ":
+            limit = 0.3
+        elif exchange == "SH" and code[:3] in ("688", "689"):
+            limit = 0.2
+        elif exchange == "SZ" and code[:2] == "30":
+            limit = 0.1 if day < datetime.date(2020, 8, 24) else 0.2
+        elif exchange in ("SH", "SZ") and day >= datetime.date(1996, 12, 16):
+            limit = 0.1
+        else:
+            continue
+        # The calendar is taken as it is.
+        days = 1 + sessions_between(np.datetime64(dates[bar - 1]), np.datetime64(day), "XSHG")
+        bounds = [((1 - limit) ** many - 0.02, (1 + limit) ** many + 0.02) for many in (1, days)]
+        if not any(low <= now / before <= high for low, high in bounds):
+            found.append(day)
+    return found
 
 
 def window_content(content, end, first_offset, last_offset):

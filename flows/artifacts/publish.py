@@ -31,12 +31,14 @@ def show_picture(png: bytes, key: str, description: str) -> None:
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
 def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, draw: Draw) -> None:
-    """Publish summary, ranking and all symbols, and two pictures: all values, and the matches of the highest one."""
+    """Publish summary, quality of the bars, ranking, all symbols, and pictures of all values and of the highest one."""
 
     def key(what: str) -> str:
         return artifact_key("daily", what, calendar)
 
     create_markdown_artifact(summary.markdown(), key=key("summary"), description=summary.headline)
+    if (quality := summary.bars.quality) is not None:
+        create_markdown_artifact(quality.markdown(), key=key("quality"), description=quality.headline)
     create_table_artifact(
         summary.symbol_rows(latest), key=key("symbols"), description="Every symbol of the run, with its newest value"
     )

@@ -36,6 +36,8 @@ class Summary:
             warnings.append(f"{len(self.bars.ingested.errors)} files of bars could not be used")
         if self.bars.arrived is not None and self.bars.arrived.missing:
             warnings.append(f"{len(self.bars.arrived.missing)} symbols without a bar of the session")
+        if self.bars.quality is not None and self.bars.quality.problems:
+            warnings.append(self.bars.quality.headline)
         said = (
             f"{len(self.report.without_broken().symbols)} symbols, {count('samples')} samples = {count('done')} done + "
             f"{count('failed')} failed + {count('reused')} re-used"

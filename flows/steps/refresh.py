@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
@@ -10,13 +11,16 @@ from prefect.client.schemas.objects import TaskRun
 from kline_core._logging import listening
 from kline_core._text import abbreviated
 from kline_core.api.data import ingest
+from kline_core.api.quality import check
 from kline_core.bars.arrivals import Arrivals, arrivals
 from kline_core.bars.ingest_report import IngestReport
+from kline_core.bars.quality_report import QualityReport
 from kline_core.bars.sessions import TradingDay
 from kline_core.errors import BarsMissingError, InputError
 from kline_core.store.home import Home
 
 _REASONS_SHOWN = 3
+_LAST_WEEKS = np.timedelta64(28, "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class BarsInfo:
     """None if no folder was named."""
     arrived: Arrivals | None
     """None if no calendar was named."""
+    quality: QualityReport | None = None
+    """Quality of the bars that came, or else of those of the last weeks; None if neither was asked for."""
 
 
 @task(task_run_name="refresh bars", cache_policy=NO_CACHE)
@@ -37,7 +43,7 @@ def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max
     """
     taken = None if source is None else _take_in(home, source)
     if session is None:
-        return BarsInfo(taken, None)
+        return BarsInfo(taken, None, None if taken is None else _checked(taken.quality))
     found = arrivals(home, session.calendar, session.day)
     found.check_calendar()
     found.check(max_missing_share)
@@ -49,7 +55,14 @@ def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max
         )
     else:
         logger.info("all %d symbols have a bar of %s", found.expected, session.day)
-    return BarsInfo(taken, found)
+    came = None if taken is None else taken.quality
+    return BarsInfo(taken, found, _checked(came or check(home, first=session.day - _LAST_WEEKS)))
+
+
+def _checked(quality: QualityReport | None) -> QualityReport | None:
+    if quality is not None and quality.problems:
+        get_run_logger().warning("%s; the artifact on quality lists them", quality.headline)
+    return quality
 
 
 def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect's

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from kline_core._cache import loaded
 from kline_core._hashing import text_hash
+from kline_core.bars.jumps import Releases, released
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.errors import StaleError
 from kline_core.store.home import Home
@@ -40,6 +41,8 @@ class LoadedBars:
     """Day of the newest row, suspended days included; None if there is no row."""
     files: frozenset[str]
     """Data files that were read. A later look at the same version could list the files of a restored copy."""
+    releases: Releases
+    """Jumps that were released at this version."""
     base: BarsBase | None = None
     """State that these bars were advanced from; None if they were loaded in full."""
 
@@ -74,16 +77,22 @@ class BarsKey:
         home = self._open()
         files = self._files(home)
         rows = home.read("bars", COLUMNS, version=self.version)
-        return LoadedBars(bars_by_symbol(rows), pc.max(rows["date"]).as_py(), files)
+        releases = released(home.notes(self.version))
+        return LoadedBars(bars_by_symbol(rows, releases=releases), pc.max(rows["date"]).as_py(), files, releases)
 
     def advance(self, earlier: Self, value: LoadedBars) -> LoadedBars | None:
-        """Read only the rows added to an earlier version; None unless all are later than its newest row."""
+        """Read only the rows added to an earlier version; None unless all are later than its newest row.
+
+        None too if a jump was released, or a release taken back.
+        """
         if (earlier.home, earlier.identity) != (self.home, self.identity) or value.newest is None:
             return None
         if earlier.version is None or self.version is None or earlier.version > self.version:
             return None
         home = self._open()
         files = self._files(home)
+        if released(home.notes(self.version)) != value.releases:
+            return None
         rows = home.appended("bars", COLUMNS, value.files, self.version)
         if rows is None:
             return None
@@ -92,8 +101,8 @@ class BarsKey:
             return replace(value, files=files, base=base)
         if pc.min(rows["date"]).as_py() <= value.newest:
             return None
-        joined = _joined(value.frames, bars_by_symbol(rows, after=value.frames))
-        return LoadedBars(joined, pc.max(rows["date"]).as_py(), files, base)
+        joined = _joined(value.frames, bars_by_symbol(rows, None, value.frames, value.releases))
+        return LoadedBars(joined, pc.max(rows["date"]).as_py(), files, value.releases, base)
 
     def _open(self) -> Home:
         home = Home(self.home)

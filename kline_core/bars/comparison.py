@@ -21,8 +21,8 @@ from kline_core.store.home import Home
 from kline_core.store.table import since
 from kline_core.typing import Flags, Floats64, Int64s, Objects
 
-# A read of up to this many symbols skips other row groups; with more, reading the whole table is as quick.
-_FEW_SYMBOLS = 500
+FEW_SYMBOLS = 500
+"""Up to this many symbols a read skips the row groups of others; with more, reading the whole table is as quick."""
 # Days before a delivery in which the last stored bar of most symbols lies.
 _BACK = np.timedelta64(30, "D")
 
@@ -61,7 +61,7 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
         nothing = np.zeros(0, dtype=bool)
         return Comparison(bars, nothing, nothing, [], [], [], [])
     names = np.array(bars["symbol"].unique(), dtype=object)
-    among = list(names) if len(names) <= _FEW_SYMBOLS else None
+    among = list(names) if len(names) <= FEW_SYMBOLS else None
     read = partial(home.read, "bars", version=version, symbols=among)
     # Stored rows before the first new date are neither replaced nor later than a new row.
     first = bars["date"].to_numpy().min()

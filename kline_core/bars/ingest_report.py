@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from kline_core.bars.quality_report import QualityReport
 from kline_core.errors import InputError
 
 _SHOWN_REJECTIONS = 100
@@ -57,6 +58,8 @@ class IngestReport:
     """Version of `bars` that holds the rows."""
     changed: bool
     """Whether a new version was made; false if every row was stored already."""
+    quality: QualityReport | None = None
+    """Quality of the bars from the first day of these rows on; None if every row was stored already."""
 
     @property
     def read(self) -> int:
@@ -136,6 +139,7 @@ class IngestReport:
             "market": self.market,
             "version": self.version,
             "changed": self.changed,
+            "quality": None if self.quality is None else self.quality.to_dict(),
         }
 
 

@@ -148,6 +148,36 @@ def skips_session(symbol: str, first: np.datetime64, last: np.datetime64) -> boo
     return bool(np.searchsorted(sessions, last, "left") > np.searchsorted(sessions, first, "right"))
 
 
+def session_numbers(dates: Dates, calendar: str) -> Int64s:
+    """Number of each day among the exchange's sessions, as `session_ordinal`, int64 (n,); -1 for any other day.
+
+    Raises `SettingError` as `session_ordinal`.
+    """
+    sessions = _sessions(calendar)
+    days = dates.astype("datetime64[D]")
+    inside = (days >= sessions[0]) & (days <= sessions[-1])
+    numbers = np.full(len(days), -1, dtype=np.int64)
+    numbers[inside] = _ordinals(calendar)[(days[inside] - sessions[0]).astype(np.int64)]
+    return numbers
+
+
+def sessions_numbered(numbers: Int64s, calendar: str) -> Dates:
+    """The days of `session_numbers`, datetime64[D] (n,)."""
+    days: Dates = _sessions(calendar)[numbers]
+    return days
+
+
+def sessions_between(first: np.datetime64, last: np.datetime64, calendar: str) -> int:
+    """Number of a calendar's sessions between two days, datetime64[D], both excluded.
+
+    Weekdays are counted where the calendar does not know the days. Raises `SettingError` as `session_ordinal`.
+    """
+    sessions = _sessions(calendar)
+    if first < sessions[0] or last > sessions[-1]:
+        return max(0, int(np.busday_count(first, last)) - int(np.is_busday(first)))
+    return int(np.searchsorted(sessions, last, "left") - np.searchsorted(sessions, first, "right"))
+
+
 @cache
 def calendar_names() -> tuple[str, ...]:
     """Names of all calendars, without their aliases, sorted."""

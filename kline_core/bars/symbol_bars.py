@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,8 +14,9 @@ import pyarrow.compute as pc
 from kline_core._hashing import mix64, text_hash
 from kline_core.bars.adjustment import factor_changes
 from kline_core.bars.columns import PRICES
+from kline_core.bars.jumps import Releases, beyond_any_limit, is_released, unexplained_jumps
 from kline_core.errors import InputError
-from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s, Objects, Positions
+from kline_core.typing import Dates, Flags, Floats64, Hashes, Int32s, Int64s, Objects, Positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,9 @@ class SymbolBars:
     """uint64 (n,): hash of each bar's symbol, date, raw prices and change of the factor since the traded bar before
     (`kline_core.bars.adjustment`). Volume is left out: no value depends on it, and vendors correct it for days
     afterwards."""
+    jumps: Flags
+    """bool (n,): whether the change from the bar before is an unexplained jump (`kline_core.bars.jumps`) that nobody
+    has released."""
 
     def __len__(self) -> int:
         """Number of traded bars."""
@@ -67,7 +72,10 @@ BarsBySymbol: TypeAlias = Mapping[str, SymbolBars]
 
 
 def bars_by_symbol(
-    bars: pa.Table | pd.DataFrame, symbols: Iterable[str] | None = None, after: BarsBySymbol | None = None
+    bars: pa.Table | pd.DataFrame,
+    symbols: Iterable[str] | None = None,
+    after: BarsBySymbol | None = None,
+    releases: Releases = MappingProxyType({}),
 ) -> dict[str, SymbolBars]:
     """Traded bars of all symbols, by symbol in sorted order, from rows of the `bars` table in any order.
 
@@ -78,6 +86,7 @@ def bars_by_symbol(
         bars: Columns symbol, date, open, high, low, close, volume, adj_factor (null if none was given) and suspended.
         symbols: Return only these; all by default. A symbol without rows has no entry.
         after: Bars of some symbols that these rows come after.
+        releases: Jumps that are released (`kline_core.bars.jumps.released`).
 
     Raises:
         InputError: A symbol has two bars of one date.
@@ -112,7 +121,7 @@ def bars_by_symbol(
     change = factor_changes(factor, bounds[:-1][filled], _last_factors(names, after or {})[filled])
     content = _content(hashes[codes], dates, [*raw, change])
     columns: list[npt.NDArray[Any]] = [dates, *(price * factor for price in raw), _column(bars["volume"])[take]]
-    columns += [factor, content]
+    columns += [factor, content, _jumps(names, codes, dates, columns[4], bounds, after or {}, releases)]
     for column in columns:
         column.flags.writeable = False
     return {
@@ -120,6 +129,42 @@ def bars_by_symbol(
         for name, keep, first, last in zip(names, chosen, bounds[:-1], bounds[1:], strict=True)
         if keep
     }
+
+
+def _jumps(
+    names: Objects,
+    codes: Int64s,
+    dates: Dates,
+    close: Floats64,
+    bounds: Int64s,
+    after: BarsBySymbol,
+    releases: Releases,
+) -> Flags:
+    """Whether each bar is an unexplained jump that nobody has released: bool (n,).
+
+    `close`: adjusted. `bounds`: position of each symbol's first bar, and at the end the number of all.
+    """
+    last_close, last_day = np.full(len(close), np.nan), np.full(len(close), np.datetime64("NaT", "D"))
+    last_close[1:], last_day[1:] = close[:-1], dates[:-1]
+    had = np.zeros(len(names), dtype=np.int64)
+    for which, first in enumerate(bounds[:-1].tolist()):
+        if first == bounds[which + 1]:
+            continue
+        last_close[first], last_day[first] = np.nan, np.datetime64("NaT", "D")
+        earlier = after.get(names[which])
+        if earlier is not None and len(earlier):
+            had[which], last_close[first], last_day[first] = len(earlier), earlier.close[-1], earlier.dates[-1]
+    change = close / last_close - 1.0
+    some = np.flatnonzero(beyond_any_limit(change))
+    jumps = np.zeros(len(close), dtype=bool)
+    if len(some) == 0:
+        return jumps
+    symbols = names[codes[some]]
+    count = had[codes[some]] + some - bounds[codes[some]]
+    jumps[some] = unexplained_jumps(symbols, count, dates[some], last_day[some], change[some])
+    for at in np.flatnonzero(jumps).tolist() if releases else ():
+        jumps[at] = not is_released(releases, names[codes[at]], dates[at], float(change[at]))
+    return jumps
 
 
 def symbol_day_keys(code: npt.NDArray[np.integer], day: npt.NDArray[np.integer]) -> Int64s:

@@ -79,6 +79,9 @@ def ingest(options: argparse.Namespace) -> Answer:
     ):
         if symbols:
             lines.append(f"{len(symbols)} symbols {what}: {abbreviated(symbols)}")
+    if report.quality is not None and report.quality.findings.shape[0]:
+        counts = ", ".join(f"{count} x {kind}" for kind, count in report.quality.counts.items())
+        lines.append(f"quality since {report.quality.first}: {counts}; `kline check` lists them")
     if options.keep_columns and failure is None:
         lines.append("the columns are kept with the home; `kline notes` shows them, and --forget columns removes them")
     if report.skipped:

@@ -158,6 +158,25 @@ def build_parser() -> argparse.ArgumentParser:
     notes = command("notes", "What is kept with the home beside its tables, such as columns named by hand.")
     notes.add_argument("--forget", metavar="NAME", help="remove this note, such as columns")
 
+    check = command(
+        "check",
+        "Quality of the bars: coverage, holes, stale and repeated bars, units, unexplained jumps; 1 where somebody has "
+        "to look. Changes nothing.",
+    )
+    check.add_argument("symbols", nargs="*", metavar="SYMBOL", help="default: all")
+    check.add_argument("--first", metavar="DATE", help="first day (default: the first that is stored)")
+    check.add_argument("--last", metavar="DATE", help="last day (default: the newest)")
+    about = "files or folders of another vendor, to compare with"
+    check.add_argument("--against", nargs="+", type=_path, metavar="PATH", help=about)
+    about = "names of their columns, as for ingest"
+    check.add_argument("--columns", action="append", metavar="MEANING=NAME,...", help=about)
+
+    release = command("release", "Release an unexplained jump that is real: windows reach across it again.")
+    release.add_argument("symbol", metavar="SYMBOL")
+    release.add_argument("date", metavar="DATE", help="day of the bar after the jump, as `kline check` lists it")
+    release.add_argument("--why", metavar="TEXT", help="what it was; kept with the home")
+    release.add_argument("--undo", action="store_true", help="take the release back")
+
     index = command("index", "Bring the patterns up to date with the bars.")
     _add_pattern_options(index)
     _add_device(index)
@@ -288,6 +307,8 @@ def _add_min_recall(parser: argparse.ArgumentParser) -> None:
 def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
     parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
+    about = "let windows and outcomes reach across unexplained jumps, which `kline check` lists"
+    parser.add_argument("--allow-jumps", action="store_true", default=None, help=about)
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
 
 

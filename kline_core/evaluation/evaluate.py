@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core.bars.jumps import released
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import DateError, SettingError
@@ -81,7 +82,10 @@ def evaluate_values(
     rows = _stored(home, wanted, symbols, first, last)
     names = rows["symbol"].unique().to_pylist()
     columns = ["symbol", "date", "open", "high", "low", "close", "volume", "adj_factor", "suspended"]
-    joined = _Joined.of(rows, bars_by_symbol(home.read("bars", columns, symbols=names)), settings)
+    version = home.version("bars")
+    bars = home.read("bars", columns, version, symbols=names)
+    frames = bars_by_symbol(bars, releases=released(home.notes(version)))
+    joined = _Joined.of(rows, frames, settings)
     ok = pc.equal(rows["status"], OK)
     values, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
     dates = rows["date"].to_numpy().astype("datetime64[D]")
@@ -97,6 +101,7 @@ def evaluate_values(
         failed=dict(failed.most_common()),
         seen=values.num_rows - values["reason"].null_count,
         without_bar=joined.without_bar,
+        across_jumps=sum(part.across_jumps for part in joined.symbols),
         symbols=len(names),
         first=dates.min(),
         last=dates.max(),

@@ -11,6 +11,7 @@ from kline_core.evaluation.information_coefficient import RankIC, time_series_ra
 from kline_core.settings import Settings
 from kline_core.typing import Dates, Floats64, Int64s
 from kline_core.windows.outcomes import outcomes
+from kline_core.windows.windows import jumps_between
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,13 +26,16 @@ class ForwardReturns:
     values: Floats64
     """float64 (n,): factor values, NaN if the sample failed."""
     returns: Floats64
-    """float64 (n,): forward return over `return_horizon` bars from the entry, NaN if not known yet."""
+    """float64 (n,): forward return over `return_horizon` bars from the entry, NaN if not known yet, or if it reaches
+    across an unexplained jump."""
     forward: Floats64
     """float64 (n, horizons): forward returns over each horizon of the pattern settings."""
     apart: int
     """Distance in bars from which on two returns do not overlap; includes the entry lag, to be safe."""
     without_bar: int
     """Values that were left out, since their dates have no bar."""
+    across_jumps: int
+    """Values whose return over `return_horizon` bars reaches across an unexplained jump, and so is NaN."""
 
     def rank_ic(self) -> RankIC:
         """Rank IC of the values with the returns; see `time_series_rank_ic` for its small bias."""
@@ -60,13 +64,21 @@ def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> 
     steps, horizon = settings.patterns, settings.factor.return_horizon
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, ends, steps)
     forward = followed.returns.astype(np.float64)
+    across = np.zeros(forward.shape, dtype=bool)
+    if not steps.allow_jumps and bars.jumps.any():
+        lasts = (ends + steps.entry_lag_bars + each for each in steps.horizons)
+        across = np.column_stack([jumps_between(bars, ends, last) for last in lasts])
+    main = steps.horizons.index(horizon)
+    unknowable = across[:, main] & ~np.isnan(forward[:, main]) & ~np.isnan(values[there])
+    forward[across] = np.nan
     return ForwardReturns(
         symbol=bars.symbol,
         dates=dates[there],
         bars=ends,
         values=values[there],
-        returns=forward[:, steps.horizons.index(horizon)],
+        returns=forward[:, main],
         forward=forward,
         apart=horizon + steps.entry_lag_bars,
         without_bar=int((~np.isnan(values[~there])).sum()),
+        across_jumps=int(unknowable.sum()),
     )

@@ -86,6 +86,8 @@ class Evaluation:
     """Values on dates through which the encoder was trained."""
     without_bar: int
     """Values on days without a traded bar by now; left out of everything else."""
+    across_jumps: int
+    """Values whose return over `horizon` bars reaches across an unexplained jump; left out of everything else."""
     symbols: int
     """Symbols with a sample."""
     first: np.datetime64
@@ -193,6 +195,12 @@ class Evaluation:
             yield f"failed: {rest} for {len(self.failed) - len(shown)} other reasons"
         if self.without_bar:
             yield f"{self.without_bar} values are of days without a traded bar by now, and were left out"
+
+        if self.across_jumps:
+            yield (
+                f"{self.across_jumps} values have a return across an unexplained jump of the price, and were left out; "
+                "`kline check` shows the jumps"
+            )
 
     def _notes(self) -> Iterator[str]:
         """Lines on how to read the figures, and on why some are missing."""

@@ -25,7 +25,7 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import resolve_symbols
 from kline_core.windows.outcomes import UNDECIDED, outcomes
-from kline_core.windows.windows import HOLE, USABLE, usable_ends, usable_windows
+from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows
 
 _FIGURES = ("value", "status", "reason", "barrier_win_rate", "return_win_rate", "similarity")
 _DISTRIBUTION = ("return_mean", "return_median", "return_q05", "return_q25", "return_q75", "return_cvar")
@@ -210,8 +210,8 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
 def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date | np.datetime64 | None) -> int:
     """Ordinal of the bar on which the query's window ends."""
     settings = loaded.key.settings.patterns
-    needed, gap = settings.window_bars, settings.max_gap_days
-    ends = usable_ends(bars.dates, needed, gap)
+    needed = settings.window_bars
+    ends = usable_ends(bars, settings)
     if len(ends) == 0:
         raise DateError(
             f"symbol {bars.symbol} has {len(bars)} bars and no window of {needed} consecutive ones; ingest more bars",
@@ -232,10 +232,13 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
                 value=date,
                 symbol=bars.symbol,
             )
-        code = usable_windows(bars.dates, needed, gap)[end]
+        code = usable_windows(bars, settings)[end]
         if code != USABLE:
-            why = f"a hole of more than {gap} days lies inside its window"
-            why = why if code == HOLE else f"too few bars: {end + 1} of {needed}"
+            why = {
+                TOO_FEW_BARS: f"too few bars: {end + 1} of {needed}",
+                HOLE: f"a hole of more than {settings.max_gap_days} days lies inside its window",
+                JUMP: "an unexplained jump of the price lies inside its window (`kline check`)",
+            }[int(code)]
             nearest = bars.dates[ends[np.abs(ends - end).argmin()]]
             raise DateError(
                 f"date {day} of symbol {bars.symbol} ends no usable window: {why}; the nearest is {nearest}",

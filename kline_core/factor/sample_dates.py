@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core._hashing import GOLDEN, mix64, text_hash
+from kline_core.bars.jumps import released
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.dates import parse_date, parse_dates
 from kline_core.errors import DateError, InputError, SettingError
@@ -89,9 +90,10 @@ def usable_dates(
     one, and what `Home` raises.
     """
     bars = home.read("bars", version=bars_version)
+    releases = released(home.notes(bars_version))
     found = {}
-    for symbol, frame in bars_by_symbol(bars, symbols).items():
-        days = frame.dates[usable_ends(frame.dates, settings.window_bars, settings.max_gap_days)]
+    for symbol, frame in bars_by_symbol(bars, symbols, releases=releases).items():
+        days = frame.dates[usable_ends(frame, settings)]
         days = days if first is None else days[days >= first]
         days = days if last is None else days[days <= last]
         if len(days):

@@ -31,7 +31,7 @@ from kline_core.symbol_lookup import did_you_mean
 from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import WindowPrices, window_prices
-from kline_core.windows.windows import HOLE, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
+from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows, window_content
 
 
 def symbol_bars(state: LoadedState, symbol: str) -> SymbolBars:
@@ -54,7 +54,7 @@ def plan_dates(state: LoadedState, symbol: str, samples: int, as_of: np.datetime
     datetime64[D], increasing; empty if no window of the symbol is usable. Raises as `symbol_bars` and `choose_dates`.
     """
     bars, settings = symbol_bars(state, symbol), state.key.settings.patterns
-    dates = bars.dates[usable_ends(bars.dates, settings.window_bars, settings.max_gap_days)]
+    dates = bars.dates[usable_ends(bars, settings)]
     return choose_dates(symbol, dates if as_of is None else dates[dates <= as_of], samples)
 
 
@@ -145,7 +145,8 @@ def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSample
 def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s, Int64s]:
     """Code and bar of each date.
 
-    int8 (n,): `USABLE`, `TOO_FEW_BARS`, `HOLE`, `NO_BAR` or `SEEN`. int64 (n,): ordinal of its bar, -1 if it has none.
+    int8 (n,): `USABLE`, `TOO_FEW_BARS`, `HOLE`, `JUMP`, `NO_BAR` or `SEEN`. int64 (n,): ordinal of its bar, -1 if it
+    has none.
     """
     settings = state.key.settings.patterns
     ends = bars.find(dates)
@@ -155,8 +156,7 @@ def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s
         # Only the bars that the windows span, since a history is long.
         asked = ends[there]
         first = max(0, asked.min() - settings.window_bars + 1)
-        reach = bars.dates[first : asked.max() + 1]
-        codes[there] = usable_windows(reach, settings.window_bars, settings.max_gap_days)[asked - first]
+        codes[there] = usable_windows(bars.part(first, asked.max() + 1), settings)[asked - first]
     through = state.encoder.trained_through
     if through is not None:
         codes[(codes == USABLE) & (dates <= through)] = SEEN
@@ -176,6 +176,8 @@ def _reason(state: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.
         return f"too few bars: {end + 1} of {settings.window_bars}"
     if code == HOLE:
         return f"a hole of more than {settings.max_gap_days} days inside the window"
+    if code == JUMP:
+        return "an unexplained jump of the price inside the window"
     if code == SEEN:
         return f"the encoder was trained through {state.encoder.trained_through}"
     return no_bar_reason(bars, date)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core._text import abbreviated
+from kline_core.bars.jumps import released
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
 from kline_core.errors import HomeError, SettingError
 from kline_core.factor.stored_values import check_not_lost
@@ -119,7 +120,8 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
     encoder = weights if made is None else made.get("encoder")
     expected = None
     if "bars" in tables and steps is not None:
-        expected = Expected.of(_without(tables["bars"], damaged), steps)
+        releases = released(home.notes(versions["bars"]))
+        expected = Expected.of(_without(tables["bars"], damaged), steps, releases)
         if "patterns" in tables:
             dim = weights_shape(encoder_path)[0] if encoder == weights else None
             stored = tables["patterns"] if made is not None else table_schema("patterns", steps.horizons).empty_table()
@@ -200,13 +202,13 @@ def _as_of_update(
     if source.bars == newest:
         return None
     if source.bars is None:
-        return Expected.of(home.read("bars", version=newest).slice(0, 0), steps) if source.never else None
+        return Expected.of(home.read("bars", version=newest).slice(0, 0), steps, {}) if source.never else None
     try:
-        bars = home.read("bars", version=source.bars)
+        bars, releases = home.read("bars", version=source.bars), released(home.notes(source.bars))
     except HomeError as error:
         ledger.notes.append(f"patterns were compared with the newest bars only, because of this: {error}")
         return None
-    return Expected.of(_without(bars, damaged), steps)
+    return Expected.of(_without(bars, damaged), steps, releases)
 
 
 def _made_with(home: Home, made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:

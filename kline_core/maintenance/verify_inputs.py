@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.columns import BAR_COLUMNS
+from kline_core.bars.jumps import Releases
 from kline_core.bars.row_checks import check_rows, is_suspended
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Ledger
@@ -39,9 +40,9 @@ class Expected:
     """int8 (windows,)"""
 
     @classmethod
-    def of(cls, bars: pa.Table, settings: PatternSettings) -> "Expected":
+    def of(cls, bars: pa.Table, settings: PatternSettings, releases: Releases) -> "Expected":
         """The windows of sound bars, with their outcomes."""
-        frames = bars_by_symbol(bars)
+        frames = bars_by_symbol(bars, releases=releases)
         windows = build_catalogue(frames, settings)
         return cls(frames, settings, windows, *window_outcomes(frames, windows, settings))
 

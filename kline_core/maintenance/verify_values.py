@@ -221,7 +221,7 @@ def _made_from(joined: Joined, expected: Expected, patterns: Patterns) -> tuple[
         if which < 0:
             continue
         frame = expected.frames[expected.windows.symbols[which]]
-        fine = usable_windows(frame.dates, steps.window_bars, steps.max_gap_days)[bars[at]] == USABLE
+        fine = usable_windows(frame, steps)[bars[at]] == USABLE
         usable[at] = fine
         window[at[fine]] = window_content(frame.content, bars[at[fine]], 1 - steps.window_bars, 0)
     visible = patterns.history[patterns.n_known(joined.dates)]

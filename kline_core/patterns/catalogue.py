@@ -21,7 +21,7 @@ from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Floats32, Hashes, Int8s, Int32s, Int64s
 from kline_core.windows.outcomes import outcomes
-from kline_core.windows.windows import usable_ends, window_content
+from kline_core.windows.windows import jumps_between, usable_ends, window_content
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,8 +121,10 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
             continue
         # Bars before the first new window do not change which windows are usable.
         start = max(0, least - settings.window_bars + 1)
-        ends = start + usable_ends(bars.dates[start:], settings.window_bars, settings.max_gap_days)
+        ends = start + usable_ends(bars.part(start, len(bars)), settings)
         ends = ends[(ends >= least) & (ends + settings.outcome_bars < len(bars.dates))]
+        if not settings.allow_jumps and bars.jumps.any():
+            ends = ends[~jumps_between(bars, ends, ends + settings.outcome_bars)]
         if settings.pattern_stride > 1:
             ordinal = session_ordinal(bars.dates[ends], settings.calendar)
             ends = ends[ordinal % settings.pattern_stride == 0]

@@ -2,7 +2,8 @@
 
 A window is `window_bars` consecutive traded bars of one symbol, named by the bar on which it ends. Suspended days are
 no bars (`kline_core.bars.symbol_bars` leaves them out), so a window may reach across them, but not across a hole: two
-neighbouring bars whose dates lie more than `max_gap_days` calendar days apart.
+neighbouring bars whose dates lie more than `max_gap_days` calendar days apart. Nor does it reach across an unexplained
+jump (`kline_core.bars.jumps`), unless the settings allow that.
 """
 
 from functools import cache
@@ -10,25 +11,46 @@ from typing import Final
 
 import numpy as np
 
-from kline_core.typing import Dates, Hashes, Int8s, Int64s
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.settings import PatternSettings
+from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
 
 USABLE: Final = 0
 TOO_FEW_BARS: Final = 1
 HOLE: Final = 2
+JUMP: Final = 3
 
 # Odd, so that multiplying by it modulo 2**64 loses nothing (Knuth, TAOCP vol. 2, section 3.3.4, table 1, MMIX).
 _MULTIPLIER: Final = 6364136223846793005
 
 
-def usable_windows(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
-    """Code of every bar, which tells whether a usable window ends on it.
+def usable_windows(bars: SymbolBars, settings: PatternSettings) -> Int8s:
+    """Code of each of a symbol's n bars, which tells whether a usable window ends on it.
 
-    `dates`: datetime64[D] (n,), the traded bars of one symbol, strictly increasing.
-
-    Returns int8 (n,): `USABLE` (0), `TOO_FEW_BARS` (1: fewer than `window_bars` bars up to and including this one) or
-    `HOLE` (2: two neighbouring bars of the window are more than `max_gap_days` calendar days apart). The hole before
-    the window's first bar is not inside it. A later bar never changes the code of an earlier one.
+    Returns int8 (n,): `USABLE` (0), `TOO_FEW_BARS` (1: fewer than `window_bars` bars up to and including this one),
+    `HOLE` (2: two neighbouring bars of the window are more than `max_gap_days` calendar days apart) or `JUMP` (3: no
+    hole, but an unexplained jump between two of its bars). The hole or jump before the window's first bar is not inside
+    it. A later bar never changes the code of an earlier one.
     """
+    codes = _without_holes(bars.dates, settings.window_bars, settings.max_gap_days)
+    if not settings.allow_jumps and bars.jumps.any():
+        inside = jumps_between(bars, np.arange(len(codes)) + 1 - settings.window_bars, np.arange(len(codes)))
+        codes[(codes == USABLE) & inside] = JUMP
+    return codes
+
+
+def jumps_between(bars: SymbolBars, first: Int64s, last: Int64s) -> Flags:
+    """Whether an unexplained jump lies between the bars `first` and `last`, int64 (m,) each, of one symbol: bool (m,).
+
+    The change up to `last` counts, that up to `first` does not. Bars outside the history count as its ends.
+    """
+    count = np.cumsum(bars.jumps)
+    most = max(0, len(count) - 1)
+    found: Flags = count[np.clip(last, 0, most)] > count[np.clip(first, 0, most)]
+    return found
+
+
+def _without_holes(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
     codes = np.full(len(dates), TOO_FEW_BARS, dtype=np.int8)
     if len(dates) < window_bars:
         return codes
@@ -40,9 +62,9 @@ def usable_windows(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
     return codes
 
 
-def usable_ends(dates: Dates, window_bars: int, max_gap_days: int) -> Int64s:
-    """Bars on which a usable window ends: int64 (m,), increasing; arguments as for `usable_windows`."""
-    return np.flatnonzero(usable_windows(dates, window_bars, max_gap_days) == USABLE).astype(np.int64)
+def usable_ends(bars: SymbolBars, settings: PatternSettings) -> Int64s:
+    """Bars on which a usable window of a symbol ends: int64 (m,), increasing."""
+    return np.flatnonzero(usable_windows(bars, settings) == USABLE).astype(np.int64)
 
 
 def window_content(content: Hashes, ends: Int64s, first_offset: int, last_offset: int) -> Hashes:

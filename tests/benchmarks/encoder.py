@@ -19,6 +19,7 @@ import torch
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
+from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.typing import Floats32, Pixels
 from kline_core.windows.charts import render_charts
@@ -33,7 +34,7 @@ class Windows:
 
     def __init__(self, home: str, queries: int, history: int, seed: int) -> None:
         frames = list(bars_by_symbol(Home(home).read("bars")).values())
-        ends = [usable_ends(bars.dates, BARS, 20) for bars in frames]
+        ends = [usable_ends(bars, PatternSettings(window_bars=BARS)) for bars in frames]
         which = np.concatenate([np.full(len(end), at) for at, end in enumerate(ends)])
         end = np.concatenate(ends)
         rng = np.random.default_rng(seed)

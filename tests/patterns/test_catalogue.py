@@ -24,7 +24,9 @@ def by_plain_loop(frames, settings, sessions=None):
     for symbol, bars in frames.items():
         for end in range(len(bars)):
             last = end + settings.outcome_bars
-            usable = naive.usable_window(bars.dates, end, settings.window_bars, settings.max_gap_days) == 0
+            jumps = np.flatnonzero(bars.jumps).tolist()
+            usable = naive.usable_window(bars.dates, end, settings.window_bars, settings.max_gap_days, jumps) == 0
+            usable &= not any(end < jump <= end + settings.outcome_bars for jump in jumps)
             due = sessions is None or sessions.index(bars.dates[end]) % settings.pattern_stride == 0
             if usable and due and last < len(bars):
                 content = naive.window_content(bars.content, end, 1 - settings.window_bars, settings.outcome_bars)
@@ -50,6 +52,17 @@ def test_equal_to_the_plain_loop():
     windows = build_catalogue(frames, SMALL)
     assert listed(windows) == by_plain_loop(frames, SMALL)
     assert 100 < len(windows) < 4 * 80
+
+
+def test_no_window_reaches_across_a_jump_with_its_bars_or_its_outcome():
+    frame = market(1, 60).assign(symbol="600519.SH")
+    frame.loc[30:, ["open", "high", "low", "close"]] *= 2
+    frames = bars_by_symbol(frame)
+    assert np.flatnonzero(frames["600519.SH"].jumps).tolist() == [30]
+    windows = build_catalogue(frames, SMALL)
+    assert listed(windows) == by_plain_loop(frames, SMALL)
+    assert windows.bar.tolist() == [*range(4, 25), *range(34, 55)]
+    assert build_catalogue(frames, replace(SMALL, allow_jumps=True)).bar.tolist() == [*range(4, 55)]
 
 
 def test_a_symbol_with_too_few_bars_has_no_windows():

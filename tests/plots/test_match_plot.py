@@ -23,7 +23,9 @@ def walk(n, seed, start=100.0):
     open_ = np.concatenate([[start], close[:-1]])
     high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
     dates = np.arange("2020-01-01", n, dtype="datetime64[D]")
-    return SymbolBars("S", dates, open_, high, low, close, np.ones(n), np.ones(n), np.zeros(n, np.uint64))
+    return SymbolBars(
+        "S", dates, open_, high, low, close, np.ones(n), np.ones(n), np.zeros(n, np.uint64), np.zeros(n, bool)
+    )
 
 
 def cut(bars, first, last):

@@ -1,0 +1,106 @@
+"""Quality of stored bars: what is missing, stale, odd or in another unit, and what another vendor says otherwise.
+
+`kline check` shows the report, each ingest has one of the rows that it stored, and the daily flow publishes one of the
+last sessions. Nothing is changed; only unexplained jumps have a consequence (`kline_core.bars.jumps`).
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kline_core.bars import quality_checks as checks
+from kline_core.bars.home_market import market_of_all, noted_market
+from kline_core.bars.jumps import released
+from kline_core.bars.price_limits import FIRST_DAYS
+from kline_core.bars.quality_report import QualityReport, findings
+from kline_core.bars.quality_rows import COLUMNS, Rows
+from kline_core.bars.vendor_differences import differences
+from kline_core.store.home import Home
+from kline_core.store.table import since
+from kline_core.typing import Int64s
+
+CONTEXT_DAYS: Final = np.timedelta64(60, "D")
+"""Days before the first one asked for that are read as well: a jump is one from the bar before."""
+
+
+def check_bars(
+    home: Home,
+    symbols: Sequence[str] | None = None,
+    first: np.datetime64 | None = None,
+    last: np.datetime64 | None = None,
+    against: pd.DataFrame | None = None,
+    version: int | None = None,
+) -> QualityReport:
+    """Check the stored bars of a home.
+
+    Args:
+        home: Home of the bars.
+        symbols: Only these, as they are stored; all by default.
+        first: First day, datetime64[D]; None for the first that is stored.
+        last: Last day, datetime64[D]; None for the newest.
+        against: Rows of another vendor, to compare with (`kline_core.bars.vendor_differences.vendor_rows`).
+        version: Version of `bars`; the newest by default.
+
+    Raises `HomeError`, and `SettingError` if the calendar of the home's market cannot be made.
+    """
+    version = home.version("bars") if version is None else version
+    notes = home.notes(version)
+    where = None if first is None else since(first - CONTEXT_DAYS)
+    table = home.read("bars", COLUMNS, version, symbols, where=where)
+    if last is not None:
+        table = table.filter(pc.less_equal(table["date"], pa.scalar(last.astype(object), pa.date32())))
+    market = noted_market(notes)
+    if market is None and symbols is None:
+        market = market_of_all(table["symbol"].unique().to_pylist())
+    calendar = None if market is None else market.calendar
+    all_rows = Rows.of(table, calendar)
+    rows = all_rows if first is None else all_rows.take(all_rows.date >= first)
+    jumps = list(checks.jumps(all_rows, released(notes), np.full(len(all_rows.symbols), FIRST_DAYS)))
+    if first is not None and jumps:
+        known = _bars_before(home, version, all_rows, first, sorted({jump["symbol"] for jump in jumps}))
+        jumps = list(checks.jumps(all_rows, released(notes), known))
+    elif jumps:
+        jumps = list(checks.jumps(all_rows, released(notes), np.zeros(len(all_rows.symbols), dtype=np.int64)))
+    found = [
+        iter(jumps),
+        checks.splits(all_rows),
+        checks.units(rows),
+        checks.repeats(rows),
+    ]
+    expected, present = 0, 0
+    if calendar is not None:
+        expected, present = checks.coverage(rows)
+        found += [checks.lost_days(rows, calendar), checks.holes(rows, calendar), checks.stale(rows)]
+    compared = None
+    if against is not None:
+        compared = len(against)
+        found.append(differences(rows, against))
+    lines = findings(chain.from_iterable(found))
+    if first is not None:
+        lines = lines[lines["last"] >= str(first)].reset_index(drop=True)
+    return QualityReport(
+        symbols=len(np.unique(rows.code)),
+        rows=len(rows),
+        suspended=int((~rows.traded).sum()),
+        first=rows.date.min() if len(rows) else None,
+        last=rows.date.max() if len(rows) else None,
+        calendar=calendar,
+        expected=expected,
+        present=present,
+        findings=lines,
+        against=compared,
+    )
+
+
+def _bars_before(home: Home, version: int | None, rows: Rows, first: np.datetime64, symbols: Sequence[str]) -> Int64s:
+    """Traded bars before the days that were read, of some of the symbols, int64 (all symbols,); 0 for the others."""
+    day = pa.scalar((first - CONTEXT_DAYS).astype(object), pa.date32())
+    where = (pc.field("date") < day) & ~pc.field("suspended")
+    earlier = home.read("bars", ["symbol"], version, symbols, where=where)["symbol"].to_pylist()
+    counts = pd.Series(earlier, dtype=object).value_counts()
+    return np.array([counts.get(symbol, 0) for symbol in rows.symbols], dtype=np.int64)
