@@ -16,7 +16,7 @@ def home(tmp_path):
 
 def test_a_jump_is_shown_released_and_held_again(capsys, home):
     code, out, line = ask(capsys, "--home", home, "check")
-    assert (code, line) == (1, "kline: the bars of 3 symbols show 1 problems: 1 x jump")
+    assert (code, line) == (1, "kline: the bars of 3 symbols show 1 problem: 1 x jump")
     assert "unexplained jumps, quarantined" in out
     day = next(word for word in out.split() if word.startswith("2020-03-3"))
     code, out, _ = ask(capsys, "--home", home, "release", NAME, day, "--why", "checked by hand")

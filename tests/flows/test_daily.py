@@ -82,6 +82,7 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     assert f"## {first.message}" in shown["daily-summary"]
     assert "1200 rows read = 1200 new" in shown["daily-summary"]
     assert "version of patterns" in shown["daily-summary"]
+    assert "show no problem" in shown["daily-quality"]
     for reason, count in report["reasons"].items():
         assert f"{count} x {reason}" in shown["daily-summary"]
     rows = values(home)

@@ -5,12 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flows import maintain
 from flows.steps import patterns, refresh
 from kline_core._logging import logger
+from kline_core.api.quality import check
+from kline_core.bars.sessions import trading_day
 from kline_core.store.home import Home
+from tests.support.homes import make_home
+from tests.support.jumps import bars_with_jump
 
 
 def test_rejected_rows_are_warned_of_with_their_reasons(
@@ -29,6 +34,19 @@ def test_rejected_rows_are_warned_of_with_their_reasons(
     refresh.refresh_bars.fn(home, str(path.parent), None, 0.0)
     (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
     assert warning.getMessage().startswith("2 rows rejected, most often: close lies outside low to high (1); volume")
+
+
+def test_problems_of_the_bars_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(refresh, "get_run_logger", lambda: logging.getLogger("refresh"))
+    home = make_home(tmp_path / "home", bars_with_jump())
+    (jump,) = check(home).findings["first"]
+    info = refresh.refresh_bars.fn(home, None, trading_day(np.datetime64(jump, "D"), "XSHG"), 0.0)
+    assert info.quality is not None
+    assert info.quality.counts == {"jump": 1}
+    (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert warning.getMessage().startswith("the bars of 3 symbols show 1 problem: 1 x jump; the artifact on quality")
 
 
 @pytest.mark.parametrize(
