@@ -69,7 +69,8 @@ class QualityReport:
         if not self.problems:
             return f"the bars of {self.symbols} symbols show no problem"
         named = ", ".join(f"{count} x {kind}" for kind, count in self.counts.items() if kind in PROBLEMS)
-        return f"the bars of {self.symbols} symbols show {self.problems} problem{'s' if self.problems > 1 else ''}: {named}"
+        noun = "problem" if self.problems == 1 else "problems"
+        return f"the bars of {self.symbols} symbols show {self.problems} {noun}: {named}"
 
     def text(self) -> str:
         """The report as text for a terminal."""
