@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kline_core.api.quality import check
 from tests.support.command import ask, refused
 from tests.support.homes import make_home
 from tests.support.jumps import NAME, bars_with_jump
@@ -18,7 +19,7 @@ def test_a_jump_is_shown_released_and_held_again(capsys, home):
     code, out, line = ask(capsys, "--home", home, "check")
     assert (code, line) == (1, "kline: the bars of 3 symbols show 1 problem: 1 x jump")
     assert "unexplained jumps, quarantined" in out
-    day = next(word for word in out.split() if word.startswith("2020-03-3"))
+    day = str(check(home).findings["first"].iloc[0])
     code, out, _ = ask(capsys, "--home", home, "release", NAME, day, "--why", "checked by hand")
     assert (code, out.startswith(f"the jump of {NAME} on {day} is released; `kline index`")) == (0, True)
     code, out, _ = ask(capsys, "--home", home, "check", "600519")

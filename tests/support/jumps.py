@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from kline_core.bars.sessions import sessions_until
 from kline_core.encoder.synthetic import random_walk
 
 AT = 60
@@ -12,8 +13,10 @@ PRICES = ["open", "high", "low", "close"]
 
 
 def calm(symbols: int, days: int) -> pd.DataFrame:
-    """Walks that no price limit stops."""
+    """Walks that no price limit stops, on sessions of Shanghai."""
     frame = random_walk(symbols, days, 4).to_frame("2020-01-06", "S")
+    sessions = sessions_until(np.datetime64("2020-07-31", "D"), days, "XSHG").astype("datetime64[s]")
+    frame["date"] = frame["date"].map(dict(zip(sorted(frame["date"].unique()), sessions, strict=True)))
     return frame.assign(amount=np.nan, adj_factor=1.0, suspended=False)
 
 
