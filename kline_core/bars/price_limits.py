@@ -14,6 +14,7 @@ indices have none here, and neither have other markets.
 Source: the trading rules of the exchanges of Shanghai, Shenzhen and Beijing, as in force on each date.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -22,12 +23,12 @@ from kline_core.symbols import canonical_symbol, market_of
 
 FIRST_DAYS: Final = 5
 """Trading days of a new share that may be without a limit."""
-MOST: Final = 0.3
-"""The widest of the limits."""
 _SINCE: Final = np.datetime64("1996-12-16", "D")
 _CHINEXT_WIDER: Final = np.datetime64("2020-08-24", "D")
-_MAIN = ("600", "601", "603", "605", "900"), ("000", "001", "002", "003", "200")
-_CHINEXT = ("300", "301", "302")
+MAIN, STAR, CHINEXT, BEIJING = "main", "STAR", "ChiNext", "Beijing"
+_LIMITS: Final = {MAIN: 0.1, STAR: 0.2, CHINEXT: 0.2, BEIJING: 0.3}
+_CHINEXT_BEFORE: Final = 0.1
+_MAIN_CODES: Final = {"SH": ("600", "601", "603", "605", "900"), "SZ": ("000", "001", "002", "003", "200")}
 
 
 def price_limit(symbol: str, day: np.datetime64) -> float | None:
@@ -36,16 +37,25 @@ def price_limit(symbol: str, day: np.datetime64) -> float | None:
     >>> price_limit("600519.SH", np.datetime64("2024-01-02")), price_limit("AAPL", np.datetime64("2024-01-02"))
     (0.1, None)
     """
-    if market_of(symbol) != "CN" or day < _SINCE:
+    board = _board(symbol)
+    if board is None or day < _SINCE:
+        return None
+    return _CHINEXT_BEFORE if board == CHINEXT and day < _CHINEXT_WIDER else _LIMITS[board]
+
+
+@lru_cache(maxsize=2**16)
+def _board(symbol: str) -> str | None:
+    """Board of a share with a price limit; None for everything else."""
+    if market_of(symbol) != "CN":
         return None
     code, _, exchange = canonical_symbol(symbol).partition(".")
     match exchange:
         case "BJ":
-            return 0.3
+            return BEIJING
         case "SH" if code.startswith(("688", "689")):
-            return 0.2
-        case "SZ" if code.startswith(_CHINEXT):
-            return 0.2 if day >= _CHINEXT_WIDER else 0.1
-        case "SH" | "SZ" if code.startswith(_MAIN[exchange == "SZ"]):
-            return 0.1
+            return STAR
+        case "SZ" if code.startswith(("300", "301", "302")):
+            return CHINEXT
+        case "SH" | "SZ" if code.startswith(_MAIN_CODES[exchange]):
+            return MAIN
     return None
