@@ -133,10 +133,11 @@ def _volume_steps(bars: Rows) -> Findings:
 def holes(rows: Rows, calendar: str) -> Findings:
     """Sessions without a row between rows of a symbol; and rows on days that are no session."""
     assert rows.session is not None, "the calendar numbers them"
-    for at in np.flatnonzero(rows.session < 0).tolist():
-        day = rows.date[at]
-        weekday = day.astype(object).strftime("%A")
-        yield finding("off session", rows.symbols[rows.code[at]], day, day, 1, f"a {weekday}, no session of {calendar}")
+    outside = rows.session < 0
+    for day, number in zip(*np.unique(rows.date[outside], return_counts=True), strict=True):
+        symbol = rows.symbols[rows.code[outside & (rows.date == day)][0]] if number == 1 else ""
+        what = f"a {day.astype(object):%A}, no session of {calendar}: rows of {number} symbols"
+        yield finding("off session", symbol, day, day, int(number), what)
     inside = rows.take(rows.session >= 0)
     assert inside.session is not None, "it is taken from rows that have it"
     gap = np.diff(inside.session) - 1

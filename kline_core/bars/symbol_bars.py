@@ -144,24 +144,27 @@ def _jumps(
 
     `close`: adjusted. `bounds`: position of each symbol's first bar, and at the end the number of all.
     """
-    last_close, last_day = np.full(len(close), np.nan), np.full(len(close), np.datetime64("NaT", "D"))
-    last_close[1:], last_day[1:] = close[:-1], dates[:-1]
-    had = np.zeros(len(names), dtype=np.int64)
-    for which, first in enumerate(bounds[:-1].tolist()):
-        if first == bounds[which + 1]:
-            continue
-        last_close[first], last_day[first] = np.nan, np.datetime64("NaT", "D")
+    first = bounds[:-1][np.diff(bounds) > 0]
+    change = np.empty(len(close))
+    np.divide(close[1:], close[:-1], out=change[1:])
+    change -= 1.0
+    change[first] = np.nan
+    had, day_before = np.zeros(len(names), dtype=np.int64), {}
+    for which in np.flatnonzero(np.diff(bounds)).tolist() if after else ():
         earlier = after.get(names[which])
         if earlier is not None and len(earlier):
-            had[which], last_close[first], last_day[first] = len(earlier), earlier.close[-1], earlier.dates[-1]
-    change = close / last_close - 1.0
-    some = np.flatnonzero(beyond_any_limit(change))
+            had[which], day_before[bounds[which]] = len(earlier), earlier.dates[-1]
+            change[bounds[which]] = close[bounds[which]] / earlier.close[-1] - 1.0
     jumps = np.zeros(len(close), dtype=bool)
+    some = np.flatnonzero(beyond_any_limit(change))
     if len(some) == 0:
         return jumps
     symbols = names[codes[some]]
     count = had[codes[some]] + some - bounds[codes[some]]
-    jumps[some] = unexplained_jumps(symbols, count, dates[some], last_day[some], change[some])
+    before = dates[some - 1]
+    for at in np.flatnonzero(np.isin(some, first)).tolist():
+        before[at] = day_before[some[at]]
+    jumps[some] = unexplained_jumps(symbols, count, dates[some], before, change[some])
     for at in np.flatnonzero(jumps).tolist() if releases else ():
         jumps[at] = not is_released(releases, names[codes[at]], dates[at], float(change[at]))
     return jumps
