@@ -239,6 +239,7 @@ def test_a_flow_with_a_standing_cluster_loads_no_encoder_and_no_index():
     assert done.split() == []
 
 
+@pytest.mark.slow
 def test_nothing_leaves_the_environment_changed():
     for module in LIBRARY:
         for node in ast.walk(TREES[module]):

@@ -76,6 +76,7 @@ def test_later_runs_do_not_change_a_result(stocks, tmp_path):
     assert len(first.values) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["index", "frame", "symbols", "mapping", "levels", "set"])
 def test_dates_may_be_named_in_many_ways(home, kind):
     days = ["2005-03-01", "2008-10-10"]
@@ -148,6 +149,7 @@ def test_read_factor(home, tmp_path):
         kl.read_factor(kl.Home(tmp_path / "empty", create=True))
 
 
+@pytest.mark.slow
 def test_symbols_as_people_write_them(home):
     assert set(kl.read_factor(home, "US.MSFT").frame["symbol"]) == {"MSFT"}
     assert kl.evaluate(home, ["msft.us"]).symbols == 1
@@ -211,6 +213,7 @@ def test_an_explanation_is_shown_as_its_picture(home):
     assert len(seen.to_frame()) == 5
 
 
+@pytest.mark.slow
 def test_one_symbol_is_not_its_letters(home):
     found = kl.compute_factor(home, "MSFT", samples=20, max_failed_share=1)
     assert set(found.frame["symbol"]) == {"MSFT"}
@@ -241,6 +244,7 @@ def test_sources_that_are_none(tmp_path, source):
         kl.ingest(tmp_path / "home", source)
 
 
+@pytest.mark.slow
 def test_an_index_that_repeats_a_column_says_nothing_new(stocks, tmp_path):
     part = stocks.head(50)
     for at, frame in enumerate(

@@ -73,6 +73,7 @@ def seconds(clock: time) -> int:
     return clock.hour * 3600 + clock.minute * 60 + clock.second
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(DAY, CLOCK, st.sampled_from(sorted(FORMS)), st.sampled_from(sorted(TIMES))), max_size=6))
 def test_a_day_is_itself_in_every_form_whatever_the_time(rows: list[tuple[date, time, str, str]]) -> None:
     texts = [FORMS[form](day) + TIMES[clock_form](clock) for day, clock, form, clock_form in rows]
@@ -82,6 +83,7 @@ def test_a_day_is_itself_in_every_form_whatever_the_time(rows: list[tuple[date, 
     assert found.seconds.tolist() == [expected.get(form, seconds)(clock) for _, clock, _, form in rows]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(DAY, CLOCK), min_size=1, max_size=6))
 def test_types_of_days_mean_what_their_text_means(rows: list[tuple[date, time]]) -> None:
     moments = [datetime.combine(*row) for row in rows]
@@ -98,6 +100,7 @@ def test_types_of_days_mean_what_their_text_means(rows: list[tuple[date, time]])
         assert days(read(values)) == only
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(RECENT, CLOCK), min_size=1, max_size=6), st.sampled_from(ZONES), st.sampled_from(ZONES))
 def test_a_moment_is_the_day_at_the_exchange(rows: list[tuple[date, time]], zone: str, written: str) -> None:
     there = [datetime.combine(*row, tzinfo=ZoneInfo(zone)) for row in rows]
@@ -118,6 +121,7 @@ def test_a_moment_is_the_day_at_the_exchange(rows: list[tuple[date, time]], zone
     assert days(typed) == wanted
 
 
+@pytest.mark.slow
 @given(st.lists(RECENT, min_size=1, max_size=6), st.sampled_from(ZONES))
 def test_midnights_of_the_exchange_and_of_utc_are_days(rows: list[date], zone: str) -> None:
     for clock in (ZoneInfo(zone), ZoneInfo("UTC")):
@@ -138,6 +142,7 @@ def either(day: date, month_first: bool, sign: str) -> str:
     return f"{one:02}{sign}{two}{sign}{day.year}"
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(RECENT, st.booleans()), min_size=1, max_size=8), st.sampled_from("-/"), st.booleans())
 def test_the_file_decides_what_is_the_month(rows: list[tuple[date, bool]], sign: str, alike: bool) -> None:
     rows = [(day, rows[0][1] if alike else first) for day, first in rows]

@@ -158,6 +158,7 @@ def test_factors_that_leave_their_bounds_when_chained_are_refused(tmp_path):
     assert home.read("bars")["adj_factor"].to_numpy().max() < 1.1e9
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     stored=st.sets(st.integers(0, 19), min_size=1),

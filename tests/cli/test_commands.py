@@ -79,6 +79,7 @@ def test_the_whole_path_accounts_for_every_row(capsys: pytest.CaptureFixture[str
     assert table.count().sum() == first["done"]
 
 
+@pytest.mark.slow
 def test_run_says_what_it_did_for_a_person(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     code, out, _ = ask(capsys, "--home", str(home), "run", "SYN00001", "--samples", "9999", "--max-failed-share", "1")
     assert code == 0
@@ -460,6 +461,7 @@ def test_no_secret_is_in_a_traceback(tmp_path: Path) -> None:
         assert ("Traceback" in done.stderr) == bool(debug)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("json_wanted", [True, False])
 def test_a_reader_that_went_away_is_no_error_to_talk_about(json_wanted: bool) -> None:
     # A command that does nothing: what is tested is how its answer is printed, up to the end of the process.

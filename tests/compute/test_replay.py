@@ -195,6 +195,7 @@ def test_patterns_made_again_since_with_another_encoder(bench, in_process, tmp_p
     all_same(again(bench, in_process, report), 80)
 
 
+@pytest.mark.slow
 def test_weights_that_have_moved_are_named_and_others_refused(bench, in_process, tmp_path):
     report = bench.run(in_process, samples=10)
     record = read_record(bench.home, report.run_id)
@@ -219,6 +220,7 @@ def test_a_run_of_another_method_is_refused(bench, in_process, change):
         replay_key(bench.home, replace(record, package="0.0.9", method=0, **change))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["bars", "patterns"])
 def test_a_version_that_is_gone_is_named_with_since_when(bench, in_process, table):
     report = bench.run(in_process, samples=10)
@@ -266,6 +268,7 @@ def test_values_that_were_overwritten_and_vacuumed_are_counted_as_such(bench, in
     assert f"{120 - left} values cannot be compared" in found.failure
 
 
+@pytest.mark.slow
 def test_tables_that_were_restored_and_went_on_are_told_from_those_that_were_read(bench, in_process, made, tmp_path):
     restored = made.copy(tmp_path / "restored")
     bench.add(LATER)
@@ -311,6 +314,7 @@ def test_blocks_and_batches_change_nothing(bench, in_process, monkeypatch):
         all_same(again(bench, in_process, report), 120)
 
 
+@pytest.mark.slow
 def test_a_home_without_patterns_is_replayed(bench, in_process, tmp_path):
     few = Bench.of(tmp_path / "few", first(FRAME, 8), weights=bench.weights)
     assert few.home.version("patterns") is None

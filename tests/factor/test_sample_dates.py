@@ -124,6 +124,7 @@ def test_known_answers():
     assert got == ANSWERS
 
 
+@pytest.mark.slow
 def test_another_process_chooses_the_same():
     program = (
         "import numpy as np; from kline_core.factor.sample_dates import choose_dates;"

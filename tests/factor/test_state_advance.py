@@ -74,6 +74,7 @@ def test_day_by_day_only_what_came_is_read(tmp_path, extend, newest, reads, monk
     assert len(first.patterns) == len(first.index) == 33
 
 
+@pytest.mark.slow
 def test_bars_that_make_no_pattern_yet_leave_the_index(tmp_path, extend, newest, reads, monkeypatch):
     home = make_home(tmp_path / "home", FRAME)
     extend(home)
@@ -86,6 +87,7 @@ def test_bars_that_make_no_pattern_yet_leave_the_index(tmp_path, extend, newest,
     assert_as_if_read_anew(state, home, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_symbol_that_is_listed_later_takes_its_place(tmp_path, extend, newest, reads, monkeypatch):
     home = make_home(tmp_path / "home", FRAME)
     extend(home)
@@ -195,6 +197,7 @@ def test_what_did_not_only_grow_is_read_with_everything(tmp_path, extend, newest
     assert_as_if_read_anew(state, home, monkeypatch)
 
 
+@pytest.mark.slow
 def test_patterns_that_another_process_added_are_looked_at(tmp_path, extend, newest, reads, monkeypatch):
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
     extend(home)
@@ -218,6 +221,7 @@ def test_patterns_that_lag_behind_are_refused_by_a_process_that_knows_the_others
         loaded_state(newest(home))
 
 
+@pytest.mark.slow
 def test_a_later_pattern_of_other_bars_is_refused(tmp_path, extend, newest):
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
     extend(home)

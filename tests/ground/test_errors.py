@@ -315,6 +315,7 @@ def test_fingerprints(bench):
     assert f"made with barrier_bars {SMALL.barrier_bars} (now asked for: 3); ask for the same" in str(error)
 
 
+@pytest.mark.slow
 def test_fingerprints_of_values(bench, tmp_path):
     copied = bench.copy(tmp_path)
     made = compute(copied.home, copied.weights, samples=5, max_failed_share=1).fingerprint
@@ -377,6 +378,7 @@ def test_recall():
     assert facts(error) == {"recall": 0.9, "min_recall": 0.99}
 
 
+@pytest.mark.slow
 def test_runs_of_which_too_much_failed(bench, tmp_path):
     copied = bench.copy(tmp_path)
     error = raised(RunFailedError, compute, copied.home, copied.weights, samples=600, max_failed_share=0)

@@ -84,6 +84,7 @@ def test_a_symbol_that_is_stored_in_two_ways() -> None:
 texts = st.text("0123456789", max_size=6) | st.sampled_from(KNOWN) | st.text("shAB.&^/'", max_size=5)
 
 
+@pytest.mark.slow
 @given(st.lists(texts, max_size=5), st.sets(texts.filter(is_symbol), max_size=5))
 def test_every_text_means_itself_one_known_symbol_or_its_canonical_form(typed: list[str], known: set[str]) -> None:
     refused, meant = None, []

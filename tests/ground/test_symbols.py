@@ -110,6 +110,7 @@ def test_what_is_no_symbol_is_refused_with_the_rule(symbol: object) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @given(symbol_texts)
 def test_the_rule_says_what_is_a_symbol(text: str) -> None:
     inner = text[1:] if text.startswith("^") else text
@@ -142,6 +143,7 @@ def test_files_of_symbols_stay_in_their_folder_and_apart() -> None:
         symbol_file_name("../x")
 
 
+@pytest.mark.slow
 @given(symbol_texts, symbol_texts)
 def test_two_symbols_never_share_a_file(first: str, second: str) -> None:
     if is_symbol(first) and is_symbol(second) and first != second:

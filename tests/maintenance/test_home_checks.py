@@ -45,6 +45,7 @@ def test_a_home_that_is_up_to_date(bench):
     assert {table: bench.home.version(table) for table in before} == before
 
 
+@pytest.mark.slow
 def test_bars_and_patterns_that_came_since_the_last_run(bench):
     later = market(3, BARS + 2)
     add_bars(bench.home, later[later.groupby("symbol").cumcount() == BARS])
@@ -114,6 +115,7 @@ def test_a_data_file_that_is_not_what_was_written_is_a_problem(bench, table, har
     assert problem.text.endswith(remedy[table])
 
 
+@pytest.mark.slow
 def test_what_was_not_looked_at_is_said(bench, monkeypatch):
     add_bars(bench.home, market(1, 3, prefix="T"))
     newest = max(
@@ -155,6 +157,7 @@ def test_many_small_files_are_worth_joining(bench, monkeypatch):
     assert (found.state, found.text.endswith("of them small; the flow `maintain` joins them")) == ("note", True)
 
 
+@pytest.mark.slow
 def test_logs_of_kline_up(bench, monkeypatch):
     logs = bench.home.folder / "prefect" / "logs"
     assert "logs" not in states(bench.home)

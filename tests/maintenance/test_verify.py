@@ -159,6 +159,7 @@ def test_two_runs_that_stored_the_same_matches_at_once_leave_sound_tables(bench)
     assert (report.state, report.findings) == ("sound", [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "change"),
     [

@@ -176,6 +176,7 @@ def test_ten_days_more_add_what_is_new_and_leave_the_rest(extended: SimpleNamesp
         assert len(everything) == new.num_rows > old.num_rows, keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["bars", "patterns", "factors", "matches"])
 def test_with_ten_days_more_it_is_what_the_earlier_version_made_of_them(extended: SimpleNamespace, table: str) -> None:
     exact = same_vectors(extended.home, later("patterns"))

@@ -35,6 +35,7 @@ def result(home, asked):
     return kl.compute_factor(home, ODD, samples=20, threads=2, device="cpu", max_failed_share=1, **asked)
 
 
+@pytest.mark.slow
 def test_each_has_its_values_and_matches(home, result, asked):
     counts = result.frame.groupby("symbol").size().to_dict()
     assert counts == dict.fromkeys(ODD, 20)
@@ -45,6 +46,7 @@ def test_each_has_its_values_and_matches(home, result, asked):
         assert set(kl.read_factor(home, symbol).frame["symbol"]) == {symbol}
 
 
+@pytest.mark.slow
 def test_the_tables_agree_and_are_judged(home, result, asked):  # noqa: ARG001  with values
     assert kl.verify(home, **asked).ok
     assert kl.evaluate(home, **asked).symbols == len(ODD)
@@ -62,6 +64,7 @@ def test_they_leave_as_they_came(home, result, tmp_path, layout, suffix):  # noq
     assert set(found) == set(ODD)
 
 
+@pytest.mark.slow
 def test_the_bars_of_one_are_replaced_alone(home):
     """By a condition in SQL that holds its name."""
     before = home.read("bars").to_pandas()

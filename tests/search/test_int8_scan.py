@@ -85,6 +85,7 @@ def test_search_over_rounded_rows_equals_the_plain_loop(case):
     assert_naive(matches, patterns, queries, factor, window_bars)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [3, 40, 5000])
 def test_whole_blocks_equal_faiss(kinds):
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)

@@ -197,6 +197,7 @@ def test_with_all_lists_it_is_the_exact_search():
 # --- batches, threads, edges ---
 
 
+@pytest.mark.slow
 @given(cases(), st.integers(1, 9))
 @settings(deadline=None, max_examples=20)
 def test_batches_and_order_do_not_matter(case, size):

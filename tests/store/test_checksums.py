@@ -182,6 +182,7 @@ def test_a_checksum_that_cannot_be_written_takes_no_result_away(
     assert home.unchecked("bars") == []
 
 
+@pytest.mark.slow
 def test_a_command_whose_checksums_cannot_be_written_shows_its_report_and_a_warning(home: Home, tmp_path: Path) -> None:
     market(1, 3).to_csv(tmp_path / "bars.csv", index=False)
     command = [sys.executable, "-m", "kline_core.cli", "--home", home.uri, "ingest", str(tmp_path / "bars.csv")]

@@ -122,6 +122,7 @@ def test_a_log_file_further_back_that_delta_cannot_read_is_named(home: Home) -> 
         home.read("bars")
 
 
+@pytest.mark.slow
 def test_bars_that_vanished_with_their_log_file_take_no_pattern_along(tmp_path: Path, small_weights: Path) -> None:
     frame = market()
     last = frame["date"].max()

@@ -112,6 +112,7 @@ ANY = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(sorted(record_of().to_dict())), ANY, min_size=1) | ANY)
 def test_whatever_stands_in_a_file_it_is_a_record_or_refused(wrong):

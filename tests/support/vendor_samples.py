@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
@@ -120,8 +121,9 @@ def _name(sample: Sample) -> str:
 
 
 def bad(sample: Sample) -> Any:
-    """A test of `check_bad_input`."""
+    """A test of `check_bad_input`, which makes dozens of homes."""
 
+    @pytest.mark.slow
     def test(tmp_path: Path) -> None:
         check_bad_input(tmp_path, sample)
 

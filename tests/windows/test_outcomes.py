@@ -39,6 +39,7 @@ def assert_equal_to_oracle(bars, ends, settings):
         assert np.array_equal(got.known_on[row], known_on, equal_nan=True)
 
 
+@pytest.mark.slow
 @given(
     bars=st.integers(1, 120),
     seed=st.integers(0, 2**32 - 1),

@@ -161,6 +161,7 @@ def test_an_archive_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: py
 WHOLE = zipped({"600519.csv": ROWS, "a.xlsx": b"x", "b/": b""})
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=6), st.integers(0, len(WHOLE)))
 def test_whatever_changes_is_bars_or_one_line(tmp_path: Path, changes: list[tuple[int, int]], cut: int) -> None:

@@ -176,6 +176,7 @@ def test_dimensions_that_are_wrong_hide_no_row(tmp_path: Path) -> None:
     assert len(read_file(tmp_path / "AAPL.xlsx").frame) == 3
 
 
+@pytest.mark.slow
 def test_blank_rows_and_cells_far_away_cost_little(tmp_path: Path) -> None:
     data = workbook({"a": [HEADER, *ROWS]})
     path = tmp_path / "AAPL.xlsx"
@@ -187,6 +188,7 @@ def test_blank_rows_and_cells_far_away_cost_little(tmp_path: Path) -> None:
     assert len(read_file(path).frame) == 3
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "AAPL.xlsx"
     data = changed(workbook({"a": [HEADER, *ROWS]}), SHEET, "<sheetData>", " " * 10**8 + "<sheetData>")
@@ -219,6 +221,7 @@ WHOLE = workbook({"600519": [HEADER, *ROWS], "b": [["x"]]})
 MEMBERS = zipfile.ZipFile(io.BytesIO(WHOLE)).namelist()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(MEMBERS), st.data())
 def test_whatever_changes_is_bars_or_one_line(tmp_path: Path, member: str, data: st.DataObject) -> None:

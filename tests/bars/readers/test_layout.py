@@ -94,6 +94,7 @@ def test_what_is_kept_counts_where_no_layout_fits_and_all_of_it_is_there() -> No
         columns_of("a.csv", ["Tag", *german[1:]], LAYOUTS, kept)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([*PLAIN, "Code", "PRECLOSE", " date", "x", "", "adj_factor"]) | st.text(max_size=5)))
 def test_whatever_the_columns_are_they_are_understood_or_refused_in_a_line(names: list[str]) -> None:
     try:

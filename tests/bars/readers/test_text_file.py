@@ -82,6 +82,7 @@ def test_rows_together_get_the_verdicts_of_each_alone(tmp_path: Path, rows: list
     assert verdicts(path, rows) == [verdict for row in rows for verdict in verdicts(path, [row])]
 
 
+@pytest.mark.slow
 def test_a_number_is_one_beside_good_rows_and_beside_bad_ones(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     rows = [f"A,2020-01-02,10,11,9,10,{cell}," for cell in NUMBERS]

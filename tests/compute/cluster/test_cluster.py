@@ -114,6 +114,7 @@ def test_values_do_not_depend_on_how_the_work_was_cut(tmp_path, standing):
     assert all(rows == expected for rows in found.values())
 
 
+@pytest.mark.slow
 @both
 def test_only_so_many_calls_are_under_way(opened):
     begun, most = [], module.SLICES_PER_THREAD * opened.threads

@@ -83,6 +83,7 @@ def test_a_chunk_that_breaks_is_done_sample_by_sample(bench, made, in_process, m
     assert bench.rows("matches") == [match for match in whole.rows("matches") if match["date"] in days]
 
 
+@pytest.mark.slow
 def test_a_chunk_that_breaks_is_spoken_of_with_its_error(bench, in_process, monkeypatch):
     break_batches(monkeypatch, DAYS[40], BROKE)
     cluster, said = overheard(in_process)
@@ -102,6 +103,7 @@ def test_a_chunk_of_which_all_breaks(bench, in_process, monkeypatch):
     assert report.symbols[0].seconds == {}
 
 
+@pytest.mark.slow
 def test_stored_samples_of_a_chunk_that_breaks_are_still_re_used(bench, in_process, monkeypatch):
     bench.run(in_process, dates={"S00000": DAYS[[30, 40, 45]]})
     before = bench.rows("factors", without=())
@@ -136,6 +138,7 @@ def test_a_refusal_is_not_tried_sample_by_sample(bench, in_process, monkeypatch)
     assert (sizes, said) == ([4], [])
 
 
+@pytest.mark.slow
 def test_a_sample_that_breaks_after_it_was_right_loses_its_matches(bench, in_process, monkeypatch, forgetful):
     dates = {"S00001": DAYS[[60, 70]]}
     bench.run(in_process, dates=dates)
@@ -192,6 +195,7 @@ def test_a_sample_that_kills_workers_is_found_at_the_end_and_alone(bench, made, 
     assert said[0][1].startswith("2 symbols from S00000 on: they are done one by one at the end (the work killed")
 
 
+@pytest.mark.slow
 def test_a_worker_that_died_of_something_else_costs_no_sample(bench, in_process, monkeypatch):
     killing(monkeypatch, DAYS[[40]], times=3)
     report = run_symbols(bench.start(in_process, dates=ASKED))
@@ -207,6 +211,7 @@ def test_a_run_ends_if_many_samples_kill_their_workers(bench, in_process, monkey
     assert bench.rows("factors") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["plan", "score"])
 def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkeypatch, what):
     real = getattr(tasks, what)
@@ -231,6 +236,7 @@ def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkey
     }
 
 
+@pytest.mark.slow
 def test_a_symbol_that_is_tried_again_counts_once(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
 
@@ -251,6 +257,7 @@ def test_a_symbol_that_is_tried_again_counts_once(bench, in_process, monkeypatch
     assert len(bench.rows("factors")) == 10
 
 
+@pytest.mark.slow
 def test_too_many_failures_fail_the_run_and_the_values_are_stored(bench, in_process):
     asked = {"S00001": np.array([DAYS[0], DAYS[1], DAYS[60], "2040-01-02"], dtype="datetime64[D]")}
     for _ in range(2):

@@ -33,6 +33,7 @@ def test_symbols_scored_together_have_the_values_that_each_has_alone(bench, made
         same_rows(bench, alone)
 
 
+@pytest.mark.slow
 def test_dates_asked_for_together_fail_each_with_its_reason(bench, made, in_process, tmp_path):
     alone = made.copy(tmp_path / "alone")
     dates = {"S00001": DAYS[[2, 60, 70]], "S00002": DAYS[[1]], "S00003": DAYS[:0]}
@@ -73,6 +74,7 @@ def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkey
     same_rows(bench, alone)
 
 
+@pytest.mark.slow
 def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process, monkeypatch):
     compute, alone = scoring.score_batch, tasks.score
 
@@ -100,6 +102,7 @@ def test_one_symbol_that_breaks_leaves_the_others_of_its_group(bench, in_process
     assert {row["symbol"] for row in bench.rows("factors")} == {"S00000", "S00002", "S00003"}
 
 
+@pytest.mark.slow
 def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process):
     run = bench.start(in_process, samples=10)
     run.score(run.symbols)
@@ -108,6 +111,7 @@ def test_a_symbol_scored_alone_after_its_group_is_stored_once(bench, in_process)
     assert len(bench.rows("factors")) == 40
 
 
+@pytest.mark.slow
 def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     assert run.workload.new_samples == 40
@@ -125,6 +129,7 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     assert again.workload.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_stored_are_the_failure_of_the_run_and_of_no_symbol(bench, in_process, monkeypatch):
     monkeypatch.setattr(module, "FLUSH_ROWS", 1)
 
@@ -145,6 +150,7 @@ def test_rows_that_cannot_be_stored_are_the_failure_of_the_run_and_of_no_symbol(
     assert {row["symbol"] for row in bench.rows("factors")} == set(SYMBOLS[:2]), "kept, and tried once more"
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_store_ends_with_that(bench, in_process, monkeypatch):
     monkeypatch.setattr(module, "FLUSH_ROWS", 1)
 

@@ -122,6 +122,7 @@ def named(frame, names):
     return frame[frame["symbol"].isin(names)].assign(symbol=lambda bars: bars["symbol"].map(names))
 
 
+@pytest.mark.slow
 def test_symbols_go_by_the_names_that_the_home_knows(tmp_path, in_process, small_weights):
     names = {"S00000": "600519.SH", "S00001": "000001.SZ", "S00002": "000001.SH", "S00003": "sz300750"}
     bench = Bench.of(tmp_path / "home", named(FRAME, names), weights=small_weights)
@@ -162,6 +163,7 @@ def test_how_many_samples_there_will_be_is_known_from_the_start(bench, in_proces
         assert run.workload.expected == {result.symbol: result.samples for result in run_symbols(run).symbols}
 
 
+@pytest.mark.slow
 def test_a_symbol_without_a_window_is_a_problem_but_no_failure(tmp_path, in_process, small_weights):
     short = FRAME[(FRAME["symbol"] != "S00003") | (FRAME["date"].to_numpy() < DAYS[4])]
     bench = Bench.of(tmp_path / "home", short, weights=small_weights)

@@ -144,6 +144,7 @@ def test_a_home_made_anew_in_the_same_place_is_another_home(tmp_path, in_process
     assert again.rows("factors") == elsewhere.rows("factors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_home_that_goes_during_a_run_is_told_and_not_made_again(bench, in_process, stored):
     if stored:
@@ -164,6 +165,7 @@ def test_values_are_not_stored_in_another_home_that_took_the_place(bench, in_pro
     assert other.version("factors") is None
 
 
+@pytest.mark.slow
 def test_a_home_made_anew_during_a_run_is_refused(tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", FRAME, weights=small_weights)
     key = bench.key
@@ -196,6 +198,7 @@ def test_a_restated_symbol_is_computed_again_with_all_that_it_touches(bench, in_
     assert any(before[row["symbol"], row["date"]]["value"] != row["value"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_sample_with_fewer_matches_than_before_leaves_no_stale_ranks(bench, in_process, monkeypatch, forgetful):
     dates = {"S00001": DAYS[[60, 70]]}
     bench.run(in_process, dates=dates)
@@ -217,6 +220,7 @@ def fewer(search, kept):
     return found
 
 
+@pytest.mark.slow
 def test_ranks_of_a_run_that_died_between_its_two_commits_do_not_stay(bench, in_process, monkeypatch):
     dates = {"S00001": DAYS[[60]]}
     run = bench.start(in_process, dates=dates)
@@ -254,6 +258,7 @@ def test_rows_that_could_not_be_written_are_written_by_the_next_attempt(bench, i
     assert len(bench.rows("factors")) == 40
 
 
+@pytest.mark.slow
 def test_rows_are_written_as_they_come(bench, in_process, monkeypatch):
     monkeypatch.setattr(module, "FLUSH_ROWS", 25)
     run = bench.start(in_process, samples=10)

@@ -112,6 +112,7 @@ def test_lost_matches_are_made_again(bench, in_process, undisturbed):
     assert tables(bench) == undisturbed["before"]
 
 
+@pytest.mark.slow
 def test_matches_that_cannot_be_read_are_said_before_anything_is_computed(bench, in_process):
     bench.run(in_process, samples=30)
     for file in (bench.home.folder / "matches").glob("*.parquet"):

@@ -38,6 +38,7 @@ def sina(header: str = "date,open,high,low,close,volume,amount,outstanding_share
     return "\n".join([header, *rows]) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "code", "symbol"),
     [
@@ -95,6 +96,7 @@ def test_days_that_only_one_of_two_files_has_are_rejected(tmp_path: Path) -> Non
     assert report.rejections[["row", "value"]].to_numpy().tolist() == [[2, "2024-01-02"], [7, "2024-01-10"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", range(1, 7))
 def test_what_comes_in_parts_is_as_what_comes_at_once(tmp_path: Path, cut: int) -> None:
     from kline_core.bars.ingest import ingest
@@ -146,6 +148,7 @@ def test_columns_of_an_index_are_plain(tmp_path: Path) -> None:
     assert (report.files[0].layout, bars["symbol"].unique().tolist()) == ("plain", ["000001.SH"])
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "a.csv", hist().lstrip("\ufeff"))
     check_bad_input(tmp_path, "sh600000.csv", sina())

@@ -39,6 +39,7 @@ def test_without_an_adjusted_close_the_report_says_what_to_fetch(tmp_path: Path)
     assert prices(bars) == [[10, 11, 9, 10.5, 1200]]
 
 
+@pytest.mark.slow
 def test_files_of_the_python_client(tmp_path: Path) -> None:
     header = "date,1. open,2. high,3. low,4. close,5. adjusted close,6. volume,7. dividend amount,8. split coefficient"
     report, bars = taken_text(tmp_path, "ABC.csv", f"{header}\n2024-01-05,10,11,9,10.5,10.5,1200.0,0.0,1.0\n")

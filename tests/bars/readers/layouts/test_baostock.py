@@ -46,5 +46,6 @@ def test_raw_and_adjusted_files_beside_each_other_are_one_history(tmp_path: Path
     assert bars["adj_factor"].tolist() == [1.0] * 5
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "a.csv", file())

@@ -33,6 +33,7 @@ def long(data: pd.DataFrame) -> pd.DataFrame:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [1.0, 1 / 1.1, 7.3])
 def test_a_factor_gives_raw_prices_back(tmp_path: Path, base: float) -> None:
     data = frame(FACTOR * base)
@@ -59,6 +60,7 @@ def test_a_factor_of_one_tells_nothing_and_a_previous_close_does(tmp_path: Path)
     assert not report.files[0].notes
 
 
+@pytest.mark.slow
 def test_frames_of_get_bars_and_parquet(tmp_path: Path) -> None:
     text = frame().rename_axis("date").to_csv()
     report, bars = ingested(tmp_path, {"600999.csv": text})
@@ -74,6 +76,7 @@ def test_frames_of_get_bars_and_parquet(tmp_path: Path) -> None:
         assert home.read("bars")["symbol"].unique().to_pylist() == ["600999.SH"]
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "600999.XSHG.csv", frame().to_csv())
     check_bad_input(tmp_path, "a.csv", long(frame(FACTOR)).to_csv(index=False))

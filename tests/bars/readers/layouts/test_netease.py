@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from tests.support.vendor_files import check_bad_input, ingested
 
 HEADER = "日期,股票代码,名称,收盘价,最高价,最低价,开盘价,前收盘,涨跌额,涨跌幅,换手率,成交量,成交金额"
@@ -29,6 +31,7 @@ def test_quotes_with_an_apostrophe_and_days_without_prices(tmp_path: Path) -> No
     assert (bars["volume"].iloc[0], bars["amount"].iloc[0]) == (703600.0, 14353440.0)
 
 
+@pytest.mark.slow
 def test_an_index_is_told_by_its_name(tmp_path: Path) -> None:
     for code, name, symbol in (
         ("000001", "上证指数", "000001.SH"),
@@ -39,6 +42,7 @@ def test_an_index_is_told_by_its_name(tmp_path: Path) -> None:
         assert bars["symbol"].unique().tolist() == [symbol]
 
 
+@pytest.mark.slow
 def test_files_of_fooltrader_have_a_factor(tmp_path: Path) -> None:
     text = (
         "timestamp,code,name,low,open,close,high,volume,turnover,securityId,preClose,change,changePct,factor\n"
@@ -55,5 +59,6 @@ def test_files_of_fooltrader_have_a_factor(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "a.csv", text.replace("0.5,\n", "0.5,1.1\n"))
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "a.csv", quotes(), "gbk")

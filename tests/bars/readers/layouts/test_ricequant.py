@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support.vendor_files import check_bad_input, ingested
 
@@ -18,6 +19,7 @@ def file() -> str:
     return "\n".join([HEADER, *(f"600999.XSHG,{row}" for row in ROWS)]) + "\n"
 
 
+@pytest.mark.slow
 def test_the_previous_close_tells_the_factor(tmp_path: Path) -> None:
     single = "\n".join([HEADER.partition(",")[2], *ROWS])
     for name, text in (
@@ -40,5 +42,6 @@ def test_without_it_prices_are_taken_as_raw_and_the_report_says_so(tmp_path: Pat
     assert "adjust_type='none'" in report.files[0].notes[0]
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "a.csv", file())

@@ -80,6 +80,7 @@ def test_titles_of_what_is_no_bar_of_the_mainland(tmp_path: Path, name: str, tit
     assert says in report.errors[0]
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     good = "\n".join(export(sign="\t").splitlines()[:-1])
     check_bad_input(tmp_path, "SH#600999.txt", good, "gbk")

@@ -82,5 +82,6 @@ def test_factors_that_contradict_each_other_join_nothing(tmp_path: Path) -> None
     assert report.joined == 4
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "t.csv", daily())

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from tests.support.vendor_files import check_bad_input, ingested
 
 DUMP = (
@@ -45,6 +47,7 @@ def test_other_units_are_none_of_this_layout(tmp_path: Path) -> None:
     assert "column 成交量(股) is missing" in report.errors[0]
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "a.csv", DUMP)
     check_bad_input(tmp_path, "a.csv", TERMINAL, "gbk")
