@@ -84,7 +84,7 @@ def check_bars(
     if first is not None:
         lines = lines[lines["last"] >= str(first)].reset_index(drop=True)
     return QualityReport(
-        symbols=len(np.unique(rows.code)),
+        symbols=len(rows.bounds()[0]),
         rows=len(rows),
         suspended=int((~rows.traded).sum()),
         first=rows.date.min() if len(rows) else None,

@@ -170,8 +170,7 @@ def stale(rows: Rows) -> Findings:
     if len(rows) == 0:
         return
     newest = int(rows.session.max())
-    last = np.searchsorted(rows.code, np.arange(len(rows.symbols)), side="right") - 1
-    for at in last.tolist():
+    for at in rows.bounds()[1].tolist():
         behind = newest - int(rows.session[at])
         if rows.session[at] >= 0 and behind > STALE_SESSIONS:
             day = rows.date[at]
@@ -195,9 +194,7 @@ def _expected(rows: Rows, base: int) -> tuple[Int64s, Int64s]:
     assert rows.session is not None, "the calendar numbers them"
     number = rows.session - base
     length = int(number.max()) + 1
-    codes = np.unique(rows.code)
-    first = np.searchsorted(rows.code, codes)
-    last = np.searchsorted(rows.code, codes, side="right") - 1
+    first, last = rows.bounds()
     steps = np.bincount(number[first], minlength=length + 1) - np.bincount(number[last] + 1, minlength=length + 1)
     return np.cumsum(steps)[:length].astype(np.int64), np.bincount(number, minlength=length).astype(np.int64)
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from kline_core.bars.sessions import session_numbers
 from kline_core.bars.symbol_bars import symbol_day_keys
-from kline_core.typing import Dates, Flags, Floats64, Int64s, Objects
+from kline_core.typing import Dates, Flags, Floats64, Int64s, Objects, Positions
 
 COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume", "amount", "adj_factor", "suspended")
 _OF_ROWS = ("code", "date", "open", "high", "low", "close", "volume", "amount", "factor", "traded")
@@ -72,8 +72,17 @@ class Rows:
 
     def take(self, rows: Flags) -> Self:
         """The rows under a mask, with all symbols."""
+        if rows.all():
+            return self
         columns = {name: getattr(self, name)[rows] for name in _OF_ROWS}
         return replace(self, **columns, session=None if self.session is None else self.session[rows])
+
+    def bounds(self) -> tuple[Positions, Positions]:
+        """First and last row of each symbol that has rows, in their order."""
+        edges = np.flatnonzero(~self.same_symbol())
+        if len(self) == 0:
+            return edges, edges
+        return np.concatenate([[0], edges + 1]), np.concatenate([edges, [len(self) - 1]])
 
     def same_symbol(self) -> Flags:
         """Whether each row but the first is of the symbol of the row before: bool (n - 1,)."""
