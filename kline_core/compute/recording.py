@@ -90,7 +90,7 @@ class Recorder:
         write_record(self._home, self._record)
 
     def end(self, report: RunReport, rows: int, unreported: int) -> None:
-        """Record how the run ended. Raises `HomeError`.
+        """Record how the run ended. Where the home does not take that, a warning says so: the values are stored.
 
         `rows`: values that were computed and stored. `unreported`: symbols without a result, for which the run was cut
         off.
@@ -105,7 +105,7 @@ class Recorder:
                 state, problem = FAILED, str(error)
         named = report.reasons.most_common(NAMED_REASONS)
         counts = ("samples", "done", "failed", "reused", "refreshed")
-        self._replace(
+        self._complete(
             state,
             problem,
             seconds={name: round(value, 4) for name, value in report.seconds.items()},
@@ -117,10 +117,13 @@ class Recorder:
 
     def broke(self, error: Exception) -> None:
         """Record that the run was cut off by an error, if the home still takes it: most likely it was the cause."""
+        self._complete(CUT_OFF, one_line(error))
+
+    def _complete(self, state: str, problem: str | None, **changes: Any) -> None:
         try:
-            self._replace(CUT_OFF, one_line(error))
-        except Exception as second:  # noqa: BLE001  the first error is the one to be told
-            _LOG.warning("the record of run %s could not be completed: %s", self._run_id, one_line(second))
+            self._replace(state, problem, **changes)
+        except Exception as error:  # noqa: BLE001  what the run did, or broke by, is what has to be told
+            _LOG.warning("the record of run %s could not be completed: %s", self._run_id, one_line(error))
 
     def _replace(self, state: str, problem: str | None, **changes: Any) -> None:
         assert self._record is not None, "it has begun"

@@ -186,12 +186,13 @@ def _vacuum(home: Home, name: str, since: datetime, recorded: dict[int, set[str]
     needed, first = _needed(home, name, storage, since)
     needed = needed.union(*recorded.values())
     old = [file for file in files if file.path not in needed and file.mtime < since]
+    # First, so that where they cannot be removed nothing is, and the next vacuum finds all as it was.
+    if name in CHECKED:
+        forget(storage, [file.path for file in old])
     for file in old:
         # Another vacuum may have removed it.
         with suppress(FileNotFoundError):
             storage.delete_file(file.path)
-    if name in CHECKED:
-        forget(storage, [file.path for file in old])
     forget_before(storage, min([first, *recorded]))
     total, freed = (sum(file.size for file in some) for some in (files, old))
     return TableUpkeep(name, len(files), len(files) - len(old), total, total - freed)

@@ -82,11 +82,13 @@ def version_file(version: int) -> str:
 
 
 def forget(storage: pafs.FileSystem, files: Iterable[str]) -> None:
-    """Remove the checksums of data files that were removed."""
+    """Remove the checksums of data files that are about to be removed."""
     have = recorded(storage)
     for name in files:
         if name in have:
-            storage.delete_file(f"{FOLDER}/{name}.{have[name]}")
+            # Another vacuum may have removed it.
+            with suppress(FileNotFoundError):
+                storage.delete_file(f"{FOLDER}/{name}.{have[name]}")
 
 
 def check(storage: pafs.FileSystem, files: Iterable[str]) -> None:

@@ -244,6 +244,22 @@ def test_old_files_go_and_versions_of_the_days_to_keep_stay(home):
     assert home.read("bars").num_rows == 4
 
 
+def test_where_checksums_cannot_be_removed_nothing_is(home, monkeypatch):
+    home.append("bars", bar_rows("A", 1))
+    home.replace("bars", bar_rows("A", 2), ["A"])
+    aged(home, "bars", 500)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "_checksums")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kline_core.maintenance.upkeep.forget", refuse)
+        with pytest.raises(HomeError, match="Permission denied: '_checksums'"):
+            vacuum(home, now=NOW)
+    assert home.read("bars", version=1).num_rows == 1
+    assert vacuum(home, now=NOW).tables[0].removed == 1
+
+
 def test_values_and_inputs_are_kept_for_days_of_their_own(home):
     for table, key in (("bars", "A"), ("matches", "A")):
         for number in range(2):

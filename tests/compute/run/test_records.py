@@ -15,7 +15,7 @@ from kline_core.compute.run import run_symbols
 from kline_core.errors import DateError, HomeError, RunFailedError, UnknownSymbolError
 from kline_core.settings import METHOD
 from kline_core.store.home import Home
-from kline_core.store.run_records import RecordedProcess, read_record, recorded_runs
+from kline_core.store.run_records import RecordedProcess, read_record, recorded_runs, write_record
 from tests.support.bench import break_batches
 from tests.support.records import record_of
 from tests.support.runs import DAYS, SYMBOLS
@@ -161,3 +161,21 @@ def test_a_record_is_plain_json(bench, in_process):
     assert json.loads(file.read_text()) == json.loads(json.dumps(record(bench).to_dict()))
     assert str(bench.home.folder) not in file.read_text().replace(str(bench.weights), "")
     assert settings_of(record_of(settings=record(bench).settings)) == bench.settings
+
+
+@pytest.mark.slow
+def test_a_record_that_cannot_be_completed_costs_no_report(bench, in_process, monkeypatch, caplog):
+    written = []
+
+    def write(home, record):
+        written.append(record)
+        if record.state != "running":
+            raise HomeError("no room", home=home.uri)
+        write_record(home, record)
+
+    monkeypatch.setattr(recording, "write_record", write)
+    report = bench.run(in_process, symbols=["S00000"], samples=10, max_failed_share=1)
+    assert report.count("samples") == 10
+    assert [one.state for one in written] == ["running", "done"]
+    assert record(bench).state == "running"
+    assert f"the record of run {report.run_id} could not be completed: no room" in caplog.text
