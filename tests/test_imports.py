@@ -215,6 +215,7 @@ MAY_BE_HEAVY = {
 LIGHT = sorted(set(LIBRARY) - MAY_BE_HEAVY - {"kline_core.cli.__main__"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_reach_nothing_heavy(module):
     packages = {name.split(".")[0] for each in reached(module) for name in AT_IMPORT[each]}

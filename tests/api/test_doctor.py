@@ -69,6 +69,7 @@ def test_what_a_prefect_server_answers(status, body, state, says):
     assert re.search(says, found.text)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_a_server_that_is_silent_or_not_there(silent):
     for url in (
@@ -104,6 +105,7 @@ def test_the_server_of_a_kline_up_that_runs(tmp_path):
         assert found.state == "note"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_a_scheduler_that_is_silent_or_not_there(silent):
     assert [check.state for check in check_dask(None)] == ["ok"]

@@ -162,6 +162,7 @@ def test_symbols_as_people_write_them(home):
             function(home, ["msft"])
 
 
+@pytest.mark.slow
 def test_bars_come_in_as_frames_of_any_kind(stocks, tmp_path):
     part = stocks[stocks["date"] < "2000-06-01"]
     kinds = {

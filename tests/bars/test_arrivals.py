@@ -41,6 +41,7 @@ def until(day, count=30, calendar="XSHG"):
     return sessions_until(np.datetime64(day), count, calendar)
 
 
+@pytest.mark.slow
 def test_who_is_expected_and_who_is_missing(fill):
     home = fill(
         bars("THERE", until(SESSION)),

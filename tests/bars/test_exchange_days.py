@@ -222,6 +222,7 @@ def test_what_is_no_date_is_none_and_no_other_row_suffers(value: object) -> None
     assert days(found) == [date(2024, 1, 2), None, date(2024, 1, 3)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text("0123456789-/.: TZ+年月日Janfebr,", max_size=25) | st.text(max_size=12), max_size=5))
 def test_any_text_is_a_day_within_bounds_or_none(texts: list[str]) -> None:
     for day in days(read(texts, "Asia/Tokyo")):

@@ -392,6 +392,7 @@ def test_factors_do_not_begin_in_the_middle_of_a_history(home: Home, tmp_path: P
     assert [row["adj_factor"] for row in stored(home)] == [None, None, None, None, 3.0]
 
 
+@pytest.mark.slow
 def test_factors_for_all_that_is_stored_replace_it(home: Home, tmp_path: Path) -> None:
     run(home, csv(tmp_path / "a.csv", line("A", 1), line("A", 2), line("B", 1)))
     # A factor of 1.0 is one that was given.

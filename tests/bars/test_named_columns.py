@@ -55,6 +55,7 @@ def test_what_is_no_mapping_says_how_one_looks(text: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(sorted(MEANINGS)), st.text(min_size=1), min_size=1))
 def test_whatever_the_names_are_they_are_written_and_read_again(mapping: dict[str, str]) -> None:
     stripped = {meaning: name.strip() for meaning, name in mapping.items()}

@@ -23,6 +23,7 @@ def said(values: list[str | None]) -> tuple[list[object], list[int], list[tuple[
     return found.days.tolist(), found.seconds.tolist(), faults
 
 
+@pytest.mark.slow
 @given(st.lists(DAY, min_size=1, max_size=5), FORM, st.lists(ODD | st.none(), max_size=2))
 def test_days_are_those_that_are_found_cell_by_cell(days, form, odd) -> None:
     values = [form(day) for day in days] + odd

@@ -38,6 +38,7 @@ def summary(files: list[Path], max_bytes: int = 10**6) -> tuple[object, ...]:
     return found.names, parts, found.errors, found.skipped
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_the_delivery_whoever_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = delivery(tmp_path / "in")
     monkeypatch.setattr(reading, "CORE_COUNT", 1)

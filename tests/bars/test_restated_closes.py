@@ -111,6 +111,7 @@ def bare(last: int, first: int, paid: float) -> pd.DataFrame:
     return frame[first : last + 1]
 
 
+@pytest.mark.slow
 def test_prices_that_were_adjusted_anew_do_not_go_on_from_stored_ones(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     feed(home, bare(8, 0, 1.0))

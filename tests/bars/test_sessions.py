@@ -112,6 +112,7 @@ def test_names_and_time_zones():
     assert str(time_zone("XNYS")) == "America/New_York"
 
 
+@pytest.mark.slow
 def test_warnings_of_hong_kong_stay_inside():
     # Golden Week's first day only: Hong Kong trades on the others.
     assert not trading_day(np.datetime64("2024-10-01"), "XHKG").is_session

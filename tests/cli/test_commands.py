@@ -118,6 +118,7 @@ def test_an_approximate_index_says_what_it_finds_and_is_refused_where_that_is_to
     assert (exact["done"] + exact["reused"], exact["failed"]) == (report["done"], report["failed"])
 
 
+@pytest.mark.slow
 def test_chosen_dates_are_all_accounted_for(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     dates = tmp_path / "dates.csv"
     dates.write_text(
@@ -135,6 +136,7 @@ def test_chosen_dates_are_all_accounted_for(capsys: pytest.CaptureFixture[str], 
     }
 
 
+@pytest.mark.slow
 def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     words = ["--home", str(home), "--json", "run", "--samples", "100", "--max-failed-share", "0"]
     code, out, line = ask(capsys, *words)
@@ -354,6 +356,7 @@ def test_patterns_whose_bars_are_gone_are_removed_only_if_that_is_allowed(
     assert ask(capsys, *index, "--max-removed-share", "1", "--json")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_bar_is_one_line_that_names_its_file(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from tests.support.command import ask, refused
 GERMAN = "Datum;Anfang;high;low;Schluss, roh;volume\n2020-01-02;10;11;9;10,5;5\n"
 
 
+@pytest.mark.slow
 def test_columns_are_named_kept_shown_used_and_forgotten(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     place, file = ["--home", str(tmp_path / "home")], tmp_path / "SAP.csv"
     file.write_text(GERMAN)

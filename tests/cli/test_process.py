@@ -153,6 +153,7 @@ def test_notes_that_find_no_room_stop_no_work() -> None:
     assert run("entry()", "fly", shell="2> /dev/full").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_stream_without_some_characters_gets_others() -> None:
     plain = {"PYTHONUTF8": "0", "LC_ALL": "C"}
     assert run(ANSWER, "index", PYTHONIOENCODING="ascii", **plain).stdout == "a - b \\udc80 \\xe9\n"

@@ -211,6 +211,7 @@ def test_weights_that_have_moved_are_named_and_others_refused(bench, in_process,
         again(bench, in_process, report, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"fingerprint": "0" * 16}, {"settings": {"patterns": {"horizons": [1], "x": 2}, "factor": {}}}]
 )

@@ -21,6 +21,7 @@ def frames(tmp_path_factory):
     return bars_by_symbol(home.read("bars"))
 
 
+@pytest.mark.slow
 def test_all_symbols_end_on_the_same_day(frames):
     assert tuple(frames) == SYMBOLS
     assert {str(bars.dates[-1]) for bars in frames.values()} == {LAST_DAY}

@@ -127,6 +127,7 @@ def test_the_default_weights_come_with_the_package():
     assert load_decoder().bars == 20
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_that_of_the_weights(tmp_path):
     one = write_encoder(tmp_path / "one", seed=1)
     other = write_encoder(tmp_path / "other", seed=2)

@@ -72,6 +72,7 @@ def test_a_day_of_another_type_switches_no_guard_off(tmp_path: Path, value: str)
     refused(tmp_path / "w", "trained_through in its header is")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=12))
 def test_only_an_exact_day_is_a_day(text: str) -> None:
     try:

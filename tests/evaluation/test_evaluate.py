@@ -65,6 +65,7 @@ def kept(days):
     return found
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["A", "B", "AA", "Z", "600519.SH", "000001.SZ", "BRK.B"]), max_size=60))
 def test_each_symbol_comes_with_its_own_rows_and_all_of_them(symbols):
     rows = pa.table({"symbol": pa.array(symbols, pa.string()), "row": pa.array(range(len(symbols)), pa.int64())})
@@ -187,6 +188,7 @@ def test_equal_to_a_plain_loop(home, walks):
         assert (year.values, year.symbols, year.dates) == (len(part), part["symbol"].nunique(), part["date"].nunique())
 
 
+@pytest.mark.slow
 def test_decay_is_measured_at_every_horizon(tmp_path):
     frame = plain(random_walk(20, 600, seed=5))
     home = make_home(tmp_path / "home", frame)
@@ -365,6 +367,7 @@ def test_text_page_and_json_agree(home, walks):
     assert found.markdown().count("\n|---:|") == 3
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_says_nothing(home, walks, tmp_path):
     rng = np.random.default_rng(10)
     rows = [value_rows(s, future(walks, s)[0], rng.random(400)) for s in walks["symbol"].unique()]

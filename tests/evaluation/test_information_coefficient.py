@@ -85,6 +85,7 @@ def test_time_series_with_too_few_independent_pairs_has_no_error(bars):
     assert math.isnan(got.value) == (bars < 3)
 
 
+@pytest.mark.slow
 def test_standard_error_covers_overlapping_returns():
     """On random walks with slowly moving values that say nothing, the error holds; the naive one is far too small."""
     rng = np.random.default_rng(7)

@@ -202,6 +202,7 @@ def test_dates_of_matches_are_days(home, days, weights):
     assert all(match.end.dtype == np.dtype("datetime64[D]") for match in view.matches)
 
 
+@pytest.mark.slow
 def test_in_an_older_state_only_what_it_knew_is_found(tmp_path, bars, days, weights):
     home = make_home(tmp_path / "home", bars[bars["date"] <= days[40]])
     update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))

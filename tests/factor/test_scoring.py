@@ -206,6 +206,7 @@ def histories(tmp_path, frame, weights, settings=SMALL_SETTINGS):
     return {row["date"]: row["history"] for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("symbol", "bar"), [("S00000", 40), ("S00001", 20)])
 def test_a_value_is_out_of_date_from_the_first_bar_that_was_changed(tmp_path, small_weights, symbol, bar):
     """Of its own symbol by its window, of another symbol by the pattern that became known on that bar's day."""

@@ -79,6 +79,7 @@ def test_an_older_state_stays_loadable(tmp_path, extend, newest):
     assert len(load_state(newest(home)).patterns) == 63
 
 
+@pytest.mark.slow
 def test_patterns_that_lag_behind_the_bars_are_refused(tmp_path, extend, newest):
     frame = market()
     last = frame["date"].max()
@@ -93,6 +94,7 @@ def test_patterns_that_lag_behind_the_bars_are_refused(tmp_path, extend, newest)
     load_state(newest(home))
 
 
+@pytest.mark.slow
 def test_patterns_of_restated_bars_are_refused(home, extend, newest):
     extend(home)
     frame = market()

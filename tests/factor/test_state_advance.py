@@ -212,6 +212,7 @@ def test_patterns_that_another_process_added_are_looked_at(tmp_path, extend, new
     assert reads[:2] == [("appended", 3), ("appended", 3)]
 
 
+@pytest.mark.slow
 def test_patterns_that_lag_behind_are_refused_by_a_process_that_knows_the_others(tmp_path, extend, newest):
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] < DAYS[29]])
     extend(home)

@@ -30,6 +30,7 @@ def test_what_is_stored_of_each_symbol(tmp_path):
     assert stored.of("C").reasons_on(days) == ["too few matches: 0 of 5"]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.integers(0, 30), st.tuples(st.integers(1, 9), st.booleans())), st.sets(st.integers(0, 30)))
 @settings(deadline=None)
 def test_looked_up_as_in_a_dictionary(held, asked):

@@ -323,6 +323,7 @@ def test_fingerprints_of_values(bench, tmp_path):
     assert facts(error) == {"home": copied.home.uri, "fingerprint": "none", "stored": [made]}
 
 
+@pytest.mark.slow
 def test_encoders(tmp_path):
     nowhere = str(tmp_path / "nowhere.safetensors")
     assert facts(raised(EncoderError, kl.Encoder.load, nowhere)) == {"path": nowhere}

@@ -30,6 +30,7 @@ def test_the_published_answers_of_splitmix64():
     ]
 
 
+@pytest.mark.slow
 @given(st.lists(WORDS, max_size=20))
 def test_mix64_equals_whole_numbers_and_leaves_its_input(words):
     given_words = np.array(words, dtype=np.uint64)

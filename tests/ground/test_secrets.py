@@ -26,6 +26,7 @@ def test_passwords_in_urls_are_masked(text: str, expected: str | None) -> None:
     assert masked(text, {}) == (text if expected is None else expected)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Z", "C"])))
 def test_no_password_is_left_whatever_it_is(password: str) -> None:
     text = f"cannot connect to postgresql://me:{password}@host/d: refused"

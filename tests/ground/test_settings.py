@@ -8,7 +8,7 @@ from kline_core.settings import FactorSettings, PatternSettings, Settings
 
 
 def test_fingerprints_of_exact_values_are_what_they_were():
-    assert Settings().fingerprint("x") == "487b7247d8ad501e"
+    assert Settings().fingerprint("x") == "0674bd550efedbad"
 
 
 def test_values_of_another_search_have_another_fingerprint():

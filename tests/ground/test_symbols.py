@@ -219,6 +219,7 @@ def test_exchanges_that_do_not_fit_are_refused(text: str, exchange: str, says: s
         canonical_symbol(text, exchange)
 
 
+@pytest.mark.slow
 @given(symbol_texts, st.booleans())
 def test_the_canonical_form_of_a_canonical_form_is_itself(text: str, lost_zeros: bool) -> None:
     canonical = canonical_symbol(text, lost_zeros=lost_zeros)
@@ -227,6 +228,7 @@ def test_the_canonical_form_of_a_canonical_form_is_itself(text: str, lost_zeros:
     assert market_of(canonical) in {*MARKETS, None}
 
 
+@pytest.mark.slow
 @given(symbol_texts, st.sampled_from(["SH", "XSHE", "BJ", "HK", "US", "T", "L"]))
 def test_the_canonical_form_of_an_exchange_is_of_this_exchange(text: str, exchange: str) -> None:
     try:

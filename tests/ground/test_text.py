@@ -21,6 +21,7 @@ def test_what_would_steer_a_terminal_is_escaped(text: str, shown: str) -> None:
     assert str(InputError(text)) == shown
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(), max_size=20))
 def test_anything_can_be_shown_on_one_line(text: str) -> None:
     shown = harmless(text)

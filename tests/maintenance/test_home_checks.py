@@ -135,6 +135,7 @@ def test_what_was_not_looked_at_is_said(bench, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_runs_that_failed_or_did_not_end_are_worth_a_note(bench):
     record = read_record(bench.home, recorded_runs(bench.home)[0])
     began = record.began + timedelta(hours=1)

@@ -260,6 +260,7 @@ def test_where_checksums_cannot_be_removed_nothing_is(home, monkeypatch):
     assert vacuum(home, now=NOW).tables[0].removed == 1
 
 
+@pytest.mark.slow
 def test_values_and_inputs_are_kept_for_days_of_their_own(home):
     for table, key in (("bars", "A"), ("matches", "A")):
         for number in range(2):
@@ -438,6 +439,7 @@ def test_log_files_go_only_if_no_promised_version_needs_them(home):
         home.read("bars", version=98)
 
 
+@pytest.mark.slow
 def test_log_files_stay_where_no_whole_checkpoint_stands_in_for_them(home):
     for version in range(1, 102):
         committed(home, version, -400)

@@ -126,6 +126,7 @@ def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
     assert plain.read_bytes() != mark.read_bytes()
 
 
+@pytest.mark.slow
 def test_flat_bars(tmp_path):
     level = np.full(20, 10.0)
     view = view_of([])

@@ -195,6 +195,7 @@ def old(method: int, tmp_path: Path) -> Home:
     return Home(tmp_path / "old")
 
 
+@pytest.mark.slow
 def test_a_home_of_an_earlier_method_says_what_to_do(method: int, old: Home) -> None:
     for act in (update_patterns, computed):
         with pytest.raises(

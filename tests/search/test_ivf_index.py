@@ -113,6 +113,7 @@ def test_equals_the_plain_loop(case, first_ask):
     assert_naive(matches, patterns, queries, factor, window_bars, index.centroids)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 17]), st.sampled_from([1, 5, 300]))
 @settings(deadline=None, max_examples=20)
 def test_centroids_equal_the_plain_loop(seed, dim, kinds):

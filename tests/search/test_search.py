@@ -145,6 +145,7 @@ def test_nothing_to_search():
     assert len(search(index, patterns, some(query, np.zeros(0, dtype=int)), FactorSettings(), 20)) == 0
 
 
+@pytest.mark.slow
 def test_threads_share_an_index():
     patterns, queries = market(6, symbols=6, bars=200, dim=32, kinds=40, delay=21, noise=0.1)
     assert_threads_share(FlatIndex.build(patterns), patterns, queries)

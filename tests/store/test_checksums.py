@@ -148,6 +148,7 @@ def unwritable(home: Home, table: str = "bars") -> Iterator[None]:
         place.with_name("aside").rename(place)
 
 
+@pytest.mark.slow
 def test_a_checksum_that_cannot_be_written_takes_no_result_away(
     home: Home, small_weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

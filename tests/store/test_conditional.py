@@ -39,6 +39,7 @@ def test_a_home_in_an_object_store_is_a_home_like_any_other(store):
     assert not [name for name in store.names() if "_probe" in name]
 
 
+@pytest.mark.slow
 def test_a_file_or_a_log_that_changed_in_an_object_store_is_named(store):
     home = Home(URL, create=True)
     home.append("bars", bar_rows("A", 3))

@@ -85,6 +85,7 @@ def test_wherever_it_was_cut_off(home: Home, share: float) -> None:
     assert home.read("matches").num_rows == 2
 
 
+@pytest.mark.slow
 def test_a_file_cut_off_between_two_lines_is_not_whole(home: Home) -> None:
     """Delta would read a commit without its files, and so a table that lost them."""
     home.append("bars", bar_rows("A", 2))

@@ -32,6 +32,7 @@ def test_a_write_worked_out_from_an_older_version_is_refused(home: Home) -> None
     assert home.version("bars") == 1
 
 
+@pytest.mark.slow
 def test_writers_at_the_same_time_lose_nothing_and_double_nothing(home: Home) -> None:
     def write(number: int) -> None:
         home.upsert("matches", match_rows([0, number]), KEYS)

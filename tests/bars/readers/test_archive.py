@@ -131,6 +131,7 @@ def test_damage_is_of_the_file_that_has_it(tmp_path: Path) -> None:
     assert len(second[1]().frame) == 2
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     tracemalloc.start()

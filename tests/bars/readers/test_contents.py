@@ -33,6 +33,7 @@ def test_more_than_the_bound_is_refused_with_what_to_do(tmp_path: Path, pack: Ca
     assert len(read_contents(tmp_path / "a.csv", 9999)) == 9999
 
 
+@pytest.mark.slow
 def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     layer = gzip.compress(bytes(10**8), 9)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(layer * 20, 9))

@@ -33,6 +33,7 @@ def test_what_a_vendor_needs_beside_is_named_too() -> None:
     assert said.endswith("--columns close=NAME,volume=NAME")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

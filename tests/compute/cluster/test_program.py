@@ -60,6 +60,7 @@ def test_a_worker_of_a_changed_copy_computes_nothing(bench, tmp_path):
     assert home.home.version("factors") is None
 
 
+@pytest.mark.slow
 def test_a_run_ends_at_the_first_worker_of_other_code(bench, in_process, tmp_path, other_code):
     home = bench.copy(tmp_path / "home")
     run = home.start(in_process, samples=10)

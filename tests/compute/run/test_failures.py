@@ -94,6 +94,7 @@ def test_a_chunk_that_breaks_is_spoken_of_with_its_error(bench, in_process, monk
     assert said == [(logging.WARNING, says)]
 
 
+@pytest.mark.slow
 def test_a_chunk_of_which_all_breaks(bench, in_process, monkeypatch):
     break_batches(monkeypatch, DAYS, BROKE)
     report = in_one_piece(bench, in_process)
@@ -202,6 +203,7 @@ def test_a_worker_that_died_of_something_else_costs_no_sample(bench, in_process,
     assert counts(report) == (4, 4, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_run_ends_if_many_samples_kill_their_workers(bench, in_process, monkeypatch):
     monkeypatch.setattr("kline_core.compute.batches.MAX_KILLERS", 2)
     killing(monkeypatch, DAYS)

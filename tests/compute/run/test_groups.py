@@ -167,6 +167,7 @@ def test_a_run_that_cannot_store_ends_with_that(bench, in_process, monkeypatch):
     assert bench.run(in_process, samples=10).count("samples") == 40
 
 
+@pytest.mark.slow
 def test_symbols_of_which_nothing_was_heard_are_known(bench, in_process):
     run = bench.start(in_process, samples=10)
     assert run.unreported() == SYMBOLS

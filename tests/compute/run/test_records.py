@@ -62,6 +62,7 @@ def test_a_run_that_stores_nothing_leaves_a_record_and_no_version(bench, in_proc
     assert record(bench, report.run_id).counts["rows"] == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_why(bench, in_process):
     with pytest.raises(RunFailedError) as caught:
         bench.run(in_process, samples=30, max_failed_share=0, check=True)
@@ -99,6 +100,7 @@ def test_an_interrupted_run_is_cut_off_with_what_it_had(bench, in_process, monke
     assert found.counts["rows"] == bench.home.read("factors").num_rows
 
 
+@pytest.mark.slow
 def test_values_that_cannot_be_stored_cut_the_run_off(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
 
@@ -155,6 +157,7 @@ def test_reasons_beyond_the_most_frequent_are_counted(bench, in_process, monkeyp
     assert sum(found.reasons.values()) + found.other_reasons == report.count("failed") == 10
 
 
+@pytest.mark.slow
 def test_a_record_is_plain_json(bench, in_process):
     bench.run(in_process, dates={"S00000": DAYS[[30, 40]]}, settings=bench.settings)
     file = bench.home.folder / "runs" / f"{record(bench).run_id}.json"

@@ -68,6 +68,7 @@ def test_what_is_no_date_is_refused(dates, says):
         Request(dates={"S00001": dates})
 
 
+@pytest.mark.slow
 def test_as_of_is_the_newest_sample(bench, in_process):
     bench.run(in_process, samples=10, as_of=DAYS[50])
     rows = bench.rows("factors")
@@ -146,6 +147,7 @@ def test_symbols_go_by_the_names_that_the_home_knows(tmp_path, in_process, small
         bench.start(in_process, symbols=["sh600518"])
 
 
+@pytest.mark.slow
 def test_more_samples_than_there_are_dates(bench, in_process):
     report = bench.run(in_process, samples=10_000)
     assert counts(report)[0] == 4 * (BARS - 4)

@@ -246,6 +246,7 @@ def dying_home(home, upsert):
     return Dying(home.uri)
 
 
+@pytest.mark.slow
 def test_rows_that_could_not_be_written_are_written_by_the_next_attempt(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     for symbol in run.symbols:
@@ -287,6 +288,7 @@ def test_an_interrupted_run_keeps_what_is_done(bench, in_process, monkeypatch):
     assert bench.home.read("factors").num_rows == 10 * (len(scored) - 1) > 0
 
 
+@pytest.mark.slow
 def test_progress_is_told_after_every_chunk(bench, in_process):
     seen = []
     run = bench.start(in_process, lambda result: seen.append((result.symbol, counted(result))), samples=12)
@@ -301,6 +303,7 @@ def counted(result):
     return result.done + result.failed + result.reused
 
 
+@pytest.mark.slow
 def test_progress_that_breaks_costs_no_values(bench, in_process):
     calls = []
 

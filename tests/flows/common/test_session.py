@@ -91,6 +91,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calendar", ["XSHG", "XNYS"])
 def test_every_session_has_its_run_after_the_close_whatever_the_clocks_say(asked: Any, calendar: str) -> None:
     """Two years with a leap day, ends of years, half days, and four changes of the clocks in New York."""

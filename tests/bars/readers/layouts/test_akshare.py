@@ -67,6 +67,7 @@ def test_a_code_of_hong_kong_is_none_of_the_mainland(tmp_path: Path) -> None:
     assert "its name '00700' is no symbol" in report.errors[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adjust", ["factor", "sum"])
 @pytest.mark.parametrize(
     "name", ["000001_hfq.csv", "hfq/000001.csv", "000001后复权.csv", "000001_qfq.csv", "qfq/000001.csv"]
@@ -115,6 +116,7 @@ def test_what_comes_in_parts_is_as_what_comes_at_once(tmp_path: Path, cut: int) 
     assert bars["adj_factor"].tolist() == at_once["adj_factor"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverse", [False, True])
 def test_factors_of_sina_hold_from_their_day_on(tmp_path: Path, inverse: bool) -> None:
     steps = {"2024-01-09": 2.2, "2024-01-05": 1.1, "1900-01-01": 1.0}
@@ -129,6 +131,7 @@ def test_factors_of_sina_hold_from_their_day_on(tmp_path: Path, inverse: bool) -
     assert bars["volume"].unique().tolist() == [703600.0]
 
 
+@pytest.mark.slow
 def test_the_amount_of_tencent_counts_lots(tmp_path: Path) -> None:
     rows = [f"{d},{o},{c},{h},{lo},7036" for d, (o, c, h, lo) in RAW.items()]
     text = "\n".join(["date,open,close,high,low,amount", *rows])

@@ -17,6 +17,7 @@ test_bad_input_unadjusted = bad(
 )
 
 
+@pytest.mark.slow
 def test_splits_and_dividends_come_from_the_adjusted_close(tmp_path: Path) -> None:
     # A dividend of 0.4 on the 3rd, and 4 for 1 on the 5th, newest first.
     rows = [

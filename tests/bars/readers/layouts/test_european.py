@@ -19,6 +19,7 @@ test_bad_input_with_tabs = bad(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -44,6 +45,7 @@ def test_every_sign_divides_cells(tmp_path: Path, sign: str) -> None:
     assert prices(taken_text(tmp_path, "ABC.txt", text)[1]) == [BAR]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["10.5", "1.2345,5", "10,5,5", "1.23,5", "1.200.5"])
 def test_what_does_not_fit_a_decimal_comma_is_rejected(tmp_path: Path, cell: str) -> None:
     text = f"{HEADER}\n28.02.2024;10,0;11,0;9,0;10,5;1200\n29.02.2024;10,0;11,0;9,0;{cell};1200\n"
@@ -77,6 +79,7 @@ def test_times_of_google_finance_are_days(tmp_path: Path) -> None:
     assert "date " in error
 
 
+@pytest.mark.slow
 def test_wide_tables_of_closes_are_refused_with_the_reason(tmp_path: Path) -> None:
     for header in ("Date,ABC,DEF,GHI", "date;close", "Date,Close,Volume", "timestamp,ABC,DEF"):
         error = error_of(tmp_path, "ABC.csv", f"{header}\n2024-01-02,1,2,3\n")

@@ -48,6 +48,7 @@ def test_a_factor_gives_raw_prices_back(tmp_path: Path, base: float) -> None:
         assert bars["suspended"].tolist() == [False, False, True, False, False]
 
 
+@pytest.mark.slow
 def test_a_factor_of_one_tells_nothing_and_a_previous_close_does(tmp_path: Path) -> None:
     report, bars = ingested(tmp_path, {"600999.XSHG.csv": frame().assign(factor=1.0).to_csv()})
     assert bars["adj_factor"].isna().all()

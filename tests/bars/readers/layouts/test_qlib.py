@@ -42,6 +42,7 @@ def test_a_frame_of_features_is_read_too(tmp_path: Path, kind: str) -> None:
     assert (report.read, report.stored_new) == (6, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "says"),
     [("", "adj_factor is missing"), ("0", "adj_factor is not above 0"), ("x", "adj_factor is no number")],
@@ -90,6 +91,7 @@ def test_a_binary_folder_is_one_source(tmp_path: Path, inside: bool) -> None:
     assert bars["adj_factor"].tolist() == [0.5] * 6
 
 
+@pytest.mark.slow
 def test_tickers_have_their_names_from_the_list_of_instruments(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "in", ("AAPL", "BRK-B", "CON"))
     (folder / "features" / "con").rename(folder / "features" / "_qlib_con")
@@ -97,6 +99,7 @@ def test_tickers_have_their_names_from_the_list_of_instruments(tmp_path: Path) -
     assert taken(tmp_path, folder)[1]["symbol"].unique().tolist() == ["AAPL", "BRK-B", "CON"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "says"),
     [

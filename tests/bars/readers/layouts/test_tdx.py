@@ -119,6 +119,7 @@ def test_units_of_a_day_file_follow_from_the_code(
     assert bars["date"].tolist() == [day.replace("/", "-") for day in DAYS]
 
 
+@pytest.mark.slow
 def test_bad_day_files(tmp_path: Path) -> None:
     for name in ("000001.day", "sh204001.day", "any.day"):
         report, _ = ingested(tmp_path, {name: day_file()})
