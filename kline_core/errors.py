@@ -13,7 +13,8 @@
     ├── SchedulerError      a Dask scheduler that cannot be reached or lost its workers
     ├── RecallError         an approximate index that finds less of the exact matches than `min_recall`
     ├── RunFailedError      more samples failed than `max_failed_share` allows
-    └── StartError          a program that `kline up` needs does not start, or does not stay
+    ├── StartError          a program that `kline up` needs does not start, or does not stay
+    └── ServerError         a Prefect server that is not named, does not answer, or refuses
 
 A message is one line that names what is wrong (parameter, file, row or symbol), the value, and what to do about it.
 
@@ -219,3 +220,10 @@ class StartError(KlineError):
     """Exit code of the program; None while it runs."""
     log: Path | None = None
     """File with what the program has said."""
+
+
+class ServerError(KlineError):
+    """A Prefect server is not named, does not answer, or refuses."""
+
+    address: str | None = None
+    """URL of its API; None if none is named."""

@@ -39,6 +39,7 @@ FLOOR = {
     "artifacts": {"common", "steps"},
     "steps": {"common"},
     "local_stack": {"common"},
+    "notify": {"local_stack"},
 }
 """By part of `flows`: the parts that it may import; the flows themselves may import all of them."""
 

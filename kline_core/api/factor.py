@@ -15,6 +15,7 @@ from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.export import stored_values
+from kline_core.factor.prices import read_entry_prices, recorded_entry_lag
 from kline_core.factor.sample_dates import requested_dates
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -43,7 +44,7 @@ class FactorResult:
     fingerprint: str
     """Fingerprint of the settings and the encoder of the values."""
     versions: Mapping[str, int | None]
-    """Versions of `factors` and `matches` to read."""
+    """Versions of `factors`, `matches` and `bars` to read."""
     asked: Mapping[str, Dates] | None = None
     """Sample dates by symbol, datetime64[D]; None for all that are stored."""
     report: "RunReport | None" = None
@@ -64,6 +65,21 @@ class FactorResult:
         index = pd.MultiIndex.from_arrays([self.frame["date"], self.frame["symbol"]], names=["date", "asset"])
         values = pd.Series(self.frame["value"].to_numpy(dtype=np.float64), index=index, name="factor")
         return values.sort_index()
+
+    @cached_property
+    def prices(self) -> pd.DataFrame:
+        """Prices at which the values can be traded, for alphalens beside `values`.
+
+        float64 (days, symbols): index date, all days on which any symbol with values traded; columns asset.
+
+        .. warning::
+            The row of a day holds each symbol's adjusted close `PatternSettings.entry_lag_bars` traded bars later, the
+            next bar's by default, which nobody knew on the day: a value is known at its own close, and traded after it.
+            So the change from one row to the row h below is the forward return that `evaluate` measures over h bars;
+            for a symbol that was suspended between, alphalens counts days and `evaluate` the symbol's bars.
+        """
+        lag = self.key.settings.patterns.entry_lag_bars if self.key else recorded_entry_lag(self.home, self.fingerprint)
+        return read_entry_prices(self.home, sorted(set(self.frame["symbol"])), lag, self.versions["bars"])
 
     @cached_property
     def failed(self) -> pd.DataFrame:
@@ -224,7 +240,7 @@ def read_factor(
 
 
 def _versions(home: Home) -> dict[str, int | None]:
-    return {table: home.version(table) for table in ("factors", "matches")}
+    return {table: home.version(table) for table in ("factors", "matches", "bars")}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import index, ingest, notes, verify
 from kline_core.cli.doctor_command import doctor
 from kline_core.cli.factor_commands import evaluate, export, match, run
+from kline_core.cli.notify_command import notify
 from kline_core.cli.program_commands import demo, train, up
 from kline_core.cli.quality_commands import check, release
 from kline_core.cli.run_commands import replay, runs
@@ -31,4 +32,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "doctor": doctor,
     "train": train,
     "up": up,
+    "notify": notify,
 }

@@ -5,12 +5,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kline_core._text import abbreviated, harmless, refusal
 from kline_core.cli.answer import Answer
 from kline_core.cli.options import check_writable, named_home, opened_home, settings_from
-from kline_core.errors import SettingError
+from kline_core.errors import KlineError, SettingError
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def ingest(options: argparse.Namespace) -> Answer:
         )
     except NothingUsableError as error:
         report, failure = error.report, str(error)
+    usable = failure is None
     if options.rejected is not None:
         try:
             write_rejections(report, options.rejected)
@@ -86,15 +87,22 @@ def ingest(options: argparse.Namespace) -> Answer:
         lines.append("the columns are kept with the home; `kline notes` shows them, and --forget columns removes them")
     if report.skipped:
         lines.append(f"{len(report.skipped)} files of other types were passed over: {abbreviated(report.skipped)}")
-    return Answer("\n".join(lines), report.to_dict(), failure)
+    document = report.to_dict()
+    if options.index and usable:
+        try:
+            text, patterns = _brought_up_to_date(opened_home(options))
+        except KlineError as error:
+            # The rows are stored, and the report of them is shown all the same.
+            failure = str(error) if failure is None else f"{failure}; {error}"
+        else:
+            lines.append(text)
+            document |= {"patterns": patterns}
+    return Answer("\n".join(lines), document, failure)
 
 
 def index(options: argparse.Namespace) -> Answer:
     """`kline index`."""
-    from kline_core.api.data import update_patterns
-
-    started = perf_counter()
-    report = update_patterns(
+    text, document = _brought_up_to_date(
         opened_home(options),
         settings=settings_from(options).patterns,
         encoder=options.encoder,
@@ -102,8 +110,16 @@ def index(options: argparse.Namespace) -> Answer:
         threads=options.threads,
         rebuild=options.rebuild,
         max_removed_share=options.max_removed_share,
-        progress=True,
     )
+    return Answer(text, document)
+
+
+def _brought_up_to_date(home: Home, **given: Any) -> tuple[str, dict[str, Any]]:
+    """Text and document about an update of the patterns. `given`: arguments of `update_patterns`."""
+    from kline_core.api.data import update_patterns
+
+    started = perf_counter()
+    report = update_patterns(home, **given, progress=True)
     seconds = perf_counter() - started
     if report.added or report.removed:
         text = f"{report.added} patterns added, {report.removed} removed, {report.total} in all, in {seconds:.1f} s"
@@ -116,7 +132,7 @@ def index(options: argparse.Namespace) -> Answer:
             f"\n{len(report.restated)} symbols were made again because their bars changed: "
             f"{abbreviated(report.restated)}"
         )
-    return Answer(text, report.to_dict() | {"seconds": round(seconds, 3)})
+    return text, report.to_dict() | {"seconds": round(seconds, 3)}
 
 
 def notes(options: argparse.Namespace) -> Answer:

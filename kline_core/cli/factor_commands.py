@@ -1,6 +1,8 @@
 """`kline run`, `match`, `evaluate` and `export`: compute, inspect, judge and export factor values."""
 
 import argparse
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kline_core._text import abbreviated, table
@@ -140,11 +142,24 @@ def evaluate(options: argparse.Namespace) -> Answer:
 
 def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
+    from kline_core.factor.alphalens_folder import FACTOR, PRICES, write_alphalens
     from kline_core.factor.export import export_values
+    from kline_core.factor.qlib_folder import write_qlib
 
-    check_outside_tables("FILE", options.file)
-    rows = export_values(opened_home(options), options.file, options.format, options.fingerprint)
-    return Answer(f"{rows} rows in {options.file}", {"rows": rows, "file": str(options.file)})
+    place: Path = options.file
+    check_outside_tables("FILE", place)
+    home = opened_home(options)
+    if options.format == "qlib":
+        report = write_qlib(home, place, options.fingerprint)
+        lines = [f"{report.rows} values of {report.instruments} instruments and {report.days} days in {place}"]
+        lines += [f"left out: {reason}" for reason in report.left_out]
+        return Answer("\n".join(lines), asdict(report) | {"file": str(place)})
+    if options.format == "alphalens":
+        rows = write_alphalens(home, place, options.fingerprint)
+        text = f"{rows} values in {place / FACTOR}, the prices at which they can be traded in {place / PRICES}"
+        return Answer(text, {"rows": rows, "file": str(place)})
+    rows = export_values(home, place, options.format, options.fingerprint)
+    return Answer(f"{rows} rows in {place}", {"rows": rows, "file": str(place)})
 
 
 SHOWN_SYMBOLS = 40

@@ -155,6 +155,9 @@ def build_parser() -> argparse.ArgumentParser:
     about = "country whose exchanges the home is of, such as CN or US (default: what its first symbols tell)"
     ingest.add_argument("--market", metavar="NAME", help=about)
 
+    about = "bring the patterns up to date as well, as `kline index` does without options"
+    ingest.add_argument("--index", action="store_true", help=about)
+
     notes = command("notes", "What is kept with the home beside its tables, such as columns named by hand.")
     notes.add_argument("--forget", metavar="NAME", help="remove this note, such as columns")
 
@@ -222,9 +225,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_factor_options(evaluate)
     _add_pattern_options(evaluate)
 
-    export = command("export", "Stored values as a Parquet or CSV file.")
-    export.add_argument("file", type=_path, metavar="FILE", help="ends in .parquet or .csv")
-    export.add_argument("--format", choices=["long", "wide"], default="long", help="default %(default)s")
+    export = command("export", "Stored values for other programs, as a file or, for alphalens and Qlib, as a folder.")
+    about = "ends in .parquet, .arrow, .feather or .csv; a folder for alphalens and qlib"
+    export.add_argument("file", type=_path, metavar="FILE", help=about)
+    about = "one row per value, one column per symbol, or as alphalens or Qlib take it (default %(default)s)"
+    export.add_argument("--format", choices=["long", "wide", "alphalens", "qlib"], default="long", help=about)
     export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
 
     up = command(
@@ -238,6 +243,22 @@ def build_parser() -> argparse.ArgumentParser:
     about = "TLS for server and cluster, with the certificates of Dask's configuration, else with new ones"
     up.add_argument("--tls", action="store_true", help=about)
     _add_threads(up)
+
+    notify = command(
+        "notify",
+        "Messages about flow runs, sent by the Prefect server that PREFECT_API_URL names, else by that of the home's "
+        "`kline up`. Set up twice, a place still gets one message.",
+    )
+    what = notify.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--webhook", metavar="URL", help="send a JSON document there; - reads the URL from standard input"
+    )
+    about = "send a mail through the server in KLINE_SMTP, such as smtps://USER:PASSWORD@smtp.example.com"
+    what.add_argument("--email", metavar="ADDRESS", help=about)
+    what.add_argument("--list", action="store_true", help="what is set up")
+    what.add_argument("--remove", metavar="NAME", help="no more messages there; NAME as --list has it")
+    about = "what to tell of (default failed, crashed runs included); may be given several times"
+    notify.add_argument("--on", action="append", choices=["failed", "completed", "late"], help=about)
 
     verify = command("verify", "Check every table against the others; 1 where something is wrong. Changes nothing.")
     _add_factor_options(verify)

@@ -1,23 +1,20 @@
-"""Stored values as frames, and as files for other programs: Parquet or CSV, long or wide."""
+"""Stored values as frames, long or wide, and as one file of them for other programs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from kline_core._text import abbreviated, refusal
-from kline_core.errors import FingerprintError, HomeError, InputError, KlineError, UnknownSymbolError
+from kline_core._text import abbreviated
+from kline_core.errors import FingerprintError, HomeError, KlineError, UnknownSymbolError
+from kline_core.factor.frame_files import check_file, write_frame
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 from kline_core.typing import Dates
 
 LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
-SUFFIXES = (".parquet", ".csv")
 
 
 def stored_values(
@@ -97,41 +94,21 @@ def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
 
 
 def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str | None = None) -> int:
-    """Write stored values to a `.parquet` or `.csv` file; returns the number of rows written.
+    """Write stored values to a file whose ending `write_frame` knows; returns the number of rows written.
 
     `long`: one row per symbol and date with all columns, `LONG_FIRST` first. `wide`: one row per date, one column per
-    symbol, values only; the dates come first, and pandas reads them from Parquet as the index. The file appears under
-    its name only once it is complete.
+    symbol, values only; the dates come first, and pandas reads them as the index from all but CSV. The file appears
+    under its name only once it is complete.
 
-    Raises as `only_fingerprint`, and `InputError` if the ending is neither of the two or the file cannot be written.
+    Raises as `only_fingerprint` and `write_frame`.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: cannot write {path.suffix or 'a file without ending'}; use .parquet or .csv", source=str(path)
-        )
-    if not path.parent.is_dir():
-        raise InputError(
-            f"{path} cannot be written: there is no folder {path.parent}; make it, or name another", source=str(path)
-        )
+    check_file(path)
     frame = stored_values(home, only_fingerprint(home, fingerprint))
     wide = layout == "wide"
     if wide:
         # The dates stay the index: as a column they would clash with a symbol of the same name.
         frame = frame.pivot(index="date", columns="symbol", values="value").rename_axis(columns=None)
-    waiting = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        if path.suffix == ".csv":
-            frame.to_csv(waiting, index=wide, date_format="%Y-%m-%d")
-        else:
-            table = pa.Table.from_pandas(frame, preserve_index=wide)
-            # Arrow puts the index after the columns.
-            pq.write_table(table.select([-1, *range(table.num_columns - 1)]) if wide else table, waiting)
-        waiting.replace(path)
-    except OSError as error:
-        waiting.unlink(missing_ok=True)
-        raise InputError(
-            f"{path} cannot be written ({refusal(error)}); name a file that can be written", source=str(path)
-        ) from error
+    write_frame(frame, path, index=wide)
     return len(frame)
 
 

@@ -181,7 +181,7 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["evaluate", "--first", "yesterday"], "--first is 'yesterday'"),
         (["evaluate", "--top-k", "0"], "top_k is 0; it must be at least 1"),
         (["evaluate", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
-        (["export", "out.xlsx"], "cannot write .xlsx; use .parquet or .csv"),
+        (["export", "out.xlsx"], "cannot write .xlsx; use .parquet, .csv, .arrow or .feather"),
         (["train", "--out", "weights.bin"], "must end in .safetensors"),
         (["train", "--out", "no/such/w.safetensors"], "its folder does not exist"),
     ],

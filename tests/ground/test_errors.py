@@ -40,6 +40,7 @@ from kline_core.errors import (
     RecallError,
     RunFailedError,
     SchedulerError,
+    ServerError,
     SettingError,
     StaleError,
     StartError,
@@ -57,7 +58,7 @@ from tests.support.homes import SMALL, add_bars, make_home, market, write_encode
 
 TREE = [
     *(SettingError, InputError, HomeError, UnknownSymbolError, DateError, FingerprintError, EncoderError),
-    *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError),
+    *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError, ServerError),
 ]
 CLASSES = [
     *(KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError, BrokenBatchError),

@@ -1,0 +1,1 @@
+"""`kline notify`: messages about flow runs, sent by automations of the Prefect server."""

@@ -1,0 +1,71 @@
+"""What a message says: flow, state, home, reason and link; as templates that the Prefect server fills in."""
+
+import json
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+EVENTS: Final = {
+    "failed": ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"),
+    "completed": ("prefect.flow-run.Completed",),
+    "late": ("prefect.flow-run.Late",),
+}
+"""Events of Prefect by what a person asks for; a run has at most one of each kind at its end."""
+FLOWS: Final = ("daily", "backfill", "evaluate", "maintain")
+_LONGEST: Final = 1_000
+"""Characters of a reason; the page of the run has all of it."""
+
+_REASON: Final = (
+    "((flow_run.state.message or ('no worker has begun it' if flow_run.state.name == 'Late' else 'none is recorded'))"
+    f" | replace('Flow run encountered an exception: ', '') | truncate({_LONGEST}))"
+)
+SUBJECT: Final = "kline: {{ flow.name }} {{ flow_run.name }} {{ flow_run.state.name | lower }}"
+
+
+def _fields(home: str | None, pages: str) -> dict[str, str]:
+    """Expressions of Jinja by the name of the field.
+
+    Args:
+        home: Home of runs that name none.
+        pages: URL of the server's pages, for a server that does not know its own.
+    """
+    return {
+        "flow": "flow.name",
+        "run": "flow_run.name",
+        "state": "flow_run.state.name",
+        "home": f"(flow_run.parameters.home or {json.dumps(home or 'that of KLINE_HOME where the worker runs')})",
+        "reason": _REASON,
+        "link": f"((flow_run | ui_url) or ({json.dumps(f'{pages}/runs/flow-run/')} ~ flow_run.id))",
+    }
+
+
+def text(home: str | None, pages: str) -> str:
+    """Template of a message as plain text, without its subject."""
+    fields = _fields(home, pages)
+    return "\n".join(f"{name}: {{{{ {fields[name]} }}}}" for name in ("home", "reason", "link"))
+
+
+def payload(url: str, home: str | None, pages: str) -> str:
+    """Template of the JSON document that a webhook gets, in the form that the host of its URL takes.
+
+    Chats take a text alone, each under other names; every other receiver gets the text and each field by itself.
+    """
+    message = f"{{% set message %}}{SUBJECT}\n{text(home, pages)}{{% endset %}}"
+    host = urlsplit(url).hostname or ""
+    said = next((form for end, form in _FORMS.items() if host == end or host.endswith(f".{end}")), None)
+    if said is None:
+        fields = ", ".join(
+            f"{json.dumps(name)}: {{{{ {value} | tojson }}}}" for name, value in _fields(home, pages).items()
+        )
+        return f'{message}{{"text": {{{{ message | tojson }}}}, {fields}}}'
+    return message + json.dumps(said).replace('"MESSAGE"', "{{ message | tojson }}")
+
+
+_FORMS: Final[dict[str, dict[str, Any]]] = {
+    "hooks.slack.com": {"text": "MESSAGE"},
+    "discord.com": {"content": "MESSAGE"},
+    "oapi.dingtalk.com": {"msgtype": "text", "text": {"content": "MESSAGE"}},
+    "qyapi.weixin.qq.com": {"msgtype": "text", "text": {"content": "MESSAGE"}},
+    "open.feishu.cn": {"msg_type": "text", "content": {"text": "MESSAGE"}},
+    "open.larksuite.com": {"msg_type": "text", "content": {"text": "MESSAGE"}},
+}
+"""Documents of chats by the end of their hosts, as their documentation has them."""

@@ -1,0 +1,47 @@
+"""Values and prices as alphalens takes them: a folder with `factor.parquet` and `prices.parquet`."""
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from kline_core._text import refusal
+from kline_core.errors import InputError
+from kline_core.factor.export import only_fingerprint, stored_values
+from kline_core.factor.frame_files import check_around, write_frame
+from kline_core.factor.prices import read_entry_prices, recorded_entry_lag
+from kline_core.store.home import Home
+
+FACTOR: Final = "factor.parquet"
+PRICES: Final = "prices.parquet"
+
+
+def factor_series(frame: pd.DataFrame) -> "pd.Series[float]":
+    """Values of a frame of `stored_values`: float64 0..1, NaN if a sample failed, a Series named factor with the sorted
+    MultiIndex (date, asset)."""
+    index = pd.MultiIndex.from_arrays([frame["date"], frame["symbol"]], names=["date", "asset"])
+    return pd.Series(frame["value"].to_numpy(dtype="float64"), index=index, name="factor").sort_index()
+
+
+def write_alphalens(home: Home, folder: Path, fingerprint: str | None = None) -> int:
+    """Write stored values and the prices at which they can be traded into a folder; returns the number of values.
+
+    `factor.parquet`: a column `factor` with the index (date, asset). `prices.parquet`: one row per day, one column per
+    symbol, see `kline_core.factor.prices.entry_prices`. pandas reads both with their indexes. The folder is made where
+    it is missing, and files of an earlier export in it are replaced.
+
+    Raises as `only_fingerprint` and `recorded_entry_lag`, and `InputError` if the folder cannot be written.
+    """
+    check_around(folder)
+    wanted = only_fingerprint(home, fingerprint)
+    frame = stored_values(home, wanted)
+    prices = read_entry_prices(home, sorted(set(frame["symbol"])), recorded_entry_lag(home, wanted))
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made ({refusal(error)}); name a folder that can", source=str(folder)
+        ) from error
+    write_frame(factor_series(frame).to_frame(), folder / FACTOR, index=True)
+    write_frame(prices, folder / PRICES, index=True)
+    return len(frame)
