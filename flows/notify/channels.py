@@ -36,7 +36,7 @@ class Channel:
     name: str
     """Name of block and automation: lower-case letters, digits and dashes; the same for the same place."""
     place: str
-    """The place as it may be shown: host of a webhook, or the address."""
+    """The place as it may be shown, without secrets."""
     block: Block
     """Block that sends there; it holds the secrets."""
 
@@ -60,7 +60,7 @@ def webhook(url: str) -> Channel:
         headers=SecretDict({"Content-Type": "application/json"}),
         allow_private_urls=True,
     )
-    return Channel("webhook", f"kline-webhook-{_digest(url)}", str(parts.hostname), block)
+    return Channel("webhook", f"kline-webhook-{_digest(url)}", f"the webhook at {parts.hostname}", block)
 
 
 def email(address: str, environ: Mapping[str, str] = os.environ) -> Channel:

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import BlockDocumentUpdate
+from prefect.client.schemas.actions import BlockDocumentCreate, BlockDocumentUpdate
 from prefect.events.actions import CallWebhook, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
@@ -57,7 +57,7 @@ def notify(channel: Channel, on: Sequence[str], home: str | None) -> Notice:
             )
         automation = AutomationCore(
             name=channel.name,
-            description=f"{channel.kind} to {channel.place}",
+            description=channel.place,
             enabled=True,
             trigger=EventTrigger(
                 type="event",
@@ -71,7 +71,7 @@ def notify(channel: Channel, on: Sequence[str], home: str | None) -> Notice:
             actions=[action],
         )
         # As Prefect would read it: an update sends only what was set.
-        whole = AutomationCore.model_validate(automation.model_dump(mode="json"))
+        whole = AutomationCore.model_validate(automation.model_dump(mode="json", exclude={"owner_resource"}))
         there = _named(client, channel.name)
         if there:
             client.update_automation(there[0].id, whole)
@@ -121,10 +121,13 @@ def _saved(client: SyncPrefectClient, channel: Channel) -> Any:
         # A server of another release.
         schema = client.create_block_schema(kind._to_block_schema(block_type_id=block_type.id))  # type: ignore[arg-type]
     document = channel.block._to_block_document(channel.name, schema.id, block_type.id, include_secrets=True)
+    new = BlockDocumentCreate(
+        name=channel.name, data=document.data, block_schema_id=schema.id, block_type_id=block_type.id
+    )
     try:
         there = client.read_block_document_by_name(channel.name, slug, include_secrets=False)
     except ObjectNotFound:
-        return client.create_block_document(document).id
+        return client.create_block_document(new).id
     client.update_block_document(there.id, BlockDocumentUpdate(block_schema_id=schema.id, data=document.data))
     return there.id
 

@@ -49,11 +49,11 @@ def connected(home: str | None) -> Iterator[SyncPrefectClient]:
         ):
             yield client
     except httpx.HTTPStatusError as error:
-        status = error.response.status_code
-        what = (
-            f"asks for a password; set {CLIENT_PASSWORD} to it" if status == 401 else f"answers {status}; see its log"
-        )
-        raise ServerError(f"the Prefect server at {url} {what}", address=url) from error
+        status, asked = error.response.status_code, error.request.url.path
+        asks = f"asks for a password; set {CLIENT_PASSWORD} to it"
+        said = asks if status == 401 else f"answers {status} to {asked}; see its log"
+        # Not from the error: its text quotes what was sent, secrets included.
+        raise ServerError(f"the Prefect server at {url} {said}", address=url) from None
     except (httpx.HTTPError, httpx.InvalidURL, RuntimeError, PrefectException) as error:
         raise ServerError(
             f"no Prefect server answers at {url} ({type(error).__name__}); start it, such as with `kline up`, or set "

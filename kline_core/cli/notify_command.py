@@ -19,15 +19,19 @@ def notify(options: argparse.Namespace) -> Answer:
     if options.list:
         found = notices(home)
         rows = [[each.name, each.about, ", ".join(each.on), "yes" if each.active else "paused"] for each in found]
-        text = table(["name", "about", "on", "active"], rows) if rows else "the server sends no messages about runs"
+        text = table(["name", "to", "on", "active"], rows) if rows else "the server sends no messages about runs"
         return Answer(text, {"notices": [asdict(each) for each in found]})
     if options.remove is not None:
         gone = removed(options.remove, home)
-        return Answer(f"{gone.name} is removed: no more {gone.about}", asdict(gone))
+        return Answer(f"{gone.name} is removed: no more messages to {gone.about}", asdict(gone))
     if options.email is not None:
         channel = email(options.email)
     else:
         # A URL may be a secret, which a list of processes would show.
         channel = webhook(sys.stdin.readline().strip() if options.webhook == "-" else options.webhook)
     made = set_up(channel, options.on or ["failed"], home)
-    return Answer(f"{made.name}: the server sends {made.about} when a run is {' or '.join(made.on)}", asdict(made))
+    text = f"{made.name}: a message goes to {made.about} of each run that {' or '.join(SAID[on] for on in made.on)}"
+    return Answer(text, asdict(made))
+
+
+SAID = {"failed": "has failed", "completed": "has completed", "late": "is late"}

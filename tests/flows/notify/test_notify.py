@@ -47,7 +47,7 @@ def test_a_failed_run_sends_one_message_and_a_completed_one_none(
 ) -> None:
     code, out, _ = ask(capsys, "--home", str(tmp_path / "mine"), "notify", "--webhook", hook.url)
     assert code == 0
-    assert "sends webhook to 127.0.0.1 when a run is failed" in out
+    assert "a message goes to the webhook at 127.0.0.1 of each run that has failed" in out
     assert "secret" not in out
     # Typed twice.
     assert ask(capsys, "notify", "--webhook", hook.url, "--on", "failed")[0] == 0
@@ -112,7 +112,7 @@ def test_what_is_set_up_is_listed_and_removed(
     assert ask(capsys, "notify", "--list")[1] == "the server sends no messages about runs\n"
     assert ask(capsys, "notify", "--webhook", hook.url)[0] == 0
     (each,) = json.loads(ask(capsys, "--json", "notify", "--list")[1])["notices"]
-    assert each == {"name": each["name"], "on": ["failed"], "about": "webhook to 127.0.0.1", "active": True}
+    assert each == {"name": each["name"], "on": ["failed"], "about": "the webhook at 127.0.0.1", "active": True}
     assert each["name"] in refused(capsys, "notify", "--remove", "nothing")
     assert ask(capsys, "notify", "--remove", each["name"])[0] == 0
     assert ask(capsys, "notify", "--list")[1] == "the server sends no messages about runs\n"
