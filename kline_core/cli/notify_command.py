@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from kline_core._text import table
 from kline_core.cli.answer import Answer
+from kline_core.store.folder import home_uri
 
 
 def notify(options: argparse.Namespace) -> Answer:
@@ -15,7 +16,8 @@ def notify(options: argparse.Namespace) -> Answer:
     from flows.notify.notify import notices, removed
     from flows.notify.notify import notify as set_up
 
-    home = (os.environ.get("KLINE_HOME") if options.home is None else options.home) or None
+    named = os.environ.get("KLINE_HOME") if options.home is None else options.home
+    home = home_uri(named) if named else None
     if options.list:
         found = notices(home)
         rows = [[each.name, each.about, ", ".join(each.on), "yes" if each.active else "paused"] for each in found]
