@@ -58,21 +58,6 @@ def test_from_akshare_to_duckdb_in_three_commands(tmp_path, monkeypatch):
     assert "600510.SH" in done.stdout
 
 
-@pytest.mark.slow
-def test_duckdb_and_polars_read_the_tables(made, tmp_path, monkeypatch, capsys):
-    shutil.copytree(made, tmp_path / "my-home")
-    monkeypatch.chdir(tmp_path)
-    code = block("### DuckDB and Polars", "python")
-    seen: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), seen)
-    values = kl.read_factor("my-home").values.dropna()
-    assert f"shape: ({len(values)}, 3)" in capsys.readouterr().out
-    duckdb, files = seen["duckdb"], seen["files"]
-    rows = duckdb.sql(f"SELECT symbol, date, value FROM read_parquet({files}, union_by_name=true)").fetchall()
-    found = {(pd.Timestamp(day), symbol): value for symbol, day, value in rows if value is not None}
-    assert found == values.to_dict()
-
-
 @pytest.fixture(scope="module")
 def common_days(tmp_path_factory, small_weights):
     """A home, its settings and values of eight symbols on forty common days; a dividend in between."""
@@ -89,6 +74,21 @@ def common_days(tmp_path_factory, small_weights):
     dates = dict.fromkeys(sorted(set(bars["symbol"])), days)
     result = kl.compute_factor(home, dates=dates, settings=settings, encoder=small_weights, device="cpu", threads=2)
     return home, settings, result
+
+
+@pytest.mark.slow
+def test_duckdb_and_polars_read_the_tables(common_days, tmp_path, monkeypatch, capsys):
+    shutil.copytree(common_days[0].uri, tmp_path / "my-home")
+    monkeypatch.chdir(tmp_path)
+    code = block("### DuckDB and Polars", "python")
+    seen: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), seen)
+    values = kl.read_factor("my-home").values.dropna()
+    assert f"shape: ({len(values)}, 3)" in capsys.readouterr().out
+    duckdb, files = seen["duckdb"], seen["files"]
+    rows = duckdb.sql(f"SELECT symbol, date, value FROM read_parquet({files}, union_by_name=true)").fetchall()
+    found = {(pd.Timestamp(day), symbol): value for symbol, day, value in rows if value is not None}
+    assert found == values.to_dict()
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,12 @@ def test_alphalens_draws_its_tear_sheet(common_days, tmp_path, monkeypatch, caps
 
 
 @pytest.mark.slow
-def test_exported_folders_by_command(made, tmp_path, capsys):
-    assert main(["--home", str(made), "--json", "export", str(tmp_path / "qlib"), "--format", "qlib"]) == 0
+def test_exported_folders_by_command(common_days, tmp_path, capsys):
+    home, _, result = common_days
+    assert main(["--home", home.uri, "--json", "export", str(tmp_path / "qlib"), "--format", "qlib"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["rows"], said["instruments"], said["left_out"]) == (40, 2, [])
-    assert main(["--home", str(made), "export", str(tmp_path / "al"), "--format", "alphalens"]) == 0
-    result = kl.read_factor(str(made))
+    assert (said["rows"], said["instruments"], said["left_out"]) == (320, 8, [])
+    assert main(["--home", home.uri, "export", str(tmp_path / "al"), "--format", "alphalens"]) == 0
     factor, prices = (pd.read_parquet(tmp_path / "al" / name) for name in ("factor.parquet", "prices.parquet"))
     pd.testing.assert_series_equal(factor["factor"], result.values, check_index_type=False)
     pd.testing.assert_frame_equal(prices, result.prices, check_index_type=False)

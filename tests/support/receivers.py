@@ -38,7 +38,7 @@ def webhook_receiver() -> Iterator[Received]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with _served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
         yield Received(f"http://127.0.0.1:{port}/hooks/secret", messages, headers)
 
 
@@ -68,12 +68,13 @@ def mail_receiver() -> Iterator[Received]:
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 
-    with _served(Server(("127.0.0.1", 0), Handler)) as port:
+    with served(Server(("127.0.0.1", 0), Handler)) as port:
         yield Received(f"smtp://127.0.0.1:{port}", messages, [])
 
 
 @contextmanager
-def _served(server: socketserver.BaseServer) -> Iterator[int]:
+def served(server: socketserver.BaseServer) -> Iterator[int]:
+    """A server that answers in a thread; its port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -1,5 +1,6 @@
 """Messages about runs, as a real Prefect server sends them to servers on loopback."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,10 +108,12 @@ def test_a_mail(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_what_is_set_up_is_listed_and_removed(
-    reporting: Server, hook: Received, capsys: pytest.CaptureFixture[str]
+    reporting: Server, hook: Received, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ask(capsys, "notify", "--list")[1] == "the server sends no messages about runs\n"
-    assert ask(capsys, "notify", "--webhook", hook.url)[0] == 0
+    # A secret that no list of processes shows.
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{hook.url}\n"))
+    assert ask(capsys, "notify", "--webhook", "-")[0] == 0
     (each,) = json.loads(ask(capsys, "--json", "notify", "--list")[1])["notices"]
     assert each == {"name": each["name"], "on": ["failed"], "about": "the webhook at 127.0.0.1", "active": True}
     assert each["name"] in refused(capsys, "notify", "--remove", "nothing")
