@@ -14,6 +14,7 @@ import pandas as pd
 from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
 from kline_core.errors import RunFailedError, SettingError
+from kline_core.factor.alphalens_folder import factor_series
 from kline_core.factor.export import stored_values
 from kline_core.factor.prices import read_entry_prices, recorded_entry_lag
 from kline_core.factor.sample_dates import requested_dates
@@ -62,9 +63,7 @@ class FactorResult:
     def values(self) -> "pd.Series[float]":
         """The values, float64 0..1, NaN if a sample failed: a Series named factor with the sorted MultiIndex
         (date, asset) that alphalens takes."""
-        index = pd.MultiIndex.from_arrays([self.frame["date"], self.frame["symbol"]], names=["date", "asset"])
-        values = pd.Series(self.frame["value"].to_numpy(dtype=np.float64), index=index, name="factor")
-        return values.sort_index()
+        return factor_series(self.frame)
 
     @cached_property
     def prices(self) -> pd.DataFrame:
