@@ -22,6 +22,15 @@ def abbreviated(names: Sequence[str], shown: int = 8) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s unless it is one.
+
+    >>> counted(1, "session"), counted(2, "session")
+    ('1 session', '2 sessions')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(share: float, digits: int | None = None) -> str:
     """A share as text with its sign, to `digits` decimals or, if None, three significant digits: 0.05 is +5 %."""
     text = f"{100 * share:+.3g}" if digits is None else f"{100 * share:+.{digits}f}"

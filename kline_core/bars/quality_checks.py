@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from kline_core._text import percent
+from kline_core._text import counted, percent
 from kline_core.bars.jumps import Releases, is_released, unexplained_jumps
 from kline_core.bars.price_limits import price_limit
 from kline_core.bars.quality_report import finding
@@ -136,7 +136,7 @@ def holes(rows: Rows, calendar: str) -> Findings:
     outside = rows.session < 0
     for day, number in zip(*np.unique(rows.date[outside], return_counts=True), strict=True):
         symbol = rows.symbols[rows.code[outside & (rows.date == day)][0]] if number == 1 else ""
-        what = f"a {day.astype(object):%A}, no session of {calendar}: rows of {number} symbols"
+        what = f"a {day.astype(object):%A}, no session of {calendar}: rows of {counted(int(number), 'symbol')}"
         yield finding("off session", symbol, day, day, int(number), what)
     inside = rows.take(rows.session >= 0)
     assert inside.session is not None, "it is taken from rows that have it"
@@ -144,7 +144,7 @@ def holes(rows: Rows, calendar: str) -> Findings:
     for at in np.flatnonzero(inside.same_symbol() & (gap > 0)).tolist():
         symbol, number = inside.symbols[inside.code[at]], int(gap[at])
         ends = sessions_numbered(np.array([inside.session[at] + 1, inside.session[at + 1] - 1]), calendar)
-        yield finding("hole", symbol, ends[0], ends[1], number, f"{number} sessions without a row")
+        yield finding("hole", symbol, ends[0], ends[1], number, f"{counted(number, 'session')} without a row")
 
 
 def lost_days(rows: Rows, calendar: str) -> Findings:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from kline_core._text import markdown_table, table
+from kline_core._text import counted, markdown_table, table
 
 COLUMNS: Final = ("kind", "symbol", "first", "last", "value", "what")
 """Columns of the findings: kind, symbol (empty for all), first and last day, a figure, and a sentence."""
@@ -15,7 +15,7 @@ COLUMNS: Final = ("kind", "symbol", "first", "last", "value", "what")
 KINDS: Final = {
     "jump": "unexplained jumps, quarantined: no window reaches across them",
     "lost day": "sessions on which many symbols have no bar that have bars before and after",
-    "unit": "volumes or amounts in another unit",
+    "unit": "volumes or amounts in another unit, or adjusted prices in the place of raw ones",
     "split": "changes of price that look like a split, without a change of the factor",
     "off session": "days that are no session of the market",
     "repeated": "bars that repeat the ones before, volume included",
@@ -67,10 +67,10 @@ class QualityReport:
     def headline(self) -> str:
         """One sentence."""
         if not self.problems:
-            return f"the bars of {self.symbols} symbols show no problem"
+            return f"the bars of {counted(self.symbols, 'symbol')} show no problem"
         named = ", ".join(f"{count} x {kind}" for kind, count in self.counts.items() if kind in PROBLEMS)
-        noun = "problem" if self.problems == 1 else "problems"
-        return f"the bars of {self.symbols} symbols show {self.problems} {noun}: {named}"
+        problems = counted(self.problems, "problem")
+        return f"the bars of {counted(self.symbols, 'symbol')} show {problems}: {named}"
 
     def text(self) -> str:
         """The report as text for a terminal."""

@@ -157,7 +157,7 @@ def test_days_that_are_no_session(tmp_path):
     frame = sound()
     extra = frame.iloc[[5]].assign(date=pd.Timestamp("2024-05-04"))
     (found,) = only(checked(tmp_path, pd.concat([frame, extra])), "off session")
-    assert (found["first"], found["what"]) == ("2024-05-04", "a Saturday, no session of XSHG: rows of 1 symbols")
+    assert (found["first"], found["what"]) == ("2024-05-04", "a Saturday, no session of XSHG: rows of 1 symbol")
 
 
 def test_another_vendor_beside_the_stored_bars(tmp_path):
