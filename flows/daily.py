@@ -1,8 +1,8 @@
 """The daily flow: ingest bars, update patterns, score every symbol, publish a summary.
 
 1. If a calendar is named and the day is no session of it, the run ends at once, Completed, with the reason.
-2. If a folder is named, its bars are ingested; if a calendar is named, those of the session must have arrived. A task
-   that is retried, and fails naming the missing symbols.
+2. If a live source is named, bars are fetched from it, if a folder, its files are ingested; if a calendar is named,
+   bars of the session must have arrived. A task that is retried, and fails naming the missing symbols.
 3. The cluster extends the patterns by the windows whose outcome has become known since.
 4. Task runs (`flows.steps.scoring`) score the symbols. They share one run on one cluster, which loads the data once. A
    progress artifact is updated meanwhile.
@@ -86,7 +86,8 @@ def daily(
 
     Args:
         home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
-        source: Folder of bar files to bring in first. Empty: bars are ingested by other means.
+        source: Where to bring bars in from first: a live source such as akshare:csi300, baostock:600519,000001,
+            tushare:all or yfinance:AAPL,MSFT, or a folder of files. Empty: bars are ingested by other means.
         calendar: Exchange whose sessions decide whether there is anything to do, such as XSHG or XNYS. Empty: no
             calendar is asked, and the newest bars are taken as they are.
         symbols: Symbols as a list, or one text with commas: AAPL,MSFT or 600519,sz000001. Empty: all symbols with bars.

@@ -7,7 +7,7 @@
 From bars to values:
 
 * `Home`: a folder or object-store URL with the tables;
-* `ingest`, `load_us_stocks`: bars in;
+* `ingest`, `load_us_stocks`: bars in; `fetch`: bars from live sources;
 * `check`, `release_jump`: quality of the bars, and jumps of prices that are real;
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
@@ -40,6 +40,7 @@ _PUBLIC = {
     "errors": "kline_core",
     "evaluate": "kline_core.api.views",
     "explain": "kline_core.api.views",
+    "fetch": "kline_core.api.fetch",
     "ingest": "kline_core.api.data",
     "load_us_stocks": "kline_core.demo.stocks",
     "read_factor": "kline_core.api.factor",
@@ -59,6 +60,7 @@ __all__ = [
     "errors",
     "evaluate",
     "explain",
+    "fetch",
     "ingest",
     "load_us_stocks",
     "read_factor",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from kline_core import errors
     from kline_core.api.data import ingest, update_patterns, verify
     from kline_core.api.factor import compute_factor, read_factor
+    from kline_core.api.fetch import fetch
     from kline_core.api.quality import check, release_jump
     from kline_core.api.views import evaluate, explain
     from kline_core.demo.stocks import load_us_stocks

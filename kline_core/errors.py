@@ -3,6 +3,7 @@
     KlineError
     ├── SettingError        a parameter out of its bounds
     ├── InputError          a file or a row from outside that cannot be used
+    ├── SourceError         a live source that cannot be asked, or gives nothing
     ├── HomeError           a home that is missing, half made or not writable
     ├── UnknownSymbolError  a symbol without bars in the home
     ├── DateError           a date that cannot be parsed, or is no trading day of the symbol
@@ -99,6 +100,17 @@ class InputError(KlineError):
     """Name of the column that is missing, or in which the value stands."""
     value: Any = None
     """What cannot be used."""
+
+
+class SourceError(KlineError):
+    """A live source cannot be asked, or gives nothing that can be used."""
+
+    source: str | None = None
+    """Its name: akshare, baostock, tushare or yfinance."""
+    symbol: str | None = None
+    """The symbol that was asked for; None where it is not a matter of one."""
+    remedy: str | None = None
+    """Command or variable that helps, such as `pip install '.[akshare]'`; None where none is known."""
 
 
 class HomeError(KlineError):

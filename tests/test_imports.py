@@ -20,6 +20,7 @@ GROUND = {
 WINGS = {
     "store": set(),
     "bars": {"store"},
+    "sources": {"store", "bars"},
     "windows": {"bars"},
     "encoder": {"bars", "windows"},
     "patterns": {"store", "bars", "windows", "encoder"},
@@ -29,9 +30,20 @@ WINGS = {
     "maintenance": {"store", "bars", "windows", "encoder", "patterns", "search", "factor"},
     "plots": {"bars", "windows", "factor", "evaluation"},
     "compute": {"store", "bars", "windows", "encoder", "patterns", "search", "factor", "plots"},
-    "api": {"store", "bars", "encoder", "patterns", "factor", "evaluation", "maintenance", "plots", "compute"},
+    "api": {
+        "store",
+        "bars",
+        "sources",
+        "encoder",
+        "patterns",
+        "factor",
+        "evaluation",
+        "maintenance",
+        "plots",
+        "compute",
+    },
     "demo": {"store", "bars", "patterns", "factor", "evaluation", "plots", "compute", "api"},
-    "cli": {"store", "bars", "encoder", "factor", "evaluation", "plots", "compute", "api", "flows"},
+    "cli": {"store", "bars", "sources", "encoder", "factor", "evaluation", "plots", "compute", "api", "flows"},
 }
 """By wing, from the ground up: the wings that it may import, beside the ground. No arrow runs back up."""
 FLOOR = {
@@ -163,6 +175,14 @@ def test_only_four_modules_of_compute_know_dask():
 
 def test_only_plots_know_matplotlib():
     assert {wing(module) for module in users("matplotlib", "seaborn", "plotly")} == {"plots"}
+
+
+def test_only_the_sources_know_vendors_clients():
+    modules = users("akshare", "baostock", "tushare", "yfinance", "tenacity")
+    assert {wing(module) for module in modules} == {"sources"}
+    # Loaded when they are asked, and not before.
+    clients = {"akshare", "baostock", "tushare", "yfinance"}
+    assert not {module for module in LIBRARY if {name.split(".")[0] for name in AT_IMPORT[module]} & clients}
 
 
 def test_only_the_sessions_know_calendars():

@@ -11,20 +11,31 @@ from kline_core.api.data import check_paths
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
 from kline_core.errors import HomeError
+from kline_core.sources.registry import check_source, is_live
 from kline_core.store.home import Home
 
 
 def open_home(home: str | None, source: str | None = None) -> Home:
     """The home named `home`, or the one that KLINE_HOME names; made if there is a `source` to fill it from.
 
-    Raises `HomeError` if neither names one, and `InputError` if nobody can look at the source.
+    `source` is a live source, such as akshare:csi300, or a folder. Raises `HomeError` if neither names a home,
+    `InputError` if nobody can look at the folder, and `SettingError` or `SourceError` if the live source cannot be
+    asked.
     """
     named = home or os.environ.get("KLINE_HOME")
     if not named:
         raise HomeError("no home is named; set the parameter home, or KLINE_HOME where the worker runs")
     if source is not None:
-        check_paths([Path(source)])
+        check_bars_source(source)
     return Home(named, create=source is not None)
+
+
+def check_bars_source(source: str) -> None:
+    """Look whether bars can come from a live source or a folder. Asks no vendor; raises as `open_home`."""
+    if is_live(source):
+        check_source(source)
+    else:
+        check_paths([Path(source)])
 
 
 @contextmanager

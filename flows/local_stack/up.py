@@ -40,6 +40,7 @@ from flows.local_stack.server import (
     wait_until,
 )
 from flows.local_stack.signals import Signals, StoppedError
+from flows.local_stack.source import checked_source, set_source
 from flows.local_stack.supervision import watch
 from flows.local_stack.user_settings import PASSWORD, check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
@@ -61,6 +62,7 @@ def up(
     announce: Callable[[Ready], None],
     host: str = HOST,
     tls: bool = False,
+    source: str | None = None,
 ) -> None:
     """Run everything for a home until a signal comes.
 
@@ -71,12 +73,15 @@ def up(
         announce: Called once everything is ready.
         host: Address on which server and cluster listen; others than loopback need `tls` and a password.
         tls: Whether they use TLS; they do in any case if Dask's configuration requires it.
+        source: Live source or folder that the daily deployments of its market take bars from, `none` for neither; None
+            for what was named last.
 
     Raises:
         HomeError: The home is no folder, cannot be used, or `kline up` runs for it already.
         SettingError: A parameter out of bounds, a variable that would open a door, certificates that cannot be used, or
             the port is in use.
-        InputError: `prefect.yaml` cannot be used.
+        InputError: `prefect.yaml` or the folder `source` cannot be used.
+        SourceError: The live source cannot be asked: its client or token is missing.
         StartError: A part did not start, or died again and again.
     """
     started = time.monotonic()
@@ -94,6 +99,7 @@ def up(
     home = Home(Path(home_uri(named)).resolve(), create=True)
     path = Path(home.uri)
     with Signals() as signals, locked(path) as folder:
+        source = checked_source(source, folder)
         left_over = marked(path)
         end_all(left_over, _Patience(LEFT_OVER_SECONDS, signals))
         check_port(port, host)
@@ -104,7 +110,7 @@ def up(
         shutil.rmtree(scratch, ignore_errors=True)
         # For its owner alone: Prefect hands each flow run its environment through a file there, passwords included.
         scratch.mkdir(mode=0o700)
-        control = _Control(home, folder, place, threads, signals)
+        control = _Control(home, folder, place, threads, signals, source)
         if left_over:
             _say(f"{len(left_over)} programs of one that was killed were still running, and were ended")
         # For this process's own client of the cluster.
@@ -132,9 +138,11 @@ class _Patience:
 class _Control:
     """The parts of one home."""
 
-    def __init__(self, home: Home, folder: Path, place: Place, threads: int, signals: Signals) -> None:
+    def __init__(
+        self, home: Home, folder: Path, place: Place, threads: int, signals: Signals, source: str | None
+    ) -> None:
         self._home, self._folder, self._place, self._threads = home, folder, place, threads
-        self._signals = signals
+        self._signals, self._source = signals, source
         self._address = cluster_address(place)
         env = prefect_environment(Path(home.uri), folder, place)
         self._env = env | {"KLINE_SCHEDULER": self._address}
@@ -156,6 +164,7 @@ class _Control:
             notes = [f"{name}: {said}" for name, said in end_abandoned(client)]
             ensure_pool(client)
             notes += deploy(client, self._home, self._env, self._folder, pause)
+            notes += set_source(client, self._home, self._folder, self._source)
             asked = datetime.now(UTC)
             self._worker.start()
             wait_until(lambda: _reported(client, asked), self._worker, pause)

@@ -1,5 +1,6 @@
 """The step that brings bars into the home, until those of the session have arrived."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,15 @@ from prefect.client.schemas.objects import TaskRun
 from kline_core._logging import listening
 from kline_core._text import abbreviated
 from kline_core.api.data import ingest
+from kline_core.api.fetch import fetch
 from kline_core.api.quality import check
 from kline_core.bars.arrivals import Arrivals, arrivals
 from kline_core.bars.ingest_report import IngestReport
 from kline_core.bars.quality_report import QualityReport
 from kline_core.bars.sessions import TradingDay
-from kline_core.errors import BarsMissingError, InputError
+from kline_core.errors import BarsMissingError, InputError, SourceError
+from kline_core.sources.fetch_report import FAILED
+from kline_core.sources.registry import is_live
 from kline_core.store.home import Home
 
 _REASONS_SHOWN = 3
@@ -28,7 +32,7 @@ class BarsInfo:
     """Result of a refresh."""
 
     ingested: IngestReport | None
-    """None if no folder was named."""
+    """None if no source was named, or nothing came from it."""
     arrived: Arrivals | None
     """None if no calendar was named."""
     quality: QualityReport | None = None
@@ -37,11 +41,14 @@ class BarsInfo:
 
 @task(task_run_name="refresh bars", cache_policy=NO_CACHE)
 def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max_missing_share: float) -> BarsInfo:
-    """Ingest the files of a folder, and check that the bars of the session have arrived.
+    """Fetch from a live source, or ingest the files of a folder, and check that the bars of the session have arrived.
 
-    Raises `BarsMissingError` if they have not, and `InputError` if no file can be used.
+    Raises `BarsMissingError` if they have not, `InputError` if no file can be used, and `SourceError` if nothing could
+    be fetched.
     """
-    taken = None if source is None else _take_in(home, source)
+    taken = None
+    if source is not None:
+        taken = _fetch(home, source) if is_live(source) else _take_in(home, source)
     if session is None:
         return BarsInfo(taken, None, None if taken is None else _checked(taken.quality))
     found = arrivals(home, session.calendar, session.day)
@@ -66,14 +73,35 @@ def _checked(quality: QualityReport | None) -> QualityReport | None:
 
 
 def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect's
-    """Whether the refresh failed for want of files or bars, which may still be delivered."""
-    return isinstance(state.result(raise_on_failure=False), BarsMissingError | InputError)
+    """Whether the refresh failed for want of files or bars, which may still be delivered, or of a vendor's answer."""
+    return isinstance(state.result(raise_on_failure=False), BarsMissingError | InputError | SourceError)
 
 
 def _take_in(home: Home, source: str) -> IngestReport:
     logger = get_run_logger()
     with listening(logger.log):
         report = ingest(home, source)
+    _say_rows(source, report)
+    for line in report.errors:
+        logger.warning("not used: %s", line)
+    for line in report.left_out:
+        logger.warning("left out: %s", line)
+    return report
+
+
+def _fetch(home: Home, source: str) -> IngestReport | None:
+    logger = get_run_logger()
+    with listening(logger.log):
+        report = fetch(home, source)
+    for line in report.lines():
+        logger.log(logging.WARNING if line.startswith(FAILED) else logging.INFO, "%s", line)
+    if report.bars is not None:
+        _say_rows(source, report.bars)
+    return report.bars
+
+
+def _say_rows(source: str, report: IngestReport) -> None:
+    logger = get_run_logger()
     logger.info(
         "%d rows read from %s: %d new, %d updated, %d stored already, %d rejected",
         *(report.read, source, report.stored_new, report.updated, report.unchanged, report.rejected),
@@ -85,8 +113,3 @@ def _take_in(home: Home, source: str) -> IngestReport:
             report.rejected,
             "; ".join(f"{reason} ({count})" for reason, count in counts.items()),
         )
-    for line in report.errors:
-        logger.warning("not used: %s", line)
-    for line in report.left_out:
-        logger.warning("left out: %s", line)
-    return report

@@ -106,6 +106,7 @@ def evaluate(
     settings: Settings = Settings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
     fingerprint: str | None = None,
+    universe: str | None = None,
 ) -> PicturedEvaluation:
     """Evaluation of stored values: how well they ranked the forward returns. No value is computed again.
 
@@ -123,6 +124,8 @@ def evaluate(
         settings: Horizons and entry lag of the returns, and with the encoder the fingerprint of the values.
         encoder: Weights of the encoder; None for the bundled ones.
         fingerprint: Fingerprint of the values, instead of that of `settings` and `encoder`.
+        universe: Index such as csi300 whose members `fetch` keeps: only samples of days on which the symbol was a
+            member by the newest list not after the day; None for all.
 
     Returns:
         The evaluation: ``.verdict`` (one sentence), ``.ic_by_horizon`` (a DataFrame), ``.quantiles``, ``.text()``,
@@ -132,7 +135,7 @@ def evaluate(
         HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
             fingerprint, of a symbol, or of these dates.
         AmbiguousSymbolError: A symbol may mean several that have values.
-        SettingError: `symbols` is empty.
+        SettingError: `symbols` is empty, or the home keeps no members of `universe`.
         EncoderError: The weights cannot be read.
 
     Examples:
@@ -149,6 +152,7 @@ def evaluate(
         symbol_names(symbols),
         None if first is None else parse_date(first, "first"),
         None if last is None else parse_date(last, "last"),
+        universe,
     )
     return _as(PicturedEvaluation, found)
 

@@ -62,6 +62,7 @@ def ingest(
     max_file_bytes: int = MAX_FILE_BYTES,
     columns: Mapping[str, str] | None = None,
     market: Market | None = None,
+    frame_names: Sequence[str] = (),
 ) -> IngestReport:
     """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
@@ -78,6 +79,7 @@ def ingest(
             layouts by their columns, and to take the mapping that is kept with the home where none fits.
         market: Market of the home, kept with it; None for the one that is kept, or that the symbols of a home's first
             bars are of. Symbols of other markets are rejected.
+        frame_names: Names of the frames in reports, in their order, all different; empty for their numbers.
 
     Raises:
         InputError: The sources hold neither a file to read nor a frame.
@@ -94,7 +96,7 @@ def ingest(
         )
     paths = [source for source in sources if isinstance(source, Path)]
     delivery = find_files(paths)
-    named_sources = _named(sources, delivery)
+    named_sources = _named(sources, delivery, frame_names)
     if not named_sources:
         given = ", ".join(map(str, paths)) or "nothing"
         why = "".join(f" ({reason})" for reason in delivery.left_out[:1])
@@ -149,7 +151,9 @@ def ingest(
     return report
 
 
-def _named(sources: Sequence[Path | Frame], delivery: Delivery) -> dict[str, Path | Frame | str]:
+def _named(
+    sources: Sequence[Path | Frame], delivery: Delivery, frame_names: Sequence[str]
+) -> dict[str, Path | Frame | str]:
     """Each file and frame, or why a file is not read, by the name under which it stands in the report."""
     named: dict[str, Path | Frame | str] = {}
     for path, reason in delivery.files.items():
@@ -160,6 +164,9 @@ def _named(sources: Sequence[Path | Frame], delivery: Delivery) -> dict[str, Pat
                 break
             name = f"{shown} ({number})"
         named[name] = harmless(reason) if reason else path
+    if frame_names:
+        named |= dict(zip(frame_names, (each for each in sources if not isinstance(each, Path)), strict=True))
+        return named
     for at, source in enumerate(sources, start=1):
         if not isinstance(source, Path):
             named[f"frame {at}"] = source

@@ -10,6 +10,7 @@ from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import index, ingest, notes, verify
 from kline_core.cli.doctor_command import doctor
 from kline_core.cli.factor_commands import evaluate, export, match, run
+from kline_core.cli.fetch_command import fetch
 from kline_core.cli.notify_command import notify
 from kline_core.cli.program_commands import demo, train, up
 from kline_core.cli.quality_commands import check, release
@@ -18,6 +19,7 @@ from kline_core.cli.run_commands import replay, runs
 COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "demo": demo,
     "ingest": ingest,
+    "fetch": fetch,
     "notes": notes,
     "check": check,
     "release": release,

@@ -52,37 +52,15 @@ def ingest(options: argparse.Namespace) -> Answer:
             failure = str(error) if failure is None else f"{failure}; {error}"
     used = len(report.files) - len(report.errors)
     lines = [
-        f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
-        f"already + {report.rejected} rejected, from {used} of {len(report.files)} files",
+        f"{rows_line(report)}, from {used} of {len(report.files)} files",
         f"bars of {Home(home).uri}: version {report.version}{'' if report.changed else ', unchanged'}",
     ]
     if report.market is None and report.read:
         lines.append("no market is kept with this home, so that symbols of any go in; name it with --market")
-    rejections = report.rejections
-    for reason, count in rejections["reason"].value_counts().items():
-        lines.append(f"rejected: {count} x {reason}")
-    shown = rejections.head(SHOWN_ROWS).itertuples()
-    lines += [
-        f"  {row.source}, row {row.row}: {row.reason} ({harmless(row.value, longest=SHOWN_SIGNS)})" for row in shown
-    ]
-    if len(rejections) > SHOWN_ROWS and options.rejected is None:
-        lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
-    if report.joined:
-        lines.append(f"{report.joined} rows more are no bars: they told the adjustment of bars in other files")
-    lines += [f"{count} rows: {what}" for what, count in report.mended.items()]
-    lines += [f"note: {note}: {abbreviated(files)}" for note, files in report.notes.items()]
+    lines += row_lines(report, options.rejected is not None)
     lines += [f"not used: {error}" for error in report.errors]
     lines += [f"left out: {reason}" for reason in report.left_out]
-    for what, symbols in (
-        ("restated, so that what depends on their bars will be made again", report.restated),
-        ("whose factors came on another base, and were chained to the stored ones", report.rebased),
-        ("without an adjustment factor, so that prices are taken as already comparable", report.unadjusted),
-    ):
-        if symbols:
-            lines.append(f"{len(symbols)} symbols {what}: {abbreviated(symbols)}")
-    if report.quality is not None and report.quality.findings.shape[0]:
-        counts = ", ".join(f"{count} x {kind}" for kind, count in report.quality.counts.items())
-        lines.append(f"quality since {report.quality.first}: {counts}; `kline check` lists them")
+    lines += symbol_lines(report)
     if options.keep_columns and failure is None:
         lines.append("the columns are kept with the home; `kline notes` shows them, and --forget columns removes them")
     if report.skipped:
@@ -98,6 +76,44 @@ def ingest(options: argparse.Namespace) -> Answer:
             lines.append(text)
             document |= {"patterns": patterns}
     return Answer("\n".join(lines), document, failure)
+
+
+def rows_line(report: "IngestReport") -> str:
+    """The sum of all rows of an ingest."""
+    return (
+        f"{report.read} rows read = {report.stored_new} new + {report.updated} updated + {report.unchanged} stored "
+        f"already + {report.rejected} rejected"
+    )
+
+
+def row_lines(report: "IngestReport", written: bool) -> list[str]:
+    """What there is to say of the rows of an ingest; `written`: all rejected ones stand in a file."""
+    rejections = report.rejections
+    lines = [f"rejected: {count} x {reason}" for reason, count in rejections["reason"].value_counts().items()]
+    shown = rejections.head(SHOWN_ROWS).itertuples()
+    lines += [
+        f"  {row.source}, row {row.row}: {row.reason} ({harmless(row.value, longest=SHOWN_SIGNS)})" for row in shown
+    ]
+    if len(rejections) > SHOWN_ROWS and not written:
+        lines.append(f"  ... and {len(rejections) - SHOWN_ROWS} more; --rejected FILE writes them all")
+    if report.joined:
+        lines.append(f"{report.joined} rows more are no bars: they told the adjustment of bars in other files")
+    lines += [f"{count} rows: {what}" for what, count in report.mended.items()]
+    return lines + [f"note: {note}: {abbreviated(files)}" for note, files in report.notes.items()]
+
+
+def symbol_lines(report: "IngestReport") -> list[str]:
+    """What there is to say of the symbols of an ingest."""
+    found = (
+        ("restated, so that what depends on their bars will be made again", report.restated),
+        ("whose factors came on another base, and were chained to the stored ones", report.rebased),
+        ("without an adjustment factor, so that prices are taken as already comparable", report.unadjusted),
+    )
+    lines = [f"{len(symbols)} symbols {what}: {abbreviated(symbols)}" for what, symbols in found if symbols]
+    if report.quality is not None and report.quality.findings.shape[0]:
+        counts = ", ".join(f"{count} x {kind}" for kind, count in report.quality.counts.items())
+        lines.append(f"quality since {report.quality.first}: {counts}; `kline check` lists them")
+    return lines
 
 
 def index(options: argparse.Namespace) -> Answer:

@@ -130,6 +130,7 @@ def evaluate(options: argparse.Namespace) -> Answer:
         settings=settings,
         encoder=options.encoder,
         fingerprint=options.fingerprint,
+        universe=options.universe,
     )
     text = found.text()
     if options.png is not None:

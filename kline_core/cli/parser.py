@@ -157,6 +157,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     about = "bring the patterns up to date as well, as `kline index` does without options"
     ingest.add_argument("--index", action="store_true", help=about)
+    fetch = command(
+        "fetch",
+        "Bars from a live source, each symbol since its last stored bar: akshare, baostock, tushare or yfinance, each "
+        "with the extra of its name.",
+    )
+    about = "such as akshare:csi300, baostock:600519,000001, tushare:all or yfinance:AAPL,MSFT"
+    fetch.add_argument("source", metavar="SOURCE[:UNIVERSE]", help=about)
+    about = "first day of symbols that are not stored yet (default: all that the source has)"
+    fetch.add_argument("--since", metavar="DATE", help=about)
+    about = "ask for the members of the index on past days too, from this one on (baostock, tushare)"
+    fetch.add_argument("--members-since", metavar="DATE", help=about)
+    fetch.add_argument("--rejected", type=_path, metavar="FILE", help="write every rejected row to this CSV file")
 
     notes = command("notes", "What is kept with the home beside its tables, such as columns named by hand.")
     notes.add_argument("--forget", metavar="NAME", help="remove this note, such as columns")
@@ -221,6 +233,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
     about = "which values (default: those of the settings that the other options name)"
     evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
+    about = "only values of days on which the symbol was a member of this index, as `kline fetch` kept them: csi300"
+    evaluate.add_argument("--universe", metavar="NAME", help=about)
     evaluate.add_argument("--png", type=_path, metavar="FILE", help="draw the IC by horizon and the returns by value")
     _add_factor_options(evaluate)
     _add_pattern_options(evaluate)
@@ -242,6 +256,10 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=about)
     about = "TLS for server and cluster, with the certificates of Dask's configuration, else with new ones"
     up.add_argument("--tls", action="store_true", help=about)
+    about = (
+        "where daily runs take bars from, kept with the home: a live source such as akshare:csi300, a folder, or none"
+    )
+    up.add_argument("--source", metavar="SOURCE", help=about)
     _add_threads(up)
 
     notify = command(

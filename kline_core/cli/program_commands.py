@@ -78,4 +78,4 @@ def up(options: argparse.Namespace) -> None:
     def announce(ready: "Ready") -> None:
         show(ready.text(), ready.to_dict(), options.json)
 
-    run_all(named_home(options), options.port, options.threads, announce, options.host, options.tls)
+    run_all(named_home(options), options.port, options.threads, announce, options.host, options.tls, options.source)

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.jumps import released
+from kline_core.bars.members import known_membership
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import DateError, SettingError
@@ -57,6 +58,7 @@ def evaluate_values(
     symbols: Sequence[str] | None = None,
     first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
+    universe: str | None = None,
 ) -> Evaluation:
     """Evaluate stored values against the present bars of the home.
 
@@ -68,18 +70,23 @@ def evaluate_values(
         symbols: Only these, as `resolve_symbols` takes them; None for all that have values.
         first: First sample date, datetime64[D]; None for the first that is stored.
         last: Last sample date, datetime64[D]; None for the last that is stored.
+        universe: Only samples of days on which the symbol was a member of this index, by the newest list not after the
+            day (`kline_core.bars.members`); None for all.
 
     Raises:
         HomeError: The home holds no values.
         FingerprintError: No values are stored under this fingerprint.
         UnknownSymbolError: A symbol that is named has no values.
         AmbiguousSymbolError: Several symbols with values may be meant.
-        DateError: No values are stored of these dates.
-        SettingError: `symbols` is empty.
+        DateError: No values are stored of these dates, or none of a member.
+        SettingError: `symbols` is empty, or the home keeps no members of the universe.
         EncoderError: The weights cannot be read.
     """
     wanted = fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder_path))
     rows = _stored(home, wanted, symbols, first, last)
+    asked = rows.num_rows
+    if universe is not None:
+        rows = _of_members(home, rows, universe)
     names = rows["symbol"].unique().to_pylist()
     columns = ["symbol", "date", "open", "high", "low", "close", "volume", "adj_factor", "suspended"]
     version = home.version("bars")
@@ -115,6 +122,8 @@ def evaluate_values(
             MIN_SYMBOLS if horizons[main].rank_ic.known else None,
         ),
         coverage=_coverage(rows),
+        universe=universe,
+        outside=asked - rows.num_rows,
     )
 
 
@@ -201,6 +210,22 @@ def _stored(
             value=(first, last),
         )
     return rows.filter(pa.array(chosen))
+
+
+def _of_members(home: Home, rows: pa.Table, universe: str) -> pa.Table:
+    """Rows of days on which their symbol was a member, at least one."""
+    kept = known_membership(home, universe)
+    dates = rows["date"].to_numpy().astype("datetime64[D]")
+    inside = kept.holds(np.array(rows["symbol"].to_pylist(), dtype=object), dates)
+    if not inside.any():
+        raise DateError(
+            f"no value is of a day on which its symbol was a member of {universe}: members are known from "
+            f"{kept.dates[0]} on, and values are stored of {dates.min()} to {dates.max()}; fetch earlier members with "
+            "--members-since where the source can tell them",
+            parameter="universe",
+            value=universe,
+        )
+    return rows.filter(pa.array(inside))
 
 
 def _horizon(joined: _Joined, at: int, horizon: int, apart: int) -> HorizonIC:

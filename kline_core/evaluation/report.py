@@ -99,6 +99,10 @@ class Evaluation:
     horizons: list[HorizonIC]
     quantiles: QuantileReturns
     coverage: list[YearCoverage]
+    universe: str | None = None
+    """Index whose members alone were looked at, on the days on which they were; None for all symbols."""
+    outside: int = 0
+    """Samples that were left out, since their symbol was no member on their day, or nothing is known of that day."""
 
     @property
     def judged(self) -> Estimate:
@@ -193,6 +197,11 @@ class Evaluation:
         yield from (f"failed: {count} x {reason}" for reason, count in shown)
         if rest := sum(self.failed.values()) - sum(count for _, count in shown):
             yield f"failed: {rest} for {len(self.failed) - len(shown)} other reasons"
+        if self.universe is not None:
+            yield (
+                f"members of {self.universe} alone, by the newest list not after each sample; {self.outside} samples "
+                "of others were left out"
+            )
         if self.without_bar:
             yield f"{self.without_bar} values are of days without a traded bar by now, and were left out"
 

@@ -25,6 +25,7 @@ from kline_core.errors import HomeError, SettingError
 from kline_core.factor.stored_values import check_not_lost
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
+from kline_core.maintenance.verify_members import check_members
 from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
 from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
@@ -130,6 +131,8 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
             compare_with_bars(_without(stored, damaged), older or expected, dim, ledger, source.left)
             if older is not None:
                 note_pending(_without(stored, damaged), expected, ledger)
+    if "members" in tables:
+        check_members(tables["members"], ledger)
     if "factors" in tables and "matches" in tables:
         joined = check_rows(tables["factors"], tables["matches"], ledger)
         why = _why_not_again(expected, damaged, settings)
@@ -151,7 +154,7 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
         # The loop below finds which of the two it is.
         pinned = {}
     # Derived tables first, so that the sources, read later, hold all that the derived rows came from.
-    for name in ("factors", "matches", "patterns", "bars"):
+    for name in ("factors", "matches", "patterns", "members", "bars"):
         try:
             if name == "factors":
                 check_not_lost(home)

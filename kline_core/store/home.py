@@ -1,7 +1,8 @@
 """The tables of a home: any version can be read, and every write is an atomic commit.
 
-A home is a folder, or an object-store URL, that holds up to four Delta tables: `bars`, from which everything else can
-be rebuilt, and `patterns`, `factors` and `matches`. `bars` is made with the home, the others with their first rows.
+A home is a folder, or an object-store URL, that holds up to five Delta tables: `bars`, from which everything else can
+be rebuilt, `patterns`, `factors` and `matches`, and `members`: who was a member of an index, as a live source told it.
+`bars` is made with the home, the others with their first rows.
 Beside them lie the records of runs (`kline_core.store.run_records`).
 Every write is one commit: a reader sees all of it or none of it, and older versions stay readable.
 """

@@ -17,12 +17,18 @@ NEW_VALUES: Final = (
     "days too where their samples are wanted"
 )
 """For values that no run notices, or that cannot be read."""
+NEW_MEMBERS: Final = (
+    "restore a copy, or remove the folder `members` of the home and run `kline fetch` again, with --members-since "
+    "where the source can tell past members"
+)
+"""For damaged members, which only their source can tell again."""
 
 UNREADABLE: Final = {
     "bars": NEW_BARS,
     "patterns": f"remove the folder `patterns` of the home and {INDEX}, or restore a copy",
     "factors": NEW_VALUES,
     "matches": NEW_VALUES,
+    "members": NEW_MEMBERS,
 }
 """For a table that cannot be read."""
 DAMAGED_FILE: Final = {
@@ -30,6 +36,7 @@ DAMAGED_FILE: Final = {
     "patterns": "restore that file from a copy, or make the patterns again with `kline index --rebuild`",
     "factors": NEW_VALUES,
     "matches": NEW_VALUES,
+    "members": NEW_MEMBERS,
 }
 """For one data file that is not what was written."""
 SHORTER_LOG: Final = {
@@ -37,5 +44,6 @@ SHORTER_LOG: Final = {
     "patterns": INDEX,
     "factors": "run again what ran last",
     "matches": "run again what ran last",
+    "members": "run `kline fetch` again",
 }
 """What follows where a damaged newest log file is removed, so that the version before is the newest one."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 _RETURN = re.compile("r[1-9][0-9]{0,8}")
-TABLES = ("bars", "patterns", "factors", "matches")
+TABLES = ("bars", "patterns", "factors", "matches", "members")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
 LATER_COLUMNS = {"factors": ("match_digest",), "matches": ("digest",)}
@@ -25,7 +25,7 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
     Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
     `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits, as are `factors.history`
     and the digests, which tie a value to its matches (`kline_core.factor.match_digest`). `bars.adj_factor` is null if
-    none was given; prices then count as they are, as with a factor of 1.0.
+    none was given; prices then count as they are, as with a factor of 1.0. `members.date` is the day of the snapshot.
 
     Raises ValueError if no table has that name.
     """
@@ -64,6 +64,8 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
             weights = [_field("similarity", pa.float64()), _field("weight", pa.float64())]
             end = [_field("barrier", pa.int8()), pa.field("digest", pa.int64()), _field("run_id", pa.string())]
             return pa.schema([*key, *what, *match, *weights, *returns, *end])
+        case "members":
+            return pa.schema([_field("universe", pa.string()), *key, _field("source", pa.string())])
     raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kline_core.bars.members import keep_members
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, FingerprintError, HomeError, SettingError, UnknownSymbolError
 from kline_core.evaluation.evaluate import MIN_SESSIONS, MIN_SYMBOLS, by_symbol, evaluate_values
@@ -377,3 +378,33 @@ def test_the_order_of_rows_says_nothing(home, walks, tmp_path):
     one, two = judge(home).to_dict(), judge(other).to_dict()
     for name in ("failed", "horizons", "coverage", "verdict"):
         assert one[name] == two[name]
+
+
+def test_of_a_universe_only_members_of_their_day_count(home, walks):
+    fill(home, walks, lambda returns: returns)
+    symbols, days = sorted(walks["symbol"].unique()), np.unique(walks["date"].to_numpy().astype("datetime64[D]"))
+    keep_members(home, "some", "here", {days[100]: symbols[:6], days[200]: symbols[2:]})
+    whole, part = judge(home), judge(home, universe="some")
+    # A symbol's values in the time of its membership, and no others.
+    told = home.read("factors", ["symbol", "date", "value"]).to_pandas()
+    at = np.searchsorted(days, told["date"].to_numpy().astype("datetime64[D]"))
+    early = (at >= 100) & (at < 200) & told["symbol"].isin(symbols[:6])
+    late = (at >= 200) & told["symbol"].isin(symbols[2:])
+    inside = int((early | late).sum())
+    assert (part.samples, part.outside, part.universe) == (inside, whole.samples - inside, "some")
+    assert (part.first, part.symbols) == (days[100], 8)
+    assert (whole.outside, whole.universe) == (0, None)
+    assert f"members of some alone, by the newest list not after each sample; {part.outside} samples" in part.text()
+    assert json.loads(json.dumps(part.to_dict()))["outside"] == part.outside
+    # As if those values alone were stored.
+    for each, alone in zip(part.horizons, judge(home, symbols=symbols[2:6], first=days[100]).horizons, strict=True):
+        assert each.pairs > alone.pairs
+
+
+def test_a_universe_without_values_or_members_is_refused(home, walks):
+    fill(home, walks, lambda returns: returns)
+    with pytest.raises(SettingError, match="keeps no members"):
+        judge(home, universe="csi300")
+    keep_members(home, "csi300", "here", {np.datetime64("2099-01-01", "D"): ["A"]})
+    with pytest.raises(DateError, match="members are known from 2099-01-01 on, and values are stored of"):
+        judge(home, universe="csi300")

@@ -42,6 +42,7 @@ from kline_core.errors import (
     SchedulerError,
     ServerError,
     SettingError,
+    SourceError,
     StaleError,
     StartError,
     UnknownSymbolError,
@@ -57,7 +58,7 @@ from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.homes import SMALL, add_bars, make_home, market, write_encoder
 
 TREE = [
-    *(SettingError, InputError, HomeError, UnknownSymbolError, DateError, FingerprintError, EncoderError),
+    *(SettingError, InputError, SourceError, HomeError, UnknownSymbolError, DateError, FingerprintError, EncoderError),
     *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError, ServerError),
 ]
 CLASSES = [

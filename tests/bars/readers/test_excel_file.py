@@ -52,6 +52,8 @@ def changed(data: bytes, member: str, old: str, new: str) -> bytes:
         for name in source.namelist():
             text = source.read(name)
             if name == member:
+                # openpyxl writes empty elements in another way where lxml is installed.
+                text = text.replace(b" />", b"/>").replace(b"<v></v>", b"<v/>")
                 assert old.encode() in text
                 text = text.replace(old.encode(), new.encode())
             target.writestr(name, text)
@@ -212,7 +214,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
 
 def test_formulas_count_as_what_excel_last_made_of_them(tmp_path: Path) -> None:
     data = workbook({"a": [HEADER, [*ROWS[0][:4], "=B2+1", 5], ROWS[1]]})
-    data = changed(data, SHEET, "<f>B2+1</f><v />", "<f>B2+1</f><v>11</v>")
+    data = changed(data, SHEET, "<f>B2+1</f><v/>", "<f>B2+1</f><v>11</v>")
     (tmp_path / "AAPL.xlsx").write_bytes(data)
     assert read_file(tmp_path / "AAPL.xlsx").frame["close"].tolist() == [11.0, 10.25]
 

@@ -6,7 +6,8 @@
   date on, raw prices times the first, or divided by the second, are the adjusted ones.
 * Tencent (`stock_zh_a_hist_tx`): five columns, of which `amount` counts lots.
 
-None says in its cells whether prices are adjusted: see `kline_core.bars.readers.raw_rows` for names that do.
+None says in its cells whether prices are adjusted: see `kline_core.bars.readers.raw_rows` for names that do, or give a
+frame of Eastmoney's a column `adjust` that is empty, `qfq` or `hfq`, as the function's argument of that name.
 """
 
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Final
 
 import pandas as pd
 
-from kline_core.bars.convention import Convention, FactorRows
+from kline_core.bars.convention import Adjustment, Convention, FactorRows
 from kline_core.bars.readers.layout import Layout
 
 _LOTS: Final = Convention(volume_unit=100, chinese=True)
@@ -34,7 +35,10 @@ EASTMONEY = Layout(
         "最低": "low",
         "成交量": "volume",
         "成交额": "amount",
+        # Not the vendor's: for whoever puts raw and adjusted frames side by side, as `kline fetch` does.
+        "adjust": "adjustment",
     },
+    adjustments={"": Adjustment.RAW, "qfq": Adjustment.FORWARD, "hfq": Adjustment.BACKWARD},
     telling=("日期", "开盘", "收盘", "最高", "最低", "成交量", "振幅"),
     convention=_LOTS,
     unadjusted=_NOTE,

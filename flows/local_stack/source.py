@@ -1,0 +1,72 @@
+"""The source of `kline up --source`: where the daily deployments take their bars from.
+
+It is kept in the home's folder `prefect` and holds at every start, until another one is named, or none.
+"""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+
+from flows.common.context import check_bars_source
+from flows.local_stack.deployments import all_deployments
+from kline_core.bars.home_market import market_of_all, noted_market
+from kline_core.markets import MARKETS
+from kline_core.sources.registry import SOURCES, is_live, parse_universe
+from kline_core.store.home import Home
+
+NONE: Final = "none"
+"""Names no source, so that bars come in by other means again."""
+_NOTE: Final = "source.json"
+
+
+def checked_source(named: str | None, folder: Path) -> str | None:
+    """The source that is to hold: the named one, else the one that the home's folder `prefect` keeps; None for neither.
+
+    As a worker in another folder finds it: a live one as it is, a folder with its whole path. Raises `InputError`,
+    `SettingError` or `SourceError` if it cannot be used.
+    """
+    if named is None:
+        note = folder / _NOTE
+        named = json.loads(note.read_text())["source"] if note.is_file() else NONE
+        if named == NONE:
+            return None
+    if named == NONE:
+        return NONE
+    check_bars_source(named)
+    return named if is_live(named) else str(Path(named).resolve())
+
+
+def set_source(client: SyncPrefectClient, home: Home, folder: Path, source: str | None) -> list[str]:
+    """Let deployments take their bars from a source, and keep it; None changes nothing.
+
+    Those that have a parameter for it, and name the calendar of the source's market; where the market is not known, all
+    that name a calendar. Returns a line for each one.
+    """
+    if source is None:
+        return []
+    calendar = None if source == NONE else _calendar(home, source)
+    value = None if source == NONE else source
+    lines = []
+    for deployment in all_deployments(client):
+        own = deployment.parameters.get("calendar")
+        if "source" not in deployment.parameters or own is None or calendar not in (None, own):
+            continue
+        if deployment.parameters["source"] != value:
+            parameters = deployment.parameters | {"source": value}
+            client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
+        lines.append(f"{deployment.name} takes bars from {'no source' if value is None else value}")
+    (folder / _NOTE).write_text(json.dumps({"source": source}) + "\n")
+    return lines
+
+
+def _calendar(home: Home, source: str) -> str | None:
+    if is_live(source):
+        universe = parse_universe(source)
+        named = SOURCES[universe.source]().market
+        market = market_of_all(universe.symbols) if named is None else MARKETS[named]
+    else:
+        market = noted_market(home.notes())
+    return None if market is None else market.calendar
