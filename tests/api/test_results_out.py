@@ -16,6 +16,7 @@ import pytest
 import kline_core as kl
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.cli.parser import main
+from kline_core.encoder.synthetic import random_walk
 from kline_core.evaluation.forward_returns import forward_returns
 from kline_core.settings import Settings
 from tests.support.homes import market
@@ -35,7 +36,7 @@ def akshare_files(folder: Path) -> None:
     """A folder of three stocks as AkShare's `stock_zh_a_hist` saves them."""
     folder.mkdir()
     names = {"date": "日期", "open": "开盘", "close": "收盘", "high": "最高", "low": "最低", "volume": "成交量"}
-    for at, (_, bars) in enumerate(market(3, 300, start="2022-01-04").groupby("symbol")):
+    for at, (_, bars) in enumerate(random_walk(3, 300, seed=4).to_frame("2022-01-04", "S").groupby("symbol")):
         frame = bars[list(names)].rename(columns=names).assign(成交额=1e6, 股票代码=f"60051{at}")
         frame.to_csv(folder / f"60051{at}.csv", index=False, encoding="utf-8-sig")
 
