@@ -1,8 +1,14 @@
-"""Seconds by stage, by the clock."""
+"""The clock: the present moment, and seconds by stage."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from time import perf_counter
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
 
 
 class StageClock:

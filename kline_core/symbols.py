@@ -5,6 +5,7 @@ all others with the suffix that Yahoo gives them (0700.HK, 7203.T, M&M.NS).
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from kline_core._text import quoted
@@ -22,15 +23,16 @@ _LONGEST = 32
 _AS_THEY_ARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 NUMBER_PREFIXES: Final = {
-    "SH": ("60", "68", "90", "5"),
-    "SZ": ("00", "30", "20", "15", "16", "18"),
+    "SH": ("60", "688", "689", "900", "5"),
+    "SZ": ("000", "001", "002", "003", "004", "30", "200", "201", "15", "16", "18"),
     "BJ": ("43", "83", "87", "88", "92"),
 }
 """First digits of six-digit codes, by exchange, as the exchanges assign them to shares and funds.
 
-Shanghai: 60 main board, 68 STAR market, 90 B shares, 5 funds. Shenzhen: 00 main board, 30 ChiNext, 20 B shares, 15, 16
-and 18 funds. Beijing: 43, 83, 87 and 88 for companies that came from the NEEQ, 92 for all listed since 2024. Bonds and
-indices share digits with them across exchanges: 000001 is a share in Shenzhen and the composite index in Shanghai.
+Shanghai: 60 main board, 688 and 689 STAR market, 900 B shares, 5 funds. Shenzhen: 000 to 004 main board, 30 ChiNext,
+200 and 201 B shares, 15, 16 and 18 funds. Beijing: 43, 83, 87 and 88 for companies that came from the NEEQ, 92 for all
+listed since 2024. Bonds and indices share digits with them across exchanges: 000001 is a share in Shenzhen and the
+composite index in Shanghai.
 """
 
 _EXCHANGES = {
@@ -138,6 +140,7 @@ def code_of(symbol: str) -> str | None:
     return code.zfill(5) if place == "HK" else code
 
 
+@lru_cache(maxsize=2**17)
 def market_of(symbol: str) -> str | None:
     """Name in `MARKETS` of the market whose share or fund a symbol is; None if that is not to be seen from it.
 

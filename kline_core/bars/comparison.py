@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.columns import PRICES
-from kline_core.bars.increments import RESTATED_BARE, Rows, chain
-from kline_core.bars.increments import restated as restated_closes
+from kline_core.bars.increments import ADJUSTED_ALONE, RESTATED_BARE, Rows, chain
+from kline_core.bars.increments import restated as restated_prices
 from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment, reject_duplicates
 from kline_core.bars.row_errors import rejected_bars, rejected_frame
@@ -48,12 +48,13 @@ class Comparison:
         return bool(self.new.any() or self.updated.any())
 
 
-def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | None) -> Comparison:
+def compare(bars: pd.DataFrame, sources: Objects, adjusted: Flags, home: Home, version: int | None) -> Comparison:
     """Compare rows with those stored, and reject those that cannot stand beside them; steps 2 to 5 of an ingest.
 
     Args:
         bars: Sound rows: `BAR_COLUMNS`, and the number of their `file`; the index keeps the row numbers.
         sources: Name of each file.
+        adjusted: bool (files,): whether the file's prices are adjusted by its vendor.
         home: Home that takes the bars.
         version: Version of its `bars`, None if there are none yet.
     """
@@ -77,7 +78,7 @@ def compare(bars: pd.DataFrame, sources: Objects, home: Home, version: int | Non
     place = order[np.minimum(place, len(order) - 1)] if len(order) else place
     known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
     theirs = stored.take(pa.array(place[known]))
-    bars, keep, restated_bare = _reject_restated(bars, sources, key, known, theirs["close"].to_numpy(), names, read)
+    bars, keep, restated_bare = _reject_restated(bars, sources, adjusted, key, known, theirs, names, read)
     key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
     bars, keep, unchained, rebased = _chain(bars, sources, key, known, theirs["adj_factor"].to_numpy(), names, read)
     key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
@@ -156,10 +157,13 @@ def _chain_changes(
         stored_key = row_keys(stored, names)
     theirs = Rows(stored_key, stored["close"].to_numpy(), *np.full((2, len(stored)), np.nan))
     factor, refused = chain(rows, theirs, stored["adj_factor"].to_numpy(), partial(_is_next_session, names))
-    reason = np.array([refused.get(code, "") for code in (key >> 32).tolist()], dtype=object)
+    fault = [refused.get(code) for code in (key >> 32).tolist()]
+    reason, where = (
+        np.array([getattr(each, name, "") for each in fault], dtype=object) for name in ("reason", "where")
+    )
     hit = reason != ""
     lost = some[hit]
-    days = lost["date"].dt.strftime("%Y-%m-%d")
+    days = lost["date"].dt.strftime("%Y-%m-%d").where(where[hit] == "", where[hit])
     rejected = rejected_bars(lost, sources, reason[hit], days)
     factors = bars["adj_factor"].to_numpy(copy=True)
     factors[incremental] = factor
@@ -176,9 +180,10 @@ def _is_next_session(names: Objects, code: int, first: int, last: int) -> bool:
 def _reject_restated(
     bars: pd.DataFrame,
     sources: Objects,
+    adjusted: Flags,
     key: Int64s,
     known: Flags,
-    stored: Floats64,
+    stored: pa.Table,
     names: Objects,
     read: Callable[..., pa.Table],
 ) -> tuple[pd.DataFrame, Flags, pd.DataFrame]:
@@ -189,16 +194,23 @@ def _reject_restated(
     """
     bare = bars["adj_factor"].isna().to_numpy()
     here = bare[known]
-    codes = restated_closes(key[known][here], bars["close"].to_numpy()[known][here], stored[here])
-    if not codes:
+    prices = bars[list(PRICES)].to_numpy()[known][here]
+    codes = restated_prices(key[known][here], prices, np.column_stack([stored[name] for name in PRICES])[here])
+    # What is adjusted says nothing of its scale but by a common date.
+    alone = np.setdiff1d(key[bare & adjusted[bars["file"].to_numpy()]] >> 32, key[known] >> 32)
+    if not codes and not len(alone):
         return bars, np.ones(len(bars), dtype=bool), rejected_frame([])
     old = row_keys(read(["symbol", "date"]), names)
     left = np.unique(old[~np.isin(old, key)] >> 32)
-    keep = ~(bare & np.isin(key >> 32, np.intersect1d(codes, left)))
-    hit = bars[~keep]
-    begin = hit.groupby("symbol")["date"].transform("min").dt.strftime("%Y-%m-%d")
-    rejected = rejected_bars(hit, sources, RESTATED_BARE, "first on " + begin)
-    return bars[keep], keep, rejected_frame([rejected])
+    rows = []
+    keep = np.ones(len(bars), dtype=bool)
+    for which, reason in ((codes, RESTATED_BARE), (alone, ADJUSTED_ALONE)):
+        refused = bare & np.isin(key >> 32, np.intersect1d(which, left))
+        keep &= ~refused
+        hit = bars[refused]
+        begin = hit.groupby("symbol")["date"].transform("min").dt.strftime("%Y-%m-%d")
+        rows.append(rejected_bars(hit, sources, reason, "first on " + begin))
+    return bars[keep], keep, rejected_frame(rows)
 
 
 def _chain(

@@ -5,12 +5,39 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from kline_core.symbols import canonical_symbol
+from kline_core.symbols import canonical_symbol, is_symbol, market_of
 
 _CODE: Final = re.compile(
     r"(?:(?<![A-Z])(?:SH|SZ|BJ)[.#_]?)?(?<![0-9])[0-9]{6}(?![0-9])(?:\.[A-Z]{2,4})?", re.ASCII | re.IGNORECASE
 )
+_ON_EXCHANGE: Final = re.compile(
+    r"(?<![A-Z0-9])(?:(?:SH|SZ|BJ)[.#_]?[0-9]{6}|[0-9]{6}\.(?:SH|SS|SZ|BJ|XSHG|XSHE))(?![A-Z0-9])",
+    re.ASCII | re.IGNORECASE,
+)
+"""A mainland code with its exchange, amid other words."""
+_NAME: Final = re.compile(
+    r"\^?[A-Z0-9&]{1,12}(?:[.][A-Z0-9]{1,5}|[-/][A-Z]{1,4}|=[A-Z])?(?:\.[A-Z]{1,4})?", re.ASCII | re.IGNORECASE
+)
+"""Forms of symbols as exchanges and vendors write them: no file is named so by chance, but for the words below."""
+_NO_NAME: Final = re.compile(
+    r"(?:bars?|daily|data|download|eod|export|historical|historicaldata|history|klines?|monthly|ohlcv?|output|prices?|"
+    r"quotes?|stocks?|table|weekly|(?:19|20)\d\d|\d{8,})\d*",
+    re.ASCII,
+)
+"""What people call files of bars, and years and days."""
+_INDEX: Final = re.compile(r"(?:上证|深证|沪深|中证|国证|创业板|中小板|科创板|北证).*|.*指.*|.*[0-9]{2,}.*", re.DOTALL)
+"""Names of indices of the mainland: of their makers and boards, with 指 or a number of shares. No share is named so."""
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
+
+
+def exchange_of_index(code: str, name: str) -> str:
+    """The exchange whose index a code of six digits is by its name, SH or SZ; empty if it is none.
+
+    000300 is an index of Shanghai as 沪深300, and a share of Shenzhen by any other name.
+    """
+    if code.startswith("399"):
+        return "SZ"
+    return "SH" if code.startswith("000") and _INDEX.fullmatch(name.strip()) else ""
 
 
 class Adjustment(Enum):
@@ -31,6 +58,8 @@ class FactorRows(Enum):
     """Each is the factor of its day."""
     STEPS = "steps"
     """Each holds from its day on, until the next one."""
+    MOVING_STEPS = "moving steps"
+    """As steps, on a base that moves with each payment: only their changes count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +72,9 @@ class Convention:
     """Units of the currency in one of the amount: 1000 for a vendor that counts thousands."""
     chinese: bool = False
     """Codes are those of the mainland's exchanges, and may have lost their leading zeros."""
+    lasting_factor: bool = True
+    """Whether factors are on a base that lasts; false for a vendor that bases them anew with each payment or delivery,
+    so that only their changes count."""
     month_first: bool | None = None
     """Whether 03/04/2024 is in March; None to decide it by all the dates of a file."""
 
@@ -55,12 +87,20 @@ class Convention:
         return canonical_symbol(text, lost_zeros=self.chinese)
 
     def symbol_of_name(self, stem: str) -> str:
-        """The canonical symbol that the name of a file, without its ending, stands for.
+        """The canonical symbol that the name of a file, without its ending, stands for; empty if it is none.
 
-        In the name of a file of Chinese bars there may be more than the code: 600519_daily, sh600519 贵州茅台.
+        Beside a code with its exchange there may be more in a name, and beside one without it in that of a file of
+        Chinese bars: sh600519_daily, 600519 贵州茅台. What is no code there must be a whole symbol: IBM_2020 is none.
         """
-        codes = _CODE.findall(stem) if self.chinese else []
-        return self.symbol(codes[0] if len(codes) == 1 else stem)
+        codes = _ON_EXCHANGE.findall(stem) or (_CODE.findall(stem) if self.chinese else [])
+        if len(codes) == 1:
+            return self.symbol(codes[0])
+        word = not stem.isupper() and _NO_NAME.fullmatch(stem.lower())
+        if word or _NO_NAME.fullmatch(stem) or (_NAME.fullmatch(stem) is None and market_of(stem) is None):
+            return ""
+        symbol = self.symbol(stem)
+        # What has these layouts' columns and is of no exchange of the mainland is named where its rows are checked.
+        return "" if self.chinese and is_symbol(symbol) and market_of(symbol) is None else symbol
 
 
 PLAIN = Convention()

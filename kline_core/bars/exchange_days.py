@@ -23,9 +23,12 @@ import pyarrow.compute as pc
 from kline_core.dates import FIRST_DAY, LAST_DAY
 from kline_core.typing import Dates, Flags, Int64s, Objects
 
-NO_DATE: Final = "is missing or no date"
+NO_DATE: Final = "is missing or no date; write YYYY-MM-DD"
 UNDECIDED: Final = "is day-first or month-first, and the dates of the file do not tell which; write YYYY-MM-DD"
 TWO_DIGITS: Final = "has a year of two digits, which may be of any century; write YYYY-MM-DD"
+SERIAL: Final = "is a number, as spreadsheets count days since 1900; format its column as dates, or write YYYY-MM-DD"
+EPOCH: Final = "is a number, as computers count seconds or parts of them since 1970; write YYYY-MM-DD"
+NO_CLOCK: Final = "has a time of day that is none from 00:00 to 23:59:59, such as 4:00 PM or 24:00; write YYYY-MM-DD"
 NO_ZONE: Final = "has a time zone, and the market of its symbol is not known; write the exchange's day"
 
 _TIME = r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d{1,9})?)?)?"
@@ -61,6 +64,10 @@ _MONTHS = (
     "november",
     "december",
 )
+_SERIAL = re.compile(r"[1-9]\d{4}(?:\.\d*)?", re.ASCII)
+_COUNTED = re.compile(r"-?[1-9]\d{8,9}(?:\.\d*)?|-?[1-9]\d{11,12}(?:\.\d*)?|-?[1-9]\d{14,18}(?:\.\d*)?", re.ASCII)
+_ANY_CLOCK = re.compile(r"(.{6,20}?)[ T]\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)? ?(?:[AaPp]\.?[Mm]\.?)?", re.ASCII)
+"""Days since 1900; seconds, milliseconds, microseconds and nanoseconds since 1970; a day with any time."""
 _EPOCH = date(1970, 1, 1).toordinal()
 _MICROSECONDS = 10**6
 
@@ -155,8 +162,12 @@ def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool 
         days, seconds = np.where(zoned, local, days), np.where(zoned, clock, seconds)
     found = _bounded(days, seconds, homeless, undecided)
     lost = np.isnat(found.days)
-    lost[lost] = [isinstance(value, str) and _has_two_digits(value) for value in values[lost]]
-    return replace(found, faults=[(lost, TWO_DIGITS), *((where & ~lost, why) for where, why in found.faults)])
+    if not lost.any():
+        return found
+    why = np.full(len(lost), "", dtype=object)
+    why[lost] = [_why_lost(value) for value in values[lost]]
+    told = [(why == each, each) for each in (TWO_DIGITS, SERIAL, EPOCH, NO_CLOCK)]
+    return replace(found, faults=[*told, *((where & (why == ""), each) for where, each in found.faults)])
 
 
 def _all_plain(values: pd.Series) -> Dates | None:
@@ -256,8 +267,25 @@ def _from_text(text: str) -> Stamp | None:
     return None if day == _NONE else Stamp(day, clock, zone)
 
 
-def _has_two_digits(text: str) -> bool:
-    return len(text) <= 40 and _TWO_DIGITS.fullmatch(text.strip()) is not None
+def _why_lost(value: object) -> str:
+    """Why a cell that is no day is none, where it can be told; else empty."""
+    if isinstance(value, float | np.floating):
+        # A whole number in a column where one is missing.
+        value = f"{value:.0f}" if np.isfinite(value) else ""
+    elif isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_ | np.timedelta64):
+        value = str(int(value))
+    if not isinstance(value, str) or len(value) > 40:
+        return ""
+    text = value.strip()
+    if _TWO_DIGITS.fullmatch(text):
+        return TWO_DIGITS
+    if _SERIAL.fullmatch(text):
+        return SERIAL
+    if _COUNTED.fullmatch(text):
+        return EPOCH
+    clock = _ANY_CLOCK.fullmatch(text)
+    known = clock is not None and _from_text(clock[1]) is not None
+    return NO_CLOCK if known and _from_text(text) is None else ""
 
 
 def _ordinal(year: int, month: int, day: int) -> int:

@@ -83,6 +83,31 @@ def under_old_names(bars: pd.DataFrame, home: Home, version: int | None, notes: 
     return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
 
 
+def with_exchange(
+    bars: pd.DataFrame, sources: Objects, market: Market | None, home: Home, version: int | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows whose symbols are digits alone under their name in a market, and the rejected rows, `REJECTED_COLUMNS`.
+
+    In Hong Kong 00700 is 0700.HK; in Korea 005930 may be of either exchange, and is rejected. The mainland's codes have
+    their exchange by their first digits, and tickers of the US none. A home that holds the digits as a symbol goes on
+    with it. `sources` are the names of the files that the column `file` numbers, `version` is that of the home's bars.
+    """
+    names = [] if market is None or market.name == "CN" else bars["symbol"].unique().tolist()
+    bare = {name for name in names if name.isascii() and name.isdigit()}
+    if bare and version is not None:
+        bare -= set(home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist())
+    if market is None or not bare or not market.suffixes:
+        return bars, rejected_frame([])
+    if len(market.suffixes) > 1:
+        hit = bars["symbol"].isin(bare)
+        written = " or ".join(f"{min(bare)}.{suffix}" for suffix in market.suffixes)
+        reason = f"symbol is digits alone, and the market {market.name} has several exchanges; write {written}"
+        return bars[~hit], rejected_frame([rejected_bars(bars[hit], sources, reason, bars.loc[hit, "symbol"])])
+    suffix = market.suffixes[0]
+    named = {name: canonical_symbol(f"{name}.{suffix}") for name in bare}
+    return bars.assign(symbol=bars["symbol"].replace(named)), rejected_frame([])
+
+
 def reject_strangers(bars: pd.DataFrame, sources: Objects, market: Market | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows whose symbols a home of a market takes, and the rejected rows, `REJECTED_COLUMNS`.
 

@@ -24,9 +24,11 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core._text import harmless
+from kline_core.bars.bar_days import reject_days
 from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import FEW_SYMBOLS, Comparison, compare
+from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import Delivery, find_files
 from kline_core.bars.home_market import (
     agreed_market,
@@ -35,6 +37,7 @@ from kline_core.bars.home_market import (
     noted_market,
     reject_strangers,
     under_old_names,
+    with_exchange,
 )
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.bars.named_columns import kept_columns
@@ -103,12 +106,14 @@ def ingest(
         raise InputError(
             f"no file to ingest in {given}{why}; give files or folders of type {', '.join(suffixes())}", source=given
         )
-    read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress)
+    known = agreed_market(home, noted_market(home.notes()), market)
+    read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress, known)
     parts = join_side_files(read.parts)
     bars = _concatenated([part.bars for part in parts])
     # Their rows would be in memory twice.
     read.parts[:] = parts = [_without_rows(part) for part in parts]
     named = np.array([part.source for part in parts], dtype=object)
+    adjusted = np.array([part.adjustment is not Adjustment.RAW for part in parts], dtype=bool)
     for _ in range(_ATTEMPTS):
         before = home.version("bars")
         notes = home.notes()
@@ -116,8 +121,11 @@ def ingest(
         agreed = agreed_market(home, kept, market)
         if agreed is None and (before is None or not home.files("bars", before)):
             agreed = market_of_all(bars["symbol"].unique())
-        taken, foreign = reject_strangers(under_old_names(bars, home, before, notes), named, agreed)
-        compared = compare(taken, named, home, before)
+        taken = under_old_names(bars, home, before, notes)
+        taken, nameless = with_exchange(taken, named, agreed, home, before)
+        taken, foreign = reject_strangers(taken, named, agreed)
+        taken, impossible, closed = reject_days(taken, named, agreed)
+        compared = compare(taken, named, adjusted, home, before)
         try:
             if agreed is not None and kept is None and compared.changes and not keep_market(home, agreed):
                 continue
@@ -131,8 +139,10 @@ def ingest(
             home=home.uri,
             table="bars",
         )
-    rejections = _ordered([*(part.rejected for part in parts), foreign, *compared.rejected], read.names)
-    accounts = _accounts(parts, compared, rejections)
+    rejections = _ordered(
+        [*(part.rejected for part in parts), nameless, foreign, impossible, *compared.rejected], read.names
+    )
+    accounts = _accounts(parts, compared, rejections, closed)
     report = IngestReport(
         files=[accounts.get(name) or FileReport(name, error=read.errors[name]) for name in read.names],
         rejections=rejections,
@@ -209,8 +219,10 @@ def _quality(compared: Comparison, home: Home, version: int) -> QualityReport:
     return check_bars(home, symbols if len(symbols) <= FEW_SYMBOLS else None, first, version=version)
 
 
-def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.DataFrame) -> dict[str, FileReport]:
-    """Report of each file that could be read, by its name."""
+def _accounts(
+    parts: list[CheckedFile], compared: Comparison, rejections: pd.DataFrame, notes: Mapping[int, str]
+) -> dict[str, FileReport]:
+    """Report of each file that could be read, by its name; with more notes, by the number of the file."""
     file = compared.bars["file"].to_numpy(dtype=np.int64)
     kept, new, updated = (
         np.bincount(file[rows], minlength=len(parts)).tolist() for rows in (slice(None), compared.new, compared.updated)
@@ -235,7 +247,7 @@ def _accounts(parts: list[CheckedFile], compared: Comparison, rejections: pd.Dat
             ignored_columns=part.ignored,
             layout=part.layout,
             mended=part.mended,
-            notes=part.notes,
+            notes=part.notes + ((notes[number],) if number in notes else ()),
             joined=part.joined,
         )
     return reports

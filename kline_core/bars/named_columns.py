@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from kline_core.bars.columns import REQUIRED
 from kline_core.bars.readers.layout import MEANINGS, KeptColumns
 from kline_core.errors import HomeError, SettingError
 from kline_core.store.home import Home
@@ -53,6 +54,12 @@ def check_columns(mapping: object) -> None:
             raise _refused(mapping, f"{name!r} is no name of a column, for {meaning}")
         if (other := seen.setdefault(name.strip().lower(), meaning)) != meaning:
             raise _refused(mapping, f"column {name.strip()!r} is named for {other} and for {meaning}; name it once")
+        own = name.strip().lower()
+        if own in REQUIRED and own not in mapping:
+            raise _refused(
+                mapping,
+                f"column {name.strip()!r} is named for {meaning}, and is that of {own} too; name another for {own}",
+            )
 
 
 def keep_columns(home: Home, mapping: Mapping[str, str] | None) -> None:

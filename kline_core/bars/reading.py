@@ -25,6 +25,7 @@ from kline_core.bars.readers.frame import Frame, read_frame
 from kline_core.bars.readers.raw_rows import RawRows
 from kline_core.bars.row_checks import check_factors, check_rows
 from kline_core.errors import InputError
+from kline_core.markets import Market
 
 Progress = Callable[[int, int], None]
 """Called with the numbers of files read and to read."""
@@ -55,6 +56,7 @@ def read_all(
     max_bytes: int,
     mapping: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    market: Market | None = None,
 ) -> Delivered:
     """Read files and frames.
 
@@ -63,6 +65,7 @@ def read_all(
         max_bytes: Bytes that a file may hold, unpacked.
         mapping: Meaning to column name, by hand; None to tell the layouts by the columns.
         progress: Called after each file and frame.
+        market: Market of the home, None if it has none.
     """
     found = Delivered()
     small = min(max_bytes, SMALL_BYTES)
@@ -71,13 +74,15 @@ def read_all(
     with ThreadPoolExecutor(max(1, threads), "ingest") as pool:
         try:
             jobs = [
-                pool.submit(_read_source, name, source, small, mapping, small < max_bytes) if threads > 1 else None
+                pool.submit(_read_source, name, source, small, mapping, market, small < max_bytes)
+                if threads > 1
+                else None
                 for name, source in sources.items()
             ]
             for done, ((name, source), job) in enumerate(zip(sources.items(), jobs, strict=True), start=1):
                 outcomes = None if job is None else job.result()
                 if outcomes is None:
-                    outcomes = _read_source(name, source, max_bytes, mapping, False)
+                    outcomes = _read_source(name, source, max_bytes, mapping, market, False)
                 for table, outcome in outcomes or []:
                     if outcome is None:
                         found.skipped.append(table)
@@ -96,7 +101,12 @@ def read_all(
 
 
 def _read_source(
-    name: str, source: Path | Frame | str, max_bytes: int, mapping: Mapping[str, str] | None, provisional: bool
+    name: str,
+    source: Path | Frame | str,
+    max_bytes: int,
+    mapping: Mapping[str, str] | None,
+    market: Market | None,
+    provisional: bool,
 ) -> list[tuple[str, CheckedFile | str | None]] | None:
     """What each table of a file or frame holds, why it cannot be used, or None for a file that no reader knows.
 
@@ -108,10 +118,10 @@ def _read_source(
     taken: set[str] = set()
     try:
         if not isinstance(source, Path):
-            return [(name, _checked(name, partial(read_frame, source, name, mapping), False))]
+            return [(name, _checked(name, partial(read_frame, source, name, mapping), market, False))]
         for path, read in tables(source, max_bytes, mapping):
             shown = _unique(name + harmless(str(path)[len(str(source)) :]), taken)
-            outcomes.append((shown, None if read is None else _checked(shown, read, provisional)))
+            outcomes.append((shown, None if read is None else _checked(shown, read, market, provisional)))
     except FileTooLargeError as error:
         if provisional:
             return None
@@ -121,7 +131,7 @@ def _read_source(
     return outcomes
 
 
-def _checked(name: str, read: Callable[[], RawRows], provisional: bool) -> CheckedFile | str:
+def _checked(name: str, read: Callable[[], RawRows], market: Market | None, provisional: bool) -> CheckedFile | str:
     """The rows of one table after the checks of single rows, or why it cannot be used.
 
     Raises `FileTooLargeError` if it is too large for a `provisional` bound.
@@ -130,11 +140,12 @@ def _checked(name: str, read: Callable[[], RawRows], provisional: bool) -> Check
         raw = read()
         layout = raw.layout
         if layout.factors is not None:
-            checked = check_factors(raw.frame, name, layout.convention)
+            checked = check_factors(raw.frame, name, layout.convention, market)
         else:
             # What tells payments in raw prices tells nothing in adjusted ones.
             tells = PAYMENTS if raw.adjustment is not Adjustment.RAW else ()
-            checked = check_rows(raw.frame.drop(columns=list(tells), errors="ignore"), name, layout.convention)
+            rows = raw.frame.drop(columns=list(tells), errors="ignore")
+            checked = check_rows(rows, name, layout.convention, market)
     except FileTooLargeError as error:
         if provisional:
             raise

@@ -22,21 +22,24 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core.bars.adjustment import SAME_PRICE
+from kline_core.bars.bar_days import APART, apart
 from kline_core.bars.columns import BAR_COLUMNS, HINTS, OPTIONAL, PRICES, REQUIRED
 from kline_core.bars.convention import PLAIN, Convention
 from kline_core.bars.exchange_days import ExchangeDays, exchange_days
 from kline_core.bars.increments import changes_in_file
 from kline_core.bars.row_errors import RowErrors, rejected_frame, rejected_rows, to_numbers
 from kline_core.errors import InputError
-from kline_core.markets import MARKETS
+from kline_core.markets import MARKETS, Market
 from kline_core.symbols import SYMBOL_RULE, is_symbol, market_of
-from kline_core.typing import Flags, Floats64, Objects
+from kline_core.typing import Flags, Floats64, Int64s, Objects
 
 MIN_PRICE, MAX_PRICE = 1e-12, 1e12
 """Inclusive bounds of raw prices, adjustment factors and adjusted prices."""
 DUST = 5e-7
 """Relative difference by which rounding may put an open or a close outside low to high: a few roundings of float32, and
 less than a hundredth of a tick at most prices."""
+ROUNDED = 5e-3
+"""Relative difference of volumes and amounts of two vendors up to which it is rounding, that of 1.23M at the most."""
 NO_VOLUME = 1e-6
 """Shares below which a volume is none: some vendors write 5.877472e-39."""
 DAILY = ("d", "1d", "day", "daily")
@@ -63,7 +66,9 @@ class CheckedRows:
     """What else a user must know of the rows."""
 
 
-def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN) -> CheckedRows:
+def check_rows(
+    frame: pd.DataFrame, source: str, convention: Convention = PLAIN, market: Market | None = None
+) -> CheckedRows:
     """Divide rows from outside into sound bars and rejected rows, each row checked by itself.
 
     Args:
@@ -71,6 +76,7 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
             in reports.
         source: Name of the file, for reports.
         convention: How the cells are meant.
+        market: Market of the home, in whose zone moments of symbols of no known market are days; None if it has none.
 
     Raises:
         InputError: A required column is missing.
@@ -84,13 +90,14 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
         )
     faults = RowErrors(frame)
     symbols = _check_symbols(frame["symbol"], faults, convention)
-    found = exchange_days(frame["date"], lambda: _zones(symbols), convention.month_first)
+    found = exchange_days(frame["date"], lambda: _zones(symbols, market), convention.month_first)
     for where, fault in found.faults:
         faults.mark(where, "date", fault)
     if "period" in frame.columns:
         daily = frame["period"].astype(str).str.strip().str.lower().isin(DAILY)
         faults.mark(~daily.to_numpy(), "period", "is not that of a daily bar; ask for daily ones, others are not taken")
     _check_intraday(symbols, found, faults)
+    faults.mark(apart(symbols, found.days), "date", APART)
     numbers = {name: to_numbers(frame[name], name, faults) for name in (*PRICES, "volume")}
     for name in (*OPTIONAL, *HINTS):
         if name in frame.columns:
@@ -110,14 +117,24 @@ def check_rows(frame: pd.DataFrame, source: str, convention: Convention = PLAIN)
         _check_factors(numbers, faults)
     else:
         numbers["adj_factor"] = np.full(len(frame), np.nan)
-    changes = changes_in_file(symbols, found.days, numbers, faults)
+    suspended = is_suspended(numbers)
+    changes = changes_in_file(
+        symbols,
+        found.days,
+        numbers,
+        faults,
+        lasting=convention.lasting_factor,
+        every_day="trading" in numbers or bool(suspended.any()),
+    )
+    # What is still to be chained has no factor yet.
+    numbers["adj_factor"] = np.where(changes.columns["incremental"], np.nan, numbers["adj_factor"])
     sound = ~faults.any()
     bars = pd.DataFrame(
         {
             "symbol": symbols,
             "date": found.days.astype("datetime64[s]"),
             **{name: numbers[name] for name in (*PRICES, "volume", *OPTIONAL)},
-            "suspended": is_suspended(numbers),
+            "suspended": suspended,
             **changes.columns,
         },
         index=frame.index,
@@ -138,7 +155,9 @@ def _times(values: Floats64, unit: float) -> Floats64:
     return np.where(near, whole, product) if unit != 1 else product
 
 
-def check_factors(frame: pd.DataFrame, source: str, convention: Convention = PLAIN) -> CheckedRows:
+def check_factors(
+    frame: pd.DataFrame, source: str, convention: Convention = PLAIN, market: Market | None = None
+) -> CheckedRows:
     """Divide rows of adjustment factors without prices into sound and rejected ones, each row checked by itself.
 
     The sound ones have the columns symbol, date and adj_factor. The arguments are those of `check_rows`; the frame has
@@ -146,7 +165,7 @@ def check_factors(frame: pd.DataFrame, source: str, convention: Convention = PLA
     """
     faults = RowErrors(frame)
     symbols = _check_symbols(frame["symbol"], faults, convention)
-    found = exchange_days(frame["date"], lambda: _zones(symbols), convention.month_first)
+    found = exchange_days(frame["date"], lambda: _zones(symbols, market), convention.month_first)
     for where, fault in found.faults:
         faults.mark(where, "date", fault)
     factor = to_numbers(frame["adj_factor"], "adj_factor", faults)
@@ -156,9 +175,12 @@ def check_factors(frame: pd.DataFrame, source: str, convention: Convention = PLA
     return CheckedRows(sound, faults.rejected(source), {}, ())
 
 
-def _zones(symbols: pd.Series) -> Objects:
-    """Time zone of each symbol's exchange, object (n,); None where it is not known."""
-    known = {name: MARKETS[market].zone if (market := market_of(name)) else None for name in symbols.unique() if name}
+def _zones(symbols: pd.Series, home: Market | None) -> Objects:
+    """Time zone of each symbol's exchange, object (n,): that of the home where it is not known, None if it has none."""
+    default = None if home is None else home.zone
+    known = {
+        name: MARKETS[market].zone if (market := market_of(name)) else default for name in symbols.unique() if name
+    }
     return np.array([known.get(name) for name in symbols], dtype=object)
 
 
@@ -220,7 +242,10 @@ def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFram
 
     Rows that agree in everything are one bar: one passes, the others are rejected. It is the first whose change of the
     adjustment is known, or else the first. Rows that give one symbol and date different contents are all rejected, as
-    nothing says which is right. So the contents of the sound bars do not depend on the order of the rows.
+    nothing says which is right. So the contents of the sound bars do not depend on the order of the rows, but for this:
+
+    Rows of two files that have the same prices and differ in volume and amount as rounding does, by `ROUNDED` or one
+    unit in which vendors count, agree too, as does an amount that only one of them has. The first one passes as it is.
 
     Files that contradict each other about a bar may be deliveries on different adjustment bases: dates that only one of
     them has would then be on another scale than their neighbours. So all rows of the symbol are rejected, whichever
@@ -236,29 +261,54 @@ def reject_duplicates(bars: pd.DataFrame, sources: Objects) -> tuple[pd.DataFram
     if not repeated.any():
         return bars, rejected_frame([])
     some = keys[repeated]
-    order = np.argsort(bars.loc[repeated, "change"].isna(), kind="stable")
+    order = np.argsort(bars.loc[repeated, "change"].isna(), kind="stable").astype(np.int64)
     again = np.zeros(len(some), dtype=bool)
     again[order] = bars[repeated].iloc[order].duplicated(list(BAR_COLUMNS), keep="first")
-    group = some.groupby(key).ngroup().to_numpy()
-    conflict = (np.bincount(group, weights=~again) > 1)[group]
+    group: Int64s = some.groupby(key).ngroup().to_numpy().astype(np.int64)
+    near = _differs_by_rounding(bars[repeated], sources[repeated], group, order) & ~again
+    conflict = (np.bincount(group, weights=~(again | near)) > 1)[group]
     files = some.assign(file=sources[repeated])[conflict].groupby(key)["file"]
     several = files.min() != files.max()
     contested = several[several].index.to_frame(index=False).groupby("symbol")["date"].min()
     hopeless = bars["symbol"].isin(contested.index).to_numpy()
-    different, same = np.zeros((2, len(bars)), dtype=bool)
-    different[repeated], same[repeated] = conflict, again & ~conflict
+    different, same, rounded = np.zeros((3, len(bars)), dtype=bool)
+    different[repeated], same[repeated], rounded[repeated] = conflict, again & ~conflict, near & ~conflict
     rows = []
     for mask, reason in (
         (hopeless, "the files contradict each other about this symbol; remove the older delivery"),
         (different & ~hopeless, "symbol and date are given more than once, with different contents"),
         (same & ~hopeless, "symbol and date are given more than once, with the same contents"),
+        (rounded & ~hopeless, "symbol and date are given more than once, with other rounding of volume or amount"),
     ):
         hit = bars[mask]
         days = hit["date"].dt.strftime("%Y-%m-%d")
         if mask is hopeless:
             days = "first on " + hit["symbol"].map(contested.dt.strftime("%Y-%m-%d"))
         rows.append(rejected_rows(sources[mask], hit.index, hit["symbol"], reason, days))
-    return bars[~(hopeless | different | same)], rejected_frame(rows)
+    return bars[~(hopeless | different | same | rounded)], rejected_frame(rows)
+
+
+def _differs_by_rounding(bars: pd.DataFrame, sources: Objects, group: Int64s, order: Int64s) -> Flags:
+    """Which of n rows differ from the first of their group, by `order`, as other rounding does, bool (n,)."""
+    lead = np.empty(int(group.max()) + 1, dtype=np.int64)
+    # The last one that is written stays.
+    lead[group[order[::-1]]] = order[::-1]
+    first = lead[group]
+    near = sources != sources[first]
+    for name in (*PRICES, "adj_factor"):
+        cells = bars[name].to_numpy()
+        near &= (cells == cells[first]) | (np.isnan(cells) & np.isnan(cells[first]))
+    suspended = bars["suspended"].to_numpy()
+    near &= suspended == suspended[first]
+    for name, unit in (("volume", 100.0), ("amount", 1000.0)):
+        cells = bars[name].to_numpy()
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(cells - cells[first])
+            close = (apart <= unit) | (apart <= ROUNDED * np.maximum(cells, cells[first]))
+        missing = np.isnan(cells) | np.isnan(cells[first])
+        near &= close | (missing if name == "amount" else np.isnan(cells) & np.isnan(cells[first]) | suspended)
+    flags: Flags = near
+    return flags
 
 
 def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention) -> pd.Series:

@@ -15,6 +15,10 @@ from kline_core.typing import Flags, Floats64, Objects
 REJECTED_COLUMNS = ("source", "row", "symbol", "reason", "value")
 
 
+MISSING = frozenset(("", "-", "--", "—", "–", "n/a", "#n/a", "null"))
+"""What people and programs write for a number that is not there, stripped and in lower case."""
+
+
 class RowErrors:
     """The first fault of each row of a frame, in the order of the checks."""
 
@@ -116,6 +120,8 @@ def _number(cell: object) -> float | None:
     """A cell as a number: NaN if it is missing, None if it is something else."""
     if isinstance(cell, str):
         text = cell.strip()
+        if text.lower() in MISSING:
+            return float("nan")
         try:
             # `float` also reads 1_000, which no file means as a number, and digits of every script, as Arrow does not.
             return None if "_" in text or not text.isascii() else float(text or "nan")

@@ -14,7 +14,7 @@ from exchange_calendars.errors import CalendarError
 from kline_core.errors import DateError, SettingError
 from kline_core.markets import MARKETS
 from kline_core.symbols import market_of
-from kline_core.typing import Dates, Int64s
+from kline_core.typing import Dates, Flags, Int64s
 
 # The count of sessions begins here, or with the calendar if that begins later.
 _ORIGIN = pd.Timestamp("1990-01-01")
@@ -176,6 +176,26 @@ def sessions_between(first: np.datetime64, last: np.datetime64, calendar: str) -
     if first < sessions[0] or last > sessions[-1]:
         return max(0, int(np.busday_count(first, last)) - int(np.is_busday(first)))
     return int(np.searchsorted(sessions, last, "left") - np.searchsorted(sessions, first, "right"))
+
+
+def skipped_sessions(symbols: pd.Series, first: Dates, last: Dates) -> Flags:
+    """`skips_session` of n symbols and pairs of days, bool (n,); false where nothing tells."""
+    codes, names = pd.factorize(symbols)
+    calendars = [MARKETS[market].calendar if (market := market_of(str(name))) else "" for name in names]
+    own = np.array([*calendars, ""], dtype=object)[codes]
+    skipped = np.zeros(len(own), dtype=bool)
+    for calendar in set(calendars) - {""}:
+        sessions = _sessions(calendar)
+        here = (own == calendar) & (first >= sessions[0]) & (last <= sessions[-1])
+        skipped[here] = np.searchsorted(sessions, last[here], "left") > np.searchsorted(sessions, first[here], "right")
+    return skipped
+
+
+def no_sessions(days: Dates, calendar: str) -> Flags:
+    """Which of n days are no sessions, bool (n,); false for days outside those that the calendar knows."""
+    sessions = _sessions(calendar)
+    off: Flags = (days >= sessions[0]) & (days <= sessions[-1]) & ~np.isin(days, sessions)
+    return off
 
 
 @cache

@@ -1,7 +1,7 @@
 """Side files: files of a delivery that hold no bars of their own, but the adjustment of those in other files.
 
 * Files of factors (Tushare's `adj_factor`, AkShare's `hfq-factor`). Their rows become the `adj_factor` of the bars of
-  their symbol and date.
+  their symbol and date. Of factors on a base that moves (`qfq-factor`) only the changes from bar to bar are taken.
 * Adjusted prices beside raw ones: two files of one layout that hold a symbol, one of which is backward or forward
   adjusted by its title, a column or its name. The two tell the change of the factor from day to day.
 
@@ -25,6 +25,7 @@ import pandas as pd
 from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.columns import BAR_COLUMNS, CHANGES, PRICES
 from kline_core.bars.convention import Adjustment, FactorRows
+from kline_core.bars.increments import step_between
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.typing import Flags, Floats64
@@ -125,14 +126,18 @@ class _Delivery:
         at = found["at"].to_numpy(dtype=np.int64)
         factor = found["adj_factor"].to_numpy(dtype=np.float64)
         symbols = set(self._bars["symbol"].iloc[at].unique())
-        self._set(at, incremental=False, change=np.nan, adj_factor=factor)
+        if kind is FactorRows.MOVING_STEPS:
+            self._set(at, incremental=True, change=_changes(found), adj_factor=np.nan)
+        else:
+            self._set(at, incremental=False, change=np.nan, adj_factor=factor)
         used = np.zeros(len(side), dtype=bool)
         used[found["which"].to_numpy()] = True
-        if kind is FactorRows.STEPS:
+        if kind is not FactorRows.DAILY:
             # A step that no bar lies on still tells that there was one.
             used |= side["symbol"].isin(symbols).to_numpy()
         self._close(side, used)
-        self._reject_bars(at[absurd_adjustment(self._bars.iloc[at], factor)], ABSURD_ADJUSTMENT)
+        if kind is not FactorRows.MOVING_STEPS:
+            self._reject_bars(at[absurd_adjustment(self._bars.iloc[at], factor)], ABSURD_ADJUSTMENT)
         self._reject_without(symbols)
 
     def join_prices(self, adjustment: Adjustment) -> None:
@@ -237,6 +242,14 @@ class _Delivery:
             previous[at] = np.nan
             self._bars["prev_close"] = previous
         self._has_factor[at] = True
+
+
+def _changes(found: pd.DataFrame) -> Floats64:
+    """Change of `adj_factor` at each of n rows from its symbol's day before, float64 (n,), NaN on the first day."""
+    days = found.drop_duplicates(_KEY).sort_values(_KEY, kind="stable")
+    before = days.groupby("symbol", sort=False)["adj_factor"].shift()
+    steps = days[_KEY].assign(change=step_between(before.to_numpy(), days["adj_factor"].to_numpy()))
+    return found[_KEY].merge(steps, on=_KEY, how="left")["change"].to_numpy(dtype=np.float64)
 
 
 def _no_bars() -> pd.DataFrame:

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.bars.exchange_days import NO_DATE, NO_ZONE, TWO_DIGITS, UNDECIDED, ExchangeDays, exchange_days
+from kline_core.bars.exchange_days import (
+    EPOCH,
+    NO_CLOCK,
+    NO_DATE,
+    NO_ZONE,
+    SERIAL,
+    TWO_DIGITS,
+    UNDECIDED,
+    ExchangeDays,
+    exchange_days,
+)
 from kline_core.typing import Objects
 
 FORMS: dict[str, Callable[[date], str]] = {
@@ -170,6 +180,36 @@ def test_a_vendor_that_is_known_to_write_the_month_first_is_not_overruled() -> N
 def test_years_of_two_digits_are_refused(day: date, form: str) -> None:
     found = read([day.strftime(form), day.strftime(form) + " 16:00:00"])
     assert (days(found), faults(found)) == ([None, None], [TWO_DIGITS] * 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([45293, 45293.0, "45293", "45293.5", np.int64(45293)], SERIAL),
+        (
+            [1704153600, "1704153600", "1704153600000", 1704153600000, "1704153600000000", "1704153600.5", 1.7041536e9],
+            EPOCH,
+        ),
+        (
+            [
+                "2024-01-02 4:00 PM",
+                "1/2/2024 04:00:00 pm",
+                "Jan 2, 2024 4:00 p.m.",
+                "2024-01-02 24:00",
+                "20240102 25:10",
+            ],
+            NO_CLOCK,
+        ),
+        ([20240230, "2024-02-30", "2024-02-30 4:00 PM", "soon", 2024, 20240102.5, None, ""], NO_DATE),
+    ],
+)
+def test_what_is_no_date_says_what_to_do(values: list[object], why: str) -> None:
+    assert faults(read(values)) == [why] * len(values)
+    assert why == NO_DATE or "write YYYY-MM-DD" in why
+    numbers = [value for value in values if isinstance(value, int | float) and value == int(value)]
+    if numbers:
+        typed = exchange_days(pd.Series(numbers, dtype="float64"), no_zones)
+        assert faults(typed) == [why] * len(numbers)
 
 
 @given(st.one_of(st.dates(max_value=date(1799, 12, 31)), st.dates(min_value=date(2200, 1, 1))))

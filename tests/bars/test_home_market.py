@@ -1,5 +1,6 @@
 """The market that a home keeps from its first bars, and old homes that have none."""
 
+import pandas as pd
 import pytest
 
 from kline_core.bars.home_market import market_of_all, named_market, noted_market
@@ -85,3 +86,53 @@ def test_an_old_home_goes_on_under_its_own_names_when_it_gets_a_market(home):
     for _ in range(2):
         ingest([FRAME.assign(symbol="600519.SH", adj_factor=1.0)], home, market=MARKETS["CN"])
     assert set(home.read("bars")["symbol"].to_pylist()) == {"600519"}
+
+
+@pytest.mark.parametrize(
+    ("market", "code", "symbol"),
+    [("HK", "00700", "0700.HK"), ("HK", "9988", "9988.HK"), ("JP", "7203", "7203.T"), ("US", "7203", "7203")],
+)
+def test_digits_alone_are_of_the_homes_exchange(home, market, code, symbol):
+    ingest(rows(symbol), home, market=MARKETS[market])
+    report = ingest(rows(code), home)
+    assert (report.unchanged, report.rejected) == (5, 0)
+    assert home.read("bars")["symbol"].unique().to_pylist() == [symbol]
+
+
+def test_the_market_of_the_same_delivery_tells_digits_too(home):
+    report = ingest([rows("0700.HK")[0][:3], rows("00700")[0][2:]], home)
+    assert (report.stored_new, report.rejected) == (5, 1)
+
+
+def test_digits_that_several_exchanges_may_have_are_rejected(home):
+    with pytest.raises(NothingUsableError) as error:
+        ingest(rows("005930"), home, market=MARKETS["KR"])
+    assert error.value.report.rejections["reason"].unique().tolist() == [
+        "symbol is digits alone, and the market KR has several exchanges; write 005930.KS or 005930.KQ"
+    ]
+    assert ingest(rows("005930.KS"), home, market=MARKETS["KR"]).stored_new == 5
+
+
+def test_a_home_that_holds_digits_goes_on_with_them(home):
+    ingest(rows("7203"), home)
+    ingest(rows("7203"), home, market=MARKETS["JP"])
+    assert ingest(rows("7203"), home).unchanged == 5
+    assert home.read("bars")["symbol"].unique().to_pylist() == ["7203"]
+
+
+@pytest.mark.parametrize("market", [None, "US"])
+def test_moments_of_an_index_are_days_of_the_homes_exchange(home, market):
+    frame = pd.DataFrame(
+        {
+            "symbol": "^GSPC",
+            "date": pd.to_datetime(["2024-01-02 21:00", "2024-01-04 01:00"]).tz_localize("UTC"),
+            **dict.fromkeys(["open", "high", "low", "close"], 10.0),
+            "volume": 5,
+        }
+    )
+    if market is None:
+        with pytest.raises(NothingUsableError, match="has a time zone, and the market of its symbol is not known"):
+            ingest([frame], home)
+        return
+    ingest([frame], home, market=MARKETS[market])
+    assert [str(day) for day in home.read("bars")["date"].to_pylist()] == ["2024-01-02", "2024-01-03"]

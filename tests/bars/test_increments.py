@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.bars.increments import LOST_DAYS, NO_JOINT, NO_OVERLAP, TORN
+from kline_core.bars.increments import HOLES, LOST_ROW, NO_JOINT, NO_OVERLAP, NO_OVERLAP_BEFORE, TORN
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.row_checks import check_rows
@@ -126,6 +126,15 @@ def test_without_a_common_day_the_change_in_between_is_not_known(home, kind):
     assert error.value.report.rejections["reason"].unique().tolist() == [NO_OVERLAP]
 
 
+def test_days_before_the_stored_ones_must_reach_the_first(home):
+    early, late = (ALL[mask] for mask in (ALL["date"] < "2024-03-01", ALL["date"] >= "2024-03-01"))
+    take_in(home, told_by("adjusted close", late))
+    with pytest.raises(NothingUsableError) as error:
+        take_in(home, told_by("adjusted close", early))
+    assert error.value.report.rejections["reason"].unique().tolist() == [NO_OVERLAP_BEFORE]
+    assert "first stored date" in NO_OVERLAP_BEFORE
+
+
 def test_a_previous_close_over_a_lost_day_tells_nothing_unless_it_is_the_last_one(home):
     take_in(home, told_by("previous close", ALL[ALL["date"].isin(DAYS[:10].astype("datetime64[s]"))]))
     later = ALL[ALL["date"].isin(DAYS[12:20].astype("datetime64[s]"))]
@@ -215,12 +224,91 @@ def test_a_change_that_stored_bars_after_the_delivery_would_not_have_is_refused(
     pd.testing.assert_frame_equal(stored(home), before, check_exact=True)
 
 
-def test_a_lost_day_is_said_where_suspended_days_have_rows(home):
-    frame = told_by("previous close").assign(trading=1)
-    whole = frame[frame["date"] != DAYS[7].astype("datetime64[s]")]
-    report = ingest([frame[frame["symbol"] == SYMBOLS[1]], whole[whole["symbol"] == SYMBOLS[0]]], home)
-    assert report.rejected == 0
-    assert report.notes == {LOST_DAYS.format(1): ["frame 2"]}
+def without(frame, *positions):
+    """The rows of the first symbol, some days of it lost."""
+    lost = DAYS[list(positions)].astype("datetime64[s]")
+    return frame[(frame["symbol"] == SYMBOLS[0]) & ~frame["date"].isin(lost)]
+
+
+def rise(at):
+    """Whether the first symbol's close is above the close before, so that a lost row there shows as no payment."""
+    close = ALL.loc[ALL["symbol"] == SYMBOLS[0], "close"].to_numpy()
+    return close[at] > close[at - 1]
+
+
+RISES = [at for at in range(1, 38) if rise(at) and not {at, at + 1} & EX_DATES.keys()]
+FALLS = [at for at in range(1, 38) if not rise(at) and not {at, at + 1} & EX_DATES.keys()]
+
+
+@pytest.mark.parametrize("at", RISES[:3] + FALLS[:3])
+@pytest.mark.parametrize("how", ["trading", "suspended"])
+def test_where_suspended_days_have_rows_a_lost_row_hides_the_change(home, at, how):
+    frame = told_by("previous close")
+    if how == "trading":
+        frame = frame.assign(trading=1)
+    else:
+        # A suspended day of the other symbol shows that this vendor writes them.
+        flat = frame.index[frame["symbol"] == SYMBOLS[1]][3]
+        frame.loc[flat, ["open", "high", "low", "close"]] = frame.loc[flat, "prev_close"]
+        frame.loc[flat, "volume"] = 0
+        frame.loc[flat + 1, "prev_close"] = frame.loc[flat, "close"]
+    other = frame[frame["symbol"] == SYMBOLS[1]]
+    report = take_in(home, pd.concat([without(frame, at), other]))
+    assert report.stored_new == len(DAYS)
+    assert report.rejections["reason"].unique().tolist() == [LOST_ROW]
+    assert report.rejections["value"].unique().tolist() == [f"{DAYS[at - 1]} to {DAYS[at + 1]}"]
+
+
+@pytest.mark.parametrize("at", RISES[:4])
+def test_a_lost_row_that_rose_is_no_payment(home, at):
+    with pytest.raises(NothingUsableError) as error:
+        take_in(home, without(told_by("previous close"), at))
+    assert error.value.report.rejections["reason"].unique().tolist() == [LOST_ROW]
+
+
+@pytest.mark.parametrize("at", FALLS[:4])
+def test_a_lost_row_that_fell_may_be_a_payment_and_is_counted(home, at):
+    report = take_in(home, without(told_by("previous close"), at))
+    assert (report.rejected, report.notes) == (0, {HOLES.format(1): ["frame 1"]})
+
+
+def test_more_holes_that_change_than_suspensions_have_are_lost_rows(home):
+    apart = [at for at in FALLS if at - 1 not in FALLS][:2]
+    with pytest.raises(NothingUsableError) as error:
+        take_in(home, without(told_by("previous close"), *apart))
+    assert error.value.report.rejections["reason"].unique().tolist() == [LOST_ROW]
+
+
+def test_a_payment_during_a_suspension_is_one(home):
+    """The vendor has no rows of suspended days: the previous close behind them is the one before, less the payment."""
+    frame = ALL.copy()
+    mine = frame["symbol"] == SYMBOLS[0]
+    behind = mine & (frame["date"] == DAYS[10].astype("datetime64[s]"))
+    last = frame.loc[mine & (frame["date"] == DAYS[6].astype("datetime64[s]")), "close"].item()
+    frame.loc[behind, "prev_close"] = last - 0.5
+    report = take_in(home, without(told_by("previous close", frame), 7, 8, 9))
+    assert (report.rejected, report.notes) == (0, {HOLES.format(1): ["frame 1"]})
+    change = stored(home)["adj_factor"].to_numpy()[[6, 7]]
+    assert change[1] / change[0] == pytest.approx(last / (last - 0.5), rel=1e-12)
+    # And without a payment the factor stays, and there is nothing to say.
+    frame.loc[behind, "prev_close"] = last
+    report = take_in(Home(home.uri + "2", create=True), without(told_by("previous close", frame), 7, 8, 9))
+    assert (report.rejected, report.notes) == (0, {})
+
+
+@pytest.mark.parametrize("at", [*RISES[:2], *FALLS[:2], 7])
+@pytest.mark.parametrize("beside", ["file", "stored"])
+def test_a_row_that_one_file_lacks_and_another_has_is_not_lost(home, tmp_path, at, beside):
+    frame = told_by("previous close")
+    whole = Home(tmp_path / "whole", create=True)
+    take_in(whole, frame[frame["symbol"] == SYMBOLS[0]])
+    only = frame[(frame["symbol"] == SYMBOLS[0]) & (frame["date"] == DAYS[at].astype("datetime64[s]"))]
+    if beside == "file":
+        ingest([without(frame, at), only], home)
+    else:
+        take_in(home, without(frame, *range(at + 1, len(DAYS))))
+        take_in(home, without(frame, at))
+    pd.testing.assert_frame_equal(stored(home), stored(whole), check_exact=True)
 
 
 def test_a_payment_on_a_row_without_a_price_is_not_forgotten(home):

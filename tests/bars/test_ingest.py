@@ -153,7 +153,7 @@ def test_bad_rows_are_named_and_the_others_go_in(home: Home, tmp_path: Path) -> 
         (6, "row has not the 7 cells of the header", "A,2020-01-04,10"),
         (7, "high is below low", "9"),
         (8, "symbol is no symbol", "../x"),
-        (9, "date is missing or no date", "2020-02-31"),
+        (9, "date is missing or no date; write YYYY-MM-DD", "2020-02-31"),
         (10, "open is not above 0", "-10"),
         (12, "symbol and date are given more than once, with the same contents", "2020-01-09"),
     ]
@@ -168,7 +168,7 @@ def test_years_that_no_table_can_hold_are_bad_dates(home: Home, tmp_path: Path, 
     pq.write_table(table, tmp_path / "a.parquet")
     report = run(home, csv(tmp_path / "b.csv", line("B")), tmp_path / "a.parquet")
     assert report.rejections["row"].tolist() == [1, 2]
-    assert set(report.rejections["reason"]) == {"date is missing or no date"}
+    assert set(report.rejections["reason"]) == {"date is missing or no date; write YYYY-MM-DD"}
     assert len(stored(home)) == 2
 
 
@@ -187,9 +187,9 @@ def test_equal_rows_of_several_files_are_one_bar(home: Home, tmp_path: Path) -> 
 
 
 def test_a_symbol_on_which_files_contradict_each_other_is_rejected_as_a_whole(tmp_path: Path) -> None:
-    # Two deliveries on different bases: days 4 and 5 of the later one would be on half the scale of day 1.
+    # Two deliveries on different bases: days 6 and 7 of the later one would be on half the scale of day 1.
     first = csv(tmp_path / "a.csv", line(day=1), line(day=2), line(day=3), line("B"))
-    second = csv(tmp_path / "b.csv", *(f"A,2020-01-{day:02},5,5.5,4.5,5.2,100" for day in (2, 3, 4, 5)), line("B", 2))
+    second = csv(tmp_path / "b.csv", *(f"A,2020-01-{day:02},5,5.5,4.5,5.2,100" for day in (2, 3, 6, 7)), line("B", 2))
     for paths in ((first, second), (second, first)):
         again = Home(tmp_path / paths[0].stem, create=True)
         report = run(again, *paths)
@@ -198,6 +198,43 @@ def test_a_symbol_on_which_files_contradict_each_other_is_rejected_as_a_whole(tm
         assert set(report.rejections["symbol"]) == {"A"}
         assert set(report.rejections["value"]) == {"first on 2020-01-02"}
         assert report.rejections["reason"].str.startswith("the files contradict each other").all()
+
+
+ROUNDED = "symbol and date are given more than once, with other rounding of volume or amount"
+
+
+@pytest.mark.parametrize(
+    ("volumes", "amounts", "agree"),
+    [
+        (("12345678", "12345600"), ("1234567.8", "1234568"), True),
+        (("1234567", "1230000"), ("", "1e9"), True),
+        (("150", "100"), ("1499", "1000"), True),
+        (("1234567", "1300000"), ("1", "1"), False),
+        (("1234567", "1234567"), ("1e9", "1e8"), False),
+        (("1234567", ""), ("1", "1"), False),
+    ],
+)
+def test_two_vendors_may_round_volumes_and_amounts(
+    tmp_path: Path, volumes: tuple[str, str], amounts: tuple[str, str], agree: bool
+) -> None:
+    files = [
+        csv(tmp_path / f"{number}.csv", line(volume=volume) + f",{amount}", line("B") + ",1", header=HEADER + ",amount")
+        for number, (volume, amount) in enumerate(zip(volumes, amounts, strict=True))
+    ]
+    for number, order in enumerate((files, files[::-1])):
+        home = Home(tmp_path / f"home{number}", create=True)
+        report = run(home, *order)
+        assert [row["symbol"] for row in stored(home)] == (["A", "B"] if agree else ["B"])
+        if agree:
+            # The first file's row, as it is.
+            assert stored(home)[0]["volume"] == float(volumes[number])
+            assert [row["reason"] for row in report.rejections.to_dict("records") if row["symbol"] == "A"] == [ROUNDED]
+            assert report.rejections["source"].unique().tolist() == [str(order[1])]
+
+
+def test_rows_of_one_file_that_differ_in_volume_contradict_each_other(home: Home, tmp_path: Path) -> None:
+    report = run(home, csv(tmp_path / "a.csv", line(volume=100), line(volume=101), line("B")))
+    assert report.rejections["reason"].str.contains("with different contents").tolist() == [True, True]
 
 
 def test_a_contradiction_about_factors_rejects_rows_without_any_too(home: Home, tmp_path: Path) -> None:
@@ -350,8 +387,8 @@ def test_folders_are_searched_in_one_order_and_files_are_read_once(home: Home, t
 
 
 def test_a_changed_row_and_older_history_restate_their_symbols(home: Home, tmp_path: Path) -> None:
-    run(home, csv(tmp_path / "a.csv", *(line(symbol, day) for symbol in "ABC" for day in (5, 6))))
-    report = run(home, csv(tmp_path / "b.csv", line("A", 6, close=10.6), line("B", 4), line("C", 6), line("C", 7)))
+    run(home, csv(tmp_path / "a.csv", *(line(symbol, day) for symbol in "ABC" for day in (7, 8))))
+    report = run(home, csv(tmp_path / "b.csv", line("A", 8, close=10.6), line("B", 6), line("C", 8), line("C", 9)))
     assert (report.updated, report.stored_new, report.unchanged) == (1, 2, 1)
     assert report.restated == ["A", "B"]
     # The home is made, its market kept, and each ingest.
@@ -385,7 +422,7 @@ def test_factors_do_not_begin_in_the_middle_of_a_history(home: Home, tmp_path: P
     assert run(home, bare).unchanged == 3
     late = csv(tmp_path / "b.csv", line("A", 2) + ",3", line("A", 3) + ",3", line("C", 3) + ",3", header=FACTORS)
     # Whether rows without factors come along makes no difference: they go on where the history has none.
-    report = run(home, late, csv(tmp_path / "c.csv", line("A", 4)))
+    report = run(home, late, csv(tmp_path / "c.csv", line("A", 6)))
     assert (report.stored_new, report.restated, report.unadjusted) == (2, [], ["A"])
     assert report.rejections[["row", "symbol", "value"]].to_numpy().tolist() == [[2, "A", "3"], [3, "A", "3"]]
     assert report.rejections["reason"].str.startswith("adj_factor is given, but stored rows").all()

@@ -46,6 +46,8 @@ def test_what_a_person_writes(texts: list[str], mapping: dict[str, str]) -> None
         ("day=Datum", "'day' is no meaning; known are adj_close, adj_factor, adjustment, amount, close, date"),
         ("date=a,date=b", "date is named twice"),
         ("date=a,close=A", "column 'A' is named for date and for close"),
+        ("close=open", "column 'open' is named for close, and is that of open too; name another for open"),
+        ("amount=Volume", "column 'Volume' is named for amount, and is that of volume too; name another for volume"),
     ],
 )
 def test_what_is_no_mapping_says_how_one_looks(text: str, says: str) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kline_core.bars.increments import RESTATED, RESTATED_BARE
+from kline_core.bars.increments import ADJUSTED_ALONE, RESTATED, RESTATED_BARE
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 from kline_core.store.home import Home
+from tests.support.vendor_files import write_files
 
 DAYS = pd.bdate_range("2024-01-01", periods=40)
 SPLITS = {12: 2.0, 25: 0.1}
@@ -109,6 +110,57 @@ def bare(last: int, first: int, paid: float) -> pd.DataFrame:
     frame = as_of(11).drop(columns="Adj Close").rename(columns=str.lower)
     frame[["open", "high", "low", "close"]] *= paid
     return frame[first : last + 1]
+
+
+@pytest.mark.parametrize("common", [1, 2])
+@pytest.mark.parametrize("times", [7.3, 1 / 7.3, 1.003])
+@pytest.mark.parametrize("added", [0.0, 0.2])
+def test_few_common_dates_tell_another_scale_by_all_four_prices(
+    tmp_path: Path, common: int, times: float, added: float
+) -> None:
+    """A file of adjusted prices in a home of raw ones, or the other way round, is no correction."""
+    home = Home(tmp_path / "home", create=True)
+    wide = bare(11, 0, 1.0)
+    wide["high"] *= 1.01
+    wide["low"] *= 0.99
+    feed(home, wide[:9])
+    late = wide[9 - common :].copy()
+    late[["open", "high", "low", "close"]] = late[["open", "high", "low", "close"]] * times + added
+    report = feed(home, late)
+    assert report.rejections["reason"].unique().tolist() == [RESTATED_BARE]
+    assert report.rejected == len(late)
+    # One price alone that has moved is a correction.
+    late = wide[9 - common :].copy()
+    late.loc[8, "high"] *= 1.05
+    report = feed(home, late)
+    assert (report.updated, report.stored_new, report.rejected) == (1, 3, 0)
+
+
+def test_a_day_of_one_price_tells_another_scale_if_it_moved_by_much(tmp_path: Path) -> None:
+    for times, updated in ((1.003, 1), (1.01, 0)):
+        home = Home(tmp_path / f"home{updated}", create=True)
+        feed(home, bare(8, 0, 1.0))
+        assert feed(home, bare(10, 8, times)).updated == updated
+
+
+@pytest.mark.parametrize("name", ["600519_hfq.csv", "600519_qfq.csv"])
+@pytest.mark.parametrize("stored", ["600519.csv", "600519_hfq.csv"])
+def test_adjusted_prices_without_a_common_day_do_not_go_on(tmp_path: Path, name: str, stored: str) -> None:
+    rows = [f"2024-01-{day:02},10,{10 + day / 10},12,9,7036,1,1,1,1,1" for day in (2, 3, 4, 5)]
+    head = "日期,开盘,收盘,最高,最低,成交量,成交额,振幅,涨跌幅,涨跌额,换手率"
+    home = Home(tmp_path / "home", create=True)
+
+    def deliver(folder: str, file: str, lines: list[str]) -> IngestReport:
+        try:
+            return ingest(write_files(tmp_path / folder, {file: "\n".join([head, *lines])}), home)
+        except NothingUsableError as error:
+            return error.report
+
+    deliver("a", stored, rows[:2])
+    report = deliver("b", name, rows[2:])
+    assert report.rejections["reason"].tolist() == [ADJUSTED_ALONE] * 2
+    # The common day says the same.
+    assert deliver("c", name, rows[1:]).stored_new == 2
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ GOOD = ("AAPL", "2020-01-02", 10.0, 11.0, 9.0, 10.5, 1000.0)
         ("symbol", "../x", "symbol is no symbol", "../x"),
         ("symbol", None, "symbol is no symbol", ""),
         ("symbol", 600519, "symbol is no symbol", "600519"),
-        ("date", "2020-02-30", "date is missing or no date", "2020-02-30"),
+        ("date", "2020-02-30", "date is missing or no date; write YYYY-MM-DD", "2020-02-30"),
         ("open", "ten", "open is no number", "ten"),
         ("open", "1_0", "open is no number", "1_0"),
         ("open", True, "open is no number", "True"),
@@ -245,3 +245,11 @@ def test_the_door_divides_every_frame_and_lets_only_sound_bars_in(
     columns = list(BAR_COLUMNS)
     expected = kept.sort_values(["symbol", "date"])[columns].reset_index(drop=True)
     pd.testing.assert_frame_equal(again.sort_values(["symbol", "date"])[columns].reset_index(drop=True), expected)
+
+
+@pytest.mark.parametrize("cell", ["", "-", "--", " - ", "N/A", "#N/A", "null", "—"])
+def test_a_number_that_is_not_there_is_missing_however_that_is_written(cell):
+    checked = check_rows(bars(("A", "2020-01-02", "10", "11", "9", "10", cell), amount=cell), "x")
+    assert checked.bars[["volume", "amount"]].isna().all(axis=None)
+    rejected = check_rows(bars(("A", "2020-01-02", "10", "11", "9", cell, "5")), "x").rejected
+    assert rejected["reason"].tolist() == ["close is missing"]

@@ -12,7 +12,7 @@ from tests.fuzz.targets import TARGETS, load, share
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dates", "settings", "cards", "csv", "parquet", "frames"])
+@pytest.mark.parametrize("name", ["dates", "settings", "cards", "csv", "parquet", "frames", "zip", "xlsx", "ipc"])
 def test_every_case_is_taken_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     target = load(name)
     seeds = target.seeds(tmp_path / "seeds")

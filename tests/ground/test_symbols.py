@@ -168,7 +168,9 @@ def test_the_number_tells_the_exchange() -> None:
     for exchange, prefixes in NUMBER_PREFIXES.items():
         for prefix in prefixes:
             assert canonical_symbol(prefix.ljust(6, "1")) == f"{prefix.ljust(6, '1')}.{exchange}"
-    assert canonical_symbol("110059") == "110059"
+    # Bonds, codes of Korea, and what no board has.
+    for code in ("110059", "005930", "207940", "068270", "680001", "901234"):
+        assert canonical_symbol(code) == code
 
 
 def test_lost_zeros_come_back_only_where_it_is_said() -> None:

@@ -117,7 +117,19 @@ def split_header(data: bytes, path: Path, start: int = 0, number: int = 1, delim
     if not any(name.strip() for name in names):
         raise InputError(f"{path}: is empty, or its first line is; the first line names the columns", source=source)
     begin = feed + 1 if feed >= 0 else len(data)
-    return CsvText(path, names, data, begin, len(data.rstrip(b"\r\n")), delimiter, number)
+    return CsvText(path, names, data, begin, _end(data), delimiter, number)
+
+
+def _end(data: bytes) -> int:
+    """Where the last line that is not blank ends. Not by a copy without blank ones, which may take all memory."""
+    end = len(data)
+    while end:
+        piece = data[max(0, end - MAX_LINE_BYTES) : end]
+        left = len(piece.rstrip(b"\r\n"))
+        end -= len(piece) - left
+        if left:
+            break
+    return end
 
 
 def lines(text: CsvText) -> Iterator[Line]:
@@ -127,12 +139,15 @@ def lines(text: CsvText) -> Iterator[Line]:
         at = found.start()
         number += text.data.count(b"\n", before, at)
         before = at
-        yield _line(found[0], number, len(text.names), text.delimiter)
+        if found.end() - at > MAX_LINE_BYTES:
+            # Not copied: it may be as long as the file.
+            shown = text.data[at : at + 200].decode(errors="replace") + "..."
+            yield Line(number, [], f"is longer than {MAX_LINE_BYTES} bytes; give each row a line of its own", shown)
+        else:
+            yield _line(found[0], number, len(text.names), text.delimiter)
 
 
 def _line(line: bytes, number: int, width: int, delimiter: str) -> Line:
-    if len(line) > MAX_LINE_BYTES:
-        return Line(number, [], f"is longer than {MAX_LINE_BYTES} bytes", line[:200].decode(errors="replace") + "...")
     text = line.decode(errors="surrogateescape").rstrip("\r")
     if '"' not in text and "\r" not in text:
         cells = text.split(delimiter)

@@ -65,7 +65,7 @@ class Layout:
     trailer: str = ""
     """Regular expression of lines behind the last row that are no rows."""
     file_name: str = ""
-    """Regular expression of names that the vendor gives its files; its first group is the symbol."""
+    """Regular expression of names that the vendor gives its files; its groups, with points between, are the symbol."""
     note: str = ""
     """What a user must know of bars in this layout; stands in the report."""
     unadjusted: str = ""

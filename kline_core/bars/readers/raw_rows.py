@@ -23,6 +23,10 @@ _ADJUSTMENTS: Final = {
 }
 """Adjustment of the prices, by the word that stands for it in the name of a file or its folder."""
 _WORD: Final = re.compile(r"(?<![A-Z0-9])(?:[bqh]fq)(?![A-Z0-9])|[前后不]复权", re.ASCII | re.IGNORECASE)
+_AGAIN: Final = re.compile(r" ?\(\d{1,3}\)$", re.ASCII)
+"""What a browser adds to the name of a file that it has downloaded before."""
+_FOLDERS: Final = 3
+"""Folders around a file whose names count: qfq/2024/01/600519.csv."""
 _AROUND: Final = " _.()（）-"
 _CODES: Final = frozenset(
     (
@@ -91,10 +95,10 @@ def raw_rows(
     title = _title(layout, above, path)
     frame, said = without_asides(layout.tidy(frame), layout, str(path))
     convention = layout.convention
-    stem, by_name = _without_word(stem_of(path, suffixes))
-    if layout.file_name and (found := re.fullmatch(layout.file_name, stem)):
-        stem = found[1]
-    folder = _ADJUSTMENTS.get(path.parent.name.lower())
+    stem, by_name = _without_word(_AGAIN.sub("", stem_of(path, suffixes)))
+    if layout.file_name and (found := re.fullmatch(layout.file_name, stem, re.IGNORECASE)):
+        stem = ".".join(filter(None, found.groups()))
+    folder = _of_folders(path)
     # Beside a factor of their own prices are raw, whatever the file is called.
     named_so = None if "adj_factor" in frame.columns else by_name or folder
     adjustment = title.adjustment or said or named_so or Adjustment.RAW
@@ -126,7 +130,8 @@ def raw_rows(
         frame.insert(0, "symbol", column.set_axis(frame.index))
     else:
         raise InputError(
-            f"{path}: has no symbol column, and its name {stem!r} is no symbol; add the one or change the other",
+            f"{path}: has no symbol column, and its name {stem!r} is no symbol; name the file after its symbol, such "
+            "as 600519.SH.csv or IBM.csv, or the column that holds it with --columns symbol=NAME",
             source=str(path),
             column="symbol",
             value=stem,
@@ -168,12 +173,23 @@ def _without_word(stem: str) -> tuple[str, Adjustment | None]:
     return (rest, _ADJUSTMENTS[found[0].lower()]) if found and rest else (stem, None)
 
 
+def _of_folders(path: Path) -> Adjustment | None:
+    """The adjustment that the nearest of the `_FOLDERS` folders around a file names; None where none does."""
+    for folder in list(path.parents)[:_FOLDERS]:
+        if found := _WORD.search(folder.name):
+            return _ADJUSTMENTS[found[0].lower()]
+        if folder.name.lower() == "raw":
+            return Adjustment.RAW
+    return None
+
+
 def _titled(text: str, named: str, convention: Convention, path: Path) -> str:
     """The symbol of a title; the name of the file may tell the exchange too, which a code alone does not."""
     symbol = convention.symbol(text)
     code = symbol.partition(".")[0]
     if named.partition(".")[0] == code:
-        return named
+        # A code alone may be that of a share; an index is told by its name in the title.
+        return named if text == code else symbol
     if is_symbol(named) and named.partition(".")[2] in ("SH", "SZ", "BJ"):
         raise InputError(
             f"{path}: is named after symbol {named}, and its title after {symbol}; correct the one or the other",

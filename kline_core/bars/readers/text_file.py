@@ -132,7 +132,9 @@ def _count_known(head: bytes, encoding: str, known: frozenset[str]) -> int:
     if not _decodes(head, encoding):
         return 0
     lines_of = head.decode(encoding, errors="ignore").splitlines()
-    return max(len(known.intersection(_plain(_cells(line, sign)))) for line in lines_of for sign in DELIMITERS)
+    counts = (len(known.intersection(_plain(_cells(line, sign)))) for line in lines_of for sign in DELIMITERS)
+    # Half a character is no line.
+    return max(counts, default=0)
 
 
 def _find_header(data: bytes, path: Path, known: frozenset[str]) -> CsvText:

@@ -8,8 +8,9 @@ from typing import Final
 
 import pandas as pd
 
+from kline_core.bars.row_errors import MISSING
+
 _TIMES: Final = {"": 0, "K": 3, "TSD": 3, "M": 6, "MIO": 6, "B": 9, "MRD": 9, "T": 12}
-_MISSING: Final = frozenset(("", "-", "--", "—", "–", "n/a", "null"))
 _SPACES: Final = " \xa0\u202f'’"
 _UNIT = r"\s?(?P<unit>K|Tsd|M|Mio|B|Mrd|T)?\.?"
 _SIGN = r"(?P<sign>[+-]?)"
@@ -44,7 +45,7 @@ def plain_numbers(cells: pd.DataFrame, names: Iterable[str], point: str = ".") -
 
 @lru_cache(maxsize=100_000)
 def _plain(cell: str, point: str) -> str:
-    if cell.strip().lower() in _MISSING:
+    if cell.strip().lower() in MISSING:
         return ""
     text = cell.strip().lstrip("$€£").strip()
     found = _NUMBERS[point].fullmatch(text) if len(text) <= 40 else None

@@ -123,9 +123,23 @@ def test_what_was_cut_off_is_not_taken_for_whole(tmp_path: Path) -> None:
 WHOLE = [write(bars(6), packing, chunk) for write in (file, stream) for packing in (None, "lz4") for chunk in (None, 4)]
 
 
-# Arrow 26 itself dies now and then of streams with changed bytes, and takes the process with it.
-@pytest.mark.long
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_codes_that_lead_out_of_their_dictionary_are_damage(tmp_path: Path) -> None:
+    """Arrow would read them from wherever that is, and take the process with it."""
+    codes = pa.DictionaryArray.from_arrays(pa.array([0, 2**30], pa.int32()), ["AAPL", "MSFT"], safe=False)
+    table = bars(2)
+    (tmp_path / "a.feather").write_bytes(stream(table.set_column(0, "symbol", codes)))
+    with pytest.raises(InputError, match=r"a.feather: cannot be read: .*; deliver it again, whole"):
+        read_file(tmp_path / "a.feather")
+    offsets = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(struct.pack("<iii", 0, 2**30, 4)), pa.py_buffer(b"AAPL")]
+    )
+    (tmp_path / "b.feather").write_bytes(stream(table.set_column(0, "symbol", offsets)))
+    with pytest.raises(InputError, match=r"b.feather: cannot be read: .*; deliver it again, whole"):
+        read_file(tmp_path / "b.feather")
+
+
+@pytest.mark.slow
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_whatever_changes_is_rows_or_one_line(tmp_path: Path, data: bytes, changes: list[tuple[int, int]]) -> None:
     changed = bytearray(data)

@@ -67,7 +67,7 @@ def test_lines_that_readers_of_csv_could_divide_in_several_ways(
 def test_a_line_that_is_too_long_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_text, "MAX_LINE_BYTES", 60)
     found = list(lines(split_header(b"a,b\n1,2\n1," + "é".encode() * 300 + b"\n3,4", PATH)))
-    assert [line.fault for line in found] == [None, "is longer than 60 bytes", None]
+    assert [line.fault for line in found] == [None, "is longer than 60 bytes; give each row a line of its own", None]
     assert len(found[1].text) < 210
 
 

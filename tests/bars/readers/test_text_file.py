@@ -1,6 +1,7 @@
 """Verdicts on the rows of one file: a cell means the same whatever the other rows hold."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,26 @@ def test_a_row_of_a_megabyte_is_rejected_in_words_of_our_own(tmp_path: Path) -> 
     for rows in ([long], [GOOD, long, GOOD]):
         found = verdicts(tmp_path / "a.csv", rows)
         assert len(found) == len(rows)
-        assert found[len(rows) // 2][0] == "row is longer than 100000 bytes"
+        assert found[len(rows) // 2][0] == "row is longer than 100000 bytes; give each row a line of its own"
+
+
+def test_half_a_character_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\x81")
+    with pytest.raises(InputError, match=r"a\.csv: "):
+        read_file(tmp_path / "a.csv")
+
+
+def test_a_line_that_is_as_long_as_the_file_takes_no_more_memory_than_the_file(tmp_path: Path) -> None:
+    size = 30_000_000
+    (tmp_path / "a.csv").write_bytes(f"{HEADER}\n{GOOD}\n".encode() + b"x," * (size // 2) + b"\n\n")
+    tracemalloc.start()
+    try:
+        raw = read_file(tmp_path / "a.csv")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(raw.frame), raw.malformed["row"].tolist()) == (1, [3])
+    assert peak < 1.2 * size
 
 
 def test_a_file_of_lines_that_are_no_rows_is_refused_before_they_fill_the_memory(

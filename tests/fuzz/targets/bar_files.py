@@ -27,7 +27,7 @@ _TEXT = (
     b"AAPL,2020-01-02,10,11,9,10.5,1000,1e4,1\nAAPL,20200103,10.5,10.5,10.5,10.5,0,,1.5\n"
     b"MSFT,2020/1/2,1e-3,2e3,.001,5,,,1\n"
 )
-_GUIDED = ("/bars/", "kline_core/dates.py", "kline_core/symbols.py")
+GUIDED = ("/bars/", "kline_core/dates.py", "kline_core/symbols.py")
 
 
 def texts(_folder: Path) -> list[bytes]:
@@ -194,7 +194,7 @@ def _empty_home(work: Path) -> Path:
     return place
 
 
-CSV = Target(_GUIDED, texts, take_text, mutate_bytes)
-GZ = Target(_GUIDED, packed, take_packed, mutate_packed)
-PARQUET = Target(_GUIDED, parquet_files, take_parquet, mutate_bytes)
-INGEST = Target(_GUIDED, texts, take_whole, mutate_bytes)
+CSV = Target(GUIDED, texts, take_text, mutate_bytes)
+GZ = Target(GUIDED, packed, take_packed, mutate_packed)
+PARQUET = Target(GUIDED, parquet_files, take_parquet, mutate_bytes)
+INGEST = Target(GUIDED, texts, take_whole, mutate_bytes)

@@ -3,7 +3,8 @@
 * Eastmoney (`stock_zh_a_hist`, `fund_etf_hist_em`): Chinese headers, lots of 100 shares. Codes are bare, those that
   were read as numbers have lost their zeros, and older versions have none, so that the file's name is the code.
 * Sina (`stock_zh_a_daily`): shares. With `adjust="hfq-factor"` or `"qfq-factor"` a file of factors: each holds from its
-  date on, raw prices times the first, or divided by the second, are the adjusted ones.
+  date on, raw prices times the first, or divided by the second, are the adjusted ones. All of the second change with
+  each payment.
 * Tencent (`stock_zh_a_hist_tx`): five columns, of which `amount` counts lots.
 
 None says in its cells whether prices are adjusted: see `kline_core.bars.readers.raw_rows` for names that do, or give a
@@ -79,5 +80,6 @@ QFQ_FACTOR = replace(
     name="AkShare qfq-factor",
     columns={"date": "date", "qfq_factor": "adj_factor"},
     telling=("date", "qfq_factor"),
+    factors=FactorRows.MOVING_STEPS,
     tidy=_inverse,
 )

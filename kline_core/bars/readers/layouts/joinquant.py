@@ -1,7 +1,8 @@
 """JoinQuant: frames of `get_price` and `get_bars`, saved as CSV or Parquet. Codes like 600519.XSHG, shares and yuan.
 
 Prices and volumes may be adjusted, and then `factor` says by how much: raw price times factor, raw volume divided by
-it. A factor of 1 on every row is that of raw prices, or of days without a payment, and tells nothing. Suspended days
+it. With `fq='pre'` it is 1 on the last day asked for, so that each delivery has a base of its own and only changes
+count. A factor of 1 on every row is that of raw prices, or of days without a payment, and tells nothing. Suspended days
 are flat at the last close, with `paused` 1, or empty.
 """
 
@@ -53,7 +54,7 @@ LONG = Layout(
     name="JoinQuant",
     columns={"time": "date", "date": "date", "code": "symbol"} | _CELLS,
     telling=("time", "code", "open", "money"),
-    convention=Convention(chinese=True),
+    convention=Convention(chinese=True, lasting_factor=False),
     tidy=_raw,
     unadjusted=_NOTE,
 )

@@ -2,22 +2,22 @@
 
 The CSV is GBK, newest first, with codes like '600000 and shares and yuan. Suspended days have zeros for all prices and
 `None` for the change. 前收盘 is the close before, less what was paid out. An index has the code of a share, and only
-its name (上证指数) tells it. fooltrader's `factor` is a cumulative backward factor.
+its name (上证指数, 沪深300) tells it. fooltrader's `factor` is a cumulative backward factor.
 """
 
 import pandas as pd
 
-from kline_core.bars.convention import Convention
+from kline_core.bars.convention import Convention, exchange_of_index
 from kline_core.bars.readers.layout import Layout
 
 
 def _plain(cells: pd.DataFrame) -> pd.DataFrame:
     code = cells["symbol"].astype(str).str.strip().str.lstrip("'‘’")
-    name = cells["name"] if "name" in cells.columns else pd.Series("", index=cells.index)
-    index = name.astype(str).str.contains("指", regex=False)
-    code = code.mask(index & code.str.startswith("000"), code + ".SH")
-    code = code.mask(index & code.str.startswith("399"), code + ".SZ")
-    return cells.assign(symbol=code)
+    name = cells["name"].astype(str) if "name" in cells.columns else pd.Series("", index=cells.index)
+    pairs = list(zip(code, name, strict=True))
+    exchange = {pair: exchange_of_index(*pair) for pair in set(pairs)}
+    codes = [f"{pair[0]}.{exchange[pair]}" if exchange[pair] else pair[0] for pair in pairs]
+    return cells.assign(symbol=pd.Series(codes, index=cells.index, dtype=object))
 
 
 QUOTES = Layout(

@@ -6,4 +6,10 @@ Instead of `adj_factor` there may be what it follows from: `prev_close` or `adj_
 from kline_core.bars.columns import HINTS, OPTIONAL, REQUIRED
 from kline_core.bars.readers.layout import NEEDED, Layout
 
-LAYOUT = Layout(name="plain", columns={name: name for name in (*REQUIRED, *OPTIONAL, *HINTS)}, telling=NEEDED)
+LAYOUT = Layout(
+    name="plain",
+    columns={name: name for name in (*REQUIRED, *OPTIONAL, *HINTS)},
+    telling=NEEDED,
+    # Stooq's download in English has these columns.
+    file_name=r"([A-Z0-9-]{1,10})_(us|hk)_d",
+)

@@ -1,7 +1,8 @@
 """Qlib: what `D.features` returns, saved, with `$open`, ..., `$factor`; and its binary folder.
 
-Prices are those of the exchange times `$factor`, and volume is divided by it: both are undone here, and the factor is
-kept. Prices are float32, so that those of the exchange come out to about seven digits. Instruments are like SH600306.
+Prices are those of the exchange times `$factor`, and volume is divided by it: both are undone here, and the changes of
+the factor are kept, since each collection of the data has a base of its own. Prices are float32, so that those of the
+exchange come out to about seven digits. Instruments are like SH600306.
 """
 
 from typing import Final
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.columns import PRICES
+from kline_core.bars.convention import Convention
 from kline_core.bars.readers.layout import Layout
 from kline_core.bars.row_errors import RowErrors, to_numbers
 
@@ -46,5 +48,6 @@ LAYOUT: Final = Layout(
         "$factor": "adj_factor",
     },
     telling=("$open", "$high", "$low", "$close", "$factor"),
+    convention=Convention(lasting_factor=False),
     tidy=raw_bars,
 )

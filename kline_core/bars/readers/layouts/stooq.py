@@ -56,5 +56,6 @@ POLISH = Layout(
         "wolumen": "volume",
     },
     telling=("data", "otwarcie", "najwyzszy", "najnizszy", "zamkniecie"),
+    file_name=r"([A-Z0-9-]{1,10})(?:_(us|hk))?_d",
     note=NOTE,
 )

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kline_core.bars.ingest_report import IngestReport
 from tests.support.vendor_files import check_bad_input, ingested
 
 # Two yuan are paid out on the 5th, and from the 9th on each share is two.
@@ -80,6 +81,24 @@ def test_adjusted_prices_beside_raw_ones_tell_the_factor(tmp_path: Path, adjust:
     assert not report.errors
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        *(
+            ("data_qfq/000001.csv", "forward"),
+            ("qfq/2024/000001.csv", "forward"),
+            ("QFQ-2024/01/000001.csv", "forward"),
+        ),
+        *(("后复权/沪市/000001.csv", "backward"), ("hfq/raw/000001.csv", ""), ("qfq/a/b/c/000001.csv", "")),
+        *(("hfqs/000001.csv", ""), ("data_hfq.zip/qfq/000001.csv", "forward")),
+    ],
+)
+def test_a_folder_around_tells_the_adjustment(tmp_path: Path, name: str, says: str) -> None:
+    report, _ = ingested(tmp_path, {name: hist(adjust="factor")})
+    notes = [note for note in report.files[0].notes if "adjusted" in note and "its prices are" in note]
+    assert [note.split()[3] for note in notes] == ([says] if says else [])
+
+
 def test_adjusted_prices_alone_are_named_as_what_they_are(tmp_path: Path) -> None:
     for name, says in (("000001_hfq.csv", "backward adjusted"), ("000001_qfq.csv", "forward adjusted")):
         report, bars = ingested(tmp_path, {name: hist(adjust="factor")})
@@ -129,6 +148,33 @@ def test_factors_of_sina_hold_from_their_day_on(tmp_path: Path, inverse: bool) -
     np.testing.assert_allclose(changes, FACTORS, rtol=1e-12)
     assert (report.read, report.rejected, report.joined) == (7, 0, 3)
     assert bars["volume"].unique().tolist() == [703600.0]
+
+
+def test_forward_factors_of_sina_are_on_a_base_that_moves(tmp_path: Path) -> None:
+    """All of them change with each payment, so that a later delivery must hold a stored day."""
+    from kline_core.bars.increments import NO_OVERLAP
+    from kline_core.bars.ingest import ingest
+    from kline_core.bars.ingest_report import NothingUsableError
+    from kline_core.store.home import Home
+    from tests.support.vendor_files import write_files
+
+    home = Home(tmp_path / "home", create=True)
+
+    def deliver(steps: dict[str, float], first: int, last: int) -> IngestReport:
+        header, *rows = sina().splitlines()
+        text = "\n".join([header, *rows[first:last]])
+        factors = "\n".join(["date,qfq_factor", *(f"{day},{factor}" for day, factor in steps.items())])
+        place = tmp_path / f"in{first}{last}"
+        return ingest(write_files(place, {"sz000001.csv": text, "sz000001_factor.csv": factors}), home)
+
+    deliver({"2024-01-05": 1.0, "1900-01-01": 1.1}, 0, 5)
+    later = {"2024-01-09": 1.0, "2024-01-05": 2.0, "1900-01-01": 2.2}
+    with pytest.raises(NothingUsableError) as error:
+        deliver(later, 5, 7)
+    assert error.value.report.rejections["reason"].tolist() == [NO_OVERLAP] * 2
+    assert deliver(later, 4, 7).stored_new == 2
+    bars = home.read("bars").to_pandas().sort_values("date")
+    np.testing.assert_allclose(bars["adj_factor"], FACTORS, rtol=1e-12)
 
 
 @pytest.mark.slow

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kline_core.bars.increments import NO_OVERLAP
 from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.store.home import Home
 from tests.support.vendor_files import assert_accounted, check_bad_input, ingested
 
@@ -44,7 +46,7 @@ def test_a_factor_gives_raw_prices_back(tmp_path: Path, base: float) -> None:
         assert bars["symbol"].unique().tolist() == ["600999.SH"]
         np.testing.assert_allclose(bars["close"], PRICES["close"], rtol=1e-12)
         np.testing.assert_allclose(bars["volume"], frame()["volume"], rtol=1e-12)
-        np.testing.assert_allclose(bars["adj_factor"] / base, FACTOR, rtol=1e-12)
+        np.testing.assert_allclose(bars["adj_factor"], FACTOR, rtol=1e-12)
         assert bars["suspended"].tolist() == [False, False, True, False, False]
 
 
@@ -59,6 +61,32 @@ def test_a_factor_of_one_tells_nothing_and_a_previous_close_does(tmp_path: Path)
     np.testing.assert_allclose(bars["adj_factor"], FACTOR, rtol=1e-12)
     assert bars["suspended"].tolist() == [False, False, True, False, False]
     assert not report.files[0].notes
+
+
+def as_asked_on(last: int, first: int = 0) -> pd.DataFrame:
+    """What `fq='pre'` gives on a day: the factor there is 1."""
+    return long(frame(FACTOR / FACTOR[last]).iloc[first : last + 1])
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_each_delivery_has_a_base_of_its_own_and_is_chained(tmp_path: Path, last: int) -> None:
+    home = Home(tmp_path / "home", create=True)
+    # The factor of the first rows is theirs on the whole history's base.
+    ingest([long(frame(FACTOR / FACTOR[-1]).iloc[: last + 1])], home)
+    report = ingest([as_asked_on(4, last)], home)
+    assert (report.stored_new, report.updated, report.rebased, report.rejected) == (4 - last, 0, [], 0)
+    bars = home.read("bars").to_pandas().sort_values("date")
+    np.testing.assert_allclose(bars["adj_factor"], FACTOR, rtol=1e-12)
+
+
+def test_a_delivery_that_meets_no_stored_day_is_refused(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", create=True)
+    ingest([as_asked_on(3)], home)
+    # The whole base has moved by a payment on the last day.
+    later = long(frame(FACTOR * np.array([1, 1, 1, 1, 0.9])).iloc[4:])
+    with pytest.raises(NothingUsableError) as error:
+        ingest([later], home)
+    assert error.value.report.rejections["reason"].tolist() == [NO_OVERLAP]
 
 
 @pytest.mark.slow

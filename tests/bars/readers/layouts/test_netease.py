@@ -37,6 +37,12 @@ def test_an_index_is_told_by_its_name(tmp_path: Path) -> None:
         ("000001", "上证指数", "000001.SH"),
         ("000001", "平安银行", "000001.SZ"),
         ("399001", "深证成指", "399001.SZ"),
+        ("399106", "深证综合", "399106.SZ"),
+        ("000300", "沪深300", "000300.SH"),
+        ("000905", "中证500", "000905.SH"),
+        ("000016", "上证50", "000016.SH"),
+        ("000688", "科创50", "000688.SH"),
+        ("000300", "某某科技", "000300.SZ"),
     ):
         bars = ingested(tmp_path, {"any.csv": quotes(code, name).encode("gbk")})[1]
         assert bars["symbol"].unique().tolist() == [symbol]

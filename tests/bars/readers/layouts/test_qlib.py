@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kline_core.bars.increments import NO_OVERLAP
 from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.errors import InputError
 from kline_core.store.home import Home
+from tests.support.vendor_files import write_files
 from tests.support.vendor_samples import DAYS, Sample, bad, error_of, prices, taken, taken_text
 
 HEADER = "instrument,datetime,$open,$high,$low,$close,$volume,$factor"
@@ -22,7 +25,34 @@ def test_prices_and_volumes_become_those_of_the_exchange(tmp_path: Path) -> None
     assert (report.files[0].layout, report.unadjusted) == ("Qlib", [])
     assert bars["symbol"].tolist() == ["600306.SH"] * 2
     assert prices(bars) == [[10, 11, 9, 10.5, 1200]] * 2
-    assert bars["adj_factor"].tolist() == [0.5, 1.0]
+    # Its base is that of this delivery, so that only its changes count.
+    assert bars["adj_factor"].tolist() == [1.0, 2.0]
+
+
+def features(closes: dict[str, float], factors: dict[str, float]) -> str:
+    """Features of a symbol as Qlib writes them: raw closes times the factor, volumes of 1,200 shares divided by it."""
+    rows = [
+        ",".join(["SH600306", day, *(f"{np.float32(closes[day] * factor):.9g}" for _ in range(4)), f"{1200 / factor}"])
+        + f",{np.float32(factor):.9g}"
+        for day, factor in factors.items()
+    ]
+    return "\n".join([HEADER, *rows])
+
+
+def test_collections_on_another_base_are_chained_or_refused(tmp_path: Path) -> None:
+    closes = {"2024-02-26": 10.0, "2024-02-27": 10.5, "2024-02-28": 9.0, "2024-02-29": 9.1}
+    first = dict.fromkeys(list(closes)[:2], 0.31)
+    second = {day: 0.7 if day < "2024-02-28" else 0.8 for day in closes}
+    home = Home(tmp_path / "home", create=True)
+    ingest(write_files(tmp_path / "a", {"q.csv": features(closes, first)}), home)
+    later = {day: second[day] for day in list(closes)[2:]}
+    with pytest.raises(NothingUsableError) as error:
+        ingest(write_files(tmp_path / "b", {"q.csv": features(closes, later)}), home)
+    assert error.value.report.rejections["reason"].unique().tolist() == [NO_OVERLAP]
+    report = ingest(write_files(tmp_path / "c", {"q.csv": features(closes, second)}), home)
+    assert (report.stored_new, report.rejected) == (2, 0)
+    factor = home.read("bars").to_pandas().sort_values("date")["adj_factor"].to_numpy()
+    np.testing.assert_allclose(factor, [1, 1, 0.8 / 0.7, 0.8 / 0.7], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "frame"])
@@ -88,7 +118,7 @@ def test_a_binary_folder_is_one_source(tmp_path: Path, inside: bool) -> None:
     assert bars["symbol"].tolist() == ["000001.SZ"] * 3 + ["600306.SH"] * 3
     assert bars["date"].dt.day.tolist() == [3, 5, 8] * 2
     assert prices(bars) == [[10, 11, 9, 10.5, 1200]] * 6
-    assert bars["adj_factor"].tolist() == [0.5] * 6
+    assert bars["adj_factor"].tolist() == [1.0] * 6
 
 
 @pytest.mark.slow
