@@ -352,16 +352,16 @@ def restated(key: Int64s, prices: Floats64, stored: Floats64) -> list[int]:
     if len(key) == 0:
         return []
     order = np.argsort(key)
-    moved = stored[order] / prices[order] - 1
-    flat = (np.ptp(prices[order], axis=1) == 0) | (np.ptp(stored[order], axis=1) == 0)
     codes, first = np.unique(key[order] >> 32, return_index=True)
     last = np.append(first[1:], len(key))
     # Of a million symbols few have moved at all.
-    some = np.flatnonzero(np.abs(moved[first, -1]) > _SCALE)
+    some = np.flatnonzero(np.abs(stored[order[first], -1] / prices[order[first], -1] - 1) > _SCALE)
     found = []
     for code, begin, end in zip(codes[some].tolist(), first[some].tolist(), last[some].tolist(), strict=True):
-        border = slice(begin, min(end, begin + _BORDER))
-        if _on_another_scale(moved[border], bool(flat[border].all()), end - begin):
+        border = order[begin : min(end, begin + _BORDER)]
+        mine, theirs = prices[border], stored[border]
+        flat = (np.ptp(mine, axis=1) == 0) | (np.ptp(theirs, axis=1) == 0)
+        if _on_another_scale(theirs / mine - 1, bool(flat.all()), end - begin):
             found.append(code)
     return found
 
