@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars.columns import PRICES
-from kline_core.bars.increments import ADJUSTED_ALONE, RESTATED_BARE, Rows, chain
-from kline_core.bars.increments import restated as restated_prices
+from kline_core.bars.increments import Rows, chain
+from kline_core.bars.other_scale import ADJUSTED_ALONE, RESTATED_BARE, restated
 from kline_core.bars.rebasing import chained_factors
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment, reject_duplicates
 from kline_core.bars.row_errors import rejected_bars, rejected_frame
@@ -195,7 +195,7 @@ def _reject_restated(
     bare = bars["adj_factor"].isna().to_numpy()
     here = bare[known]
     prices = bars[list(PRICES)].to_numpy()[known][here]
-    codes = restated_prices(key[known][here], prices, np.column_stack([stored[name] for name in PRICES])[here])
+    codes = restated(key[known][here], prices, np.column_stack([stored[name] for name in PRICES])[here])
     # What is adjusted says nothing of its scale but by a common date.
     alone = np.setdiff1d(key[bare & adjusted[bars["file"].to_numpy()]] >> 32, key[known] >> 32)
     if not codes and not len(alone):

@@ -45,14 +45,11 @@ _FLOAT32 = 2.5e-7
 """Relative error of a price that has been through a few sums in float32: Yahoo's adjusted closes, for instance."""
 _SAME_FACTOR = 1e-5
 _FEW_PRICES = 8
-_BORDER = 5
+BORDER = 5
 """First common dates of a delivery that tell its base."""
 _SAME_RATIO = 1e-3
 """Relative difference of two ratios of prices that are written with two decimals."""
-_FEWEST = 3
-_SCALE = 1e-4
-"""Relative change of closes that is more than another rounding, if all of some have it."""
-_CORRECTED = 5e-3
+CORRECTED = 5e-3
 """Relative change of a close up to which one date alone is believed to be corrected: no split is that small."""
 
 NO_OVERLAP = (
@@ -70,14 +67,6 @@ NO_OVERLAP_BETWEEN = (
 RESTATED = (
     "the close is not the stored one where the delivery meets stored bars: a correction, or a split that the vendor "
     "has worked into the past; deliver more stored dates, or the symbol's whole history"
-)
-ADJUSTED_ALONE = (
-    "the prices are adjusted by the vendor, and no delivered date is stored, so that it is not known whether they are "
-    "on the scale of the stored ones; deliver the last stored date again too"
-)
-RESTATED_BARE = (
-    "all prices are the stored ones times a constant: they are adjusted anew, or the one kind raw and the "
-    "other adjusted, and nothing tells by what; deliver the symbol's whole history"
 )
 NO_JOINT = (
     "the change of the adjustment between two rows of the symbol is not known: they come from files with a base each, "
@@ -326,57 +315,16 @@ def _base(relative: Floats64, close: Floats64, stored_close: Floats64, held: Flo
         stored_close: float64 (n,): stored ones.
         held: float64 (n,): stored factors.
     """
-    some = slice(0, _BORDER)
+    some = slice(0, BORDER)
     moved = (stored_close / close)[some]
     ratio = (held / relative)[some] * moved
     agree = np.abs(ratio / ratio[:, None] - 1) <= _SAME_RATIO
     count = agree.sum(axis=1)
     first = int(count.argmax())
     alone = count[first] == 1
-    if alone and abs(moved[first] - 1) > _CORRECTED:
+    if alone and abs(moved[first] - 1) > CORRECTED:
         return None
-    return first, float(held[first] if abs(moved[first] - 1) <= _CORRECTED else held[first] * moved[first])
-
-
-def restated(key: Int64s, prices: Floats64, stored: Floats64) -> list[int]:
-    """Codes of the symbols whose prices came on another scale than the stored ones.
-
-    The closes of three dates tell it, or of two that moved by much. Of fewer dates all four prices do: a correction
-    does not move open, high, low and close by one ratio. Where they are one price, it must have moved by much.
-
-    Args:
-        key: int64 (n,): symbol and date of rows whose date is stored.
-        prices: float64 (n, 4): delivered prices, the close last.
-        stored: float64 (n, 4): stored ones.
-    """
-    if len(key) == 0:
-        return []
-    order = np.argsort(key)
-    codes, first = np.unique(key[order] >> 32, return_index=True)
-    last = np.append(first[1:], len(key))
-    # Of a million symbols few have moved at all.
-    some = np.flatnonzero(np.abs(stored[order[first], -1] / prices[order[first], -1] - 1) > _SCALE)
-    found = []
-    for code, begin, end in zip(codes[some].tolist(), first[some].tolist(), last[some].tolist(), strict=True):
-        border = order[begin : min(end, begin + _BORDER)]
-        mine, theirs = prices[border], stored[border]
-        flat = (np.ptp(mine, axis=1) == 0) | (np.ptp(theirs, axis=1) == 0)
-        if _on_another_scale(theirs / mine - 1, bool(flat.all()), end - begin):
-            found.append(code)
-    return found
-
-
-def _on_another_scale(moved: Floats64, flat: bool, dates: int) -> bool:
-    """Whether prices of a symbol's first common dates, (k, 4), moved by one ratio; `flat`: each has but one price."""
-    by_much = bool((np.abs(moved[:, -1]) > _CORRECTED).all())
-    if dates >= (2 if by_much else _FEWEST):
-        return _is_constant(moved[:, -1])
-    return (by_much or not flat) and _is_constant(moved.ravel())
-
-
-def _is_constant(moved: Floats64) -> bool:
-    middle = float(np.median(moved))
-    return bool((np.abs(moved) > _SCALE).all() and (np.abs(moved - middle) <= abs(middle) / 5).all())
+    return first, float(held[first] if abs(moved[first] - 1) <= CORRECTED else held[first] * moved[first])
 
 
 def _chain_one(

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kline_core.bars.increments import ADJUSTED_ALONE, RESTATED, RESTATED_BARE
+from kline_core.bars.increments import RESTATED
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
+from kline_core.bars.other_scale import ADJUSTED_ALONE, RESTATED_BARE
 from kline_core.store.home import Home
 from tests.support.vendor_files import write_files
 
