@@ -16,7 +16,7 @@ from kline_core.dates import parse_date
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.alphalens_folder import factor_series
 from kline_core.factor.export import stored_values
-from kline_core.factor.prices import read_entry_prices, recorded_entry_lag
+from kline_core.factor.prices import read_entry_prices, recorded_steps
 from kline_core.factor.sample_dates import requested_dates
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -77,8 +77,8 @@ class FactorResult:
             So the change from one row to the row h below is the forward return that `evaluate` measures over h bars;
             for a symbol that was suspended between, alphalens counts days and `evaluate` the symbol's bars.
         """
-        lag = self.key.settings.patterns.entry_lag_bars if self.key else recorded_entry_lag(self.home, self.fingerprint)
-        return read_entry_prices(self.home, sorted(set(self.frame["symbol"])), lag, self.versions["bars"])
+        steps = self.key.settings.patterns if self.key else recorded_steps(self.home, self.fingerprint)
+        return read_entry_prices(self.home, sorted(set(self.frame["symbol"])), steps, self.versions["bars"])
 
     @cached_property
     def failed(self) -> pd.DataFrame:

@@ -76,7 +76,16 @@ def check(
             other = other[other["symbol"].isin(names)]
     begin = None if first is None else parse_date(first, "first")
     end = None if last is None else parse_date(last, "last")
-    return check_bars(store, names, begin, end, other)
+    if begin is not None and end is not None and begin > end:
+        raise DateError(f"first is {begin}, which is after last, {end}; swap them", parameter="first", value=first)
+    report = check_bars(store, names, begin, end, other)
+    if report.rows == 0 and (begin is not None or end is not None):
+        raise DateError(
+            f"no bars are stored from {begin or 'the first'} to {end or 'the newest'} day; name days that have some",
+            parameter="first" if begin is not None else "last",
+            value=first if begin is not None else last,
+        )
+    return report
 
 
 def release_jump(home: Home | str | Path, symbol: str, date: Day, why: str) -> None:

@@ -137,6 +137,8 @@ def changes_in_file(
     order = order[readable[order]]
     # One row of each day: the others are duplicates, which are no days of their own.
     twice = (code[order][1:] == code[order][:-1]) & (days[order][1:] == days[order][:-1])
+    doubtful = faults.any().copy()
+    doubtful[order[:-1][twice & (close[order][1:] != close[order][:-1])]] = True
     order = order[np.r_[True, ~twice]] if len(order) else order
     follows = code[order][1:] == code[order][:-1]
     before, now = order[:-1][follows], order[1:][follows]
@@ -151,6 +153,8 @@ def changes_in_file(
         elif "prev_close" in hints:
             previous = np.where(numbers["prev_close"] > 0, numbers["prev_close"], np.nan)
             change[now] = step_over(close[before], previous[now])
+            # A close that is rejected or contradicted tells nothing, unless the next row says that it was right.
+            change[now[doubtful[before] & (change[now] != 1.0)]] = np.nan
             # A previous close that says something else every day is no close of the day before.
             ex_dates = int((np.abs(change[now] - 1) > 0).sum())
             if ex_dates > max(len(np.unique(code[now])), _MOST_EX_DATES * len(now)):

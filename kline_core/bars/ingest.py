@@ -30,6 +30,7 @@ from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import FEW_SYMBOLS, Comparison, compare
 from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import Delivery, find_files
+from kline_core.bars.expected_rows import Expected, reject_unasked
 from kline_core.bars.home_market import (
     agreed_market,
     keep_market,
@@ -66,6 +67,7 @@ def ingest(
     columns: Mapping[str, str] | None = None,
     market: Market | None = None,
     frame_names: Sequence[str] = (),
+    expected: Expected | None = None,
 ) -> IngestReport:
     """Write files, all files in folders, and frames into the `bars` table of a home, in one commit.
 
@@ -83,6 +85,8 @@ def ingest(
         market: Market of the home, kept with it; None for the one that is kept, or that the symbols of a home's first
             bars are of. Symbols of other markets are rejected.
         frame_names: Names of the frames in reports, in their order, all different; empty for their numbers.
+        expected: What the frames were asked for; rows of other symbols and later days are rejected. None for no such
+            bounds.
 
     Raises:
         InputError: The sources hold neither a file to read nor a frame.
@@ -125,6 +129,7 @@ def ingest(
         taken, nameless = with_exchange(taken, named, agreed, home, before)
         taken, foreign = reject_strangers(taken, named, agreed)
         taken, impossible, closed = reject_days(taken, named, agreed)
+        taken, unasked = reject_unasked(taken, named, expected)
         compared = compare(taken, named, adjusted, home, before)
         try:
             if agreed is not None and kept is None and compared.changes and not keep_market(home, agreed):
@@ -140,7 +145,7 @@ def ingest(
             table="bars",
         )
     rejections = _ordered(
-        [*(part.rejected for part in parts), nameless, foreign, impossible, *compared.rejected], read.names
+        [*(part.rejected for part in parts), nameless, foreign, impossible, unasked, *compared.rejected], read.names
     )
     accounts = _accounts(parts, compared, rejections, closed)
     report = IngestReport(

@@ -50,7 +50,7 @@ def _board(symbol: str) -> str | None:
         return None
     code, _, exchange = canonical_symbol(symbol).partition(".")
     match exchange:
-        case "BJ":
+        case "BJ" if not code.startswith("899"):
             return BEIJING
         case "SH" if code.startswith(("688", "689")):
             return STAR

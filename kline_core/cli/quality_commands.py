@@ -5,6 +5,7 @@ import argparse
 from kline_core.cli.answer import Answer
 from kline_core.cli.options import opened_home
 from kline_core.errors import SettingError
+from kline_core.symbols import canonical_symbol
 
 
 def check(options: argparse.Namespace) -> Answer:
@@ -29,7 +30,7 @@ def release(options: argparse.Namespace) -> Answer:
     from kline_core.api.quality import hold_jump, release_jump
 
     home = opened_home(options)
-    what = f"jump of {options.symbol} on {options.date}"
+    what = f"jump of {canonical_symbol(options.symbol)} on {options.date}"
     then = "; `kline index` and `kline run` make anew what depends on it"
     if options.undo:
         hold_jump(home, options.symbol, options.date)

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from kline_core._text import refusal
 from kline_core.errors import InputError
 from kline_core.factor.export import only_fingerprint, stored_values
 from kline_core.factor.frame_files import check_around, write_frame
-from kline_core.factor.prices import read_entry_prices, recorded_entry_lag
+from kline_core.factor.prices import read_entry_prices, recorded_steps
 from kline_core.store.home import Home
 
 FACTOR: Final = "factor.parquet"
@@ -30,12 +32,13 @@ def write_alphalens(home: Home, folder: Path, fingerprint: str | None = None) ->
     symbol, see `kline_core.factor.prices.entry_prices`. pandas reads both with their indexes. The folder is made where
     it is missing, and files of an earlier export in it are replaced.
 
-    Raises as `only_fingerprint` and `recorded_entry_lag`, and `InputError` if the folder cannot be written.
+    Raises as `only_fingerprint` and `recorded_steps`, and `InputError` if the folder cannot be written.
     """
     check_around(folder)
+    _check_replaced(folder)
     wanted = only_fingerprint(home, fingerprint)
     frame = stored_values(home, wanted)
-    prices = read_entry_prices(home, sorted(set(frame["symbol"])), recorded_entry_lag(home, wanted))
+    prices = read_entry_prices(home, sorted(set(frame["symbol"])), recorded_steps(home, wanted))
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -45,3 +48,23 @@ def write_alphalens(home: Home, folder: Path, fingerprint: str | None = None) ->
     write_frame(factor_series(frame).to_frame(), folder / FACTOR, index=True)
     write_frame(prices, folder / PRICES, index=True)
     return len(frame)
+
+
+def _check_replaced(folder: Path) -> None:
+    """Raise `InputError` for a folder that is neither empty nor an earlier export, whose files would be lost."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if {path.name for path in folder.iterdir()} <= {FACTOR, PRICES} and _columns(folder / FACTOR) == {"factor"}:
+        return
+    raise InputError(
+        f"{folder} holds other things than an earlier export, which would be lost or mixed with it; name a new folder",
+        source=str(folder),
+    )
+
+
+def _columns(file: Path) -> set[str] | None:
+    """Columns of a Parquet file beside its index; None if it is none."""
+    try:
+        return set(pq.read_schema(file).names) - {"date", "asset"}
+    except (OSError, pa.ArrowException):
+        return None

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 from kline_core._logging import one_line
-from kline_core.bars.increments import NO_JOINT, NO_OVERLAP, RESTATED, RESTATED_BARE, TORN
+from kline_core.bars.expected_rows import Expected
+from kline_core.bars.increments import NO_JOINT, NO_OVERLAP, RESTATED, TORN
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
+from kline_core.bars.other_scale import RESTATED_BARE
 from kline_core.bars.rebasing import DIFFERENT, TOO_FEW
 from kline_core.errors import SourceError
 from kline_core.markets import Market
@@ -163,7 +165,8 @@ class BySymbol:
             told = joined(without(told, again), self._ingest(more))
         for file in told.files if told is not None else []:
             symbol = symbol_of(file)
-            if file.error is not None:
+            # Of what lies beside the bars, rows may be left over that no bar needs.
+            if file.error is not None and file.path == symbol:
                 self.failed.setdefault(symbol, file.error.removeprefix(f"{file.path}: "))
         self.fetched.update(symbol for symbol, parts in frames.items() if parts)
         self.fetched.difference_update(self.failed)
@@ -176,7 +179,14 @@ class BySymbol:
         if not named:
             return None
         try:
-            return ingest(list(named.values()), self.home, market=self.market, frame_names=list(named))
+            asked = {name: name.split(_KIND)[0] for name in named}
+            return ingest(
+                list(named.values()),
+                self.home,
+                market=self.market,
+                frame_names=list(named),
+                expected=Expected(asked, self.until),
+            )
         except NothingUsableError as error:
             return error.report
 

@@ -9,6 +9,7 @@
 A symbol that fails is reported, and keeps out no other.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -29,6 +30,8 @@ from kline_core.sources.source import Source
 from kline_core.store.home import Home
 from kline_core.symbols import canonical_symbol, market_of
 
+_LEAST_SHARE: Final = 0.5
+"""Share of the members of the list before below which a list counts as cut off."""
 FIRST_DAY: Final = np.datetime64("1990-01-01", "D")
 """First day of new symbols, if none is asked for: before any bar of the mainland's exchanges."""
 
@@ -153,16 +156,21 @@ def _universe(
     if universe.name is None:
         return list(universe.symbols), [], 0
     told = {today: source.members(universe.name, until, line)}
-    if not told[today]:
-        raise SourceError(
-            f"{source.name} tells no members of {universe.name} on {until}; try again later", source=source.name
-        )
+    _check_list(home, universe.name, source, told[today], until)
     if members_since is not None:
         told |= {
             day: names
             for day, names in source.past_members(universe.name, members_since, until, line).items()
             if day not in told
         }
+    for day, names in told.items():
+        _check_names(source, names, f"among the members of {universe.name} on {day}")
+        if day > today:
+            raise SourceError(
+                f"{source.name} tells members of {universe.name} on {day}, which is still to come; none of its lists "
+                "was kept, try again later",
+                source=source.name,
+            )
     strange: dict[str, None] = {}
     lists = {}
     for day, names in told.items():
@@ -171,6 +179,28 @@ def _universe(
         lists[day] = [form for form in forms if form not in strange]
     snapshots = keep_members(home, universe.name, source.name, lists)
     return sorted({*lists[today], *membership(home, universe.name).ever}), sorted(strange), snapshots
+
+
+def _check_list(home: Home, universe: str, source: Source, names: Sequence[object], until: np.datetime64) -> None:
+    """Raise `SourceError` for today's list if it is empty, or so short beside the last one that it was cut off."""
+    kept = membership(home, universe).members
+    had = len(kept[-1]) if kept else 0
+    if not names or len(names) < _LEAST_SHARE * had:
+        what = (
+            f"{len(names)} members of {universe} on {until}, where the list before has {had}"
+            if names
+            else (f"no members of {universe} on {until}")
+        )
+        raise SourceError(f"{source.name} tells {what}; nothing was kept, try again later", source=source.name)
+
+
+def _check_names(source: Source, names: Sequence[object], where: str) -> None:
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise SourceError(
+                f"{source.name} tells {name!r} {where}, which is no symbol; nothing was kept, try again later",
+                source=source.name,
+            )
 
 
 def _bias(home: Home, universe: Universe, source: Source) -> str | None:

@@ -89,7 +89,7 @@ def grouped(failed: Collection[tuple[str, str]]) -> dict[str, list[str]]:
     """Symbols by the reason why they failed, the most frequent first; a symbol's own name in it stands for any."""
     groups: dict[str, list[str]] = {}
     for symbol, reason in failed:
-        groups.setdefault(reason.replace(symbol, "SYMBOL"), []).append(symbol)
+        groups.setdefault(reason.replace(symbol, "SYMBOL") if symbol else reason, []).append(symbol)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 

@@ -335,3 +335,39 @@ def test_of_equal_rows_the_one_that_knows_its_change_is_taken(home, order):
         frame[frame["date"] >= DAYS[15].astype("datetime64[s]")],
     ]
     assert ingest(parts[::order], home).stored_new == len(frame)
+
+
+def previous_closes(close: list[float]) -> pd.DataFrame:
+    """A file with previous closes and no payment."""
+    days = pd.to_datetime([f"2024-01-{day:02}" for day in (2, 3, 4, 5, 8, 9, 10, 11)])
+    prices = pd.DataFrame({"close": close})
+    rest = {"open": close, "high": prices["close"] + 0.1, "low": prices["close"] - 0.1, "volume": 1e6, "amount": 1e7}
+    told = {"adjustflag": 3, "turn": 1.0, "tradestatus": 1, "pctChg": 0.0, "isST": 0}
+    previous = [close[0], *close[:-1]]
+    return pd.DataFrame({"date": days, "code": "sh.600000", "preclose": previous, "close": close, **rest, **told})
+
+
+CLOSES = [10.0, 10.1, 10.2, 10.1, 10.0, 9.9, 10.0, 10.1]
+
+
+@pytest.mark.parametrize(("column", "value"), [("high", 9.0), ("volume", -1.0), ("close", 11.0), ("close", np.nan)])
+def test_the_close_of_a_rejected_row_is_no_payment(tmp_path, column, value):
+    """The next row says whether it was right; where it was not, nothing tells a payment from the mistake."""
+    frame = previous_closes(CLOSES)
+    frame.loc[4, column] = value
+    home = Home(tmp_path / "home", create=True)
+    if column == "close":
+        with pytest.raises(NothingUsableError) as error:
+            ingest([frame], home)
+        assert error.value.report.rejections["reason"].isin((NO_JOINT, LOST_ROW)).sum() == 7
+        return
+    assert ingest([frame], home).rejected == 1
+    assert home.read("bars")["adj_factor"].to_pylist() == [1.0] * 7
+
+
+def test_of_two_closes_of_one_day_neither_is_a_payment(tmp_path):
+    frame = previous_closes(CLOSES)
+    twice = pd.concat([frame.iloc[[4]].assign(close=10.05), frame])
+    with pytest.raises(NothingUsableError) as error:
+        ingest([twice], Home(tmp_path / "home", create=True))
+    assert error.value.report.rejections["reason"].isin((NO_JOINT, LOST_ROW)).sum() == 7

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kline_core.bars.expected_rows import OTHER_SYMBOL, TOO_EARLY
 from kline_core.bars.members import membership
 from kline_core.errors import SettingError, SourceError
 from kline_core.sources import by_symbol
@@ -19,6 +20,7 @@ from kline_core.sources import fetch as fetching
 from kline_core.sources.fetch import last_closed
 from kline_core.sources.fetch_report import FetchReport, NothingFetchedError
 from kline_core.sources.line import ATTEMPTS
+from kline_core.sources.registry import SOURCES
 from kline_core.store.home import Home
 from tests.support.vendors import MAINLAND, NOW, Vendor, bars_of
 
@@ -110,6 +112,51 @@ def test_an_answer_that_is_cut_off_between_its_pages_is_not_taken_for_whole(
     vendor.faults["600519.SH"] = ["", "hang up"]
     assert fetch("baostock:600519").failed == {}
     assert len(stored(home)) == 2100
+
+
+def test_a_session_that_is_not_over_has_no_bar_whatever_the_vendor_gives(
+    fetch: Fetch, vendor: Vendor, home: Home
+) -> None:
+    vendor.heeds_last_day = False
+    found = fetch("baostock:600519", "2024-06-20")
+    assert str(stored(home)["date"].max()) == "2024-06-20"
+    assert found.bars is not None
+    assert found.bars.rejections["reason"].unique().tolist() == [TOO_EARLY]
+    assert found.bars.read == found.bars.stored_new + found.bars.rejected
+    vendor.heeds_last_day = True
+    assert fetch("baostock:600519", "2024-06-28").fetched == 1
+    assert str(stored(home)["date"].max()) == "2024-06-28"
+
+
+def test_bars_of_another_symbol_are_none_of_the_one_that_was_asked_for(
+    fetch: Fetch, vendor: Vendor, home: Home
+) -> None:
+    one, other = MAINLAND[:2]
+    vendor.confused[one] = other
+    found = fetch(f"baostock:{one[:6]},{MAINLAND[2][:6]}")
+    assert (found.fetched, list(found.failed)) == (1, [one])
+    assert OTHER_SYMBOL in found.failed[one]
+    assert set(stored(home)["symbol"]) == {MAINLAND[2]}
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([MAINLAND[0]], "tells 1 members of csi300 on 2024-06-28, where the list before has 3; nothing was kept"),
+        ([*MAINLAND, None], "tells None among the members of csi300 on 2024-06-2.*, which is no symbol"),
+        ([*MAINLAND, " "], "tells ' ' among the members"),
+        ([], "tells no members of csi300 on 2024-06-28; nothing was kept"),
+    ],
+)
+def test_a_list_that_cannot_be_right_is_not_kept(
+    fetch: Fetch, home: Home, monkeypatch: pytest.MonkeyPatch, told: list[str], said: str
+) -> None:
+    fetch("baostock:csi300", "2024-06-20")
+    before = home.version("members")
+    monkeypatch.setattr(SOURCES["baostock"], "members", lambda *_: told)
+    with pytest.raises(SourceError, match=said):
+        fetch("baostock:csi300")
+    assert home.version("members") == before
 
 
 def test_where_the_vendor_answers_nobody_the_rest_is_not_asked(fetch: Fetch, vendor: Vendor) -> None:

@@ -75,6 +75,9 @@ class Vendor:
     released: threading.Event = field(default_factory=threading.Event)
     """Until it is set, requests with the fault `wait` get no answer."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    confused: dict[str, str] = field(default_factory=dict)
+    """Symbols whose bars are given where others are asked for."""
+    heeds_last_day: bool = True
 
     def rows(self, symbol: str, first: str, last: str) -> pd.DataFrame:
         """Bars of a symbol, none if it is not known."""
@@ -82,6 +85,8 @@ class Vendor:
             return next(iter(self.bars.values())).iloc[:0]
         frame = self.bars[symbol]
         end = min(pd.Timestamp(last), pd.Timestamp(self.until))
+        if not self.heeds_last_day:
+            end = frame["day"].max()
         with self.lock:
             self.began.setdefault(symbol, []).append(str(pd.Timestamp(first).date()))
         return frame[(frame["day"] >= pd.Timestamp(first)) & (frame["day"] <= end)]
@@ -404,7 +409,9 @@ class _BaoStock(socketserver.BaseRequestHandler):
             "preclose": "previous",
         }
         found = []
-        for row in vendor.rows(symbol, first, last).to_dict("records"):
+        other = vendor.confused.get(symbol)
+        code = code if other is None else f"{other[-2:].lower()}.{other[:6]}"
+        for row in vendor.rows(other or symbol, first, last).to_dict("records"):
             known = {name: f"{row[column]:.4f}" for name, column in cells.items()}
             known |= {"date": f"{row['day']:%Y-%m-%d}", "code": code, "adjustflag": "3", "tradestatus": "1"}
             known |= {"volume": f"{row['volume']:.0f}", "amount": f"{row['amount']:.4f}"}
