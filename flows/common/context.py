@@ -10,8 +10,8 @@ from prefect import get_run_logger
 from kline_core.api.data import check_paths
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
-from kline_core.errors import HomeError
-from kline_core.sources.registry import check_source, is_live
+from kline_core.errors import HomeError, InputError
+from kline_core.sources.registry import SOURCES, check_source, is_live
 from kline_core.store.home import Home
 
 
@@ -34,8 +34,18 @@ def check_bars_source(source: str) -> None:
     """Look whether bars can come from a live source or a folder. Asks no vendor; raises as `open_home`."""
     if is_live(source):
         check_source(source)
-    else:
-        check_paths([Path(source)])
+        return
+    try:
+        check_paths([Path(source)] if source.strip() else [])
+    except InputError as error:
+        raise InputError(
+            f"{error}, or a live source such as {next(iter(SOURCES))}:csi300 ({', '.join(SOURCES)})", source=source
+        ) from error
+    if not source.strip():
+        raise InputError(
+            f"source is {source!r}; name a folder, or a live source such as {next(iter(SOURCES))}:csi300",
+            source=source,
+        )
 
 
 @contextmanager

@@ -91,7 +91,8 @@ def test_a_folder_is_kept_with_its_whole_path(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("source", "kind"), [("nowhere", InputError), ("yfinance:csi300", SettingError), ("akshare:csi300", SourceError)]
+    ("source", "kind"),
+    [("", InputError), ("nowhere", InputError), ("yfinance:csi300", SettingError), ("akshare:csi300", SourceError)],
 )
 def test_what_cannot_be_used_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, kind: type[Exception]
