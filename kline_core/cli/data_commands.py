@@ -145,7 +145,7 @@ def _brought_up_to_date(home: Home, **given: Any) -> tuple[str, dict[str, Any]]:
         text = "nothing to add: no window has a known outcome yet"
     if report.restated:
         text += (
-            f"\n{len(report.restated)} symbols were made again because their bars, or releases of their jumps, changed: "
+            f"\n{len(report.restated)} symbols were made again, since their bars or releases of jumps changed: "
             f"{abbreviated(report.restated)}"
         )
     return text, report.to_dict() | {"seconds": round(seconds, 3)}
