@@ -10,7 +10,9 @@ from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
 
 # A machine that is busy with something else makes an example late, and says nothing of the code.
-settings.register_profile("kline", deadline=None)
+settings.register_profile("kline", deadline=None, max_examples=50)
+# What runs beside the gate, by `--hypothesis-profile thorough`, draws far more.
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("kline")
 
 MARKS_OF_FIXTURES = {

@@ -104,6 +104,7 @@ def test_the_market_of_the_same_delivery_tells_digits_too(home):
     assert (report.stored_new, report.rejected) == (5, 1)
 
 
+@pytest.mark.long
 def test_digits_that_several_exchanges_may_have_are_rejected(home):
     with pytest.raises(NothingUsableError) as error:
         ingest(rows("005930"), home, market=MARKETS["KR"])

@@ -83,7 +83,7 @@ def test_the_factor_is_the_vendors_up_to_its_rounding(home, kind):
     assert changed == 2 * len(EX_DATES) + 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", [1, 5, 17])
 def test_a_history_fed_in_parts_is_the_one_fed_at_once_bit_for_bit(home, tmp_path, kind, step):

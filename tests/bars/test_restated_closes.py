@@ -59,7 +59,7 @@ def wanted(last: int = len(DAYS) - 1) -> np.ndarray:
     return np.asarray(prices / prices[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("days", "overlap"), [pytest.param(1, 2, marks=pytest.mark.slow), (5, 2), (7, 4), (40, 2)])
 def test_bit_by_bit_is_as_at_once(tmp_path: Path, days: int, overlap: int) -> None:
     home = Home(tmp_path / "home", create=True)

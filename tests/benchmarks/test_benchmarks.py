@@ -210,7 +210,7 @@ def test_unknown_ways_are_refused(tmp_path, capsys):
 # --- ingest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_ingest_beside_pyarrow(tmp_path, capsys):
     ingest_benchmark.main(
         [

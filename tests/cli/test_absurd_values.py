@@ -41,7 +41,7 @@ def options() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "option"), options())
 def test_absurd_values_are_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],

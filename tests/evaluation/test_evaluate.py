@@ -228,7 +228,7 @@ def test_a_leak_is_called_one(home, walks):
     assert "a leak is likelier than a signal" in found.verdict
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("few", [False, True])
 def test_noise_is_not_sold(tmp_path, few):
     """Values that move slowly and together say nothing of walks that move together; few verdicts may claim they do."""

@@ -24,6 +24,8 @@ from tests.support.prefect_server import ROOT, SYMBOLS, Server
 from tests.support.processes import poll, process
 
 # Beside the deployments as they stand: one that is due every minute, and one of a flow that breaks.
+pytestmark = pytest.mark.long
+
 MORE = """
   - name: soon
     entrypoint: flows/daily.py:daily

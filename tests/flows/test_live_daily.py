@@ -31,6 +31,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         yield f"{request.param}:csi300", vendor
 
 
+@pytest.mark.long
 def test_from_nothing_to_a_nightly_run(
     api: Server, source: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

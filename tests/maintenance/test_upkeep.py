@@ -309,7 +309,7 @@ def test_files_of_writers_at_work_stay_and_those_of_writers_long_dead_go(home):
     assert (folder / "notes.txt").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_checkpoints_have_forgotten_is_removed_all_the_same(home):
     """Past a checkpoint, Delta's own vacuum would no longer know of files that were removed a week before it."""
     for number in range(3):

@@ -104,7 +104,7 @@ def rematched(bench, symbol, day, rank, window, expected):
 
 @pytest.mark.slow
 def test_the_rules_of_matching_are_held_against_every_match(bench):
-    expected = Expected.of(bench.home.read("bars"), SMALL)
+    expected = Expected.of(bench.home.read("bars"), SMALL, {})
     windows, symbol = expected.windows, "S00001"
     bars = expected.frames[symbol]
     sampled = np.flatnonzero(np.isin(bars.dates, bench.home.read("factors", symbols=[symbol])["date"].to_numpy()))

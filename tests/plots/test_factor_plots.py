@@ -34,6 +34,7 @@ def evaluation_of(ics, means=(0.0,) * 5, across=True, se=0.01):
         failed={"too few matches: 0 of 5": 30},
         seen=0,
         without_bar=0,
+        across_jumps=0,
         symbols=12,
         first=np.datetime64("2020-01-02"),
         last=np.datetime64("2025-04-07"),

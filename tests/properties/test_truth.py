@@ -58,7 +58,7 @@ def test_nothing_is_found_in_independent_walks(homes, in_process):
     assert abs(ic.value) <= 2 * ic.se
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_found_in_walks_that_move_together(together, in_process):
     frame, bench = together
     ic = market_ic(bench, frame, in_process)

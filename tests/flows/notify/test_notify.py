@@ -14,7 +14,7 @@ from tests.support.processes import poll
 from tests.support.receivers import Received, mail_receiver, webhook_receiver
 
 # Of Apprise, where its mail is loaded.
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")]
 
 
 @pytest.fixture
