@@ -23,6 +23,7 @@ from kline_core.typing import Flags, Floats64, Int64s, Objects
 
 FEW_SYMBOLS = 500
 """Up to this many symbols a read skips the row groups of others; with more, reading the whole table is as quick."""
+LATE_FACTORS = "adj_factor is given, but stored rows of the symbol have none; ingest all its rows with factors"
 # Days before a delivery in which the last stored bar of most symbols lies.
 _BACK = np.timedelta64(30, "D")
 
@@ -119,7 +120,7 @@ def _reject_mixed_factors(
     lacking = ~given & bars["symbol"].isin(factored)
     rows = []
     for refused, reason in (
-        (late, "adj_factor is given, but stored rows of the symbol have none; ingest all its rows with factors"),
+        (late, LATE_FACTORS),
         (lacking, "adj_factor is missing, but the symbol is known to have factors; ingest a file that has the column"),
     ):
         hit = bars[refused]

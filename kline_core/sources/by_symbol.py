@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core._logging import one_line
+from kline_core.bars.comparison import LATE_FACTORS
 from kline_core.bars.expected_rows import Expected
 from kline_core.bars.increments import NO_JOINT, NO_OVERLAP, RESTATED, TORN
 from kline_core.bars.ingest import ingest
@@ -41,7 +42,7 @@ BATCH: Final = 100
 GIVE_UP: Final = 10
 """Symbols in a row that the vendor did not answer, after which the rest is not asked."""
 _RECENT: Final = np.timedelta64(400, "D")
-_WHOLE: Final = frozenset((NO_OVERLAP, RESTATED, RESTATED_BARE, NO_JOINT, TORN, DIFFERENT, TOO_FEW))
+_WHOLE: Final = frozenset((NO_OVERLAP, RESTATED, RESTATED_BARE, NO_JOINT, TORN, DIFFERENT, TOO_FEW, LATE_FACTORS))
 """Reasons of an ingest that a symbol's whole history answers."""
 _KIND: Final = " "
 
