@@ -120,6 +120,7 @@ def test_a_scheduler_with_workers(standing):
     assert (found.state, found.text) == ("ok", f"1 workers with 2 threads at {standing}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_a_home_is_looked_at_if_one_is_named(tmp_path, monkeypatch):
     for name in ("check_calendars", "check_packages"):

@@ -92,6 +92,7 @@ def test_dates_may_be_named_in_many_ways(home, kind):
     assert [(str(day.date()), asset) for day, asset in result.values.index] == [(day, "AAPL") for day in days]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dates", "error", "says"),
     [
@@ -111,6 +112,7 @@ def test_dates_that_are_none_are_refused(home, dates, error, says):
         kl.compute_factor(home, dates=dates)
 
 
+@pytest.mark.slow
 def test_a_failed_run_carries_its_result(home):
     with pytest.raises(RunFailedError, match="more than max_failed_share 0 allows") as raised:
         kl.compute_factor(home, dates={"AAPL": ["2000-03-29", "2008-10-10"]}, max_failed_share=0)
@@ -119,6 +121,7 @@ def test_a_failed_run_carries_its_result(home):
     assert result.report.count("failed") == 1
 
 
+@pytest.mark.slow
 def test_progress_is_a_hook(home):
     seen = []
 
@@ -136,6 +139,7 @@ def test_progress_is_a_hook(home):
     assert (seen[0], seen[1], seen[-1]) == ({"MSFT": 20}, ("MSFT", 20), "over")
 
 
+@pytest.mark.slow
 def test_read_factor(home, tmp_path):
     found = kl.read_factor(home, ["MSFT"])
     assert set(found.values.index.get_level_values("asset")) == {"MSFT"}

@@ -39,6 +39,7 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_clock, "now", lambda: datetime(2024, 3, 28, 12, 30, tzinfo=UTC))
 
 
+@pytest.mark.slow
 def test_days_to_come_are_rejected_by_the_day_at_the_exchange(tmp_path: Path) -> None:
     days = ["2024-03-27", "2024-03-28", "2024-03-29"]
     for symbol, future in (("AAPL", 1), ("600519.SH", 1), ("FNZ.NZ", 0), ("S00000", 0)):
@@ -49,6 +50,7 @@ def test_days_to_come_are_rejected_by_the_day_at_the_exchange(tmp_path: Path) ->
     assert rejected(deliver(tmp_path, {"^NZ50": days}, market="US")) == [("^NZ50", days[2], FUTURE)]
 
 
+@pytest.mark.slow
 def test_a_day_at_a_weekend_is_rejected_unless_it_was_a_session(tmp_path: Path) -> None:
     # A Saturday, a Sunday and a Monday.
     days = ["2024-02-24", "2024-02-25", "2024-02-26"]
@@ -68,6 +70,7 @@ def test_a_working_day_without_a_session_is_stored_and_counted(tmp_path: Path) -
     assert (report.stored_new, report.notes) == (3, {CLOSED.format(1): ["frame 1"]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "step", "count"),
     [

@@ -70,6 +70,7 @@ def test_newer_rows_are_added_to_what_is_loaded(tmp_path, reads):
     assert old.frames() is first
 
 
+@pytest.mark.slow
 def test_suspended_days_new_symbols_and_symbols_without_a_bar(tmp_path, reads):
     home = make_home(tmp_path / "home", until(20))
     newest(home).frames()
@@ -83,6 +84,7 @@ def test_suspended_days_new_symbols_and_symbols_without_a_bar(tmp_path, reads):
     assert reads[-2:] == [("appended", 3), ("read", 66)]
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_newer_than_all_is_read_with_everything(tmp_path, reads):
     """A row on the date of a suspended day, which the loaded bars do not show, would be there twice."""
     frame = until(20).copy()
@@ -95,6 +97,7 @@ def test_a_day_that_is_not_newer_than_all_is_read_with_everything(tmp_path, read
     assert [name for name, _ in reads] == ["read", "appended", "read"]
 
 
+@pytest.mark.slow
 def test_a_late_bar_is_read_with_everything(tmp_path):
     frame = until(20)
     late = (frame["symbol"] == "S00001") & (frame["date"] == DAYS[20])
@@ -146,6 +149,7 @@ def test_a_home_made_anew_is_another(tmp_path):
         replace(newest(home), identity="another").frames()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_is_noticed(tmp_path):
     home = make_home(tmp_path / "home", until(20))
     newest(home).frames()
@@ -156,6 +160,7 @@ def test_a_file_that_is_gone_is_noticed(tmp_path):
         newest(home).frames()
 
 
+@pytest.mark.slow
 def test_a_home_restored_from_a_copy_is_another_state(tmp_path):
     """Its versions are counted a second time: the same number then names other bars."""
     home = make_home(tmp_path / "home", until(20))

@@ -32,6 +32,7 @@ def test_names_that_are_symbols(stem: str, symbol: str) -> None:
     assert PLAIN.symbol_of_name(stem) == symbol
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stem",
     [
@@ -74,6 +75,7 @@ def test_chinese_layouts_know_codes_of_the_mainland(stem: str, symbol: str) -> N
     assert Convention(chinese=True).symbol_of_name(stem) == symbol
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "header", "row", "symbol"),
     [

@@ -212,6 +212,7 @@ def test_what_is_no_date_says_what_to_do(values: list[object], why: str) -> None
         assert faults(typed) == [why] * len(numbers)
 
 
+@pytest.mark.slow
 @given(st.one_of(st.dates(max_value=date(1799, 12, 31)), st.dates(min_value=date(2200, 1, 1))))
 def test_years_out_of_bounds_are_no_dates(day: date) -> None:
     text = f"{day.year:04}-{day.month:02}-{day.day:02}"

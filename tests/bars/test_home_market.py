@@ -25,6 +25,7 @@ def home(tmp_path):
     return Home(tmp_path / "home", create=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("symbols", "name"),
     [
@@ -41,6 +42,7 @@ def test_the_market_follows_from_the_first_symbols(home, symbols, name):
     assert report.stored_new == 5 * len(symbols)
 
 
+@pytest.mark.slow
 def test_symbols_of_another_market_are_rejected_and_the_others_go_in(home):
     ingest(rows("AAPL"), home)
     report = ingest(rows("600519.SH", "MSFT", "^GSPC"), home)
@@ -52,6 +54,7 @@ def test_symbols_of_another_market_are_rejected_and_the_others_go_in(home):
         ingest(rows("7203.T"), home)
 
 
+@pytest.mark.slow
 def test_a_named_market_holds_from_then_on(home):
     ingest(rows("AAPL", "600519.SH"), home)
     assert ingest(rows("MSFT"), home, market=MARKETS["US"]).market == "US"
@@ -60,6 +63,7 @@ def test_a_named_market_holds_from_then_on(home):
         ingest(rows("600519.SH"), home, market=MARKETS["CN"])
 
 
+@pytest.mark.slow
 def test_the_first_bars_of_a_named_market_must_be_of_it(home):
     report = ingest(rows("AAPL", "0700.HK"), home, market=MARKETS["HK"])
     assert (report.stored_new, report.rejected, report.market) == (5, 5, "HK")
@@ -72,6 +76,7 @@ def test_names_of_markets():
     assert market_of_all([]) is None
 
 
+@pytest.mark.slow
 def test_an_old_home_goes_on_under_its_own_names(home):
     """It stored symbols as they were written; another name would begin a second history."""
     for name in ("600519", "sh601006", "AAPL"):
@@ -81,6 +86,7 @@ def test_an_old_home_goes_on_under_its_own_names(home):
     assert report.market is None
 
 
+@pytest.mark.slow
 def test_an_old_home_goes_on_under_its_own_names_when_it_gets_a_market(home):
     home.append("bars", bar_rows("600519", 2))
     for _ in range(2):
@@ -88,6 +94,7 @@ def test_an_old_home_goes_on_under_its_own_names_when_it_gets_a_market(home):
     assert set(home.read("bars")["symbol"].to_pylist()) == {"600519"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("market", "code", "symbol"),
     [("HK", "00700", "0700.HK"), ("HK", "9988", "9988.HK"), ("JP", "7203", "7203.T"), ("US", "7203", "7203")],
@@ -99,6 +106,7 @@ def test_digits_alone_are_of_the_homes_exchange(home, market, code, symbol):
     assert home.read("bars")["symbol"].unique().to_pylist() == [symbol]
 
 
+@pytest.mark.slow
 def test_the_market_of_the_same_delivery_tells_digits_too(home):
     report = ingest([rows("0700.HK")[0][:3], rows("00700")[0][2:]], home)
     assert (report.stored_new, report.rejected) == (5, 1)
@@ -114,6 +122,7 @@ def test_digits_that_several_exchanges_may_have_are_rejected(home):
     assert ingest(rows("005930.KS"), home, market=MARKETS["KR"]).stored_new == 5
 
 
+@pytest.mark.slow
 def test_a_home_that_holds_digits_goes_on_with_them(home):
     ingest(rows("7203"), home)
     ingest(rows("7203"), home, market=MARKETS["JP"])
@@ -121,6 +130,7 @@ def test_a_home_that_holds_digits_goes_on_with_them(home):
     assert home.read("bars")["symbol"].unique().to_pylist() == ["7203"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", [None, "US"])
 def test_moments_of_an_index_are_days_of_the_homes_exchange(home, market):
     frame = pd.DataFrame(

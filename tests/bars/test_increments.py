@@ -73,6 +73,7 @@ def home(tmp_path):
     return Home(tmp_path / "home", create=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_factor_is_the_vendors_up_to_its_rounding(home, kind):
     assert take_in(home, told_by(kind)).stored_new == len(ALL)
@@ -118,6 +119,7 @@ def test_parts_that_overlap_are_the_whole(tmp_path_factory, kind, cuts, overlap,
     pd.testing.assert_frame_equal(stored(home), stored(whole), check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adjusted close", "splits and dividends"])
 def test_without_a_common_day_the_change_in_between_is_not_known(home, kind):
     take_in(home, told_by(kind, ALL[ALL["date"] < "2024-03-01"]))
@@ -126,6 +128,7 @@ def test_without_a_common_day_the_change_in_between_is_not_known(home, kind):
     assert error.value.report.rejections["reason"].unique().tolist() == [NO_OVERLAP]
 
 
+@pytest.mark.slow
 def test_days_before_the_stored_ones_must_reach_the_first(home):
     early, late = (ALL[mask] for mask in (ALL["date"] < "2024-03-01", ALL["date"] >= "2024-03-01"))
     take_in(home, told_by("adjusted close", late))
@@ -135,6 +138,7 @@ def test_days_before_the_stored_ones_must_reach_the_first(home):
     assert "first stored date" in NO_OVERLAP_BEFORE
 
 
+@pytest.mark.slow
 def test_a_previous_close_over_a_lost_day_tells_nothing_unless_it_is_the_last_one(home):
     take_in(home, told_by("previous close", ALL[ALL["date"].isin(DAYS[:10].astype("datetime64[s]"))]))
     later = ALL[ALL["date"].isin(DAYS[12:20].astype("datetime64[s]"))]
@@ -158,6 +162,7 @@ def test_two_bases_without_a_common_day_are_refused(home):
     assert error.value.report.rejections["reason"].unique().tolist() == [NO_JOINT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"factor"}))
 def test_what_is_adjusted_anew_changes_no_stored_bar(home, kind):
     """The vendor's whole history after another dividend: all adjusted closes are smaller by one constant."""
@@ -173,6 +178,7 @@ def test_what_is_adjusted_anew_changes_no_stored_bar(home, kind):
     )
 
 
+@pytest.mark.slow
 def test_a_rejected_row_passes_its_change_on(home):
     frame = told_by("previous close")
     lost = frame.index[(frame["symbol"] == SYMBOLS[0]) & (frame["date"] == DAYS[7].astype("datetime64[s]"))]
@@ -208,6 +214,7 @@ def test_a_cell_that_tells_no_change_is_rejected(column, value, reason):
     assert rejected[["row", "reason"]].to_numpy().tolist() == [[12, reason]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["previous close", "adjusted close"])
 def test_a_change_that_stored_bars_after_the_delivery_would_not_have_is_refused(home, kind):
     take_in(home, told_by(kind))
@@ -240,6 +247,7 @@ RISES = [at for at in range(1, 38) if rise(at) and not {at, at + 1} & EX_DATES.k
 FALLS = [at for at in range(1, 38) if not rise(at) and not {at, at + 1} & EX_DATES.keys()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", RISES[:3] + FALLS[:3])
 @pytest.mark.parametrize("how", ["trading", "suspended"])
 def test_where_suspended_days_have_rows_a_lost_row_hides_the_change(home, at, how):
@@ -266,6 +274,7 @@ def test_a_lost_row_that_rose_is_no_payment(home, at):
     assert error.value.report.rejections["reason"].unique().tolist() == [LOST_ROW]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", FALLS[:4])
 def test_a_lost_row_that_fell_may_be_a_payment_and_is_counted(home, at):
     report = take_in(home, without(told_by("previous close"), at))
@@ -279,6 +288,7 @@ def test_more_holes_that_change_than_suspensions_have_are_lost_rows(home):
     assert error.value.report.rejections["reason"].unique().tolist() == [LOST_ROW]
 
 
+@pytest.mark.slow
 def test_a_payment_during_a_suspension_is_one(home):
     """The vendor has no rows of suspended days: the previous close behind them is the one before, less the payment."""
     frame = ALL.copy()
@@ -296,6 +306,7 @@ def test_a_payment_during_a_suspension_is_one(home):
     assert (report.rejected, report.notes) == (0, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [*RISES[:2], *FALLS[:2], 7])
 @pytest.mark.parametrize("beside", ["file", "stored"])
 def test_a_row_that_one_file_lacks_and_another_has_is_not_lost(home, tmp_path, at, beside):
@@ -311,6 +322,7 @@ def test_a_row_that_one_file_lacks_and_another_has_is_not_lost(home, tmp_path, a
     pd.testing.assert_frame_equal(stored(home), stored(whole), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_payment_on_a_row_without_a_price_is_not_forgotten(home):
     frame = told_by("splits and dividends")
     lost = (frame["symbol"] == SYMBOLS[0]) & (frame["date"] == DAYS[19].astype("datetime64[s]"))
@@ -320,6 +332,7 @@ def test_a_payment_on_a_row_without_a_price_is_not_forgotten(home):
     assert NO_JOINT in set(report.rejections["reason"])
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_twice_over_has_the_payments_of_one(home):
     frame = told_by("previous close")
     report = take_in(home, pd.concat([frame, frame], ignore_index=True))
@@ -327,6 +340,7 @@ def test_a_file_that_is_there_twice_over_has_the_payments_of_one(home):
     assert stored(home)["adj_factor"].nunique() == 2 * len(EX_DATES) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_equal_rows_the_one_that_knows_its_change_is_taken(home, order):
     frame = told_by("adjusted close")
@@ -350,6 +364,7 @@ def previous_closes(close: list[float]) -> pd.DataFrame:
 CLOSES = [10.0, 10.1, 10.2, 10.1, 10.0, 9.9, 10.0, 10.1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "value"), [("high", 9.0), ("volume", -1.0), ("close", 11.0), ("close", np.nan)])
 def test_the_close_of_a_rejected_row_is_no_payment(tmp_path, column, value):
     """The next row says whether it was right; where it was not, nothing tells a payment from the mistake."""

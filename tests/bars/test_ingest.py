@@ -60,6 +60,7 @@ def stored(home: Home) -> list[dict[str, object]]:
     return sorted(home.read("bars").to_pylist(), key=lambda row: (row["symbol"], row["date"]))
 
 
+@pytest.mark.slow
 def test_rows_are_stored_and_a_second_time_change_nothing(home: Home, tmp_path: Path) -> None:
     path = csv(tmp_path / "all.csv", line(day=2), line(day=1), line("B"))
     first = run(home, path)
@@ -128,6 +129,7 @@ def test_every_form_of_the_plain_layout_gives_the_same_bars(tmp_path: Path) -> N
     assert (expected[1]["open"], expected[1]["adj_factor"]) == (0.1 + 0.2, 1 / 3)
 
 
+@pytest.mark.slow
 def test_bad_rows_are_named_and_the_others_go_in(home: Home, tmp_path: Path) -> None:
     path = csv(
         tmp_path / "a.csv",
@@ -159,6 +161,7 @@ def test_bad_rows_are_named_and_the_others_go_in(home: Home, tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), pa.timestamp("us"), pa.timestamp("us", "UTC")])
 def test_years_that_no_table_can_hold_are_bad_dates(home: Home, tmp_path: Path, kind: pa.DataType) -> None:
     days = pa.array([5_000_000, -900_000, 18_262], pa.int32()).cast(pa.date32())
@@ -179,6 +182,7 @@ def test_row_numbers_are_lines_in_csv_and_rows_in_parquet(home: Home, tmp_path: 
     assert report.rejections[["row", "value"]].to_numpy().tolist() == [[3, "99"], [2, "99"]]
 
 
+@pytest.mark.slow
 def test_equal_rows_of_several_files_are_one_bar(home: Home, tmp_path: Path) -> None:
     first = csv(tmp_path / "a.csv", line(day=1), line(day=2))
     report = run(home, first, csv(tmp_path / "b.csv", line(day=2), line(day=3)))
@@ -186,6 +190,7 @@ def test_equal_rows_of_several_files_are_one_bar(home: Home, tmp_path: Path) -> 
     assert [(Path(row["source"]).name, row["row"]) for row in report.rejections.to_dict("records")] == [("b.csv", 2)]
 
 
+@pytest.mark.slow
 def test_a_symbol_on_which_files_contradict_each_other_is_rejected_as_a_whole(tmp_path: Path) -> None:
     # Two deliveries on different bases: days 6 and 7 of the later one would be on half the scale of day 1.
     first = csv(tmp_path / "a.csv", line(day=1), line(day=2), line(day=3), line("B"))
@@ -203,6 +208,7 @@ def test_a_symbol_on_which_files_contradict_each_other_is_rejected_as_a_whole(tm
 ROUNDED = "symbol and date are given more than once, with other rounding of volume or amount"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("volumes", "amounts", "agree"),
     [
@@ -232,11 +238,13 @@ def test_two_vendors_may_round_volumes_and_amounts(
             assert report.rejections["source"].unique().tolist() == [str(order[1])]
 
 
+@pytest.mark.slow
 def test_rows_of_one_file_that_differ_in_volume_contradict_each_other(home: Home, tmp_path: Path) -> None:
     report = run(home, csv(tmp_path / "a.csv", line(volume=100), line(volume=101), line("B")))
     assert report.rejections["reason"].str.contains("with different contents").tolist() == [True, True]
 
 
+@pytest.mark.slow
 def test_a_contradiction_about_factors_rejects_rows_without_any_too(home: Home, tmp_path: Path) -> None:
     files = [csv(tmp_path / f"{f}.csv", line() + f",{f}", line("B") + ",1", header=FACTORS) for f in (1, 2)]
     report = run(home, *files, csv(tmp_path / "bare.csv", line(day=2)))
@@ -267,6 +275,7 @@ def test_two_symbols_in_a_file_without_a_symbol_column_are_none(home: Home, tmp_
     assert "given more than once, with different contents" in str(refused(home, path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
@@ -311,6 +320,7 @@ def test_a_missing_file_is_named(home: Home, tmp_path: Path) -> None:
             ingest(paths, home)
 
 
+@pytest.mark.slow
 def test_one_odd_file_keeps_out_no_other(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     csv(folder / "good.csv", line())
@@ -386,6 +396,7 @@ def test_folders_are_searched_in_one_order_and_files_are_read_once(home: Home, t
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.slow
 def test_a_changed_row_and_older_history_restate_their_symbols(home: Home, tmp_path: Path) -> None:
     run(home, csv(tmp_path / "a.csv", *(line(symbol, day) for symbol in "ABC" for day in (7, 8))))
     report = run(home, csv(tmp_path / "b.csv", line("A", 8, close=10.6), line("B", 6), line("C", 8), line("C", 9)))
@@ -396,6 +407,7 @@ def test_a_changed_row_and_older_history_restate_their_symbols(home: Home, tmp_p
     assert [row["close"] for row in stored(home) if row["symbol"] == "A"] == [10.5, 10.6]
 
 
+@pytest.mark.slow
 def test_a_missing_amount_leaves_the_stored_one(home: Home, tmp_path: Path) -> None:
     run(home, csv(tmp_path / "a.csv", line() + ",7", header=HEADER + ",amount"))
     assert run(home, csv(tmp_path / "b.csv", line())).unchanged == 1
@@ -403,6 +415,7 @@ def test_a_missing_amount_leaves_the_stored_one(home: Home, tmp_path: Path) -> N
     assert [row["amount"] for row in stored(home)] == [7.0]
 
 
+@pytest.mark.slow
 def test_a_factor_is_never_made_up_for_a_symbol_that_has_some(home: Home, tmp_path: Path) -> None:
     factors = csv(tmp_path / "a.csv", line("A", 1) + ",1", line("A", 2) + ",2", header=FACTORS)
     bare = csv(tmp_path / "b.csv", line("A", 3), line("B", 3))
@@ -416,6 +429,7 @@ def test_a_factor_is_never_made_up_for_a_symbol_that_has_some(home: Home, tmp_pa
     assert prices == {"A": [10.5, 21.0], "B": [10.5]}
 
 
+@pytest.mark.slow
 def test_factors_do_not_begin_in_the_middle_of_a_history(home: Home, tmp_path: Path) -> None:
     bare = csv(tmp_path / "a.csv", line("A", 1), line("A", 2, volume=0), line("B", 1))
     run(home, bare)
@@ -448,12 +462,14 @@ def test_factors_for_all_that_is_stored_replace_it(home: Home, tmp_path: Path) -
         ingest([conflict], home)
 
 
+@pytest.mark.slow
 def test_the_first_dividend_after_a_history_of_given_ones_passes(home: Home, tmp_path: Path) -> None:
     run(home, csv(tmp_path / "a.csv", line("A", 1) + ",1", line("A", 2) + ",1", header=FACTORS))
     report = run(home, csv(tmp_path / "b.csv", line("A", 3) + ",1.5", header=FACTORS))
     assert (report.stored_new, report.rejected) == (1, 0)
 
 
+@pytest.mark.slow
 def test_another_writer_in_between_is_taken_into_account(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     steps,
     st.lists(st.integers(0, 59), min_size=40, max_size=40, unique=True),
@@ -109,12 +110,14 @@ def test_the_rule_equals_a_plain_loop_and_looks_at_no_later_bar(changes, days, s
     assert [str(each) for each in parts.dates[parts.jumps]] == [each for each in found if each >= day]
 
 
+@pytest.mark.slow
 @given(st.floats(1e-6, 1e6), steps)
 def test_no_scale(times, changes):
     table = frame("600519.SH", 10 * np.cumprod(changes))
     assert jumps(table.assign(adj_factor=times)) == jumps(table)
 
 
+@pytest.mark.slow
 def test_a_release_holds_for_the_change_as_it_was(tmp_path):
     table = frame("600519.SH", [10] * 10 + [13] * 10)
     day = np.datetime64(SESSIONS[10].date(), "D")

@@ -85,6 +85,7 @@ def test_the_api_refuses_what_is_no_mapping(tmp_path: Path, columns: object) -> 
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 def test_files_and_frames_with_columns_by_hand(tmp_path: Path) -> None:
     (tmp_path / "SAP.csv").write_text(GERMAN)
     frame = pd.DataFrame(
@@ -97,6 +98,7 @@ def test_files_and_frames_with_columns_by_hand(tmp_path: Path) -> None:
         kl.ingest(tmp_path / "home", tmp_path / "SAP.csv")
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_used_later_where_no_layout_fits(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (tmp_path / "SAP.csv").write_text(GERMAN)

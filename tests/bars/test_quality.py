@@ -91,6 +91,7 @@ def test_a_symbol_without_newer_bars_is_stale(tmp_path):
     assert (found["symbol"], found["first"], found["value"]) == (SYMBOLS[0], str(days[DAYS - 12])[:10], 11)
 
 
+@pytest.mark.slow
 def test_equal_bars_are_reported_from_three_on(tmp_path):
     frame = sound()
     columns = ["open", "high", "low", "close", "volume", "amount"]
@@ -134,6 +135,7 @@ def test_jumps_and_what_looks_like_a_split(tmp_path):
     assert "like a split 2 for 1" in split["what"]
 
 
+@pytest.mark.slow
 def test_a_part_of_the_days_shows_what_the_whole_shows_of_them(tmp_path):
     frame = sound(days=120)
     days = [str(day)[:10] for day in frame["date"].unique()]
@@ -160,6 +162,7 @@ def test_days_that_are_no_session(tmp_path):
     assert (found["first"], found["what"]) == ("2024-05-04", "a Saturday, no session of XSHG: rows of 1 symbol")
 
 
+@pytest.mark.slow
 def test_another_vendor_beside_the_stored_bars(tmp_path):
     frame = sound()
     other = frame.drop(columns=["suspended"]).assign(volume=frame["volume"].round(-2))
@@ -184,6 +187,7 @@ def test_another_vendor_beside_the_stored_bars(tmp_path):
         check(tmp_path / "other" / "home", against=frame[["symbol", "date"]])
 
 
+@pytest.mark.slow
 def test_an_ingest_reports_on_its_days_and_again_on_none(tmp_path):
     frame = sound()
     home = Home(tmp_path / "home", create=True)
@@ -202,6 +206,7 @@ def test_an_ingest_reports_on_its_days_and_again_on_none(tmp_path):
     assert ingest([second], home).quality is None
 
 
+@pytest.mark.slow
 def test_unknown_symbols_and_empty_homes(tmp_path):
     home = make_home(tmp_path / "home", sound())
     with pytest.raises(UnknownSymbolError, match="600519"):

@@ -44,6 +44,7 @@ def contents(home):
     return {symbol: bars.content.tolist() for symbol, bars in bars_by_symbol(home.read("bars")).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [1, 7, 8, 11, 12])
 @pytest.mark.parametrize("by", [0.5, 1 / 3, 113.7])
 def test_a_shortened_delivery_on_another_base_makes_no_jump(home, tmp_path, first, by):
@@ -56,18 +57,21 @@ def test_a_shortened_delivery_on_another_base_makes_no_jump(home, tmp_path, firs
     assert contents(home) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_whole_history_on_another_base_is_taken_as_it_comes(home):
     report = ingest([based(FRAME, 0.5)], home)
     assert (report.rebased, report.restated) == ([], ["S00000", "S00001"])
     assert home.read("bars")["adj_factor"].to_numpy().min() == 0.5
 
 
+@pytest.mark.slow
 def test_one_symbol_on_another_base_leaves_the_others_alone(home):
     frame = FRAME[DAY >= 10]
     report = ingest([frame.assign(adj_factor=frame["adj_factor"].where(frame["symbol"] == "S00000", 7.0))], home)
     assert report.rebased == ["S00001"]
 
 
+@pytest.mark.slow
 def test_the_stored_base_is_chained_to_nothing(home):
     report = ingest([FRAME[DAY >= 10]], home)
     assert (report.rebased, report.stored_new, report.unchanged) == ([], 12, 8)
@@ -77,6 +81,7 @@ def test_without_a_common_day_nothing_can_be_chained(home):
     assert ingest([based(FRAME[DAY >= 14], 0.5)], home).rebased == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [slice(0, 7), slice(0, 2), slice(3, 9), slice(0, 13)])
 def test_a_delivery_on_another_base_that_ends_early_makes_no_jump(home, days):
     before = contents(home)
@@ -86,6 +91,7 @@ def test_a_delivery_on_another_base_that_ends_early_makes_no_jump(home, days):
     assert contents(home) == before
 
 
+@pytest.mark.slow
 def test_a_part_on_another_base_with_new_days_is_chained_on_both_sides(tmp_path):
     """Days before those that are stored, and after them, and one of those between."""
     home, whole = (Home(tmp_path / name, create=True) for name in ("home", "whole"))
@@ -96,6 +102,7 @@ def test_a_part_on_another_base_with_new_days_is_chained_on_both_sides(tmp_path)
     assert contents(home) == contents(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [[13], [13, 14, 15], [0], [6], [5, 14]])
 def test_a_single_common_day_does_not_tell_another_base_from_a_late_dividend(home, days):
     before = contents(home)
@@ -106,6 +113,7 @@ def test_a_single_common_day_does_not_tell_another_base_from_a_late_dividend(hom
     assert contents(home) == before
 
 
+@pytest.mark.slow
 def test_one_symbol_that_cannot_be_chained_keeps_out_no_other(home):
     frame = FRAME[DAY >= 13]
     report = ingest([frame.assign(adj_factor=frame["adj_factor"].where(frame["symbol"] == "S00000", 7.0))], home)
@@ -113,6 +121,7 @@ def test_one_symbol_that_cannot_be_chained_keeps_out_no_other(home):
     assert set(report.rejections["symbol"]) == {"S00001"}
 
 
+@pytest.mark.slow
 def test_a_dividend_that_came_late_is_a_correction(home):
     """The stored base where the delivery begins, another factor from a later day on."""
     frame = FRAME[DAY >= 10]
@@ -121,6 +130,7 @@ def test_a_dividend_that_came_late_is_a_correction(home):
     assert (report.rebased, report.updated, report.restated) == ([], 4, ["S00000", "S00001"])
 
 
+@pytest.mark.slow
 def test_a_dividend_that_came_late_is_a_correction_on_another_base_too(home, tmp_path):
     frame = FRAME[DAY >= 9].reset_index(drop=True)
     late = np.where(DAY[DAY >= 9] >= 12, 1.05, 1.0)
@@ -132,6 +142,7 @@ def test_a_dividend_that_came_late_is_a_correction_on_another_base_too(home, tmp
     assert contents(home) == contents(twin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", [5, 12])
 def test_a_correction_that_stored_bars_after_it_do_not_share_is_refused(home, day):
     some = (day - 3 <= DAY) & (day >= DAY)
@@ -142,6 +153,7 @@ def test_a_correction_that_stored_bars_after_it_do_not_share_is_refused(home, da
     assert error.value.report.rejections["reason"].unique().tolist() == [DIFFERENT]
 
 
+@pytest.mark.slow
 def test_factors_that_leave_their_bounds_when_chained_are_refused(tmp_path):
     """Each delivery is within the bounds by itself, on the base of its own first day."""
     home = Home(tmp_path / "home", create=True)

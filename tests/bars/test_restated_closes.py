@@ -77,6 +77,7 @@ def test_bit_by_bit_is_as_at_once(tmp_path: Path, days: int, overlap: int) -> No
     np.testing.assert_allclose(adjusted(home), wanted(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_common_date_does_not_tell_a_split_from_a_correction(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     feed(home, as_of(11))
@@ -86,6 +87,7 @@ def test_one_common_date_does_not_tell_a_split_from_a_correction(tmp_path: Path)
     np.testing.assert_allclose(adjusted(home), wanted(12), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 3])
 @pytest.mark.parametrize("last", [14, 11])
 def test_a_corrected_close_moves_no_other_bar(tmp_path: Path, at: int, last: int) -> None:
@@ -97,6 +99,7 @@ def test_a_corrected_close_moves_no_other_bar(tmp_path: Path, at: int, last: int
     np.testing.assert_allclose(adjusted(home), wanted(last), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_last_close_that_was_a_little_off_is_corrected(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     early = as_of(6)
@@ -113,6 +116,7 @@ def bare(last: int, first: int, paid: float) -> pd.DataFrame:
     return frame[first : last + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("common", [1, 2])
 @pytest.mark.parametrize("times", [7.3, 1 / 7.3, 1.003])
 @pytest.mark.parametrize("added", [0.0, 0.2])
@@ -137,6 +141,7 @@ def test_few_common_dates_tell_another_scale_by_all_four_prices(
     assert (report.updated, report.stored_new, report.rejected) == (1, 3, 0)
 
 
+@pytest.mark.slow
 def test_a_day_of_one_price_tells_another_scale_if_it_moved_by_much(tmp_path: Path) -> None:
     for times, updated in ((1.003, 1), (1.01, 0)):
         home = Home(tmp_path / f"home{updated}", create=True)
@@ -144,6 +149,7 @@ def test_a_day_of_one_price_tells_another_scale_if_it_moved_by_much(tmp_path: Pa
         assert feed(home, bare(10, 8, times)).updated == updated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["600519_hfq.csv", "600519_qfq.csv"])
 @pytest.mark.parametrize("stored", ["600519.csv", "600519_hfq.csv"])
 def test_adjusted_prices_without_a_common_day_do_not_go_on(tmp_path: Path, name: str, stored: str) -> None:

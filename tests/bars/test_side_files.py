@@ -26,6 +26,7 @@ def walk(seed: int, count: int, start: float) -> dict[str, Floats64]:
     return {name: np.round(part, 2) for name, part in zip(PRICES, (opened, high, low, close), strict=True)}
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10**6),
     start=st.floats(3, 300),

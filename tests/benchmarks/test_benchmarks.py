@@ -79,6 +79,7 @@ def test_rounds_take_different_samples_from_all_years(question):
     assert loaded.some(100, 3) == list(range(60))
 
 
+@pytest.mark.slow
 def test_a_market_that_was_built_is_used_again(tmp_path):
     first = synthetic_home(tmp_path, 2, 60)
     assert synthetic_home(tmp_path, 2, 60).identity("patterns") == first.identity("patterns")
@@ -165,6 +166,7 @@ def test_the_best_of_all_rounds_is_the_peak():
     assert found.bytes == {1: 2e9, 2: 2e9}
 
 
+@pytest.mark.slow
 def test_what_this_program_spends_is_not_spent_elsewhere():
     elsewhere = Elsewhere()
     subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)

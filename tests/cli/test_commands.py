@@ -194,6 +194,7 @@ def test_refusals_are_one_line_that_names_the_cause(
     assert named in refused(capsys, "--home", str(home), *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -300,6 +301,7 @@ def test_an_empty_path_is_no_folder(capsys: pytest.CaptureFixture[str], words: l
     assert "is no path; name a file or a folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_nothing_from_outside_steers_the_terminal(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, as_json: bool
@@ -341,6 +343,7 @@ def test_another_encoder_is_refused_with_what_to_do(
     assert "kline index --rebuild" in line
 
 
+@pytest.mark.slow
 def test_patterns_whose_bars_are_gone_are_removed_only_if_that_is_allowed(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
         yield found
 
 
+@pytest.mark.slow
 def test_a_report_for_people(vendor: Vendor, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = str(tmp_path / "home")
     vendor.faults["000001.SZ"] = ["error"] * 5
@@ -37,6 +38,7 @@ def test_a_report_for_people(vendor: Vendor, tmp_path: Path, capsys: pytest.Capt
     assert rest[0].startswith("survivorship bias: members of csi300 are known from ")
 
 
+@pytest.mark.slow
 def test_a_report_for_programs(vendor: Vendor, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rejected = tmp_path / "rejected.csv"
     words = ["fetch", "baostock:600519", "--json", "--rejected", str(rejected)]

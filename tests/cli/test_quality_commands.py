@@ -15,6 +15,7 @@ def home(tmp_path):
     return str(make_home(tmp_path / "home", bars_with_jump()).uri)
 
 
+@pytest.mark.slow
 def test_a_jump_is_shown_released_and_held_again(capsys, home):
     code, out, line = ask(capsys, "--home", home, "check")
     assert (code, line) == (1, "kline: the bars of 3 symbols show 1 problem: 1 x jump")
@@ -32,6 +33,7 @@ def test_a_jump_is_shown_released_and_held_again(capsys, home):
     assert report["findings"][0]["kind"] == "jump"
 
 
+@pytest.mark.slow
 def test_refusals(capsys, home, tmp_path):
     assert "--why is missing" in refused(capsys, "--home", home, "release", NAME, "2020-03-30")
     assert "has no unexplained jump" in refused(capsys, "--home", home, "release", NAME, "2020-03-02", "--why", "x")

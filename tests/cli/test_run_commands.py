@@ -108,6 +108,7 @@ def test_wrong_usage(words):
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_doctor_fails_where_there_is_a_problem(capsys, place, tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "check_calendars", list)
     for name in ("FEW_MEMORY", "LITTLE_MEMORY", "FEW_DISK", "LITTLE_DISK"):

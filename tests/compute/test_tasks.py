@@ -47,6 +47,7 @@ def test_other_errors_are_raised():
         tasks.answered(lambda: 1 / 0)
 
 
+@pytest.mark.slow
 def test_what_is_sent_can_be_pickled(key):
     assert pickle.loads(pickle.dumps(key)) == key
     assert hash(pickle.loads(pickle.dumps(key))) == hash(key)

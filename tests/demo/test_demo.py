@@ -61,6 +61,7 @@ def test_without_the_package(tmp_path, monkeypatch):
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 def test_home_of_other_bars_is_refused(tmp_path):
     (tmp_path / "bars").mkdir()
     path = tmp_path / "bars" / "OWN.csv"

@@ -220,6 +220,7 @@ def test_a_planted_signal_is_found_with_its_sign(tmp_path):
         assert abs(found.quantiles.spread) > 2 * found.quantiles.spread_se
 
 
+@pytest.mark.slow
 def test_a_leak_is_called_one(home, walks):
     rng = np.random.default_rng(2)
     fill(home, walks, lambda returns: returns + rng.normal(0, 0.02, len(returns)))
@@ -250,6 +251,7 @@ def test_noise_is_not_sold(tmp_path, few):
     assert claims <= 4
 
 
+@pytest.mark.slow
 def test_few_sessions_are_no_cross_section(home, walks):
     days = np.sort(walks["date"].unique())
     rows = [
@@ -284,6 +286,7 @@ def test_only_failures(home, walks):
     assert "there is no value" in found.verdict
 
 
+@pytest.mark.slow
 def test_values_of_days_without_a_bar_are_counted_and_left_out(home, walks):
     fill(home, walks, lambda returns: np.arange(len(returns)) * 1.0)
     before = judge(home)
@@ -307,6 +310,7 @@ def test_values_that_the_encoder_could_know_are_named(home, walks):
     assert "300 values are of dates that the encoder was trained on" in found.verdict
 
 
+@pytest.mark.slow
 def test_symbols_and_dates_can_be_chosen(home, walks):
     fill(home, walks, lambda returns: np.arange(len(returns)) * 1.0)
     days = np.sort(walks["date"].unique()).astype("datetime64[D]")
@@ -317,6 +321,7 @@ def test_symbols_and_dates_can_be_chosen(home, walks):
     assert [each.pairs for each in found.horizons] == [80] * 4
 
 
+@pytest.mark.slow
 def test_settings_name_values_and_horizons(home, walks):
     settings = Settings(PatternSettings(horizons=(2, 5), entry_lag_bars=3))
     fill(home, walks, lambda returns: np.arange(len(returns)) * 1.0, "elsewhere")
@@ -352,6 +357,7 @@ def test_nothing_to_evaluate(home, walks, tmp_path):
         judge(Home(tmp_path / "empty", create=True))
 
 
+@pytest.mark.slow
 def test_text_page_and_json_agree(home, walks):
     rng = np.random.default_rng(9)
     fill(home, walks, lambda returns: rng.random(len(returns)))
@@ -380,6 +386,7 @@ def test_the_order_of_rows_says_nothing(home, walks, tmp_path):
         assert one[name] == two[name]
 
 
+@pytest.mark.slow
 def test_of_a_universe_only_members_of_their_day_count(home, walks):
     fill(home, walks, lambda returns: returns)
     symbols, days = sorted(walks["symbol"].unique()), np.unique(walks["date"].to_numpy().astype("datetime64[D]"))
@@ -401,6 +408,7 @@ def test_of_a_universe_only_members_of_their_day_count(home, walks):
         assert each.pairs > alone.pairs
 
 
+@pytest.mark.slow
 def test_a_universe_without_values_or_members_is_refused(home, walks):
     fill(home, walks, lambda returns: returns)
     with pytest.raises(SettingError, match="keeps no members"):

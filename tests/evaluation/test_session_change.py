@@ -26,6 +26,7 @@ def change(home, day="2024-03-07", symbols=None):
     return session_change(home, FINGERPRINT, symbols, None if day is None else np.datetime64(day))
 
 
+@pytest.mark.slow
 def test_by_hand(home):
     fill(home, DAYS[0], dict.fromkeys("ABCDEFG", 0.0))
     fill(home, DAYS[1], {"A": 0.1, "B": 0.5, "C": 0.9, "D": 0.4, "E": NAN, "F": 0.3, "G": 0.2})
@@ -51,6 +52,7 @@ def test_by_hand(home):
     assert str(change(home, None).day) == DAYS[2]
 
 
+@pytest.mark.slow
 def test_only_the_symbols_that_are_asked_for(home):
     for at, day in enumerate(DAYS):
         fill(home, day, {"A": 0.1 * at, "B": 0.2 * at, "C": 0.3 * at})
@@ -69,6 +71,7 @@ def test_biggest_moves_first_and_ties_by_symbol(home):
     assert [move.symbol for move in found.down] == ["S8", "S0", "S2", "S4", "S6"]
 
 
+@pytest.mark.slow
 def test_sample_dates_of_a_few_symbols_are_no_session(home):
     everyone = dict.fromkeys("ABCDE", 0.5)
     fill(home, "2024-03-04", everyone)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def counts(found):
     return found.equal, found.close, found.different
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.floats(), max_size=8))
 def test_rows_equal_themselves_in_any_order(values):
@@ -37,6 +39,7 @@ def test_rows_equal_themselves_in_any_order(values):
     assert found.example is None
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.floats(-1, 1))
 def test_a_last_bit_is_close_and_not_equal(value):

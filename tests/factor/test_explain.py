@@ -100,6 +100,7 @@ def test_without_a_date_the_newest_is_taken_and_nothing_follows(home, days, weig
     assert "not known yet" in view.text()
 
 
+@pytest.mark.slow
 def test_a_price_that_stayed_is_known(tmp_path, weights):
     frame = market(1, BARS, seed=3)
     flat = frame["date"] >= frame["date"].unique()[40]
@@ -126,6 +127,7 @@ def test_early_query_has_a_reason_and_no_value(home, days, weights):
     assert view.to_frame().empty
 
 
+@pytest.mark.slow
 def test_json(home, days, weights):
     for day in (days[WINDOW_BARS - 1], days[30], days[-1]):
         view = explain_sample(home, "S00001", day, SETTINGS, weights)
@@ -155,6 +157,7 @@ def test_refusals(home, weights, symbol, date, error, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_symbol_goes_by_the_name_that_the_home_knows(tmp_path, bars, weights):
     names = {"S00000": "600519.SH", "S00001": "000001.SZ", "S00002": "000001.SH"}
     part = bars[bars["symbol"].isin(names)]
@@ -168,6 +171,7 @@ def test_a_symbol_goes_by_the_name_that_the_home_knows(tmp_path, bars, weights):
         explain_sample(home, "600518", None, SETTINGS, weights)
 
 
+@pytest.mark.slow
 def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):
     seen = str(write_encoder(tmp_path / "seen.safetensors", trained_through=str(days[40])))
     home = make_home(tmp_path / "home", bars)
@@ -182,6 +186,7 @@ def test_seen_date_is_refused_unless_allowed(tmp_path, bars, days):
     assert "trained through" not in explain_sample(home, "S00001", days[41], allowed, seen).text()
 
 
+@pytest.mark.slow
 def test_stale_patterns_are_refused(tmp_path, weights):
     home = make_home(tmp_path / "home", market(1, 30))
     update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(weights), 1))
@@ -197,6 +202,7 @@ def test_percent(share, digits, text):
     assert percent(share, digits) == text
 
 
+@pytest.mark.slow
 def test_dates_of_matches_are_days(home, days, weights):
     view = explain_sample(home, "S00001", days[30], SETTINGS, weights)
     assert all(match.end.dtype == np.dtype("datetime64[D]") for match in view.matches)

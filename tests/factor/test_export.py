@@ -84,6 +84,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(home, tmp_path):
     assert [place.name for place in tmp_path.iterdir()] == ["x.arrow"]
 
 
+@pytest.mark.slow
 def test_the_alphalens_folder_gives_a_series_and_its_prices(home, tmp_path):
     folder = tmp_path / "alphalens"
     # Twice, in the same place; the values of this home have no run, but its patterns have settings.

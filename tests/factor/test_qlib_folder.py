@@ -41,6 +41,7 @@ def feature(folder, name):
     return int(numbers[0]), numbers[1:]
 
 
+@pytest.mark.slow
 def test_what_qlib_reads_is_what_is_stored(home, tmp_path):
     folder = tmp_path / "qlib"
     report = write_qlib(home, folder)
@@ -68,6 +69,7 @@ def test_what_qlib_reads_is_what_is_stored(home, tmp_path):
     assert feature(folder / "features" / "aapl", "close")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_projects_own_reader_takes_it(home, tmp_path):
     write_qlib(home, tmp_path / "qlib")
     back = kl.Home(tmp_path / "back", create=True)
@@ -81,6 +83,7 @@ def test_the_projects_own_reader_takes_it(home, tmp_path):
         np.testing.assert_allclose(bars.volume, ours[symbol].volume, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_earlier_export_is_replaced_and_nothing_else(home, tmp_path):
     folder = tmp_path / "qlib"
     write_qlib(home, folder)
@@ -99,6 +102,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(home, tmp_path):
         write_qlib(home, tmp_path / "nowhere" / "qlib")
 
 
+@pytest.mark.slow
 def test_values_of_days_without_a_bar_are_counted(tmp_path):
     home = make_home(tmp_path / "home", market(1, 5))
     row = {

@@ -87,6 +87,7 @@ def test_600_of_twelve_years_are_50_a_year():
     assert per_year.tolist() == [50] * 12
 
 
+@pytest.mark.slow
 def test_a_year_of_daily_runs_computes_few_dates_anew():
     chosen = as_set(choose_dates("AAPL", WEEKDAYS[:-250], 600))
     fresh = 0

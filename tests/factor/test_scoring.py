@@ -53,6 +53,7 @@ def by_date(result):
 # --- which dates ---
 
 
+@pytest.mark.slow
 def test_the_plan_is_of_usable_dates_only(loaded):
     dates = dates_of(loaded, "S00001")
     planned = plan_dates(loaded, "S00001", 1000, None)
@@ -97,6 +98,7 @@ def test_as_of(loaded):
 # --- values ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbol", ["S00000", "S00001", "S00002"])
 def test_values_equal_a_plain_loop(loaded, symbol):
     bars, patterns, settings = loaded.frames[symbol], loaded.patterns, SMALL_SETTINGS
@@ -139,6 +141,7 @@ def test_a_symbol_without_patterns_is_matched_with_the_others(loaded):
     assert set(rows.matches["match_symbol"].to_pylist()) <= {"S00000", "S00001"}
 
 
+@pytest.mark.slow
 def test_without_any_patterns(tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", market(1, 8), weights=small_weights)
     loaded = load_state(bench.key)
@@ -223,6 +226,7 @@ def test_a_value_is_out_of_date_from_the_first_bar_that_was_changed(tmp_path, sm
 # --- an encoder that has seen a market ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allow", [False, True])
 def test_dates_that_the_encoder_has_seen(tmp_path, allow):
     frame = market(2, 60)
@@ -242,6 +246,7 @@ def test_dates_that_the_encoder_has_seen(tmp_path, allow):
         assert reasons == [f"the encoder was trained through {days[40]}"] * 2 + [None] * 2
 
 
+@pytest.mark.slow
 def test_a_failure_keeps_its_own_reason_where_seen_dates_are_allowed(tmp_path):
     weights = write_encoder(tmp_path / "seen.safetensors", trained_through="2030-01-01")
     settings = dataclasses.replace(SMALL_SETTINGS, factor=FactorSettings(return_horizon=3, allow_seen=True))

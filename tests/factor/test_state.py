@@ -31,6 +31,7 @@ def with_encoder(key, **changed):
     return replace(key, encoder=replace(key.encoder, **changed))
 
 
+@pytest.mark.slow
 def test_patterns_in_memory_are_those_of_the_table(home, extend, newest):
     extend(home)
     loaded = load_state(newest(home))
@@ -116,12 +117,14 @@ def test_bars_too_few_for_a_pattern_need_none(tmp_path, newest):
     assert sorted(loaded.frames) == ["S00000", "S00001"]
 
 
+@pytest.mark.slow
 def test_another_encoder_on_the_worker_is_refused(home, extend, newest):
     extend(home)
     with pytest.raises(EncoderError, match=r"the run was started with 0123; install the same version"):
         load_state(with_encoder(newest(home), fingerprint="0123"))
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_the_same_time_load_once(home, extend, newest, monkeypatch):
     extend(home)
     key, loads, start = newest(home), [], threading.Barrier(6)
@@ -144,6 +147,7 @@ def test_threads_that_ask_at_the_same_time_load_once(home, extend, newest, monke
     assert loaded_state(key).index is found[0].index
 
 
+@pytest.mark.slow
 def test_other_factor_settings_share_what_is_loaded(home, extend, newest, monkeypatch):
     extend(home)
     key = newest(home)
@@ -156,6 +160,7 @@ def test_other_factor_settings_share_what_is_loaded(home, extend, newest, monkey
     assert loaded_state(key).key == key
 
 
+@pytest.mark.slow
 def test_the_newest_states_stay_loaded(monkeypatch, newest, home, extend):
     extend(home)
     key, loads = newest(home), []
@@ -167,6 +172,7 @@ def test_the_newest_states_stay_loaded(monkeypatch, newest, home, extend):
     assert len(_cache._caches[StateKey]) == STATES
 
 
+@pytest.mark.slow
 def test_loading_that_failed_is_tried_again(home, extend, newest):
     for _ in range(2):
         with pytest.raises(StaleError):
@@ -175,6 +181,7 @@ def test_loading_that_failed_is_tried_again(home, extend, newest):
     assert len(loaded_state(newest(home)).patterns) == 63
 
 
+@pytest.mark.slow
 def test_a_version_that_is_gone_is_named(home, extend, newest):
     extend(home)
     with pytest.raises(HomeError, match="has no version 99"):
@@ -191,6 +198,7 @@ def test_vectors_out_of_any_chunks():
         _vectors(column, 4)
 
 
+@pytest.mark.slow
 def test_patterns_rebuilt_for_another_encoder_in_between_are_refused(home, extend, newest):
     extend(home)
     key = newest(home)
@@ -208,6 +216,7 @@ def counted(monkeypatch, kind):
     return calls
 
 
+@pytest.mark.slow
 def test_states_that_differ_in_their_patterns_share_bars_and_encoder(home, extend, newest, monkeypatch, encode_again):
     bars, encoders = counted(monkeypatch, BarsKey), counted(monkeypatch, EncoderKey)
     extend(home)
@@ -232,6 +241,7 @@ def encode_again(small_weights):
     return again
 
 
+@pytest.mark.slow
 def test_new_bars_are_loaded_with_the_old_encoder(home, extend, newest):
     extend(home)
     first = loaded_state(newest(home))
@@ -244,6 +254,7 @@ def test_new_bars_are_loaded_with_the_old_encoder(home, extend, newest):
     assert loaded_state(first.key).frames is first.frames
 
 
+@pytest.mark.slow
 def test_bars_that_windows_were_encoded_from_serve_the_state_too(home, extend, newest):
     frames = newest(home).bars.frames()
     encoder = loaded_key(newest(home).encoder)
@@ -253,6 +264,7 @@ def test_bars_that_windows_were_encoded_from_serve_the_state_too(home, extend, n
     assert loaded.encoder is encoder
 
 
+@pytest.mark.slow
 def test_loading_says_what_was_loaded_and_how_long_it_took(home, extend, newest):
     extend(home)
     said = []

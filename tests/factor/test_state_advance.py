@@ -100,7 +100,7 @@ def test_a_symbol_that_is_listed_later_takes_its_place(tmp_path, extend, newest,
     assert_as_if_read_anew(state, home, monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", [["S00000"], ["S00002"], ["S00001"], ["S00000", "S00002"], ["S00001", "S00002"]])
 def test_deliveries_of_one_day_come_one_by_one(tmp_path, extend, newest, monkeypatch, first):
     home = make_home(tmp_path / "home", FRAME[FRAME["date"] <= DAYS[20]])

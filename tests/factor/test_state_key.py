@@ -12,6 +12,7 @@ from tests.support.homes import add_bars, market
 pytestmark = pytest.mark.usefixtures("nothing_loaded")
 
 
+@pytest.mark.slow
 def test_the_key_names_the_newest_versions(home, extend, newest, small_weights):
     assert newest(home).patterns_version is None
     extend(home)
@@ -31,6 +32,7 @@ def test_bars_of_a_home_made_anew_are_others(home, newest):
         replace(key, identity="another").frames()
 
 
+@pytest.mark.slow
 def test_keys_name_parts_of_a_state(home, extend, newest, small_weights):
     extend(home)
     key = newest(home)

@@ -28,6 +28,7 @@ def test_it_is_that_of_the_sources_wherever_they_lie(package):
     assert _code.code_hash() == _code.code_hash(package) == _code.CODE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", ["windows/outcomes.py", "search/__init__.py", "settings.py", "compute/tasks.py", "_hashing.py"]
 )

@@ -359,6 +359,7 @@ def test_bars_that_are_missing(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_stale_tables(bench, tmp_path):
     copied = bench.copy(tmp_path)
     add_bars(copied.home, market(1, 12, prefix="NEW"))
@@ -396,6 +397,7 @@ def test_runs_of_which_too_much_failed(bench, tmp_path):
     assert back.result.values.equals(error.result.values)
 
 
+@pytest.mark.slow
 def test_runs_without_a_sample(tmp_path, small_weights):
     home = make_home(tmp_path / "home", market(1, 3))
     error = raised(RunFailedError, compute, home, small_weights)

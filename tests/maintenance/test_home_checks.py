@@ -55,6 +55,7 @@ def test_bars_and_patterns_that_came_since_the_last_run(bench):
     assert states(bench.home)["pending"] == "note"
 
 
+@pytest.mark.slow
 def test_compactions_are_upkeep_and_no_work(bench):
     add_bars(bench.home, market(1, 3, prefix="T"))
     record = read_record(bench.home, recorded_runs(bench.home)[0])
@@ -88,6 +89,7 @@ def remove(path):
     path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["bars", "patterns", "factors", "matches"])
 @pytest.mark.parametrize(
     ("harm", "says"),

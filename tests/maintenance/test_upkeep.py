@@ -221,6 +221,7 @@ def test_a_writer_in_another_process_loses_and_doubles_nothing(home):
     assert found == {rank: f"r{rank + 30 if rank < 10 else rank - 10}" for rank in range(50)}
 
 
+@pytest.mark.slow
 def test_old_files_go_and_versions_of_the_days_to_keep_stay(home):
     home.append("bars", bar_rows("A", 1))
     home.replace("bars", bar_rows("A", 2), ["A"])
@@ -348,6 +349,7 @@ def recorded_run(home, state, days):
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("days", "removed"), [(20, 1), (364, 1), (366, 2)])
 def test_what_a_run_of_the_days_to_keep_recorded_stays_though_it_was_superseded_before(home, days, removed):
     """As where the clock of another machine is behind, or the run had named its versions long before it began."""
@@ -365,6 +367,7 @@ def test_what_a_run_of_the_days_to_keep_recorded_stays_though_it_was_superseded_
     assert home.read("bars").num_rows == 4
 
 
+@pytest.mark.slow
 def test_what_a_run_recorded_of_a_table_that_was_replaced_keeps_nothing(home):
     for count in range(1, 4):
         home.replace("bars", bar_rows("A", count), ["A"])
@@ -387,6 +390,7 @@ def test_records_go_with_the_versions_that_they_name(home):
     assert (again.records_removed, again.headline) == (0, "no old files to remove")
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_read_stops_the_vacuum_before_anything_is_removed(home):
     for count in range(1, 4):
         home.replace("bars", bar_rows("A", count), ["A"])

@@ -76,6 +76,7 @@ def test_samples_without_a_window_or_a_bar_are_sound(bench, in_process):
     assert (report.ok, report.notes) == (True, [])
 
 
+@pytest.mark.slow
 def test_a_sample_that_broke_is_sound(bench):
     def broke(frame):
         frame.loc[0, ["value", "matches", "history", "status"]] = [None, 0, 0, "failed"]
@@ -103,6 +104,7 @@ def test_dates_seen_by_the_encoder_are_checked_like_others(tmp_path, in_process)
     assert verify(bench.home, bench.settings).ok
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_read_are_refused(sound):
     with pytest.raises(EncoderError, match="cannot be read"):
         verify(sound.home, sound.settings, "nowhere.safetensors")
@@ -113,6 +115,7 @@ def test_an_empty_home_is_sound(tmp_path):
     assert (report.ok, report.notes, report.rows) == (True, [], {"bars": 0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["bars", "patterns", "factors", "matches"])
 @pytest.mark.parametrize("lost", ["*.parquet", "_delta_log/*.json"])
 def test_a_table_that_cannot_be_read_is_found_and_the_others_are_checked(bench, table, lost):
@@ -152,6 +155,7 @@ def test_matches_of_a_run_that_was_cut_off_are_found_with_a_remedy_that_heals_th
     assert checked(bench).state == "sound"
 
 
+@pytest.mark.slow
 def test_two_runs_that_stored_the_same_matches_at_once_leave_sound_tables(bench):
     """The value of one beside the matches of the other, which are the same."""
     rewrite(bench.home, "matches", lambda frame: frame.assign(run_id="20990101T000000-abcdef"))
@@ -202,6 +206,7 @@ def test_a_run_between_its_two_commits_is_waited_for(bench, monkeypatch):
     assert len(waited) == 3
 
 
+@pytest.mark.slow
 def test_rows_written_while_the_tables_are_read_are_left_out(bench, monkeypatch):
     read = Home.read
 

@@ -36,6 +36,7 @@ def test_damaged_bars_are_found_and_keep_the_rest_from_being_judged_by_them(benc
     assert report.notes == ["values were checked by themselves only, because the bars of S00000 are damaged"]
 
 
+@pytest.mark.slow
 def test_a_factor_that_is_no_number_is_not_taken_for_one_that_was_not_given(bench):
     rows = bench.home.read("bars").sort_by([("symbol", "ascending"), ("date", "ascending")])
     factor = rows["adj_factor"].to_numpy().copy()
@@ -80,6 +81,7 @@ def test_damaged_patterns_are_found_and_values_are_still_judged_by_the_bars(benc
     assert report.notes == []
 
 
+@pytest.mark.slow
 def test_a_pattern_of_no_window_is_found(bench):
     rewrite(bench.home, "patterns", put("end", pd.Timestamp("2020-01-11").date()))
     assert kinds(checked(bench)) == {

@@ -30,6 +30,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
+@pytest.mark.slow
 def test_members_are_part_of_what_is_looked_at(home: Home) -> None:
     report = verify(home)
     assert report.ok

@@ -40,6 +40,7 @@ def test_damaged_values_are_found(bench, change, expected):
     assert report.notes == []
 
 
+@pytest.mark.slow
 def test_a_value_on_a_day_without_a_bar_is_found(bench):
     newest = bench.home.read("factors")["date"].to_numpy().max()
 
@@ -70,6 +71,7 @@ MATCH_DAMAGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "kind", "count"), MATCH_DAMAGE, ids=[case[1] for case in MATCH_DAMAGE])
 def test_damaged_matches_are_found(bench, change, kind, count):
     def of_one_sample_first(frame):

@@ -221,6 +221,7 @@ def test_windows_that_were_known_are_not_looked_for_again(tmp_path, found):
     assert found == [3 * 12, 3, 0, 0]
 
 
+@pytest.mark.slow
 def test_windows_of_restated_bars_are_all_found_again(tmp_path, found):
     home = make_home(tmp_path / "home", until(20))
     assert_windows(home)
@@ -229,6 +230,7 @@ def test_windows_of_restated_bars_are_all_found_again(tmp_path, found):
     assert found == [36, 36]
 
 
+@pytest.mark.slow
 def test_windows_by_other_settings_are_no_start(tmp_path, found):
     home = make_home(tmp_path / "home", until(20))
     CatalogueKey(newest(home), replace(SMALL, window_bars=7)).windows()

@@ -60,6 +60,7 @@ def test_vectors_are_those_of_each_chart_by_itself(bars, frames, encoder, monkey
     assert progress[-1] == len(windows) == 63
 
 
+@pytest.mark.slow
 def test_symbols_may_be_any_part(frames, encoder):
     windows = build_catalogue(frames, SMALL)
     some = windows.take(windows.code == 2)

@@ -54,6 +54,7 @@ class Removing:
         return made
 
 
+@pytest.mark.slow
 def test_a_home_that_goes_meanwhile_is_not_made_again(home, encoding):
     with pytest.raises(HomeError, match="is gone"):
         update_patterns(home, SMALL, Removing(encoding, home))
@@ -73,6 +74,7 @@ def keys(table):
     return list(zip(table["symbol"].to_pylist(), table["end"].to_pylist(), strict=True))
 
 
+@pytest.mark.slow
 def test_every_known_window_becomes_a_pattern_with_its_vector_and_outcomes(home, encoder, encoding):
     report = update_patterns(home, SMALL, encoding)
     assert report == PatternsUpdate(added=63, removed=0, total=63, restated=[], version=home.version("patterns"))
@@ -97,11 +99,13 @@ def test_every_known_window_becomes_a_pattern_with_its_vector_and_outcomes(home,
         assert row["vector"] == vectors[row["symbol"]][end - 4].astype("<f4").tobytes()
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_known_on(home, encoding):
     update_patterns(home, SMALL, encoding)
     assert home.read("patterns").equals(rows(home))
 
 
+@pytest.mark.slow
 def test_the_table_says_what_it_was_made_with(home, encoding):
     update_patterns(home, SMALL, encoding)
     assert home.description("patterns") == {
@@ -112,6 +116,7 @@ def test_the_table_says_what_it_was_made_with(home, encoding):
     }
 
 
+@pytest.mark.slow
 def test_a_second_call_adds_nothing(home, encoding):
     first = update_patterns(home, SMALL, encoding)
     before = rows(home)
@@ -160,6 +165,7 @@ def test_a_restated_symbol_is_made_again_and_no_other(home, encoding):
     assert update_patterns(home, SMALL, encoding).added == 0
 
 
+@pytest.mark.slow
 def test_corrected_volumes_restate_nothing(home, encoding):
     update_patterns(home, SMALL, encoding)
     frame = market()
@@ -169,6 +175,7 @@ def test_corrected_volumes_restate_nothing(home, encoding):
     assert update_patterns(home, SMALL, encoding).to_dict()["restated"] == []
 
 
+@pytest.mark.slow
 def test_a_symbol_that_is_gone_takes_its_patterns_along(home, encoding):
     update_patterns(home, SMALL, encoding)
     home.delete("bars", ["S00002"])
@@ -177,6 +184,7 @@ def test_a_symbol_that_is_gone_takes_its_patterns_along(home, encoding):
     assert set(rows(home)["symbol"].to_pylist()) == {"S00000", "S00001"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.2, 0.33])
 def test_patterns_whose_bars_vanished_are_not_removed_unasked(home, encoding, share):
     version = update_patterns(home, SMALL, encoding).version
@@ -205,6 +213,7 @@ def test_a_share_out_of_bounds_is_refused(home, encoding, share):
         update_patterns(home, SMALL, encoding, max_removed_share=share)
 
 
+@pytest.mark.slow
 def test_the_slower_of_two_first_updates_goes_on_with_the_table_of_the_other(home, encoding, monkeypatch):
     make = TableWriter.make
 
@@ -399,6 +408,7 @@ class Stopped:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_rebuild_that_is_interrupted_while_it_encodes_leaves_all_as_it_was(home, encoding):
     update_patterns(home, SMALL, encoding)
     before, version, description = rows(home), home.version("patterns"), home.description("patterns")
@@ -436,6 +446,7 @@ def test_a_rebuild_that_is_interrupted_while_it_writes_says_so_and_no_run_takes_
     assert rows(home).equals(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 2.0, np.nan, np.inf])
 @pytest.mark.parametrize("rebuild", [False, True])
 def test_vectors_that_have_not_the_length_1_are_never_stored(home, encoding, monkeypatch, value, rebuild):

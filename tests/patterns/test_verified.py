@@ -75,6 +75,7 @@ def indexed(tmp_path):
     return home, encoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -96,6 +97,7 @@ def test_other_settings_are_refused_by_name(indexed, settings, message):
         update_patterns(home, settings, LocalWindowEncoder(Encoder.load(weights, "cpu")))
 
 
+@pytest.mark.slow
 def test_another_encoder_is_refused_by_name(indexed, tmp_path):
     home, encoder = indexed
     other = write_encoder(tmp_path / "other", seed=1)

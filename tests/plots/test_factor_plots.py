@@ -69,6 +69,7 @@ def has(picture, colour):
     return bool((np.abs(pixels(picture) - wanted).max(axis=-1) <= 3).any())
 
 
+@pytest.mark.slow
 def test_values_are_counted(words):
     values = np.array([0.0, 0.01, 0.5, 1.0, 1.0, 1.0, NAN, NAN])
     picture = values_picture(values, "Factor values of 2024-03-07")
@@ -87,6 +88,7 @@ def test_the_highest_value_stands_at_the_right_end():
     assert (columns.min(), columns.max()) == pytest.approx((1164 - 55, 1164), abs=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [np.full(3, NAN), np.zeros(0)])
 def test_no_values_are_said_to_be_none(words, values):
     values_picture(values, "Factor values")

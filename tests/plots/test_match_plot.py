@@ -134,6 +134,7 @@ def test_flat_bars(tmp_path):
     assert match_picture(replace(view, window=window), tmp_path / "flat.png").exists()
 
 
+@pytest.mark.slow
 def test_file_that_cannot_be_written(tmp_path):
     with pytest.raises(OSError, match="missing"):
         match_picture(view_of([]), tmp_path / "missing" / "a.png")

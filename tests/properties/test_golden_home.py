@@ -127,6 +127,7 @@ def same_vectors(home: Home, golden: pa.Table) -> bool:
     return bool(rows["vector"].to_pylist() == in_order(golden, "patterns")["vector"].to_pylist())
 
 
+@pytest.mark.slow
 def test_it_is_sound(home: Home) -> None:
     report = verify(home)
     assert report.ok, report.text()

@@ -85,6 +85,7 @@ def test_a_market_without_limits_or_jumps_has_the_values_that_it_had(tmp_path, w
     pd.testing.assert_frame_equal(held, allowed)
 
 
+@pytest.mark.slow
 def test_a_release_needs_a_jump_and_a_reason(tmp_path):
     home = make_home(tmp_path / "home", bars_with_jump())
     day = str(check(home, NAME).findings["first"].iloc[0])

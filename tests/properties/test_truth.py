@@ -68,7 +68,7 @@ def test_nothing_is_found_in_walks_that_move_together(together, in_process):
     assert abs(ic.value) <= 3 * ic.se
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_noise_test_has_teeth(together, homes, in_process, monkeypatch):
     """With the common rule, that a window may be matched once it has ended, the same measurement finds a treasure.
 

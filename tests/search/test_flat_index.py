@@ -22,6 +22,7 @@ def test_rows_are_the_memory_of_the_index():
     assert not index.rows.flags.writeable
 
 
+@pytest.mark.slow
 def test_rows_keep_the_index_alive():
     rows = built(50_000, dim=16).rows
     copy = rows.copy()

@@ -214,6 +214,7 @@ def test_batches_and_order_do_not_matter(case, size):
         assert np.array_equal(matches.eligible, whole.eligible[part])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 1e-7])
 def test_hundreds_of_identical_charts(noise):
     patterns, queries = market(6, symbols=5, bars=100, dim=32, kinds=3, delay=21, noise=noise, visible=1.0)
@@ -224,6 +225,7 @@ def test_hundreds_of_identical_charts(noise):
     assert_naive(matches, patterns, queries, factor, 20, index.centroids)
 
 
+@pytest.mark.slow
 def test_threads_share_an_index():
     patterns, queries = market(7, symbols=5, bars=100, dim=16, kinds=40, delay=21, noise=0.1)
     assert_threads_share(built(patterns), patterns, queries)
@@ -324,6 +326,7 @@ def test_a_run_reports_the_recall_and_keeps_its_values_apart(bench, in_process, 
     assert again.count("done") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small", "nothing_loaded")
 def test_a_state_is_loaded_with_the_index_that_is_asked_for(bench):
     approximate = asking(bench, index="ivf", min_recall=0.0, probes=2).key

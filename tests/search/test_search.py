@@ -97,6 +97,7 @@ def test_bars_after_the_date_change_nothing():
     assert_same(search(FlatIndex.build(other), other, early, FactorSettings(), 20), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 1e-7])
 def test_thousands_of_identical_charts(noise):
     patterns, queries = market(3, symbols=5, bars=300, dim=32, kinds=3, delay=21, noise=noise, visible=1.0)
@@ -107,6 +108,7 @@ def test_thousands_of_identical_charts(noise):
     assert (matches.eligible > 1000).any()
 
 
+@pytest.mark.slow
 def test_isolation_starves_the_first_candidates_and_the_search_widens():
     # One symbol's many near-copies come first; the five matches lie far behind them.
     patterns, queries = market(4, symbols=40, bars=70, dim=16, kinds=1, delay=1, noise=0.3, visible=1.0)

@@ -37,6 +37,7 @@ def stored(home: Home) -> pd.DataFrame:
     return home.read("bars").to_pandas().sort_values(["symbol", "date"], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_every_symbol_and_every_row_is_accounted_for(fetch: Fetch, home: Home) -> None:
     found = fetch(LIST)
     assert (found.asked, found.fetched, found.up_to_date, found.failed) == (4, 4, 0, {})
@@ -52,6 +53,25 @@ def test_every_symbol_and_every_row_is_accounted_for(fetch: Fetch, home: Home) -
     assert home.notes()["market"] == "CN"
 
 
+def test_the_quality_of_all_batches_is_told_as_one(
+    fetch: Fetch, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = ["open", "high", "low", "close", "amount"]
+    for name in (MAINLAND[0], MAINLAND[3]):
+        frame = vendor.bars[name]
+        frame.loc[60:, prices] *= 2
+        frame.loc[61:, "previous"] *= 2
+    monkeypatch.setattr(by_symbol, "BATCH", 2)
+    found = fetch(LIST).bars
+    assert found is not None
+    assert found.quality is not None
+    quality = found.quality
+    assert (quality.symbols, quality.rows, quality.expected, quality.present) == (4, 480, 480, 480)
+    assert quality.counts == {"jump": 2}
+    assert sorted(quality.findings["symbol"]) == sorted((MAINLAND[0], MAINLAND[3]))
+
+
+@pytest.mark.slow
 def test_later_days_are_asked_for_from_some_stored_ones_on(fetch: Fetch, vendor: Vendor) -> None:
     fetch(LIST, "2024-06-20")
     vendor.began.clear()
@@ -64,6 +84,7 @@ def test_later_days_are_asked_for_from_some_stored_ones_on(fetch: Fetch, vendor:
     assert (found.bars.updated, found.bars.restated, found.bars.rebased) == (0, [], [])
 
 
+@pytest.mark.slow
 def test_what_is_up_to_date_is_not_asked_for(fetch: Fetch, vendor: Vendor) -> None:
     fetch("baostock:600519,000001")
     vendor.asked.clear()
@@ -75,11 +96,13 @@ def test_what_is_up_to_date_is_not_asked_for(fetch: Fetch, vendor: Vendor) -> No
     assert (again.up_to_date, again.bars, vendor.count("bars")) == (4, None, {})
 
 
+@pytest.mark.slow
 def test_new_symbols_begin_where_it_is_said(fetch: Fetch, home: Home) -> None:
     fetch(LIST, first=np.datetime64("2024-06-03", "D"))
     assert str(stored(home)["date"].min()) == "2024-06-03"
 
 
+@pytest.mark.slow
 def test_a_symbol_that_fails_keeps_out_no_other(fetch: Fetch, vendor: Vendor, home: Home) -> None:
     vendor.faults["000001.SZ"] = ["error"] * 99
     found = fetch(f"{LIST},688001")
@@ -97,6 +120,7 @@ def test_a_symbol_that_fails_keeps_out_no_other(fetch: Fetch, vendor: Vendor, ho
     assert set(vendor.count("bars")) == {"000001.SZ"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "hang up"])
 def test_a_failure_that_passes_leaves_no_trace(fetch: Fetch, vendor: Vendor, fault: str) -> None:
     vendor.faults["600519.SH"] = [fault] * 2
@@ -105,6 +129,7 @@ def test_a_failure_that_passes_leaves_no_trace(fetch: Fetch, vendor: Vendor, fau
     assert vendor.count("bars")["600519.SH"] == 3
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_cut_off_between_its_pages_is_not_taken_for_whole(
     fetch: Fetch, vendor: Vendor, home: Home
 ) -> None:
@@ -114,6 +139,7 @@ def test_an_answer_that_is_cut_off_between_its_pages_is_not_taken_for_whole(
     assert len(stored(home)) == 2100
 
 
+@pytest.mark.slow
 def test_a_session_that_is_not_over_has_no_bar_whatever_the_vendor_gives(
     fetch: Fetch, vendor: Vendor, home: Home
 ) -> None:
@@ -128,6 +154,7 @@ def test_a_session_that_is_not_over_has_no_bar_whatever_the_vendor_gives(
     assert str(stored(home)["date"].max()) == "2024-06-28"
 
 
+@pytest.mark.slow
 def test_bars_of_another_symbol_are_none_of_the_one_that_was_asked_for(
     fetch: Fetch, vendor: Vendor, home: Home
 ) -> None:
@@ -139,6 +166,7 @@ def test_bars_of_another_symbol_are_none_of_the_one_that_was_asked_for(
     assert set(stored(home)["symbol"]) == {MAINLAND[2]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("told", "said"),
     [
@@ -159,6 +187,7 @@ def test_a_list_that_cannot_be_right_is_not_kept(
     assert home.version("members") == before
 
 
+@pytest.mark.slow
 def test_where_the_vendor_answers_nobody_the_rest_is_not_asked(fetch: Fetch, vendor: Vendor) -> None:
     names = [f"600{number:03}" for number in range(15)]
     vendor.faults |= {f"{name}.SH": ["error"] * 99 for name in names}
@@ -171,6 +200,7 @@ def test_where_the_vendor_answers_nobody_the_rest_is_not_asked(fetch: Fetch, ven
     assert vendor.count("bars").total() == by_symbol.GIVE_UP * ATTEMPTS
 
 
+@pytest.mark.slow
 def test_an_empty_answer_for_a_stored_symbol_is_a_failure(fetch: Fetch, vendor: Vendor) -> None:
     fetch(LIST, "2024-06-20")
     del vendor.bars["600519.SH"]
@@ -180,6 +210,7 @@ def test_an_empty_answer_for_a_stored_symbol_is_a_failure(fetch: Fetch, vendor: 
     }
 
 
+@pytest.mark.slow
 def test_a_session_that_is_not_over_has_no_bar(fetch: Fetch, home: Home) -> None:
     # 14:59 in Shanghai, where the vendor has a bar of the day already.
     fetching.fetch_universe(home, LIST, now=pd.Timestamp("2024-06-28 06:59", tz="UTC").to_pydatetime())
@@ -198,6 +229,7 @@ def test_a_home_of_another_market_is_refused_before_anybody_is_asked(fetch: Fetc
     assert vendor.asked == []
 
 
+@pytest.mark.slow
 def test_a_batch_that_was_stored_survives_what_comes_after(
     fetch: Fetch, home: Home, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +290,7 @@ def test_a_fetch_that_is_killed_goes_on_where_it_was(fetch: Fetch, home: Home, v
 # Members.
 
 
+@pytest.mark.slow
 def test_members_are_kept_with_the_day_and_former_ones_are_fetched_too(fetch: Fetch, home: Home) -> None:
     found = fetch("baostock:csi300", "2024-02-28")
     assert (found.asked, found.snapshots) == (3, 1)
@@ -275,6 +308,7 @@ def test_members_are_kept_with_the_day_and_former_ones_are_fetched_too(fetch: Fe
     assert fetch("baostock:csi300", "2024-03-28").snapshots == 0
 
 
+@pytest.mark.slow
 def test_members_of_past_days_are_asked_for_by_month(fetch: Fetch, home: Home) -> None:
     found = fetch("baostock:csi300", members_since=np.datetime64("2023-11-15", "D"))
     kept = membership(home, "csi300")
@@ -302,6 +336,7 @@ def test_past_members_of_what_is_no_index_are_refused(fetch: Fetch, vendor: Vend
     assert vendor.asked == []
 
 
+@pytest.mark.slow
 def test_all_are_the_shares_and_not_the_indices(fetch: Fetch, vendor: Vendor, home: Home) -> None:
     vendor.bars = {name: vendor.bars[name] for name in MAINLAND}
     found = fetch("baostock:all")

@@ -43,6 +43,7 @@ def only_file(home: Home, table: str = "bars") -> Path:
     return home.folder / table / name
 
 
+@pytest.mark.slow
 def test_every_write_gives_its_files_a_checksum_that_other_programs_can_check(home: Home) -> None:
     home.append("bars", bar_rows("A", 3))
     home.upsert("bars", bar_rows("A", 4, close=11.0), ["symbol", "date"])
@@ -234,6 +235,7 @@ def test_damaged_bars_are_called_so_by_every_command_and_a_copy_heals_them(
     assert kl.verify(bench.home, settings=bench.settings, encoder=small_weights).ok
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_loaded")
 def test_damaged_patterns_are_made_again_by_a_rebuild(tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", market(2, 40), weights=small_weights)
@@ -247,6 +249,7 @@ def test_damaged_patterns_are_made_again_by_a_rebuild(tmp_path, small_weights):
     assert after.sort_by(order).equals(before.sort_by(order))
 
 
+@pytest.mark.slow
 def test_rows_are_those_that_an_unchecked_read_gives(home: Home) -> None:
     for number in range(3):
         home.append("bars", pa.concat_tables([bar_rows(f"S{number}", 5), bar_rows(f"T{number}", 5)]))

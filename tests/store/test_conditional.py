@@ -53,6 +53,7 @@ def test_a_file_or_a_log_that_changed_in_an_object_store_is_named(store):
         home.read("bars")
 
 
+@pytest.mark.slow
 def test_a_store_that_overwrites_is_told_from_one_that_does_not(store):
     assert refuses_to_overwrite(URL)
     store.fault("conditional", 0)

@@ -332,6 +332,7 @@ def test_the_storage_of_a_table_is_its_folder_whatever_its_path(tmp_path: Path) 
     assert not list((tmp_path / "a home" / "bars").glob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_compaction_changes_no_row_and_is_no_change_for_who_expects_a_version(home: Home) -> None:
     for symbol in "ABC":
         home.append("bars", bar_rows(symbol, 2))

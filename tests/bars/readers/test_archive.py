@@ -43,6 +43,7 @@ def test_an_archive_of_one_file_is_that_file_whatever_it_is_called(tmp_path: Pat
     assert read_file(tmp_path / name).frame["symbol"].tolist() == ["600519.SH"] * 2
 
 
+@pytest.mark.slow
 def test_every_file_of_an_archive_stands_in_the_report(tmp_path: Path) -> None:
     path = tmp_path / "in" / "delivery.zip"
     path.parent.mkdir()
@@ -74,6 +75,7 @@ def test_every_file_of_an_archive_stands_in_the_report(tmp_path: Path) -> None:
     assert sorted(path.parent.iterdir()) == [path.parent / "000002.csv", path]
 
 
+@pytest.mark.slow
 def test_files_of_the_same_name_are_several(tmp_path: Path) -> None:
     # The same length, so that the list of members stays as it is.
     (tmp_path / "a.zip").write_bytes(zipped({"600519.csv": ROWS, "600520.csv": ROWS}).replace(b"600520", b"600519"))
@@ -83,6 +85,7 @@ def test_files_of_the_same_name_are_several(tmp_path: Path) -> None:
     assert report.files[1].path.endswith("600519.csv (2)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["../600519.csv", "/etc/600519.csv", "a/../../600519.csv", "..\\600519.csv", "C:\\600519.csv"]
 )

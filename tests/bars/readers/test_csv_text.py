@@ -25,6 +25,7 @@ def test_what_is_written_as_csv_is_read_as_it_was(rows: list[tuple[str, str]], e
     assert [line.number for line in read] == list(range(2, 2 + len(rows)))
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from(["1,2", "", '"', '"1","2"', '1,"2', "\r", "x", 'a"b,2', '"a"b,2', ' "1",2']), max_size=6)
 )

@@ -81,6 +81,7 @@ def test_a_workbook_is_told_by_its_contents(tmp_path: Path, name: str) -> None:
     assert bars[["symbol", "close", "volume"]].to_numpy().tolist() == [["AAPL", 10.25, 500.0]] * 3
 
 
+@pytest.mark.slow
 def test_it_says_what_its_csv_says(tmp_path: Path) -> None:
     header = ["Symbol", "Date", *HEADER[1:], "note"]
     rows: list[list[Any]] = [
@@ -113,6 +114,7 @@ def test_it_says_what_its_csv_says(tmp_path: Path) -> None:
     assert found.rejected["reason"].tolist()[:-1] == same.rejected["reason"].tolist()[:-1]
 
 
+@pytest.mark.slow
 def test_one_sheet_of_bars_is_the_file_and_others_are_said(tmp_path: Path) -> None:
     sheets: Sheets = {"About": [["made by", "me"]], "Sheet2": [], "data": [HEADER, *ROWS]}
     path = saved(tmp_path / "600519.xlsx", sheets)
@@ -123,6 +125,7 @@ def test_one_sheet_of_bars_is_the_file_and_others_are_said(tmp_path: Path) -> No
     assert read_file(path).frame["symbol"].unique().tolist() == ["600519.SH"]
 
 
+@pytest.mark.slow
 def test_several_sheets_of_bars_are_files_of_their_own(tmp_path: Path) -> None:
     path = saved(tmp_path / "all.xlsx", {"600519": [HEADER, *ROWS], "000001.SZ": [HEADER, *ROWS[:2]], "x": [[1]]})
     home = Home(tmp_path / "home", create=True)

@@ -120,6 +120,7 @@ def test_headers_are_headers_whatever_they_look_like(header: str, encoding: str)
     assert foreign_kind(header.encode(encoding)) is None
 
 
+@pytest.mark.slow
 def test_binary_days_are_no_other_kind() -> None:
     days = np.arange("1990-01-01", "2040-01-01", dtype="datetime64[D]").astype(str)
     for day in days:

@@ -70,6 +70,7 @@ def test_days_that_may_be_others_are_no_dates(tmp_path: Path, frame: pd.DataFram
             read()
 
 
+@pytest.mark.slow
 def test_a_frame_with_days_in_its_index_is_ingested(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     report = ingest([PLAIN.assign(symbol="600519.SH")], home)

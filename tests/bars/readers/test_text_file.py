@@ -113,6 +113,7 @@ def test_half_a_character_is_no_table(tmp_path: Path) -> None:
         read_file(tmp_path / "a.csv")
 
 
+@pytest.mark.slow
 def test_a_line_that_is_as_long_as_the_file_takes_no_more_memory_than_the_file(tmp_path: Path) -> None:
     size = 30_000_000
     (tmp_path / "a.csv").write_bytes(f"{HEADER}\n{GOOD}\n".encode() + b"x," * (size // 2) + b"\n\n")

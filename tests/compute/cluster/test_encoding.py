@@ -62,6 +62,7 @@ def test_patterns_made_elsewhere_are_the_same_bit_for_bit(elsewhere, tmp_path):
     assert there.description("patterns") == here.description("patterns")
 
 
+@pytest.mark.slow
 @both
 def test_what_an_encoding_refuses(opened, bench, tmp_path):
     with pytest.raises(EncoderError, match="cannot be read"):

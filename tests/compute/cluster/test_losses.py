@@ -238,6 +238,7 @@ class Pausing(Cluster):
         return [PendingAnswer(self, waits, worker) for _ in calls]
 
 
+@pytest.mark.slow
 def test_a_paused_worker_is_not_waited_for_beside_others(bench):
     assert Pausing(client_of(["paused", "running"]), 1, "tcp://x").load(bench.key) == "tcp://w1"
 

@@ -131,6 +131,7 @@ def test_samples_of_earlier_runs_that_break_are_failed_ones(bench, in_process, m
     assert again.count("done") == before.count("done")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_not_tried_sample_by_sample(bench, in_process, monkeypatch):
     sizes = break_batches(monkeypatch, DAYS, DateError("not that day"))
     cluster, said = overheard(in_process)

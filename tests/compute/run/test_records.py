@@ -70,6 +70,7 @@ def test_a_run_that_fails_says_why(bench, in_process):
     assert (found.state, found.problem) == ("failed", str(caught.value))
 
 
+@pytest.mark.slow
 def test_a_run_at_work_is_recorded_as_such_and_one_that_lost_its_process_as_cut_off(bench, in_process):
     run = bench.start(in_process)
     found = record(bench)
@@ -83,6 +84,7 @@ def test_a_run_at_work_is_recorded_as_such_and_one_that_lost_its_process_as_cut_
     assert (found.state, found.problem) == ("cut off", "4 symbols were not reached; run again for the rest")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_cut_off_with_what_it_had(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     score = run.score
@@ -120,6 +122,7 @@ def test_a_broken_symbol_is_in_the_record(bench, in_process, monkeypatch):
     assert "S00000 (not that day)" in record(bench).problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "error"),
     [({"symbols": ["NOPE"]}, UnknownSymbolError), ({"as_of": "1999-01-04"}, DateError)],
@@ -130,6 +133,7 @@ def test_what_is_refused_is_no_run(bench, in_process, asked, error):
     assert recorded_runs(bench.home) == []
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_hold_the_record_is_named_before_any_work(bench, in_process):
     (bench.home.folder / "runs").write_text("a file")
     with pytest.raises(HomeError, match="cannot write record runs/"):
@@ -148,6 +152,7 @@ def test_dates_are_named_where_they_are_few_and_hashed_where_they_are_many(monke
     assert recorded_dates({"B": DAYS[[1]], "A": DAYS[[2, 3]]}).hash != few.hash
 
 
+@pytest.mark.slow
 def test_reasons_beyond_the_most_frequent_are_counted(bench, in_process, monkeypatch):
     monkeypatch.setattr(recording, "NAMED_REASONS", 1)
     before = DAYS[0] - np.arange(1, 4)

@@ -43,12 +43,14 @@ def test_a_reason_that_no_longer_holds_is_stored_again(tmp_path, in_process, sma
     assert [row["reason"] for row in bench.rows("factors")] == [reason]
 
 
+@pytest.mark.slow
 def test_dates_may_be_unordered_and_repeated(bench, in_process):
     report = bench.run(in_process, dates={"S00001": DAYS[[60, 50, 60, 40]]})
     assert counts(report) == (3, 3, 0, 0)
     assert [row["date"] for row in bench.rows("factors")] == DAYS[[40, 50, 60]].tolist()
 
 
+@pytest.mark.slow
 def test_no_dates_are_asked_for(bench, in_process):
     report = bench.run(in_process, dates={"S00001": DAYS[:0]})
     assert report.broken[0].problem == "no dates were asked for"
@@ -76,6 +78,7 @@ def test_as_of_is_the_newest_sample(bench, in_process):
     assert max(row["date"] for row in rows) == DAYS[50].item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("day", "says"),
     [
@@ -103,6 +106,7 @@ def test_requests_out_of_bounds(request_, says):
         Request(**request_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbol", ["NONE", "../../x", "", "S'; DROP", 'S"1'])
 def test_unknown_symbols(bench, in_process, symbol):
     for request in ({"symbols": ["S00001", symbol]}, {"dates": {symbol: DAYS[:1]}}):
@@ -179,6 +183,7 @@ def test_a_symbol_without_a_window_is_a_problem_but_no_failure(tmp_path, in_proc
         alone.check(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbols", [None, []])
 def test_no_symbols_at_all(tmp_path, in_process, small_weights, symbols):
     bench = Bench.of(tmp_path / "home", FRAME.iloc[:0], weights=small_weights)

@@ -156,6 +156,7 @@ def test_a_home_that_goes_during_a_run_is_told_and_not_made_again(bench, in_proc
     assert not bench.home.folder.exists()
 
 
+@pytest.mark.slow
 def test_values_are_not_stored_in_another_home_that_took_the_place(bench, in_process):
     run = bench.start(in_process, samples=10)
     shutil.rmtree(bench.home.folder)
@@ -272,6 +273,7 @@ def test_rows_are_written_as_they_come(bench, in_process, monkeypatch):
     assert bench.home.read("factors").num_rows == 40
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_what_is_done(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     scored = []

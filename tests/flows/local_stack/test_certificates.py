@@ -52,6 +52,7 @@ def configuration(certificates: Certificates, **other: object) -> dict[str, obje
     return {key.replace("ca.file", "ca-file"): value for key, value in found.items()}
 
 
+@pytest.mark.slow
 def test_who_has_the_certificate_gets_in(ours: Certificates, scheduler: str) -> None:
     assert scheduler.startswith("tls://127.0.0.1:")
     with dask.config.set(ours.dask), open_cluster(scheduler) as cluster:
@@ -100,6 +101,7 @@ def test_without_tls_nothing_is_sent_where_it_is_required(ours: Certificates, tm
         pass
 
 
+@pytest.mark.slow
 def test_in_this_process_required_encryption_changes_nothing(ours: Certificates) -> None:
     with dask.config.set({"distributed.comm.require-encryption": True}), open_cluster(threads=1) as cluster:
         assert encryption_is_required()

@@ -71,6 +71,7 @@ def test_nothing_is_started_or_made_for_a_project_that_cannot_be_deployed(
     assert not (project.parent / "home").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("calendar", "reason"),
     [
@@ -95,6 +96,7 @@ def test_a_calendar_that_has_ended_still_tells_whose_bars_they_are(
     assert found is None if reason is None else re.match(reason, str(found))
 
 
+@pytest.mark.slow
 def test_past_the_end_of_its_calendar_nobody_knows_how_old_bars_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

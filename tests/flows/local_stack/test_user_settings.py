@@ -49,6 +49,7 @@ def test_without_a_password_no_other_servers_is_taken_over(monkeypatch: pytest.M
     assert not {PASSWORD, CLIENT_PASSWORD} & inherited().keys()
 
 
+@pytest.mark.slow
 def test_a_profile_counts_as_variables_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_LOGGING_LEVEL", raising=False)
     with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: "admin:hunter22", PREFECT_LOGGING_LEVEL: "WARNING"}):

@@ -10,6 +10,7 @@ from kline_core.errors import SettingError
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
+@pytest.mark.slow
 def test_a_place_has_one_name_and_shows_no_secret() -> None:
     url = "https://hooks.slack.com/services/T0/B0/verysecret"
     assert webhook(url).name == webhook(url).name != webhook(f"{url}2").name

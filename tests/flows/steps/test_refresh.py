@@ -18,6 +18,7 @@ from tests.support.homes import make_home
 from tests.support.jumps import bars_with_jump
 
 
+@pytest.mark.slow
 def test_rejected_rows_are_warned_of_with_their_reasons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -36,6 +37,7 @@ def test_rejected_rows_are_warned_of_with_their_reasons(
     assert warning.getMessage().startswith("2 rows rejected, most often: close lies outside low to high (1); volume")
 
 
+@pytest.mark.slow
 def test_problems_of_the_bars_are_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

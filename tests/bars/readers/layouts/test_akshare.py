@@ -81,6 +81,7 @@ def test_adjusted_prices_beside_raw_ones_tell_the_factor(tmp_path: Path, adjust:
     assert not report.errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -99,6 +100,7 @@ def test_a_folder_around_tells_the_adjustment(tmp_path: Path, name: str, says: s
     assert [note.split()[3] for note in notes] == ([says] if says else [])
 
 
+@pytest.mark.slow
 def test_adjusted_prices_alone_are_named_as_what_they_are(tmp_path: Path) -> None:
     for name, says in (("000001_hfq.csv", "backward adjusted"), ("000001_qfq.csv", "forward adjusted")):
         report, bars = ingested(tmp_path, {name: hist(adjust="factor")})
@@ -150,6 +152,7 @@ def test_factors_of_sina_hold_from_their_day_on(tmp_path: Path, inverse: bool) -
     assert bars["volume"].unique().tolist() == [703600.0]
 
 
+@pytest.mark.slow
 def test_forward_factors_of_sina_are_on_a_base_that_moves(tmp_path: Path) -> None:
     """All of them change with each payment, so that a later delivery must hold a stored day."""
     from kline_core.bars.increments import NO_OVERLAP

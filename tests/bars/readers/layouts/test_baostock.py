@@ -18,6 +18,7 @@ def file(flag: str = "3") -> str:
     return "\n".join([HEADER, *(row.replace(",3,", f",{flag},", 1) for row in ROWS)]) + "\n"
 
 
+@pytest.mark.slow
 def test_the_previous_close_tells_the_factor_and_a_status_the_suspension(tmp_path: Path) -> None:
     report, bars = ingested(tmp_path, {"any.csv": file()})
     assert (report.files[0].layout, report.rejected) == ("baostock", 0)
@@ -27,6 +28,7 @@ def test_the_previous_close_tells_the_factor_and_a_status_the_suspension(tmp_pat
     assert (bars["volume"].iloc[0], bars["amount"].iloc[0]) == (703600.0, 14353440.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "says"), [("1", "backward adjusted"), ("2", "forward adjusted")])
 def test_adjusted_prices_are_named_and_their_previous_close_says_nothing(tmp_path: Path, flag: str, says: str) -> None:
     report, bars = ingested(tmp_path, {"any.csv": file(flag)})
@@ -39,6 +41,7 @@ def test_prices_of_two_kinds_in_one_file_are_refused(tmp_path: Path) -> None:
     assert "holds prices that are backward adjusted and raw; deliver them as a file each" in report.errors[0]
 
 
+@pytest.mark.slow
 def test_raw_and_adjusted_files_beside_each_other_are_one_history(tmp_path: Path) -> None:
     report, bars = ingested(tmp_path, {"a.csv": file(), "b.csv": file("1")})
     assert (report.read, report.stored_new, report.joined) == (5, 5, 5)

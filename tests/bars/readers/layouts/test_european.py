@@ -39,6 +39,7 @@ def test_semicolons_with_either_decimal_sign(tmp_path: Path, line: str) -> None:
     assert prices(taken_text(tmp_path, "ABC.csv", f"{HEADER}\n{line}\n")[1]) == [BAR]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["\t", "|", ";", ","])
 def test_every_sign_divides_cells(tmp_path: Path, sign: str) -> None:
     text = f"{HEADER}\n2024-02-28;10.0;11;9;10.5;1200\n".replace(";", sign)

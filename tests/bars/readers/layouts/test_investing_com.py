@@ -19,6 +19,7 @@ BAR = [1000.0, 1100.0, 900.0, 1010.5, 1_200_000.0]
 test_bad_input = bad(SAMPLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("header", "line", "days"),
     [
@@ -60,11 +61,13 @@ def test_numbers_and_days_of_a_site(tmp_path: Path, header: str, line: str, days
     assert prices(bars) == [BAR, BAR]
 
 
+@pytest.mark.slow
 def test_a_header_of_western_windows_is_read(tmp_path: Path) -> None:
     text = 'Datum;Zuletzt;Eröffn.;Hoch;Tief;Vol.;+/- %\n28.02.2024;"10,5";10;11;9;1,20K;0,10%\n'
     assert prices(taken_text(tmp_path, "ABC.csv", text.encode("cp1252"))[1]) == [[10, 11, 9, 10.5, 1200]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("volume", "shares"),
     [("0.3007M", 300_700.0), ("12.34K", 12_340.0), ("1.5B", 1.5e9), ("1,234", 1234.0), ("-", None), ("", None)],
@@ -75,6 +78,7 @@ def test_volumes(tmp_path: Path, volume: str, shares: float | None) -> None:
     assert bars["volume"].tolist() == [shares] if shares is not None else bars["volume"].isna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("price", ["1,23.50", "1.234,50", "10.5X", "1,0,0", "$", "1 2"])
 def test_a_number_that_is_none_is_not_guessed(tmp_path: Path, price: str) -> None:
     text = SAMPLE.text(*SAMPLE.lines(), SAMPLE.line("02/26/2024").replace("900.00", price))
@@ -88,6 +92,7 @@ def test_a_point_beside_decimal_commas_is_no_number(tmp_path: Path) -> None:
     assert "close is no number ('10.5 beside decimal commas')" in error_of(tmp_path, "ABC.csv", text)
 
 
+@pytest.mark.slow
 def test_days_that_may_be_either_are_refused(tmp_path: Path) -> None:
     lines = [SAMPLE.line(day.strftime("%m/%d/%Y")) for day in (date(2024, 3, 4), date(2024, 3, 5))]
     assert "is day-first or month-first" in error_of(tmp_path, "ABC.csv", SAMPLE.text(*lines))
@@ -95,6 +100,7 @@ def test_days_that_may_be_either_are_refused(tmp_path: Path) -> None:
     assert bars["date"].dt.month.tolist() == [3, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ABC Historical Data.csv", "ABC Historical Data (2).csv", "ABC Historische Daten.csv"]
 )

@@ -68,6 +68,7 @@ def as_asked_on(last: int, first: int = 0) -> pd.DataFrame:
     return long(frame(FACTOR / FACTOR[last]).iloc[first : last + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 2])
 def test_each_delivery_has_a_base_of_its_own_and_is_chained(tmp_path: Path, last: int) -> None:
     home = Home(tmp_path / "home", create=True)
@@ -79,6 +80,7 @@ def test_each_delivery_has_a_base_of_its_own_and_is_chained(tmp_path: Path, last
     np.testing.assert_allclose(bars["adj_factor"], FACTOR, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_delivery_that_meets_no_stored_day_is_refused(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     ingest([as_asked_on(3)], home)

@@ -13,6 +13,7 @@ SAMPLE = Sample(
 test_bad_input = bad(SAMPLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [HEADER, "Date, Close/Last, Volume, Open, High, Low"])
 def test_dollars_and_thousands(tmp_path: Path, header: str) -> None:
     line = '03/04/2024,"$1,010.50","1,234,567","$1,000.00","$1,100.00",$900.00'

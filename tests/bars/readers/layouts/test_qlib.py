@@ -39,6 +39,7 @@ def features(closes: dict[str, float], factors: dict[str, float]) -> str:
     return "\n".join([HEADER, *rows])
 
 
+@pytest.mark.slow
 def test_collections_on_another_base_are_chained_or_refused(tmp_path: Path) -> None:
     closes = {"2024-02-26": 10.0, "2024-02-27": 10.5, "2024-02-28": 9.0, "2024-02-29": 9.1}
     first = dict.fromkeys(list(closes)[:2], 0.31)
@@ -109,6 +110,7 @@ def folder_of(place: Path, names: tuple[str, ...] = ("SH600306", "SZ000001")) ->
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_binary_folder_is_one_source(tmp_path: Path, inside: bool) -> None:
     folder = folder_of(tmp_path / "in")

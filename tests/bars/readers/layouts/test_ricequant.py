@@ -35,6 +35,7 @@ def test_the_previous_close_tells_the_factor(tmp_path: Path) -> None:
         assert (bars["volume"].iloc[0], bars["amount"].iloc[0]) == (703600.0, 14353440.0)
 
 
+@pytest.mark.slow
 def test_without_it_prices_are_taken_as_raw_and_the_report_says_so(tmp_path: Path) -> None:
     text = "\n".join(line.rpartition(",")[0] for line in file().splitlines())
     report, bars = ingested(tmp_path, {"any.csv": text})

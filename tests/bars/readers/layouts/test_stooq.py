@@ -21,6 +21,7 @@ test_bad_input_in_polish = bad(
 )
 
 
+@pytest.mark.slow
 def test_a_ticker_loses_its_suffix(tmp_path: Path) -> None:
     report, bars = taken_text(tmp_path, "abc.us.txt", SAMPLE.text(*SAMPLE.lines()))
     assert (report.files[0].layout, report.files[0].notes) == ("Stooq", (NOTE,))
@@ -29,6 +30,7 @@ def test_a_ticker_loses_its_suffix(tmp_path: Path) -> None:
     assert report.unadjusted == ["ABC"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ticker", "symbol"),
     [("VOD.UK", "VOD.L"), ("7203.JP", "7203.T"), ("BRK-B.US", "BRK-B"), ("SAP.DE", "SAP.DE"), ("0700.HK", "0700.HK")],
@@ -40,6 +42,7 @@ def test_suffixes_become_those_of_yahoo(tmp_path: Path, ticker: str, symbol: str
     assert report.rejected == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period", ["5", "60", "W", "M", ""])
 def test_bars_that_are_not_daily_are_refused_as_such(tmp_path: Path, period: str) -> None:
     lines = [line.replace(",D,", f",{period},") for line in SAMPLE.lines()]
@@ -49,6 +52,7 @@ def test_bars_that_are_not_daily_are_refused_as_such(tmp_path: Path, period: str
     assert (report.rejected, len(bars)) == (2, 1)
 
 
+@pytest.mark.slow
 def test_the_download_is_plain_and_in_polish_named(tmp_path: Path) -> None:
     rows = "2024-01-02,10,11,9,10.5,1200\n"
     report, bars = taken_text(tmp_path, "abc.us.csv", f"Date,Open,High,Low,Close,Volume\n{rows}")

@@ -25,6 +25,7 @@ def export(title: str = TITLE, shift: float = 0.0, sign: str = ",") -> str:
     return "\n".join([title, header, *rows, "数据来源:通达信"]) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "title", "symbol"),
     [
@@ -58,6 +59,7 @@ def test_forward_adjusted_prices_are_named_and_those_that_are_none_rejected(tmp_
     assert report.unadjusted == ["600999.SH"]
 
 
+@pytest.mark.slow
 def test_raw_and_forward_adjusted_exports_are_one_history(tmp_path: Path) -> None:
     files = {
         "raw/SH#600999.txt": export().encode("gbk"),
@@ -97,6 +99,7 @@ def day_file(scale: int = 100, days: int = len(DAYS)) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "scale", "symbol", "volume"),
     [

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.vendor_samples import Sample, bad, error_of, taken_text
 
 HEADER = "Date,Ticker,Open,High,Low,Close,Volume"
 test_bad_input = bad(Sample("prices.csv", HEADER, lambda day: f"{day},ABC,10.0,11.0,9.0,10.5,1200"))
 
 
+@pytest.mark.slow
 def test_the_column_goes_before_the_name_of_the_file(tmp_path: Path) -> None:
     text = f"{HEADER}\n2024-01-02,ABC,10,11,9,10.5,1200\n2024-01-02,BRK.B,10,11,9,10.5,1200\n"
     report, bars = taken_text(tmp_path, "prices.csv", text)

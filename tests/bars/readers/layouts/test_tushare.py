@@ -25,6 +25,7 @@ def factors(symbol: str = "600999.SH", days: tuple[str, ...] = tuple(CLOSES)) ->
     return "\n".join(["ts_code,trade_date,adj_factor", *rows]) + "\n"
 
 
+@pytest.mark.slow
 def test_lots_and_thousands_become_shares_and_yuan_and_the_previous_close_a_factor(tmp_path: Path) -> None:
     report, bars = ingested(tmp_path, {"t.csv": daily()})
     assert (report.rejected, report.files[0].layout) == (0, "Tushare daily")
@@ -35,6 +36,7 @@ def test_lots_and_thousands_become_shares_and_yuan_and_the_previous_close_a_fact
     assert bars["adj_factor"].tolist() == [1.0, 1.0, 1.0, 1.1, 1.1]
 
 
+@pytest.mark.slow
 def test_factors_of_the_same_delivery_go_before_the_previous_close(tmp_path: Path) -> None:
     days = (*CLOSES, "20240109")
     report, bars = ingested(tmp_path, {"t.csv": daily(), "f.csv": factors(days=days)})
@@ -52,6 +54,7 @@ def test_factors_alone_are_refused_with_what_to_deliver(tmp_path: Path) -> None:
     assert "deliver prices and what adjusts them together" in report.errors[0]
 
 
+@pytest.mark.slow
 def test_a_bar_without_a_factor_beside_others_with_one_is_rejected(tmp_path: Path) -> None:
     some = tuple(CLOSES)[:3]
     report, bars = ingested(tmp_path, {"t.csv": daily(), "f.csv": factors(days=some)})
@@ -60,6 +63,7 @@ def test_a_bar_without_a_factor_beside_others_with_one_is_rejected(tmp_path: Pat
     assert report.rejections["reason"].str.startswith("adj_factor is missing: a delivered file adjusts").all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", ["0", "-1", "x", "", "inf"])
 def test_a_factor_that_is_none_is_named(tmp_path: Path, bad: str) -> None:
     text = factors().replace("20240104,5.0", f"20240104,{bad}")
@@ -69,6 +73,7 @@ def test_a_factor_that_is_none_is_named(tmp_path: Path, bad: str) -> None:
     assert rows == [[4, bad], [4, "2024-01-04"]] or rows == [[4, "2024-01-04"], [4, bad]]
 
 
+@pytest.mark.slow
 def test_factors_that_contradict_each_other_join_nothing(tmp_path: Path) -> None:
     other = factors().replace("20240104,5.0", "20240104,5.1")
     report, bars = ingested(tmp_path, {"t.csv": daily(), "f.csv": factors(), "g.csv": other})

@@ -23,6 +23,7 @@ TERMINAL = (
 )
 
 
+@pytest.mark.slow
 def test_a_dump_in_any_order_has_lots_thousands_and_factors(tmp_path: Path) -> None:
     report, bars = ingested(tmp_path, {"any.csv": DUMP})
     assert (report.rejected, report.files[0].layout) == (0, "Wind ASHAREEODPRICES")
@@ -32,6 +33,7 @@ def test_a_dump_in_any_order_has_lots_thousands_and_factors(tmp_path: Path) -> N
     assert (bars["volume"].iloc[0], bars["amount"].iloc[0]) == (1552097.0, 38020663.9)
 
 
+@pytest.mark.slow
 def test_an_export_of_the_terminal_names_its_units(tmp_path: Path) -> None:
     trailer = "\n数据来源：Wind\n"
     for data in (TERMINAL.encode(), (TERMINAL + trailer).encode("gbk"), ("\ufeff" + TERMINAL + trailer).encode()):

@@ -21,6 +21,7 @@ test_bad_input_below_each_other = bad(
 )
 
 
+@pytest.mark.slow
 def test_the_adjusted_close_tells_the_dividend_and_null_is_no_bar(tmp_path: Path) -> None:
     rows = [
         "2024-01-02,10,11,9,10.000000,9.700000,100",
@@ -37,6 +38,7 @@ def test_the_adjusted_close_tells_the_dividend_and_null_is_no_bar(tmp_path: Path
     assert (adjusted / adjusted[0]).tolist() == pytest.approx([1, 10.3 / 9.7, 10.2 / 9.7])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Adj Close", "adjclose", "adj_close"])
 def test_spellings_of_the_adjusted_close(tmp_path: Path, name: str) -> None:
     text = "\n".join([HEADER.replace("Adj Close", name), *SAMPLE.lines()])
@@ -46,6 +48,7 @@ def test_spellings_of_the_adjusted_close(tmp_path: Path, name: str) -> None:
     assert bars["adj_factor"].tolist() == [1.0] * 3
 
 
+@pytest.mark.slow
 def test_prices_in_single_precision_make_no_dividends(tmp_path: Path) -> None:
     # Adjusted by one constant and rounded to float32, as Yahoo has it.
     close = np.round(np.random.default_rng(0).uniform(5, 500, 400), 2).astype(np.float32)

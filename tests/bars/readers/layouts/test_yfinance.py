@@ -28,6 +28,7 @@ test_bad_input_of_a_history = bad(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "header",
     [
@@ -62,6 +63,7 @@ def wide(fields: list[str], order: str) -> pd.DataFrame:
     return frame if order == "column" else frame.swaplevel(axis=1).sort_index(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["column", "ticker"])
 @pytest.mark.parametrize("form", ["csv", "plain.csv", "parquet", "feather", "frame"])
 def test_several_tickers_side_by_side(tmp_path: Path, order: str, form: str) -> None:
@@ -125,6 +127,7 @@ def test_a_column_of_a_ticker_is_there_once(tmp_path: Path) -> None:
     assert "column open is there twice" in error_of(tmp_path, "ABC.csv", "\n".join([header, *lines]))
 
 
+@pytest.mark.slow
 def test_history_is_adjusted_and_says_so(tmp_path: Path) -> None:
     header = "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits"
     rows = [f"2024-01-0{day} 00:00:00-05:00,10,11,9,10.5,100,{paid},0.0" for day, paid in ((2, 0.0), (3, 0.5))]
@@ -142,6 +145,7 @@ def test_history_is_adjusted_and_says_so(tmp_path: Path) -> None:
     assert bars["adj_factor"].tolist() == pytest.approx([1, 1.05])
 
 
+@pytest.mark.slow
 def test_days_of_asia_are_those_of_the_exchange(tmp_path: Path) -> None:
     header = "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits"
     for name, ahead in (("7203.T", "+09:00"), ("BHP.AX", "+11:00"), ("600519.SS", "+08:00")):
@@ -156,6 +160,7 @@ def test_bars_within_a_day_are_refused_as_such(tmp_path: Path) -> None:
     assert "bars within a day are not taken" in error_of(tmp_path, "ABC.csv", text)
 
 
+@pytest.mark.slow
 def test_closes_side_by_side_are_no_bars(tmp_path: Path) -> None:
     close = wide(FIELDS, "column")["Close"]
     for text in (close.to_csv(), close.reset_index().to_csv(index=False), wide(["Close", "Volume"], "column").to_csv()):
