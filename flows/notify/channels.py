@@ -17,6 +17,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
+from flows.notify.server import LOOPBACK
 from kline_core.errors import SettingError
 
 SMTP = "KLINE_SMTP"
@@ -24,7 +25,6 @@ SMTP = "KLINE_SMTP"
 _EXAMPLE = "smtps://smtp.example.com"
 _LOGIN = "with USER:PASSWORD@ before the host where it asks for them"
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _apprise_url(server: str | None, address: str) -> str:
         )
     user = unquote(parts.username or "")
     # Without TLS on this machine alone.
-    mode = "ssl" if parts.scheme == "smtps" else "insecure" if host in _LOOPBACK else "starttls"
+    mode = "ssl" if parts.scheme == "smtps" else "insecure" if host in LOOPBACK else "starttls"
     query = {
         "smtp": host,
         "mode": mode,

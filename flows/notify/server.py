@@ -24,7 +24,8 @@ from flows.local_stack.user_settings import CLIENT_PASSWORD, PASSWORD
 from kline_core.errors import ServerError
 from kline_core.store.folder import home_folder, home_uri
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine."""
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def connected(home: str | None) -> Iterator[SyncPrefectClient]:
         with (
             temporary_settings(settings | {PREFECT_API_URL: url}),
             # A proxy is for other machines.
-            get_client({"trust_env": urlsplit(url).hostname not in _LOOPBACK}, sync_client=True) as client,
+            get_client({"trust_env": urlsplit(url).hostname not in LOOPBACK}, sync_client=True) as client,
         ):
             yield client
     except httpx.HTTPStatusError as error:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kline_core.api.data import as_home, check_paths, symbol_names
+from kline_core.compute.request import known_symbols
 from kline_core.dates import parse_date
-from kline_core.errors import DateError, SettingError, UnknownSymbolError
+from kline_core.errors import DateError, SettingError
 from kline_core.store.home import Home
-from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 
 if TYPE_CHECKING:
     from kline_core.bars.quality_report import QualityReport
@@ -64,7 +64,7 @@ def check(
     store = as_home(home)
     names = symbol_names(symbols)
     if names is not None:
-        names = _stored(store, names)
+        names = known_symbols(store, names)
     other = None
     if against is not None:
         alone = isinstance(against, str | Path) or is_frame(against)
@@ -116,7 +116,7 @@ def release_jump(home: Home | str | Path, symbol: str, date: Day, why: str) -> N
     store = as_home(home)
     if not why.strip():
         raise SettingError("why is empty; say what the jump was (--why)", parameter="why", value=why)
-    (name,) = _stored(store, [symbol])
+    (name,) = known_symbols(store, [symbol])
     day = parse_date(date, "date")
     found = check(store, name).findings
     hit = found[found["kind"].isin(("jump", "released jump")) & (found["first"] == str(day))]
@@ -141,7 +141,7 @@ def hold_jump(home: Home | str | Path, symbol: str, date: Day) -> None:
     from kline_core.bars.jumps import note_name
 
     store = as_home(home)
-    (name,) = _stored(store, [symbol])
+    (name,) = known_symbols(store, [symbol])
     note = note_name(name, parse_date(date, "date"))
     if note not in store.notes():
         raise DateError(
@@ -151,16 +151,3 @@ def hold_jump(home: Home | str | Path, symbol: str, date: Day) -> None:
             symbol=name,
         )
     store.set_note(note, None)
-
-
-def _stored(home: Home, symbols: list[str]) -> list[str]:
-    known = set(home.read("bars", ["symbol"])["symbol"].unique().to_pylist())
-    names = resolve_symbols(symbols, known)
-    if unknown := [name for name in names if name not in known]:
-        raise UnknownSymbolError(
-            f"symbol {unknown[0]!r} has no bars in {home.uri}; ingest them, or check its name"
-            f"{did_you_mean(unknown[:1], known)}",
-            symbols=unknown,
-            home=home.uri,
-        )
-    return names

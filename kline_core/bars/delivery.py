@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
-from kline_core._text import refusal
+from kline_core._text import harmless, refusal
 from kline_core.bars.readers import is_one_source, may_read
+from kline_core.bars.readers.frame import Frame
 from kline_core.store.folder import is_folder, table_around, what_is_stored
 
 
@@ -20,6 +22,34 @@ class Delivery:
     """Files in the folders that no reader knows by their name."""
     left_out: list[str] = field(default_factory=list)
     """Folders that were not searched, each with the reason."""
+
+
+def sources_by_name(
+    sources: Sequence[Path | Frame], delivery: Delivery, frame_names: Sequence[str] = ()
+) -> dict[str, Path | Frame | str]:
+    """Each file and frame, or why a file is not read, by the name under which it stands in a report.
+
+    Args:
+        sources: Files and folders, of which `delivery` holds what was found, and frames.
+        delivery: Files of the paths among them.
+        frame_names: Names of the frames, in their order, all different; empty for their numbers.
+    """
+    named: dict[str, Path | Frame | str] = {}
+    for path, reason in delivery.files.items():
+        name = shown = harmless(path)
+        # Two names that differ in what cannot be shown are two files all the same.
+        for number in count(2):
+            if name not in named:
+                break
+            name = f"{shown} ({number})"
+        named[name] = harmless(reason) if reason else path
+    if frame_names:
+        named |= dict(zip(frame_names, (each for each in sources if not isinstance(each, Path)), strict=True))
+        return named
+    for at, source in enumerate(sources, start=1):
+        if not isinstance(source, Path):
+            named[f"frame {at}"] = source
+    return named
 
 
 def find_files(paths: Sequence[Path]) -> Delivery:

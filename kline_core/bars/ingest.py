@@ -16,7 +16,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.columns import BAR_COLUMNS, CHANGES
 from kline_core.bars.comparison import FEW_SYMBOLS, Comparison, compare
 from kline_core.bars.convention import Adjustment
-from kline_core.bars.delivery import Delivery, find_files
+from kline_core.bars.delivery import find_files, sources_by_name
 from kline_core.bars.expected_rows import Expected, reject_unasked
 from kline_core.bars.home_market import (
     agreed_market,
@@ -103,7 +102,7 @@ def ingest(
         )
     paths = [source for source in sources if isinstance(source, Path)]
     delivery = find_files(paths)
-    named_sources = _named(sources, delivery, frame_names)
+    named_sources = sources_by_name(sources, delivery, frame_names)
     if not named_sources:
         given = ", ".join(map(str, paths)) or "nothing"
         why = "".join(f" ({reason})" for reason in delivery.left_out[:1])
@@ -164,28 +163,6 @@ def ingest(
     if len(compared.bars) == 0:
         raise NothingUsableError(report)
     return report
-
-
-def _named(
-    sources: Sequence[Path | Frame], delivery: Delivery, frame_names: Sequence[str]
-) -> dict[str, Path | Frame | str]:
-    """Each file and frame, or why a file is not read, by the name under which it stands in the report."""
-    named: dict[str, Path | Frame | str] = {}
-    for path, reason in delivery.files.items():
-        name = shown = harmless(path)
-        # Two names that differ in what cannot be shown are two files all the same.
-        for number in count(2):
-            if name not in named:
-                break
-            name = f"{shown} ({number})"
-        named[name] = harmless(reason) if reason else path
-    if frame_names:
-        named |= dict(zip(frame_names, (each for each in sources if not isinstance(each, Path)), strict=True))
-        return named
-    for at, source in enumerate(sources, start=1):
-        if not isinstance(source, Path):
-            named[f"frame {at}"] = source
-    return named
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -28,7 +28,6 @@ TOLERANCE: Final = 0.02
 SAME_CHANGE: Final = 1e-6
 """Difference of two changes up to which a release holds."""
 _LEAST = 0.1 + TOLERANCE
-_NEWEST = np.datetime64("9999-12-31", "D")
 _NOTE = "released jump "
 
 Releases = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -46,25 +45,11 @@ def unexplained_jumps(symbol: Objects, count: Int64s, date: Dates, before: Dates
         change: Adjusted close divided by that of the bar before, minus 1, float64 (n,), NaN where there is none.
     """
     jumps = np.zeros(len(change), dtype=bool)
-    some = beyond_any_limit(change) & (count >= FIRST_DAYS)
-    if some.any():
-        some[some] = limited(symbol[some])
-    for at in np.flatnonzero(some).tolist():
+    for at in np.flatnonzero(beyond_any_limit(change) & (count >= FIRST_DAYS)).tolist():
         limit = price_limit(symbol[at], date[at])
         if limit is not None:
             jumps[at] = _beyond(change[at], limit, date[at], before[at])
     return jumps
-
-
-def limited(symbols: Objects) -> Flags:
-    """Whether each symbol (n,) is a share with a price limit on its newest day: bool (n,)."""
-    known: dict[str, bool] = {}
-    found = np.empty(len(symbols), dtype=bool)
-    for at, symbol in enumerate(symbols.tolist()):
-        if symbol not in known:
-            known[symbol] = price_limit(symbol, _NEWEST) is not None
-        found[at] = known[symbol]
-    return found
 
 
 def beyond_any_limit(change: Floats64) -> Flags:

@@ -60,12 +60,13 @@ def check_bars(
     calendar = None if market is None else market.calendar
     all_rows = Rows.of(table, calendar)
     rows = all_rows if first is None else all_rows.take(all_rows.date >= first)
-    jumps = list(checks.jumps(all_rows, released(notes), np.full(len(all_rows.symbols), FIRST_DAYS)))
+    releases = released(notes)
+    # Of which symbols the bars before matter is known once their jumps are.
+    before = np.full(len(all_rows.symbols), 0 if first is None else FIRST_DAYS, dtype=np.int64)
+    jumps = list(checks.jumps(all_rows, releases, before))
     if first is not None and jumps:
-        known = _bars_before(home, version, all_rows, first, sorted({jump["symbol"] for jump in jumps}))
-        jumps = list(checks.jumps(all_rows, released(notes), known))
-    elif jumps:
-        jumps = list(checks.jumps(all_rows, released(notes), np.zeros(len(all_rows.symbols), dtype=np.int64)))
+        before = _bars_before(home, version, all_rows, first, sorted({jump["symbol"] for jump in jumps}))
+        jumps = list(checks.jumps(all_rows, releases, before))
     found = [
         iter(jumps),
         checks.splits(all_rows),

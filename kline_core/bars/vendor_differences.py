@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.columns import PRICES
-from kline_core.bars.delivery import find_files
+from kline_core.bars.delivery import find_files, sources_by_name
 from kline_core.bars.quality_report import finding
 from kline_core.bars.quality_rows import Rows
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
@@ -34,11 +34,8 @@ def vendor_rows(sources: Sequence[Path | Frame], columns: Mapping[str, str] | No
 
     Raises `InputError` if there is no file, or a file cannot be used.
     """
-    named: dict[str, Path | Frame | str] = {}
-    for path, reason in find_files([source for source in sources if isinstance(source, Path)]).files.items():
-        named[str(path)] = reason or path
-    named |= {f"frame {at}": source for at, source in enumerate(sources, 1) if not isinstance(source, Path)}
-    read = read_all(named, MAX_FILE_BYTES, columns)
+    delivery = find_files([source for source in sources if isinstance(source, Path)])
+    read = read_all(sources_by_name(sources, delivery), MAX_FILE_BYTES, columns)
     if read.errors or not read.parts:
         why = next(iter(read.errors.values()), "no file to compare with")
         raise InputError(f"the other vendor's bars cannot be read: {why}", source=why)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from kline_core._text import refusal
 from kline_core.errors import InputError
 from kline_core.factor.export import only_fingerprint, stored_values
-from kline_core.factor.frame_files import check_around, write_frame
+from kline_core.factor.frame_files import check_around, check_replaceable, write_frame
 from kline_core.factor.prices import read_entry_prices, recorded_steps
 from kline_core.store.home import Home
 
@@ -35,7 +35,8 @@ def write_alphalens(home: Home, folder: Path, fingerprint: str | None = None) ->
     Raises as `only_fingerprint` and `recorded_steps`, and `InputError` if the folder cannot be written.
     """
     check_around(folder)
-    _check_replaced(folder)
+    if folder.is_dir():
+        check_replaceable(folder, _is_export)
     wanted = only_fingerprint(home, fingerprint)
     frame = stored_values(home, wanted)
     prices = read_entry_prices(home, sorted(set(frame["symbol"])), recorded_steps(home, wanted))
@@ -50,16 +51,8 @@ def write_alphalens(home: Home, folder: Path, fingerprint: str | None = None) ->
     return len(frame)
 
 
-def _check_replaced(folder: Path) -> None:
-    """Raise `InputError` for a folder that is neither empty nor an earlier export, whose files would be lost."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if {path.name for path in folder.iterdir()} <= {FACTOR, PRICES} and _columns(folder / FACTOR) == {"factor"}:
-        return
-    raise InputError(
-        f"{folder} holds other things than an earlier export, which would be lost or mixed with it; name a new folder",
-        source=str(folder),
-    )
+def _is_export(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir()} <= {FACTOR, PRICES} and _columns(folder / FACTOR) == {"factor"}
 
 
 def _columns(file: Path) -> set[str] | None:

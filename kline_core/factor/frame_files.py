@@ -58,6 +58,16 @@ def check_around(path: Path) -> None:
         )
 
 
+def check_replaceable(folder: Path, ours: Callable[[Path], bool]) -> None:
+    """Raise `InputError` if something is there that is neither an empty folder nor, as `ours` says, an earlier export."""
+    if not folder.exists() or (folder.is_dir() and (ours(folder) or not any(folder.iterdir()))):
+        return
+    raise InputError(
+        f"{folder} holds other things than an earlier export, which would be lost; name a new folder",
+        source=str(folder),
+    )
+
+
 def write_frame(frame: pd.DataFrame, path: Path, index: bool) -> None:
     """Write a frame to a file, in the place of one that is there; `index`: its index too, before the columns.
 

@@ -20,7 +20,7 @@ from kline_core.bars.bars_cache import COLUMNS
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.errors import InputError
 from kline_core.factor.export import only_fingerprint, stored_values
-from kline_core.factor.frame_files import check_around
+from kline_core.factor.frame_files import check_around, check_replaceable
 from kline_core.store.home import Home
 from kline_core.symbols import canonical_symbol
 from kline_core.typing import Dates, Floats64
@@ -57,7 +57,7 @@ def write_qlib(home: Home, folder: Path, fingerprint: str | None = None) -> Qlib
     """
     folder = folder.absolute()
     check_around(folder)
-    _check_room(folder)
+    check_replaceable(folder, lambda place: (place / MARK).is_file())
     wanted = only_fingerprint(home, fingerprint)
     values = stored_values(home, wanted)
     bars = bars_by_symbol(home.read("bars", COLUMNS, symbols=sorted(set(values["symbol"]))))
@@ -154,13 +154,3 @@ def _write_lines(file: Path, lines: Iterator[str] | list[str]) -> None:
 
 def _folder_name(name: str) -> str:
     return f"_qlib_{name}".lower() if name.upper() in _TAKEN else name.lower()
-
-
-def _check_room(folder: Path) -> None:
-    """Raise `InputError` if something is there that is neither an empty folder nor an earlier export."""
-    if not folder.exists() or (folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))):
-        return
-    raise InputError(
-        f"{folder} holds other things than an earlier export, which would be lost; name a new folder",
-        source=str(folder),
-    )

@@ -24,7 +24,7 @@ from kline_core.bars.other_scale import RESTATED_BARE
 from kline_core.bars.rebasing import DIFFERENT, TOO_FEW
 from kline_core.errors import SourceError
 from kline_core.markets import Market
-from kline_core.sources.fetch_report import joined, symbol_of, without
+from kline_core.sources.fetch_report import frame_name, joined, symbol_of, without
 from kline_core.sources.line import ExhaustedError, Line
 from kline_core.sources.source import Source
 from kline_core.store.home import Home
@@ -44,7 +44,6 @@ GIVE_UP: Final = 10
 _RECENT: Final = np.timedelta64(400, "D")
 _WHOLE: Final = frozenset((NO_OVERLAP, RESTATED, RESTATED_BARE, NO_JOINT, TORN, DIFFERENT, TOO_FEW, LATE_FACTORS))
 """Reasons of an ingest that a symbol's whole history answers."""
-_KIND: Final = " "
 
 
 @dataclass(slots=True)
@@ -165,7 +164,7 @@ class BySymbol:
             more = self._arrived({name: pool.submit(self._ask, name, first) for name, first in begun.items()})
             told = joined(without(told, again), self._ingest(more))
         for file in told.files if told is not None else []:
-            symbol = symbol_of(file)
+            symbol = symbol_of(file.path)
             # Of what lies beside the bars, rows may be left over that no bar needs.
             if file.error is not None and file.path == symbol:
                 self.failed.setdefault(symbol, file.error.removeprefix(f"{file.path}: "))
@@ -174,19 +173,16 @@ class BySymbol:
         return told
 
     def _ingest(self, frames: dict[str, dict[str, pd.DataFrame]]) -> IngestReport | None:
-        named = {
-            f"{symbol}{_KIND}{kind}".strip(): frame for symbol, parts in frames.items() for kind, frame in parts.items()
-        }
+        named = {frame_name(symbol, kind): frame for symbol, parts in frames.items() for kind, frame in parts.items()}
         if not named:
             return None
         try:
-            asked = {name: name.split(_KIND)[0] for name in named}
             return ingest(
                 list(named.values()),
                 self.home,
                 market=self.market,
                 frame_names=list(named),
-                expected=Expected(asked, self.until),
+                expected=Expected({name: symbol_of(name) for name in named}, self.until),
             )
         except NothingUsableError as error:
             return error.report

@@ -185,12 +185,12 @@ def _check_list(home: Home, universe: str, source: Source, names: Sequence[objec
     """Raise `SourceError` for today's list if it is empty, or so short beside the last one that it was cut off."""
     kept = membership(home, universe).members
     had = len(kept[-1]) if kept else 0
-    if not names or len(names) < _LEAST_SHARE * had:
-        what = (
-            f"{len(names)} members of {universe} on {until}, where the list before has {had}"
-            if names
-            else (f"no members of {universe} on {until}")
-        )
+    what = None
+    if not names:
+        what = f"no members of {universe} on {until}"
+    elif len(names) < _LEAST_SHARE * had:
+        what = f"{len(names)} members of {universe} on {until}, where the list before has {had}"
+    if what is not None:
         raise SourceError(f"{source.name} tells {what}; nothing was kept, try again later", source=source.name)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kline_core._text import abbreviated
-from kline_core.bars.ingest_report import FileReport, IngestReport
+from kline_core.bars.ingest_report import IngestReport
 from kline_core.bars.quality_report import joined_quality
 from kline_core.errors import SourceError
 
@@ -112,7 +112,7 @@ def joined(first: IngestReport | None, second: IngestReport | None) -> IngestRep
 
 def without(report: IngestReport, symbols: Collection[str]) -> IngestReport | None:
     """A report without what came of some symbols, since it is fetched again; None if nothing is left."""
-    gone = {file.path for file in report.files if symbol_of(file) in symbols}
+    gone = {file.path for file in report.files if symbol_of(file.path) in symbols}
     left = [file for file in report.files if file.path not in gone]
     if not left:
         return None
@@ -120,6 +120,11 @@ def without(report: IngestReport, symbols: Collection[str]) -> IngestReport | No
     return replace(report, files=left, rejections=report.rejections[keep].reset_index(drop=True))
 
 
-def symbol_of(file: FileReport) -> str:
-    """The symbol whose frame a report is of: frames are called by it, and by their adjustment behind a blank."""
-    return file.path.partition(" ")[0]
+def frame_name(symbol: str, kind: str) -> str:
+    """Name of a frame in reports: the symbol, and what the frame tells of it behind a blank, if it is not its bars."""
+    return f"{symbol} {kind}".strip()
+
+
+def symbol_of(name: str) -> str:
+    """The symbol in a `frame_name`."""
+    return name.partition(" ")[0]

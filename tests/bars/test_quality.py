@@ -125,7 +125,6 @@ def test_jumps_and_what_looks_like_a_split(tmp_path):
     for symbol in (SYMBOLS[3], "AAPL"):
         rows = frame.index[(frame["symbol"] == symbol) & (frame["date"] >= days[15])]
         frame.loc[rows, prices] /= 2
-        frame.loc[rows, "volume"] *= 1
     report = checked(tmp_path, frame)
     assert report.counts == {"jump": 1, "split": 1}
     jump, split = report.findings.to_dict("records")

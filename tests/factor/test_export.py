@@ -98,3 +98,12 @@ def test_the_alphalens_folder_gives_a_series_and_its_prices(home, tmp_path):
     assert (prices.index.name, prices.columns.name) == ("date", "asset")
     with pytest.raises(InputError, match="cannot be made"):
         write_alphalens(home, folder / "factor.parquet")
+    # What somebody else keeps there stays.
+    other = tmp_path / "other"
+    other.mkdir()
+    for names in (["prices.parquet"], ["factor.parquet", "notes.txt"]):
+        for name in names:
+            (other / name).write_text("mine")
+        with pytest.raises(InputError, match="holds other things than an earlier export"):
+            write_alphalens(home, other)
+        assert {path.read_text() for path in other.iterdir()} == {"mine"}
