@@ -59,7 +59,7 @@ def check_around(path: Path) -> None:
 
 
 def check_replaceable(folder: Path, ours: Callable[[Path], bool]) -> None:
-    """Raise `InputError` if something is there that is neither an empty folder nor, as `ours` says, an earlier export."""
+    """Raise `InputError` if something is there that is neither an empty folder nor, as `ours` says, an old export."""
     if not folder.exists() or (folder.is_dir() and (ours(folder) or not any(folder.iterdir()))):
         return
     raise InputError(
