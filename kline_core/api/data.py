@@ -78,6 +78,7 @@ def ingest(
     from kline_core.bars.ingest import ingest as ingest_sources
     from kline_core.bars.named_columns import check_columns
     from kline_core.bars.named_columns import keep_columns as keep
+    from kline_core.bars.quality import with_quality
     from kline_core.bars.readers.contents import MAX_FILE_BYTES
     from kline_core.bars.readers.frame import is_frame
 
@@ -111,7 +112,7 @@ def ingest(
         report = ingest_sources(listed, store, told, most, columns, None if market is None else named_market(market))
     if keep_columns:
         keep(store, columns)
-    return report
+    return with_quality(report, store)
 
 
 def check_paths(paths: Sequence[Path]) -> None:

@@ -11,7 +11,6 @@
 4. Chain factors that come on another base to the stored ones (`kline_core.bars.rebasing`).
 5. Compare the remaining rows with the stored ones: new, updated or unchanged.
 6. Write new and updated rows in one commit. If another writer commits in between, repeat steps 2 to 6.
-7. Check the quality of what is stored from the first day of the delivery on (`kline_core.bars.quality`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from kline_core._text import harmless
 from kline_core.bars.bar_days import reject_days
 from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.columns import BAR_COLUMNS, CHANGES
-from kline_core.bars.comparison import FEW_SYMBOLS, Comparison, compare
+from kline_core.bars.comparison import Comparison, compare
 from kline_core.bars.convention import Adjustment
 from kline_core.bars.delivery import find_files, sources_by_name
 from kline_core.bars.expected_rows import Expected, reject_unasked
@@ -41,8 +40,6 @@ from kline_core.bars.home_market import (
 )
 from kline_core.bars.ingest_report import FileReport, IngestReport, NothingUsableError
 from kline_core.bars.named_columns import kept_columns
-from kline_core.bars.quality import check_bars
-from kline_core.bars.quality_report import QualityReport
 from kline_core.bars.readers import suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame
@@ -158,11 +155,16 @@ def ingest(
         market=None if agreed is None else agreed.name,
         version=after,
         changed=after != before,
-        quality=_quality(compared, home, after) if compared.changes else None,
+        symbols=sorted(compared.bars["symbol"].unique()),
+        since=_first_day(compared.bars),
     )
     if len(compared.bars) == 0:
         raise NothingUsableError(report)
     return report
+
+
+def _first_day(bars: pd.DataFrame) -> np.datetime64 | None:
+    return None if len(bars) == 0 else np.datetime64(bars["date"].min().date(), "D")
 
 
 def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -192,13 +194,6 @@ def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
     day = rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     key = symbol_day_keys(code, day)
     return rows if (key[1:] >= key[:-1]).all() else rows.iloc[np.argsort(key, kind="stable")]
-
-
-def _quality(compared: Comparison, home: Home, version: int) -> QualityReport:
-    """Quality of the delivered symbols from the first delivered day on."""
-    symbols = sorted(compared.bars["symbol"].unique())
-    first = compared.bars["date"].min().to_datetime64().astype("datetime64[D]")
-    return check_bars(home, symbols if len(symbols) <= FEW_SYMBOLS else None, first, version=version)
 
 
 def _accounts(

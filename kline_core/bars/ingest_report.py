@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kline_core.bars.quality_report import QualityReport
@@ -58,8 +59,12 @@ class IngestReport:
     """Version of `bars` that holds the rows."""
     changed: bool
     """Whether a new version was made; false if every row was stored already."""
+    symbols: list[str]
+    """Symbols with a row that is stored now; sorted."""
+    since: np.datetime64 | None
+    """datetime64[D]: first day of these rows; None if there is none."""
     quality: QualityReport | None = None
-    """Quality of the bars from the first day of these rows on; None if every row was stored already."""
+    """Quality of the bars of these symbols from that day on; None if every row was stored already, or nobody looked."""
 
     @property
     def read(self) -> int:

@@ -5,6 +5,7 @@ last sessions. Nothing is changed; only unexplained jumps have a consequence (`k
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -14,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kline_core.bars import quality_checks as checks
+from kline_core.bars.comparison import FEW_SYMBOLS
 from kline_core.bars.home_market import market_of_all, noted_market
+from kline_core.bars.ingest_report import IngestReport
 from kline_core.bars.jumps import released
 from kline_core.bars.price_limits import FIRST_DAYS
 from kline_core.bars.quality_report import QualityReport, findings
@@ -26,6 +29,14 @@ from kline_core.typing import Int64s
 
 CONTEXT_DAYS: Final = np.timedelta64(60, "D")
 """Days before the first one asked for that are read as well: a jump is one from the bar before."""
+
+
+def with_quality(report: IngestReport, home: Home) -> IngestReport:
+    """The report of an ingest with the quality of what it brought, if it changed anything. Raises as `check_bars`."""
+    if not report.changed or report.since is None:
+        return report
+    few = report.symbols if len(report.symbols) <= FEW_SYMBOLS else None
+    return replace(report, quality=check_bars(home, few, report.since, version=report.version))
 
 
 def check_bars(

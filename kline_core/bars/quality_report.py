@@ -1,7 +1,7 @@
 """The report on the quality of bars: counts, and one line for each finding."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +28,6 @@ KINDS: Final = {
 PROBLEMS: Final = ("jump", "lost day", "unit")
 """Kinds that somebody has to look at: values depend on them, or are missing because of them."""
 _SHOWN = 10
-_COUNTS = ("symbols", "rows", "suspended", "expected", "present")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,27 +129,13 @@ class QualityReport:
 _HEAD = ("symbol", "first", "last", "what")
 
 
-def findings(parts: Iterable[Mapping[Any, Any]]) -> pd.DataFrame:
+def findings(parts: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Findings as the frame of a report, the weightiest kinds first, and in a kind those of the largest value."""
     frame = pd.DataFrame(list(parts), columns=list(COLUMNS))
     place = frame["kind"].map({kind: at for at, kind in enumerate(KINDS)})
     size = -frame["value"].abs().astype(float)
     order = np.lexsort((frame["symbol"].astype(str), size, place))
     return frame.iloc[order].reset_index(drop=True)
-
-
-def joined_quality(first: QualityReport | None, second: QualityReport | None) -> QualityReport | None:
-    """The reports of two deliveries of one fetch, of different symbols, as one."""
-    if first is None or second is None:
-        return first or second
-    days = [day for each in (first, second) for day in (each.first, each.last) if day is not None]
-    return replace(
-        second,
-        **{name: getattr(first, name) + getattr(second, name) for name in _COUNTS},
-        first=min(days, default=None),
-        last=max(days, default=None),
-        findings=findings([*first.findings.to_dict("records"), *second.findings.to_dict("records")]),
-    )
 
 
 def finding(

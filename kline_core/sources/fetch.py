@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from kline_core.bars.home_market import agreed_market, market_of_all, named_market, noted_market
 from kline_core.bars.members import keep_members, membership
+from kline_core.bars.quality import with_quality
 from kline_core.bars.sessions import trading_day
 from kline_core.errors import SettingError, SourceError
 from kline_core.markets import Market
@@ -90,7 +91,7 @@ def fetch_universe(
         whole=sorted(work.whole),
         snapshots=snapshots,
         bias=_bias(home, universe, source),
-        bars=report,
+        bars=None if report is None else with_quality(report, home),
     )
     if found.failure is not None:
         raise NothingFetchedError(found.failure, source=source.name, report=found)

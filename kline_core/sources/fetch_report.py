@@ -8,7 +8,6 @@ import pandas as pd
 
 from kline_core._text import abbreviated
 from kline_core.bars.ingest_report import IngestReport
-from kline_core.bars.quality_report import joined_quality
 from kline_core.errors import SourceError
 
 FAILED: Final = "failed: "
@@ -106,7 +105,8 @@ def joined(first: IngestReport | None, second: IngestReport | None) -> IngestRep
         rebased=sorted({*first.rebased, *second.rebased}),
         market=second.market or first.market,
         changed=first.changed or second.changed,
-        quality=joined_quality(first.quality, second.quality),
+        symbols=sorted({*first.symbols, *second.symbols}),
+        since=min((day for day in (first.since, second.since) if day is not None), default=None),
     )
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kline_core.api.data import ingest
 from kline_core.api.quality import check
-from kline_core.bars.ingest import ingest
 from kline_core.bars.quality_report import KINDS
 from kline_core.bars.sessions import sessions_until
 from kline_core.errors import InputError, UnknownSymbolError
@@ -194,15 +194,15 @@ def test_an_ingest_reports_on_its_days_and_again_on_none(tmp_path):
     first, second = (
         frame[rows].drop(columns="suspended") for rows in (frame["date"] < days[30], frame["date"] >= days[30])
     )
-    report = ingest([first], home)
+    report = ingest(home, [first])
     assert report.quality is not None
     assert (report.quality.rows, report.quality.problems, report.quality.calendar) == (8 * 30, 0, "XSHG")
     second = second.copy()
     second.loc[second["symbol"] == SYMBOLS[0], ["open", "high", "low", "close", "amount"]] *= 2
-    quality = ingest([second], home).quality
+    quality = ingest(home, [second]).quality
     assert quality is not None
     assert (quality.rows, quality.counts) == (8 * 10, {"jump": 1})
-    assert ingest([second], home).quality is None
+    assert ingest(home, [second]).quality is None
 
 
 @pytest.mark.slow

@@ -27,8 +27,7 @@ import numpy as np
 from pyarrow import csv
 
 from kline_core._text import table
-from kline_core.bars.ingest import ingest
-from kline_core.store.home import Home
+from kline_core.api.data import ingest
 from tests.benchmarks.machine import Elsewhere, description
 from tests.benchmarks.scale import alone
 
@@ -72,7 +71,7 @@ def with_pyarrow(folder: str) -> dict[str, float]:
 
 def with_ingest(folder: str, home: str) -> dict[str, float]:
     """The folder ingested into a home."""
-    return measured(lambda: ingest([Path(folder)], Home(home, create=True)).read)
+    return measured(lambda: ingest(home, Path(folder)).read)
 
 
 def compared(place: Path, files: int, rows: int, rounds: int) -> dict[str, list[dict[str, float]]]:

@@ -115,6 +115,9 @@ def test_a_correction_deep_in_the_past_brings_the_whole_history(
     own = stored(home)
     np.testing.assert_allclose(changes(own["adj_factor"]), changes(vendor.bars["600519.SH"]["factor"]), rtol=1e-5)
     assert any(line.startswith("1 symbols were fetched whole, since") for line in found.lines())
+    # What is fetched twice is looked at once.
+    assert found.bars.quality is not None
+    assert (found.bars.quality.symbols, found.bars.quality.rows) == (1, len(own))
 
 
 def test_a_split_of_yahoos_goes_on_from_what_is_stored(lead: Lead, fetch: Fetch, home: Home, vendor: Vendor) -> None:
