@@ -2,7 +2,7 @@
 
 import gzip
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -44,12 +44,16 @@ def test_the_order_is_that_of_the_delivery_whoever_was_first(tmp_path: Path, mon
     monkeypatch.setattr(reading, "CORE_COUNT", 1)
     alone = summary(files)
     monkeypatch.setattr(reading, "CORE_COUNT", 4)
-    real, names = reading.tables, set()
+    real, names, later = reading.tables, set(), threading.Event()
 
     def uneven(path: Path, *others: object) -> object:
         names.add(threading.current_thread().name)
-        time.sleep(0.02 if path.name < "S04" else 0)
-        return real(path, *others)
+        if path == files[0]:
+            assert later.wait(60), "another thread reads on"
+        found = list(real(path, *others))
+        if path != files[0]:
+            later.set()
+        return found
 
     monkeypatch.setattr(reading, "tables", uneven)
     assert summary(files) == alone
@@ -92,15 +96,25 @@ def test_a_stop_leaves_no_file_to_be_read_later(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(reading, "CORE_COUNT", 2)
     real, read = reading.tables, []
 
-    def slow(path: Path, *others: object) -> object:
+    stopped = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(False, cancel_futures=cancel_futures)
+            stopped.set()
+            super().shutdown(wait)
+
+    def held(path: Path, *others: object) -> object:
         read.append(path)
-        time.sleep(0.05)
+        if path != files[0]:
+            assert stopped.wait(60), "it was stopped"
         return real(path, *others)
 
     def stop(*_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reading, "tables", slow)
+    monkeypatch.setattr(reading, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(reading, "tables", held)
     with pytest.raises(KeyboardInterrupt):
         read_all({str(file): file for file in files}, 10**6, progress=stop)
     assert len(read) < len(files)
