@@ -3,8 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kline_core.bars.ingest_report import IngestReport
-from tests.support.vendor_files import check_bad_input, ingested
+from kline_core.bars.increments import NO_OVERLAP
+from kline_core.bars.ingest import ingest
+from kline_core.bars.ingest_report import IngestReport, NothingUsableError
+from kline_core.store.home import Home
+from tests.support.vendor_files import check_bad_input, ingested, write_files
 
 # Two yuan are paid out on the 5th, and from the 9th on each share is two.
 RAW = {
@@ -121,9 +124,6 @@ def test_days_that_only_one_of_two_files_has_are_rejected(tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", range(1, 7))
 def test_what_comes_in_parts_is_as_what_comes_at_once(tmp_path: Path, cut: int) -> None:
-    from kline_core.bars.ingest import ingest
-    from kline_core.store.home import Home
-    from tests.support.vendor_files import write_files
 
     home = Home(tmp_path / "home", create=True)
     for number, rows in enumerate((slice(1, cut + 1), slice(cut, 8))):
@@ -155,11 +155,6 @@ def test_factors_of_sina_hold_from_their_day_on(tmp_path: Path, inverse: bool) -
 @pytest.mark.slow
 def test_forward_factors_of_sina_are_on_a_base_that_moves(tmp_path: Path) -> None:
     """All of them change with each payment, so that a later delivery must hold a stored day."""
-    from kline_core.bars.increments import NO_OVERLAP
-    from kline_core.bars.ingest import ingest
-    from kline_core.bars.ingest_report import NothingUsableError
-    from kline_core.store.home import Home
-    from tests.support.vendor_files import write_files
 
     home = Home(tmp_path / "home", create=True)
 
