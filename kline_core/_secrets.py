@@ -8,7 +8,7 @@ MASK = "***"
 _SHORTEST = 6
 """Shorter values are left as they are, since they may stand in any text by chance."""
 # Up to the last @, even beyond a slash: people leave out the percent signs, and database drivers take that.
-_USER_INFO = re.compile(r"(?<=://)(?:[^\s/]+|[^\s/:@]*:\S*)@")
+_USER_INFO = re.compile(r"(?<=://)(?:[^\s/:@]*:\S*|[^\s/]+)@")
 _QUERY = re.compile(r"(?i)([?&][\w.-]*(?:password|passwd|pwd|secret|token|sig|key)[\w.-]*=)[^&\s'\"]+")
 _NAMES = re.compile(r"PASSWORD|SECRET|TOKEN|AUTH_STRING|API_KEY|ACCESS_KEY|ACCOUNT_KEY")
 

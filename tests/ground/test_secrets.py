@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kline_core._secrets import holds_credentials, masked
@@ -27,6 +27,8 @@ def test_passwords_in_urls_are_masked(text: str, expected: str | None) -> None:
 
 
 @pytest.mark.slow
+@example("@/")
+@example("/@")
 @given(st.text(st.characters(exclude_categories=["Z", "C"])))
 def test_no_password_is_left_whatever_it_is(password: str) -> None:
     text = f"cannot connect to postgresql://me:{password}@host/d: refused"
