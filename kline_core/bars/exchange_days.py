@@ -100,6 +100,8 @@ class ExchangeDays:
     """int64 (n,): second of the day as it is written, 0 where no time is."""
     faults: list[tuple[Flags, str]]
     """Rows without a day, bool (n,), and why, in words that follow the column's name."""
+    each_alone: bool = True
+    """Whether no row's day depends on what stands in others."""
 
 
 def exchange_days(values: pd.Series, zones: Callable[[], Objects], month_first: bool | None = None) -> ExchangeDays:
@@ -160,7 +162,7 @@ def _written(values: pd.Series, zones: Callable[[], Objects], month_first: bool 
         moments = days.astype("datetime64[us]") + ((seconds - ahead) * _MICROSECONDS).astype("timedelta64[us]")
         local, clock, homeless = _local(moments, zoned, zones)
         days, seconds = np.where(zoned, local, days), np.where(zoned, clock, seconds)
-    found = _bounded(days, seconds, homeless, undecided)
+    found = replace(_bounded(days, seconds, homeless, undecided), each_alone=False)
     lost = np.isnat(found.days)
     if not lost.any():
         return found

@@ -26,7 +26,7 @@ In the last three cases the symbol's rows are refused, since the change is not k
 as a payment during a suspension, and the report says how many there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,6 +40,7 @@ from kline_core.bars.sessions import skipped_sessions
 from kline_core.bars.symbol_bars import days_of
 from kline_core.typing import Dates, Flags, Floats64, Int64s, Positions
 
+_HINTS = ("adj_close", "prev_close", "split", "dividend")
 _MOST_EX_DATES = 0.2
 _FLOAT32 = 2.5e-7
 """Relative error of a price that has been through a few sums in float32: Yahoo's adjusted closes, for instance."""
@@ -96,6 +97,11 @@ class Increments:
     notes: tuple[str, ...] = ()
 
 
+def may_tell_changes(columns: Collection[str], lasting: bool) -> bool:
+    """Whether a file with these columns may tell changes of the factor; `lasting` is that of `changes_in_file`."""
+    return any(name in columns for name in _HINTS) or (not lasting and "adj_factor" in columns)
+
+
 def changes_in_file(
     symbols: pd.Series,
     days: Dates,
@@ -119,7 +125,7 @@ def changes_in_file(
     bare = Increments(
         {"incremental": np.zeros(count, bool), "change": np.full(count, np.nan), "prev_close": np.full(count, np.nan)}
     )
-    hints = {name for name in ("adj_close", "prev_close", "split", "dividend") if name in numbers}
+    hints = {name for name in _HINTS if name in numbers}
     explicit = not np.isnan(numbers["adj_factor"]).all()
     if (lasting or not explicit) and (explicit or not hints):
         return bare

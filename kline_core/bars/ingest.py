@@ -43,8 +43,9 @@ from kline_core.bars.named_columns import kept_columns
 from kline_core.bars.readers import suffixes
 from kline_core.bars.readers.contents import MAX_FILE_BYTES
 from kline_core.bars.readers.frame import Frame
-from kline_core.bars.reading import LONGEST, Progress, read_all
+from kline_core.bars.reading import Progress, read_all
 from kline_core.bars.row_errors import rejected_frame
+from kline_core.bars.rows_to_check import LONGEST
 from kline_core.bars.side_files import join_side_files
 from kline_core.bars.symbol_bars import symbol_day_keys
 from kline_core.errors import InputError, SettingError

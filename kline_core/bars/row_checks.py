@@ -66,6 +66,21 @@ class CheckedRows:
     """What else a user must know of the rows."""
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedRows:
+    """All rows of a frame, sound or not, with what was found in them."""
+
+    bars: pd.DataFrame
+    """`BAR_COLUMNS` and `CHANGES` of every row; the frame's index."""
+    faults: RowErrors
+    mended: dict[str, Flags]
+    """Rows whose cells are not as they were written, bool (n,), by what was done to them."""
+    notes: tuple[str, ...]
+    """What else a user must know of the rows."""
+    each_alone: bool
+    """Whether no row's day depends on what stands in others."""
+
+
 def check_rows(
     frame: pd.DataFrame, source: str, convention: Convention = PLAIN, market: Market | None = None
 ) -> CheckedRows:
@@ -88,6 +103,19 @@ def check_rows(
             source=source,
             column=missing[0],
         )
+    judged = judge_rows(frame, convention, market)
+    sound = ~judged.faults.any()
+    counts = {what: int((where & sound).sum()) for what, where in judged.mended.items()}
+    return CheckedRows(
+        judged.bars if sound.all() else judged.bars[sound],
+        judged.faults.rejected(source),
+        {what: count for what, count in counts.items() if count},
+        judged.notes,
+    )
+
+
+def judge_rows(frame: pd.DataFrame, convention: Convention, market: Market | None) -> JudgedRows:
+    """The checks of `check_rows`, whose arguments these are; the frame has the columns `REQUIRED`."""
     faults = RowErrors(frame)
     symbols = _check_symbols(frame["symbol"], faults, convention)
     found = exchange_days(frame["date"], lambda: _zones(symbols, market), convention.month_first)
@@ -128,7 +156,6 @@ def check_rows(
     )
     # What is still to be chained has no factor yet.
     numbers["adj_factor"] = np.where(changes.columns["incremental"], np.nan, numbers["adj_factor"])
-    sound = ~faults.any()
     bars = pd.DataFrame(
         {
             "symbol": symbols,
@@ -139,11 +166,7 @@ def check_rows(
         },
         index=frame.index,
     )
-    counts = {what: int((where & sound).sum()) for what, where in mended.items()}
-    rejected = faults.rejected(source)
-    return CheckedRows(
-        bars if sound.all() else bars[sound], rejected, {what: n for what, n in counts.items() if n}, changes.notes
-    )
+    return JudgedRows(bars, faults, mended, changes.notes, found.each_alone)
 
 
 def _times(values: Floats64, unit: float) -> Floats64:

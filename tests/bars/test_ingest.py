@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kline_core.bars import ingest as ingest_module
-from kline_core.bars import reading
+from kline_core.bars import rows_to_check
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 from kline_core.bars.symbol_bars import bars_by_symbol
@@ -351,14 +351,14 @@ def test_one_odd_file_keeps_out_no_other(home: Home, tmp_path: Path) -> None:
 def test_whatever_breaks_in_one_file_is_its_own_error(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = reading.check_rows
+    check = rows_to_check.check_rows
 
     def broken(frame: pd.DataFrame, source: str, *others: object) -> object:
         if source.endswith("bad.csv"):
             raise ZeroDivisionError("by\nzero")
         return check(frame, source, *others)
 
-    monkeypatch.setattr(reading, "check_rows", broken)
+    monkeypatch.setattr(rows_to_check, "check_rows", broken)
     report = run(home, csv(tmp_path / "bad.csv", line()), csv(tmp_path / "good.csv", line()))
     assert report.errors == [
         f"{tmp_path / 'bad.csv'}: cannot be read: ZeroDivisionError: by zero; write it anew as CSV in the plain layout"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kline_core.bars import reading
+from kline_core.bars import reading, rows_to_check
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.reading import read_all
@@ -75,14 +75,14 @@ def test_a_large_file_is_read_alone_and_counts_once(tmp_path: Path, monkeypatch:
         (tmp_path / f"S{number}.csv").write_text(rows(1))
         (tmp_path / f"L{number}.csv").write_bytes(pack(rows(9).encode()))
     files = sorted(tmp_path.glob("*.csv"))
-    main, real, large = threading.current_thread(), reading.check_rows, []
+    main, real, large = threading.current_thread(), rows_to_check.check_rows, []
 
     def seen(frame: pd.DataFrame, *others: object) -> object:
         if len(frame) == 9:
             large.append(threading.current_thread() is main)
         return real(frame, *others)
 
-    monkeypatch.setattr(reading, "check_rows", seen)
+    monkeypatch.setattr(rows_to_check, "check_rows", seen)
     found = read_all({str(file): file for file in files}, 10**6)
     assert [part.read for part in found.parts] == [9, 9, 9, 1, 1, 1]
     assert large == [True] * 3
@@ -94,6 +94,7 @@ def test_a_large_file_is_read_alone_and_counts_once(tmp_path: Path, monkeypatch:
 def test_a_stop_leaves_no_file_to_be_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = delivery(tmp_path / "in")
     monkeypatch.setattr(reading, "CORE_COUNT", 2)
+    monkeypatch.setattr(reading, "_GROUP_BYTES", 0)
     real, read = reading.tables, []
 
     stopped = threading.Event()
@@ -125,6 +126,6 @@ def test_memory_that_runs_out_is_the_error_of_its_file(tmp_path: Path, monkeypat
         raise MemoryError
 
     (tmp_path / "A.csv").write_text(rows(2))
-    monkeypatch.setattr(reading, "check_rows", broken)
+    monkeypatch.setattr(rows_to_check, "check_rows", broken)
     with pytest.raises(NothingUsableError, match=r"A\.csv: cannot be read: MemoryError: ; write it anew"):
         ingest([tmp_path / "A.csv"], Home(tmp_path / "home", create=True))

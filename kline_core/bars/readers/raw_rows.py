@@ -151,7 +151,8 @@ def without_asides(frame: pd.DataFrame, layout: Layout, source: str) -> tuple[pd
 
     Raises `InputError` if the rows are adjusted in several ways.
     """
-    frame = frame.drop(columns=NAME, errors="ignore")
+    if NAME in frame.columns:
+        frame = frame.drop(columns=NAME)
     if ADJUSTMENT not in frame.columns:
         return frame, None
     cells = {str(cell).strip().removesuffix(".0") for cell in frame[ADJUSTMENT].unique()}

@@ -1,0 +1,123 @@
+"""Tables that were read, until their rows are checked: small ones of one kind together."""
+
+from collections import defaultdict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import pandas as pd
+
+from kline_core._text import harmless
+from kline_core.bars.checked_file import CheckedFile
+from kline_core.bars.columns import PAYMENTS
+from kline_core.bars.convention import Adjustment
+from kline_core.bars.readers.raw_rows import RawRows
+from kline_core.bars.row_checks import CheckedRows, check_factors, check_rows
+from kline_core.bars.rows_together import check_together
+from kline_core.errors import InputError
+from kline_core.markets import Market
+
+LONGEST: Final = 200
+"""Characters of a foreign text that are shown at the most."""
+MOST_ROWS: Final = 100_000
+"""Rows that wait for their check, at the most: beyond that nothing is gained, and memory lost."""
+
+
+@dataclass(slots=True)
+class Table:
+    """One table of a delivery, and what came of it."""
+
+    name: str
+    outcome: CheckedFile | str | None = None
+    """Its rows, the reason why it cannot be used, or None for a file that no reader knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    table: Table
+    raw: RawRows
+    rows: pd.DataFrame
+
+
+_Kind: TypeAlias = Hashable
+"""Layout, columns and dtypes."""
+
+
+@dataclass(slots=True)
+class RowsToCheck:
+    """Tables whose rows wait for their check, and get it when `finish` is called or there are `MOST_ROWS`."""
+
+    market: Market | None
+    """Market of the home, None if it has none."""
+    _waiting: dict[_Kind, list[_Waiting]] = field(default_factory=lambda: defaultdict(list))
+    _count: int = 0
+
+    def add(self, name: str, raw: RawRows) -> Table:
+        """The table, whose outcome comes with the check."""
+        # What tells payments in raw prices tells nothing in adjusted ones.
+        tells = PAYMENTS if raw.adjustment is not Adjustment.RAW and raw.layout.factors is None else ()
+        rows = raw.frame.drop(columns=list(tells), errors="ignore") if tells else raw.frame
+        table = Table(name)
+        kind = (raw.layout.name, raw.layout.convention, tuple(rows.columns), tuple(map(str, rows.dtypes)))
+        self._waiting[kind].append(_Waiting(table, raw, rows))
+        self._count += len(rows)
+        if self._count >= MOST_ROWS:
+            self.finish()
+        return table
+
+    def finish(self) -> None:
+        """Check all rows that wait."""
+        for waiting in self._waiting.values():
+            self._check(waiting)
+        self._waiting.clear()
+        self._count = 0
+
+    def _check(self, waiting: list[_Waiting]) -> None:
+        together = self._together(waiting) if len(waiting) > 1 else None
+        for at, each in enumerate(waiting):
+            try:
+                checked = self._alone(each) if together is None else together[at]
+                each.table.outcome = _checked_file(each, checked)
+            except Exception as error:  # noqa: BLE001  whatever is wrong with one table must not keep out the others
+                each.table.outcome = reason_of(each.table.name, error)
+
+    def _together(self, waiting: list[_Waiting]) -> list[CheckedRows] | None:
+        layout = waiting[0].raw.layout
+        if layout.factors is not None:
+            return None
+        try:
+            return check_together([each.rows for each in waiting], layout.convention, self.market)
+        except Exception:  # noqa: BLE001  each by itself tells whose fault it is
+            return None
+
+    def _alone(self, each: _Waiting) -> CheckedRows:
+        layout = each.raw.layout
+        check = check_rows if layout.factors is None else check_factors
+        return check(each.rows, each.table.name, layout.convention, self.market)
+
+
+def _checked_file(each: _Waiting, checked: CheckedRows) -> CheckedFile:
+    name, raw, layout = each.table.name, each.raw, each.raw.layout
+    rejected = checked.rejected
+    if len(raw.malformed):
+        rejected = pd.concat([raw.malformed.assign(source=name), rejected])
+    return CheckedFile(
+        source=name,
+        bars=checked.bars,
+        rejected=rejected,
+        ignored=raw.ignored,
+        layout=layout.name,
+        mended=checked.mended,
+        notes=((layout.note,) if layout.note else ()) + checked.notes,
+        unadjusted=layout.unadjusted if raw.adjustment is Adjustment.RAW else "",
+        adjustment=raw.adjustment,
+        factors=layout.factors,
+    )
+
+
+def reason_of(name: str, error: Exception) -> str:
+    """Why a table cannot be used, in one line."""
+    if isinstance(error, InputError):
+        return str(error)
+    reason = harmless(" ".join(str(error).split()), longest=LONGEST)
+    return f"{name}: cannot be read: {type(error).__name__}: {reason}; write it anew as CSV in the plain layout"
