@@ -1,11 +1,13 @@
 """Checksums of data files, so that a file that changed without a commit is told from what was written.
 
+The tables `CHECKED` have them.
+
 A checksum is a file `_checksums/<data file>.<SHA-256>` of the table. Its name says all, so that one listing gives the
 checksums of all files, and a crash cannot leave half of one. It holds a line for `sha256sum --check`, too.
 
 Delta never changes a data file, and no two have the same name: a checksum holds for every version and every copy.
 
-Beside them a file `_checksums/<version>.version` names the newest version, and holds the checksum of its log file:
+In every table a file `_checksums/<version>.version` names the newest version, and holds the checksum of its log file:
 where the log ends before it, a commit was lost, which nothing in the log tells.
 """
 

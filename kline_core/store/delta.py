@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow.dataset import FileSystemDataset
 
 from kline_core.errors import HomeError
-from kline_core.store.checksums import CHECKED, DamagedFileError, version_file
+from kline_core.store.checksums import DamagedFileError, version_file
 from kline_core.store.log import DamagedLogError
 from kline_core.store.remedies import DAMAGED_FILE, SHORTER_LOG, UNREADABLE
 from kline_core.symbols import check_symbol
@@ -156,8 +156,8 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
 def _log_remedy(table: str, error: DamagedLogError) -> str:
     if error.before is None:
         return UNREADABLE[table]
-    noted = f" and {version_file(int(error.name.partition('.')[0]))}" if table in CHECKED else ""
+    note = version_file(int(error.name.partition(".")[0]))
     return (
-        f"restore it from a copy; or remove that file{noted}, as far as they are there, which leaves version "
+        f"restore it from a copy; or remove that file and {note}, as far as they are there, which leaves version "
         f"{error.before} of {table}, and {SHORTER_LOG[table]}"
     )

@@ -122,7 +122,7 @@ class StoredTable:
         state = check_log(self.storage, known)
         if state is None or state == known:
             return
-        if self.name in CHECKED and (noted := checksums.newest_version(self.storage)) is not None:
+        if (noted := checksums.newest_version(self.storage)) is not None:
             check_end(self.storage, noted, checksums.version_file(noted))
         _WHOLE_LOGS[self.path] = state
 

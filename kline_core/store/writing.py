@@ -146,10 +146,9 @@ class TableWriter:
 
     def _record_checksums(self, delta: DeltaTable) -> None:
         table = self.table
-        if table.name not in CHECKED:
-            return
+        files = file_sizes(delta) if table.name in CHECKED else ()
         try:
-            checksums.record(table.storage, file_sizes(delta), int(delta.version()))
+            checksums.record(table.storage, files, int(delta.version()))
             table.check_log()
         except (DeltaError, OSError, pa.ArrowException) as error:
             _LOG.warning(

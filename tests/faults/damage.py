@@ -84,9 +84,14 @@ def said_by(place: Place) -> tuple[str, set[str]]:
     return report.state, {finding.remedy for finding in report.findings}
 
 
+def _is_copy(remedy: str) -> bool:
+    """Whether a copy is the only way that a remedy names."""
+    return "from a copy" in remedy and "; or " not in remedy
+
+
 def follow(remedy: str, place: Place, undisturbed: Undisturbed) -> None:
     """Do what a remedy says; the copy is of the evening before."""
-    if "from a copy" in remedy:
+    if _is_copy(remedy):
         shutil.rmtree(place.home)
         shutil.copytree(undisturbed.base.home, place.home)
         return
@@ -116,7 +121,9 @@ def suffer(damage: Damage, undisturbed: Undisturbed, scratch: Path, steps: int =
     for _ in range(steps):
         if state == "sound" and not _compared(place, undisturbed):
             break
-        for remedy in sorted({*remedies, *(said.message for said in refusals)}):
+        advice = sorted({*remedies, *(said.message for said in refusals)}, key=_is_copy, reverse=True)
+        # With the copy all is as it was, and nothing else needs to be done.
+        for remedy in advice[:1] if advice and _is_copy(advice[0]) else advice:
             follow(remedy, place, undisturbed)
         refusals = [said for said in (run(command, place) for command in DAY) if said.code]
         state, remedies = said_by(place)

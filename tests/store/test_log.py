@@ -49,24 +49,27 @@ def test_a_newest_log_file_that_is_not_whole_is_damage(home: Home, content: byte
     assert home.read("bars").num_rows == 4
 
 
-def test_a_newest_log_file_that_is_gone_is_damage(home: Home) -> None:
+@pytest.mark.parametrize("table", ["bars", "matches"])
+def test_a_newest_log_file_that_is_gone_is_damage(home: Home, table: str) -> None:
     """Without it the table would be the one before, and nothing in the log would tell."""
-    for symbol in "AB":
-        home.append("bars", bar_rows(symbol, 2))
-    path = log_file(home, "bars", 2)
-    whole = path.read_bytes()
+    rows = bar_rows("A", 2) if table == "bars" else match_rows([0], horizon=1)
+    for _ in range(2):
+        newest = home.append(table, rows)
+    path = log_file(home, table, newest)
+    whole, before = path.read_bytes(), home.read(table).num_rows
     path.unlink()
-    note = home.folder / "bars" / version_file(2)
-    for use in (lambda: Home(home.uri).version("bars"), lambda: home.append("bars", bar_rows("C", 2))):
-        with pytest.raises(HomeError, match=NEWEST.format(2, "is gone, though version 2 was written", 1)) as caught:
+    note = home.folder / table / version_file(newest)
+    gone = rf"{newest:020}\.json is gone, though version {newest} was written.* leaves version {newest - 1} of {table}"
+    for use in (lambda: Home(home.uri).version(table), lambda: home.append(table, rows)):
+        with pytest.raises(HomeError, match=gone) as caught:
             use()
-        assert str(note.relative_to(home.folder / "bars")) in str(caught.value)
+        assert str(note.relative_to(home.folder / table)) in str(caught.value)
     path.write_bytes(whole)
-    assert home.read("bars").num_rows == 4
+    assert home.read(table).num_rows == before
     path.unlink()
     note.unlink()
-    assert home.append("bars", bar_rows("B", 2)) == 2
-    assert home.read("bars").num_rows == 4
+    assert home.append(table, rows) == newest
+    assert home.read(table).num_rows == before
 
 
 @pytest.mark.slow
