@@ -14,6 +14,7 @@ from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.bars.row_checks import check_rows
 from kline_core.bars.sessions import sessions_until
 from kline_core.store.home import Home
+from tests.support.examples import examples
 from tests.support.homes import market
 
 DAYS = sessions_until(np.datetime64("2024-03-29"), 40, "XSHG")
@@ -101,7 +102,7 @@ def test_a_history_fed_in_parts_is_the_one_fed_at_once_bit_for_bit(home, tmp_pat
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=examples(8))
 @given(
     kind=st.sampled_from(sorted(set(KINDS) - {"factor"})),
     cuts=st.lists(st.integers(1, len(DAYS) - 1), max_size=4, unique=True),

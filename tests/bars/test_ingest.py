@@ -19,6 +19,7 @@ from kline_core.bars.ingest_report import IngestReport, NothingUsableError
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import HomeError, InputError, SettingError
 from kline_core.store.home import Home
+from tests.support.examples import examples
 from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_files import assert_accounted
 
@@ -523,7 +524,7 @@ LINES = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(LINES, min_size=1, max_size=3))
 def test_any_files_are_accounted_for_in_any_order(tmp_path: Path, files: list[list[str]]) -> None:
     folder = tmp_path / os.urandom(8).hex()

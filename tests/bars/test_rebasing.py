@@ -14,6 +14,7 @@ from kline_core.bars.rebasing import DIFFERENT, TOO_FEW
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.store.home import Home
+from tests.support.examples import examples
 from tests.support.homes import market
 
 COLUMNS = ["symbol", "date", "open", "high", "low", "close", "volume", "adj_factor"]
@@ -171,7 +172,7 @@ def test_factors_that_leave_their_bounds_when_chained_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 @given(
     stored=st.sets(st.integers(0, 19), min_size=1),
     again=st.sets(st.integers(0, 19), min_size=1),

@@ -13,6 +13,7 @@ from kline_core.bars.row_errors import REJECTED_COLUMNS
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import InputError
 from tests import naive
+from tests.support.examples import examples
 from tests.support.rows import validate_bars
 
 
@@ -217,7 +218,7 @@ FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_siz
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     rows=ROWS,
     factors=st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kline_core.bars.side_files import changes_of_prices
 from kline_core.typing import Floats64
+from tests.support.examples import examples
 from tests.support.real_data import needs_real_data, real_data
 from tests.support.vendor_files import ingested
 
@@ -77,7 +78,7 @@ FILES = st.tuples(st.lists(BAR, max_size=5), st.lists(FACTOR, max_size=6), st.li
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(files=FILES)
 def test_every_row_of_bars_and_factors_has_one_fate(
     tmp_path: Path, files: tuple[list[tuple[str, str, str]], list[tuple[str, str, str]], list[tuple[str, str, str]]]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.factor.comparison import CLOSE, Comparison, compare_rows
+from tests.support.examples import examples
 
 KEYS = ["symbol", "date"]
 
@@ -29,7 +30,7 @@ def counts(found):
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.lists(st.floats(), max_size=8))
 def test_rows_equal_themselves_in_any_order(values):
     frame = rows(values)
@@ -40,7 +41,7 @@ def test_rows_equal_themselves_in_any_order(values):
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.floats(-1, 1))
 def test_a_last_bit_is_close_and_not_equal(value):
     again = [np.nextafter(value, 2), value + 3 * CLOSE, np.nan, np.inf]

@@ -12,6 +12,7 @@ from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from tests.naive import factor_one
+from tests.support.examples import examples
 from tests.support.patterns import DAY_0, columns
 
 MEASURES = ["value", "barrier_win_rate", "return_win_rate", "similarity", "return_mean", "return_median"]
@@ -86,7 +87,7 @@ def test_equals_the_plain_loop(case):
 
 @pytest.mark.slow
 @given(cases())
-@hypothesis_settings(deadline=None, max_examples=30)
+@hypothesis_settings(deadline=None, max_examples=examples(30))
 def test_batches_do_not_matter(case):
     patterns, matches, dates, settings = case
     whole = factor_values(patterns, matches, dates, settings)

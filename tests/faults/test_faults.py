@@ -32,8 +32,8 @@ def assert_unharmed(outcome):
 
 
 KILLS = [
-    Kill(DAY, 0, commit=0, when=WITHIN),
-    Kill(RESTATED, 1, commit=1, when=BEFORE),
+    pytest.param(Kill(DAY, 0, commit=0, when=WITHIN), marks=pytest.mark.long),
+    pytest.param(Kill(RESTATED, 1, commit=1, when=BEFORE), marks=pytest.mark.long),
     Kill(RESTATED, 2, commit=0, when=AFTER, then="next"),
 ]
 
@@ -51,6 +51,7 @@ def test_a_command_that_cannot_write_refuses_and_goes_on_later(undisturbed, tmp_
     assert_unharmed(outcome)
 
 
+@pytest.mark.long
 def test_a_day_on_a_store_that_closes_connections(store, undisturbed, tmp_path):
     assert_unharmed(stores.suffer(Flaky(DAY, 1, "refused", 6), undisturbed, tmp_path / "work", store))
 

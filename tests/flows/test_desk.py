@@ -250,6 +250,7 @@ def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
         assert desk.hosts == {"127.0.0.1"}
 
 
+@pytest.mark.long
 def test_the_desk_opens_and_closes(place: Path, browser: Browser) -> None:
     with opened(place, browser) as desk:
         the_deployments_are_there(desk)

@@ -18,6 +18,7 @@ from kline_core.windows.outcomes import outcomes
 from kline_core.windows.similarity import Shapes, pair_scores
 from tests.support.bench import Bench
 from tests.support.candles import candles, columns
+from tests.support.examples import examples
 from tests.support.frames import PRICES, times
 from tests.support.homes import market
 
@@ -38,7 +39,7 @@ def ticks(draw, least=1, most=25):
 
 @pytest.mark.slow
 @given(ticks(), constant)
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 def test_no_pixel_depends_on_the_unit(window, times_):
     prices = columns([window])
     np.testing.assert_array_equal(render_charts(*(prices * times_)), render_charts(*prices))
@@ -46,7 +47,7 @@ def test_no_pixel_depends_on_the_unit(window, times_):
 
 @pytest.mark.slow
 @given(ticks(), constant)
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 def test_no_outcome_depends_on_the_unit(bars, times_):
     steps = PatternSettings(window_bars=2, horizons=(1, 2, 5), barrier_bars=6)
     prices = columns([bars])[:, 0]

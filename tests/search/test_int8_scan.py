@@ -12,6 +12,7 @@ from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import similarity
+from tests.support.examples import examples
 from tests.support.searches import asked, assert_naive, assert_same, built, cases, drawn, market, some
 
 
@@ -73,7 +74,7 @@ def test_proposes_from_the_prefix_and_bounds_the_rest(asked, count, share):
 
 @pytest.mark.slow
 @given(cases())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(100))
 @pytest.mark.usefixtures("small_blocks")
 def test_search_over_rounded_rows_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case

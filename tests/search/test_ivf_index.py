@@ -19,6 +19,7 @@ from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import search_one, similarity
 from tests.support.bench import SMALL_SETTINGS, Bench
+from tests.support.examples import examples
 from tests.support.patterns import DAY_0
 from tests.support.searches import assert_same, assert_threads_share, market, some
 
@@ -100,7 +101,7 @@ def cases(draw):
 
 @pytest.mark.slow
 @given(cases(), st.integers(1, 8))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_equals_the_plain_loop(case, first_ask):
     patterns, queries, factor, window_bars = case
     index = built(patterns)
@@ -115,7 +116,7 @@ def test_equals_the_plain_loop(case, first_ask):
 
 @pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 17]), st.sampled_from([1, 5, 300]))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 def test_centroids_equal_the_plain_loop(seed, dim, kinds):
     patterns, _ = market(seed, symbols=2, bars=50, dim=dim, kinds=kinds, delay=1, noise=1e-6, visible=1.0)
     assert np.array_equal(built(patterns).centroids, centroids_of(patterns.vectors[:TRAINED], LISTS))
@@ -200,7 +201,7 @@ def test_with_all_lists_it_is_the_exact_search():
 
 @pytest.mark.slow
 @given(cases(), st.integers(1, 9))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 def test_batches_and_order_do_not_matter(case, size):
     patterns, queries, factor, window_bars = case
     index = built(patterns)

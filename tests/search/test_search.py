@@ -14,13 +14,14 @@ from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import eligible_rows
+from tests.support.examples import examples
 from tests.support.patterns import DAY_0
 from tests.support.searches import assert_naive, assert_same, assert_threads_share, cases, market, some
 
 
 @pytest.mark.slow
 @given(cases())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(150))
 def test_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case
     index = FlatIndex.build(patterns)

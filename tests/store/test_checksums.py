@@ -26,6 +26,7 @@ from kline_core.store import checksums
 from kline_core.store.home import Home
 from tests.support.bench import Bench
 from tests.support.damage import flip
+from tests.support.examples import examples
 from tests.support.homes import SMALL, market
 from tests.support.tables import bar_rows
 
@@ -63,7 +64,7 @@ def test_every_write_gives_its_files_a_checksum_that_other_programs_can_check(ho
 
 
 @pytest.mark.slow
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1))
 def test_whichever_bytes_change_the_file_is_named(home: Home, share: float) -> None:
     if home.version("bars") == 0:

@@ -11,6 +11,7 @@ import kline_core as kl
 from kline_core.errors import HomeError
 from kline_core.store.checksums import version_file
 from kline_core.store.home import Home
+from tests.support.examples import examples
 from tests.support.homes import SMALL, add_bars, make_home, market
 from tests.support.tables import KEYS, bar_rows, match_rows
 
@@ -73,7 +74,7 @@ def test_a_newest_log_file_that_is_gone_is_damage(home: Home, table: str) -> Non
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.99))
 def test_wherever_it_was_cut_off(home: Home, share: float) -> None:
     if home.version("matches") is None:

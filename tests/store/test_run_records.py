@@ -20,6 +20,7 @@ from kline_core.store.run_records import (
     records_since,
     write_record,
 )
+from tests.support.examples import examples
 from tests.support.records import BEGAN, record_of
 
 
@@ -113,7 +114,7 @@ ANY = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.dictionaries(st.sampled_from(sorted(record_of().to_dict())), ANY, min_size=1) | ANY)
 def test_whatever_stands_in_a_file_it_is_a_record_or_refused(wrong):
     values = record_of().to_dict() | wrong if isinstance(wrong, dict) else wrong

@@ -14,6 +14,7 @@ from kline_core.bars.readers import read_file
 from kline_core.bars.readers.arrow_ipc import is_ipc, read_ipc
 from kline_core.bars.readers.contents import FileTooLargeError
 from kline_core.errors import InputError
+from tests.support.examples import examples
 
 PATH = Path("a.feather")
 
@@ -139,7 +140,7 @@ def test_codes_that_lead_out_of_their_dictionary_are_damage(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_whatever_changes_is_rows_or_one_line(tmp_path: Path, data: bytes, changes: list[tuple[int, int]]) -> None:
     changed = bytearray(data)

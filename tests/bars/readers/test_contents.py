@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kline_core.bars.readers.contents import FileTooLargeError, read_contents
 from kline_core.errors import InputError
+from tests.support.examples import examples
 from tests.support.packed import zstd
 
 
@@ -84,7 +85,7 @@ def test_damage_is_one_line_with_a_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", gzip.compress(b"a" * 99), zstd(b"a" * 99)]), st.binary())
 def test_whatever_comes_is_contents_or_one_line(tmp_path: Path, begin: bytes, rest: bytes) -> None:
     for data in (begin + rest, begin[: len(rest)] + rest + begin[len(rest) :]):

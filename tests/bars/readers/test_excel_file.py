@@ -19,6 +19,7 @@ from kline_core.bars.readers import excel_file, read_file, tables
 from kline_core.bars.row_checks import check_rows
 from kline_core.errors import InputError
 from kline_core.store.home import Home
+from tests.support.examples import examples
 from tests.support.vendor_files import assert_accounted
 
 openpyxl = pytest.importorskip("openpyxl")
@@ -181,6 +182,7 @@ def test_dimensions_that_are_wrong_hide_no_row(tmp_path: Path) -> None:
     assert len(read_file(tmp_path / "AAPL.xlsx").frame) == 3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_blank_rows_and_cells_far_away_cost_little(tmp_path: Path) -> None:
     data = workbook({"a": [HEADER, *ROWS]})
@@ -227,7 +229,7 @@ MEMBERS = zipfile.ZipFile(io.BytesIO(WHOLE)).namelist()
 
 
 @pytest.mark.slow
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(MEMBERS), st.data())
 def test_whatever_changes_is_bars_or_one_line(tmp_path: Path, member: str, data: st.DataObject) -> None:
     out = io.BytesIO()

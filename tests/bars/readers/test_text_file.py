@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kline_core.bars.readers import csv_text, read_file, text_file
 from kline_core.bars.row_checks import check_rows
 from kline_core.errors import InputError
+from tests.support.examples import examples
 
 HEADER = "symbol,date,open,high,low,close,volume,note"
 GOOD = "A,2020-01-01,10,11,9,10.5,100,x"
@@ -76,7 +77,7 @@ def verdicts(path: Path, rows: list[str]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, min_size=1, max_size=4))
 def test_rows_together_get_the_verdicts_of_each_alone(tmp_path: Path, rows: list[str]) -> None:
     path = tmp_path / "a.csv"

@@ -283,6 +283,7 @@ def nannied(tmp_path_factory):
         yield address
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_a_worker_that_dies_while_it_loads_and_comes_back_loads_again(bench, nannied, tmp_path):
@@ -297,6 +298,7 @@ def test_a_worker_that_dies_while_it_loads_and_comes_back_loads_again(bench, nan
         assert len(list(tmp_path.glob("loading-*"))) == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_a_sample_that_kills_its_worker_fails_alone(bench, nannied, in_process, tmp_path):
