@@ -53,6 +53,9 @@ from kline_core.compute.request import known_symbols
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
+from kline_core.factor.symbol_history import symbol_history
+from kline_core.plots.history_plot import history_png
+from kline_core.store.home import Home
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
@@ -145,7 +148,8 @@ def daily(
         change = session_change(store, report.fingerprint, scored, _newest(latest, day))
         summary = Summary(report, info, updated, change)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
-        publish(quote(summary), latest, calendar, _picture_of(cluster, key))  # type: ignore[call-overload]
+        pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, report.fingerprint)}
+        publish(quote(summary), latest, calendar, pictures)  # type: ignore[call-overload]
     return summary.state(max_failed_share, summary)
 
 
@@ -160,6 +164,15 @@ def _picture_of(cluster: Cluster, key: StateKey) -> Callable[[str, np.datetime64
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
         return cluster.call(tasks.picture, key, symbol, date)
+
+    return draw
+
+
+def _history_of(store: Home, fingerprint: str) -> Callable[[str, np.datetime64], bytes]:
+    """A function that draws the values of a symbol up to a day beside its price."""
+
+    def draw(symbol: str, date: np.datetime64) -> bytes:
+        return history_png(symbol_history(store, symbol, fingerprint, last=date))
 
     return draw
 

@@ -11,7 +11,7 @@ From bars to values:
 * `check`, `release_jump`: quality of the bars, and jumps of prices that are real;
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
-* `explain`: one sample with its matches;
+* `explain`: one sample with its matches; `history`: a symbol's values beside its price;
 * `evaluate`: IC, rank IC and quantile returns of the values;
 * `verify`: the tables checked against each other;
 * `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
@@ -41,6 +41,7 @@ _PUBLIC = {
     "evaluate": "kline_core.api.views",
     "explain": "kline_core.api.views",
     "fetch": "kline_core.api.fetch",
+    "history": "kline_core.api.views",
     "ingest": "kline_core.api.data",
     "load_us_stocks": "kline_core.demo.stocks",
     "read_factor": "kline_core.api.factor",
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fetch",
+    "history",
     "ingest",
     "load_us_stocks",
     "read_factor",
@@ -76,7 +78,7 @@ if TYPE_CHECKING:
     from kline_core.api.factor import compute_factor, read_factor
     from kline_core.api.fetch import fetch
     from kline_core.api.quality import check, release_jump
-    from kline_core.api.views import evaluate, explain
+    from kline_core.api.views import evaluate, explain, history
     from kline_core.demo.stocks import load_us_stocks
     from kline_core.encoder.encoder import Encoder
     from kline_core.settings import FactorSettings, PatternSettings, Settings

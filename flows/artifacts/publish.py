@@ -1,7 +1,7 @@
 """Artifacts of a daily run, and the keys and pictures of all flows."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,11 @@ def show_picture(png: bytes, key: str, description: str) -> None:
 
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
-def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, draw: Draw) -> None:
-    """Publish summary, quality of the bars, ranking, all symbols, and pictures of all values and of the highest one."""
+def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, pictures: Mapping[str, Draw]) -> None:
+    """Publish summary, quality of the bars, ranking, all symbols, and pictures of all values and of the highest one.
+
+    `pictures`: by the key of their artifact, how to draw one of a symbol on a day.
+    """
 
     def key(what: str) -> str:
         return artifact_key("daily", what, calendar)
@@ -58,9 +61,10 @@ def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, draw: 
     picture = values_picture(there["value"].to_numpy(dtype=np.float64), f"Factor values of {newest}")
     show_picture(picture, key("values"), f"Distribution of the values of {newest}")
     first = str(ranked["symbol"].iloc[0])
-    try:
-        png = draw(first, np.datetime64(newest, "D"))
-    except KlineError as error:
-        get_run_logger().warning("the matches of %s could not be drawn: %s", first, error)
-    else:
-        show_picture(png, key("matches"), f"{first} on {newest}, the highest value, with its matches")
+    for name, draw in pictures.items():
+        try:
+            png = draw(first, np.datetime64(newest, "D"))
+        except KlineError as error:
+            get_run_logger().warning("the %s of %s could not be drawn: %s", name, first, error)
+        else:
+            show_picture(png, key(name), f"{first} on {newest}, the highest value, with its {name}")

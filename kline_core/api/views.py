@@ -1,4 +1,4 @@
-"""Views for a person: a sample with its matches, and the evaluation of values; each with its picture."""
+"""Views for a person: a sample with its matches, a symbol's history, and an evaluation; each with its picture."""
 
 import datetime
 from collections.abc import Iterable
@@ -10,9 +10,11 @@ import numpy as np
 
 from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
+from kline_core.encoder.weights import weights_fingerprint
 from kline_core.evaluation.evaluate import evaluate_values
 from kline_core.evaluation.report import Evaluation
 from kline_core.factor.explain import Explanation, explain_sample
+from kline_core.factor.symbol_history import SymbolHistory, symbol_history
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 
@@ -36,6 +38,22 @@ class PicturedExplanation(Explanation):
         from kline_core.plots.match_plot import match_png
 
         return match_png(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PicturedHistory(SymbolHistory):
+    """A `SymbolHistory` that a notebook shows as its picture."""
+
+    def plot(self) -> "Figure":
+        """Closes and values over time, as a matplotlib figure of 1500 x 825 pixels."""
+        from kline_core.plots.history_plot import history_figure
+
+        return history_figure(self)
+
+    def _repr_png_(self) -> bytes:
+        from kline_core.plots.history_plot import history_png
+
+        return history_png(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +113,52 @@ def explain(
     """
     check_settings(settings, Settings)
     return _as(PicturedExplanation, explain_sample(as_home(home), symbol, date, settings, encoder, device))
+
+
+def history(
+    home: Home | str | Path,
+    symbol: str,
+    *,
+    first: str | datetime.date | np.datetime64 | None = None,
+    last: str | datetime.date | np.datetime64 | None = None,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    encoder: str | Path | None = None,
+    fingerprint: str | None = None,
+) -> PicturedHistory:
+    """A symbol's stored values beside its price. Nothing is computed.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        symbol: Symbol, as for `compute_factor`.
+        first: First sample date; None for the first that is stored.
+        last: Last sample date; None for the last that is stored.
+        settings: With the encoder, the fingerprint of the values.
+        encoder: Weights of the encoder; None for the bundled ones.
+        fingerprint: Fingerprint of the values, instead of that of `settings` and `encoder`.
+
+    Returns:
+        The history: ``.rows`` (a DataFrame with a row per sample), ``.dates`` and ``.close``, ``.text()``, ``.plot()``.
+
+    Raises:
+        HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
+            fingerprint, of the symbol, or of these dates.
+        AmbiguousSymbolError: The symbol may mean several that have values.
+        EncoderError: The weights cannot be read.
+
+    Examples:
+        >>> past = kl.history(home, "AAPL")
+        >>> past.rows.columns[:3].tolist(), len(past.rows)
+        (['date', 'close', 'value'], 20)
+    """
+    check_settings(settings, Settings)
+    found = symbol_history(
+        as_home(home),
+        symbol,
+        fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder)),
+        None if first is None else parse_date(first, "first"),
+        None if last is None else parse_date(last, "last"),
+    )
+    return _as(PicturedHistory, found)
 
 
 def evaluate(

@@ -114,6 +114,32 @@ def match(options: argparse.Namespace) -> Answer:
     return Answer(text, view.to_dict())
 
 
+def history(options: argparse.Namespace) -> Answer:
+    """`kline history`."""
+    from kline_core.api.views import history as stored
+    from kline_core.dates import parse_date
+
+    if options.png is not None:
+        check_writable("--png", options.png)
+    home, settings = opened_home(options), settings_from(options)
+    found = stored(
+        home,
+        options.symbol,
+        first=None if options.first is None else parse_date(options.first, "--first"),
+        last=None if options.last is None else parse_date(options.last, "--last"),
+        settings=settings,
+        encoder=options.encoder,
+        fingerprint=options.fingerprint,
+    )
+    text = found.text()
+    if options.png is not None:
+        from kline_core.plots.history_plot import history_png
+
+        options.png.write_bytes(history_png(found))
+        text += f"\ndrawn in {options.png}"
+    return Answer(text, found.to_dict())
+
+
 def evaluate(options: argparse.Namespace) -> Answer:
     """`kline evaluate`."""
     from kline_core.api.views import evaluate as evaluated

@@ -227,6 +227,16 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pattern_options(match)
     _add_device(match)
 
+    history = command("history", "A symbol's stored values beside its price.")
+    history.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
+    history.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
+    history.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    about = "which values (default: those of the settings that the other options name)"
+    history.add_argument("--fingerprint", metavar="HEX", help=about)
+    history.add_argument("--png", type=_path, metavar="FILE", help="draw prices and values")
+    _add_factor_options(history)
+    _add_pattern_options(history)
+
     evaluate = command("evaluate", "What the stored values were worth: IC, decay, returns by value, coverage by year.")
     evaluate.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all with values)")
     evaluate.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")

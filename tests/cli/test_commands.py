@@ -177,6 +177,7 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["match", "SYN00000", "2010-12-04"], "2010-12-04"),
         (["match", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
         (["match", "SYN00000", "--png", "/"], "--png is /, which is a folder"),
+        (["history", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
         (["evaluate", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
         (["evaluate", "--first", "yesterday"], "--first is 'yesterday'"),
         (["evaluate", "--top-k", "0"], "top_k is 0; it must be at least 1"),
@@ -529,6 +530,14 @@ def test_evaluate_judges_what_is_stored(
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"drawn in {picture}" in out
     assert "rank IC over time" in out.splitlines()[0]
+
+    past = tmp_path / "history.png"
+    shown = ask(capsys, "--home", str(home), "history", "SYN00001", "--first", "2010-06-01", "--png", str(past))[1]
+    assert shown.startswith("SYN00001: ")
+    assert shown.endswith(f"drawn in {past}\n")
+    assert past.read_bytes().startswith(b"\x89PNG")
+    rows = json.loads(ask(capsys, *words, "history", "SYN00001")[1])["rows"]
+    assert sum(row["value"] is not None for row in rows) > 0
 
     found = json.loads(ask(capsys, *words, "evaluate")[1])
     assert found["verdict"] == out.splitlines()[0]

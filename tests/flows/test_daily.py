@@ -97,7 +97,7 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     with_value = [value for _, value in newest.values() if value is not None]
     assert [row["value"] for row in ranking] == [round(value, 4) for value in sorted(with_value, reverse=True)]
     assert all(row["matches"] == 5 for row in ranking)
-    for picture in ("daily-values", "daily-matches"):
+    for picture in ("daily-values", "daily-matches", "daily-history"):
         image = re.fullmatch(r"!\[[^]]+\]\(data:image/png;base64,(\S+)\)", shown[picture])
         assert image
         assert base64.b64decode(image[1]).startswith(b"\x89PNG")

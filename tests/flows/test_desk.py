@@ -307,7 +307,7 @@ def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> None:
     page = desk.page(f"/artifacts/artifact/{desk.artifact(run, 'daily-ranking')['id']}")
     expect(page.get_by_text("mean outcome").first).to_be_visible()
     desk.keep(page, "ranking")
-    for key in ("daily-values", "daily-matches"):
+    for key in ("daily-values", "daily-matches", "daily-history"):
         page = desk.page(f"/artifacts/artifact/{desk.artifact(run, key)['id']}")
         picture = page.locator("img[src^='data:image/png']")
         expect(picture).to_be_visible()
