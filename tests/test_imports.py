@@ -229,6 +229,7 @@ MAY_BE_HEAVY = {
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
+    "kline_core.plots.history_plot",
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
     *("kline_core.compute.opening", "kline_core.compute.standing", "kline_core.api.views", "kline_core.demo.demo"),
 }
