@@ -166,7 +166,8 @@ def search_one(patterns, vector, date, code, bar, settings, window_bars):
             distance = abs(int(patterns.bar[row]) - int(patterns.bar[other]))
             if patterns.code[row] == patterns.code[other] and distance <= settings.isolation_bars:
                 isolated = False
-        if isolated and len(kept) < settings.top_k:
+        floor = settings.min_similarity
+        if isolated and len(kept) < settings.top_k and (floor is None or score >= floor):
             kept.append((row, score))
     return kept, len(eligible)
 
@@ -178,10 +179,12 @@ def factor_one(patterns, kept, date, settings):
         return f"too few matches: {len(kept)} of {wanted}"
     horizon = settings.patterns.horizons.index(settings.factor.return_horizon)
     total = won = rose = similar = summed = 0.0
-    returns = []
+    returns, weights = [], []
     for row, score in kept:
         age = (date.item() - patterns.end[row].item()).days
-        weight = max(score, 0.0) * 0.5 ** (age / settings.factor.half_life_days)
+        half_life = settings.factor.half_life_days
+        weight = max(score, 0.0) * (1.0 if half_life is None else 0.5 ** (age / half_life))
+        weights.append(weight)
         return_ = float(patterns.returns[row, horizon])
         total += weight
         won += weight if patterns.barrier[row] == 1 else 0.0
@@ -191,6 +194,9 @@ def factor_one(patterns, kept, date, settings):
         returns.append(return_)
     if total == 0:
         return "matches without weight"
+    effective = 1.0 / sum((weight / total) ** 2 for weight in weights)
+    if effective < settings.factor.min_effective_matches * (1 - 1e-9):
+        return "too few effective matches"
     weight = settings.factor.barrier_weight
     q05 = float(np.quantile(returns, 0.05))
     tail = sorted(return_ for return_ in returns if return_ <= q05)
@@ -205,6 +211,7 @@ def factor_one(patterns, kept, date, settings):
         "return_q25": float(np.quantile(returns, 0.25)),
         "return_q75": float(np.quantile(returns, 0.75)),
         "return_cvar": sum(tail) / len(tail),
+        "effective_matches": effective,
     }
 
 

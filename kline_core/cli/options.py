@@ -2,8 +2,8 @@
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from kline_core._text import refusal
 from kline_core.errors import HomeError, SettingError
@@ -15,20 +15,11 @@ from kline_core.store.home import Home
 def settings_from(options: argparse.Namespace) -> Settings:
     """Settings from the options. Raises `SettingError`."""
 
-    def given(*names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(options, name, None)) is not None}
-
-    return Settings(
-        PatternSettings(**given("pattern_stride", "calendar", "allow_jumps")),
-        FactorSettings(**_fitting_matches(given(*_FACTOR_OPTIONS))),
-    )
-
-
-def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
-    # A smaller top_k alone would fall below the default min_matches.
-    if "top_k" in given and "min_matches" not in given:
-        given["min_matches"] = max(1, min(given["top_k"], FactorSettings().min_matches))
-    return given
+    names = [field.name for group in (PatternSettings, FactorSettings) for field in fields(group)]
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    if given.get("half_life_days") == NO_DECAY:
+        given["half_life_days"] = None
+    return Settings.preset(getattr(options, "preset", None) or "seed", **given)
 
 
 def named_home(options: argparse.Namespace) -> str:
@@ -76,4 +67,5 @@ def check_outside_tables(option: str, path: Path) -> None:
         )
 
 
-_FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")
+NO_DECAY = "none"
+"""What `--half-life` calls None: an option that is None was not given."""

@@ -27,7 +27,7 @@ from kline_core.symbol_lookup import resolve_symbols
 from kline_core.windows.outcomes import UNDECIDED, outcomes
 from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows
 
-_FIGURES = ("value", "status", "reason", "barrier_win_rate", "return_win_rate", "similarity")
+_FIGURES = ("value", "status", "reason", "effective_matches", "barrier_win_rate", "return_win_rate", "similarity")
 _DISTRIBUTION = ("return_mean", "return_median", "return_q05", "return_q25", "return_q75", "return_cvar")
 
 
@@ -113,6 +113,9 @@ class Explanation:
         ]
         if not self.matches:
             return "\n".join([*lines, "no matches"])
+        if factor["effective_matches"] is not None:
+            effective = f"{factor['effective_matches']:.2f}"
+            lines.append(f"effective matches {effective} of {len(self.matches)} (the value is no probability)")
         barrier = {1: f"{percent(steps.barrier_up)} first", -1: f"{percent(-steps.barrier_down)} first", 0: "neither"}
         frame = self.to_frame().drop(columns="weight")
         frame["share"] = [_or_dash(share, ".0%") for share in frame["share"]]
