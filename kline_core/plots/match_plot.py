@@ -77,7 +77,8 @@ def _header(figure: Figure, view: Explanation) -> None:
             f"Value = {settings.barrier_weight:g} × {factor['barrier_win_rate']:.2f} (reached "
             f"{percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {settings.return_weight:.3g} × "
             f"{factor['return_win_rate']:.2f} (higher {settings.return_horizon} bars after entry); "
-            "similar and recent charts weigh more."
+            f"{'similar' if settings.half_life_days is None else 'similar and recent'} charts weigh more: as much as "
+            f"{factor['effective_matches']:.1f} of equal weight."
         )
     for row, line in enumerate(lines):
         figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=QUIET, family=FONT)
@@ -126,7 +127,8 @@ def _match(axes: Axes, match: Match, view: Explanation) -> None:
 def _paths(axes: Axes, matches: list[Match], view: Explanation) -> None:
     """Closes of all matches from their entries on, in one frame."""
     steps = view.settings.patterns
-    _titles(axes, f"All {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
+    which = "All" if len(matches) == len(view.matches) else "Best"
+    _titles(axes, f"{which} {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
     ends = []
     for match in reversed(matches):
         closes = match.after.close[steps.entry_lag_bars - 1 :]
