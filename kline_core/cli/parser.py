@@ -222,6 +222,8 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
     match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
+    about = "say regime, volume and money flow of the day too; no value depends on them"
+    match.add_argument("--context", action="store_true", help=about)
     _add_factor_options(match)
     _add_min_recall(match)
     _add_pattern_options(match)
@@ -245,6 +247,8 @@ def build_parser() -> argparse.ArgumentParser:
     about = "one row per value, one column per symbol, or as alphalens or Qlib take it (default %(default)s)"
     export.add_argument("--format", choices=["long", "wide", "alphalens", "qlib"], default="long", help=about)
     export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
+    about = "beside each value regime, volume and money flow of its day; --format long alone"
+    export.add_argument("--context", action="store_true", help=about)
 
     up = command(
         "up",
