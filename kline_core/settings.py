@@ -259,7 +259,7 @@ class Settings:
         Raises `SettingError` if there is no such preset or field, or a value is out of bounds.
 
         Examples:
-            >>> settings = Settings.preset("broad", half_life_days=720, barrier_up=0.08)
+            >>> settings = kl.Settings.preset("broad", half_life_days=720, barrier_up=0.08)
             >>> settings.factor.top_k, settings.factor.half_life_days, settings.patterns.barrier_up
             (50, 720, 0.08)
         """
