@@ -111,6 +111,9 @@ class PatternSettings:
     """exchange_calendars name; used only if `pattern_stride` is above 1."""
     allow_jumps: bool = False
     """Whether windows and outcomes may reach across unexplained jumps (`kline_core.bars.jumps`)."""
+    market_relative: bool = False
+    """Whether forward returns are minus the mean of the home's symbols over the same days
+    (`kline_core.windows.market`); barriers stay those of the symbol's own price."""
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
@@ -146,8 +149,9 @@ class PatternSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
         values = _plain(self) | {"horizons": list(self.horizons)}
-        if not self.allow_jumps:
-            del values["allow_jumps"]
+        for name in ("allow_jumps", "market_relative"):
+            if not values[name]:
+                del values[name]
         if self.pattern_stride == 1:
             del values["calendar"]
         return values

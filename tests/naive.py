@@ -317,6 +317,21 @@ def _features(bars):
     return features
 
 
+# --- market-relative outcomes ----------------------------------------------------------------------------------------
+
+
+def market_return(frames, entry, exit_):
+    """Mean return of the symbols with bars on two days, as a fraction and exactly; None if there are fewer than two."""
+    steps = []
+    for bars in frames.values():
+        days = [day.item() for day in bars.dates]
+        if entry in days and exit_ in days:
+            first, last = days.index(entry), days.index(exit_)
+            if not bars.jumps[first + 1 : last + 1].any():
+                steps.append(round((bars.close[last] / bars.close[first] - 1.0) * 2**26))
+    return Fraction(sum(steps), 2**26 * len(steps)) if len(steps) > 1 else None
+
+
 # --- context ---------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ class ChosenSettings(BaseModel):
     pattern_stride: _Count | None = Field(None, description="Every how many sessions' windows are patterns.")
     calendar: Calendar = Field(None, description="Whose sessions pattern_stride counts.")
     allow_jumps: bool | None = Field(None, description="Whether windows may reach across unexplained jumps.")
+    market_relative: bool | None = Field(None, description="Whether returns are minus the mean of the home's symbols.")
     index: Literal["exact", "ivf"] | None = Field(None, description="ivf: approximate, for very large histories.")
     probes: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Lists that ivf looks into.")
 

@@ -389,6 +389,8 @@ def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, metavar=_METAVARS[kind], help=about)
     parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
     parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
+    about = "count forward returns minus the mean of the home's symbols over the same days; barriers stay as they are"
+    parser.add_argument("--market-relative", action="store_true", default=None, help=about)
     about = "let windows and outcomes reach across unexplained jumps, which `kline check` lists"
     parser.add_argument("--allow-jumps", action="store_true", default=None, help=about)
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")

@@ -24,6 +24,7 @@ from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import resolve_symbols
+from kline_core.windows.market import market_returns_of, relative_returns
 from kline_core.windows.outcomes import UNDECIDED, outcomes
 from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows
 
@@ -98,7 +99,8 @@ class Explanation:
             said = (
                 f"value {factor['value']:.3f} = {weights.barrier_weight:g} x {factor['barrier_win_rate']:.3f} "
                 f"({percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {weights.return_weight:.3g} x "
-                f"{factor['return_win_rate']:.3f} (higher {weights.return_horizon} bars after entry)"
+                f"{factor['return_win_rate']:.3f} ({'above the market' if steps.market_relative else 'higher'} "
+                f"{weights.return_horizon} bars after entry)"
             )
             # A value may have a reason too: the mark of a seen date.
             said += f"; {factor['reason']}" if factor["reason"] else ""
@@ -194,7 +196,11 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
     settings = loaded.key.settings
     steps = settings.patterns
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, np.array([end]), steps)
-    known = [None if np.isnan(value) else value for value in followed.returns[0].astype(np.float64).tolist()]
+    returns = followed.returns[0]
+    if steps.market_relative:
+        own, market = market_returns_of(loaded.frames, [bars.symbol], np.zeros(1, np.int32), np.array([end]), steps)
+        returns = relative_returns(own, market)[0].astype(np.float32)
+    known = [None if np.isnan(value) else value for value in returns.astype(np.float64).tolist()]
     label = int(followed.barrier[0])
     return Explanation(
         symbol=bars.symbol,

@@ -76,7 +76,8 @@ def _header(figure: Figure, view: Explanation) -> None:
         lines.append(
             f"Value = {settings.barrier_weight:g} × {factor['barrier_win_rate']:.2f} (reached "
             f"{percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {settings.return_weight:.3g} × "
-            f"{factor['return_win_rate']:.2f} (higher {settings.return_horizon} bars after entry); "
+            f"{factor['return_win_rate']:.2f} ({'above the market' if steps.market_relative else 'higher'} "
+            f"{settings.return_horizon} bars after entry); "
             f"{'similar' if settings.half_life_days is None else 'similar and recent'} charts weigh more: as much as "
             f"{factor['effective_matches']:.1f} of equal weight."
         )
@@ -115,7 +116,8 @@ def _match(axes: Axes, match: Match, view: Explanation) -> None:
     """A match's window, its entry, and its outcome."""
     steps, horizon = view.settings.patterns, view.settings.factor.return_horizon
     share = "" if np.isnan(match.share) else f"weight {match.share:.0%}".replace("%", " %")
-    after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars"
+    against = " against the market" if steps.market_relative else ""
+    after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars{against}"
     details = " · ".join(filter(None, [f"similarity {match.similarity:.3f}", share, after]))
     outcome = _outcome(match.barrier, match.after, steps)
     _titles(axes, f"{match.rank}   {match.symbol}  {match.end}", outcome, COLOURS[match.barrier], details)

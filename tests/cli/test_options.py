@@ -40,6 +40,7 @@ def test_without_options_they_are_the_default_ones(command: list[str]) -> None:
             ["--barrier-up", "0.1", "--barrier-down", "0.05", "--barrier-bars", "10", "--entry-lag-bars", "2"],
             Settings(PatternSettings(barrier_up=0.1, barrier_down=0.05, barrier_bars=10, entry_lag_bars=2)),
         ),
+        (["--market-relative"], Settings(PatternSettings(market_relative=True))),
         (["--window-bars", "10", "--max-gap-days", "9"], Settings(PatternSettings(window_bars=10, max_gap_days=9))),
     ],
 )
