@@ -72,14 +72,16 @@ def _header(figure: Figure, view: Explanation) -> None:
     )
     found = f"The {count} charts most like its last {steps.window_bars} bars" if count else "No similar chart"
     lines = [f"{found}, of all whose outcome was known by that day{', and what followed each' if count else ''}."]
+    effective = factor.get("effective_matches")
     if factor["status"] == "ok":
         lines.append(
             f"Value = {settings.barrier_weight:g} × {factor['barrier_win_rate']:.2f} (reached "
             f"{percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {settings.return_weight:.3g} × "
             f"{factor['return_win_rate']:.2f} ({'above the market' if steps.market_relative else 'higher'} "
             f"{settings.return_horizon} bars after entry); "
-            f"{'similar' if settings.half_life_days is None else 'similar and recent'} charts weigh more: as much as "
-            f"{factor['effective_matches']:.1f} of equal weight."
+            f"{'similar' if settings.half_life_days is None else 'similar and recent'} charts weigh more"
+            # A row of an earlier version does not say.
+            f"{f', together as {effective:.1f} of equal weight' if effective is not None else ''}."
         )
     for row, line in enumerate(lines):
         figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=QUIET, family=FONT)
