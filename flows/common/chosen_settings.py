@@ -24,7 +24,11 @@ class ChosenSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    preset: Literal["seed", "broad"] = Field("seed", description="seed: five matches. broad: fifty of any age.")
+    preset: Literal["seed", "broad"] = Field(
+        "seed",
+        description="seed: five matches, of which one often has most of the weight. broad: fifty matches of any age. "
+        "Neither gives a probability.",
+    )
     top_k: _Count | None = Field(None, description="Matches per sample.")
     search_k: _Count | None = Field(None, description="Candidates looked at, at most.")
     isolation_bars: Annotated[int, Field(ge=0, le=MOST)] | None = Field(

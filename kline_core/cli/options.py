@@ -4,6 +4,7 @@ import argparse
 import os
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from kline_core._text import refusal
 from kline_core.errors import HomeError, SettingError
@@ -15,11 +16,24 @@ from kline_core.store.home import Home
 def settings_from(options: argparse.Namespace) -> Settings:
     """Settings from the options. Raises `SettingError`."""
 
-    names = [field.name for group in (PatternSettings, FactorSettings) for field in fields(group)]
-    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    given = _given(options, PatternSettings) | _given(options, FactorSettings)
     if given.get("half_life_days") == NO_DECAY:
         given["half_life_days"] = None
-    return Settings.preset(getattr(options, "preset", None) or "seed", **given)
+    if "return_horizon" in given and not hasattr(options, "horizons"):
+        # A command that takes what a pattern is from the table of patterns: its horizons are not known yet.
+        given["horizons"] = (given["return_horizon"],)
+    preset = getattr(options, "preset", None)
+    return Settings.preset("seed" if preset is None else preset, **given)
+
+
+def pattern_settings_from(options: argparse.Namespace) -> PatternSettings:
+    """What a pattern is, from the options of a command that makes no values. Raises `SettingError`."""
+    return PatternSettings(**_given(options, PatternSettings))
+
+
+def _given(options: argparse.Namespace, group: type[PatternSettings | FactorSettings]) -> dict[str, Any]:
+    names = [field.name for field in fields(group)]
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
 
 
 def named_home(options: argparse.Namespace) -> str:

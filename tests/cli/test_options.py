@@ -1,10 +1,11 @@
 """Settings from what is typed."""
 
 import argparse
+from dataclasses import fields
 
 import pytest
 
-from kline_core.cli.options import settings_from
+from kline_core.cli.options import pattern_settings_from, settings_from
 from kline_core.cli.parser import build_parser
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 
@@ -14,7 +15,13 @@ def typed(*words: str) -> Settings:
     return settings_from(options)
 
 
-@pytest.mark.parametrize("command", [["run"], ["match", "AAPL"], ["evaluate"], ["verify"], ["index"]])
+def test_every_setting_is_an_option() -> None:
+    names = {field.name for group in (PatternSettings, FactorSettings) for field in fields(group)}
+    assert names <= vars(build_parser().parse_args(["run"])).keys()
+    assert names - {"min_recall"} <= vars(build_parser().parse_args(["evaluate"])).keys()
+
+
+@pytest.mark.parametrize("command", [["run"], ["match", "AAPL"], ["evaluate"], ["verify"]])
 def test_without_options_they_are_the_default_ones(command: list[str]) -> None:
     assert typed(*command) == Settings()
 
@@ -47,6 +54,16 @@ def test_without_options_they_are_the_default_ones(command: list[str]) -> None:
 def test_each_option_is_its_setting(words: list[str], wanted: Settings) -> None:
     assert typed("run", *words) == wanted
     assert typed("match", "AAPL", *words) == wanted
+
+
+def test_patterns_are_made_with_horizons_of_which_no_value_is_asked_for() -> None:
+    options = build_parser().parse_args(["index", "--horizons", "3,10", "--barrier-up", "0.1"])
+    assert pattern_settings_from(options) == PatternSettings(horizons=(3, 10), barrier_up=0.1)
+    assert pattern_settings_from(build_parser().parse_args(["index"])) == PatternSettings()
+
+
+def test_the_check_of_values_asks_the_table_for_its_horizons() -> None:
+    assert typed("verify", "--return-horizon", "3").factor == FactorSettings(return_horizon=3)
 
 
 @pytest.mark.parametrize(
