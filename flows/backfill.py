@@ -13,6 +13,7 @@ from flows.artifacts.advice import leave_advice
 from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key
 from flows.artifacts.summary import Summary
+from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
 from flows.common.parameters import Date, HomePlace, Share, Symbols, Threads, as_day, symbol_list
 from flows.common.session import run_name
@@ -24,7 +25,6 @@ from kline_core.api.factor import compute_factor
 from kline_core.compute.request import known_symbols
 from kline_core.errors import SettingError
 from kline_core.factor.sample_dates import usable_dates
-from kline_core.settings import PatternSettings
 
 
 @flow(
@@ -42,6 +42,7 @@ def backfill(
     max_failed_share: Share = 0.2,
     scheduler: str | None = None,
     threads: Threads = None,
+    settings: ChosenSettings | None = None,
 ) -> State[Any]:
     """Values for every trading day of a range of dates, of chosen symbols or of all.
 
@@ -55,6 +56,8 @@ def backfill(
         scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
             where the flow runs, or else a cluster inside the flow's own process.
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
+        settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Values
+            of different settings stand beside each other. Empty: the default ones.
     """
     asked = symbol_list(symbols)
     if asked is None and first is None:
@@ -72,12 +75,14 @@ def backfill(
     with opened_cluster(scheduler, threads) as cluster:
         if asked is not None:
             asked = known_symbols(store, asked)
-        updated = update(store, cluster)
-        dates = usable_dates(store, PatternSettings(), asked, as_day(first), as_day(last))
+        chosen = settings_from(settings)
+        updated = update(store, cluster, chosen.patterns)
+        dates = usable_dates(store, chosen.patterns, asked, as_day(first), as_day(last))
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
         result = compute_factor(
             store,
             dates=dates,
+            settings=chosen,
             cluster=cluster,
             max_failed_share=max_failed_share,
             check=False,

@@ -27,6 +27,7 @@ from flows.artifacts.advice import leave_advice
 from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key, publish
 from flows.artifacts.summary import Summary
+from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
 from flows.common.parameters import (
     Calendar,
@@ -84,6 +85,7 @@ def daily(
     arrival_retry_seconds: Seconds = 600.0,
     scheduler: str | None = None,
     threads: Threads = None,
+    settings: ChosenSettings | None = None,
 ) -> State[Any]:
     """Refresh bars, extend patterns, score symbols, publish a summary.
 
@@ -104,6 +106,8 @@ def daily(
         scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
             where the flow runs, or else a cluster inside the flow's own process.
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
+        settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Values
+            of different settings stand beside each other. Empty: the default ones.
     """
     day = asked_day(calendar, as_of)
     session = None
@@ -128,12 +132,14 @@ def daily(
             info = look(store, source, session, max_missing_share)
         if asked is not None:
             asked = known_symbols(store, asked)
-        updated = update(store, cluster)
+        chosen = settings_from(settings)
+        updated = update(store, cluster, chosen.patterns)
         result = compute_factor(
             store,
             asked,
             samples=samples,
             as_of=day,
+            settings=chosen,
             cluster=cluster,
             max_failed_share=max_failed_share,
             check=False,

@@ -9,6 +9,7 @@ from prefect.states import Completed
 
 from flows.artifacts.advice import leave_advice
 from flows.artifacts.publish import artifact_key, show_picture
+from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home
 from flows.common.parameters import Date, HomePlace, Symbols, as_day, symbol_list
 from flows.common.session import run_name
@@ -31,6 +32,7 @@ def evaluate(
     first: Date = None,
     last: Date = None,
     fingerprint: str | None = None,
+    settings: ChosenSettings | None = None,
 ) -> State[Any]:
     """IC, rank IC, decay and quantile returns of the stored values. Nothing is computed anew.
 
@@ -40,10 +42,13 @@ def evaluate(
             with values.
         first: First sample date, YYYY-MM-DD. Empty: the first that is stored.
         last: Last sample date, YYYY-MM-DD. Empty: the newest that is stored.
-        fingerprint: Which values, where the home holds several kinds. Empty: those of the default settings.
+        fingerprint: Which values, where the home holds several kinds. Empty: those of the settings.
+        settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Empty:
+            the default ones.
     """
     found = evaluated(
         open_home(home),
+        settings=settings_from(settings),
         fingerprint=fingerprint,
         symbols=symbol_list(symbols),
         first=as_day(first),

@@ -12,6 +12,7 @@ From bars to values:
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
 * `explain`: one sample with its matches; `history`: a symbol's values beside its price;
+* `context`: regime, volume and money flow on days; no value depends on them;
 * `evaluate`: IC, rank IC and quantile returns of the values;
 * `verify`: the tables checked against each other;
 * `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
@@ -37,6 +38,7 @@ _PUBLIC = {
     "Settings": "kline_core.settings",
     "check": "kline_core.api.quality",
     "compute_factor": "kline_core.api.factor",
+    "context": "kline_core.api.context",
     "errors": "kline_core",
     "evaluate": "kline_core.api.views",
     "explain": "kline_core.api.views",
@@ -58,6 +60,7 @@ __all__ = [
     "Settings",
     "check",
     "compute_factor",
+    "context",
     "errors",
     "evaluate",
     "explain",
@@ -74,6 +77,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from kline_core import errors
+    from kline_core.api.context import context
     from kline_core.api.data import ingest, update_patterns, verify
     from kline_core.api.factor import compute_factor, read_factor
     from kline_core.api.fetch import fetch

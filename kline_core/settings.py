@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from kline_core._text import quoted
@@ -23,6 +23,18 @@ METHOD = 3
 that values of older and newer code are never mixed."""
 MODES = ("fast",)
 """Names of the search modes, see `kline_core.search.modes`."""
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "seed": {},
+    "broad": {
+        "top_k": 50,
+        "search_k": 2000,
+        "half_life_days": None,
+        "min_matches": 20,
+        "min_effective_matches": 10.0,
+    },
+}
+"""Factor settings by the name of their preset. `seed` is the default: five matches, of which one often has nearly all
+of the weight. `broad` is the mean of many: fifty matches of any age, of which ten must carry weight."""
 Index = Literal["exact", "ivf"]
 MOST = 1_000_000
 """Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
@@ -45,6 +57,8 @@ def _check_types(settings: "PatternSettings | FactorSettings") -> None:
             _check(_is_whole(value), field.name, value, "a whole number (int)")
         elif field.type is float:
             _check(_is_finite(value), field.name, value, "a finite number")
+        elif field.type == float | None:
+            _check(value is None or _is_finite(value), field.name, value, "a finite number or None")
         elif field.type is bool:
             _check(isinstance(value, bool), field.name, value, "True or False")
         elif field.type == tuple[int, ...]:
@@ -67,7 +81,9 @@ def _is_finite(value: object) -> bool:
 def _plain(settings: "PatternSettings | FactorSettings") -> dict[str, Any]:
     """The fields as plain JSON values: 180 and 180.0 are equal settings, and so one value."""
     kinds = {field.name: field.type for field in fields(settings)}
-    return {name: float(value) if kinds[name] is float else value for name, value in asdict(settings).items()}
+    real = {name for name, kind in kinds.items() if kind in (float, float | None)}
+    values = asdict(settings)
+    return {name: float(value) if name in real and value is not None else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,9 @@ class PatternSettings:
     """exchange_calendars name; used only if `pattern_stride` is above 1."""
     allow_jumps: bool = False
     """Whether windows and outcomes may reach across unexplained jumps (`kline_core.bars.jumps`)."""
+    market_relative: bool = False
+    """Whether forward returns are minus the mean of the home's symbols over the same days
+    (`kline_core.windows.market`); barriers stay those of the symbol's own price."""
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
@@ -130,8 +149,9 @@ class PatternSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
         values = _plain(self) | {"horizons": list(self.horizons)}
-        if not self.allow_jumps:
-            del values["allow_jumps"]
+        for name in ("allow_jumps", "market_relative"):
+            if not values[name]:
+                del values[name]
         if self.pattern_stride == 1:
             del values["calendar"]
         return values
@@ -155,8 +175,13 @@ class FactorSettings:
     """Weight of the barrier win rate in the value, 0..1; the return win rate has the rest."""
     return_horizon: int = 5
     """Horizon, in bars, of the forward returns that enter the value; one of `PatternSettings.horizons`."""
-    half_life_days: float = 180.0
-    """Age of a match, in calendar days, at which its weight is halved."""
+    half_life_days: float | None = 180.0
+    """Age of a match, in calendar days, at which its weight is halved; None: every age weighs the same."""
+    min_effective_matches: float = 1.0
+    """Effective matches, 1 / sum of the squared shares of weight, without which a sample has no value. There are never
+    fewer than 1, so 1 asks for nothing."""
+    min_similarity: float | None = None
+    """Patterns that score less, in the mode of the search, are no matches; None: no floor."""
     allow_seen: bool = False
     """Score dates up to an encoder's `trained_through` too, and mark them."""
     index: Index = "exact"
@@ -185,7 +210,12 @@ class FactorSettings:
         enough = f"between 1 and top_k ({self.top_k})"
         _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)
         _check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
-        _check(self.half_life_days > 0, "half_life_days", self.half_life_days, "above 0")
+        age = self.half_life_days
+        _check(age is None or age > 0, "half_life_days", age, "above 0, or None for no decay")
+        effective = self.min_effective_matches
+        _check(1 <= effective <= self.top_k, "min_effective_matches", effective, enough)
+        floor = self.min_similarity
+        _check(floor is None or -1 <= floor <= 1, "min_similarity", floor, "between -1 and 1, or None for no floor")
         _check(self.index in ("exact", "ivf"), "index", self.index, "'exact' or 'ivf'")
         _check(1 <= self.probes <= 1024, "probes", self.probes, "between 1 and 1024")
         _check(0 <= self.min_recall <= 1, "min_recall", self.min_recall, "between 0 and 1")
@@ -196,9 +226,13 @@ class FactorSettings:
         return 1.0 - self.barrier_weight
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that values depend on, as plain JSON values; without those of an index that is not in use."""
+        """The settings that values depend on, as plain JSON values; without those that ask for nothing."""
         values = _plain(self)
         del values["min_recall"]
+        if self.min_effective_matches == 1:
+            del values["min_effective_matches"]
+        if self.min_similarity is None:
+            del values["min_similarity"]
         if self.index == "exact":
             del values["index"], values["probes"]
         return values
@@ -219,6 +253,33 @@ class Settings:
             self.factor.return_horizon,
             f"one of the horizons {self.patterns.horizons}",
         )
+
+    @classmethod
+    def preset(cls, name: str = "seed", **changes: Any) -> Self:
+        """The settings of a preset, one of `PRESETS`, with changes to single fields of either group.
+
+        A smaller `top_k` lowers `min_matches` and `min_effective_matches` to itself where these are not named.
+
+        Raises `SettingError` if there is no such preset or field, or a value is out of bounds.
+
+        Examples:
+            >>> settings = kl.Settings.preset("broad", half_life_days=720, barrier_up=0.08)
+            >>> settings.factor.top_k, settings.factor.half_life_days, settings.patterns.barrier_up
+            (50, 720, 0.08)
+        """
+        known = ", ".join(map(repr, PRESETS))
+        _check(isinstance(name, str) and name in PRESETS, "preset", name, f"one of {known}")
+        steps, factor = (
+            {field.name for field in fields(group)} & changes.keys() for group in (PatternSettings, FactorSettings)
+        )
+        for field in changes.keys() - steps - factor:
+            _check(False, "setting", field, "a field of PatternSettings or FactorSettings")
+        usual = FactorSettings(**PRESETS[name])
+        chosen = {field: changes[field] for field in factor}
+        if _is_whole(top_k := changes.get("top_k")):
+            for field in {"min_matches", "min_effective_matches"} - factor:
+                chosen[field] = max(1, min(top_k, getattr(usual, field)))
+        return cls(PatternSettings(**{field: changes[field] for field in steps}), replace(usual, **chosen))
 
     def fingerprint(self, encoder: str) -> str:
         """Key under which values are stored: 16 hexadecimal digits over all settings and the encoder's fingerprint."""

@@ -166,7 +166,8 @@ def search_one(patterns, vector, date, code, bar, settings, window_bars):
             distance = abs(int(patterns.bar[row]) - int(patterns.bar[other]))
             if patterns.code[row] == patterns.code[other] and distance <= settings.isolation_bars:
                 isolated = False
-        if isolated and len(kept) < settings.top_k:
+        floor = settings.min_similarity
+        if isolated and len(kept) < settings.top_k and (floor is None or score >= floor):
             kept.append((row, score))
     return kept, len(eligible)
 
@@ -178,10 +179,12 @@ def factor_one(patterns, kept, date, settings):
         return f"too few matches: {len(kept)} of {wanted}"
     horizon = settings.patterns.horizons.index(settings.factor.return_horizon)
     total = won = rose = similar = summed = 0.0
-    returns = []
+    returns, weights = [], []
     for row, score in kept:
         age = (date.item() - patterns.end[row].item()).days
-        weight = max(score, 0.0) * 0.5 ** (age / settings.factor.half_life_days)
+        half_life = settings.factor.half_life_days
+        weight = max(score, 0.0) * (1.0 if half_life is None else 0.5 ** (age / half_life))
+        weights.append(weight)
         return_ = float(patterns.returns[row, horizon])
         total += weight
         won += weight if patterns.barrier[row] == 1 else 0.0
@@ -191,6 +194,9 @@ def factor_one(patterns, kept, date, settings):
         returns.append(return_)
     if total == 0:
         return "matches without weight"
+    effective = 1.0 / sum((weight / total) ** 2 for weight in weights)
+    if effective < settings.factor.min_effective_matches * (1 - 1e-9):
+        return "too few effective matches"
     weight = settings.factor.barrier_weight
     q05 = float(np.quantile(returns, 0.05))
     tail = sorted(return_ for return_ in returns if return_ <= q05)
@@ -205,6 +211,7 @@ def factor_one(patterns, kept, date, settings):
         "return_q25": float(np.quantile(returns, 0.25)),
         "return_q75": float(np.quantile(returns, 0.75)),
         "return_cvar": sum(tail) / len(tail),
+        "effective_matches": effective,
     }
 
 
@@ -308,3 +315,103 @@ def _features(bars):
         features[4] += (high - max(open_, close)) / span / len(bars)
         features[5] += (min(open_, close) - low) / span / len(bars)
     return features
+
+
+# --- market-relative outcomes ----------------------------------------------------------------------------------------
+
+
+def market_return(frames, entry, exit_):
+    """Mean return of the symbols with bars on two days, as a fraction and exactly; None if there are fewer than two."""
+    steps = []
+    for bars in frames.values():
+        days = [day.item() for day in bars.dates]
+        if entry in days and exit_ in days:
+            first, last = days.index(entry), days.index(exit_)
+            if not bars.jumps[first + 1 : last + 1].any():
+                steps.append(round((bars.close[last] / bars.close[first] - 1.0) * 2**26))
+    return Fraction(sum(steps), 2**26 * len(steps)) if len(steps) > 1 else None
+
+
+# --- context ---------------------------------------------------------------------------------------------------------
+
+
+def trend(closes):
+    """Trailing return, volatility and regime on the last of some adjusted closes; None where there are too few."""
+    if len(closes) < 61:
+        return None, None, None
+    returns = [_return(before, now) for before, now in itertools.pairwise(closes[-61:])]
+    logs = [math.log(1 + value) for value in returns]
+    mean = sum(logs) / 60
+    volatility = math.sqrt(sum((value - mean) ** 2 for value in logs) / 59)
+    t = mean / (volatility / math.sqrt(60))
+    return (
+        math.prod(1 + value for value in returns) - 1,
+        volatility,
+        "bull" if t > 1 else "bear" if t < -1 else "ranging",
+    )
+
+
+def _return(before, now):
+    return round((now / before - 1.0) * 2**26) / 2**26
+
+
+def _volumes(rows):
+    """Volumes in shares of the last of some rows (open, high, low, close, volume, factor)."""
+    return [row[4] * rows[-1][5] / row[5] for row in rows]
+
+
+def _side(before, now):
+    return 0 if math.isclose(before, now, rel_tol=1e-9) else 1 if now > before else -1
+
+
+def volume_ratio(rows):
+    """`indicators.VolumeFigures.volume_ratio` on the last row; None where there is none."""
+    volumes = _volumes(rows[-21:])
+    return volumes[-1] / (sum(volumes[:-1]) / 20) if len(volumes) == 21 and sum(volumes[:-1]) > 0 else None
+
+
+def obv_slope(rows):
+    """`indicators.VolumeFigures.obv_slope` on the last row."""
+    rows = rows[-20:]
+    volumes = _volumes(rows)
+    if len(rows) < 20 or sum(volumes) == 0:
+        return None
+    obv = [0.0]
+    for at in range(1, 20):
+        obv.append(obv[-1] + _side(rows[at - 1][3], rows[at][3]) * volumes[at])
+    return float(np.polyfit(range(20), obv, 1)[0]) / (sum(volumes) / 20)
+
+
+def cmf(rows):
+    """`indicators.VolumeFigures.cmf` on the last row."""
+    rows = rows[-20:]
+    volumes = _volumes(rows)
+    if len(rows) < 20 or sum(volumes) == 0:
+        return None
+    flow = 0.0
+    for (_, high, low, close, _, _), volume in zip(rows, volumes, strict=True):
+        if not math.isclose(high, low, rel_tol=1e-9):
+            flow += (2 * close - low - high) / (high - low) * volume
+    return flow / sum(volumes)
+
+
+def mfi(rows):
+    """`indicators.VolumeFigures.mfi` on the last row."""
+    rows = rows[-15:]
+    if len(rows) < 15:
+        return None
+    typical = [(row[1] + row[2] + row[3]) / 3 for row in rows]
+    flow = {-1: 0.0, 0: 0.0, 1: 0.0}
+    for at in range(1, 15):
+        flow[_side(typical[at - 1], typical[at])] += typical[at] / rows[at][5] * rows[at][4]
+    return 100 * flow[1] / (flow[1] + flow[-1]) if flow[1] + flow[-1] > 0 else None
+
+
+def market_returns(bars):
+    """`indicators.market_returns` by day, of bars as `traded_bars` gives them."""
+    returns = {}
+    for rows in bars.values():
+        for before, now in itertools.pairwise(rows):
+            if (now[0] - before[0]).days <= 20:
+                returns.setdefault(now[0], []).append(_return(before[4], now[4]))
+    return {day: sum(each) / len(each) for day, each in returns.items()}

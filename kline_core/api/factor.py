@@ -15,6 +15,7 @@ from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.alphalens_folder import factor_series
+from kline_core.factor.context import read_bars, sample_context
 from kline_core.factor.export import stored_values
 from kline_core.factor.prices import read_entry_prices, recorded_steps
 from kline_core.factor.sample_dates import requested_dates
@@ -79,6 +80,15 @@ class FactorResult:
         """
         steps = self.key.settings.patterns if self.key else recorded_steps(self.home, self.fingerprint)
         return read_entry_prices(self.home, sorted(set(self.frame["symbol"])), steps, self.versions["bars"])
+
+    @cached_property
+    def context(self) -> pd.DataFrame:
+        """Regime, volume and money flow beside each value, from bars up to its day: one row per row of `frame`, with
+        symbol, date and the columns of `kline_core.api.context.context`."""
+        bars, rows = read_bars(self.home, self.versions["bars"])
+        days = self.frame.groupby("symbol")["date"]
+        asked = {str(symbol): part.to_numpy().astype("datetime64[D]") for symbol, part in days}
+        return sample_context(bars, rows, asked)
 
     @cached_property
     def failed(self) -> pd.DataFrame:

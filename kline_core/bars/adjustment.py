@@ -38,6 +38,12 @@ def factor_changes(factor: Floats64, first: Int64s, before: Floats64) -> Floats6
     previous[1:] = factor[:-1]
     previous[first] = np.where(np.isnan(before), factor[first], before)
     at = np.flatnonzero(factor != previous)
-    mantissa, exponent = np.frexp(factor[at] / previous[at])
-    change[at] = np.ldexp(np.rint(np.ldexp(mantissa, BITS)), exponent - BITS)
+    change[at] = rounded(factor[at] / previous[at])
     return change
+
+
+def rounded(quotient: Floats64) -> Floats64:
+    """Quotients of factors to `BITS` significant bits: float64, shaped like `quotient`."""
+    mantissa, exponent = np.frexp(quotient)
+    nearest: Floats64 = np.ldexp(np.rint(np.ldexp(mantissa, BITS)), exponent - BITS)
+    return nearest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kline_core._text import abbreviated, harmless, refusal
 from kline_core.cli.answer import Answer
-from kline_core.cli.options import check_writable, named_home, opened_home, settings_from
+from kline_core.cli.options import check_writable, named_home, opened_home, pattern_settings_from, settings_from
 from kline_core.errors import KlineError, SettingError
 from kline_core.store.home import Home
 
@@ -120,7 +120,7 @@ def index(options: argparse.Namespace) -> Answer:
     """`kline index`."""
     text, document = _brought_up_to_date(
         opened_home(options),
-        settings=settings_from(options).patterns,
+        settings=pattern_settings_from(options),
         encoder=options.encoder,
         device=options.device,
         threads=options.threads,

@@ -12,6 +12,8 @@ from kline_core.cli.options import check_outside_tables, check_writable, opened_
 from kline_core.errors import RunFailedError, SettingError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kline_core.compute.run_report import RunReport
 
 
@@ -90,6 +92,7 @@ def request_from(options: argparse.Namespace) -> dict[str, Any]:
 
 def match(options: argparse.Namespace) -> Answer:
     """`kline match`."""
+    from kline_core.api.context import context
     from kline_core.api.views import explain
     from kline_core.dates import parse_date
 
@@ -105,13 +108,44 @@ def match(options: argparse.Namespace) -> Answer:
         encoder=options.encoder,
         device=options.device,
     )
-    text = view.text()
+    text, document = view.text(), view.to_dict()
+    if options.context:
+        found = plain_context(context(home, dates={view.symbol: [view.date]}))
+        text += "\n\n" + context_text(found)
+        document["context"] = found
     if options.png is not None:
         from kline_core.plots.match_plot import match_picture
 
         match_picture(view, options.png)
         text += f"\ndrawn in {options.png}"
-    return Answer(text, view.to_dict())
+    return Answer(text, document)
+
+
+def plain_context(frame: "pd.DataFrame") -> dict[str, Any]:
+    """The context of one sample as plain JSON values."""
+    row = frame.iloc[0].drop(["symbol", "date"])
+    return {str(name): None if row.isna()[name] else row[name] for name in row.index}
+
+
+def context_text(found: dict[str, Any]) -> str:
+    """The context of one sample as text."""
+
+    def shown(name: str, form: str) -> str:
+        return "-" if found[name] is None else format(found[name], form)
+
+    def trend(who: str, return_: str, volatility: str, regime: str) -> str:
+        regime = found[regime] or "regime not known"
+        return f"{who} {regime} (60 bars: {shown(return_, '+.1%')}, volatility {shown(volatility, '.2%')} a bar)"
+
+    lines = [
+        "context, on which no value depends: "
+        + trend("symbol", "trailing_return", "volatility", "regime")
+        + "; "
+        + trend("market", "market_return", "market_volatility", "market_regime"),
+        f"volume {shown('volume_ratio', '.2f')} of the usual, OBV slope {shown('obv_slope', '+.3f')}, CMF "
+        f"{shown('cmf', '+.3f')}, MFI {shown('mfi', '.0f')}, turnover {shown('turnover', ',.0f')}",
+    ]
+    return "\n".join(lines)
 
 
 def history(options: argparse.Namespace) -> Answer:
@@ -174,6 +208,13 @@ def export(options: argparse.Namespace) -> Answer:
     from kline_core.factor.qlib_folder import write_qlib
 
     place: Path = options.file
+    if options.context and options.format != "long":
+        raise SettingError(
+            f"--context adds columns to rows, and --format is {options.format}; use --format long",
+            parameter="--context",
+            value=options.format,
+            bound="long",
+        )
     check_outside_tables("FILE", place)
     home = opened_home(options)
     if options.format == "qlib":
@@ -185,7 +226,7 @@ def export(options: argparse.Namespace) -> Answer:
         rows = write_alphalens(home, place, options.fingerprint)
         text = f"{rows} values in {place / FACTOR}, the prices at which they can be traded in {place / PRICES}"
         return Answer(text, {"rows": rows, "file": str(place)})
-    rows = export_values(home, place, options.format, options.fingerprint)
+    rows = export_values(home, place, options.format, options.fingerprint, options.context)
     return Answer(f"{rows} rows in {place}", {"rows": rows, "file": str(place)})
 
 

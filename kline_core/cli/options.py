@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,24 @@ from kline_core.store.home import Home
 def settings_from(options: argparse.Namespace) -> Settings:
     """Settings from the options. Raises `SettingError`."""
 
-    def given(*names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    given = _given(options, PatternSettings) | _given(options, FactorSettings)
+    if given.get("half_life_days") == NO_DECAY:
+        given["half_life_days"] = None
+    if "return_horizon" in given and not hasattr(options, "horizons"):
+        # A command that takes what a pattern is from the table of patterns: its horizons are not known yet.
+        given["horizons"] = (given["return_horizon"],)
+    preset = getattr(options, "preset", None)
+    return Settings.preset("seed" if preset is None else preset, **given)
 
-    return Settings(
-        PatternSettings(**given("pattern_stride", "calendar", "allow_jumps")),
-        FactorSettings(**_fitting_matches(given(*_FACTOR_OPTIONS))),
-    )
+
+def pattern_settings_from(options: argparse.Namespace) -> PatternSettings:
+    """What a pattern is, from the options of a command that makes no values. Raises `SettingError`."""
+    return PatternSettings(**_given(options, PatternSettings))
 
 
-def _fitting_matches(given: dict[str, Any]) -> dict[str, Any]:
-    # A smaller top_k alone would fall below the default min_matches.
-    if "top_k" in given and "min_matches" not in given:
-        given["min_matches"] = max(1, min(given["top_k"], FactorSettings().min_matches))
-    return given
+def _given(options: argparse.Namespace, group: type[PatternSettings | FactorSettings]) -> dict[str, Any]:
+    names = [field.name for field in fields(group)]
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
 
 
 def named_home(options: argparse.Namespace) -> str:
@@ -76,4 +81,5 @@ def check_outside_tables(option: str, path: Path) -> None:
         )
 
 
-_FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")
+NO_DECAY = "none"
+"""What `--half-life` calls None: an option that is None was not given."""

@@ -222,6 +222,8 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
     match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
+    about = "say regime, volume and money flow of the day too; no value depends on them"
+    match.add_argument("--context", action="store_true", help=about)
     _add_factor_options(match)
     _add_min_recall(match)
     _add_pattern_options(match)
@@ -255,6 +257,8 @@ def build_parser() -> argparse.ArgumentParser:
     about = "one row per value, one column per symbol, or as alphalens or Qlib take it (default %(default)s)"
     export.add_argument("--format", choices=["long", "wide", "alphalens", "qlib"], default="long", help=about)
     export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
+    about = "beside each value regime, volume and money flow of its day; --format long alone"
+    export.add_argument("--context", action="store_true", help=about)
 
     up = command(
         "up",
@@ -332,14 +336,42 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: one per core, at most 16")
 
 
+_METAVARS = {str: "NAME", int: "N", float: "X"}
+
+
+def _half_life(text: str) -> float | str:
+    if text == "none":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of days nor none") from None
+
+
+def _horizons(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of bars such as 1,5,10,20") from None
+
+
 def _add_factor_options(parser: argparse.ArgumentParser) -> None:
+    about = "settings to begin with: seed (the default) or broad (many matches of any age); other options count more"
+    parser.add_argument("--preset", metavar="NAME", help=about)
     for name, kind, about in (
         ("mode", str, "fast (vectors only)"),
-        ("top-k", int, "matches per sample"),
-        ("search-k", int, "candidates looked at, at most"),
-        ("min-matches", int, "fewer matches give no value"),
+        ("top-k", int, "matches per sample (default 5)"),
+        ("search-k", int, "candidates looked at, at most (default 300)"),
+        ("isolation-bars", int, "matches of one symbol lie further apart than this (default 20)"),
+        ("min-matches", int, "fewer matches give no value (default 5)"),
+        ("min-effective-matches", float, "fewer effective matches, 1 / sum of squared shares, give no value"),
+        ("min-similarity", float, "what is less similar is no match (default: no floor)"),
+        ("barrier-weight", float, "weight of the barrier win rate in the value, 0 to 1 (default 0.7)"),
+        ("return-horizon", int, "horizon, in bars, of the returns that enter the value (default 5)"),
     ):
-        parser.add_argument(f"--{name}", type=kind, help=about)
+        parser.add_argument(f"--{name}", type=kind, metavar=_METAVARS[kind], help=about)
+    about = "age at which a match weighs half, in days, or none: every age weighs the same (default 180)"
+    parser.add_argument("--half-life", dest="half_life_days", type=_half_life, metavar="DAYS", help=about)
     about = "exact, or ivf: approximate, for very large histories (default exact)"
     parser.add_argument("--index", choices=["exact", "ivf"], help=about)
     about = "of 1024 lists, how many an ivf index compares a sample with (default 96)"
@@ -354,8 +386,21 @@ def _add_min_recall(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
+    about = "horizons of the forward returns, in bars: 1,5,10,20 (the default)"
+    parser.add_argument("--horizons", type=_horizons, metavar="N,...", help=about)
+    for name, kind, about in (
+        ("barrier-up", float, "distance of the upper barrier, as a fraction of the entry (default 0.05)"),
+        ("barrier-down", float, "distance of the lower barrier (default 0.03)"),
+        ("barrier-bars", int, "bars in which a barrier may be touched (default 20)"),
+        ("entry-lag-bars", int, "bars from the window's end to the entry (default 1)"),
+        ("window-bars", int, "bars in a window, as many as the encoder takes (default 20)"),
+        ("max-gap-days", int, "longest hole inside a window, in calendar days (default 20)"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, metavar=_METAVARS[kind], help=about)
     parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
     parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
+    about = "count forward returns minus the mean of the home's symbols over the same days; barriers stay as they are"
+    parser.add_argument("--market-relative", action="store_true", default=None, help=about)
     about = "let windows and outcomes reach across unexplained jumps, which `kline check` lists"
     parser.add_argument("--allow-jumps", action="store_true", default=None, help=about)
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")

@@ -47,6 +47,7 @@ _LOG = logger(__name__)
 _SAMPLE = ["symbol", "date"]
 _MATCH = [*_SAMPLE, "rank"]
 _STAMPS = ["fingerprint", "run_id"]
+_LATER = ["effective_matches"]
 _TOGETHER = 512
 """Samples of several symbols in one batch."""
 _BLOCK = 20_000
@@ -207,7 +208,7 @@ class _Replay:
         factors, matches = self._computed(every)
         keys = _keys(own)
         self.own += Compared(
-            compare_rows(own, _only(factors, keys), _SAMPLE),
+            compare_rows(own, _only(factors, keys), _SAMPLE, _LATER),
             compare_rows(_only(self._matches.own(symbols, _MATCH), keys), _only(matches, keys), _MATCH),
         )
         rest = _keys(factors).difference(keys)
@@ -220,7 +221,7 @@ class _Replay:
         there = rest.intersection(_keys(others))
         self.unstored += len(rest) - len(there)
         self.reused += Compared(
-            compare_rows(_only(others, there), _only(factors, there), _SAMPLE),
+            compare_rows(_only(others, there), _only(factors, there), _SAMPLE, _LATER),
             compare_rows(_only(their_matches, there), _only(matches, there), _MATCH),
         )
 

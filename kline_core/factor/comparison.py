@@ -52,11 +52,13 @@ class Comparison:
         return {"equal": self.equal, "close": self.close, "different": self.different, "example": self.example}
 
 
-def compare_rows(stored: pd.DataFrame, computed: pd.DataFrame, keys: Sequence[str]) -> Comparison:
+def compare_rows(
+    stored: pd.DataFrame, computed: pd.DataFrame, keys: Sequence[str], later: Sequence[str] = ()
+) -> Comparison:
     """Compare stored rows with computed ones by their keys, in all columns that `computed` has.
 
-    A column that is not stored counts as one of missing values. A missing value equals only a missing value. Keys must
-    be unique within `computed`.
+    A column that is not stored counts as one of missing values. A missing value equals only a missing value, but in the
+    columns `later`, which rows may have been stored without. Keys must be unique within `computed`.
     """
     keys = list(keys)
     columns = [name for name in computed.columns if name not in keys]
@@ -67,6 +69,9 @@ def compare_rows(stored: pd.DataFrame, computed: pd.DataFrame, keys: Sequence[st
     first = np.full(len(pairs), "", dtype=object)
     for name in columns:
         exactly, nearly = _alike(pairs[name], pairs[name + _AGAIN])
+        if name in later:
+            unstored = pairs[name].isna().to_numpy(dtype=bool)
+            exactly, nearly = exactly | unstored, nearly | unstored
         equal, close = equal & exactly, close & nearly
         first[(first == "") & ~nearly] = name
     example = None

@@ -24,10 +24,11 @@ from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import resolve_symbols
+from kline_core.windows.market import market_returns_of, relative_returns
 from kline_core.windows.outcomes import UNDECIDED, outcomes
 from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows
 
-_FIGURES = ("value", "status", "reason", "barrier_win_rate", "return_win_rate", "similarity")
+_FIGURES = ("value", "status", "reason", "effective_matches", "barrier_win_rate", "return_win_rate", "similarity")
 _DISTRIBUTION = ("return_mean", "return_median", "return_q05", "return_q25", "return_q75", "return_cvar")
 
 
@@ -98,7 +99,8 @@ class Explanation:
             said = (
                 f"value {factor['value']:.3f} = {weights.barrier_weight:g} x {factor['barrier_win_rate']:.3f} "
                 f"({percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {weights.return_weight:.3g} x "
-                f"{factor['return_win_rate']:.3f} (higher {weights.return_horizon} bars after entry)"
+                f"{factor['return_win_rate']:.3f} ({'above the market' if steps.market_relative else 'higher'} "
+                f"{weights.return_horizon} bars after entry)"
             )
             # A value may have a reason too: the mark of a seen date.
             said += f"; {factor['reason']}" if factor["reason"] else ""
@@ -113,6 +115,9 @@ class Explanation:
         ]
         if not self.matches:
             return "\n".join([*lines, "no matches"])
+        if factor["effective_matches"] is not None:
+            effective = f"{factor['effective_matches']:.2f}"
+            lines.append(f"effective matches {effective} of {len(self.matches)} (the value is no probability)")
         barrier = {1: f"{percent(steps.barrier_up)} first", -1: f"{percent(-steps.barrier_down)} first", 0: "neither"}
         frame = self.to_frame().drop(columns="weight")
         frame["share"] = [_or_dash(share, ".0%") for share in frame["share"]]
@@ -191,7 +196,11 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
     settings = loaded.key.settings
     steps = settings.patterns
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, np.array([end]), steps)
-    known = [None if np.isnan(value) else value for value in followed.returns[0].astype(np.float64).tolist()]
+    returns = followed.returns[0]
+    if steps.market_relative:
+        own, market = market_returns_of(loaded.frames, [bars.symbol], np.zeros(1, np.int32), np.array([end]), steps)
+        returns = relative_returns(own, market)[0].astype(np.float32)
+    known = [None if np.isnan(value) else value for value in returns.astype(np.float64).tolist()]
     label = int(followed.barrier[0])
     return Explanation(
         symbol=bars.symbol,

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from kline_core._text import abbreviated
 from kline_core.errors import FingerprintError, HomeError, KlineError, UnknownSymbolError
+from kline_core.factor.context import read_bars, sample_context
 from kline_core.factor.frame_files import check_file, write_frame
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import did_you_mean, resolve_symbols
@@ -93,10 +94,13 @@ def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
     )
 
 
-def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str | None = None) -> int:
+def export_values(
+    home: Home, path: Path, layout: str = "long", fingerprint: str | None = None, context: bool = False
+) -> int:
     """Write stored values to a file whose ending `write_frame` knows; returns the number of rows written.
 
-    `long`: one row per symbol and date with all columns, `LONG_FIRST` first. `wide`: one row per date, one column per
+    `long`: one row per symbol and date with all columns, `LONG_FIRST` first, and with `context` those of
+    `kline_core.factor.context.CONTEXT`. `wide`: one row per date, one column per
     symbol, values only; the dates come first, and pandas reads them as the index from all but CSV. The file appears
     under its name only once it is complete.
 
@@ -108,8 +112,19 @@ def export_values(home: Home, path: Path, layout: str = "long", fingerprint: str
     if wide:
         # The dates stay the index: as a column they would clash with a symbol of the same name.
         frame = frame.pivot(index="date", columns="symbol", values="value").rename_axis(columns=None)
+    elif context:
+        frame = with_context(home, frame)
     write_frame(frame, path, index=wide)
     return len(frame)
+
+
+def with_context(home: Home, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of values with the columns of their context, from the newest bars. Raises what `Home` raises."""
+    bars, rows = read_bars(home)
+    # A symbol may have left the bars since.
+    there = frame[frame["symbol"].isin(bars)].groupby("symbol")["date"]
+    asked = {str(symbol): days.to_numpy().astype("datetime64[D]") for symbol, days in there}
+    return frame.merge(sample_context(bars, rows, asked), on=["symbol", "date"], how="left", validate="one_to_one")
 
 
 def _fingerprints(counts: list[dict[str, object]]) -> list[str]:

@@ -1,17 +1,25 @@
 """Factor value of a sample: a similarity- and age-weighted share of winners among its matches.
 
 A match weighs max(similarity, 0) * 0.5 ** (age / half_life_days), its age being the calendar days from its window's end
-to the sample's date. With these weights w:
+to the sample's date; without a half-life, max(similarity, 0). With these weights w:
 
     barrier win rate = sum(w * (upper barrier touched first)) / sum(w)
     return win rate  = sum(w * (forward return > 0)) / sum(w)
     value            = barrier_weight * barrier win rate + (1 - barrier_weight) * return win rate
+
+The value is a share, no probability: how many matches stand behind it says their effective number,
+
+    effective matches = 1 / sum((w / sum(w)) ** 2)
+
+which is their number where all weigh the same, and 1 where one has all of the weight (L. Kish, Survey Sampling, Wiley,
+1965, for weighted samples; also the inverse of the Herfindahl-Hirschman index).
 
 The return distribution beside it weighs the same matches equally: it shows their outcomes, unmodelled.
 
 A sample without a value is NaN throughout, with a reason. There is no neutral value.
 """
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,9 +29,12 @@ import numpy.typing as npt
 from kline_core.dates import as_days
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
-from kline_core.settings import Settings
+from kline_core.settings import FactorSettings, Settings
 from kline_core.store.schemas import FAILED, OK
 from kline_core.typing import Dates, Flags, Floats64, Int16s, Int64s, Objects
+
+_SAME = 1e-9
+"""Relative difference that rounding may make between the effective matches of equal weights and their number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +62,8 @@ class FactorRows:
     return_q75: Floats64
     return_cvar: Floats64
     """Mean of the returns that are at most `return_q05`."""
+    effective_matches: Floats64
+    """1 / sum of the squared shares of weight: 1 to `matches`."""
     weights: Floats64
     """float64 (q, top_k): weight of each match, NaN if there is none."""
 
@@ -94,7 +107,10 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
     weights = np.where(there, np.maximum(similarity, 0.0) * _decay(age, there, settings.factor.half_life_days), 0.0)
 
     total = _sum(weights)
-    reason = _reasons(count, total, settings.factor.min_matches)
+    # Of shares, since squares of tiny weights would vanish.
+    squares = _sum((weights / np.where(total > 0, total, 1.0)[:, None]) ** 2)
+    effective = 1.0 / np.where(total > 0, squares, 1.0)
+    reason = _reasons(count, total, effective, settings.factor)
     ok = np.array([why is None for why in reason], dtype=bool)
     # Failed samples are computed as zeros and shown as NaN.
     total, number = np.where(ok, total, 1.0), np.maximum(count, 1)
@@ -123,6 +139,7 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
         return_q25=shown(_quantile(ordered, count, 0.25)),
         return_q75=shown(_quantile(ordered, count, 0.75)),
         return_cvar=shown(_sum(np.where(tail, ordered, 0.0)) / np.maximum(tail.sum(axis=1), 1)),
+        effective_matches=shown(effective),
         weights=np.where(there, weights, np.nan),
     )
 
@@ -151,16 +168,26 @@ def match_columns(
     return columns | {"barrier": patterns.barrier[row]}
 
 
-def _reasons(count: Int64s, total: Floats64, min_matches: int) -> Objects:
+def _reasons(count: Int64s, total: Floats64, effective: Floats64, factor: FactorSettings) -> Objects:
     reason = np.full(len(count), None, dtype=object)
+    wanted = factor.min_effective_matches
+    if wanted > 1:
+        for sample in np.flatnonzero(effective < wanted * (1.0 - _SAME)):
+            # Cut, not rounded: 1.999 of 2 are not 2.00 of 2.
+            found = math.floor(100 * effective[sample]) / 100
+            reason[sample] = f"too few effective matches: {found:.2f} of {wanted:g}"
+    old = "" if factor.half_life_days is None else ", or all are too old for half_life_days"
     for sample in np.flatnonzero(~(total > 0)):
-        reason[sample] = "matches without weight: none is similar, or all are too old for half_life_days"
-    for sample in np.flatnonzero(count < min_matches):
-        reason[sample] = f"too few matches: {count[sample]} of {min_matches}"
+        reason[sample] = f"matches without weight: none is similar{old}"
+    floor = "" if factor.min_similarity is None else f" with a similarity of at least {factor.min_similarity:g}"
+    for sample in np.flatnonzero(count < factor.min_matches):
+        reason[sample] = f"too few matches: {count[sample]} of {factor.min_matches}{floor}"
     return reason
 
 
-def _decay(age: Int64s, there: Flags, half_life_days: float) -> Floats64:
+def _decay(age: Int64s, there: Flags, half_life_days: float | None) -> Floats64:
+    if half_life_days is None:
+        return np.ones(age.shape)
     # Python's power, once per distinct age: NumPy's may round the last digit differently by position in the array.
     ages, inverse = np.unique(np.where(there, age, 0), return_inverse=True)
     decay = np.array([0.5 ** (days / half_life_days) for days in ages.tolist()], dtype=np.float64)

@@ -281,6 +281,8 @@ def _compute_again(
             differs |= part[f"r{horizon}"].to_numpy() != expected.returns[pattern, column]
         add("rows with another outcome than their pattern", ~missing & differs)
     add("rows that are no pattern", missing)
+    if factor.min_similarity is not None:
+        add("rows below min_similarity", ~(part["similarity"].to_numpy() >= factor.min_similarity))
     add(f"rows with a rank above top_k ({factor.top_k})", rank > factor.top_k)
 
     rows = np.full((len(samples), factor.top_k), -1, dtype=np.int64)
@@ -302,7 +304,8 @@ def _compute_again(
     compare("order", np.any(np.diff(similarity, axis=1) > 0, axis=1))
     for name, figures in made.columns().items():
         if figures.dtype == np.float64:
-            compare(name, ~_equal(stored[name].to_numpy(), figures))
+            later = stored[name].is_valid().to_numpy() if name == "effective_matches" else True
+            compare(name, ~_equal(stored[name].to_numpy(), figures) & later)
     compare("status", (made.status == OK) != joined.ok[samples])
     reasons = stored["reason"].to_numpy()
     compare("reason", (made.status == FAILED) & (reasons != made.reason))

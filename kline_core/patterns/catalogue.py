@@ -20,6 +20,7 @@ from kline_core.bars.sessions import session_ordinal
 from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Floats32, Hashes, Int8s, Int32s, Int64s
+from kline_core.windows.market import market_content, market_returns_of, relative_returns
 from kline_core.windows.outcomes import outcomes
 from kline_core.windows.windows import jumps_between, usable_ends, window_content
 
@@ -39,7 +40,8 @@ class Catalogue:
     known_on: Dates
     """datetime64[D] (n,), ascending: first date on which every outcome is known."""
     content: Hashes
-    """uint64 (n,): hash of the bars from the window's first to its outcome's last."""
+    """uint64 (n,): hash of the bars from the window's first to its outcome's last, and of the market's mean returns
+    where outcomes are relative to it."""
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -135,6 +137,11 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
         day = np.zeros(0, "datetime64[D]")
         return Catalogue(symbols, np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))
     code, bar, end, known, content = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if settings.market_relative:
+        _, market = market_returns_of(frames, symbols, code, bar, settings)
+        there = ~np.isnan(market).any(axis=1)
+        code, bar, end, known = code[there], bar[there], end[there], known[there]
+        content = market_content(content[there], market[there])
     order = np.lexsort((end, code, known))
     return Catalogue(symbols, code[order], bar[order], end[order], known[order], content[order])
 
@@ -147,6 +154,9 @@ def window_outcomes(frames: BarsBySymbol, windows: Catalogue, settings: PatternS
         b = frames[windows.symbols[which]]
         followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
         returns[at], barrier[at] = followed.returns, followed.barrier
+    if settings.market_relative:
+        own, market = market_returns_of(frames, windows.symbols, windows.code, windows.bar, settings)
+        returns[:] = relative_returns(own, market)
     return returns, barrier
 
 
@@ -181,7 +191,12 @@ class CatalogueKey:
         return LoadedCatalogue(build_catalogue(bars.frames, self.settings), bars.files)
 
     def advance(self, earlier: Self, value: LoadedCatalogue) -> LoadedCatalogue | None:
-        """Add the windows that became known since; None unless the bars were advanced from the earlier key's."""
+        """Add the windows that became known since; None unless the bars were advanced from the earlier key's.
+
+        None too where outcomes are relative to the market, which bars of earlier days may have joined.
+        """
+        if self.settings.market_relative:
+            return None
         bars = loaded(self.bars)
         base = bars.base
         if base is None or earlier != CatalogueKey(base.key, self.settings) or value.files != base.files:

@@ -72,12 +72,16 @@ def _header(figure: Figure, view: Explanation) -> None:
     )
     found = f"The {count} charts most like its last {steps.window_bars} bars" if count else "No similar chart"
     lines = [f"{found}, of all whose outcome was known by that day{', and what followed each' if count else ''}."]
+    effective = factor.get("effective_matches")
     if factor["status"] == "ok":
         lines.append(
             f"Value = {settings.barrier_weight:g} × {factor['barrier_win_rate']:.2f} (reached "
             f"{percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {settings.return_weight:.3g} × "
-            f"{factor['return_win_rate']:.2f} (higher {settings.return_horizon} bars after entry); "
-            "similar and recent charts weigh more."
+            f"{factor['return_win_rate']:.2f} ({'above the market' if steps.market_relative else 'higher'} "
+            f"{settings.return_horizon} bars after entry); "
+            f"{'similar' if settings.half_life_days is None else 'similar and recent'} charts weigh more"
+            # A row of an earlier version does not say.
+            f"{f', together as {effective:.1f} of equal weight' if effective is not None else ''}."
         )
     for row, line in enumerate(lines):
         figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=QUIET, family=FONT)
@@ -114,7 +118,8 @@ def _match(axes: Axes, match: Match, view: Explanation) -> None:
     """A match's window, its entry, and its outcome."""
     steps, horizon = view.settings.patterns, view.settings.factor.return_horizon
     share = "" if np.isnan(match.share) else f"weight {match.share:.0%}".replace("%", " %")
-    after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars"
+    against = " against the market" if steps.market_relative else ""
+    after = f"{percent(match.returns[f'r{horizon}'], 1)} in {horizon} bars{against}"
     details = " · ".join(filter(None, [f"similarity {match.similarity:.3f}", share, after]))
     outcome = _outcome(match.barrier, match.after, steps)
     _titles(axes, f"{match.rank}   {match.symbol}  {match.end}", outcome, COLOURS[match.barrier], details)
@@ -126,7 +131,8 @@ def _match(axes: Axes, match: Match, view: Explanation) -> None:
 def _paths(axes: Axes, matches: list[Match], view: Explanation) -> None:
     """Closes of all matches from their entries on, in one frame."""
     steps = view.settings.patterns
-    _titles(axes, f"All {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
+    which = "All" if len(matches) == len(view.matches) else "Best"
+    _titles(axes, f"{which} {len(matches)} from their entries", "close, % of entry", QUIET, "thicker: more weight")
     ends = []
     for match in reversed(matches):
         closes = match.after.close[steps.entry_lag_bars - 1 :]

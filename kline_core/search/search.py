@@ -6,6 +6,9 @@
    (`kline_core.search.modes`).
 3. Walk down the candidates and select each one that is more than `isolation_bars` bars away from every match of the
    same symbol selected before it, until there are `top_k` (`kline_core.search.selection`).
+4. Of these, drop the ones whose score is below `min_similarity`. To drop such candidates before step 3 would give the
+   same: whether a candidate is selected depends on better ones alone, and what is better than one above the floor is
+   above it too.
 
 In fast mode step 1 stops as soon as the candidates decide the selection.
 
@@ -43,7 +46,7 @@ def search(
         index: Holds the vectors of `patterns`.
         patterns: Patterns, of which a query may see the first `n_known(date)`.
         queries: q samples, in any order.
-        settings: `mode`, `top_k`, `search_k` and `isolation_bars` are used.
+        settings: `mode`, `top_k`, `search_k`, `isolation_bars` and `min_similarity` are used.
         window_bars: Bars in a window; two windows of a symbol fewer bars apart than that overlap.
         frames: Bars of the patterns' symbols; needed only by modes that compare bars.
 
@@ -74,6 +77,9 @@ def search(
             windows = CandidateWindows(asked, candidates, patterns, queries, frames, window_bars)
             candidates = _sorted(candidates, score(windows), patterns)
         chosen = select(candidates) if selected is None else selected
+        if settings.min_similarity is not None:
+            score_of = np.take_along_axis(candidates.similarity, np.maximum(chosen, 0), axis=1)
+            chosen = np.where(score_of >= settings.min_similarity, chosen, -1)
         query, rank = np.nonzero(chosen >= 0)
         place = chosen[query, rank]
         result.rows[asked[query], rank] = candidates.rows[query, place]

@@ -9,7 +9,7 @@ _RETURN = re.compile("r[1-9][0-9]{0,8}")
 TABLES = ("bars", "patterns", "factors", "matches", "members")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
-LATER_COLUMNS = {"factors": ("match_digest",), "matches": ("digest",)}
+LATER_COLUMNS = {"factors": ("match_digest", "effective_matches"), "matches": ("digest",)}
 """Columns that tables of older homes lack; they read as null, and come with the first rows that have them."""
 DEFAULT_HORIZONS = (1, 5, 10, 20)
 """Horizons, in bars, of a table that is made without settings."""
@@ -24,7 +24,8 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
 
     Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
     `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits, as are `factors.history`
-    and the digests, which tie a value to its matches (`kline_core.factor.match_digest`). `bars.adj_factor` is null if
+    and the digests, which tie a value to its matches (`kline_core.factor.match_digest`). `factors.effective_matches` is
+    null in rows that were stored before there was such a column. `bars.adj_factor` is null if
     none was given; prices then count as they are, as with a factor of 1.0. `members.date` is the day of the snapshot.
 
     Raises ValueError if no table has that name.
@@ -56,6 +57,8 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
                     _field("history", pa.int64()),
                     pa.field("match_digest", pa.int64()),
                     _field("run_id", pa.string()),
+                    # Last, where a table of before gets it too.
+                    pa.field("effective_matches", pa.float64()),
                 ]
             )
         case "matches":

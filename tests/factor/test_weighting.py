@@ -16,7 +16,7 @@ from tests.support.examples import examples
 from tests.support.patterns import DAY_0, columns
 
 MEASURES = ["value", "barrier_win_rate", "return_win_rate", "similarity", "return_mean", "return_median"]
-MEASURES += ["return_q05", "return_q25", "return_q75", "return_cvar"]
+MEASURES += ["return_q05", "return_q25", "return_q75", "return_cvar", "effective_matches"]
 
 
 def matched(rows, similarity, top_k=5):
@@ -55,7 +55,8 @@ def cases(draw):
         min_matches=draw(st.integers(1, top_k)),
         barrier_weight=draw(st.floats(0, 1)),
         return_horizon=draw(st.sampled_from([1, 5, 10, 20])),
-        half_life_days=draw(st.sampled_from([0.1, 30.0, 180.0, 1e6])),
+        half_life_days=draw(st.sampled_from([0.1, 30.0, 180.0, 1e6, None])),
+        min_effective_matches=draw(st.one_of(st.just(1.0), st.floats(1, top_k))),
     )
     return ten_patterns(returns=returns), matches, dates, Settings(factor=factor)
 
@@ -77,12 +78,14 @@ def test_equals_the_plain_loop(case):
             assert all(np.isnan(getattr(rows, name)[sample]) for name in MEASURES)
             continue
         assert (rows.status[sample], rows.reason[sample]) == ("ok", None)
-        for name in ("value", "barrier_win_rate", "return_win_rate", "similarity", "return_mean", "return_cvar"):
+        same = ("value", "barrier_win_rate", "return_win_rate", "similarity", "return_mean", "return_cvar")
+        for name in (*same, "effective_matches"):
             assert getattr(rows, name)[sample] == wanted[name], name
         # NumPy interpolates quantiles in another, equally right, order.
         for name in ("return_median", "return_q05", "return_q25", "return_q75"):
             assert getattr(rows, name)[sample] == pytest.approx(wanted[name], rel=1e-12, abs=1e-15), name
         assert 0 <= rows.value[sample] <= 1 + 1e-12
+        assert 1 - 1e-12 <= rows.effective_matches[sample] <= len(kept) + 1e-9
 
 
 @pytest.mark.slow
@@ -142,6 +145,50 @@ def test_reasons():
     assert rows.matches.tolist() == [0, 3, 5]
     for name in MEASURES:
         assert np.isnan(getattr(rows, name)).all(), name
+
+
+def test_effective_matches_by_hand():
+    date = DAY_0 + np.array([360])
+    matches = matched([range(5)], [[1.0, 0.5, 0.5, 0.0, -0.2]])
+    rows = factor_values(ten_patterns(), matches, date, Settings(factor=FactorSettings(half_life_days=None)))
+    # Shares of 1/2, 1/4 and 1/4.
+    assert rows.weights[0].tolist() == [1.0, 0.5, 0.5, 0.0, 0.0]
+    assert rows.effective_matches[0] == pytest.approx(1 / (1 / 4 + 1 / 16 + 1 / 16))
+    # Weights that are too small to be squared.
+    tiny = matched([range(5)], [[5e-324] * 5])
+    rows = factor_values(ten_patterns(), tiny, date, Settings(factor=FactorSettings(half_life_days=None)))
+    assert rows.effective_matches[0] == pytest.approx(5)
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_matches_that_weigh_the_same_are_as_many_effective_ones(count):
+    factor = FactorSettings(top_k=12, min_matches=1, half_life_days=None, min_effective_matches=count)
+    matches = matched([[place % 10 for place in range(count)]], [[0.3] * count], 12)
+    rows = factor_values(ten_patterns(), matches, DAY_0 + np.array([400]), Settings(factor=factor))
+    assert rows.status.tolist() == ["ok"]
+    assert rows.effective_matches[0] == pytest.approx(count)
+
+
+def test_too_few_effective_matches():
+    matches = matched([range(5), range(5)], [[1.0, 0.1, 0.0, 0.0, 0.0], [0.5] * 5])
+    factor = FactorSettings(half_life_days=None, min_effective_matches=2)
+    rows = factor_values(ten_patterns(), matches, DAY_0 + np.array([400, 400]), Settings(factor=factor))
+    assert rows.reason.tolist() == ["too few effective matches: 1.19 of 2", None]
+    assert np.isnan([getattr(rows, name)[0] for name in MEASURES]).all()
+    # 1.998 is not shown as 2.
+    matches = matched([range(5)], [[0.5, 0.47, 0.0, 0.0, 0.0]])
+    rows = factor_values(ten_patterns(), matches, DAY_0 + np.array([400]), Settings(factor=factor))
+    assert rows.reason.tolist() == ["too few effective matches: 1.99 of 2"]
+
+
+def test_reasons_name_the_floor_and_no_half_life_that_is_not_there():
+    matches = matched([[0, 1], range(5)], [[0.9, 0.9], [0.0] * 5])
+    factor = FactorSettings(half_life_days=None, min_similarity=0.875)
+    rows = factor_values(ten_patterns(), matches, DAY_0 + np.array([400, 400]), Settings(factor=factor))
+    assert rows.reason.tolist() == [
+        "too few matches: 2 of 5 with a similarity of at least 0.875",
+        "matches without weight: none is similar",
+    ]
 
 
 def test_no_patterns_at_all():

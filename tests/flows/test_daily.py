@@ -68,6 +68,24 @@ def flow_run(state: Any) -> str:
     return str(state.state_details.flow_run_id)
 
 
+def test_values_of_other_settings_stand_beside_the_others(home: Path) -> None:
+    typed = {"top_k": 3, "half_life_days": "none", "min_similarity": 0.2}
+    state = run(home=str(home), settings=typed)
+    assert state.is_completed()
+    settings = Settings.preset(top_k=3, half_life_days=None, min_similarity=0.2)
+    rows = Home(home).read("factors").to_pandas()
+    assert set(rows["fingerprint"]) == {settings.fingerprint(weights_fingerprint())}
+    assert rows["matches"].max() == 3
+    assert rows.loc[rows["status"] == "ok", "effective_matches"].min() > 2.5
+    assert run(home=str(home)).is_completed()
+    both = Home(home).read("factors", ["fingerprint"])["fingerprint"].to_pylist()
+    assert len(set(both)) == 2
+    # What a pattern is cannot be changed by a run.
+    other = run(home=str(home), settings={"barrier_up": 0.1})
+    assert other.is_failed()
+    assert "kline index --rebuild" in other.message
+
+
 def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_files: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     first = run(home=str(home), source=str(bar_files))

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from kline_core.errors import SettingError
@@ -27,6 +29,10 @@ def test_values_of_another_search_have_another_fingerprint():
         ({"probes": 0}, "probes is 0; it must be between 1 and 1024"),
         ({"probes": module.LISTS + 1}, "probes is 1025; it must be between 1 and 1024"),
         ({"min_recall": 1.5}, "min_recall is 1.5; it must be between 0 and 1"),
+        ({"half_life_days": 0}, "half_life_days is 0; it must be above 0, or None for no decay"),
+        ({"min_effective_matches": 0.5}, "min_effective_matches is 0.5; it must be between 1 and top_k"),
+        ({"min_effective_matches": 6}, r"min_effective_matches is 6; it must be between 1 and top_k \(5\)"),
+        ({"min_similarity": 1.1}, "min_similarity is 1.1; it must be between -1 and 1, or None for no floor"),
     ],
 )
 def test_settings_out_of_bounds(setting, message):
@@ -52,7 +58,9 @@ def test_settings_out_of_bounds(setting, message):
         (PatternSettings, {"calendar": None}, "calendar is None; it must be text"),
         (FactorSettings, {"top_k": True}, "top_k is True; it must be a whole number"),
         (FactorSettings, {"half_life_days": 10**400}, "half_life_days is 1000.* it must be a finite number"),
-        (FactorSettings, {"half_life_days": None}, "half_life_days is None; it must be a finite number"),
+        (FactorSettings, {"half_life_days": "none"}, "half_life_days is 'none'; it must be a finite number or None"),
+        (FactorSettings, {"half_life_days": float("inf")}, "half_life_days is inf; it must be a finite number or None"),
+        (FactorSettings, {"min_similarity": True}, "min_similarity is True; it must be a finite number or None"),
         (FactorSettings, {"isolation_bars": 10**9}, "isolation_bars is 1000000000; it must be at most 1000000"),
         (FactorSettings, {"allow_seen": 1}, "allow_seen is 1; it must be True or False"),
         (FactorSettings, {"index": ["exact"]}, r"index is \['exact'\]; it must be text"),
@@ -70,3 +78,51 @@ def test_equal_settings_have_one_fingerprint():
     whole, fraction = FactorSettings(half_life_days=180, barrier_weight=1), FactorSettings(barrier_weight=1.0)
     assert whole == fraction
     assert Settings(factor=whole).fingerprint("x") == Settings(factor=fraction).fingerprint("x")
+
+
+def test_every_setting_that_asks_for_something_has_a_fingerprint_of_its_own():
+    changes = [{}, {"half_life_days": 90}, {"half_life_days": None}, {"min_effective_matches": 2}]
+    changes += [{"min_similarity": -1.0}, {"min_similarity": 0}, {"barrier_weight": 0.5}, {"return_horizon": 10}]
+    assert len({Settings(factor=FactorSettings(**each)).fingerprint("x") for each in changes}) == len(changes)
+    neutral = FactorSettings(min_effective_matches=1, min_similarity=None)
+    assert Settings(factor=neutral).fingerprint("x") == "0674bd550efedbad"
+
+
+@pytest.mark.parametrize("change", [{}, {"half_life_days": None}, {"min_effective_matches": 3, "min_similarity": 0}])
+def test_settings_go_through_json_and_come_back(change):
+    factor = FactorSettings(**change)
+    assert FactorSettings(**json.loads(json.dumps(factor.to_dict()))) == factor
+
+
+def test_presets():
+    assert Settings.preset() == Settings.preset("seed") == Settings()
+    broad = Settings.preset("broad").factor
+    assert (broad.top_k, broad.search_k, broad.half_life_days, broad.min_effective_matches) == (50, 2000, None, 10)
+    assert Settings.preset("broad").patterns == PatternSettings()
+    mixed = Settings.preset("broad", half_life_days=720, horizons=(5, 10), min_matches=5)
+    assert (mixed.factor.half_life_days, mixed.factor.top_k, mixed.factor.min_matches) == (720, 50, 5)
+    assert mixed.patterns.horizons == (5, 10)
+
+
+def test_fewer_matches_lower_what_must_stand_behind_a_value():
+    few = Settings.preset("broad", top_k=8).factor
+    assert (few.min_matches, few.min_effective_matches) == (8, 8)
+    assert Settings.preset("broad", top_k=30).factor == Settings.preset("broad", top_k=30, min_matches=20).factor
+    assert Settings.preset(top_k=3).factor == FactorSettings(top_k=3, min_matches=3)
+    assert Settings.preset(top_k=50, search_k=400).factor == FactorSettings(top_k=50, search_k=400)
+    with pytest.raises(SettingError, match="min_matches is 9; it must be between 1 and top_k"):
+        Settings.preset("broad", top_k=8, min_matches=9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "wide"}, "preset is 'wide'; it must be one of 'seed', 'broad'"),
+        ({"name": None}, "preset is None; it must be one of"),
+        ({"halflife": 3}, "setting is 'halflife'; it must be a field of PatternSettings or FactorSettings"),
+        ({"top_k": "5"}, "top_k is '5'; it must be a whole number"),
+    ],
+)
+def test_what_no_preset_can_be_made_of(arguments, message):
+    with pytest.raises(SettingError, match=message):
+        Settings.preset(**arguments)

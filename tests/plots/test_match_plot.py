@@ -49,7 +49,14 @@ def followed(barrier, rank=1, share=0.2):
 
 def view_of(matches, after=0, barrier=None, value=0.5):
     bars = walk(41, seed=99)
-    factor = {"value": value, "status": "ok", "reason": None, "barrier_win_rate": 0.5, "return_win_rate": 0.5}
+    factor = {
+        "value": value,
+        "status": "ok",
+        "reason": None,
+        "barrier_win_rate": 0.5,
+        "return_win_rate": 0.5,
+        "effective_matches": 2.5,
+    }
     if value is None:
         factor |= {"status": "failed", "reason": "too few matches: 0 of 5"}
     return Explanation(

@@ -50,13 +50,15 @@ FROM_VECTORS = {
 }
 """Numbers that similarities go into; those of a sample's matches do by their weights."""
 CLOSE = 1e-5
+LATER = "effective_matches"
+"""A column of `factors` that none of these homes has."""
 DAYS, LATER_DAYS, OLD_SAMPLES, SYMBOLS = 150, 10, 393, 3
 
 
 def in_order(rows: pa.Table, table: str) -> pa.Table:
-    """Rows in the order of their keys, without the run that made them."""
+    """Rows in the order of their keys, without the run that made them and the column that came later."""
     rows = rows.sort_by([(key, "ascending") for key in KEYS[table]])
-    return rows.drop_columns(["run_id"]) if "run_id" in rows.column_names else rows
+    return rows.drop_columns([name for name in ("run_id", LATER) if name in rows.column_names])
 
 
 def later(table: str) -> pa.Table:
@@ -183,6 +185,19 @@ def test_with_ten_days_more_it_is_what_the_earlier_version_made_of_them(extended
     exact = same_vectors(extended.home, later("patterns"))
     assert_agree(extended.home.read(table), later(table), table, exact)
     assert verify(extended.home).ok
+
+
+@pytest.mark.slow
+def test_a_later_column_is_missing_in_rows_of_before_and_there_in_new_ones(extended: SimpleNamespace) -> None:
+    assert Home(GOLDEN / "home").read("factors", [LATER])[LATER].null_count == OLD_SAMPLES
+    rows = extended.home.read("factors").to_pandas()
+    newest = np.sort(rows["date"].unique())[-LATER_DAYS:]
+    new = rows["date"].isin(newest) & (rows["status"] == "ok")
+    assert rows.loc[~new, LATER].isna().all()
+    assert new.any()
+    assert rows.loc[new, LATER].between(1, 5).all()
+    frame = read_factor(extended.home).frame
+    assert frame[LATER].isna().sum() == (~new).sum()
 
 
 @pytest.fixture(params=OLD_METHODS)

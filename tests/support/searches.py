@@ -111,6 +111,7 @@ def cases(draw):
         search_k=top_k + draw(st.integers(0, 20)),
         isolation_bars=draw(st.sampled_from([0, 1, 4, 20])),
         min_matches=1,
+        min_similarity=draw(st.sampled_from([None, -1.0, 0.0, 0.9, 1.0])),
     )
     return patterns, some(queries, order), factor, draw(st.integers(2, 22)), draw(st.integers(1, 8))
 

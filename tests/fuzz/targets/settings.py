@@ -31,7 +31,8 @@ _GUIDED = (
 def setting_seeds(_folder: Path) -> list[bytes]:
     whole = {"patterns": asdict(PatternSettings()), "factor": asdict(FactorSettings())}
     strided = {"patterns": {"pattern_stride": 5, "calendar": "XNYS"}, "factor": {"index": "ivf", "probes": 7}}
-    return [json.dumps(each).encode() for each in (whole, strided)]
+    many = {"patterns": {"market_relative": True}, "factor": {"half_life_days": None, "min_similarity": 0.5}}
+    return [json.dumps(each).encode() for each in (whole, strided, many)]
 
 
 def take_settings(case: bytes, _work: Path) -> Taken:
@@ -59,7 +60,7 @@ def take_settings(case: bytes, _work: Path) -> Taken:
 
 
 _KINDS = (("patterns", PatternSettings), ("factor", FactorSettings))
-_FRACTIONS = {"barrier_weight", "half_life_days", "min_recall"}
+_FRACTIONS = {"barrier_weight", "half_life_days", "min_recall", "min_effective_matches", "min_similarity"}
 
 
 def _known(given: dict[str, Any], kind: type) -> dict[str, Any]:
