@@ -114,7 +114,7 @@ def evaluate_frame(
         tried: Settings that were tried, this one included, for the warning.
         details: Whether to work out what stands beside the verdict.
     """
-    rows = _as_rows(values)
+    rows = as_rows(values)
     joined = Panel.of(rows, frames, settings)
     ok = pc.equal(rows["status"], OK)
     scored, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
@@ -153,7 +153,7 @@ def evaluate_frame(
     )
 
 
-def _as_rows(values: pa.Table | pd.DataFrame) -> pa.Table:
+def as_rows(values: pa.Table | pd.DataFrame) -> pa.Table:
     """Rows with status and reason, as the `factors` table has them."""
     rows = pa.Table.from_pandas(values, preserve_index=False) if isinstance(values, pd.DataFrame) else values
     if "status" in rows.column_names:

@@ -44,7 +44,9 @@ def evaluation_page(found: Evaluation, up: str = "blue") -> str:
     if found.details is not None:
         parts.append(f'<p class="warning">{escape(found.details.tries.warning)}</p>')
     parts.append(_list(found.facts()))
-    parts.append(_picture(evaluation_figure(found, up), "Rank IC by horizon, and mean return by fifth of the values"))
+    parts.append(
+        _picture(evaluation_figure(found, up, head=False), "Rank IC by horizon, and mean return by fifth of the values")
+    )
     parts += [_table(*each) for each in found.tables()]
     if found.details is not None:
         parts += _details(found.details, up)
@@ -79,12 +81,12 @@ def _details(found: Details, up: str) -> Iterator[str]:
             "Coloured where a part is distinguishable from zero at 5 % when all parts of the same property are "
             "counted. The state of the market is what was known on the day."
         )
-        for each in found.breakdowns:
-            title = f"Rank IC by {each.by}"
-            yield _table(title, *tables[title])
+        titles = [f"Rank IC by {each.by}" for each in found.breakdowns]
+        folded = "\n".join(_table(title, *tables[title]) for title in titles)
+        yield f"<details><summary>The figures</summary>\n{folded}</details>"
     if found.calibration.bins:
         yield "<h2>Calibration</h2>"
-        yield _picture(reliability_figure(found.calibration, up), "Realised win by value")
+        yield _picture(reliability_figure(found.calibration), "Realised win by value")
         yield _read(
             "The realised win of a sample is the hybrid that its value measures. On the dashed line a value of 0.7 "
             "would mean 70 %; on a level line values say nothing of it."

@@ -23,8 +23,8 @@ _WIDTH: Final = 10.0
 
 
 def decay_figure(found: Decay, up: str = "blue") -> Figure:
-    """Rank IC over h bars and of bar h alone, by distance from the entry: 1500 x 570 pixels."""
-    figure = sheet(_WIDTH, 3.8)
+    """Rank IC over h bars and of bar h alone, by distance from the entry: 1500 x 510 pixels."""
+    figure = sheet(_WIDTH, 3.4)
     colours = sign_colours(up)
     sides = (
         ("Rank IC with the return over h bars", [point.over for point in found.points]),
@@ -32,7 +32,7 @@ def decay_figure(found: Decay, up: str = "blue") -> Figure:
     )
     bars = [point.bars for point in found.points]
     for at, (title, estimates) in enumerate(sides):
-        axes = figure.add_axes((0.065 + 0.49 * at, 0.17, 0.425, 0.62))
+        axes = figure.add_axes((0.065 + 0.49 * at, 0.15, 0.425, 0.73))
         _points(axes, list(range(len(bars))), estimates, colours)
         axes.set_xticks(range(len(bars)), [str(each) for each in bars])
         _axis(axes, "h, bars after the entry", "")
@@ -46,13 +46,15 @@ def decay_figure(found: Decay, up: str = "blue") -> Figure:
 def rolling_figure(rolling: Sequence[RollingIC], changes: Sequence[ChangePoint], up: str = "blue") -> Figure:
     """Rolling mean of the rank IC, with the days on which its level changed: 1500 x 480 pixels."""
     figure = sheet(_WIDTH, 3.2)
-    axes = figure.add_axes((0.065, 0.14, 0.915, 0.68))
+    axes = figure.add_axes((0.065, 0.12, 0.915, 0.75))
     days, means = [each.date.astype(object) for each in rolling], np.array([each.mean for each in rolling])
     colours = sign_colours(up)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.plot(days, means, color=QUIET, linewidth=1.4)
     for sign in (1, -1):
-        axes.fill_between(days, 0, means, where=sign * means > 0, color=colours[sign], alpha=0.15, linewidth=0)
+        axes.fill_between(
+            days, 0, means, where=sign * means > 0, color=colours[sign], alpha=0.15, linewidth=0, interpolate=True
+        )
     for change in changes:
         axes.axvline(change.date.astype(object), color=INK, linewidth=1, linestyle=(0, (4, 3)))
         said = f"{change.date}: {change.before:+.3f} to {change.after:+.3f}"
@@ -101,12 +103,11 @@ def parts_figure(found: Sequence[Breakdown], up: str = "blue") -> Figure:
     return figure
 
 
-def reliability_figure(found: Calibration, up: str = "blue") -> Figure:
+def reliability_figure(found: Calibration) -> Figure:
     """Realised win by value beside the diagonal of probabilities, and the samples of each bin: 1500 x 630 pixels."""
     figure = sheet(_WIDTH, 4.2)
     axes = figure.add_axes((0.065, 0.36, 0.915, 0.52))
     below = figure.add_axes((0.065, 0.115, 0.915, 0.15), sharex=axes)
-    colour = sign_colours(up)[1]
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     _note(axes, "if values were probabilities", (0.9, 0.9), (-6, 4), ha="right", va="bottom")
     filled = [each for each in found.bins if each.samples]
@@ -115,12 +116,12 @@ def reliability_figure(found: Calibration, up: str = "blue") -> Figure:
     _note(axes, f"mean win {mean:.2f}", (1.0, mean), (-2, 4), ha="right", va="bottom")
     for each in filled:
         if not math.isnan(each.se):
-            axes.vlines(each.value, each.win - 2 * each.se, each.win + 2 * each.se, color=colour, linewidth=1)
-            axes.vlines(each.value, each.win - each.se, each.win + each.se, color=colour, linewidth=4, alpha=0.4)
-        axes.plot(each.value, each.win, marker="o", markersize=6, color=colour)
+            axes.vlines(each.value, each.win - 2 * each.se, each.win + 2 * each.se, color=INK, linewidth=1)
+            axes.vlines(each.value, each.win - each.se, each.win + each.se, color=INK, linewidth=4, alpha=0.4)
+        axes.plot(each.value, each.win, marker="o", markersize=6, color=INK)
     if found.reason is None:
         ends = np.array([0.0, 1.0])
-        axes.plot(ends, found.intercept + found.slope * ends, color=colour, linewidth=1.2, zorder=1)
+        axes.plot(ends, found.intercept + found.slope * ends, color=INK, linewidth=1.2, zorder=1)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     width = 1 / max(1, len(found.bins))
@@ -139,6 +140,7 @@ def reliability_figure(found: Calibration, up: str = "blue") -> Figure:
         )
     below.set_ylim(0, 1.35 * max(1, *(each.samples for each in found.bins)))
     _axis(axes, "", "realised win")
+    axes.tick_params(labelbottom=False)
     _axis(below, "value", "samples")
     below.set_yticks([])
     slope = "" if found.reason is not None else f": slope {found.slope:+.3f} ± {found.slope_se:.3f}"
@@ -149,7 +151,7 @@ def reliability_figure(found: Calibration, up: str = "blue") -> Figure:
 def portfolios_figure(found: Portfolios, up: str = "blue") -> Figure:
     """Net worth of the portfolios at the ends of months, on a logarithmic scale: 1500 x 570 pixels."""
     figure = sheet(_WIDTH, 3.8)
-    axes = figure.add_axes((0.065, 0.12, 0.74, 0.72))
+    axes = figure.add_axes((0.065, 0.1, 0.74, 0.79))
     days = [each.date.astype(object) for each in found.worth]
     curves = np.array([each.worth for each in found.worth])
     names = [each.name for each in found.portfolios]
@@ -170,7 +172,7 @@ def portfolios_figure(found: Portfolios, up: str = "blue") -> Figure:
         axes.yaxis.set_major_formatter(lambda worth, _: f"{worth:g}")
         axes.yaxis.set_minor_formatter(lambda worth, _: f"{worth:g}")
     _dates(axes)
-    _axis(axes, "", f"worth after costs of {10_000 * found.cost:.0f} basis points a side, 1 at the start")
+    _axis(axes, "", "worth, 1 at the start")
     figure.canvas.draw()
     low, high = axes.get_ylim()
     scale: Callable[[float], float] = math.log if axes.get_yscale() == "log" else float
@@ -182,7 +184,8 @@ def portfolios_figure(found: Portfolios, up: str = "blue") -> Figure:
         # Names that would lie on each other are moved up.
         last = max(height, last + 0.06)
         _note(axes, name, (1, last), (8, 0), "axes fraction", colour=colour, size=8.5)
-    line_above(axes, "Portfolios by fifth of the values", 9.5, INK, "bold", 9)
+    title = f"Portfolios by fifth of the values, after costs of {10_000 * found.cost:.0f} basis points a side"
+    line_above(axes, title, 9.5, INK, "bold", 9)
     return figure
 
 
@@ -237,7 +240,7 @@ def _dates(axes: Axes) -> None:
 
 def _axis(axes: Axes, x: str, y: str) -> None:
     bare(axes)
-    axes.tick_params(labelsize=8, which="both", length=0)
+    axes.tick_params(labelsize=8, which="both", length=0, labelcolor=QUIET)
     axes.grid(color="#eef1f4", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel(x, fontsize=8, color=QUIET, family=FONT)

@@ -58,21 +58,27 @@ def evaluation_picture(found: Evaluation, up: str = "blue") -> bytes:
     return png(evaluation_figure(found, up), palette=True)
 
 
-def evaluation_figure(found: Evaluation, up: str = "blue") -> Figure:
-    """IC by horizon and mean return by quantile, as a figure of 1500 x 720 pixels.
+def evaluation_figure(found: Evaluation, up: str = "blue", head: bool = True) -> Figure:
+    """IC by horizon and mean return by quantile, as a figure of 1500 x 720 pixels, or 540 without the `head`.
 
     Points with their standard errors: the thick bar is one, the thin one two. `up`: colour of what lies above zero, one
     of `kline_core.plots.style.UP`.
     """
     colours = sign_colours(up)
-    figure = sheet(10, 4.8)
-    _head(
-        figure,
-        wrap(found.verdict, _HEAD_CHARACTERS),
-        f"{found.symbols} symbols, {found.samples} samples = {found.values} values + "
-        f"{found.samples - found.values} failed, {found.first} to {found.last}",
+    height = 4.8 if head else 3.6
+    figure = sheet(10, height)
+    if head:
+        _head(
+            figure,
+            wrap(found.verdict, _HEAD_CHARACTERS),
+            f"{found.symbols} symbols, {found.samples} samples = {found.values} values + "
+            f"{found.samples - found.values} failed, {found.first} to {found.last}",
+        )
+    sides = ((0.03, 0.15, 0.44, 0.49), (0.53, 0.15, 0.44, 0.49))
+    # The head takes the rest of the height, whatever it is.
+    left, right = (
+        figure.add_axes((x, bottom * 4.8 / height, width, up_to * 4.8 / height)) for x, bottom, width, up_to in sides
     )
-    left, right = figure.add_axes((0.03, 0.15, 0.44, 0.49)), figure.add_axes((0.53, 0.15, 0.44, 0.49))
     across = any(each.rank_ic.known for each in found.horizons)
     estimates = [each.rank_ic if across else each.over_time for each in found.horizons]
     _points(
@@ -95,7 +101,7 @@ def evaluation_figure(found: Evaluation, up: str = "blue") -> Figure:
     )
     _title(right, f"Mean {found.horizon}-bar return beyond that of {base}", "by fifth of the values, mean value below")
     said = "thick and thin bar: one and two standard errors  ·  grey: within two standard errors of zero"
-    figure.text(0.022, 0.035, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
+    figure.text(0.022, 0.035 * 4.8 / height, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
     return figure
 
 
