@@ -12,14 +12,14 @@ from kline_core.evaluation.breakdowns import Breakdown, breakdowns_of
 from kline_core.evaluation.calibration import Calibration, calibration_of, realised_wins
 from kline_core.evaluation.change_points import ChangePoint, RollingIC, change_points, rolling_ic
 from kline_core.evaluation.decay import Decay, decay_of
-from kline_core.evaluation.estimate import MIN_SYMBOLS
+from kline_core.evaluation.estimate import MIN_SYMBOLS, across_sessions
 from kline_core.evaluation.information_coefficient import CrossSectionIC, cross_section_rank_ic
 from kline_core.evaluation.mean_errors import MeanError, newey_west, overlapping_blocks
 from kline_core.evaluation.multiple_testing import Tries, tries_of
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.permutation import permutation_p
 from kline_core.evaluation.persistence import Autocorrelation, autocorrelations
-from kline_core.evaluation.portfolios import Portfolios, portfolios_of
+from kline_core.evaluation.portfolios import SPREAD, Portfolios, portfolios_of
 from kline_core.settings import Settings
 from kline_core.typing import Floats64
 
@@ -91,8 +91,7 @@ class Details:
             f"{each.value:+.2f} over {each.lag}" for each in self.autocorrelation if not math.isnan(each.value)
         )
         yield f"Rank autocorrelation of values, by sessions: {kept or 'too few symbols share sessions'}."
-        if self.portfolios.reason is not None:
-            yield f"No portfolios: {self.portfolios.reason}."
+        yield self._portfolio_line()
         lost = self.losses
         yield (
             f"Samples: {lost.samples} = {lost.used} used across symbols + {lost.failed} failed + {lost.without_bar} "
@@ -124,6 +123,17 @@ class Details:
         tables = [f"### {title}\n\n{markdown_table(head, rows)}" for title, head, rows in self.tables()]
         return "\n\n".join(["### Beside the verdict", "\n".join(f"- {line}" for line in self.lines()), *tables])
 
+    def _portfolio_line(self) -> str:
+        found = self.portfolios
+        if found.reason is not None:
+            return f"No portfolios: {found.reason}."
+        spread = next(each for each in found.portfolios if each.name == SPREAD)
+        far = "" if math.isnan(found.spread_error.se) else f", {_far(found.spread_error)}"
+        return (
+            f"Highest less lowest fifth: {100 * spread.gross_year:+.1f} % a year before costs{far}; "
+            f"{100 * spread.net_year:+.1f} % after costs of {10_000 * found.cost:.0f} basis points a side."
+        )
+
     def _calibration_line(self) -> str:
         found = self.calibration
         if found.reason is not None and math.isnan(found.brier):
@@ -151,7 +161,7 @@ def details_of(
     barrier_apart = steps.entry_lag_bars + max(horizon, steps.barrier_bars)
     wins = realised_wins(panel, frames, settings)
     return Details(
-        icir=ic.value / spread if spread > 0 else float("nan"),
+        icir=ic.value / spread if spread > 0 and across_sessions(ic).known else float("nan"),
         newey_west=newey_west(ic.by_session, apart),
         overlapping_blocks=overlapping_blocks(ic.by_session, apart),
         permutation_p=permutation_p(panel.sessions, panel.values, returns, apart),
@@ -219,7 +229,11 @@ def _losses(panel: Panel, returns: Floats64, ic: CrossSectionIC, samples: int, f
 def _error(name: str, found: MeanError) -> str:
     if math.isnan(found.se):
         return f"{name} -"
-    return f"{name} ± {found.se:.3f} ({found.distance:.1f} of {found.critical:.1f} errors that 5 % ask for)"
+    return f"{name} ± {found.se:.3f} ({_far(found)})"
+
+
+def _far(found: MeanError) -> str:
+    return f"{found.distance:.1f} of {found.critical:.1f} errors that 5 % ask for"
 
 
 def _number(p: float) -> str:

@@ -33,6 +33,7 @@ from kline_core.typing import Dates, Floats64, Int64s
 
 COST: Final = 0.001
 """Cost of what is bought, and of what is sold, as a share of it: ten basis points."""
+SPREAD: Final = "highest less lowest"
 MIN_RANKED: Final = 2 * GROUPS
 MIN_RANKED_SESSIONS: Final = 60
 
@@ -110,7 +111,7 @@ def portfolios_of(panel: Panel, frames: BarsBySymbol, settings: Settings, cost: 
     low, high = sides[0], sides[-1]
     spread = high.gross - low.gross, high.traded + low.traded
     named = [(f"fifth {at + 1}", side.gross, side.traded) for at, side in enumerate(sides)]
-    named += [("highest less lowest", *spread), ("all ranked", everything.gross, everything.traded)]
+    named += [(SPREAD, *spread), ("all ranked", everything.gross, everything.traded)]
     calendar = panel.days[days]
     curves = np.column_stack([np.cumprod(1 + gross - cost * traded) for _, gross, traded in named])
     return Portfolios(

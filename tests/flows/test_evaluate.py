@@ -11,8 +11,8 @@ from tests.support.made_markets import noise_market, slow_values
 @pytest.mark.slow
 def test_report_and_pictures_are_published(monkeypatch):
     pages, pictures = {}, {}
-    monkeypatch.setattr(evaluate, "create_markdown_artifact", lambda text, key, description: pages.update({key: text}))
-    monkeypatch.setattr(evaluate, "show_picture", lambda png, key, description: pictures.update({key: png}))
+    monkeypatch.setattr(evaluate, "create_markdown_artifact", lambda text, key, **_: pages.update({key: text}))
+    monkeypatch.setattr(evaluate, "show_picture", lambda png, key, _: pictures.update({key: png}))
     market = noise_market(51, symbols=2, sessions=30)
     values = slow_values(51, market)
     found = evaluate_frame(market.rows(values), market.frames)

@@ -9,10 +9,10 @@ from scipy.stats import binom
 from kline_core.evaluation.details import Details
 from kline_core.evaluation.evaluate import evaluate_frame, evaluate_values
 from kline_core.settings import Settings
-from tests.properties.test_truth import BARS, SYMBOLS, planted_market
 from tests.support.bench import Bench
 from tests.support.frames import walks_together
 from tests.support.made_markets import noise_market, slow_values
+from tests.support.planted import planted_market
 
 
 def claims(found: Details) -> dict[str, bool]:
@@ -101,7 +101,7 @@ def test_power_rises_with_what_was_planted_and_its_horizon_is_found():
 
 @pytest.mark.long
 def test_the_whole_pipeline_finds_nothing_in_walks_that_move_together(tmp_path, in_process):
-    frame = walks_together(5, SYMBOLS // 5, BARS // 2, seed=17)
+    frame = walks_together(5, 6, 750, seed=17)
     bench = Bench.of(tmp_path / "home", frame, Settings())
     days = np.unique(frame["date"].to_numpy().astype("datetime64[D]"))
     bench.run(in_process, dates=dict.fromkeys(frame["symbol"].unique(), days[250:]))
