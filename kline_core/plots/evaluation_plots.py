@@ -113,7 +113,6 @@ def reliability_figure(found: Calibration) -> Figure:
     filled = [each for each in found.bins if each.samples]
     mean = sum(each.win * each.samples for each in filled) / max(1, found.samples)
     axes.axhline(mean, color=FAINT, linewidth=1.2)
-    _note(axes, f"mean win {mean:.2f}", (1.0, mean), (-2, 4), ha="right", va="bottom")
     for each in filled:
         if not math.isnan(each.se):
             axes.vlines(each.value, each.win - 2 * each.se, each.win + 2 * each.se, color=INK, linewidth=1)
@@ -143,8 +142,9 @@ def reliability_figure(found: Calibration) -> Figure:
     axes.tick_params(labelbottom=False)
     _axis(below, "value", "samples")
     below.set_yticks([])
-    slope = "" if found.reason is not None else f": slope {found.slope:+.3f} ± {found.slope_se:.3f}"
-    line_above(axes, f"Realised win by value{slope}", 9.5, INK, "bold", 9)
+    slope = "" if found.reason is not None else f", slope {found.slope:+.3f} ± {found.slope_se:.3f}"
+    level = f": mean {mean:.2f} (grey)" if filled else ""
+    line_above(axes, f"Realised win by value{level}{slope}", 9.5, INK, "bold", 9)
     return figure
 
 

@@ -71,15 +71,15 @@ def test_values_of_one_day_are_not_significant_more_often_than_their_level():
 
 @pytest.mark.long
 def test_power_rises_with_what_was_planted_and_its_horizon_is_found():
-    horizon, markets = 10, 12
+    horizon, markets = 10, 8
     power, found_there = [], []
-    for strength in (0.0, 0.1, 0.2, 0.6):
+    for strength in (0.0, 0.05, 0.1, 0.4):
         hits, there = Counter(), 0
         for seed in range(markets):
             market = noise_market(seed, symbols=16, sessions=600)
-            ahead = market.ahead(horizon)
-            away = ahead - np.nanmean(ahead, axis=1, keepdims=True)
-            signal = np.nan_to_num(away / np.nanstd(away, axis=1, keepdims=True))
+            ahead = np.nan_to_num(market.ahead(horizon))
+            away = ahead - ahead.mean(axis=1, keepdims=True)
+            signal = away / np.maximum(away.std(axis=1, keepdims=True), 1e-9)
             noise = np.random.default_rng([seed, 9]).normal(size=ahead.shape)
             found = evaluate_frame(market.rows(1 / (1 + np.exp(-(strength * signal + noise)))), market.frames).details
             hits.update(name for name, said in claims(found).items() if said)
@@ -118,10 +118,10 @@ def test_the_whole_pipeline_finds_nothing_in_walks_that_move_together(tmp_path, 
 @pytest.mark.long
 def test_the_whole_pipeline_finds_what_was_planted(tmp_path, in_process):
     """Charts whose shape tells what follows: values rise with the win, in every bin that has enough of them."""
-    frame, _ = planted_market(12, 500, 5, tells=True)
+    frame, _ = planted_market(12, 750, 5, tells=True)
     bench = Bench.of(tmp_path / "home", frame, Settings())
     days = np.unique(frame["date"].to_numpy().astype("datetime64[D]"))
-    bench.run(in_process, dates=dict.fromkeys(frame["symbol"].unique(), days[200::2]))
+    bench.run(in_process, dates=dict.fromkeys(frame["symbol"].unique(), days[280:]))
     found = evaluate_values(bench.home)
     slope = found.details.calibration
     print(found.verdict, slope)
