@@ -15,14 +15,21 @@ from flows.common.parameters import Date, HomePlace, Symbols, as_day, symbol_lis
 from flows.common.session import run_name
 from kline_core.api.views import evaluate as evaluated
 from kline_core.evaluation.report import Evaluation
+from kline_core.plots.evaluation_plots import decay_figure, reliability_figure
 from kline_core.plots.factor_plots import evaluation_picture
+from kline_core.plots.style import png
 
 
 @task(task_run_name="publish evaluation", cache_policy=NO_CACHE)
 def publish_evaluation(found: Evaluation) -> None:
-    """Publish the report as a page, and its picture."""
+    """Publish the report as a page, and its pictures."""
     create_markdown_artifact(found.markdown(), key=artifact_key("evaluate", "report", None), description=found.verdict)
     show_picture(evaluation_picture(found), artifact_key("evaluate", "picture", None), found.verdict)
+    if found.details is not None and found.details.calibration.bins:
+        decay, reliability = decay_figure(found.details.decay), reliability_figure(found.details.calibration)
+        show_picture(png(decay, palette=True), artifact_key("evaluate", "decay", None), "Rank IC by distance")
+        about = "Realised win by value"
+        show_picture(png(reliability, palette=True), artifact_key("evaluate", "reliability", None), about)
 
 
 @flow(name="evaluate", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
@@ -34,7 +41,7 @@ def evaluate(
     fingerprint: str | None = None,
     settings: ChosenSettings | None = None,
 ) -> State[Any]:
-    """IC, rank IC, decay and quantile returns of the stored values. Nothing is computed anew.
+    """IC, rank IC, decay, calibration, portfolios and losses of the stored values. Nothing is computed anew.
 
     Args:
         home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.

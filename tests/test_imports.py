@@ -10,7 +10,7 @@ import kline_core
 from tests.support.processes import output_of
 
 ROOT = Path(kline_core.__file__).parent.parent
-HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect"}
+HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect", "scipy", "statsmodels"}
 
 GROUND = {
     *("errors", "settings", "typing", "symbols", "symbol_lookup", "markets", "dates"),
@@ -177,6 +177,10 @@ def test_only_plots_know_matplotlib():
     assert {wing(module) for module in users("matplotlib", "seaborn", "plotly")} == {"plots"}
 
 
+def test_only_the_evaluation_knows_statistics():
+    assert {wing(module) for module in users("statsmodels", "scipy")} == {"evaluation"}
+
+
 def test_only_the_sources_know_vendors_clients():
     modules = users("akshare", "baostock", "tushare", "yfinance", "tenacity")
     assert {wing(module) for module in modules} == {"sources"}
@@ -229,7 +233,7 @@ MAY_BE_HEAVY = {
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
-    "kline_core.plots.history_plot",
+    *("kline_core.plots.history_plot", "kline_core.plots.evaluation_plots", "kline_core.plots.evaluation_page"),
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
     *("kline_core.compute.opening", "kline_core.compute.standing", "kline_core.api.views", "kline_core.demo.demo"),
 }

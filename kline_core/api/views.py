@@ -66,6 +66,15 @@ class PicturedEvaluation(Evaluation):
 
         return evaluation_figure(self)
 
+    def html(self, up: str = "blue") -> str:
+        """The whole evaluation as one HTML page with its pictures, which needs no network.
+
+        `up`: colour of what lies above zero: blue, red or green. Raises `SettingError` for another one.
+        """
+        from kline_core.plots.evaluation_page import evaluation_page
+
+        return evaluation_page(self, up)
+
     def _repr_png_(self) -> bytes:
         from kline_core.plots.factor_plots import evaluation_picture
 
@@ -171,6 +180,7 @@ def evaluate(
     encoder: str | Path | None = None,
     fingerprint: str | None = None,
     universe: str | None = None,
+    details: bool = True,
 ) -> PicturedEvaluation:
     """Evaluation of stored values: how well they ranked the forward returns. No value is computed again.
 
@@ -190,10 +200,12 @@ def evaluate(
         fingerprint: Fingerprint of the values, instead of that of `settings` and `encoder`.
         universe: Index such as csi300 whose members `fetch` keeps: only samples of days on which the symbol was a
             member by the newest list not after the day; None for all.
+        details: Whether to work out what stands beside the verdict: other errors and tests, decay, parts, calibration,
+            portfolios, losses, and how many settings were tried.
 
     Returns:
-        The evaluation: ``.verdict`` (one sentence), ``.ic_by_horizon`` (a DataFrame), ``.quantiles``, ``.text()``,
-        ``.plot()``.
+        The evaluation: ``.verdict`` (one sentence), ``.ic_by_horizon`` (a DataFrame), ``.quantiles``, ``.details``
+        (`kline_core.evaluation.details.Details`), ``.text()``, ``.plot()``, ``.html()`` (a page).
 
     Raises:
         HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
@@ -217,6 +229,7 @@ def evaluate(
         None if first is None else parse_date(first, "first"),
         None if last is None else parse_date(last, "last"),
         universe,
+        details,
     )
     return _as(PicturedEvaluation, found)
 

@@ -37,14 +37,14 @@ def price_limit(symbol: str, day: np.datetime64) -> float | None:
     >>> price_limit("600519.SH", np.datetime64("2024-01-02")), price_limit("AAPL", np.datetime64("2024-01-02"))
     (0.1, None)
     """
-    board = _board(symbol)
+    board = board_of(symbol)
     if board is None or day < _SINCE:
         return None
     return _CHINEXT_BEFORE if board == CHINEXT and day < _CHINEXT_WIDER else _LIMITS[board]
 
 
 @lru_cache(maxsize=2**16)
-def _board(symbol: str) -> str | None:
+def board_of(symbol: str) -> str | None:
     """Board of a share with a price limit; None for everything else."""
     if market_of(symbol) != "CN":
         return None

@@ -179,8 +179,17 @@ def evaluate(options: argparse.Namespace) -> Answer:
     from kline_core.api.views import evaluate as evaluated
     from kline_core.dates import parse_date
 
-    if options.png is not None:
-        check_writable("--png", options.png)
+    for option, file in (("--png", options.png), ("--html", options.html)):
+        if file is not None:
+            check_writable(option, file)
+    if options.alphalens is not None:
+        check_outside_tables("--alphalens", options.alphalens)
+        if options.symbols or any((options.first, options.last, options.universe)):
+            raise SettingError(
+                "--alphalens writes all values of the fingerprint; leave SYMBOL, --first, --last and --universe away",
+                parameter="--alphalens",
+                value=options.alphalens,
+            )
     home, settings = opened_home(options), settings_from(options)
     found = evaluated(
         home,
@@ -196,8 +205,16 @@ def evaluate(options: argparse.Namespace) -> Answer:
     if options.png is not None:
         from kline_core.plots.factor_plots import evaluation_picture
 
-        options.png.write_bytes(evaluation_picture(found))
+        options.png.write_bytes(evaluation_picture(found, options.up))
         text += f"\ndrawn in {options.png}"
+    if options.html is not None:
+        options.html.write_text(found.html(options.up), encoding="utf-8")
+        text += f"\npage in {options.html}"
+    if options.alphalens is not None:
+        from kline_core.factor.alphalens_folder import write_alphalens
+
+        rows = write_alphalens(home, options.alphalens, found.fingerprint)
+        text += f"\n{rows} values and their prices in {options.alphalens}"
     return Answer(text, found.to_dict())
 
 

@@ -248,6 +248,12 @@ def build_parser() -> argparse.ArgumentParser:
     about = "only values of days on which the symbol was a member of this index, as `kline fetch` kept them: csi300"
     evaluate.add_argument("--universe", metavar="NAME", help=about)
     evaluate.add_argument("--png", type=_path, metavar="FILE", help="draw the IC by horizon and the returns by value")
+    about = "write everything as one page with pictures, which needs no network"
+    evaluate.add_argument("--html", type=_path, metavar="FILE", help=about)
+    about = "colour of what lies above zero in pictures: blue, red as in Shanghai, green as in New York (default blue)"
+    evaluate.add_argument("--up", choices=["blue", "red", "green"], default="blue", help=about)
+    about = "write all values of the fingerprint and the prices into this folder, as `kline export --format alphalens`"
+    evaluate.add_argument("--alphalens", type=_path, metavar="FOLDER", help=about)
     _add_factor_options(evaluate)
     _add_pattern_options(evaluate)
 

@@ -7,16 +7,16 @@
    which any of the symbols traded.
 4. Over time: the rank correlation within each symbol; then its mean over symbols. Its standard error assumes that the
    symbols move together. It needs no shared dates, so a home with few symbols still has it.
-5. The verdict judges one figure that is chosen beforehand, rank IC with the return over the settings' `return_horizon`:
+5. Beside it stands what a sceptic asks for (`kline_core.evaluation.details`): other errors, a permutation test, decay,
+   parts, calibration, portfolios, losses.
+6. The verdict judges one figure that is chosen beforehand, rank IC with the return over the settings' `return_horizon`:
    of many figures one is always far from zero.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
 
 import numpy as np
 import pandas as pd
@@ -28,26 +28,21 @@ from kline_core.bars.members import known_membership
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import DateError, SettingError
-from kline_core.evaluation.forward_returns import ForwardReturns, forward_returns
+from kline_core.evaluation.details import details_of
+from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_sessions
 from kline_core.evaluation.information_coefficient import (
-    CrossSectionIC,
     cross_section_ic,
     cross_section_rank_ic,
     pooled_rank_ic,
     time_series_rank_ic,
 )
+from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.quantiles import quantile_returns
-from kline_core.evaluation.report import Estimate, Evaluation, HorizonIC, YearCoverage
+from kline_core.evaluation.report import Evaluation, HorizonIC, YearCoverage
 from kline_core.factor.export import symbols_with_values, why_no_values
 from kline_core.settings import Settings
 from kline_core.store.home import Home
-from kline_core.store.schemas import OK
-from kline_core.typing import Floats64, Int64s
-
-MIN_SYMBOLS: Final = 5
-"""Fewest symbols for a correlation across a session."""
-MIN_SESSIONS: Final = 20
-"""Independent sessions below which a standard error across them is itself too uncertain to judge by."""
+from kline_core.store.schemas import FAILED, OK
 
 
 def evaluate_values(
@@ -59,6 +54,7 @@ def evaluate_values(
     first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
     universe: str | None = None,
+    details: bool = True,
 ) -> Evaluation:
     """Evaluate stored values against the present bars of the home.
 
@@ -72,6 +68,7 @@ def evaluate_values(
         last: Last sample date, datetime64[D]; None for the last that is stored.
         universe: Only samples of days on which the symbol was a member of this index, by the newest list not after the
             day (`kline_core.bars.members`); None for all.
+        details: Whether to work out what stands beside the verdict (`Evaluation.details`): most of the time.
 
     Raises:
         HomeError: The home holds no values.
@@ -92,24 +89,54 @@ def evaluate_values(
     version = home.version("bars")
     bars = home.read("bars", columns, version, symbols=names)
     frames = bars_by_symbol(bars, releases=released(home.notes(version)))
-    joined = _Joined.of(rows, frames, settings)
+    tried = len(home.read("factors", ["fingerprint"])["fingerprint"].unique()) if details else 1
+    found = evaluate_frame(rows, frames, settings, name=wanted, tried=tried, details=details)
+    return replace(found, universe=universe, outside=asked - rows.num_rows)
+
+
+def evaluate_frame(
+    values: pa.Table | pd.DataFrame,
+    frames: BarsBySymbol,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    *,
+    name: str = "values",
+    tried: int = 1,
+    details: bool = True,
+) -> Evaluation:
+    """Evaluate values of any origin against bars: the same rules and the same errors for all.
+
+    Args:
+        values: At least one row per sample, columns symbol, date and value (float, NaN or null if it failed); perhaps
+            status and reason as in the `factors` table, else all without a value failed for one reason.
+        frames: Bars of the symbols.
+        settings: Horizons and entry lag of the returns, barriers and weights of the realised win.
+        name: Stands as the fingerprint of the result.
+        tried: Settings that were tried, this one included, for the warning.
+        details: Whether to work out what stands beside the verdict.
+    """
+    rows = as_rows(values)
+    joined = Panel.of(rows, frames, settings)
     ok = pc.equal(rows["status"], OK)
-    values, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
+    scored, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
     dates = rows["date"].to_numpy().astype("datetime64[D]")
-    if joined.n_values + joined.without_bar != values.num_rows:
-        raise AssertionError(f"{values.num_rows} values, {joined.n_values} joined, {joined.without_bar} without a bar")
+    if joined.n_values + joined.without_bar != scored.num_rows:
+        raise AssertionError(f"{scored.num_rows} values, {joined.n_values} joined, {joined.without_bar} without a bar")
     steps, horizon = settings.patterns, settings.factor.return_horizon
     horizons = [_horizon(joined, at, bars, bars + steps.entry_lag_bars) for at, bars in enumerate(steps.horizons)]
     main = steps.horizons.index(horizon)
+    beside = None
+    if details:
+        lost = rows.num_rows - scored.num_rows
+        beside = details_of(joined, frames, settings, horizons[main].p, tried, rows.num_rows, lost)
     return Evaluation(
-        fingerprint=wanted,
+        fingerprint=name,
         samples=rows.num_rows,
-        values=values.num_rows,
+        values=scored.num_rows,
         failed=dict(failed.most_common()),
-        seen=values.num_rows - values["reason"].null_count,
+        seen=scored.num_rows - scored["reason"].null_count,
         without_bar=joined.without_bar,
         across_jumps=sum(part.across_jumps for part in joined.symbols),
-        symbols=len(names),
+        symbols=len(rows["symbol"].unique()),
         first=dates.min(),
         last=dates.max(),
         horizon=horizon,
@@ -122,60 +149,24 @@ def evaluate_values(
             MIN_SYMBOLS if horizons[main].rank_ic.known else None,
         ),
         coverage=_coverage(rows),
-        universe=universe,
-        outside=asked - rows.num_rows,
+        details=beside,
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Joined:
-    """n samples that have a bar, ordered by symbol."""
-
-    symbols: list[ForwardReturns]
-    sessions: Int64s
-    """int64 (n,): ordinal of the sample's date among the days on which any symbol traded."""
-    values: Floats64
-    forward: Floats64
-    """float64 (n, horizons)"""
-    without_bar: int
-    """Values that were left out, since their dates have no bar."""
-
-    @classmethod
-    def of(cls, rows: pa.Table, frames: BarsBySymbol, settings: Settings) -> Self:
-        parts, without_bar = [], 0
-        for symbol, mine in by_symbol(rows.select(["symbol", "date", "value"])):
-            if symbol in frames:
-                parts.append(forward_returns(mine, frames[symbol], settings))
-                without_bar += parts[-1].without_bar
-            else:
-                without_bar += len(mine) - mine["value"].null_count
-        traded = [bars.dates for bars in frames.values()]
-        days = np.unique(np.concatenate(traded)) if traded else np.array([], dtype="datetime64[D]")
-        sessions = [np.searchsorted(days, part.dates).astype(np.int64) for part in parts]
-        horizons = len(settings.patterns.horizons)
-        return cls(
-            parts,
-            np.concatenate([np.zeros(0, np.int64), *sessions]),
-            np.concatenate([np.zeros(0), *(part.values for part in parts)]),
-            np.concatenate([np.zeros((0, horizons)), *(part.forward for part in parts)]),
-            without_bar,
-        )
-
-    @property
-    def n_values(self) -> int:
-        return int((~np.isnan(self.values)).sum())
-
-
-def by_symbol(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Each symbol with its rows, in order of symbol.
-
-    Slices of sorted rows, since filtering all rows once per symbol takes minutes for thousands of symbols.
-    """
-    rows = rows.sort_by("symbol")
-    runs = pc.run_end_encode(rows["symbol"].combine_chunks().cast(pa.string()))
-    ends = [0, *runs.run_ends.to_pylist()]
-    for symbol, (first, last) in zip(runs.values.to_pylist(), pairwise(ends), strict=True):
-        yield symbol, rows.slice(first, last - first)
+def as_rows(values: pa.Table | pd.DataFrame) -> pa.Table:
+    """Rows with status and reason, as the `factors` table has them."""
+    rows = pa.Table.from_pandas(values, preserve_index=False) if isinstance(values, pd.DataFrame) else values
+    if "status" in rows.column_names:
+        return rows
+    value = rows["value"].to_numpy().astype(np.float64)
+    columns = {
+        "symbol": rows["symbol"].cast(pa.string()),
+        "date": pa.array(rows["date"].to_numpy().astype("datetime64[D]")),
+        "value": pa.array(value, from_pandas=True),
+        "status": pa.array(np.where(np.isnan(value), FAILED, OK)),
+        "reason": pa.array(["no value" if missing else None for missing in np.isnan(value)], pa.string()),
+    }
+    return pa.table(columns)
 
 
 def _stored(
@@ -228,7 +219,7 @@ def _of_members(home: Home, rows: pa.Table, universe: str) -> pa.Table:
     return rows.filter(pa.array(inside))
 
 
-def _horizon(joined: _Joined, at: int, horizon: int, apart: int) -> HorizonIC:
+def _horizon(joined: Panel, at: int, horizon: int, apart: int) -> HorizonIC:
     returns = joined.forward[:, at]
     over_time = pooled_rank_ic(
         (time_series_rank_ic(one.bars, one.values, one.forward[:, at], apart) for one in joined.symbols), together=True
@@ -241,22 +232,14 @@ def _horizon(joined: _Joined, at: int, horizon: int, apart: int) -> HorizonIC:
     return HorizonIC(
         horizon=horizon,
         pairs=pairs,
-        rank_ic=_across(cross_section_rank_ic(joined.sessions, joined.values, returns, apart, MIN_SYMBOLS), missing),
-        ic=_across(cross_section_ic(joined.sessions, joined.values, returns, apart, MIN_SYMBOLS), missing),
+        rank_ic=across_sessions(
+            cross_section_rank_ic(joined.sessions, joined.values, returns, apart, MIN_SYMBOLS), missing
+        ),
+        ic=across_sessions(cross_section_ic(joined.sessions, joined.values, returns, apart, MIN_SYMBOLS), missing),
         over_time=Estimate(
             over_time.value, over_time.se, over_time.symbols, alone if np.isnan(over_time.value) else None
         ),
     )
-
-
-def _across(found: CrossSectionIC, missing: str | None) -> Estimate:
-    if found.n_independent >= MIN_SESSIONS:
-        return Estimate(found.value, found.se, found.n_independent, None)
-    few = (
-        f"{found.n_independent} sessions with returns that do not overlap have {MIN_SYMBOLS} or more symbols of "
-        f"different values; {MIN_SESSIONS} are needed"
-    )
-    return Estimate(float("nan"), float("nan"), found.n_independent, missing or few)
 
 
 def _coverage(rows: pa.Table) -> list[YearCoverage]:

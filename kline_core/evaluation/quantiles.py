@@ -70,7 +70,7 @@ def quantile_returns(
     sessions, values, returns = sessions[use], values[use], returns[use]
     if min_symbols is None:
         returns = returns - returns.mean() if len(returns) else returns
-        group = _group_of(_floats(pd.Series(values).rank()), np.full(len(values), len(values)))
+        group = group_of(_floats(pd.Series(values).rank()), np.full(len(values), len(values)))
         parts = [_pooled(sessions[group == at], returns[group == at], apart) for at in range(GROUPS)]
         difference = parts[-1][0] - parts[0][0]
         error = float(np.hypot(parts[-1][1], parts[0][1]))
@@ -79,7 +79,7 @@ def quantile_returns(
         by_session = frame.groupby("session")
         size = by_session["value"].transform("size").to_numpy()
         thick = size >= min_symbols
-        group = np.where(thick, _group_of(_floats(by_session["value"].rank()), size), -1)
+        group = np.where(thick, group_of(_floats(by_session["value"].rank()), size), -1)
         frame["return"] -= by_session["return"].transform("mean")
         means = frame[thick].groupby(["session", group[thick]])["return"].mean().unstack()
         means = means.reindex(columns=range(GROUPS))
@@ -93,7 +93,8 @@ def quantile_returns(
     return QuantileReturns(min_symbols is not None, groups, difference, error)
 
 
-def _group_of(rank: Floats64, size: Int64s) -> Int64s:
+def group_of(rank: Floats64, size: Int64s) -> Int64s:
+    """Groups, 0 to `GROUPS` - 1, of average ranks among `size` values: int64 (n,)."""
     # A rank is a multiple of one half: twice it less one is a whole number, and the division is exact.
     return GROUPS * (2 * rank - 1).astype(np.int64) // (2 * size)
 

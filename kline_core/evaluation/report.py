@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from kline_core._text import markdown_table, table
+from kline_core.evaluation.details import Details
+from kline_core.evaluation.estimate import Estimate, normal_p, two_sided_p
 from kline_core.evaluation.quantiles import QuantileReturns
 
 SUSPICIOUS: Final = 0.2
@@ -16,32 +18,6 @@ SUSPICIOUS: Final = 0.2
 SHOWN_REASONS: Final = 5
 _IC_HEAD = ("horizon", "pairs", "rank IC across", "IC across", "sessions", "rank IC over time", "symbols")
 _YEAR_HEAD = ("year", "samples", "values", "symbols", "dates")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean coefficient with its standard error."""
-
-    value: float
-    """NaN if it is undefined."""
-    se: float
-    n: int
-    """Size of the sample that the standard error counts: independent sessions across symbols, symbols over time."""
-    reason: str | None
-    """Why there is no value; None if there is one."""
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a value with a standard error."""
-        return self.reason is None
-
-    @property
-    def is_noise(self) -> bool:
-        """Whether it lies within two standard errors of zero."""
-        return abs(self.value) <= 2 * self.se
-
-    def __str__(self) -> str:
-        return f"{self.value:+.3f} ± {self.se:.3f}" if self.known else "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +34,16 @@ class HorizonIC:
     """Pearson's coefficient across symbols."""
     over_time: Estimate
     """Spearman's coefficient over time within each symbol."""
+
+    @property
+    def judged(self) -> Estimate:
+        """Rank IC across symbols, or over time if that is undefined."""
+        return self.rank_ic if self.rank_ic.known else self.over_time
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of `judged`: Student's t across symbols, the normal distribution over time; NaN if unknown."""
+        return two_sided_p(self.rank_ic) if self.rank_ic.known else normal_p(self.over_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +89,13 @@ class Evaluation:
     """Index whose members alone were looked at, on the days on which they were; None for all symbols."""
     outside: int = 0
     """Samples that were left out, since their symbol was no member on their day, or nothing is known of that day."""
+    details: Details | None = None
+    """What stands beside the verdict; None if it was not asked for."""
 
     @property
     def judged(self) -> Estimate:
         """The estimate that the verdict judges: rank IC across symbols, or over time if that is undefined."""
-        main = next(each for each in self.horizons if each.horizon == self.horizon)
-        return main.rank_ic if main.rank_ic.known else main.over_time
+        return next(each for each in self.horizons if each.horizon == self.horizon).judged
 
     @property
     def verdict(self) -> str:
@@ -155,6 +142,12 @@ class Evaluation:
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
+    def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[list[object]]]]:
+        """Title, head and rows of each table but those of the details."""
+        yield "By horizon", _IC_HEAD, self._ic_rows()
+        yield self._quantile_line(), self._quantile_head(), self._quantile_rows()
+        yield "Stored by year", _YEAR_HEAD, self._year_rows()
+
     def text(self) -> str:
         """The report as text for a terminal."""
         tables = [
@@ -164,13 +157,15 @@ class Evaluation:
             "Stored by year:",
             table(list(_YEAR_HEAD), self._year_rows()),
         ]
-        return "\n\n".join(["\n".join([self.verdict, "", *self._facts()]), *tables, "\n".join(self._notes())])
+        beside = [] if self.details is None else [self.details.text()]
+        parts = ["\n".join([self.verdict, "", *self.facts()]), *tables, *beside, "\n".join(self.notes())]
+        return "\n\n".join(parts)
 
     def markdown(self) -> str:
         """The report as a Markdown page."""
         parts = [
             f"## {self.verdict}",
-            "\n".join(f"- {line}" for line in self._facts()),
+            "\n".join(f"- {line}" for line in self.facts()),
             "### By horizon",
             markdown_table(_IC_HEAD, self._ic_rows()),
             "### By value",
@@ -178,7 +173,8 @@ class Evaluation:
             markdown_table(self._quantile_head(), self._quantile_rows()),
             "### By year",
             markdown_table(_YEAR_HEAD, self._year_rows()),
-            "\n".join(f"- {line}" for line in self._notes()),
+            *([] if self.details is None else [self.details.markdown()]),
+            "\n".join(f"- {line}" for line in self.notes()),
         ]
         return "\n\n".join(parts)
 
@@ -187,7 +183,7 @@ class Evaluation:
         found: dict[str, Any] = _plain(asdict(self))
         return found | {"verdict": self.verdict}
 
-    def _facts(self) -> Iterator[str]:
+    def facts(self) -> Iterator[str]:
         """Lines on the samples: counts, and failures by reason."""
         yield (
             f"{self.symbols} symbols, {self.samples} samples = {self.values} values + {self.samples - self.values} "
@@ -211,7 +207,7 @@ class Evaluation:
                 "`kline check` shows the jumps"
             )
 
-    def _notes(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """Lines on how to read the figures, and on why some are missing."""
         yield (
             "± is one standard error, which counts overlapping returns once. Across: correlation over the symbols of "
@@ -270,7 +266,7 @@ def _plain(value: Any) -> Any:
     """JSON values: NaN as null, dates as text."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, np.datetime64):
         return str(value)

@@ -1,7 +1,7 @@
 """Plots of many values: their distribution, and their evaluation.
 
-Figures within two standard errors of zero are grey. Only the others are coloured, blue above zero and vermillion below,
-so that noise looks like noise.
+Figures within two standard errors of zero are grey. Only the others are coloured, blue above zero and vermillion below
+by default, so that noise looks like noise.
 """
 
 from textwrap import wrap
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kline_core.evaluation.report import Evaluation
-from kline_core.plots.style import COLOURS, FAINT, FONT, INK, PAPER, QUIET, bare, line_above, png, sheet
+from kline_core.plots.style import FAINT, FONT, INK, PAPER, QUIET, bare, line_above, png, sheet, sign_colours
 from kline_core.typing import Floats64
 
 _BINS: Final = 20
@@ -53,24 +53,32 @@ def values_picture(values: Floats64, title: str) -> bytes:
     return png(figure, palette=True)
 
 
-def evaluation_picture(found: Evaluation) -> bytes:
+def evaluation_picture(found: Evaluation, up: str = "blue") -> bytes:
     """`evaluation_figure` as a PNG."""
-    return png(evaluation_figure(found), palette=True)
+    return png(evaluation_figure(found, up), palette=True)
 
 
-def evaluation_figure(found: Evaluation) -> Figure:
-    """IC by horizon and mean return by quantile, as a figure of 1500 x 720 pixels.
+def evaluation_figure(found: Evaluation, up: str = "blue", head: bool = True) -> Figure:
+    """IC by horizon and mean return by quantile, as a figure of 1500 x 720 pixels, or 540 without the `head`.
 
-    Points with their standard errors: the thick bar is one, the thin one two.
+    Points with their standard errors: the thick bar is one, the thin one two. `up`: colour of what lies above zero, one
+    of `kline_core.plots.style.UP`.
     """
-    figure = sheet(10, 4.8)
-    _head(
-        figure,
-        wrap(found.verdict, _HEAD_CHARACTERS),
-        f"{found.symbols} symbols, {found.samples} samples = {found.values} values + "
-        f"{found.samples - found.values} failed, {found.first} to {found.last}",
+    colours = sign_colours(up)
+    height = 4.8 if head else 3.6
+    figure = sheet(10, height)
+    if head:
+        _head(
+            figure,
+            wrap(found.verdict, _HEAD_CHARACTERS),
+            f"{found.symbols} symbols, {found.samples} samples = {found.values} values + "
+            f"{found.samples - found.values} failed, {found.first} to {found.last}",
+        )
+    sides = ((0.03, 0.15, 0.44, 0.49), (0.53, 0.15, 0.44, 0.49))
+    # The head takes the rest of the height, whatever it is.
+    left, right = (
+        figure.add_axes((x, bottom * 4.8 / height, width, up_to * 4.8 / height)) for x, bottom, width, up_to in sides
     )
-    left, right = figure.add_axes((0.03, 0.15, 0.44, 0.49)), figure.add_axes((0.53, 0.15, 0.44, 0.49))
     across = any(each.rank_ic.known for each in found.horizons)
     estimates = [each.rank_ic if across else each.over_time for each in found.horizons]
     _points(
@@ -78,6 +86,7 @@ def evaluation_figure(found: Evaluation) -> Figure:
         np.array([each.value if each.known else np.nan for each in estimates]),
         np.array([each.se if each.known else np.nan for each in estimates]),
         [f"{each.horizon}" for each in found.horizons],
+        colours,
     )
     _title(left, f"Rank IC {'across symbols' if across else 'over time'}", "by horizon, bars from the entry")
     groups = found.quantiles.groups
@@ -87,11 +96,12 @@ def evaluation_figure(found: Evaluation) -> Figure:
         np.array([group.mean for group in groups]),
         np.array([group.se for group in groups]),
         [f"{group.quantile}\n{group.value:.2f}" if group.samples else f"{group.quantile}\n-" for group in groups],
+        colours,
         percent=True,
     )
     _title(right, f"Mean {found.horizon}-bar return beyond that of {base}", "by fifth of the values, mean value below")
     said = "thick and thin bar: one and two standard errors  ·  grey: within two standard errors of zero"
-    figure.text(0.022, 0.035, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
+    figure.text(0.022, 0.035 * 4.8 / height, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
     return figure
 
 
@@ -104,7 +114,9 @@ def _head(figure: Figure, title: list[str], details: str) -> None:
     figure.text(0.022, y - 0.02 / inches, details, fontsize=8.5, color=QUIET, family=FONT, va="center")
 
 
-def _points(axes: Axes, means: Floats64, errors: Floats64, names: list[str], percent: bool = False) -> None:
+def _points(
+    axes: Axes, means: Floats64, errors: Floats64, names: list[str], colours: dict[int, str], percent: bool = False
+) -> None:
     """Estimates from left to right, each with one and two standard errors and its number."""
     reach = np.nan_to_num(np.abs(means) + 2 * np.nan_to_num(errors)).max(initial=0) or 1.0
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
@@ -114,7 +126,7 @@ def _points(axes: Axes, means: Floats64, errors: Floats64, names: list[str], per
             continue
         # Not sure either if the error is NaN.
         sure = abs(mean) > 2 * error
-        colour = COLOURS[int(np.sign(mean)) if sure else 0]
+        colour = colours[int(np.sign(mean)) if sure else 0]
         if not np.isnan(error):
             axes.vlines(x, mean - 2 * error, mean + 2 * error, color=colour, linewidth=1, zorder=2)
             axes.vlines(x, mean - error, mean + error, color=colour, linewidth=4, alpha=0.45, zorder=2)

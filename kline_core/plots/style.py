@@ -14,9 +14,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Figure
 from PIL import Image
 
+from kline_core._text import quoted
+from kline_core.errors import SettingError
+
 INK, QUIET, FAINT, PAPER = "#1d2733", "#6b7683", "#d5dae0", "#ffffff"
 COLOURS: Final = {1: "#0072b2", -1: "#c44f00", 0: "#6b7683"}
 """Colours of a rise (1), of a fall (-1), and of neither (0)."""
+RED, GREEN = "#c0272d", "#1a7f37"
+UP: Final = ("blue", "red", "green")
+"""Names of the colour of a rise: blue, which every kind of colour vision tells from its vermillion falls; red, with
+green falls, as in Shanghai; green, with red falls, as in New York."""
+
+
+def sign_colours(up: str) -> dict[int, str]:
+    """Colours of above zero (1), below (-1), and of neither (0), by the colour of a rise, one of `UP`.
+
+    Raises `SettingError` for another colour.
+    """
+    if up not in UP:
+        names = ", ".join(UP)
+        raise SettingError(f"up is {quoted(up)}; it must be one of {names}", parameter="up", value=up, bound=names)
+    return {"blue": COLOURS, "red": {1: RED, -1: GREEN, 0: QUIET}, "green": {1: GREEN, -1: RED, 0: QUIET}}[up]
+
+
 TINTS: Final = {1: "#e4f0f8", -1: "#fbeadf", 0: "#f0f2f4"}
 FONT: Final = "DejaVu Sans"
 

@@ -188,6 +188,12 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["match", "SYN00000", "--png", "/"], "--png is /, which is a folder"),
         (["history", "SYN00000", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
         (["evaluate", "--png", "no/such/x.png"], "--png is no/such/x.png; its folder does not exist"),
+        (["evaluate", "--html", "no/such/x.html"], "--html is no/such/x.html; its folder does not exist"),
+        (
+            ["evaluate", "--alphalens", "out", "--first", "2010-01-04"],
+            "--alphalens writes all values of the fingerprint",
+        ),
+        (["evaluate", "SYN00000", "--alphalens", "out"], "leave SYMBOL, --first, --last and --universe away"),
         (["evaluate", "--first", "yesterday"], "--first is 'yesterday'"),
         (["evaluate", "--top-k", "0"], "top_k is 0; it must be at least 1"),
         (["evaluate", "--encoder", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
@@ -548,8 +554,18 @@ def test_evaluate_judges_what_is_stored(
     rows = json.loads(ask(capsys, *words, "history", "SYN00001")[1])["rows"]
     assert sum(row["value"] is not None for row in rows) > 0
 
-    found = json.loads(ask(capsys, *words, "evaluate")[1])
+    page, folder = tmp_path / "evaluation.html", tmp_path / "alphalens"
+    whole = [*words, "evaluate", "--html", str(page), "--up", "red", "--alphalens", str(folder)]
+    found = json.loads(ask(capsys, *whole)[1])
     assert found["verdict"] == out.splitlines()[0]
+    assert found["verdict"] in page.read_text()
+    # Two of them are of this test; others share its home.
+    tried = found["details"]["tries"]["tried"]
+    assert tried >= 2
+    assert f"{tried} settings were tried in this home" in out
+    factor = pd.read_parquet(folder / "factor.parquet")["factor"]
+    assert (len(factor), int(factor.notna().sum())) == (found["samples"], found["values"])
+    assert set(pd.read_parquet(folder / "prices.parquet").columns) == set(factor.index.unique("asset"))
     assert found["fingerprint"] == report["fingerprint"]
     assert found["samples"] >= report["samples"]
     assert found["samples"] - found["values"] == sum(found["failed"].values()) > 0

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from kline_core.bars.members import keep_members
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, FingerprintError, HomeError, SettingError, UnknownSymbolError
-from kline_core.evaluation.evaluate import MIN_SESSIONS, MIN_SYMBOLS, by_symbol, evaluate_values
+from kline_core.evaluation.estimate import MIN_SESSIONS, MIN_SYMBOLS
+from kline_core.evaluation.evaluate import evaluate_values
+from kline_core.evaluation.panel import by_symbol
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests import naive
@@ -54,7 +56,7 @@ def home(walks, tmp_path):
 
 
 def judge(home, fingerprint=FINGERPRINT, **options):
-    return evaluate_values(home, fingerprint=fingerprint, **options)
+    return evaluate_values(home, fingerprint=fingerprint, **{"details": False} | options)
 
 
 def kept(days):
@@ -329,9 +331,9 @@ def test_settings_name_values_and_horizons(home, walks):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Settings, "fingerprint", lambda *_: fingerprint)
         with pytest.raises(FingerprintError, match="elsewhere"):
-            evaluate_values(home, settings)
+            evaluate_values(home, settings, details=False)
         fill(home, walks, lambda returns: np.arange(len(returns)) * 1.0, fingerprint)
-        found = evaluate_values(home, settings)
+        found = evaluate_values(home, settings, details=False)
     assert found.fingerprint == fingerprint
     assert [each.horizon for each in found.horizons] == [2, 5]
     assert [each.pairs for each in found.horizons] == [8 * (400 - 5), 8 * (400 - 8)]
