@@ -12,7 +12,7 @@ From bars to values:
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
 * `explain`: one sample with its matches;
-* `evaluate`: IC, rank IC and quantile returns of the values; `baselines`: those of simple methods beside them;
+* `evaluate`: IC, rank IC and quantile returns of the values; `compare_baselines`: simple ones beside them;
 * `verify`: the tables checked against each other;
 * `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
 * `Encoder`, `render_charts`: the parts by themselves;
@@ -35,8 +35,8 @@ _PUBLIC = {
     "Home": "kline_core.store.home",
     "PatternSettings": "kline_core.settings",
     "Settings": "kline_core.settings",
-    "baselines": "kline_core.api.baselines",
     "check": "kline_core.api.quality",
+    "compare_baselines": "kline_core.api.baselines",
     "compute_factor": "kline_core.api.factor",
     "errors": "kline_core",
     "evaluate": "kline_core.api.views",
@@ -56,8 +56,8 @@ __all__ = [
     "Home",
     "PatternSettings",
     "Settings",
-    "baselines",
     "check",
+    "compare_baselines",
     "compute_factor",
     "errors",
     "evaluate",
@@ -74,7 +74,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from kline_core import errors
-    from kline_core.api.baselines import baselines
+    from kline_core.api.baselines import compare_baselines
     from kline_core.api.data import ingest, update_patterns, verify
     from kline_core.api.factor import compute_factor, read_factor
     from kline_core.api.fetch import fetch

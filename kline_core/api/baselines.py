@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kline_core.baselines.compare import Comparison
 
 
-def baselines(
+def compare_baselines(
     home: Home | str | Path,
     symbols: str | Iterable[str] | None = None,
     *,
@@ -58,7 +58,7 @@ def baselines(
         StaleError, EncoderError: As for `compute_factor`.
 
     Examples:
-        >>> found = kl.baselines(home, only=["closes", "reversal_5"])
+        >>> found = kl.compare_baselines(home, only=["closes", "reversal_5"])
         >>> found.to_frame().index.tolist()
         ['factor', 'closes', 'reversal_5']
     """

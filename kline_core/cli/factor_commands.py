@@ -160,11 +160,11 @@ def evaluate(options: argparse.Namespace) -> Answer:
 
 def baselines(options: argparse.Namespace) -> Answer:
     """`kline baselines`."""
-    from kline_core.api.baselines import baselines as compared
+    from kline_core.api.baselines import compare_baselines
     from kline_core.cli.process import say
     from kline_core.dates import parse_date
 
-    found = compared(
+    found = compare_baselines(
         opened_home(options),
         options.symbols or None,
         first=None if options.first is None else parse_date(options.first, "--first"),

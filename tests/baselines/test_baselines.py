@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 import kline_core as kl
 from kline_core.baselines import boosting, compare, likeness, trend
@@ -128,8 +129,9 @@ def test_windows_without_a_shape_are_like_each_other_alone():
         assert not both[:, :-1].any()
 
 
-def test_components_are_those_of_the_covariance_of_synthetic_charts():
-    bars = 5
+def test_components_are_those_of_the_covariance_of_synthetic_charts(monkeypatch):
+    monkeypatch.setattr(likeness, "_TRAINING", (12, 100))
+    bars = 3
     market = synthetic_market(*likeness._TRAINING, seed=likeness.SEED)
     windows = [
         np.concatenate([price[:, at : at + bars] for at in range(0, likeness._TRAINING[1] - bars + 1, bars)])
@@ -197,13 +199,15 @@ def test_the_boosted_model_finds_what_was_planted_and_learns_from_the_past_alone
     state = state_of(home)
     _, samples = samples_of(home, state)
     monkeypatch.setattr(boosting, "LEAST", 100)
+    monkeypatch.setattr(boosting, "TREES", 30)
     # All samples in a later year than the patterns, whose returns are the last day's move.
     later = replace(samples, dates=samples.dates + np.timedelta64(366, "D"))
     patterns = state.patterns
     move = boosting.features(state.frames, patterns.symbols, patterns.code, patterns.bar.astype(np.int64), 20)[:, 78]
     planted = replace(patterns, returns=np.repeat(move[:, None], 4, axis=1).astype(np.float32))
     asked = boosting.features(state.frames, samples.names, samples.code, samples.bar, 20)[:, 78]
-    found = boosting.boosted_values(replace(state, patterns=planted), later, SETTINGS)
+    with threadpool_limits(1):
+        found = boosting.boosted_values(replace(state, patterns=planted), later, SETTINGS)
     assert np.corrcoef(found, asked)[0, 1] > 0.9
     # In the year of the samples itself nothing was known before the year began.
     assert np.isnan(boosting.boosted_values(state, samples, SETTINGS)).all()
@@ -267,7 +271,7 @@ def test_samples_without_a_window_are_counted(home):
 
 def test_all_stand_beside_the_factor(home):
     told = []
-    found = kl.baselines(home, only=["closes", "reversal_5"], progress=told.append, device="cpu")
+    found = kl.compare_baselines(home, only=["closes", "reversal_5"], progress=told.append, device="cpu")
     assert told == ["closes", "reversal_5"]
     assert [row.name for row in found.rows] == ["factor", "closes", "reversal_5"]
     assert found.samples == len(kl.read_factor(home).values)
@@ -278,7 +282,7 @@ def test_all_stand_beside_the_factor(home):
         main = next(each for each in single.horizons if each.horizon == 5)
         assert row.over_time == main.over_time
     with pytest.raises(SettingError, match="baseline 'closing' is not known; there are closes, ohlc"):
-        kl.baselines(home, only=["closing"])
+        kl.compare_baselines(home, only=["closing"])
 
 
 def test_a_baseline_whose_library_is_missing_is_said(home):
