@@ -9,7 +9,7 @@ from collections.abc import Callable
 from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import index, ingest, notes, verify
 from kline_core.cli.doctor_command import doctor
-from kline_core.cli.factor_commands import evaluate, export, history, match, run
+from kline_core.cli.factor_commands import baselines, evaluate, export, history, match, run
 from kline_core.cli.fetch_command import fetch
 from kline_core.cli.notify_command import notify
 from kline_core.cli.program_commands import demo, train, up
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "match": match,
     "history": history,
     "evaluate": evaluate,
+    "baselines": baselines,
     "export": export,
     "verify": verify,
     "runs": runs,

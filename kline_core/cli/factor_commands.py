@@ -218,6 +218,26 @@ def evaluate(options: argparse.Namespace) -> Answer:
     return Answer(text, found.to_dict())
 
 
+def baselines(options: argparse.Namespace) -> Answer:
+    """`kline baselines`."""
+    from kline_core.api.baselines import compare_baselines
+    from kline_core.cli.process import say
+    from kline_core.dates import parse_date
+
+    found = compare_baselines(
+        opened_home(options),
+        options.symbols or None,
+        first=None if options.first is None else parse_date(options.first, "--first"),
+        last=None if options.last is None else parse_date(options.last, "--last"),
+        only=options.only,
+        settings=settings_from(options),
+        encoder=options.encoder,
+        device=options.device,
+        progress=say,
+    )
+    return Answer(found.text(), found.to_dict())
+
+
 def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
     from kline_core.factor.alphalens_folder import FACTOR, PRICES, write_alphalens

@@ -257,6 +257,20 @@ def build_parser() -> argparse.ArgumentParser:
     _add_factor_options(evaluate)
     _add_pattern_options(evaluate)
 
+    baselines = command(
+        "baselines",
+        "The stored values beside simple methods on the same samples: similar closes, prices and pixels, an untrained "
+        "network, the last 5 and 20 bars, a gradient-boosted model.",
+    )
+    baselines.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all with values)")
+    baselines.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
+    baselines.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    about = "only this baseline, such as closes or boosting; may be given several times"
+    baselines.add_argument("--only", action="append", metavar="NAME", help=about)
+    _add_factor_options(baselines)
+    _add_pattern_options(baselines)
+    _add_device(baselines)
+
     export = command("export", "Stored values for other programs, as a file or, for alphalens and Qlib, as a folder.")
     about = "ends in .parquet, .arrow, .feather or .csv; a folder for alphalens and qlib"
     export.add_argument("file", type=_path, metavar="FILE", help=about)

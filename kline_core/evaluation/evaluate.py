@@ -80,7 +80,7 @@ def evaluate_values(
         EncoderError: The weights cannot be read.
     """
     wanted = fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder_path))
-    rows = _stored(home, wanted, symbols, first, last)
+    rows = stored_rows(home, wanted, symbols, first, last)
     asked = rows.num_rows
     if universe is not None:
         rows = _of_members(home, rows, universe)
@@ -169,7 +169,7 @@ def as_rows(values: pa.Table | pd.DataFrame) -> pa.Table:
     return pa.table(columns)
 
 
-def _stored(
+def stored_rows(
     home: Home,
     fingerprint: str,
     symbols: Sequence[str] | None,

@@ -180,7 +180,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values; null for undefined figures."""
-        found: dict[str, Any] = _plain(asdict(self))
+        found: dict[str, Any] = plain_json(asdict(self))
         return found | {"verdict": self.verdict}
 
     def facts(self) -> Iterator[str]:
@@ -262,12 +262,12 @@ def _percent(value: float, form: str = "+.2f") -> str:
     return "-" if math.isnan(value) else f"{100 * value:{form}} %"
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """JSON values: NaN as null, dates as text."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: plain_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain_json(each) for each in value]
     if isinstance(value, np.datetime64):
         return str(value)
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Simple methods that answer the factor's question: same samples, same rules, same errors."""
