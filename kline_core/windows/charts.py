@@ -13,11 +13,13 @@ The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is t
 chart upright for people.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
 
 from kline_core.bars.adjustment import SAME_PRICE
-from kline_core.typing import Flags, Floats64, Pixels, Positions
+from kline_core.typing import Flags, Floats64, Int64s, Pixels, Positions
 
 HEIGHT = 64
 PIXELS_PER_BAR = 3
@@ -58,6 +60,36 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
         >>> kl.render_charts(close - 0.1, close + 0.2, close - 0.2, close).shape
         (1, 60, 64)
     """
+    rows = chart_rows(open_, high, low, close)
+    count, n_bars = open_.shape
+    charts = np.empty((count, n_bars, PIXELS_PER_BAR, HEIGHT), dtype=np.uint8)
+    body = _BODIES[rows.rising.astype(np.intp), rows.bottom, rows.top]
+    charts[:, :, 0] = body
+    charts[:, :, 2] = body
+    np.maximum(body, _WICKS[rows.low, rows.high], out=charts[:, :, 1])
+    return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
+
+
+class ChartRows(NamedTuple):
+    """Where the candles of n charts begin and end, in rows of pixels from the bottom: intp `(n, bars)` each."""
+
+    low: Positions
+    """Lowest row of the centre column."""
+    bottom: Positions
+    """Lowest row of the body, which is that of the outer columns; never below `low`."""
+    top: Positions
+    """Highest row of the body; never above `high`."""
+    high: Positions
+    rising: Flags
+    """bool `(n, bars)`: whether the body is drawn as rising."""
+
+    def take(self, at: Int64s) -> "ChartRows":
+        """The rows of the charts at some positions."""
+        return ChartRows(self.low[at], self.bottom[at], self.top[at], self.high[at], self.rising[at])
+
+
+def chart_rows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> ChartRows:
+    """Rows of the charts that `render_charts` draws of the same windows."""
     bottom = low.min(axis=1, keepdims=True)
     top = high.max(axis=1, keepdims=True)
     height = top - bottom
@@ -69,14 +101,8 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
         return np.floor(scaled * (HEIGHT - 1) + _HALF).astype(np.intp)
 
     first, last = row(open_), row(close)
-    count, n_bars = open_.shape
-    charts = np.empty((count, n_bars, PIXELS_PER_BAR, HEIGHT), dtype=np.uint8)
-    rising = (close >= open_ * (1.0 - SAME_PRICE)).astype(np.intp)
-    body = _BODIES[rising, np.minimum(first, last), np.maximum(first, last)]
-    charts[:, :, 0] = body
-    charts[:, :, 2] = body
-    np.maximum(body, _WICKS[row(low), row(high)], out=charts[:, :, 1])
-    return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
+    rising = close >= open_ * (1.0 - SAME_PRICE)
+    return ChartRows(row(low), np.minimum(first, last), np.maximum(first, last), row(high), rising)
 
 
 def to_picture(chart: Pixels, enlarge: int = 6) -> Image.Image:
