@@ -14,7 +14,7 @@ from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key
 from flows.artifacts.summary import Summary
 from flows.common.context import open_home, opened_cluster
-from flows.common.parameters import Date, HomePlace, Share, Symbols, Threads, as_day, symbol_list
+from flows.common.parameters import Date, HomePlace, Mode, Share, Symbols, Threads, as_day, symbol_list
 from flows.common.session import run_name
 from flows.daily import IN_FLIGHT, RUNNER
 from flows.steps.patterns import update
@@ -24,7 +24,7 @@ from kline_core.api.factor import compute_factor
 from kline_core.compute.request import known_symbols
 from kline_core.errors import SettingError
 from kline_core.factor.sample_dates import usable_dates
-from kline_core.settings import PatternSettings
+from kline_core.settings import FactorSettings, PatternSettings, Settings
 
 
 @flow(
@@ -39,6 +39,7 @@ def backfill(
     symbols: Symbols = None,
     first: Date = None,
     last: Date = None,
+    mode: Mode = "fast",
     max_failed_share: Share = 0.2,
     scheduler: str | None = None,
     threads: Threads = None,
@@ -51,6 +52,8 @@ def backfill(
             with bars; then name a first day.
         first: First day, YYYY-MM-DD. Empty: the first day on which a symbol can have a value.
         last: Last day, YYYY-MM-DD. Empty: the newest bar.
+        mode: fast compares vectors alone; full also the bars and charts of the 2,000 candidates, and keeps 10 matches.
+            Its values are kept beside those of the other mode.
         max_failed_share: Share of samples that may be without a value, 0 to 1; above it the run fails.
         scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
             where the flow runs, or else a cluster inside the flow's own process.
@@ -78,6 +81,7 @@ def backfill(
         result = compute_factor(
             store,
             dates=dates,
+            settings=Settings(factor=FactorSettings.of_mode(mode)),
             cluster=cluster,
             max_failed_share=max_failed_share,
             check=False,

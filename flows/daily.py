@@ -32,6 +32,7 @@ from flows.common.parameters import (
     Calendar,
     Date,
     HomePlace,
+    Mode,
     Retries,
     Samples,
     Seconds,
@@ -53,6 +54,7 @@ from kline_core.compute.request import known_symbols
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
+from kline_core.settings import FactorSettings, Settings
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
@@ -75,6 +77,7 @@ def daily(
     symbols: Symbols = None,
     samples: Samples = 600,
     as_of: Date = None,
+    mode: Mode = "fast",
     max_failed_share: Share = 0.2,
     max_missing_share: Share = 0.05,
     arrival_retries: Retries = 12,
@@ -94,6 +97,8 @@ def daily(
         samples: Sample dates per symbol.
         as_of: The day that the run is for, YYYY-MM-DD; no later bar is used. Empty: with a calendar the scheduled day
             where the exchange is, without one the day of the newest bar.
+        mode: fast compares vectors alone; full also the bars and charts of the 2,000 candidates, and keeps 10 matches.
+            Its values are kept beside those of the other mode.
         max_failed_share: Share of samples that may be without a value, 0 to 1; above it the run fails.
         max_missing_share: Share of symbols whose bar of the session may be missing, 0 to 1; above it the run waits.
         arrival_retries: How many times to look again for bars of the session that have not arrived.
@@ -130,6 +135,7 @@ def daily(
             store,
             asked,
             samples=samples,
+            settings=Settings(factor=FactorSettings.of_mode(mode)),
             as_of=day,
             cluster=cluster,
             max_failed_share=max_failed_share,

@@ -10,11 +10,12 @@ from prefect.states import Completed
 from flows.artifacts.advice import leave_advice
 from flows.artifacts.publish import artifact_key, show_picture
 from flows.common.context import open_home
-from flows.common.parameters import Date, HomePlace, Symbols, as_day, symbol_list
+from flows.common.parameters import Date, HomePlace, Mode, Symbols, as_day, symbol_list
 from flows.common.session import run_name
 from kline_core.api.views import evaluate as evaluated
 from kline_core.evaluation.report import Evaluation
 from kline_core.plots.factor_plots import evaluation_picture
+from kline_core.settings import FactorSettings, Settings
 
 
 @task(task_run_name="publish evaluation", cache_policy=NO_CACHE)
@@ -30,6 +31,7 @@ def evaluate(
     symbols: Symbols = None,
     first: Date = None,
     last: Date = None,
+    mode: Mode = "fast",
     fingerprint: str | None = None,
 ) -> State[Any]:
     """IC, rank IC, decay and quantile returns of the stored values. Nothing is computed anew.
@@ -40,10 +42,12 @@ def evaluate(
             with values.
         first: First sample date, YYYY-MM-DD. Empty: the first that is stored.
         last: Last sample date, YYYY-MM-DD. Empty: the newest that is stored.
-        fingerprint: Which values, where the home holds several kinds. Empty: those of the default settings.
+        mode: Which values, those of fast or of full mode.
+        fingerprint: Which values, where the home holds other kinds. Empty: those of the mode with its own settings.
     """
     found = evaluated(
         open_home(home),
+        settings=Settings(factor=FactorSettings.of_mode(mode)),
         fingerprint=fingerprint,
         symbols=symbol_list(symbols),
         first=as_day(first),

@@ -36,6 +36,7 @@ _PUBLIC = {
     "PatternSettings": "kline_core.settings",
     "Settings": "kline_core.settings",
     "check": "kline_core.api.quality",
+    "compare": "kline_core.api.agreement",
     "compute_factor": "kline_core.api.factor",
     "errors": "kline_core",
     "evaluate": "kline_core.api.views",
@@ -56,6 +57,7 @@ __all__ = [
     "PatternSettings",
     "Settings",
     "check",
+    "compare",
     "compute_factor",
     "errors",
     "evaluate",
@@ -72,6 +74,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from kline_core import errors
+    from kline_core.api.agreement import compare
     from kline_core.api.data import ingest, update_patterns, verify
     from kline_core.api.factor import compute_factor, read_factor
     from kline_core.api.fetch import fetch

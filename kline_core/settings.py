@@ -208,7 +208,7 @@ class FactorSettings:
         _check(1 <= self.rerank_k <= MOST, "rerank_k", self.rerank_k, f"between 1 and {MOST}")
         _check(0 <= self.pixel_weight <= 1, "pixel_weight", self.pixel_weight, "between 0 and 1")
         rest = f"between 0 and what pixel_weight ({self.pixel_weight:g}) leaves of 1"
-        _check(0 <= self.edge_weight <= 1 - self.pixel_weight, "edge_weight", self.edge_weight, rest)
+        _check(0 <= self.edge_weight <= 1 + 1e-9 - self.pixel_weight, "edge_weight", self.edge_weight, rest)
 
     @classmethod
     def of_mode(cls, mode: str, **changes: Any) -> Self:

@@ -7,7 +7,7 @@ command line can set a single field (`-p symbols=AAPL`) and leave the deployment
 
 import datetime
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -82,6 +82,7 @@ Calendar = _Choice | None
 # For the server, which then makes no run: it would keep the parameter. `Home` refuses the same where a flow runs.
 _NO_CREDENTIALS = r"^(?!.*://[^/]*@)(?!.*://.*\?)"
 HomePlace = Annotated[str, Field(json_schema_extra={"pattern": _NO_CREDENTIALS})] | None
+Mode = Literal["fast", "full"]
 Samples = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int | None, Field(ge=1, le=256)]

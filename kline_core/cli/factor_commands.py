@@ -116,11 +116,18 @@ def match(options: argparse.Namespace) -> Answer:
 
 def evaluate(options: argparse.Namespace) -> Answer:
     """`kline evaluate`."""
+    from kline_core.api.agreement import compare
     from kline_core.api.views import evaluate as evaluated
     from kline_core.dates import parse_date
 
     if options.png is not None:
         check_writable("--png", options.png)
+    if options.compare is not None and options.universe is not None:
+        raise SettingError(
+            "--compare compares all samples stored under both; leave --universe away",
+            parameter="--compare",
+            value=options.compare,
+        )
     home, settings = opened_home(options), settings_from(options)
     found = evaluated(
         home,
@@ -132,13 +139,25 @@ def evaluate(options: argparse.Namespace) -> Answer:
         fingerprint=options.fingerprint,
         universe=options.universe,
     )
-    text = found.text()
+    text, document = found.text(), found.to_dict()
+    if options.compare is not None:
+        agreed = compare(
+            home,
+            options.compare,
+            options.symbols or None,
+            first=options.first,
+            last=options.last,
+            settings=settings,
+            encoder=options.encoder,
+            fingerprint=options.fingerprint,
+        )
+        text, document = f"{text}\n\n{agreed.text()}", document | {"agreement": agreed.to_dict()}
     if options.png is not None:
         from kline_core.plots.factor_plots import evaluation_picture
 
         options.png.write_bytes(evaluation_picture(found))
         text += f"\ndrawn in {options.png}"
-    return Answer(text, found.to_dict())
+    return Answer(text, document)
 
 
 def export(options: argparse.Namespace) -> Answer:

@@ -20,7 +20,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
     return Settings(
         PatternSettings(**given("pattern_stride", "calendar", "allow_jumps")),
-        FactorSettings(**_fitting_matches(given(*_FACTOR_OPTIONS))),
+        FactorSettings.of_mode(**{"mode": "fast"} | given("mode"), **_fitting_matches(given(*_FACTOR_OPTIONS))),
     )
 
 
@@ -76,4 +76,7 @@ def check_outside_tables(option: str, path: Path) -> None:
         )
 
 
-_FACTOR_OPTIONS = ("mode", "top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall")
+_FACTOR_OPTIONS = (
+    *("top_k", "search_k", "min_matches", "allow_seen", "index", "probes", "min_recall"),
+    *("max_price_checks", "rerank_k", "pixel_weight", "edge_weight"),
+)

@@ -235,6 +235,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
     about = "only values of days on which the symbol was a member of this index, as `kline fetch` kept them: csi300"
     evaluate.add_argument("--universe", metavar="NAME", help=about)
+    about = "agreement with the values of this mode, or of this fingerprint, on the samples stored under both"
+    evaluate.add_argument("--compare", metavar="MODE", help=about)
     evaluate.add_argument("--png", type=_path, metavar="FILE", help="draw the IC by horizon and the returns by value")
     _add_factor_options(evaluate)
     _add_pattern_options(evaluate)
@@ -324,12 +326,19 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
 
 def _add_factor_options(parser: argparse.ArgumentParser) -> None:
     for name, kind, about in (
-        ("mode", str, "fast (vectors only)"),
-        ("top-k", int, "matches per sample"),
-        ("search-k", int, "candidates looked at, at most"),
+        ("mode", str, "fast (vectors only, default) or full (bars and charts of the candidates compared as well)"),
+        ("top-k", int, "matches per sample (default 5; 10 in full mode)"),
+        ("search-k", int, "candidates looked at, at most (default 300; 2000 in full mode)"),
         ("min-matches", int, "fewer matches give no value"),
     ):
         parser.add_argument(f"--{name}", type=kind, help=about)
+    for name, number, about in (
+        ("max-price-checks", int, "full mode: candidates compared by their bars, at most (default 2000)"),
+        ("rerank-k", int, "full mode: the best of them compared by their charts as well (default 80)"),
+        ("pixel-weight", float, "full mode: weight of equal pixels in the similarity (default 0.2)"),
+        ("edge-weight", float, "full mode: weight of equal edges in the similarity (default 0.1)"),
+    ):
+        parser.add_argument(f"--{name}", type=number, help=about)
     about = "exact, or ivf: approximate, for very large histories (default exact)"
     parser.add_argument("--index", choices=["exact", "ivf"], help=about)
     about = "of 1024 lists, how many an ivf index compares a sample with (default 96)"

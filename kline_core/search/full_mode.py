@@ -23,7 +23,7 @@ number of a pair is made from the two windows alone, so the result does not depe
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from kline_core.search.candidates import Candidates, Selection
 from kline_core.settings import FactorSettings
 from kline_core.typing import Flags, Floats64, Int64s
 from kline_core.windows.chart_likeness import edge_part, pixel_part
-from kline_core.windows.charts import chart_rows
+from kline_core.windows.chart_rows import chart_rows
 from kline_core.windows.prices import WindowPrices
 from kline_core.windows.rounded_shapes import (
     PriceParts,
@@ -67,6 +67,10 @@ def full_mode(windows: CandidateWindows, settings: FactorSettings, select: Selec
         at = np.flatnonzero(decided)
         yield undecided[at], ranked.of(at), selected[at]
         undecided = undecided[~decided]
+
+
+PART_NAMES: Final = ("dtw", "price", "return", "shape", "pixels", "edges")
+"""Names of the parts in `SimilarityParts`, in their order."""
 
 
 class SimilarityParts(NamedTuple):

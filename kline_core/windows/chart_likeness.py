@@ -16,7 +16,7 @@ but the two charts. Brightness tells a wick from a body, and a rising body from 
 import numpy as np
 
 from kline_core.typing import Floats64, Hashes, Positions
-from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR, ChartRows
+from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR, ChartRows
 
 _ALL = np.uint64(2**HEIGHT - 1)
 _NEAR = 1

@@ -5,27 +5,20 @@ columns a bar and 64 rows, so 60 x 64 for 20 bars. Every window is scaled by its
 theirs a bar is a candlestick: the outer columns hold the body, the centre column holds body and wick, and the body's
 brightness tells rising from falling.
 
-No pixel depends on the unit of the prices. Between two rows the upper one is taken, and a price that lies within
-`_HALF` of a row under that point counts as on it; prices within `SAME_PRICE` of each other count as equal. Prices in
-ticks would otherwise lie on such points exactly, and rounding would decide.
+No pixel depends on the unit of the prices; which row a price lies in is said in `kline_core.windows.chart_rows`.
 
 The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is the lowest price. `to_picture` turns a
 chart upright for people.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from PIL import Image
 
-from kline_core.bars.adjustment import SAME_PRICE
-from kline_core.typing import Flags, Floats64, Int64s, Pixels, Positions
+from kline_core.typing import Flags, Floats64, Pixels
+from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR, chart_rows
 
-HEIGHT = 64
-PIXELS_PER_BAR = 3
 WICK, FALLING, RISING = 96, 160, 255
 """Brightness of a wick, and of the body of a falling and of a rising bar, on a background of 0."""
-_HALF = 0.5 + 1e-9
 
 
 def _spans() -> Flags:
@@ -68,41 +61,6 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
     charts[:, :, 2] = body
     np.maximum(body, _WICKS[rows.low, rows.high], out=charts[:, :, 1])
     return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
-
-
-class ChartRows(NamedTuple):
-    """Where the candles of n charts begin and end, in rows of pixels from the bottom: intp `(n, bars)` each."""
-
-    low: Positions
-    """Lowest row of the centre column."""
-    bottom: Positions
-    """Lowest row of the body, which is that of the outer columns; never below `low`."""
-    top: Positions
-    """Highest row of the body; never above `high`."""
-    high: Positions
-    rising: Flags
-    """bool `(n, bars)`: whether the body is drawn as rising."""
-
-    def take(self, at: Int64s) -> "ChartRows":
-        """The rows of the charts at some positions."""
-        return ChartRows(self.low[at], self.bottom[at], self.top[at], self.high[at], self.rising[at])
-
-
-def chart_rows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> ChartRows:
-    """Rows of the charts that `render_charts` draws of the same windows."""
-    bottom = low.min(axis=1, keepdims=True)
-    top = high.max(axis=1, keepdims=True)
-    height = top - bottom
-    flat = height <= SAME_PRICE * top
-    height = np.where(flat, 1.0, height)
-
-    def row(price: Floats64) -> Positions:
-        scaled = np.where(flat, 0.5, (price - bottom) / height)
-        return np.floor(scaled * (HEIGHT - 1) + _HALF).astype(np.intp)
-
-    first, last = row(open_), row(close)
-    rising = close >= open_ * (1.0 - SAME_PRICE)
-    return ChartRows(row(low), np.minimum(first, last), np.maximum(first, last), row(high), rising)
 
 
 def to_picture(chart: Pixels, enlarge: int = 6) -> Image.Image:

@@ -56,7 +56,7 @@ def test_settings_out_of_bounds(setting, message):
         (FactorSettings, {"isolation_bars": 10**9}, "isolation_bars is 1000000000; it must be at most 1000000"),
         (FactorSettings, {"allow_seen": 1}, "allow_seen is 1; it must be True or False"),
         (FactorSettings, {"index": ["exact"]}, r"index is \['exact'\]; it must be text"),
-        (FactorSettings, {"mode": "x" * 9_999}, "mode is 'xxx.* only 'fast' is available"),
+        (FactorSettings, {"mode": "x" * 9_999}, "mode is 'xxx.* only 'fast', 'full' are available"),
     ],
 )
 def test_values_of_another_type_are_refused_by_name(kind, setting, message):
