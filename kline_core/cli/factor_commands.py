@@ -129,17 +129,7 @@ def evaluate(options: argparse.Namespace) -> Answer:
             value=options.compare,
         )
     home, settings = opened_home(options), settings_from(options)
-    found = evaluated(
-        home,
-        options.symbols or None,
-        first=None if options.first is None else parse_date(options.first, "--first"),
-        last=None if options.last is None else parse_date(options.last, "--last"),
-        settings=settings,
-        encoder=options.encoder,
-        fingerprint=options.fingerprint,
-        universe=options.universe,
-    )
-    text, document = found.text(), found.to_dict()
+    agreed = None
     if options.compare is not None:
         agreed = compare(
             home,
@@ -151,6 +141,18 @@ def evaluate(options: argparse.Namespace) -> Answer:
             encoder=options.encoder,
             fingerprint=options.fingerprint,
         )
+    found = evaluated(
+        home,
+        options.symbols or None,
+        first=None if options.first is None else parse_date(options.first, "--first"),
+        last=None if options.last is None else parse_date(options.last, "--last"),
+        settings=settings,
+        encoder=options.encoder,
+        fingerprint=options.fingerprint,
+        universe=options.universe,
+    )
+    text, document = found.text(), found.to_dict()
+    if agreed is not None:
         text, document = f"{text}\n\n{agreed.text()}", document | {"agreement": agreed.to_dict()}
     if options.png is not None:
         from kline_core.plots.factor_plots import evaluation_picture

@@ -7,11 +7,6 @@ the inputs also no longer show in which unit, or with which adjustment factor, t
 from the unrounded one by less than 0.002.
 
 A window counts as constant in its closes if these lie within `SAME_PRICE` of each other, and in its returns likewise.
-
-Whether a pair can be among the best may show before its warping is computed: `warping_bounds` is never above the
-distance (Keogh & Ratanamahatana, "Exact indexing of dynamic time warping", Knowledge and Information Systems 7, 2005,
-for the bars between; Kim, Park & Chu, "An index-based approach for similarity search supporting time warping", ICDE
-2001, for the first and the last).
 """
 
 from dataclasses import dataclass
@@ -81,7 +76,7 @@ class PriceParts(NamedTuple):
     shape: Floats64
 
     def score(self) -> Floats64:
-        """The score: float64 (n,) in 0..1. No part that is higher makes it lower, rounding included."""
+        """The score: float64 (n,) in 0..1."""
         weights = WEIGHTS["price"], WEIGHTS["return"], WEIGHTS["shape"]
         total: Floats64 = WEIGHTS["dtw"] * self.dtw
         for weight, part in zip(weights, self[1:], strict=True):
@@ -110,21 +105,6 @@ def _correlation_part(a: Floats32, b: Floats32) -> Floats64:
 def bars_of(columns: Int16s) -> int:
     """Bars of the windows that columns describe."""
     return (len(columns) - _FEATURES + 1) // 2
-
-
-def warping_bounds(one: Int16s, many: Int16s) -> Int32s:
-    """Lower bounds of `warping_distances` of one window with n others, given as columns: int32 (n,), in steps.
-
-    The first bars are paired, and the last ones; every bar between is paired with one at most `BAND` bars away.
-    """
-    bars = bars_of(one)
-    closes = one[:bars, 0]
-    near = closes[np.clip(np.arange(bars)[:, None] + np.arange(-BAND, BAND + 1), 0, bars - 1)]
-    upper, lower = near.max(axis=1), near.min(axis=1)
-    upper[[0, -1]] = lower[[0, -1]] = closes[[0, -1]]
-    outside = np.maximum(many[:bars] - upper[:, None], lower[:, None] - many[:bars])
-    bounds: Int32s = np.maximum(outside, 0, out=outside).sum(axis=0, dtype=np.int32)
-    return bounds
 
 
 def warping_distances(a: Int16s, b: Int16s) -> Int32s:
@@ -156,6 +136,6 @@ def warping_distances(a: Int16s, b: Int16s) -> Int32s:
 
 
 def warping_part(distances: Int32s, bars: int) -> Floats64:
-    """The part `dtw` of distances in steps. A smaller distance never gives a smaller part, rounding included."""
+    """The part `dtw` of distances in steps: float64 (n,)."""
     part: Floats64 = 1.0 / (1.0 + distances / np.float64(STEPS * bars))
     return part

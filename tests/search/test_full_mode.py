@@ -105,21 +105,6 @@ def test_no_cut_of_the_work_changes_a_bit(monkeypatch):
             assert_same(matches, whole)
 
 
-def test_what_a_bound_leaves_out_could_not_have_entered(monkeypatch):
-    made = market_of_all_kinds()
-    order = np.arange(0, len(made.queries), 23)
-    wanted = made.search(order, FULL)
-    warped = []
-    real = full_module.warping_distances
-    monkeypatch.setattr(full_module, "warping_distances", lambda a, b: warped.append(a.shape[1]) or real(a, b))
-    assert_same(made.search(order, FULL), wanted)
-    some = sum(warped)
-    warped.clear()
-    monkeypatch.setattr(full_module, "warping_bounds", lambda _, many: np.zeros(many.shape[1], np.int32))
-    assert_same(made.search(order, FULL), wanted)
-    assert some < sum(warped), "the bound left something out"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [3.0, 0.1, 7 / 9])
 def test_the_unit_of_price_does_not_matter(factor):

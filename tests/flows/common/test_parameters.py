@@ -14,6 +14,7 @@ from flows.daily import daily
 from flows.evaluate import evaluate
 from flows.maintain import maintain
 from kline_core.errors import SettingError
+from kline_core.settings import MODES
 
 FLOWS = [daily, backfill, evaluate, maintain]
 
@@ -58,6 +59,7 @@ def test_choices_and_bounds_are_in_the_form() -> None:
     fields = daily.parameters.properties
     assert {"XSHG", "XNYS"} <= set(fields["calendar"]["anyOf"][0]["enum"])
     assert (fields["samples"]["minimum"], fields["max_failed_share"]["maximum"]) == (1, 1)
+    assert fields["mode"]["enum"] == list(MODES)
     assert {"format": "date", "type": "string"} in fields["as_of"]["anyOf"]
     assert maintain.parameters.properties["values_keep_days"]["minimum"] == 7
 
@@ -67,6 +69,7 @@ def test_choices_and_bounds_are_in_the_form() -> None:
     [
         (daily, {"samples": 0}, "samples: Input should be greater than or equal to 1"),
         (daily, {"threads": 0}, "threads: "),
+        (backfill, {"mode": "slow"}, "mode: Input should be 'fast' or 'full'"),
         (daily, {"max_failed_share": 1.5}, "max_failed_share: "),
         (daily, {"as_of": "yesterday"}, "as_of: .*the date is 'yesterday', which is no date"),
         (daily, {"calendar": "XNOT"}, "calendar: .*'XNOT' is no calendar of exchange_calendars"),
