@@ -12,7 +12,7 @@ From bars to values:
 * `update_patterns`: the windows whose outcome is known, drawn and encoded;
 * `compute_factor`, `read_factor`: factor values, computed or read;
 * `explain`: one sample with its matches;
-* `evaluate`: IC, rank IC and quantile returns of the values;
+* `evaluate`: IC, rank IC and quantile returns of the values; `compare`: how far two kinds of values agree;
 * `verify`: the tables checked against each other;
 * `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
 * `Encoder`, `render_charts`: the parts by themselves;
