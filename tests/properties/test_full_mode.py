@@ -12,10 +12,10 @@ from kline_core.errors import FingerprintError, SettingError
 from kline_core.evaluation.agreement import other_fingerprint
 from kline_core.settings import FactorSettings, Settings
 from kline_core.store.run_records import read_record
-from tests.properties.test_point_in_time import CUTS, DAYS, EVERY, FRAME, assert_same_until
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.frames import perturbed
 from tests.support.homes import SMALL
+from tests.support.mixed_market import CUTS, DAYS, EVERY, FRAME, assert_same_until
 
 FULL = Settings(
     SMALL,
