@@ -13,7 +13,8 @@ From bars to values:
 * `compute_factor`, `read_factor`: factor values, computed or read;
 * `explain`: one sample with its matches; `history`: a symbol's values beside its price;
 * `context`: regime, volume and money flow on days; no value depends on them;
-* `evaluate`: IC, rank IC and quantile returns of the values; `compare_baselines`: simple ones beside them;
+* `evaluate`: IC, rank IC and quantile returns of the values; `compare`: how far two kinds of values agree;
+  `compare_baselines`: simple methods beside them;
 * `verify`: the tables checked against each other;
 * `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
 * `Encoder`, `render_charts`: the parts by themselves;
@@ -37,6 +38,7 @@ _PUBLIC = {
     "PatternSettings": "kline_core.settings",
     "Settings": "kline_core.settings",
     "check": "kline_core.api.quality",
+    "compare": "kline_core.api.agreement",
     "compare_baselines": "kline_core.api.baselines",
     "compute_factor": "kline_core.api.factor",
     "context": "kline_core.api.context",
@@ -60,6 +62,7 @@ __all__ = [
     "PatternSettings",
     "Settings",
     "check",
+    "compare",
     "compare_baselines",
     "compute_factor",
     "context",
@@ -79,6 +82,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from kline_core import errors
+    from kline_core.api.agreement import compare
     from kline_core.api.baselines import compare_baselines
     from kline_core.api.context import context
     from kline_core.api.data import ingest, update_patterns, verify

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from kline_core._text import quoted
 from kline_core.errors import SettingError
@@ -21,7 +21,7 @@ from kline_core.errors import SettingError
 METHOD = 3
 """Version of the method, part of every fingerprint. Raise it with any change of charts, outcomes, matches or values, so
 that values of older and newer code are never mixed."""
-MODES = ("fast",)
+MODES = ("fast", "full")
 """Names of the search modes, see `kline_core.search.modes`."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "seed": {},
@@ -35,6 +35,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """Factor settings by the name of their preset. `seed` is the default: five matches, of which one often has nearly all
 of the weight. `broad` is the mean of many: fifty matches of any age, of which ten must carry weight."""
+FULL_MODE: Final = {"top_k": 10, "search_k": 2000}
+"""What full mode has where nothing else is said, see `FactorSettings.of_mode`."""
 Index = Literal["exact", "ivf"]
 MOST = 1_000_000
 """Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
@@ -162,7 +164,7 @@ class FactorSettings:
     """How the matches of a sample are chosen and weighed into its factor value."""
 
     mode: str = "fast"
-    """Name of the search mode, one of `MODES`."""
+    """Name of the search mode, one of `MODES`. Full mode's own defaults of `top_k` and `search_k` come by `of_mode`."""
     top_k: int = 5
     """Matches of a sample, at most."""
     search_k: int = 300
@@ -190,6 +192,16 @@ class FactorSettings:
     """Lists, of 1024, that a sample is compared with; used only if `index` is "ivf"."""
     min_recall: float = 0.99
     """Smallest share of the exact matches that an approximate index must find. No value depends on it."""
+
+    max_price_checks: int = 2000
+    """Candidates of a sample that are compared by their bars, at most; others are left out. Only full mode uses this
+    and the next three."""
+    rerank_k: int = 80
+    """Candidates, the best by their bars, that are compared by their charts as well."""
+    pixel_weight: float = 0.2
+    """Weight of equal pixels in the similarity, 0..1; the score of the bars has what this and the next one leave."""
+    edge_weight: float = 0.1
+    """Weight of equal edges in the similarity, 0..1."""
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
@@ -219,6 +231,28 @@ class FactorSettings:
         _check(self.index in ("exact", "ivf"), "index", self.index, "'exact' or 'ivf'")
         _check(1 <= self.probes <= 1024, "probes", self.probes, "between 1 and 1024")
         _check(0 <= self.min_recall <= 1, "min_recall", self.min_recall, "between 0 and 1")
+        if self.mode == "full":
+            enough = f"at least top_k ({self.top_k})"
+            _check(self.max_price_checks >= self.top_k, "max_price_checks", self.max_price_checks, enough)
+        _check(1 <= self.max_price_checks <= MOST, "max_price_checks", self.max_price_checks, f"between 1 and {MOST}")
+        _check(1 <= self.rerank_k <= MOST, "rerank_k", self.rerank_k, f"between 1 and {MOST}")
+        _check(0 <= self.pixel_weight <= 1, "pixel_weight", self.pixel_weight, "between 0 and 1")
+        rest = f"between 0 and what pixel_weight ({self.pixel_weight:g}) leaves of 1"
+        _check(0 <= self.edge_weight <= 1 + 1e-9 - self.pixel_weight, "edge_weight", self.edge_weight, rest)
+
+    @classmethod
+    def of_mode(cls, mode: str, **changes: Any) -> Self:
+        """The settings of a mode where nothing else is said: `FULL_MODE` in full mode. `changes` go before these.
+
+        Raises `SettingError` as the class itself, and TypeError for a setting that there is not.
+        """
+        own = FULL_MODE if mode == "full" else {}
+        return cls(**{"mode": mode, **own, **changes})
+
+    @property
+    def candidates(self) -> int:
+        """Candidates of a sample, at most."""
+        return min(self.search_k, self.max_price_checks) if self.mode == "full" else self.search_k
 
     @property
     def return_weight(self) -> float:
@@ -226,7 +260,8 @@ class FactorSettings:
         return 1.0 - self.barrier_weight
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that values depend on, as plain JSON values; without those that ask for nothing."""
+        """The settings that values depend on, as plain JSON values; without those that ask for nothing, and those of an
+        index or mode not in use."""
         values = _plain(self)
         del values["min_recall"]
         if self.min_effective_matches == 1:
@@ -235,6 +270,8 @@ class FactorSettings:
             del values["min_similarity"]
         if self.index == "exact":
             del values["index"], values["probes"]
+        if self.mode != "full":
+            del values["max_price_checks"], values["rerank_k"], values["pixel_weight"], values["edge_weight"]
         return values
 
 
@@ -274,7 +311,7 @@ class Settings:
         )
         for field in changes.keys() - steps - factor:
             _check(False, "setting", field, "a field of PatternSettings or FactorSettings")
-        usual = FactorSettings(**PRESETS[name])
+        usual = FactorSettings.of_mode(changes.get("mode", "fast"), **PRESETS[name])
         chosen = {field: changes[field] for field in factor}
         if _is_whole(top_k := changes.get("top_k")):
             for field in {"min_matches", "min_effective_matches"} - factor:

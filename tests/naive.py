@@ -154,13 +154,32 @@ def similarity(one, other):
     return float((one.astype(np.float64) * other.astype(np.float64)).sum())
 
 
-def search_one(patterns, vector, date, code, bar, settings, window_bars):
-    """Matches of one sample as (row, similarity), best first, and the number of eligible patterns."""
+def search_one(patterns, vector, date, code, bar, settings, window_bars, window=None, windows=None):
+    """Matches of one sample as (row, similarity), best first, and the number of eligible patterns.
+
+    In full mode `window` is the sample's, a list of (open, high, low, close), and `windows` are the patterns'.
+    """
     eligible = eligible_rows(patterns, date, code, bar, window_bars)
+
+    def best_first(pair):
+        return -pair[1], patterns.symbols[patterns.code[pair[0]]], patterns.end[pair[0]]
+
     scored = [(row, similarity(vector, patterns.vectors[row])) for row in eligible]
-    scored.sort(key=lambda pair: (-pair[1], patterns.symbols[patterns.code[pair[0]]], patterns.end[pair[0]]))
+    scored = sorted(scored, key=best_first)[: settings.search_k]
+    if settings.mode == "full":
+        scored = [(row, full_similarity(window, windows[row])) for row, _ in scored[: settings.max_price_checks]]
+        scored.sort(key=best_first)
+        left = 1.0 - settings.pixel_weight - settings.edge_weight
+        for place, (row, score) in enumerate(scored):
+            pixels = edges = 0.0
+            if place < settings.rerank_k:
+                one, other = chart(window), chart(windows[row])
+                pixels, edges = equal_pixels(one, other), equal_edges(one, other)
+            total = left * score + settings.pixel_weight * pixels + settings.edge_weight * edges
+            scored[place] = row, min(total, 1.0)
+        scored.sort(key=best_first)
     kept = []
-    for row, score in scored[: settings.search_k]:
+    for row, score in scored:
         isolated = True
         for other, _ in kept:
             distance = abs(int(patterns.bar[row]) - int(patterns.bar[other]))
@@ -297,10 +316,10 @@ def _log_returns(bars):
     return [math.log(bar[3]) - math.log(before[3]) for before, bar in itertools.pairwise(bars)]
 
 
-def _z_normalised(row):
+def _z_normalised(row, rounding=1e-12):
     mean = sum(row) / len(row)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in row) / len(row))
-    return [(value - mean) / deviation if deviation > 1e-12 else 0.0 for value in row]
+    return [(value - mean) / deviation if deviation > rounding else 0.0 for value in row]
 
 
 def _features(bars):
@@ -415,3 +434,45 @@ def market_returns(bars):
             if (now[0] - before[0]).days <= 20:
                 returns.setdefault(now[0], []).append(_return(before[4], now[4]))
     return {day: sum(each) / len(each) for day, each in returns.items()}
+
+
+def full_similarity(one, other):
+    """The full-mode score as full mode has it, of rounded numbers; 0..1."""
+    x, r, f = _rounded_shape(one)
+    y, s, g = _rounded_shape(other)
+    dtw = 1 / (1 + warping_distance(x, y, 5) / (256 * len(x)))
+    shape = 1 - sum(abs(a - b) for a, b in zip(f, g, strict=True)) / (256 * 6)
+    return min(0.4 * dtw + 0.3 * _rounded_correlation(x, y) + 0.2 * _rounded_correlation(r, s) + 0.1 * shape, 1.0)
+
+
+def _rounded_shape(bars):
+    """Closes, log returns and features in 256 steps."""
+    closes = [bar[3] for bar in bars]
+    rows = _z_normalised(closes, 1e-9 * min(bar[2] for bar in bars)), _z_normalised(_log_returns(bars), 1e-9)
+    return *([_steps(float(np.float32(value))) for value in row] for row in rows), [_steps(f) for f in _features(bars)]
+
+
+def _steps(value):
+    return math.floor(value * 256 + 0.500001)
+
+
+def _rounded_correlation(x, y):
+    """1 for rows that rise and fall together, 0 for opposite ones, a half where one is constant."""
+    xx, xy, yy = (sum(a * b for a, b in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y)))
+    r = xy / math.sqrt(xx * yy) if xx and yy else 0.0
+    return 0.5 + 0.5 * min(max(r, -1.0), 1.0)
+
+
+def equal_pixels(one, other):
+    """Pixels of two charts that are lit alike, as a share of those that are lit in either."""
+    pairs = [pair for columns in zip(one, other, strict=True) for pair in zip(*columns, strict=True) if any(pair)]
+    return sum(a == b for a, b in pairs) / len(pairs)
+
+
+def equal_edges(one, other):
+    """Edges of two charts that lie within one row of each other, as a share of all."""
+    near = 0
+    for column, another in zip(one, other, strict=True):
+        rows, others = ([y for y in range(64) if each[y]] for each in (column, another))
+        near += (abs(rows[0] - others[0]) <= 1) + (abs(rows[-1] - others[-1]) <= 1)
+    return near / (2 * len(one))

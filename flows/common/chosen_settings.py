@@ -29,6 +29,10 @@ class ChosenSettings(BaseModel):
         description="seed: five matches, of which one often has most of the weight. broad: fifty matches of any age. "
         "Neither gives a probability.",
     )
+    mode: Literal["fast", "full"] = Field(
+        "fast",
+        description="fast compares vectors alone; full also bars and charts of the best 2,000, and keeps 10 matches.",
+    )
     top_k: _Count | None = Field(None, description="Matches per sample.")
     search_k: _Count | None = Field(None, description="Candidates looked at, at most.")
     isolation_bars: Annotated[int, Field(ge=0, le=MOST)] | None = Field(
@@ -56,6 +60,10 @@ class ChosenSettings(BaseModel):
     market_relative: bool | None = Field(None, description="Whether returns are minus the mean of the home's symbols.")
     index: Literal["exact", "ivf"] | None = Field(None, description="ivf: approximate, for very large histories.")
     probes: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Lists that ivf looks into.")
+    max_price_checks: _Count | None = Field(None, description="Full mode: candidates compared by their bars, at most.")
+    rerank_k: _Count | None = Field(None, description="Full mode: the best of them compared by their charts as well.")
+    pixel_weight: Share | None = Field(None, description="Full mode: weight of equal pixels in the similarity.")
+    edge_weight: Share | None = Field(None, description="Full mode: weight of equal edges in the similarity.")
 
     def settings(self) -> Settings:
         """The settings. Raises `SettingError`."""

@@ -119,7 +119,7 @@ def likeness_values(state: LoadedState, samples: Samples, vectors: Vectors | Non
     dates = samples.dates[samples.usable]
     codes = np.array(patterns.codes_of(samples.names), dtype=np.int32)[samples.code]
     queries = Queries(queried, dates, codes, samples.bar.astype(np.int32), asked)
-    found = search(index, patterns, queries, settings.factor, steps.window_bars, state.frames)
+    found = search(index, patterns, queries, settings.factor, steps.window_bars, state.shapes)
     return factor_values(patterns, found, dates, settings).value
 
 

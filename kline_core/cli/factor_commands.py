@@ -176,6 +176,7 @@ def history(options: argparse.Namespace) -> Answer:
 
 def evaluate(options: argparse.Namespace) -> Answer:
     """`kline evaluate`."""
+    from kline_core.api.agreement import compare
     from kline_core.api.views import evaluate as evaluated
     from kline_core.dates import parse_date
 
@@ -190,7 +191,25 @@ def evaluate(options: argparse.Namespace) -> Answer:
                 parameter="--alphalens",
                 value=options.alphalens,
             )
+    if options.compare is not None and options.universe is not None:
+        raise SettingError(
+            "--compare compares all samples stored under both; leave --universe away",
+            parameter="--compare",
+            value=options.compare,
+        )
     home, settings = opened_home(options), settings_from(options)
+    agreed = None
+    if options.compare is not None:
+        agreed = compare(
+            home,
+            options.compare,
+            options.symbols or None,
+            first=options.first,
+            last=options.last,
+            settings=settings,
+            encoder=options.encoder,
+            fingerprint=options.fingerprint,
+        )
     found = evaluated(
         home,
         options.symbols or None,
@@ -201,7 +220,9 @@ def evaluate(options: argparse.Namespace) -> Answer:
         fingerprint=options.fingerprint,
         universe=options.universe,
     )
-    text = found.text()
+    text, document = found.text(), found.to_dict()
+    if agreed is not None:
+        text, document = f"{text}\n\n{agreed.text()}", document | {"agreement": agreed.to_dict()}
     if options.png is not None:
         from kline_core.plots.factor_plots import evaluation_picture
 
@@ -215,7 +236,7 @@ def evaluate(options: argparse.Namespace) -> Answer:
 
         rows = write_alphalens(home, options.alphalens, found.fingerprint)
         text += f"\n{rows} values and their prices in {options.alphalens}"
-    return Answer(text, found.to_dict())
+    return Answer(text, document)
 
 
 def baselines(options: argparse.Namespace) -> Answer:

@@ -247,6 +247,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
     about = "only values of days on which the symbol was a member of this index, as `kline fetch` kept them: csi300"
     evaluate.add_argument("--universe", metavar="NAME", help=about)
+    about = "agreement with the values of this mode, or of this fingerprint, on the samples stored under both"
+    evaluate.add_argument("--compare", metavar="MODE", help=about)
     evaluate.add_argument("--png", type=_path, metavar="FILE", help="draw the IC by horizon and the returns by value")
     about = "write everything as one page with pictures, which needs no network"
     evaluate.add_argument("--html", type=_path, metavar="FILE", help=about)
@@ -379,15 +381,19 @@ def _add_factor_options(parser: argparse.ArgumentParser) -> None:
     about = "settings to begin with: seed (the default) or broad (many matches of any age); other options count more"
     parser.add_argument("--preset", metavar="NAME", help=about)
     for name, kind, about in (
-        ("mode", str, "fast (vectors only)"),
-        ("top-k", int, "matches per sample (default 5)"),
-        ("search-k", int, "candidates looked at, at most (default 300)"),
+        ("mode", str, "fast (vectors only, default) or full (bars and charts of the candidates compared as well)"),
+        ("top-k", int, "matches per sample (default 5; 10 in full mode)"),
+        ("search-k", int, "candidates looked at, at most (default 300; 2000 in full mode)"),
         ("isolation-bars", int, "matches of one symbol lie further apart than this (default 20)"),
         ("min-matches", int, "fewer matches give no value (default 5)"),
         ("min-effective-matches", float, "fewer effective matches, 1 / sum of squared shares, give no value"),
         ("min-similarity", float, "what is less similar is no match (default: no floor)"),
         ("barrier-weight", float, "weight of the barrier win rate in the value, 0 to 1 (default 0.7)"),
         ("return-horizon", int, "horizon, in bars, of the returns that enter the value (default 5)"),
+        ("max-price-checks", int, "full mode: candidates compared by their bars, at most (default 2000)"),
+        ("rerank-k", int, "full mode: the best of them compared by their charts as well (default 80)"),
+        ("pixel-weight", float, "full mode: weight of equal pixels in the similarity (default 0.2)"),
+        ("edge-weight", float, "full mode: weight of equal edges in the similarity (default 0.1)"),
     ):
         parser.add_argument(f"--{name}", type=kind, metavar=_METAVARS[kind], help=about)
     about = "age at which a match weighs half, in days, or none: every age weighs the same (default 180)"

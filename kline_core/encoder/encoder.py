@@ -24,7 +24,7 @@ from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input,
 from kline_core.encoder.weights import FORMAT, WeightsFile, WeightsHeader, checked_header, misfit, unreadable
 from kline_core.errors import EncoderError
 from kline_core.typing import Floats32, Pixels
-from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
+from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR
 
 BATCH = 64
 """Charts of a batch. Another number may round vectors differently."""

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kline_core.encoder.weights import DECODER_CHANNELS, DECODER_ROWS
 from kline_core.typing import Pixels
-from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
+from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR
 
 
 class AttentionEncoder(nn.Module):

@@ -21,11 +21,13 @@ from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
+from kline_core.search.full_mode import PART_NAMES, similarity_parts
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import resolve_symbols
 from kline_core.windows.market import market_returns_of, relative_returns
 from kline_core.windows.outcomes import UNDECIDED, outcomes
+from kline_core.windows.prices import WindowPrices, window_prices
 from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows
 
 _FIGURES = ("value", "status", "reason", "effective_matches", "barrier_win_rate", "return_win_rate", "similarity")
@@ -56,6 +58,9 @@ class Match:
     """The `window_bars` bars of its window."""
     after: SymbolBars
     """The `outcome_bars` bars after the window, the entry bar among them."""
+    parts: dict[str, float | None]
+    """In full mode the parts of the similarity, 0..1 each: dtw, price, return, shape, pixels, edges; the last two are
+    None, and count as 0, if the chart was not looked at. Empty in fast mode, whose similarity has no parts."""
 
     def to_dict(self) -> dict[str, Any]:
         """The match as plain JSON values, without its bars."""
@@ -63,6 +68,7 @@ class Match:
         columns = {"rank": self.rank, "symbol": self.symbol, "end": str(self.end), "known_on": str(self.known_on)}
         return columns | {
             "similarity": self.similarity,
+            **self.parts,
             "weight": self.weight,
             "share": share,
             **self.returns,
@@ -122,13 +128,17 @@ class Explanation:
         frame = self.to_frame().drop(columns="weight")
         frame["share"] = [_or_dash(share, ".0%") for share in frame["share"]]
         frame["barrier"] = frame["barrier"].map(barrier)
+        for name in self._parts():
+            frame[name] = [_or_dash(part, ".3f") for part in frame[name]]
         formats = {"similarity": "{:.3f}".format} | {name: lambda value: percent(value, 1) for name in self._horizons()}
         shown = frame.rename(columns={"share": "weight"}).to_string(index=False, formatters=formats)
         return "\n".join([*lines, "", shown])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per match: rank, symbol, end, known_on, similarity, weight, share, r<h> of each horizon, barrier."""
-        columns = ["rank", "symbol", "end", "known_on", "similarity", "weight", "share", *self._horizons(), "barrier"]
+        """One row per match: rank, symbol, end, known_on, similarity (in full mode followed by its parts), weight,
+        share, r<h> of each horizon, barrier."""
+        columns = ["rank", "symbol", "end", "known_on", "similarity", *self._parts(), "weight", "share"]
+        columns += [*self._horizons(), "barrier"]
         return pd.DataFrame([match.to_dict() for match in self.matches], columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,6 +159,9 @@ class Explanation:
             ],
             "matches": [match.to_dict() for match in self.matches],
         }
+
+    def _parts(self) -> tuple[str, ...]:
+        return PART_NAMES if self.settings.factor.mode == "full" else ()
 
     def _horizons(self) -> list[str]:
         return [f"r{bars}" for bars in self.settings.patterns.horizons]
@@ -212,8 +225,36 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
         after=bars.part(end + 1, end + 1 + steps.outcome_bars),
         outcome={f"r{h}": value for h, value in zip(steps.horizons, known, strict=True)}
         | {"barrier": None if label == UNDECIDED else label},
-        matches=[_match(loaded, pair, total) for pair in pairs],
+        matches=[
+            _match(loaded, pair, total, parts)
+            for pair, parts in zip(pairs, _parts(loaded, bars, end, pairs), strict=True)
+        ],
     )
+
+
+def _parts(
+    loaded: LoadedState, bars: SymbolBars, end: int, pairs: list[dict[str, Any]]
+) -> list[dict[str, float | None]]:
+    """Parts of the similarity of each match with the window of `bars` that ends on the bar `end`."""
+    settings = loaded.key.settings
+    if settings.factor.mode != "full" or not pairs:
+        return [{} for _ in pairs]
+    steps = settings.patterns
+    query = window_prices(bars, np.array([end]), steps.window_bars)
+    rows = [
+        window_prices(frame, frame.find(np.array([pair["match_end"]], dtype="datetime64[D]")), steps.window_bars)
+        for pair in pairs
+        for frame in [loaded.frames[pair["match_symbol"]]]
+    ]
+    found = similarity_parts(query, WindowPrices(*map(np.concatenate, zip(*rows, strict=True))))
+    twice = found.similarity(settings.factor)
+    parts = []
+    for at, pair in enumerate(pairs):
+        named: dict[str, float | None] = dict(zip(PART_NAMES, (float(part[at]) for part in found), strict=True))
+        if pair["similarity"] != twice[at]:
+            named |= {"pixels": None, "edges": None}
+        parts.append(named)
+    return parts
 
 
 def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date | np.datetime64 | None) -> int:
@@ -266,7 +307,7 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
     return end
 
 
-def _match(loaded: LoadedState, pair: dict[str, Any], total: float) -> Match:
+def _match(loaded: LoadedState, pair: dict[str, Any], total: float, parts: dict[str, float | None]) -> Match:
     """A match from its row of the `matches` table, with its bars."""
     settings = loaded.key.settings.patterns
     bars = loaded.frames[pair["match_symbol"]]
@@ -283,6 +324,7 @@ def _match(loaded: LoadedState, pair: dict[str, Any], total: float) -> Match:
         barrier=pair["barrier"],
         window=bars.part(end + 1 - settings.window_bars, end + 1),
         after=bars.part(end + 1, end + 1 + settings.outcome_bars),
+        parts=parts,
     )
 
 

@@ -81,7 +81,7 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     )
     queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32), prices)
     with clock.stage("search"):
-        found = search(state.index, state.patterns, queries, settings.factor, steps.window_bars, state.frames)
+        found = search(state.index, state.patterns, queries, settings.factor, steps.window_bars, state.shapes)
     with clock.stage("factor"):
         rows = factor_values(state.patterns, found, dates, settings)
         names = np.array(batch.symbols, dtype=object)

@@ -30,6 +30,7 @@ from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns, added_since, check_patterns, compare_patterns
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.ivf_index import IvfIndex, measured_recall
+from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
@@ -45,6 +46,8 @@ class LoadedState:
     key: StateKey
     frames: BarsBySymbol
     patterns: Patterns
+    shapes: PatternShapes
+    """Shapes of the patterns, which modes that compare bars need."""
     index: FlatIndex
     encoder: Encoder
     recall: Recall | None
@@ -57,7 +60,11 @@ class LoadedState:
 
 def loaded_state(key: StateKey) -> LoadedState:
     """The state of a key, loaded once per process however many threads ask. Raises as `load_state`."""
-    return replace(loaded(key.loads), key=key)
+    state: LoadedState = replace(loaded(key.loads), key=key)
+    if key.settings.factor.mode != "fast":
+        # Here rather than with the first samples, so that what these take is their own.
+        state.shapes.shapes()
+    return state
 
 
 def load_state(key: StateKey) -> LoadedState:
@@ -174,7 +181,8 @@ def _finished(
         index = approximate
     took = ", ".join(f"{name} {each:.1f} s" for name, each in clock.seconds.items())
     _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
-    return LoadedState(key, frames, patterns, index, encoder, recall, verified, clock.seconds)
+    shapes = PatternShapes(patterns, frames, key.settings.patterns.window_bars)
+    return LoadedState(key, frames, patterns, shapes, index, encoder, recall, verified, clock.seconds)
 
 
 def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: PatternSettings, dim: int) -> Patterns:

@@ -1,16 +1,15 @@
-"""The windows of candidates, as a mode compares them."""
+"""The windows of candidates, as a mode compares them, and what a mode is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
-from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.patterns.patterns import Patterns
-from kline_core.search.candidates import Candidates, Queries
-from kline_core.typing import Floats64, Int64s
-from kline_core.windows.prices import WindowPrices, prices_of_windows
+from kline_core.search.candidates import Candidates, Queries, Selection
+from kline_core.search.pattern_shapes import PatternShapes
+from kline_core.settings import FactorSettings
+from kline_core.typing import Int64s
+from kline_core.windows.prices import WindowPrices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,8 +21,8 @@ class CandidateWindows:
     candidates: Candidates
     patterns: Patterns
     queries: Queries
-    frames: BarsBySymbol | None
-    window_bars: int
+    shapes: PatternShapes
+    """Shapes and prices of the patterns."""
 
     def query_prices(self) -> WindowPrices:
         """Prices of the m queries' windows: float64 (m, window_bars) each. Raises ValueError if there are none."""
@@ -31,21 +30,10 @@ class CandidateWindows:
             raise ValueError("queries have no prices; this mode compares bars")
         return WindowPrices(*(price[self.asked] for price in self.queries.prices))
 
-    def pairs(self) -> tuple[Int64s, Int64s]:
-        """Query, 0 to m - 1, and position of each of the n candidates: int64 (n,) each, query by query."""
-        query, position = np.nonzero(self.candidates.there)
-        return query.astype(np.int64), position.astype(np.int64)
 
-    def prices(self, query: Int64s, position: Int64s) -> WindowPrices:
-        """Prices of candidates' windows, named as by `pairs`: float64 (n, window_bars) each.
-
-        Raises ValueError if the search was given no bars.
-        """
-        if self.frames is None:
-            raise ValueError("the search was given no bars; this mode compares bars")
-        code, bar = self.candidates.code[query, position], self.candidates.bar[query, position]
-        return prices_of_windows(self.frames, self.patterns.symbols, code, bar.astype(np.int64), self.window_bars)
-
-
-Mode: TypeAlias = Callable[[CandidateWindows], Floats64]
-"""Returns scores of the candidates, float64 (m, c), the higher the more alike; any number if there is no candidate."""
+Ranked: TypeAlias = tuple[Int64s, Candidates, Int64s]
+"""Some of the m queries (int64 positions), their candidates by another similarity, best first and down to the last
+selected one at least, and the positions of those that were selected."""
+Mode: TypeAlias = Callable[[CandidateWindows, FactorSettings, Selection], Iterator[Ranked]]
+"""Ranks the candidates of m queries by a similarity of its own (0 or more, the higher the more alike; ties by symbol,
+then end) and selects the matches among them. Every query comes once."""

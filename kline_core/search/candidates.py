@@ -37,6 +37,8 @@ _FIRST_ASK = 32
 """Rows of a query's first ask: to select hundreds costs as much as the products."""
 _ASK_GROWTH = 4
 """Factor from one ask of an undecided query to the next."""
+_SPARE = 10
+"""One row in so many is asked for beyond those that are needed, where all candidates are."""
 _PAIRS = 2048
 """Pairs whose products are made at a time, so that they stay in the processor's cache (2 MB at 128 dims)."""
 
@@ -151,8 +153,13 @@ def first_candidates(
     undecided = np.argsort(known, kind="stable")
     undecided = undecided[known[undecided] > 0]
     enough = search_k + int(visible.own.max(initial=0))
+    first = max(_FIRST_ASK, at_first)
+    if select is None:
+        # The last candidate must be better than the worst proposed row by more than a score can be wrong.
+        enough += enough // _SPARE + _FIRST_ASK
+        first = enough
     bound = np.zeros(0)
-    for ask in _asks(enough if select is None else max(_FIRST_ASK, at_first), enough):
+    for ask in _asks(first, enough):
         if len(undecided) == 0:
             return
         rows, floor = index.nearest(queries.vectors[undecided], known[undecided], ask)
@@ -225,7 +232,7 @@ def _rank(
     code, bar = patterns.code[rows], patterns.bar[rows]
     own = (code == job.queries.codes[asked, None]) & (np.abs(bar - job.queries.bars[asked, None]) < job.window_bars)
     similarity = np.where((rows < 0) | own, -np.inf, _similarities(job, asked, rows))
-    order = np.lexsort((patterns.end[rows], code, -similarity), axis=-1)[:, : job.search_k]
+    order = _best_first(similarity, code, patterns.end[rows])[:, : job.search_k]
     candidates = Candidates(rows, code, bar, similarity).take(order)
 
     similarity = candidates.similarity
@@ -240,6 +247,16 @@ def _rank(
         worst = np.maximum(lowest, bound)
     decided = (worst > certain_above) | (certain_above == -np.inf)
     return candidates, selected, decided, bound
+
+
+def _best_first(similarity: Floats64, code: Int32s, end: Dates) -> Int64s:
+    """Positions of each row's candidates by similarity, highest first, then symbol, then end: int64, shaped alike."""
+    order = np.argsort(-similarity, axis=-1, kind="stable")
+    ordered = np.take_along_axis(similarity, order, axis=-1)
+    # Symbol and end cost several times as much, and decide nothing where no two are equally similar.
+    tied = np.flatnonzero(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > -np.inf)).any(axis=-1))
+    order[tied] = np.lexsort((end[tied], code[tied], -similarity[tied]), axis=-1)
+    return order
 
 
 def _similarities(job: _Job, asked: Int64s, rows: Int64s) -> Floats64:

@@ -29,8 +29,13 @@ Measured with faiss 1.15.1, 128 dims, 100,000 rows: 4 queries 8 ms by scan and 1
 _SCAN_FROM = 2
 """Smallest number of queries for which the 8-bit vectors propose. Measured with 400,000 rows of 64 dimensions: they
 take 4.5 ms for 1 to 7 queries together, FAISS takes 3 ms for each."""
+_MANY = 512
+"""Rows of a query from which on all above a likely score are collected, rather than the best held in order. Measured
+with 600 queries, 400,000 rows of 64 dimensions and 2,200 rows a query: FAISS takes four times as long as for 32."""
+_SAMPLED = 16
+"""One row in so many tells which score that is."""
 _GROUP, _BLOCK = 16, 8192
-"""Queries and rows of one block of scores in `at_least`: 512 KB, which stay in the processor's cache."""
+"""Queries and rows of one block of scores in `_above`: 512 KB, which stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +102,13 @@ class FlatIndex:
         the median on; the earlier queries, and the rows after the block, are divided in the same way until every query
         has searched its prefix and nothing else. Most of the work falls into a few large blocks.
 
+        Of many rows, those above a score are collected that a sample of the rows makes likely; where they are too few,
+        with a lower one.
+
         Arguments and results are those of `PatternIndex.nearest`.
         """
+        if count >= _MANY:
+            return self._nearest_many(vectors, known, count)
         if self.scan is not None and len(vectors) >= _SCAN_FROM:
             return self.scan.nearest(vectors, known, count)
         score = np.full((len(vectors), count), -np.inf, dtype=np.float32)
@@ -123,16 +133,64 @@ class FlatIndex:
         """Every row of a prefix whose exact inner product reaches the query's bound; see `PatternIndex.at_least`."""
         # Rounded down, so that turning the bound into float32 loses no row.
         lowest = np.nextafter((bound - self.score_error).astype(np.float32), np.float32(-np.inf))
-        found: list[Int64s] = []
+        return [rows for rows, _ in self._above(vectors, known, lowest)]
+
+    def _above(self, vectors: Floats32, known: Int64s, lowest: Floats32) -> list[tuple[Int64s, Floats32]]:
+        """The rows of each query's prefix, ascending, whose float32 score reaches `lowest` (q,); and these scores."""
+        found: list[tuple[Int64s, Floats32]] = []
         for first in range(0, len(vectors), _GROUP):
             group = slice(first, min(first + _GROUP, len(vectors)))
-            pieces: list[list[Int64s]] = [[] for _ in range(group.start, group.stop)]
+            pieces: list[list[tuple[Int64s, Floats32]]] = [[] for _ in range(group.start, group.stop)]
             for start in range(0, int(known[group.stop - 1]), _BLOCK):
                 scores = vectors[group] @ self.rows[start : start + _BLOCK].T
                 for query, enough in enumerate(scores >= lowest[group, None]):
-                    pieces[query].append(np.flatnonzero(enough[: max(0, int(known[first + query]) - start)]) + start)
-            found += [np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64) for rows in pieces]
+                    rows = np.flatnonzero(enough[: max(0, int(known[first + query]) - start)])
+                    pieces[query].append((rows + start, scores[query, rows]))
+            none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+            for parts in pieces:
+                row, score = zip(*(parts or [none]), strict=True)
+                found.append((np.concatenate(row), np.concatenate(score)))
         return found
+
+    def _nearest_many(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
+        row = np.full((len(vectors), count), -1, dtype=np.int64)
+        floor = np.full(len(vectors), -np.inf)
+        undecided, wanted = np.arange(len(vectors)), float(count)
+        while len(undecided):
+            lowest = self._likely(vectors[undecided], known[undecided], wanted)
+            few = np.zeros(len(undecided), dtype=bool)
+            for place, (rows, scores) in enumerate(self._above(vectors[undecided], known[undecided], lowest)):
+                query = undecided[place]
+                if len(rows) < count and len(rows) < known[query]:
+                    few[place] = True
+                elif len(rows) <= count:
+                    row[query, : len(rows)] = rows
+                    floor[query] = -np.inf if len(rows) == known[query] else scores.min()
+                else:
+                    best = np.argpartition(scores, -count)[-count:]
+                    row[query], floor[query] = rows[best], scores[best].min()
+            undecided, wanted = undecided[few], 4 * wanted
+        return row, floor
+
+    def _likely(self, vectors: Floats32, known: Int64s, count: float) -> Floats32:
+        """A score that `count` rows of each query's prefix probably reach, and not many more: float32 (q,)."""
+        number = np.arange(len(self.rows) // _SAMPLED, dtype=np.uint64)
+        # Scattered, since rows at equal distances may all be of one symbol.
+        offset = (number * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)) % np.uint64(_SAMPLED)
+        sample = (number * np.uint64(_SAMPLED) + offset).astype(np.int64)
+        vectors_of_sample = self.rows[sample]
+        seen = np.searchsorted(sample, known)
+        lowest = np.full(len(vectors), -np.inf, dtype=np.float32)
+        for first in range(0, len(vectors), _GROUP):
+            scores = vectors[first : first + _GROUP] @ vectors_of_sample.T
+            for query in range(first, min(first + _GROUP, len(vectors))):
+                share = seen[query] * count / max(1, int(known[query]))
+                # Two deviations and a half more than the share, so that few queries have to ask again.
+                rank = int(share + 2.5 * share**0.5) + 1
+                if rank < seen[query]:
+                    part = scores[query - first, : seen[query]]
+                    lowest[query] = np.partition(part, len(part) - rank)[len(part) - rank]
+        return lowest
 
 
 def _flat(parts: Sequence[Floats32], dim: int) -> tuple[Any, Floats32]:

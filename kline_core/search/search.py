@@ -2,7 +2,7 @@
 
 1. The candidates of a sample are the first `search_k` eligible patterns by similarity of their vectors, exactly
    (`kline_core.search.candidates`).
-2. A mode other than fast scores them again, and sorts them by that score, highest first, then symbol, then end
+2. A mode other than fast ranks them by a similarity of its own, highest first, then symbol, then end
    (`kline_core.search.modes`).
 3. Walk down the candidates and select each one that is more than `isolation_bars` bars away from every match of the
    same symbol selected before it, until there are `top_k` (`kline_core.search.selection`).
@@ -15,18 +15,20 @@ In fast mode step 1 stops as soon as the candidates decide the selection.
 The result does not depend on how queries are cut into batches, on their order, or on the number of threads.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.patterns.patterns import Patterns
-from kline_core.search.candidate_windows import CandidateWindows
+from kline_core.search.candidate_windows import CandidateWindows, Ranked
 from kline_core.search.candidates import Candidates, Queries, Visible, check_fit, first_candidates
 from kline_core.search.modes import MODES
 from kline_core.search.pattern_index import PatternIndex
+from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.results import Matches
 from kline_core.search.selection import isolated
 from kline_core.settings import FactorSettings
-from kline_core.typing import Floats64, Int64s
+from kline_core.typing import Int64s
 
 
 def search(
@@ -35,7 +37,7 @@ def search(
     queries: Queries,
     settings: FactorSettings,
     window_bars: int,
-    frames: BarsBySymbol | None = None,
+    shapes: PatternShapes | None = None,
 ) -> Matches:
     """Find the matches of every query, as defined at the top of this module.
 
@@ -46,9 +48,10 @@ def search(
         index: Holds the vectors of `patterns`.
         patterns: Patterns, of which a query may see the first `n_known(date)`.
         queries: q samples, in any order.
-        settings: `mode`, `top_k`, `search_k`, `isolation_bars` and `min_similarity` are used.
+        settings: `mode`, `top_k`, `search_k`, `isolation_bars` and `min_similarity` are used, and what the mode has of
+            its own.
         window_bars: Bars in a window; two windows of a symbol fewer bars apart than that overlap.
-        frames: Bars of the patterns' symbols; needed only by modes that compare bars.
+        shapes: Shapes of the patterns; needed only by modes that compare bars.
 
     Raises:
         ValueError: The index or the queries do not fit the patterns, a query's vector is not L2-normalised, or a mode
@@ -62,34 +65,30 @@ def search(
         similarity=np.full((len(queries), settings.top_k), np.nan),
         eligible=visible.eligible,
     )
-    score = MODES[settings.mode]
+    mode = MODES[settings.mode]
+    if mode is not None and shapes is None:
+        raise ValueError(f"the search was given no shapes; {settings.mode} mode compares bars")
 
     def select(candidates: Candidates) -> Int64s:
         return isolated(candidates, settings.top_k, settings.isolation_bars)
 
     found = first_candidates(
-        *(index, patterns, queries, settings.search_k, window_bars, visible),
-        select=select if score is None else None,
+        *(index, patterns, queries, settings.candidates, window_bars, visible),
+        select=select if mode is None else None,
         at_first=settings.top_k,
     )
     for asked, candidates, selected in found:
-        if score is not None:
-            windows = CandidateWindows(asked, candidates, patterns, queries, frames, window_bars)
-            candidates = _sorted(candidates, score(windows), patterns)
-        chosen = select(candidates) if selected is None else selected
-        if settings.min_similarity is not None:
-            score_of = np.take_along_axis(candidates.similarity, np.maximum(chosen, 0), axis=1)
-            chosen = np.where(score_of >= settings.min_similarity, chosen, -1)
-        query, rank = np.nonzero(chosen >= 0)
-        place = chosen[query, rank]
-        result.rows[asked[query], rank] = candidates.rows[query, place]
-        result.similarity[asked[query], rank] = candidates.similarity[query, place]
+        parts: Iterable[Ranked]
+        if mode is None or shapes is None:
+            parts = [(np.arange(len(asked)), candidates, select(candidates) if selected is None else selected)]
+        else:
+            parts = mode(CandidateWindows(asked, candidates, patterns, queries, shapes), settings, select)
+        for which, ranked, chosen in parts:
+            if settings.min_similarity is not None:
+                score_of = np.take_along_axis(ranked.similarity, np.maximum(chosen, 0), axis=1)
+                chosen = np.where(score_of >= settings.min_similarity, chosen, -1)
+            query, rank = np.nonzero(chosen >= 0)
+            place = chosen[query, rank]
+            result.rows[asked[which[query]], rank] = ranked.rows[query, place]
+            result.similarity[asked[which[query]], rank] = ranked.similarity[query, place]
     return result
-
-
-def _sorted(candidates: Candidates, score: Floats64, patterns: Patterns) -> Candidates:
-    """Candidates of m queries, sorted by another score, float64 (m, c)."""
-    score = np.where(candidates.there, score, -np.inf)
-    order = np.lexsort((patterns.end[candidates.rows], candidates.code, -score), axis=-1)
-    scored = Candidates(candidates.rows, candidates.code, candidates.bar, score)
-    return scored.take(order)

@@ -5,9 +5,7 @@ columns a bar and 64 rows, so 60 x 64 for 20 bars. Every window is scaled by its
 theirs a bar is a candlestick: the outer columns hold the body, the centre column holds body and wick, and the body's
 brightness tells rising from falling.
 
-No pixel depends on the unit of the prices. Between two rows the upper one is taken, and a price that lies within
-`_HALF` of a row under that point counts as on it; prices within `SAME_PRICE` of each other count as equal. Prices in
-ticks would otherwise lie on such points exactly, and rounding would decide.
+No pixel depends on the unit of the prices; which row a price lies in is said in `kline_core.windows.chart_rows`.
 
 The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is the lowest price. `to_picture` turns a
 chart upright for people.
@@ -16,14 +14,11 @@ chart upright for people.
 import numpy as np
 from PIL import Image
 
-from kline_core.bars.adjustment import SAME_PRICE
-from kline_core.typing import Flags, Floats64, Pixels, Positions
+from kline_core.typing import Flags, Floats64, Pixels
+from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR, chart_rows
 
-HEIGHT = 64
-PIXELS_PER_BAR = 3
 WICK, FALLING, RISING = 96, 160, 255
 """Brightness of a wick, and of the body of a falling and of a rising bar, on a background of 0."""
-_HALF = 0.5 + 1e-9
 
 
 def _spans() -> Flags:
@@ -58,24 +53,13 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
         >>> kl.render_charts(close - 0.1, close + 0.2, close - 0.2, close).shape
         (1, 60, 64)
     """
-    bottom = low.min(axis=1, keepdims=True)
-    top = high.max(axis=1, keepdims=True)
-    height = top - bottom
-    flat = height <= SAME_PRICE * top
-    height = np.where(flat, 1.0, height)
-
-    def row(price: Floats64) -> Positions:
-        scaled = np.where(flat, 0.5, (price - bottom) / height)
-        return np.floor(scaled * (HEIGHT - 1) + _HALF).astype(np.intp)
-
-    first, last = row(open_), row(close)
+    rows = chart_rows(open_, high, low, close)
     count, n_bars = open_.shape
     charts = np.empty((count, n_bars, PIXELS_PER_BAR, HEIGHT), dtype=np.uint8)
-    rising = (close >= open_ * (1.0 - SAME_PRICE)).astype(np.intp)
-    body = _BODIES[rising, np.minimum(first, last), np.maximum(first, last)]
+    body = _BODIES[rows.rising.astype(np.intp), rows.bottom, rows.top]
     charts[:, :, 0] = body
     charts[:, :, 2] = body
-    np.maximum(body, _WICKS[row(low), row(high)], out=charts[:, :, 1])
+    np.maximum(body, _WICKS[rows.low, rows.high], out=charts[:, :, 1])
     return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
 
 

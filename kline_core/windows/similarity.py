@@ -40,21 +40,8 @@ class Shapes:
     @classmethod
     def of(cls, open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Self:
         """Shapes of windows given as positive price arrays `(n, bars)`."""
+        features = shape_features(open_, high, low, close)
         bottom = low.min(axis=1)
-        top = high.max(axis=1)
-        height = np.where(top - bottom <= SAME_PRICE * top, top, top - bottom)
-        span = np.where(high - low <= SAME_PRICE * high, high, high - low)
-        features = np.stack(
-            [
-                (close[:, 0] - bottom) / height,
-                (close[:, -1] - bottom) / height,
-                (close * (1.0 - SAME_PRICE) > open_).mean(axis=1),
-                (np.abs(close - open_) / span).mean(axis=1),
-                ((high - np.maximum(open_, close)) / span).mean(axis=1),
-                ((np.minimum(open_, close) - low) / span).mean(axis=1),
-            ],
-            axis=1,
-        )
         returns = z_normalise(np.diff(np.log(close), axis=1), 1.0)
         return cls(z_normalise(close, bottom[:, None]), returns, features.astype(np.float32))
 
@@ -67,15 +54,34 @@ class Shapes:
         return len(self.closes)
 
 
-def z_normalise(rows: Floats64, unit: Floats64 | float) -> Floats32:
+def shape_features(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> Floats64:
+    """The six features of `Shapes`, float64 `(n, 6)`, of windows given as positive price arrays `(n, bars)`."""
+    bottom = low.min(axis=1)
+    top = high.max(axis=1)
+    height = np.where(top - bottom <= SAME_PRICE * top, top, top - bottom)
+    span = np.where(high - low <= SAME_PRICE * high, high, high - low)
+    return np.stack(
+        [
+            (close[:, 0] - bottom) / height,
+            (close[:, -1] - bottom) / height,
+            (close * (1.0 - SAME_PRICE) > open_).mean(axis=1),
+            (np.abs(close - open_) / span).mean(axis=1),
+            ((high - np.maximum(open_, close)) / span).mean(axis=1),
+            ((np.minimum(open_, close) - low) / span).mean(axis=1),
+        ],
+        axis=1,
+    )
+
+
+def z_normalise(rows: Floats64, unit: Floats64 | float, tolerance: float = 1e-12) -> Floats32:
     """Rows with mean 0 and standard deviation 1, as float32; a constant row becomes zeros.
 
-    A row counts as constant if its deviation is no more than rounding: 1e-12 of `unit`, which is a size per row
+    A row counts as constant if its deviation is no more than rounding: `tolerance` of `unit`, which is a size per row
     `(n, 1)` or one for all.
     """
     centred = rows - rows.mean(axis=1, keepdims=True)
     deviation = rows.std(axis=1, keepdims=True)
-    constant = deviation <= 1e-12 * unit
+    constant = deviation <= tolerance * unit
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation)).astype(np.float32)
 
 

@@ -16,18 +16,8 @@ FUNCTIONS = [name for name in kl.__all__ if inspect.isfunction(getattr(kl, name)
 def test_the_exported_names():
     assert kl.__all__ == [
         *("Encoder", "FactorSettings", "Home", "PatternSettings", "Settings"),
-        *(
-            "check",
-            "compare_baselines",
-            "compute_factor",
-            "context",
-            "errors",
-            "evaluate",
-            "explain",
-            "fetch",
-            "history",
-        ),
-        *("ingest", "load_us_stocks"),
+        *("check", "compare", "compare_baselines", "compute_factor", "context", "errors", "evaluate", "explain"),
+        *("fetch", "history", "ingest", "load_us_stocks"),
         *("read_factor", "release_jump", "render_charts", "update_patterns", "verify"),
     ]
     assert set(kl.__all__) <= set(dir(kl))

@@ -1,12 +1,13 @@
 """How fast the samples of one symbol are computed, beside other ways of answering the same question.
 
-    python -m tests.benchmarks [--home H [--symbol S] | --place DIR] [--only a,b,c,d,e] [--json FILE]
+    python -m tests.benchmarks [--home H [--symbol S] | --place DIR] [--only a,b,c,d,e,f] [--json FILE]
 
     a  the serial way of the note that this project grew from
     b  the same by a pool of 16 threads
     c  our own algorithm, one sample at a time
     d  ours: cold, and warm with 1, 2 and 4 threads, in process and over TCP
     e  stumpy.match, and FAISS on normalised closes
+    f  ours in full mode: warm with 2 threads in process
 
 Every way works in a process of its own, and they take turns: a round is one turn of each, and only what was measured in
 one run is compared. Before the rounds each has a turn that does not count. Where a way does a part of the samples in a
@@ -87,6 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
             extra += "stumpy", "numba"
             add("e stumpy.match", "5 nearest", partial(away(Stumpy, question, STUMPY_SAMPLES).ask, "measure"))
             add("e FAISS on closes", "20 numbers, k = 5", partial(away(Closes, question).ask, "measure"))
+        if "f" in options.only:
+            full = away(Ours, Question.of(home, question.symbol, options.samples, "full"), IN_PROCESS, 2)
+            what = f"2,000 candidates compared by bars, loaded, in process; {TIMES} times a round"
+            add("f ours, full mode, 2 threads", what, partial(full.ask, "measure"))
         rounds: dict[str, list[Measured]] = {name: [] for name in ways}
         peaks: list[Peaks] = []
         elsewhere = Elsewhere()
@@ -119,15 +124,15 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=600)
     parser.add_argument("--serial-samples", type=int, default=600, help="samples that c computes in a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", type=_letters, default="a,b,c,d,e", help="the ways to measure, such as a,c")
+    parser.add_argument("--only", type=_letters, default="a,b,c,d,e,f", help="the ways to measure, such as a,c")
     parser.add_argument("--json", type=Path, help="file for everything that was found")
     return parser.parse_args(arguments)
 
 
 def _letters(given: str) -> set[str]:
     letters = set(given.split(","))
-    if not letters <= set("abcde"):
-        raise argparse.ArgumentTypeError(f"{given}: give some of a,b,c,d,e")
+    if not letters <= set("abcdef"):
+        raise argparse.ArgumentTypeError(f"{given}: give some of a,b,c,d,e,f")
     return letters
 
 

@@ -17,7 +17,7 @@ from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
-from kline_core.settings import Settings
+from kline_core.settings import FactorSettings, Settings
 from kline_core.store.home import Home
 from kline_core.typing import Dates, Int64s
 from tests.support.homes import make_home, market
@@ -32,13 +32,13 @@ class Question:
     samples: int
 
     @classmethod
-    def of(cls, home: str, symbol: str | None, samples: int) -> Self:
+    def of(cls, home: str, symbol: str | None, samples: int, mode: str = "fast") -> Self:
         """About a symbol of a home; without a name, the first of those with the most bars."""
         place = Home(home)
         if symbol is None:
             counts = pc.value_counts(place.read("bars", ["symbol"])["symbol"].cast(pa.string()).combine_chunks())
             symbol = min((-row["counts"], row["values"]) for row in counts.to_pylist())[1]
-        return cls(StateKey.newest(place, Settings(), device="cpu"), symbol, samples)
+        return cls(StateKey.newest(place, Settings(factor=FactorSettings.of_mode(mode)), device="cpu"), symbol, samples)
 
     def load(self) -> "Loaded":
         """Bars, patterns and encoder in this process, and the sample dates.

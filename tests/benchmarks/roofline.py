@@ -23,7 +23,7 @@ from kline_core.encoder.network import AttentionEncoder
 from kline_core.factor.state import LoadedState
 from kline_core.patterns.patterns import Patterns
 from kline_core.typing import Int64s
-from kline_core.windows.charts import HEIGHT, PIXELS_PER_BAR
+from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR
 
 PRICES = 4
 

@@ -161,7 +161,10 @@ def test_too_many_failures_fail_the_run_but_keep_the_values(capsys: pytest.Captu
         (["run", "--as-of", "2010-12-25"], "as-of 2010-12-25 is no trading day"),
         (["run", "--as-of", "1999-12-25"], "as-of 1999-12-25 lies outside the bars"),
         (["run", "--as-of", "2031-12-25"], "as-of 2031-12-25 lies outside the bars"),
-        (["run", "--mode", "full"], "mode is 'full'; only 'fast' is available"),
+        (["run", "--mode", "half"], "mode is 'half'; only 'fast', 'full' are available"),
+        (["run", "--mode", "full", "--max-price-checks", "9"], "max_price_checks is 9; it must be at least top_k (10)"),
+        (["evaluate", "--compare", "slow"], "compare is 'slow'; it must be a mode (fast, full) or a fingerprint"),
+        (["evaluate", "--compare", "full", "--universe", "x"], "leave --universe away"),
         (["run", "--top-k", "0"], "top_k is 0; it must be at least 1"),
         (["run", "--preset", "wide"], "preset is 'wide'; it must be one of 'seed', 'broad'"),
         (["run", "--half-life", "0"], "half_life_days is 0.0; it must be above 0, or None for no decay"),
@@ -623,3 +626,34 @@ def test_verify_tells_work_that_is_pending_from_damage(
     code, _, line = ask(capsys, *words)
     assert (code, line) == (1, f"kline: tables are damaged: patterns: {BARS - 19 - 21} windows missing")
     assert "nowhere.safetensors cannot be read" in refused(capsys, *words, "--encoder", "nowhere.safetensors")
+
+
+@pytest.mark.slow
+def test_full_mode_beside_fast_mode(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    place = tmp_path / "home"
+    for table in ("bars", "patterns"):
+        shutil.copytree(home / table, place / table)
+    words = ["--home", str(place), "--json"]
+    run = ["run", "--samples", "12", "--max-failed-share", "1"]
+    fast, full = (json.loads(ask(capsys, *words, *run, "--mode", mode)[1]) for mode in ("fast", "full"))
+    assert fast["fingerprint"] != full["fingerprint"]
+    assert fast["samples"] == full["samples"] == SYMBOLS * 12
+
+    found = json.loads(ask(capsys, *words, "evaluate", "--compare", "full")[1])
+    assert found["fingerprint"] == fast["fingerprint"]
+    assert found["agreement"]["other"] == full["fingerprint"]
+    assert found["agreement"]["samples"] == SYMBOLS * 12
+    assert 0 < found["agreement"]["found"]["5"] <= 1
+    turned = json.loads(ask(capsys, *words, "evaluate", "--mode", "full", "--compare", fast["fingerprint"])[1])
+    assert turned["agreement"]["other_found"] == found["agreement"]["found"]
+    _, out, _ = ask(capsys, "--home", str(place), "evaluate", "--compare", "full")
+    assert "of the other's, found here" in out
+
+    view = json.loads(ask(capsys, *words, "match", "SYN00001", "--mode", "full")[1])
+    assert view["fingerprint"] == full["fingerprint"]
+    assert len(view["matches"]) == 10
+    assert {"dtw", "price", "return", "shape", "pixels", "edges"} <= set(view["matches"][0])
+    few = json.loads(ask(capsys, *words, "match", "SYN00001", "--mode", "full", "--top-k", "3")[1])
+    assert [match["end"] for match in few["matches"]] == [match["end"] for match in view["matches"][:3]]
+    replayed = json.loads(ask(capsys, *words, "replay", full["run_id"])[1])
+    assert replayed["same"] is True

@@ -12,7 +12,7 @@ from kline_core.encoder.synthetic import synthetic_market
 from kline_core.encoder.training import WindowPool
 from kline_core.encoder.weights import DEFAULT_WEIGHTS, weights_fingerprint
 from kline_core.errors import DateError, EncoderError
-from kline_core.windows.charts import HEIGHT
+from kline_core.windows.chart_rows import HEIGHT
 from tests.support.homes import write_encoder, write_synthetic_card
 from tests.support.processes import output_of
 

@@ -209,8 +209,8 @@ def test_facts_come_back_from_a_worker_in_another_process(bench, elsewhere):
         ),
         (
             lambda: FactorSettings(mode="slow"),
-            {"parameter": "mode", "value": "slow", "bound": "one of 'fast'"},
-            "mode is 'slow'; only 'fast' is available",
+            {"parameter": "mode", "value": "slow", "bound": "one of 'fast', 'full'"},
+            "mode is 'slow'; only 'fast', 'full' are available",
         ),
         (
             lambda: Settings(PatternSettings(horizons=(1, 3)), FactorSettings(return_horizon=5)),

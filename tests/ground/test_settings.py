@@ -64,7 +64,7 @@ def test_settings_out_of_bounds(setting, message):
         (FactorSettings, {"isolation_bars": 10**9}, "isolation_bars is 1000000000; it must be at most 1000000"),
         (FactorSettings, {"allow_seen": 1}, "allow_seen is 1; it must be True or False"),
         (FactorSettings, {"index": ["exact"]}, r"index is \['exact'\]; it must be text"),
-        (FactorSettings, {"mode": "x" * 9_999}, "mode is 'xxx.* only 'fast' is available"),
+        (FactorSettings, {"mode": "x" * 9_999}, "mode is 'xxx.* only 'fast', 'full' are available"),
     ],
 )
 def test_values_of_another_type_are_refused_by_name(kind, setting, message):
@@ -104,6 +104,15 @@ def test_presets():
     assert mixed.patterns.horizons == (5, 10)
 
 
+def test_a_preset_goes_before_the_mode():
+    assert Settings.preset(mode="full").factor == FactorSettings.of_mode("full")
+    broad = Settings.preset("broad", mode="full").factor
+    assert (broad.mode, broad.top_k, broad.search_k, broad.rerank_k) == ("full", 50, 2000, 80)
+    assert Settings.preset(mode="full", top_k=3).factor == FactorSettings.of_mode("full", top_k=3, min_matches=3)
+    with pytest.raises(SettingError, match="mode is 'half'"):
+        Settings.preset(mode="half")
+
+
 def test_fewer_matches_lower_what_must_stand_behind_a_value():
     few = Settings.preset("broad", top_k=8).factor
     assert (few.min_matches, few.min_effective_matches) == (8, 8)
@@ -126,3 +135,46 @@ def test_fewer_matches_lower_what_must_stand_behind_a_value():
 def test_what_no_preset_can_be_made_of(arguments, message):
     with pytest.raises(SettingError, match=message):
         Settings.preset(**arguments)
+
+
+# --- full mode ---
+
+
+def test_full_mode_has_its_own_defaults_and_explicit_values_go_before_them():
+    assert FactorSettings.of_mode("fast") == FactorSettings()
+    full = FactorSettings.of_mode("full")
+    assert (full.top_k, full.search_k, full.candidates, full.rerank_k) == (10, 2000, 2000, 80)
+    other = FactorSettings.of_mode("full", top_k=7, search_k=50, half_life_days=30.0)
+    assert (other.top_k, other.search_k, other.half_life_days) == (7, 50, 30.0)
+    assert FactorSettings.of_mode("full", max_price_checks=100).candidates == 100
+    with pytest.raises(SettingError, match="mode is 'half'; only 'fast', 'full' are available"):
+        FactorSettings.of_mode("half")
+
+
+def test_what_full_mode_alone_uses_is_in_its_fingerprint_alone():
+    used = {"max_price_checks": 99, "rerank_k": 9, "pixel_weight": 0.3, "edge_weight": 0.0}
+
+    def made(mode, **factor):
+        return Settings(factor=FactorSettings.of_mode(mode, **factor)).fingerprint("x")
+
+    assert {made("fast", **{name: value}) for name, value in used.items()} == {made("fast")}
+    assert len({made("full"), made("fast"), *(made("full", **{name: value}) for name, value in used.items())}) == 6
+    # As a record of a run holds them.
+    full = FactorSettings.of_mode("full", **used)
+    assert FactorSettings(**full.to_dict()) == full
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"max_price_checks": 9}, r"max_price_checks is 9; it must be at least top_k \(10\)"),
+        ({"max_price_checks": 10**7}, "max_price_checks is 10000000; it must be between 1 and 1000000"),
+        ({"rerank_k": 0}, "rerank_k is 0; it must be between 1 and 1000000"),
+        ({"pixel_weight": 1.1}, r"pixel_weight is 1\.1; it must be between 0 and 1"),
+        ({"pixel_weight": 0.6, "edge_weight": 0.5}, r"edge_weight is 0\.5; .* pixel_weight \(0\.6\) leaves of 1"),
+        ({"search_k": 9}, r"search_k is 9; it must be at least top_k \(10\)"),
+    ],
+)
+def test_settings_of_full_mode_out_of_bounds(setting, message):
+    with pytest.raises(SettingError, match=message):
+        FactorSettings.of_mode("full", **setting)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.windows.charts import FALLING, HEIGHT, RISING, WICK, render_charts, to_picture
+from kline_core.windows.chart_rows import HEIGHT
+from kline_core.windows.charts import FALLING, RISING, WICK, render_charts, to_picture
 from tests import naive
 from tests.support.candles import candles, charts_of_windows, columns
 

@@ -11,11 +11,11 @@ from flows.backfill import backfill
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.daily import daily
 from flows.evaluate import evaluate
-from kline_core.settings import PRESETS, FactorSettings, PatternSettings, Settings
+from kline_core.settings import MODES, PRESETS, FactorSettings, PatternSettings, Settings
 
 FLOWS = [daily, backfill, evaluate]
-NOT_OFFERED = {"mode", "allow_seen", "min_recall", "window_bars"}
-"""What needs another mode, or other weights, which no flow takes; and what no value depends on."""
+NOT_OFFERED = {"allow_seen", "min_recall", "window_bars"}
+"""What needs other weights, which no flow takes; and what no value depends on."""
 
 
 def test_every_setting_that_a_flow_can_vary_is_offered_with_help() -> None:
@@ -23,6 +23,7 @@ def test_every_setting_that_a_flow_can_vary_is_offered_with_help() -> None:
     assert set(ChosenSettings.model_fields) == names - NOT_OFFERED | {"preset"}
     assert all(field.description for field in ChosenSettings.model_fields.values())
     assert ChosenSettings.model_json_schema()["properties"]["preset"]["enum"] == list(PRESETS)
+    assert ChosenSettings.model_json_schema()["properties"]["mode"]["enum"] == list(MODES)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,8 @@ def test_every_setting_that_a_flow_can_vary_is_offered_with_help() -> None:
         ({"half_life_days": "none"}, Settings(factor=FactorSettings(half_life_days=None))),
         ({"horizons": [5, 10], "barrier_up": 0.1}, Settings(PatternSettings(horizons=(5, 10), barrier_up=0.1))),
         ({"top_k": 3}, Settings.preset(top_k=3)),
+        ({"mode": "full"}, Settings(factor=FactorSettings.of_mode("full"))),
+        ({"mode": "full", "preset": "broad", "rerank_k": 9}, Settings.preset("broad", mode="full", rerank_k=9)),
     ],
 )
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
@@ -47,6 +50,7 @@ def test_what_is_typed_becomes_settings(flow: Any, given: Any, wanted: Settings)
     ("given", "words"),
     [
         ({"preset": "wide"}, "preset"),
+        ({"mode": "slow"}, "mode"),
         ({"half_life": 3}, "half_life"),
         ({"half_life_days": 0}, "half_life_days"),
         ({"min_similarity": 2}, "min_similarity"),
