@@ -10,10 +10,11 @@ They form two groups, because two tables depend on them:
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from kline_core._text import quoted
 from kline_core.errors import SettingError
@@ -24,6 +25,10 @@ that values of older and newer code are never mixed."""
 MODES = ("fast",)
 """Names of the search modes, see `kline_core.search.modes`."""
 Index = Literal["exact", "ivf"]
+USUAL_SCALES: Final = {1: 0.6, 5: 0.3, 21: 0.1}
+"""Weights of the usual time scales: daily, weekly and monthly candles, by their traded bars."""
+MOST_SCALES = 8
+"""Upper bound of time scales, since every one makes the vectors longer."""
 MOST = 1_000_000
 """Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
 hold."""
@@ -50,6 +55,9 @@ def _check_types(settings: "PatternSettings | FactorSettings") -> None:
         elif field.type == tuple[int, ...]:
             ok = isinstance(value, tuple) and all(map(_is_whole, value))
             _check(ok, field.name, value, "a tuple of whole numbers (int)")
+        elif field.type == tuple[float, ...]:
+            ok = isinstance(value, tuple) and all(map(_is_finite, value))
+            _check(ok, field.name, value, "a tuple of finite numbers")
         else:
             _check(isinstance(value, str), field.name, value, "text")
 
@@ -95,6 +103,12 @@ class PatternSettings:
     """exchange_calendars name; used only if `pattern_stride` is above 1."""
     allow_jumps: bool = False
     """Whether windows and outcomes may reach across unexplained jumps (`kline_core.bars.jumps`)."""
+    scales: tuple[int, ...] = (1,)
+    """Time scales: traded bars per candle (`kline_core.windows.prices`). A window has a chart of `window_bars` candles
+    in each, and spans the longest of them."""
+    scale_weights: tuple[float, ...] = ()
+    """Weight of each of the scales in a similarity; they sum to 1. () stands for the usual ones, see
+    `weights_of_scales`, and they become it."""
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
@@ -113,6 +127,46 @@ class PatternSettings:
         _check(self.horizons[-1] <= MOST, "horizons", self.horizons, f"at most {MOST}")
         _check(self.barrier_up > 0, "barrier_up", self.barrier_up, "above 0")
         _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        scales, weights = self.scales, self.scale_weights
+        _check(
+            len(scales) > 0 and min(scales) >= 1 and list(scales) == sorted(set(scales)),
+            "scales",
+            scales,
+            "distinct, increasing and at least 1",
+        )
+        _check(len(scales) <= MOST_SCALES, "scales", scales, f"at most {MOST_SCALES} scales")
+        _check(self.span_bars <= MOST, "scales", scales, f"at most {MOST // self.window_bars} each")
+        usual = _usual_weights(scales)
+        if not weights:
+            known = ", ".join(f"{weight:g} for {scale}" for scale, weight in USUAL_SCALES.items())
+            bound = f"given for the scales {scales}, one for each; usual are {known} only"
+            _check(usual is not None, "scale_weights", weights, bound)
+            return
+        _check(len(weights) == len(scales), "scale_weights", weights, f"one for each of the scales {scales}")
+        _check(min(weights) > 0, "scale_weights", weights, "above 0")
+        _check(abs(math.fsum(weights) - 1) <= 1e-9, "scale_weights", weights, "weights that sum to 1")
+        if weights == usual:
+            # One spelling of equal settings.
+            object.__setattr__(self, "scale_weights", ())
+
+    @property
+    def weights_of_scales(self) -> tuple[float, ...]:
+        """Weight of each of the `scales`.
+
+        The usual ones are 0.6, 0.3 and 0.1 for the scales 1, 5 and 21, some of these as shares of their sum, and 1 for
+        a single scale.
+        """
+        usual = self.scale_weights or _usual_weights(self.scales)
+        assert usual is not None, "it was checked"
+        return usual
+
+    @property
+    def span_bars(self) -> int:
+        """Traded bars that a window spans: those of its chart in the largest of the `scales`."""
+        return self.window_bars * max(self.scales)
 
     @property
     def outcome_bars(self) -> int:
@@ -125,7 +179,8 @@ class PatternSettings:
 
         Raises `SettingError` if they are out of bounds, and TypeError or KeyError if this version has other ones.
         """
-        return cls(**{**values, "horizons": tuple(values["horizons"])})
+        listed = {name: tuple(values[name]) for name in ("scales", "scale_weights") if name in values}
+        return cls(**{**values, "horizons": tuple(values["horizons"]), **listed})
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
@@ -134,7 +189,21 @@ class PatternSettings:
             del values["allow_jumps"]
         if self.pattern_stride == 1:
             del values["calendar"]
+        if self.scales == (1,):
+            del values["scales"], values["scale_weights"]
+        else:
+            values |= {"scales": list(self.scales), "scale_weights": list(map(float, self.weights_of_scales))}
         return values
+
+
+def _usual_weights(scales: tuple[int, ...]) -> tuple[float, ...] | None:
+    """See `PatternSettings.weights_of_scales`; None if one of several scales has no usual weight."""
+    if len(scales) == 1:
+        return (1.0,)
+    if not set(scales) <= USUAL_SCALES.keys():
+        return None
+    weights = [USUAL_SCALES[scale] for scale in scales]
+    return tuple(weight / math.fsum(weights) for weight in weights)
 
 
 @dataclass(frozen=True, slots=True)

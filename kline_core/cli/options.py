@@ -19,7 +19,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
         return {name: value for name in names if (value := getattr(options, name, None)) is not None}
 
     return Settings(
-        PatternSettings(**given("pattern_stride", "calendar", "allow_jumps")),
+        PatternSettings(**given("pattern_stride", "calendar", "allow_jumps", "scales", "scale_weights")),
         FactorSettings(**_fitting_matches(given(*_FACTOR_OPTIONS))),
     )
 

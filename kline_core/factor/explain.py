@@ -18,7 +18,7 @@ from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars
+from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars, too_few_bars
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
@@ -210,7 +210,7 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
 def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date | np.datetime64 | None) -> int:
     """Ordinal of the bar on which the query's window ends."""
     settings = loaded.key.settings.patterns
-    needed = settings.window_bars
+    needed = settings.span_bars
     ends = usable_ends(bars, settings)
     if len(ends) == 0:
         raise DateError(
@@ -235,7 +235,7 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
         code = usable_windows(bars, settings)[end]
         if code != USABLE:
             why = {
-                TOO_FEW_BARS: f"too few bars: {end + 1} of {needed}",
+                TOO_FEW_BARS: too_few_bars(end + 1, settings),
                 HOLE: f"a hole of more than {settings.max_gap_days} days lies inside its window",
                 JUMP: "an unexplained jump of the price lies inside its window (`kline check`)",
             }[int(code)]

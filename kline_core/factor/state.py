@@ -69,7 +69,7 @@ def load_state(key: StateKey) -> LoadedState:
     clock = StageClock()
     home, frames, encoder = _open(key, clock)
     with clock.stage("patterns"):
-        verified, read = _load_patterns(home, key, encoder.dim)
+        verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
     with clock.stage("index"):
         index = FlatIndex.build(read)
         patterns = index.attach(read)
@@ -99,7 +99,7 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
         if found is None or len(found.missing):
             return None
         verified = now.hold_as_complete()
-        later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim)
+        later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim * len(steps.scales))
     with clock.stage("index"):
         index = state.index.followed_by(later.vectors)
         patterns = state.patterns.followed_by(later, index.rows)
@@ -168,7 +168,7 @@ def _finished(
         with clock.stage("ivf"):
             approximate = IvfIndex.of(index, factor.probes)
         with clock.stage("recall"):
-            recall = measured_recall(approximate, patterns, factor, key.settings.patterns.window_bars)
+            recall = measured_recall(approximate, patterns, factor, key.settings.patterns.span_bars)
         _LOG.info("%s", recall)
         recall.check(factor.min_recall)
         index = approximate

@@ -124,7 +124,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         releases = released(home.notes(versions["bars"]))
         expected = Expected.of(_without(tables["bars"], damaged), steps, releases)
         if "patterns" in tables:
-            dim = weights_shape(encoder_path)[0] if encoder == weights else None
+            dim = weights_shape(encoder_path)[0] * len(steps.scales) if encoder == weights else None
             stored = tables["patterns"] if made is not None else table_schema("patterns", steps.horizons).empty_table()
             source = update_source(home, versions.get("patterns"))
             older = _as_of_update(home, source, versions["bars"], damaged, steps, ledger)

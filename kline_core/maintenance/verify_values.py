@@ -223,7 +223,7 @@ def _made_from(joined: Joined, expected: Expected, patterns: Patterns) -> tuple[
         frame = expected.frames[expected.windows.symbols[which]]
         fine = usable_windows(frame, steps)[bars[at]] == USABLE
         usable[at] = fine
-        window[at[fine]] = window_content(frame.content, bars[at[fine]], 1 - steps.window_bars, 0)
+        window[at[fine]] = window_content(frame.content, bars[at[fine]], 1 - steps.span_bars, 0)
     visible = patterns.history[patterns.n_known(joined.dates)]
     history = joined.factors["history"].to_numpy().view(np.uint64)
     as_now = [history == sample_history(np.full(len(window), code), window, visible) for code in (USABLE, SEEN)]
@@ -269,7 +269,7 @@ def _compute_again(
     codes, bars = _bars_of(joined, expected)
     code, bar = (windows.code[pattern], windows.bar[pattern]) if len(windows) else (pattern, pattern)
     if len(windows):
-        own = (code == codes[samples][sample]) & (np.abs(bar - bars[samples][sample]) < settings.patterns.window_bars)
+        own = (code == codes[samples][sample]) & (np.abs(bar - bars[samples][sample]) < settings.patterns.span_bars)
         add("rows whose outcome was not known on the sample's date", ~missing & (windows.known_on[pattern] > day))
         add("rows that overlap the sample's own window", ~missing & own)
         add(

@@ -78,12 +78,19 @@ class WindowEncoder(Protocol):
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Length of a chart's vector."""
 
-    def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
-        """Vectors of n windows of any symbols of these bars: float32 `(n, dim)`, in the order of `windows`.
+    def vectors(
+        self,
+        bars: BarsKey,
+        windows: Catalogue,
+        settings: PatternSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> Floats32:
+        """Vectors of n windows of any symbols of these bars: float32 `(n, dim * scales)`, in the order of `windows`.
 
-        `progress` is called with the number of windows encoded so far.
+        `settings`: those of the windows, whose `scales` and weights are used. `progress` is called with the number of
+        windows encoded so far.
         """
 
 
@@ -193,7 +200,7 @@ def update_patterns(
             "patterns", restated, source_metadata(catalogue.bars, len(missing)), expected_version=version
         )
     left = len(missing)
-    for part, vectors in _encoded(encoding, catalogue.bars, windows.take(missing), progress):
+    for part, vectors in _encoded(encoding, catalogue, windows.take(missing), progress):
         left -= len(part)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         rows = _rows(frames, part, vectors, settings)
@@ -234,7 +241,7 @@ def _rebuild(
     home: Home, settings: PatternSettings, encoding: WindowEncoder, catalogue: CatalogueKey, progress: Progress | None
 ) -> PatternsUpdate:
     frames, windows = catalogue.bars.frames(), catalogue.windows()
-    ready = list(_encoded(encoding, catalogue.bars, windows, progress))
+    ready = list(_encoded(encoding, catalogue, windows, progress))
     try:
         version = _make(home, settings, encoding, replace=True)
         left = len(windows)
@@ -250,7 +257,7 @@ def _rebuild(
 
 
 def _encoded(
-    encoding: WindowEncoder, bars: BarsKey, windows: Catalogue, progress: Progress | None
+    encoding: WindowEncoder, catalogue: CatalogueKey, windows: Catalogue, progress: Progress | None
 ) -> Iterator[tuple[Catalogue, Floats32]]:
     """Windows in pieces of at most `COMMIT`, each with its vectors, as they are made."""
     for start in range(0, len(windows), COMMIT):
@@ -260,7 +267,7 @@ def _encoded(
             if progress is not None:
                 progress(before + encoded, len(windows))
 
-        vectors = encoding.vectors(bars, part, count)
+        vectors = encoding.vectors(catalogue.bars, part, catalogue.settings, count)
         if (wrong := wrong_lengths(vectors)).any():
             row = int(wrong.argmax())
             length = np.linalg.norm(vectors[row])

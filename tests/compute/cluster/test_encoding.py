@@ -44,9 +44,9 @@ def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
     encoding, progress = opened.encoding(bench.weights, "cpu"), []
     made = local(bench)
     assert (encoding.fingerprint, encoding.window_bars, encoding.dim) == (made.fingerprint, made.window_bars, made.dim)
-    vectors = encoding.vectors(bars, windows, progress.append)
+    vectors = encoding.vectors(bars, windows, SMALL, progress.append)
     assert vectors.dtype == np.float32
-    assert np.array_equal(vectors, made.vectors(bars, windows))
+    assert np.array_equal(vectors, made.vectors(bars, windows, SMALL))
     assert progress == [*range(10, len(windows), 10), len(windows)]
 
 
@@ -73,7 +73,7 @@ def test_what_an_encoding_refuses(opened, bench, tmp_path):
     shutil.rmtree(home.folder)
     make_home(home.folder, market(1, 20, seed=1))
     with pytest.raises(StaleError, match="were made anew"):
-        opened.encoding(bench.weights, "cpu").vectors(bars, windows)
+        opened.encoding(bench.weights, "cpu").vectors(bars, windows, SMALL)
     with pytest.raises(StaleError, match="were made anew"):
         opened.call(tasks.update, bars, SMALL, encoder, 1_000, 1)
     assert home.read("patterns").num_rows == 0
