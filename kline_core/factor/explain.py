@@ -4,7 +4,8 @@
 """
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars, too_few_bars
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import resolve_symbols
 from kline_core.windows.outcomes import UNDECIDED, outcomes
+from kline_core.windows.prices import WindowPrices, window_prices
 from kline_core.windows.windows import HOLE, JUMP, TOO_FEW_BARS, USABLE, usable_ends, usable_windows
 
 _FIGURES = ("value", "status", "reason", "barrier_win_rate", "return_win_rate", "similarity")
@@ -55,6 +57,8 @@ class Match:
     """The `window_bars` bars of its window."""
     after: SymbolBars
     """The `outcome_bars` bars after the window, the entry bar among them."""
+    candles: Mapping[int, WindowPrices] = field(default_factory=dict)
+    """Its chart in each time scale above 1, by the scale: float64 (1, window_bars)."""
 
     def to_dict(self) -> dict[str, Any]:
         """The match as plain JSON values, without its bars."""
@@ -88,6 +92,8 @@ class Explanation:
     """Outcome of the query itself: r1, r5, ... and barrier, each None if not known yet."""
     matches: list[Match]
     """Best first; fewer than `top_k` if the history is short."""
+    candles: Mapping[int, WindowPrices] = field(default_factory=dict)
+    """The query's chart in each time scale above 1, by the scale: float64 (1, window_bars)."""
 
     def text(self) -> str:
         """The explanation as text for a terminal."""
@@ -109,7 +115,8 @@ class Explanation:
         ]
         lines = [
             f"{self.symbol} {self.date}: {said}",
-            f"window {self.window.dates[0]} to {self.date}; what followed it: {', '.join(known) or 'not known yet'}",
+            f"{self._scales()}window {self.window.dates[0]} to {self.date}; "
+            f"what followed it: {', '.join(known) or 'not known yet'}",
         ]
         if not self.matches:
             return "\n".join([*lines, "no matches"])
@@ -144,6 +151,14 @@ class Explanation:
             ],
             "matches": [match.to_dict() for match in self.matches],
         }
+
+    def _scales(self) -> str:
+        steps = self.settings.patterns
+        if steps.scales == (1,):
+            return ""
+        pairs = zip(steps.scales, steps.weights_of_scales, strict=True)
+        named = ", ".join(f"{scale} (weight {weight:.3g})" for scale, weight in pairs)
+        return f"charts of {named} bars per candle, {steps.span_bars} bars in all; "
 
     def _horizons(self) -> list[str]:
         return [f"r{bars}" for bars in self.settings.patterns.horizons]
@@ -204,6 +219,7 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
         outcome={f"r{h}": value for h, value in zip(steps.horizons, known, strict=True)}
         | {"barrier": None if label == UNDECIDED else label},
         matches=[_match(loaded, pair, total) for pair in pairs],
+        candles=_larger_candles(bars, end, steps),
     )
 
 
@@ -274,7 +290,13 @@ def _match(loaded: LoadedState, pair: dict[str, Any], total: float) -> Match:
         barrier=pair["barrier"],
         window=bars.part(end + 1 - settings.window_bars, end + 1),
         after=bars.part(end + 1, end + 1 + settings.outcome_bars),
+        candles=_larger_candles(bars, end, settings),
     )
+
+
+def _larger_candles(bars: SymbolBars, end: int, steps: PatternSettings) -> dict[int, WindowPrices]:
+    larger = (scale for scale in steps.scales if scale > 1)
+    return {scale: window_prices(bars, np.array([end]), steps.window_bars, scale) for scale in larger}
 
 
 def _or_dash(value: float | None, form: str) -> str:

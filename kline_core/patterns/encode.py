@@ -75,9 +75,7 @@ def encode_windows(
     Window i is of the symbol `symbols[code[i]]` and ends on its traded bar `bar[i]`. Raises IndexError if a window
     leaves the history.
     """
-    prices = (
-        prices_of_windows(frames, symbols, code, bar, encoder.window_bars, scale) for scale in settings.scales
-    )
+    prices = (prices_of_windows(frames, symbols, code, bar, encoder.window_bars, scale) for scale in settings.scales)
     return joined_vectors((encoder.encode(render_charts(*each)) for each in prices), settings.weights_of_scales)
 
 
