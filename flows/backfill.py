@@ -14,7 +14,18 @@ from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key
 from flows.artifacts.summary import Summary
 from flows.common.context import open_home, opened_cluster
-from flows.common.parameters import Date, HomePlace, Share, Symbols, Threads, as_day, symbol_list
+from flows.common.parameters import (
+    Date,
+    HomePlace,
+    Scales,
+    ScaleWeights,
+    Share,
+    Symbols,
+    Threads,
+    as_day,
+    scale_settings,
+    symbol_list,
+)
 from flows.common.session import run_name
 from flows.daily import IN_FLIGHT, RUNNER
 from flows.steps.patterns import update
@@ -24,7 +35,6 @@ from kline_core.api.factor import compute_factor
 from kline_core.compute.request import known_symbols
 from kline_core.errors import SettingError
 from kline_core.factor.sample_dates import usable_dates
-from kline_core.settings import PatternSettings
 
 
 @flow(
@@ -42,6 +52,8 @@ def backfill(
     max_failed_share: Share = 0.2,
     scheduler: str | None = None,
     threads: Threads = None,
+    scales: Scales = None,
+    scale_weights: ScaleWeights = None,
 ) -> State[Any]:
     """Values for every trading day of a range of dates, of chosen symbols or of all.
 
@@ -55,7 +67,11 @@ def backfill(
         scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
             where the flow runs, or else a cluster inside the flow's own process.
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
+        scales: Time scales, in traded bars per candle, such as 1,5,21 for daily, weekly and monthly charts. Empty:
+            daily charts alone.
+        scale_weights: Weight of each scale, such as 0.6,0.3,0.1, which sum to 1. Empty: the usual ones.
     """
+    settings = scale_settings(scales, scale_weights)
     asked = symbol_list(symbols)
     if asked is None and first is None:
         raise SettingError(
@@ -72,12 +88,13 @@ def backfill(
     with opened_cluster(scheduler, threads) as cluster:
         if asked is not None:
             asked = known_symbols(store, asked)
-        updated = update(store, cluster)
-        dates = usable_dates(store, PatternSettings(), asked, as_day(first), as_day(last))
+        updated = update(store, cluster, settings.patterns)
+        dates = usable_dates(store, settings.patterns, asked, as_day(first), as_day(last))
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
         result = compute_factor(
             store,
             dates=dates,
+            settings=settings,
             cluster=cluster,
             max_failed_share=max_failed_share,
             check=False,

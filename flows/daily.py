@@ -34,10 +34,13 @@ from flows.common.parameters import (
     HomePlace,
     Retries,
     Samples,
+    Scales,
+    ScaleWeights,
     Seconds,
     Share,
     Symbols,
     Threads,
+    scale_settings,
     symbol_list,
 )
 from flows.common.session import asked_day, closed_session, run_name
@@ -81,6 +84,8 @@ def daily(
     arrival_retry_seconds: Seconds = 600.0,
     scheduler: str | None = None,
     threads: Threads = None,
+    scales: Scales = None,
+    scale_weights: ScaleWeights = None,
 ) -> State[Any]:
     """Refresh bars, extend patterns, score symbols, publish a summary.
 
@@ -101,7 +106,11 @@ def daily(
         scheduler: Address of a standing Dask cluster, such as tcp://127.0.0.1:8786. Empty: what KLINE_SCHEDULER says
             where the flow runs, or else a cluster inside the flow's own process.
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
+        scales: Time scales, in traded bars per candle, such as 1,5,21 for daily, weekly and monthly charts. Empty:
+            daily charts alone.
+        scale_weights: Weight of each scale, such as 0.6,0.3,0.1, which sum to 1. Empty: the usual ones.
     """
+    settings = scale_settings(scales, scale_weights)
     day = asked_day(calendar, as_of)
     session = None
     if calendar is not None and day is not None:
@@ -125,12 +134,13 @@ def daily(
             info = look(store, source, session, max_missing_share)
         if asked is not None:
             asked = known_symbols(store, asked)
-        updated = update(store, cluster)
+        updated = update(store, cluster, settings.patterns)
         result = compute_factor(
             store,
             asked,
             samples=samples,
             as_of=day,
+            settings=settings,
             cluster=cluster,
             max_failed_share=max_failed_share,
             check=False,

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from kline_core.bars.sessions import calendar_names
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, SettingError
+from kline_core.settings import PatternSettings, Settings
 
 
 def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | None:
@@ -42,6 +43,48 @@ def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | 
 def as_day(date: datetime.date | None) -> np.datetime64 | None:
     """A date as datetime64[D]; None for None."""
     return None if date is None else np.datetime64(date, "D")
+
+
+def scale_settings(scales: str | int | Sequence[int] | None, weights: str | Sequence[float] | None) -> Settings:
+    """The default settings with other time scales and their weights, each a list or one text with commas.
+
+    None stands for the default ones. Raises `SettingError`.
+    """
+    return Settings(
+        PatternSettings(
+            scales=_numbers("scales", scales, int) or PatternSettings().scales,
+            scale_weights=_numbers("scale_weights", weights, float) or (),
+        )
+    )
+
+
+def _numbers(name: str, value: Any, kind: type[int] | type[float]) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    parts = value.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(value, str) else value
+    try:
+        return tuple(map(kind, [parts] if isinstance(parts, int | float) else parts))
+    except (TypeError, ValueError) as error:
+        bound = "numbers with commas between them, such as 1,5,21"
+        raise SettingError(
+            f"{name} is {value!r}; it must be {bound}", parameter=name, value=value, bound=bound
+        ) from error
+
+
+def _scales(value: Any) -> Any:
+    try:
+        _numbers("scales", value, int)
+    except SettingError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _scale_weights(value: Any) -> Any:
+    try:
+        _numbers("scale_weights", value, float)
+    except SettingError as error:
+        raise ValueError(str(error)) from error
+    return value
 
 
 def _typed_symbols(value: Any) -> Any:
@@ -75,6 +118,8 @@ def _calendar(value: str) -> str:
 
 
 Symbols = Annotated[str | int | list[str | int] | None, BeforeValidator(_typed_symbols), AfterValidator(_symbols)]
+Scales = Annotated[str | int | list[int] | None, AfterValidator(_scales)]
+ScaleWeights = Annotated[str | list[float] | None, AfterValidator(_scale_weights)]
 Date = Annotated[datetime.date | None, BeforeValidator(_date)]
 # The choices belong to the text, so that the form offers them as a list beside "None".
 _Choice = Annotated[str, AfterValidator(_calendar), Field(json_schema_extra={"enum": list(calendar_names())})]

@@ -81,9 +81,9 @@ def _larger_charts(figure: FigureBase, view: Explanation, scales: list[int]) -> 
     )
     weights = dict(zip(steps.scales, steps.weights_of_scales, strict=True))
     for row, scale in enumerate(scales):
-        label = f"{scale} bars a candle · {weights[scale]:.0%} of the similarity".replace("%", " %")
-        charts = [(f"{view.symbol}  {view.date}", label, view.candles[scale])]
-        charts += [(f"{match.rank}   {match.symbol}  {match.end}", "", match.candles[scale]) for match in shown]
+        weight = f"{weights[scale]:.0%} of the similarity".replace("%", " %")
+        charts = [(f"{scale} bars a candle", weight, view.candles[scale])]
+        charts += [(f"{match.rank}   {match.symbol}", str(match.end), match.candles[scale]) for match in shown]
         for column, (name, details, candles) in enumerate(charts):
             axes = figure.add_subplot(grid[row, column])
             line_above(axes, name, 8.5, INK, "bold", 15)

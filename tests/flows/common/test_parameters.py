@@ -9,11 +9,12 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.schema_tools import validate
 
 from flows.backfill import backfill
-from flows.common.parameters import as_day, symbol_list
+from flows.common.parameters import as_day, scale_settings, symbol_list
 from flows.daily import daily
 from flows.evaluate import evaluate
 from flows.maintain import maintain
 from kline_core.errors import SettingError
+from kline_core.settings import PatternSettings, Settings
 
 FLOWS = [daily, backfill, evaluate, maintain]
 
@@ -74,6 +75,8 @@ def test_choices_and_bounds_are_in_the_form() -> None:
         # What JSON makes of the tickers 1E5, NaN and true.
         (daily, {"symbols": 1e5}, "symbols: .*100000.0 is no text"),
         (daily, {"symbols": float("nan")}, "symbols: .*nan is no text"),
+        (daily, {"scales": "weekly"}, "scales: .*'weekly'; it must be numbers with commas between them"),
+        (backfill, {"scale_weights": "0.5;0.5"}, "scale_weights: .*numbers with commas between them"),
         (daily, {"symbols": ["A", True]}, "symbols: .*True is no text"),
         (backfill, {"first": "2024-02-30"}, "first: .*a day that does not exist"),
         (maintain, {"inputs_keep_days": 3}, "inputs_keep_days: "),
@@ -83,6 +86,26 @@ def test_choices_and_bounds_are_in_the_form() -> None:
 def test_what_does_not_fit_is_refused_by_name(flow: Any, given: dict[str, Any], words: str) -> None:
     with pytest.raises((ParameterTypeError, TypeError), match=words):
         flow.validate_parameters(given) if "horizon" not in given else flow(**given)
+
+
+@pytest.mark.parametrize(
+    ("scales", "weights", "expected"),
+    [
+        (None, None, PatternSettings()),
+        ("1,5,21", None, PatternSettings(scales=(1, 5, 21))),
+        ("[1, 5]", [0.5, 0.5], PatternSettings(scales=(1, 5), scale_weights=(0.5, 0.5))),
+        (5, None, PatternSettings(scales=(5,))),
+        ([1, 2], "0.9,0.1", PatternSettings(scales=(1, 2), scale_weights=(0.9, 0.1))),
+    ],
+)
+def test_time_scales_as_they_are_typed(scales: Any, weights: Any, expected: PatternSettings) -> None:
+    given = daily.validate_parameters({"scales": scales, "scale_weights": weights})
+    assert scale_settings(given["scales"], given["scale_weights"]) == Settings(expected)
+
+
+def test_time_scales_without_weights_that_are_known() -> None:
+    with pytest.raises(SettingError, match=r"scale_weights is \(\); it must be given for the scales \(1, 2\)"):
+        scale_settings("1,2", None)
 
 
 @pytest.mark.parametrize("typed", ["2013-03-01", "20130301", 20130301, datetime.date(2013, 3, 1)])
