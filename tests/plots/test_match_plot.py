@@ -128,7 +128,7 @@ def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_larger_time_scale_has_a_row_of_charts(tmp_path):
+def test_every_larger_time_scale_has_a_row_of_charts():
     candles = {
         scale: WindowPrices(*(np.arange(20.0)[None] + add for add in (10.0, 11.5, 9.5, 11.0))) for scale in (5, 21)
     }
