@@ -14,6 +14,7 @@ The search is not repeated, since that takes the encoder and the index: no check
 most similar patterns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,31 +147,36 @@ def _of_other_runs(factors: pa.Table, matches: pa.Table, of: Int64s) -> Int64s:
     return foreign
 
 
-def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:
+def check_values(joined: Joined, sources: Sequence[tuple[Expected, Settings, str]], ledger: Ledger) -> None:
     """Check values against what they were computed from.
 
     Args:
         joined: Values with their matches.
-        expected: Windows and outcomes that follow from the bars.
-        settings: Settings of the values to compute again.
-        encoder: Fingerprint of the encoder of the patterns.
+        sources: For each table of patterns, one at least: the windows and outcomes that follow from the bars under its
+            settings, the settings of the values to compute again, and the fingerprint of its encoder.
         ledger: Collects findings and notes.
     """
-    fingerprint = settings.fingerprint(encoder)
-    mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
-    patterns = _as_patterns(expected)
-    current, there, unexplained = _made_from(joined, expected, patterns)
-    kind = "rows with a value on a day on which the symbol has no bar"
-    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RUN, PENDING)
-    again = mine & current & joined.tidy
-    _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
+    known, again, changed = (np.zeros(len(joined.factors), dtype=bool) for _ in range(3))
+    fingerprints = []
+    for number, (expected, settings, encoder) in enumerate(sources):
+        fingerprint = settings.fingerprint(encoder)
+        mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
+        patterns = _as_patterns(expected)
+        current, there, unexplained = _made_from(joined, expected, patterns)
+        if number == 0:
+            kind = "rows with a value on a day on which the symbol has no bar"
+            ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RUN, PENDING)
+        fit = mine & current & joined.tidy
+        _compute_again(joined, np.flatnonzero(fit), expected, patterns, settings, ledger)
+        known, again, changed = known | mine, again | fit, changed | (mine & unexplained)
+        fingerprints.append(fingerprint)
     check_win_rates(joined, ~again, ledger)
-    if others := int((~mine).sum()):
+    if others := int((~known).sum()):
         ledger.notes.append(
-            f"{others} values of other settings than fingerprint {fingerprint} were checked by themselves only; "
-            "name their settings to have them computed again"
+            f"{others} values of other settings than fingerprint {' or '.join(fingerprints)} were checked by themselves "
+            "only; name their settings to have them computed again"
         )
-    if changed := int((mine & unexplained).sum()):
+    if changed := int(changed.sum()):
         ledger.notes.append(
             f"{changed} values were made from other bars than there are now, so they were checked by themselves only; "
             "the next run of their symbols makes them again"
