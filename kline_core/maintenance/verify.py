@@ -27,11 +27,12 @@ from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, 
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
 from kline_core.maintenance.verify_members import check_members
 from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE, remedy_of
-from kline_core.store.schemas import kind_of, table_schema
+from kline_core.store.schemas import TABLES, kind_of, table_schema
 
 _DEFAULT = Settings()
 
@@ -165,7 +166,7 @@ def _check_patterns(
     made = home.description(name, versions[name]) if name in versions and name in tables else None
     steps = usual if made is None else _made_with(home, name, made, tables[name], ledger)
     encoder = weights.fingerprint if made is None else made.get("encoder")
-    if "bars" not in tables or steps is None:
+    if "bars" not in tables or steps is None or (made is None and name != FIRST):
         return None, str(encoder)
     expected = Expected.of(_without(tables["bars"], damaged), steps, released(home.notes(versions["bars"])))
     if name in tables:
@@ -181,9 +182,13 @@ def _check_patterns(
 
 def _names(home: Home) -> list[str]:
     """Names of the tables, of which `patterns` is left out where other patterns stand alone."""
-    names = home.tables()
-    if any(kind_of(name) != name for name in names) and home.version("patterns") is None:
-        names.remove("patterns")
+    try:
+        names = home.tables()
+        if any(kind_of(name) != name for name in names) and home.version(FIRST) is None:
+            names.remove(FIRST)
+    except HomeError:
+        # What hinders it shows when the tables are read.
+        return list(TABLES)
     return names
 
 

@@ -90,8 +90,8 @@ def compare_with_bars(
 ) -> None:
     """Compare all rows of a table of patterns with what the bars give.
 
-    `name`: the table's. `dim` is None if the encoder is not known. `left`: windows that the last update had still to add when it was cut
-    off.
+    `name`: the table's. `dim` is None if the encoder is not known. `left`: windows that the last update had still to
+    add when it was cut off.
     """
     windows = expected.windows
     place = windows.find(table["symbol"], table["end"])

@@ -172,13 +172,14 @@ def check_values(joined: Joined, sources: Sequence[tuple[Expected, Settings, str
         fingerprints.append(fingerprint)
     check_win_rates(joined, ~again, ledger)
     if others := int((~known).sum()):
+        named = " or ".join(fingerprints)
         ledger.notes.append(
-            f"{others} values of other settings than fingerprint {' or '.join(fingerprints)} were checked by themselves "
-            "only; name their settings to have them computed again"
+            f"{others} values of other settings than fingerprint {named} were checked by themselves only; "
+            "name their settings to have them computed again"
         )
-    if changed := int(changed.sum()):
+    if count := int(changed.sum()):
         ledger.notes.append(
-            f"{changed} values were made from other bars than there are now, so they were checked by themselves only; "
+            f"{count} values were made from other bars than there are now, so they were checked by themselves only; "
             "the next run of their symbols makes them again"
         )
 

@@ -175,8 +175,8 @@ def check_patterns(
         f"{name} {stored.get(name, 'unset')} (now asked for: {asked.get(name, 'unset')})" for name in differences
     )
     remedy = (
-        "ask for the same, or make those too with `kline index` and the same options (with --rebuild in the place of "
-        "these)"
+        "ask for the same, or make those beside them with `kline index` and the same options, or in their place with "
+        "`kline index --rebuild`"
     )
     if "method" in differences:
         remedy = (
