@@ -167,7 +167,9 @@ def check_values(joined: Joined, sources: Sequence[tuple[Expected, Settings, str
             kind = "rows with a value on a day on which the symbol has no bar"
             ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RUN, PENDING)
         fit = mine & current & joined.tidy
-        _compute_again(joined, np.flatnonzero(fit), expected, patterns, settings, ledger)
+        # The table of matches may lack the horizons of settings with which nothing was computed yet.
+        if fit.any():
+            _compute_again(joined, np.flatnonzero(fit), expected, patterns, settings, ledger)
         known, again, changed = known | mine, again | fit, changed | (mine & unexplained)
         fingerprints.append(fingerprint)
     check_win_rates(joined, ~again, ledger)

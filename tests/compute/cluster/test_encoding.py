@@ -16,7 +16,6 @@ from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import (
     EncoderError,
-    FingerprintError,
     StaleError,
 )
 from kline_core.patterns.catalogue import build_catalogue
@@ -122,5 +121,7 @@ def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, smal
     assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 0
     keys = [("symbol", "ascending"), ("end", "ascending")]
     assert bench.home.read("patterns").sort_by(keys).equals(other.home.read("patterns").sort_by(keys))
-    with pytest.raises(FingerprintError):
-        opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu")
+    # Other settings have a table of their own.
+    before = bench.home.version("patterns")
+    assert opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu").added == 2 * 61
+    assert (bench.home.version("patterns"), len(bench.home.pattern_tables())) == (before, 2)
