@@ -146,7 +146,8 @@ class PatternSettings:
             _check(usual is not None, "scale_weights", weights, bound)
             return
         _check(len(weights) == len(scales), "scale_weights", weights, f"one for each of the scales {scales}")
-        _check(min(weights) > 0, "scale_weights", weights, "above 0")
+        # Before they are summed, since sums of larger ones may overflow.
+        _check(0 < min(weights) <= max(weights) <= 1, "scale_weights", weights, "above 0 and at most 1")
         _check(abs(math.fsum(weights) - 1) <= 1e-9, "scale_weights", weights, "weights that sum to 1")
         if weights == usual:
             # One spelling of equal settings.

@@ -72,6 +72,7 @@ def test_weights_of_time_scales(scales, given, weights):
         ),
         ({"scales": (1, 5), "scale_weights": (1.0,)}, "scale_weights is .* one for each of the scales"),
         ({"scales": (1, 5), "scale_weights": (1.0, 0.0)}, "scale_weights is .* above 0"),
+        ({"scales": (1, 5), "scale_weights": (1e308, 1e308)}, "scale_weights is .* at most 1"),
         ({"scales": (1, 5), "scale_weights": (0.6, 0.3)}, "scale_weights is .* weights that sum to 1"),
         ({"scales": (1, 5), "scale_weights": (0.5, float("nan"))}, "scale_weights is .* a tuple of finite numbers"),
     ],
