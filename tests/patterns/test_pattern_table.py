@@ -77,9 +77,9 @@ def test_a_table_of_no_kind_is_none(both):
 @pytest.mark.slow
 def test_values_of_both_stand_beside_each_other(both, in_process, tmp_path):
     first, second = both
-    reports = [bench.run(in_process, samples=30) for bench in both]
+    reports = [bench.run(in_process, samples=12) for bench in both]
     alone = Bench.of(tmp_path / "alone", FRAME[~LAST], first.settings, first.weights)
-    alone.run(in_process, samples=30)
+    alone.run(in_process, samples=12)
     stored = first.rows("factors")
     assert [row for row in stored if row["fingerprint"] == first.key.fingerprint] == alone.rows("factors")
     assert {row["fingerprint"] for row in stored} == {bench.key.fingerprint for bench in both}
@@ -94,7 +94,7 @@ def test_values_of_both_stand_beside_each_other(both, in_process, tmp_path):
     assert {finding.table for finding in found.findings} == {second.home.pattern_tables()[1]}
     second.extend()
     for bench, report in zip(both, reports, strict=True):
-        again = bench.run(in_process, samples=30)
+        again = bench.run(in_process, samples=12)
         assert again.count("reused") > 0.8 * report.count("done")
         record = read_record(bench.home, report.run_id)
         key = replay_key(bench.home, record)
