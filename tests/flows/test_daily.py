@@ -21,7 +21,7 @@ from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import HomeError, InputError, RunFailedError, SchedulerError, UnknownSymbolError
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests.support.prefect_server import SYMBOLS, Server
 from tests.support.processes import poll
@@ -66,6 +66,16 @@ def run(**parameters: Any) -> Any:
 
 def flow_run(state: Any) -> str:
     return str(state.state_details.flow_run_id)
+
+
+def test_time_scales_have_patterns_and_values_of_their_own(home: Path) -> None:
+    version = Home(home).version("patterns")
+    assert run(home=str(home), scales="1,5", samples=5, symbols=SYMBOLS[0]).is_completed()
+    made = Settings(PatternSettings(scales=(1, 5))).fingerprint(weights_fingerprint())
+    assert Home(home).read("factors")["fingerprint"].unique().to_pylist() == [made]
+    assert Home(home).version("patterns") == version
+    (_, own) = Home(home).pattern_tables()
+    assert Home(home).description(own)["settings"]["scales"] == [1, 5]
 
 
 def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_files: Path, tmp_path: Path) -> None:
