@@ -15,7 +15,15 @@ from flows.artifacts.publish import artifact_key
 from flows.artifacts.summary import Summary
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
-from flows.common.parameters import Date, HomePlace, Share, Symbols, Threads, as_day, symbol_list
+from flows.common.parameters import (
+    Date,
+    HomePlace,
+    Share,
+    Symbols,
+    Threads,
+    as_day,
+    symbol_list,
+)
 from flows.common.session import run_name
 from flows.daily import IN_FLIGHT, RUNNER
 from flows.steps.patterns import update

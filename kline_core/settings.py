@@ -10,6 +10,7 @@ They form two groups, because two tables depend on them:
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -38,6 +39,10 @@ of the weight. `broad` is the mean of many: fifty matches of any age, of which t
 FULL_MODE: Final = {"top_k": 10, "search_k": 2000}
 """What full mode has where nothing else is said, see `FactorSettings.of_mode`."""
 Index = Literal["exact", "ivf"]
+USUAL_SCALES: Final = {1: 0.6, 5: 0.3, 21: 0.1}
+"""Weights of the usual time scales: daily, weekly and monthly candles, by their traded bars."""
+MOST_SCALES = 8
+"""Upper bound of time scales, since every one makes the vectors longer."""
 MOST = 1_000_000
 """Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
 hold."""
@@ -66,6 +71,9 @@ def _check_types(settings: "PatternSettings | FactorSettings") -> None:
         elif field.type == tuple[int, ...]:
             ok = isinstance(value, tuple) and all(map(_is_whole, value))
             _check(ok, field.name, value, "a tuple of whole numbers (int)")
+        elif field.type == tuple[float, ...]:
+            ok = isinstance(value, tuple) and all(map(_is_finite, value))
+            _check(ok, field.name, value, "a tuple of finite numbers")
         else:
             _check(isinstance(value, str), field.name, value, "text")
 
@@ -116,6 +124,12 @@ class PatternSettings:
     market_relative: bool = False
     """Whether forward returns are minus the mean of the home's symbols over the same days
     (`kline_core.windows.market`); barriers stay those of the symbol's own price."""
+    scales: tuple[int, ...] = (1,)
+    """Time scales: traded bars per candle (`kline_core.windows.prices`). A window has a chart of `window_bars` candles
+    in each, and spans the longest of them."""
+    scale_weights: tuple[float, ...] = ()
+    """Weight of each of the scales in a similarity; they sum to 1. () stands for the usual ones, see
+    `weights_of_scales`, and they become it."""
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
@@ -134,6 +148,47 @@ class PatternSettings:
         _check(self.horizons[-1] <= MOST, "horizons", self.horizons, f"at most {MOST}")
         _check(self.barrier_up > 0, "barrier_up", self.barrier_up, "above 0")
         _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        scales, weights = self.scales, self.scale_weights
+        _check(
+            len(scales) > 0 and min(scales) >= 1 and list(scales) == sorted(set(scales)),
+            "scales",
+            scales,
+            "distinct, increasing and at least 1",
+        )
+        _check(len(scales) <= MOST_SCALES, "scales", scales, f"at most {MOST_SCALES} scales")
+        _check(self.span_bars <= MOST, "scales", scales, f"at most {MOST // self.window_bars} each")
+        usual = _usual_weights(scales)
+        if not weights:
+            known = ", ".join(f"{weight:g} for {scale}" for scale, weight in USUAL_SCALES.items())
+            bound = f"given for the scales {scales}, one for each; usual are {known} only"
+            _check(usual is not None, "scale_weights", weights, bound)
+            return
+        _check(len(weights) == len(scales), "scale_weights", weights, f"one for each of the scales {scales}")
+        # Before they are summed, since sums of larger ones may overflow.
+        _check(0 < min(weights) <= max(weights) <= 1, "scale_weights", weights, "above 0 and at most 1")
+        _check(abs(math.fsum(weights) - 1) <= 1e-9, "scale_weights", weights, "weights that sum to 1")
+        if weights == usual:
+            # One spelling of equal settings.
+            object.__setattr__(self, "scale_weights", ())
+
+    @property
+    def weights_of_scales(self) -> tuple[float, ...]:
+        """Weight of each of the `scales`.
+
+        The usual ones are 0.6, 0.3 and 0.1 for the scales 1, 5 and 21, some of these as shares of their sum, and 1 for
+        a single scale.
+        """
+        usual = self.scale_weights or _usual_weights(self.scales)
+        assert usual is not None, "it was checked"
+        return usual
+
+    @property
+    def span_bars(self) -> int:
+        """Traded bars that a window spans: those of its chart in the largest of the `scales`."""
+        return self.window_bars * max(self.scales)
 
     @property
     def outcome_bars(self) -> int:
@@ -146,7 +201,8 @@ class PatternSettings:
 
         Raises `SettingError` if they are out of bounds, and TypeError or KeyError if this version has other ones.
         """
-        return cls(**{**values, "horizons": tuple(values["horizons"])})
+        listed = {name: tuple(values[name]) for name in ("scales", "scale_weights") if name in values}
+        return cls(**{**values, "horizons": tuple(values["horizons"]), **listed})
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
@@ -156,7 +212,21 @@ class PatternSettings:
                 del values[name]
         if self.pattern_stride == 1:
             del values["calendar"]
+        if self.scales == (1,):
+            del values["scales"], values["scale_weights"]
+        else:
+            values |= {"scales": list(self.scales), "scale_weights": list(map(float, self.weights_of_scales))}
         return values
+
+
+def _usual_weights(scales: tuple[int, ...]) -> tuple[float, ...] | None:
+    """See `PatternSettings.weights_of_scales`; None if one of several scales has no usual weight."""
+    if len(scales) == 1:
+        return (1.0,)
+    if not set(scales) <= USUAL_SCALES.keys():
+        return None
+    weights = [USUAL_SCALES[scale] for scale in scales]
+    return tuple(weight / math.fsum(weights) for weight in weights)
 
 
 @dataclass(frozen=True, slots=True)

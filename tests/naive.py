@@ -49,6 +49,28 @@ def jumps(symbol, dates, close, factor=None):
     return found
 
 
+def candles(bars, end, window_bars, scale):
+    """`prices.window_prices` for one window: (open, high, low, close) of each candle, oldest first."""
+    found = []
+    for candle in range(window_bars):
+        last = end - scale * (window_bars - 1 - candle)
+        inside = range(last - scale + 1, last + 1)
+        assert inside[0] >= 0
+        high = max(float(bars.high[bar]) for bar in inside)
+        low = min(float(bars.low[bar]) for bar in inside)
+        found.append((float(bars.open[inside[0]]), high, low, float(bars.close[last])))
+    return found
+
+
+def vector(encoder, bars, end, window_bars, scales, weights):
+    """A window's vector: those of its charts, each times the root of its scale's weight, one after the other."""
+    numbers = []
+    for scale, weight in zip(scales, weights, strict=True):
+        columns = np.array([chart(candles(bars, end, window_bars, scale))], dtype=np.uint8)
+        numbers += [np.float32(math.sqrt(weight)) * number for number in encoder.encode(columns)[0]]
+    return np.array(numbers, dtype=np.float32)
+
+
 def window_content(content, end, first_offset, last_offset):
     """`windows.window_content` for one window, in Python integers."""
     total = 0

@@ -56,6 +56,13 @@ class ChosenSettings(BaseModel):
     max_gap_days: _Count | None = Field(None, description="Longest hole inside a window, in calendar days.")
     pattern_stride: _Count | None = Field(None, description="Every how many sessions' windows are patterns.")
     calendar: Calendar = Field(None, description="Whose sessions pattern_stride counts.")
+    scales: _Horizons | None = Field(
+        None,
+        description="Time scales: traded bars per candle, as 1, 5 and 21 for daily, weekly and monthly charts.",
+    )
+    scale_weights: Annotated[list[Share], Field(min_length=1)] | None = Field(
+        None, description="Weight of each time scale in the similarity; they sum to 1. Usual are 0.6, 0.3 and 0.1."
+    )
     allow_jumps: bool | None = Field(None, description="Whether windows may reach across unexplained jumps.")
     market_relative: bool | None = Field(None, description="Whether returns are minus the mean of the home's symbols.")
     index: Literal["exact", "ivf"] | None = Field(None, description="ivf: approximate, for very large histories.")
@@ -72,8 +79,7 @@ class ChosenSettings(BaseModel):
         }
         if given.get("half_life_days") == "none":
             given["half_life_days"] = None
-        if "horizons" in given:
-            given["horizons"] = tuple(given["horizons"])
+        given |= {name: tuple(given[name]) for name in ("horizons", "scales", "scale_weights") if name in given}
         return Settings.preset(self.preset, **given)
 
     @model_validator(mode="after")

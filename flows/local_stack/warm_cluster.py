@@ -90,9 +90,9 @@ class Warming(threading.Thread):
         self._over.set()
 
     def _load(self) -> Loaded:
-        if self._home.version("patterns") is None:
-            return Loaded(0, 0, "there are no patterns yet")
         key = StateKey.newest(self._home, Settings())
+        if key.patterns_version is None:
+            return Loaded(0, 0, "there are no patterns yet")
         while True:
             try:
                 with open_cluster(self._address) as cluster:

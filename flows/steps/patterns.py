@@ -13,7 +13,7 @@ from kline_core.store.home import Home
 
 @task(task_run_name="extend patterns", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
 def update(home: Home, cluster: Cluster, settings: PatternSettings) -> PatternsUpdate:
-    """Bring `patterns` up to date with `bars`, as `kline index` does.
+    """Bring the patterns of some settings up to date with `bars`, as `kline index` does.
 
     If two flow runs do so at the same time, the slower one fails; its retry finds the work done.
     """

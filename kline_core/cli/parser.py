@@ -112,6 +112,18 @@ class _Parser(argparse.ArgumentParser):
             sys.exit(1)
 
 
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
+# argparse names the kind of a value that it refuses.
+_whole_numbers.__name__, _numbers.__name__ = "list of whole numbers", "list of numbers"
+
+
 def _path(text: str) -> Path:
     """A path as the command line has it. Without this, an empty one would be the current folder."""
     if not text.strip():
@@ -429,6 +441,10 @@ def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--market-relative", action="store_true", default=None, help=about)
     about = "let windows and outcomes reach across unexplained jumps, which `kline check` lists"
     parser.add_argument("--allow-jumps", action="store_true", default=None, help=about)
+    about = "time scales, in traded bars per candle, such as 1,5,21 for daily, weekly and monthly charts (default 1)"
+    parser.add_argument("--scales", type=_whole_numbers, metavar="BARS", help=about)
+    about = "weight of each scale in a similarity, such as 0.6,0.3,0.1, which are those of 1,5,21 by default"
+    parser.add_argument("--scale-weights", type=_numbers, metavar="WEIGHTS", help=about)
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
 
 

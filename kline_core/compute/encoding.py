@@ -34,14 +34,20 @@ class ClusterWindowEncoder:
         self.fingerprint = encoder.fingerprint
         self.dim, self.window_bars = weights_shape(encoder.path)
 
-    def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
-        """Vectors of windows, float32 (n, dim); see `kline_core.patterns.update.WindowEncoder`.
+    def vectors(
+        self,
+        bars: BarsKey,
+        windows: Catalogue,
+        settings: PatternSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> Floats32:
+        """Vectors of windows, float32 (n, dim * scales); see `kline_core.patterns.update.WindowEncoder`.
 
         Raises what loading raises, and `SchedulerError`.
         """
-        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+        vectors = np.empty((len(windows), self.dim * len(settings.scales)), dtype=np.float32)
         parts = [slice(start, start + SLICE) for start in range(0, len(windows), SLICE)]
-        calls = ((bars, self._encoder, *_named(windows, part)) for part in parts)
+        calls = ((bars, self._encoder, settings, *_named(windows, part)) for part in parts)
         for part, encoded in zip(parts, self._cluster.answers_in_order(tasks.encode, calls), strict=True):
             vectors[part] = encoded
             if progress is not None:

@@ -19,6 +19,7 @@ from kline_core.compute.request import Request
 from kline_core.compute.run_report import RunReport
 from kline_core.errors import RunFailedError
 from kline_core.factor.state_key import StateKey
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.settings import METHOD, FactorSettings, PatternSettings, Settings
 from kline_core.store.home import Home
 from kline_core.store.run_records import (
@@ -73,7 +74,12 @@ class Recorder:
             encoder=RecordedEncoder(key.encoder.path, key.encoder.fingerprint, key.encoder.device),
             tables={
                 "bars": TableState(key.bars.version, key.bars.identity, key.bars.files),
-                "patterns": TableState(key.patterns_version, key.patterns_identity, self._patterns_files()),
+                "patterns": TableState(
+                    key.patterns_version,
+                    key.patterns_identity,
+                    self._patterns_files(),
+                    None if key.patterns_table == FIRST else key.patterns_table,
+                ),
             },
             request=RecordedRequest(
                 symbols=None if request.symbols is None else sorted(set(request.symbols)),
@@ -133,7 +139,7 @@ class Recorder:
 
     def _patterns_files(self) -> str | None:
         version = self._key.patterns_version
-        return None if version is None else files_hash(self._home.files("patterns", version))
+        return None if version is None else files_hash(self._home.files(self._key.patterns_table, version))
 
 
 def recorded_dates(dates: Mapping[str, Dates]) -> RecordedDates:

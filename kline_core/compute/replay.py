@@ -35,8 +35,9 @@ from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.rows import no_matches
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_run import Rows, StoredRun, as_frame
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.store.home import Home
-from kline_core.store.run_records import RunRecord
+from kline_core.store.run_records import RunRecord, TableState
 from kline_core.store.schemas import table_schema
 from kline_core.typing import Dates
 
@@ -73,11 +74,12 @@ def replay_key(home: Home, record: RunRecord, encoder_path: str | Path | None = 
     if settings.fingerprint(record.encoder.fingerprint) != record.fingerprint:
         raise FingerprintError(other, home=home.uri, fingerprint=record.fingerprint)
     encoder = _encoder(record, encoder_path)
-    for table in ("bars", "patterns"):
-        _check_version(home, record, table)
     bars, patterns = record.tables["bars"], record.tables["patterns"]
+    table = patterns.table or FIRST
+    _check_version(home, record, bars, "bars")
+    _check_version(home, record, patterns, table)
     key = BarsKey(home.uri, bars.version, bars.identity, bars.files)
-    return StateKey(key, patterns.version, patterns.identity, settings, encoder)
+    return StateKey(key, patterns.version, patterns.identity, settings, encoder, table)
 
 
 def _encoder(record: RunRecord, path: str | Path | None) -> EncoderKey:
@@ -94,9 +96,9 @@ def _encoder(record: RunRecord, path: str | Path | None) -> EncoderKey:
     return key
 
 
-def _check_version(home: Home, record: RunRecord, table: str) -> None:
+def _check_version(home: Home, record: RunRecord, state: TableState, table: str) -> None:
     """Raise `HomeError` if the version of a table that a run read is not there any more, with the reason."""
-    state, newest = record.tables[table], home.version(table)
+    newest = home.version(table)
     if state.version is None:
         return
     what = f"run {record.run_id} read version {state.version} of {table}"

@@ -73,7 +73,7 @@ def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
     loaded = _loaded(key)
     if as_of is not None:
         check_as_of(loaded, as_of)
-    symbols, least = sorted(loaded.frames), loaded.key.settings.patterns.window_bars - 1
+    symbols, least = sorted(loaded.frames), loaded.key.settings.patterns.span_bars - 1
     frames = (loaded.frames[symbol] for symbol in symbols)
     bars = (len(frame) if as_of is None else frame.count_until(as_of) for frame in frames)
     windows = [max(0, count - least) for count in bars]
@@ -110,18 +110,19 @@ def score(key: StateKey, batch: Batch) -> Scored:
 def encode(
     bars: BarsKey,
     encoder: EncoderKey,
+    settings: PatternSettings,
     symbols: Sequence[str],
     code: Int32s,
     bar: Int64s,
 ) -> Floats32:
-    """Vectors of windows, float32 (n, dim); see `kline_core.patterns.encode.encode_windows`."""
+    """Vectors of windows, float32 (n, dim * scales); see `kline_core.patterns.encode.encode_windows`."""
 
     from kline_core.patterns.encode import encode_windows
 
     network, frames = loaded(encoder), bars.frames()
     _threads.single_threaded()
     with _threads.CORES:
-        return encode_windows(frames, symbols, code, bar, network)
+        return encode_windows(frames, symbols, code, bar, network, settings)
 
 
 def update(

@@ -69,7 +69,7 @@ class Workload:
         """Problem of a symbol without sample dates."""
         if self._request.dates is not None:
             return "no dates were asked for"
-        bars = self._key.settings.patterns.window_bars
+        bars = self._key.settings.patterns.span_bars
         until = "" if self._request.as_of is None else f" up to {self._request.as_of}"
         return f"too few bars: no window of {bars} consecutive bars{until}"
 

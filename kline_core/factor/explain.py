@@ -4,7 +4,8 @@
 """
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars
+from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars, too_few_bars
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.search.full_mode import PART_NAMES, similarity_parts
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import resolve_symbols
 from kline_core.windows.market import market_returns_of, relative_returns
@@ -61,6 +62,8 @@ class Match:
     parts: dict[str, float | None]
     """In full mode the parts of the similarity, 0..1 each: dtw, price, return, shape, pixels, edges; the last two are
     None, and count as 0, if the chart was not looked at. Empty in fast mode, whose similarity has no parts."""
+    candles: Mapping[int, WindowPrices] = field(default_factory=dict)
+    """Its chart in each time scale above 1, by the scale: float64 (1, window_bars)."""
 
     def to_dict(self) -> dict[str, Any]:
         """The match as plain JSON values, without its bars."""
@@ -95,6 +98,8 @@ class Explanation:
     """Outcome of the query itself: r1, r5, ... and barrier, each None if not known yet."""
     matches: list[Match]
     """Best first; fewer than `top_k` if the history is short."""
+    candles: Mapping[int, WindowPrices] = field(default_factory=dict)
+    """The query's chart in each time scale above 1, by the scale: float64 (1, window_bars)."""
 
     def text(self) -> str:
         """The explanation as text for a terminal."""
@@ -117,7 +122,8 @@ class Explanation:
         ]
         lines = [
             f"{self.symbol} {self.date}: {said}",
-            f"window {self.window.dates[0]} to {self.date}; what followed it: {', '.join(known) or 'not known yet'}",
+            f"{self._scales()}window {self.window.dates[0]} to {self.date}; "
+            f"what followed it: {', '.join(known) or 'not known yet'}",
         ]
         if not self.matches:
             return "\n".join([*lines, "no matches"])
@@ -162,6 +168,14 @@ class Explanation:
 
     def _parts(self) -> tuple[str, ...]:
         return PART_NAMES if self.settings.factor.mode == "full" else ()
+
+    def _scales(self) -> str:
+        steps = self.settings.patterns
+        if steps.scales == (1,):
+            return ""
+        pairs = zip(steps.scales, steps.weights_of_scales, strict=True)
+        named = ", ".join(f"{scale} (weight {weight:.3g})" for scale, weight in pairs)
+        return f"charts of {named} bars per candle, {steps.span_bars} bars in all; "
 
     def _horizons(self) -> list[str]:
         return [f"r{bars}" for bars in self.settings.patterns.horizons]
@@ -229,6 +243,7 @@ def explain_loaded(loaded: LoadedState, symbol: str, date: str | datetime.date |
             _match(loaded, pair, total, parts)
             for pair, parts in zip(pairs, _parts(loaded, bars, end, pairs), strict=True)
         ],
+        candles=_larger_candles(bars, end, steps),
     )
 
 
@@ -260,7 +275,7 @@ def _parts(
 def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date | np.datetime64 | None) -> int:
     """Ordinal of the bar on which the query's window ends."""
     settings = loaded.key.settings.patterns
-    needed = settings.window_bars
+    needed = settings.span_bars
     ends = usable_ends(bars, settings)
     if len(ends) == 0:
         raise DateError(
@@ -285,7 +300,7 @@ def _query_end(loaded: LoadedState, bars: SymbolBars, date: str | datetime.date 
         code = usable_windows(bars, settings)[end]
         if code != USABLE:
             why = {
-                TOO_FEW_BARS: f"too few bars: {end + 1} of {needed}",
+                TOO_FEW_BARS: too_few_bars(end + 1, settings),
                 HOLE: f"a hole of more than {settings.max_gap_days} days lies inside its window",
                 JUMP: "an unexplained jump of the price lies inside its window (`kline check`)",
             }[int(code)]
@@ -325,7 +340,13 @@ def _match(loaded: LoadedState, pair: dict[str, Any], total: float, parts: dict[
         window=bars.part(end + 1 - settings.window_bars, end + 1),
         after=bars.part(end + 1, end + 1 + settings.outcome_bars),
         parts=parts,
+        candles=_larger_candles(bars, end, settings),
     )
+
+
+def _larger_candles(bars: SymbolBars, end: int, steps: PatternSettings) -> dict[int, WindowPrices]:
+    larger = (scale for scale in steps.scales if scale > 1)
+    return {scale: window_prices(bars, np.array([end]), steps.window_bars, scale) for scale in larger}
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -71,15 +71,18 @@ def recorded_steps(home: Home, fingerprint: str) -> PatternSettings:
             continue
         if record.fingerprint == fingerprint:
             return _steps(record.settings["patterns"])
-    settings = home.description("patterns").get("settings")
-    if not isinstance(settings, dict) or "entry_lag_bars" not in settings:
+    described = [home.description(table).get("settings") for table in home.pattern_tables()]
+    found = {_steps(each) for each in described if isinstance(each, dict) and "entry_lag_bars" in each}
+    if len(found) != 1:
         raise HomeError(
             f"home {home.uri} has neither patterns nor the record of a run with fingerprint {fingerprint}, which say "
-            "from which bar its returns count; make the patterns again with `kline index`",
+            "from which bar its returns count"
+            + (", and its patterns of several settings differ in that" if found else "")
+            + "; make the patterns again with `kline index`",
             home=home.uri,
             table="patterns",
         )
-    return _steps(settings)
+    return found.pop()
 
 
 def _steps(settings: Mapping[str, Any]) -> PatternSettings:

@@ -7,6 +7,7 @@
 4. Find their matches under the point-in-time rule, and weigh these into values.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from kline_core.factor.rows import factor_rows, failed_rows, match_rows
 from kline_core.factor.sample_dates import choose_dates
 from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values, match_columns
+from kline_core.patterns.encode import joined_vectors
 from kline_core.search.candidates import Queries
 from kline_core.search.search import search
 from kline_core.settings import PatternSettings
@@ -70,18 +72,21 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     with clock.stage("plan"):
         checked = [_check_samples(state, part) for part in batch.parts]
     with clock.stage("render"):
-        gathered = [window_prices(each.bars, each.ends, steps.window_bars) for each in checked]
-        prices = WindowPrices(*(np.concatenate(parts) for parts in zip(*gathered, strict=True)))
-        charts = render_charts(*prices)
+        prices = _prices(checked, steps.window_bars, 1)
+        candles = (prices if scale == 1 else _prices(checked, steps.window_bars, scale) for scale in steps.scales)
+        charts = [render_charts(*each) for each in candles]
     with clock.stage("encode"):
-        vectors = state.encoder.encode(charts)
+        vectors = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
     which = np.repeat(np.arange(len(checked)), [len(each.ends) for each in checked])
     dates, ends, history, seen = (
         np.concatenate([getattr(each, name) for each in checked]) for name in ("dates", "ends", "history", "seen")
     )
     queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32), prices)
     with clock.stage("search"):
-        found = search(state.index, state.patterns, queries, settings.factor, steps.window_bars, state.shapes)
+        found = search(
+            *(state.index, state.patterns, queries, settings.factor),
+            *(steps.window_bars, state.shapes, steps.span_bars),
+        )
     with clock.stage("factor"):
         rows = factor_values(state.patterns, found, dates, settings)
         names = np.array(batch.symbols, dtype=object)
@@ -120,6 +125,12 @@ class _CheckedSamples:
     """Rows of the samples without a value; None if all of them are stored already."""
 
 
+def _prices(checked: Sequence[_CheckedSamples], window_bars: int, scale: int) -> WindowPrices:
+    """Prices of all windows to be computed, in candles of `scale` bars."""
+    gathered = [window_prices(each.bars, each.ends, window_bars, scale) for each in checked]
+    return WindowPrices(*(np.concatenate(parts) for parts in zip(*gathered, strict=True)))
+
+
 def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSamples:
     dates, stored = samples.dates, samples.stored
     bars, settings = symbol_bars(state, samples.symbol), state.key.settings
@@ -155,7 +166,7 @@ def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s
     if there.any():
         # Only the bars that the windows span, since a history is long.
         asked = ends[there]
-        first = max(0, asked.min() - settings.window_bars + 1)
+        first = max(0, asked.min() - settings.span_bars + 1)
         codes[there] = usable_windows(bars.part(first, asked.max() + 1), settings)[asked - first]
     through = state.encoder.trained_through
     if through is not None:
@@ -165,7 +176,7 @@ def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s
 
 def _history(state: LoadedState, bars: SymbolBars, dates: Dates, codes: Int8s, ends: Int64s) -> Hashes:
     """Lineage of each sample beside the settings, of its window and the patterns visible to it: uint64 (n,)."""
-    window = window_content(bars.content, ends, 1 - state.key.settings.patterns.window_bars, 0)
+    window = window_content(bars.content, ends, 1 - state.key.settings.patterns.span_bars, 0)
     visible = state.patterns.history[state.patterns.n_known(dates)]
     return sample_history(codes, window, visible)
 
@@ -173,7 +184,7 @@ def _history(state: LoadedState, bars: SymbolBars, dates: Dates, codes: Int8s, e
 def _reason(state: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:
     settings: PatternSettings = state.key.settings.patterns
     if code == TOO_FEW_BARS:
-        return f"too few bars: {end + 1} of {settings.window_bars}"
+        return too_few_bars(int(end) + 1, settings)
     if code == HOLE:
         return f"a hole of more than {settings.max_gap_days} days inside the window"
     if code == JUMP:
@@ -181,6 +192,12 @@ def _reason(state: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.
     if code == SEEN:
         return f"the encoder was trained through {state.encoder.trained_through}"
     return no_bar_reason(bars, date)
+
+
+def too_few_bars(bars: int, settings: PatternSettings) -> str:
+    """The reason for which a date with so many bars up to it has no window."""
+    largest = max(settings.scales)
+    return f"too few bars: {bars} of {settings.span_bars}" + (f" (scale {largest})" if largest > 1 else "")
 
 
 def no_bar_reason(bars: SymbolBars, date: np.datetime64) -> str:

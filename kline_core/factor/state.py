@@ -76,7 +76,7 @@ def load_state(key: StateKey) -> LoadedState:
     clock = StageClock()
     home, frames, encoder = _open(key, clock)
     with clock.stage("patterns"):
-        verified, read = _load_patterns(home, key, encoder.dim)
+        verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
     with clock.stage("index"):
         index = FlatIndex.build(read)
         patterns = index.attach(read)
@@ -98,15 +98,15 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
     home, frames, encoder = _open(key, clock)
     steps = key.settings.patterns
     with clock.stage("patterns"):
-        check_patterns(home, steps, key.encoder.fingerprint, version)
+        check_patterns(home, steps, key.encoder.fingerprint, version, key.patterns_table)
         # Lists the files before the rows are read: if the home is restored in between, no state continues this one.
-        now = PatternsKey.of(home, version, key.catalogue)
+        now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
         columns = [*(f"r{h}" for h in steps.horizons), "barrier", "vector"]
-        found = added_since(home, before, version, key.catalogue.windows(), columns)
+        found = added_since(home, before, version, key.catalogue.windows(), columns, key.patterns_table)
         if found is None or len(found.missing):
             return None
         verified = now.hold_as_complete()
-        later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim)
+        later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim * len(steps.scales))
     with clock.stage("index"):
         index = state.index.followed_by(later.vectors)
         patterns = state.patterns.followed_by(later, index.rows)
@@ -118,9 +118,9 @@ def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, Encoder
     home = Home(key.home)
     # Of the key's version, since patterns that were made again go on with the versions of those before, which a replay
     # reads. A version that is not there is named when its rows are read.
-    newest, patterns = home.version("patterns"), None
+    newest, patterns = home.version(key.patterns_table), None
     if key.patterns_version is not None and newest is not None:
-        patterns = home.identity("patterns", min(key.patterns_version, newest))
+        patterns = home.identity(key.patterns_table, min(key.patterns_version, newest))
     if (key.bars.identity, key.patterns_identity) != (home.identity("bars"), patterns):
         raise table_replaced(key.home)
     with clock.stage("encoder"):
@@ -142,10 +142,10 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
                 invalid=0,
             )
         return None, Patterns.empty(dim, len(steps.horizons))
-    check_patterns(home, steps, key.encoder.fingerprint, version)
+    check_patterns(home, steps, key.encoder.fingerprint, version, key.patterns_table)
     # Before the rows are read, as in `advance_state`.
-    now = PatternsKey.of(home, version, key.catalogue)
-    table = home.read("patterns", version=version)
+    now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
+    table = home.read(key.patterns_table, version=version)
     comparison = compare_patterns(table, windows)
     missing, invalid = len(comparison.missing), int((~comparison.sound).sum())
     if missing or invalid:
@@ -175,7 +175,7 @@ def _finished(
         with clock.stage("ivf"):
             approximate = IvfIndex.of(index, factor.probes)
         with clock.stage("recall"):
-            recall = measured_recall(approximate, patterns, factor, key.settings.patterns.window_bars)
+            recall = measured_recall(approximate, patterns, factor, key.settings.patterns.span_bars)
         _LOG.info("%s", recall)
         recall.check(factor.min_recall)
         index = approximate

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.patterns.catalogue import CatalogueKey
+from kline_core.patterns.pattern_table import FIRST, pattern_table
 from kline_core.patterns.verified import check_patterns
 from kline_core.settings import FactorSettings, Settings
 from kline_core.store.home import Home
@@ -22,9 +23,11 @@ class StateKey:
     bars: BarsKey
     patterns_version: int | None
     patterns_identity: str | None
-    """Identity of the table `patterns`, see `BarsKey`."""
+    """Identity of the table of patterns, see `BarsKey`."""
     settings: Settings
     encoder: EncoderKey
+    patterns_table: str = FIRST
+    """Name of the table of patterns, see `kline_core.patterns.pattern_table`."""
 
     @classmethod
     def newest(
@@ -33,9 +36,10 @@ class StateKey:
         """Key of the home's present state. Raises as `weights_fingerprint` and `check_patterns`."""
         encoder = EncoderKey.of(encoder_path, device)
         bars = BarsKey.newest(home)
-        version, identity = home.version("patterns"), home.identity("patterns")
-        check_patterns(home, settings.patterns, encoder.fingerprint, version)
-        return cls(bars, version, identity, settings, encoder)
+        table = pattern_table(home, settings.patterns, encoder.fingerprint)
+        version, identity = home.version(table), home.identity(table)
+        check_patterns(home, settings.patterns, encoder.fingerprint, version, table)
+        return cls(bars, version, identity, settings, encoder, table)
 
     @property
     def home(self) -> str:

@@ -12,7 +12,7 @@ from kline_core.store.checksums import CHECKED
 from kline_core.store.delta import COMPACTION, NO_ROWS
 from kline_core.store.home import Home
 from kline_core.store.run_records import DONE, FAILED, RunRecord, read_records, recorded_runs
-from kline_core.store.schemas import TABLES
+from kline_core.store.schemas import TABLES, kind_of
 
 LATELY = 20
 """Newest runs that are looked at."""
@@ -38,7 +38,7 @@ def check_home(home: Home) -> Iterator[Check]:
     """
     commits: dict[str, list[dict[str, Any]]] = {}
     whole = []
-    for name in TABLES:
+    for name in _names(home):
         try:
             if name == "members" and home.version(name) is None:
                 # Only who fetches an index has it.
@@ -54,11 +54,19 @@ def check_home(home: Home) -> Iterator[Check]:
     yield from _check_contents(home, whole)
 
 
+def _names(home: Home) -> list[str]:
+    try:
+        return home.tables()
+    except HomeError:
+        # What hinders it shows in each of these.
+        return list(TABLES)
+
+
 def _check_table(home: Home, name: str, commits: list[dict[str, Any]]) -> Iterator[Check]:
     version = home.version(name)
     files = {} if version is None else home.files(name, version)
     if version is None or not files:
-        yield Check(name, "note", f"empty; {_TO_MAKE[name]}")
+        yield Check(name, "note", f"empty; {_TO_MAKE[kind_of(name)]}")
         return
     newest = _when(commits[0])
     text = f"version {version} of {newest:%Y-%m-%d %H:%M} UTC, {len(files)} files, {sum(files.values()) / 1e6:.1f} MB"
@@ -98,7 +106,8 @@ def _check_pending(last: RunRecord, commits: dict[str, list[dict[str, Any]]]) ->
     """Whether the last run read the newest rows of bars and patterns."""
     changed = {}
     for name in ("bars", "patterns"):
-        rows = [commit for commit in commits.get(name, []) if commit["operation"] not in NO_ROWS]
+        table = last.tables[name].table or name
+        rows = [commit for commit in commits.get(table, []) if commit["operation"] not in NO_ROWS]
         if rows and rows[0]["version"] > (last.tables[name].version or 0):
             changed[name] = _when(rows[0])
     if not changed:
@@ -150,7 +159,7 @@ def _check_contents(home: Home, names: list[str]) -> Iterator[Check]:
             as_written.append(name)
             continue
         left.append(name if len(unread) == len(files) else f"{len(unread)} of {len(files)} files of {name}")
-        if name in CHECKED:
+        if kind_of(name) in CHECKED:
             state = "note"
     parts = [f"{' and '.join(as_written)} as written"] if as_written else []
     if left:

@@ -36,7 +36,7 @@ from kline_core.store.checksums import CHECKED, forget
 from kline_core.store.home import Home
 from kline_core.store.log import actions, commits, forget_before
 from kline_core.store.run_records import RunRecord, forget_records, records_since
-from kline_core.store.schemas import TABLES
+from kline_core.store.schemas import kind_of
 
 INPUTS = ("bars", "patterns")
 """Tables whose versions a run records; the others hold values."""
@@ -153,14 +153,14 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
                 bound=f"at least {MIN_KEEP_DAYS}",
             )
     now = datetime.now(UTC) if now is None else now
-    kept_days = {name: inputs_keep_days if name in INPUTS else values_keep_days for name in _there(home)}
+    kept_days = {name: inputs_keep_days if kind_of(name) in INPUTS else values_keep_days for name in _there(home)}
     # All of them first, so that a record that cannot be read stops the vacuum before it removes what that run read.
     since = now - timedelta(days=inputs_keep_days)
     runs = records_since(home, since)
     done = []
     for name, days in kept_days.items():
         with home.explained(name, "write"):
-            recorded = _recorded(home, name, runs) if name in INPUTS else {}
+            recorded = _recorded(home, name, runs) if kind_of(name) in INPUTS else {}
             done.append(_vacuum(home, name, now - timedelta(days=days), recorded))
     # Last, so that a vacuum that is cut off leaves a record too many, not one too few.
     return Upkeep("vacuum", done, kept_days, forget_records(home, since, runs))
@@ -170,8 +170,9 @@ def _recorded(home: Home, name: str, runs: Iterable[RunRecord]) -> dict[int, set
     """Paths of the files of each version that runs recorded, of this table and not of one that it replaced."""
     files: dict[int, set[str]] = {}
     newest = home.version(name)
-    for state in {run.tables[name] for run in runs if name in run.tables}:
-        if state.version is None or newest is None or state.version > newest:
+    kind = kind_of(name)
+    for state in {run.tables[kind] for run in runs if kind in run.tables}:
+        if (state.table or kind) != name or state.version is None or newest is None or state.version > newest:
             continue
         there = home.files(name, state.version)
         if files_hash(there) == state.files:
@@ -187,7 +188,7 @@ def _vacuum(home: Home, name: str, since: datetime, recorded: dict[int, set[str]
     needed = needed.union(*recorded.values())
     old = [file for file in files if file.path not in needed and file.mtime < since]
     # First, so that where they cannot be removed nothing is, and the next vacuum finds all as it was.
-    if name in CHECKED:
+    if kind_of(name) in CHECKED:
         forget(storage, [file.path for file in old])
     for file in old:
         # Another vacuum may have removed it.
@@ -220,7 +221,7 @@ def _moment(commit: list[dict[str, Any]]) -> datetime:
 
 def _there(home: Home) -> list[str]:
     home.check_there()
-    return [name for name in TABLES if home.version(name) is not None]
+    return [name for name in home.tables() if home.version(name) is not None]
 
 
 def _megabytes(size: int) -> float:

@@ -27,11 +27,12 @@ from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, 
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
 from kline_core.maintenance.verify_members import check_members
 from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
-from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE
-from kline_core.store.schemas import TABLES, table_schema
+from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE, remedy_of
+from kline_core.store.schemas import TABLES, kind_of, table_schema
 
 _DEFAULT = Settings()
 
@@ -41,6 +42,7 @@ _PACE = 0.05
 # Milliseconds after which matches without values count as left by a run that was cut off.
 _RECENT = 60_000
 _COMMITS = 100
+_READ: Final = ("factors", "matches", "patterns", "members", "bars")
 
 _HEADLINES: Final[dict[State, str]] = {
     DAMAGED: "tables are damaged",
@@ -106,8 +108,9 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         EncoderError: The weights cannot be read.
     """
     ledger = Ledger()
-    tables, versions = _read(home, ledger)
-    rows = {name: tables[name].num_rows for name in TABLES if name in versions and name in tables}
+    names = _names(home)
+    tables, versions = _read(home, names, ledger)
+    rows = {name: table.num_rows for name, table in tables.items() if name in versions}
     for name in tables:
         if bare := home.unchecked(name, versions[name]) if name in versions else []:
             ledger.notes.append(
@@ -115,36 +118,81 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
                 "next write to the table gives them one"
             )
     damaged = check_bars(tables["bars"], ledger) if "bars" in tables else []
-    made = home.description("patterns", versions["patterns"]) if "patterns" in rows else None
-    steps = settings.patterns if made is None else _made_with(home, made, tables["patterns"], ledger)
-    weights = weights_fingerprint(encoder_path)
-    encoder = weights if made is None else made.get("encoder")
-    expected = None
-    if "bars" in tables and steps is not None:
-        releases = released(home.notes(versions["bars"]))
-        expected = Expected.of(_without(tables["bars"], damaged), steps, releases)
-        if "patterns" in tables:
-            dim = weights_shape(encoder_path)[0] if encoder == weights else None
-            stored = tables["patterns"] if made is not None else table_schema("patterns", steps.horizons).empty_table()
-            source = update_source(home, versions.get("patterns"))
-            older = _as_of_update(home, source, versions["bars"], damaged, steps, ledger)
-            compare_with_bars(_without(stored, damaged), older or expected, dim, ledger, source.left)
-            if older is not None:
-                note_pending(_without(stored, damaged), expected, ledger)
+    weights = _Weights(weights_fingerprint(encoder_path), encoder_path)
+    sources = []
+    for name in [name for name in names if kind_of(name) == "patterns"]:
+        expected, encoder = _check_patterns(home, name, tables, versions, damaged, settings.patterns, weights, ledger)
+        sources.append((expected, encoder))
     if "members" in tables:
         check_members(tables["members"], ledger)
     if "factors" in tables and "matches" in tables:
         joined = check_rows(tables["factors"], tables["matches"], ledger)
-        why = _why_not_again(expected, damaged, settings)
-        if expected is not None and why is None:
-            check_values(joined, expected, Settings(expected.settings, settings.factor), str(encoder), ledger)
+        whys = [_why_not_again(expected, damaged, settings) for expected, _ in sources]
+        usable = [
+            (expected, Settings(expected.settings, settings.factor), encoder)
+            for (expected, encoder), why in zip(sources, whys, strict=True)
+            if expected is not None and why is None
+        ]
+        if usable:
+            check_values(joined, usable, ledger)
         else:
             check_win_rates(joined, joined.ok, ledger)
-            ledger.notes.append(f"values were checked by themselves only, because {why}")
+            ledger.notes.append(f"values were checked by themselves only, because {whys[0]}")
     return VerifyReport(ledger.findings, ledger.notes, rows, versions)
 
 
-def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Weights that the caller names: their fingerprint and file."""
+
+    fingerprint: str
+    path: str | Path | None
+
+
+def _check_patterns(
+    home: Home,
+    name: str,
+    tables: dict[str, pa.Table],
+    versions: dict[str, int],
+    damaged: list[str],
+    usual: PatternSettings,
+    weights: _Weights,
+    ledger: Ledger,
+) -> tuple[Expected | None, str]:
+    """Check one table of patterns; what follows from the bars under its settings, if known, and its encoder.
+
+    `usual`: the settings of a table that was never made.
+    """
+    made = home.description(name, versions[name]) if name in versions and name in tables else None
+    steps = usual if made is None else _made_with(home, name, made, tables[name], ledger)
+    encoder = weights.fingerprint if made is None else made.get("encoder")
+    if "bars" not in tables or steps is None or (made is None and name != FIRST):
+        return None, str(encoder)
+    expected = Expected.of(_without(tables["bars"], damaged), steps, released(home.notes(versions["bars"])))
+    if name in tables:
+        dim = weights_shape(weights.path)[0] * len(steps.scales) if encoder == weights.fingerprint else None
+        stored = tables[name] if made is not None else table_schema("patterns", steps.horizons).empty_table()
+        source = update_source(home, versions.get(name), name)
+        older = _as_of_update(home, source, versions["bars"], damaged, steps, ledger)
+        compare_with_bars(_without(stored, damaged), older or expected, dim, ledger, source.left, name)
+        if older is not None:
+            note_pending(_without(stored, damaged), expected, ledger, name)
+    return expected, str(encoder)
+
+
+def _names(home: Home) -> list[str]:
+    """Names of the tables, of which `patterns` is left out where other patterns stand alone."""
+    try:
+        names = home.tables()
+        if any(kind_of(name) != name for name in names) and home.version(FIRST) is None:
+            names.remove(FIRST)
+    except HomeError:
+        # What hinders it shows when the tables are read.
+        return list(TABLES)
+    return names
+
+
+def _read(home: Home, names: list[str], ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:
     """All readable tables, empty ones for tables never made, and the versions of the existing ones."""
     tables: dict[str, pa.Table] = {}
     versions: dict[str, int] = {}
@@ -154,7 +202,7 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
         # The loop below finds which of the two it is.
         pinned = {}
     # Derived tables first, so that the sources, read later, hold all that the derived rows came from.
-    for name in ("factors", "matches", "patterns", "members", "bars"):
+    for name in sorted(names, key=lambda name: _READ.index(kind_of(name))):
         try:
             if name == "factors":
                 check_not_lost(home)
@@ -164,8 +212,9 @@ def _read(home: Home, ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, in
                 versions[name] = version
         except HomeError as error:
             reason = str(error).rsplit("; ", 1)[0]
-            ledger.findings.append(Finding(name, "table that cannot be read", 1, reason, UNREADABLE[name]))
-    return tables, versions
+            remedy = remedy_of(UNREADABLE, name)
+            ledger.findings.append(Finding(name, "table that cannot be read", 1, reason, remedy))
+    return {name: tables[name] for name in names if name in tables}, versions
 
 
 def _values_with_matches(home: Home) -> dict[str, int | None]:
@@ -214,7 +263,9 @@ def _as_of_update(
     return Expected.of(_without(bars, damaged), steps, releases)
 
 
-def _made_with(home: Home, made: dict[str, Any], patterns: pa.Table, ledger: Ledger) -> PatternSettings | None:
+def _made_with(
+    home: Home, name: str, made: dict[str, Any], patterns: pa.Table, ledger: Ledger
+) -> PatternSettings | None:
     """Settings of the patterns, from their table's description; None, and a finding, if nothing can be made of it."""
     try:
         steps = PatternSettings.from_dict(made["settings"])
@@ -225,11 +276,11 @@ def _made_with(home: Home, made: dict[str, Any], patterns: pa.Table, ledger: Led
             raise SettingError(f"fingerprint {made['fingerprint']}, columns {', '.join(patterns.column_names)}")
     except (KeyError, TypeError, SettingError) as error:
         kind = "description that does not fit the table, or was written by another version"
-        ledger.findings.append(Finding("patterns", kind, 1, f"{type(error).__name__}: {error}", REBUILD))
+        ledger.findings.append(Finding(name, kind, 1, f"{type(error).__name__}: {error}", REBUILD))
         return None
     if method != METHOD:
         kind = f"tables that method {method} made, and this version's is {METHOD}"
-        ledger.findings.append(Finding("patterns", kind, 1, home.uri, ANEW, PENDING))
+        ledger.findings.append(Finding(name, kind, 1, home.uri, ANEW, PENDING))
         return None
     return steps
 

@@ -85,11 +85,13 @@ def _with_value(row_name: Callable[[int], str], values: dict[int, str], row: int
     return f"{row_name(row)} ({values[row]})"
 
 
-def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledger: Ledger, left: int = 0) -> None:
-    """Compare all rows of `patterns` with what the bars give.
+def compare_with_bars(
+    table: pa.Table, expected: Expected, dim: int | None, ledger: Ledger, left: int = 0, name: str = "patterns"
+) -> None:
+    """Compare all rows of a table of patterns with what the bars give.
 
-    `dim` is None if the encoder is not known. `left`: windows that the last update had still to add when it was cut
-    off.
+    `name`: the table's. `dim` is None if the encoder is not known. `left`: windows that the last update had still to
+    add when it was cut off.
     """
     windows = expected.windows
     place = windows.find(table["symbol"], table["end"])
@@ -101,11 +103,11 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
     def add(kind: str, differs: Flags, remedy: str) -> None:
         bad = np.zeros(len(table), dtype=bool)
         bad[inside] = differs
-        ledger.add("patterns", kind, bad, row_name, remedy)
+        ledger.add(name, kind, bad, row_name, remedy)
 
     state = CUT_OFF if left and int((times == 0).sum()) == left else DAMAGED
-    ledger.add("patterns", "windows missing", times == 0, window_name, INDEX, state)
-    ledger.add("patterns", "rows that are of no window with a known outcome", ~inside, row_name, INDEX)
+    ledger.add(name, "windows missing", times == 0, window_name, INDEX, state)
+    ledger.add(name, "rows that are of no window with a known outcome", ~inside, row_name, INDEX)
     add("rows stored more than once", times[at] > 1, INDEX)
     same = table["content"].to_numpy().view(np.uint64)[inside] == windows.content[at]
     add("rows made from other bars than there are", ~same, INDEX)
@@ -115,19 +117,19 @@ def compare_with_bars(table: pa.Table, expected: Expected, dim: int | None, ledg
     for column, horizon in enumerate(expected.settings.horizons):
         wrong |= table[f"r{horizon}"].to_numpy()[inside] != expected.returns[at, column]
     add("rows with an outcome that the bars do not give", same & wrong, REBUILD)
-    _check_vectors(table["vector"], dim, row_name, ledger)
+    _check_vectors(table["vector"], dim, row_name, ledger, name)
 
 
-def note_pending(table: pa.Table, expected: Expected, ledger: Ledger) -> None:
-    """Record the windows of the newest bars that `patterns` does not hold yet, or holds of older bars."""
+def note_pending(table: pa.Table, expected: Expected, ledger: Ledger, name: str = "patterns") -> None:
+    """Record the windows of the newest bars that a table of patterns does not hold yet, or holds of older bars."""
     windows = expected.windows
     waiting = np.zeros(len(windows), dtype=bool)
     found = compare_patterns(table, windows)
     waiting[found.missing] = True
     kind = "windows of newer bars that wait for their patterns"
-    ledger.add("patterns", kind, waiting, partial(_window_name, windows), INDEX, PENDING)
+    ledger.add(name, kind, waiting, partial(_window_name, windows), INDEX, PENDING)
     kind = "rows of windows that newer bars no longer give"
-    ledger.add("patterns", kind, found.place < 0, partial(_row_name, table), INDEX, PENDING)
+    ledger.add(name, kind, found.place < 0, partial(_row_name, table), INDEX, PENDING)
 
 
 def _row_name(table: pa.Table, row: int) -> str:
@@ -138,12 +140,14 @@ def _window_name(windows: Catalogue, window: int) -> str:
     return f"{windows.symbols[windows.code[window]]} {windows.end[window]}"
 
 
-def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger) -> None:
+def _check_vectors(
+    column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger, name: str
+) -> None:
     length = pc.binary_length(column).to_numpy()
     if dim is None:
         dim = int(np.bincount(length).argmax()) // 4 if len(length) else 0
     fits = length == 4 * dim
-    ledger.add("patterns", f"vectors that are not {dim} numbers long", ~fits, row_name, REBUILD)
+    ledger.add(name, f"vectors that are not {dim} numbers long", ~fits, row_name, REBUILD)
     wrong = np.zeros(len(length), dtype=bool)
     start = 0
     for chunk in column.chunks:
@@ -152,4 +156,4 @@ def _check_vectors(column: pa.ChunkedArray, dim: int | None, row_name: Callable[
         raw = b"".join(chunk.filter(pa.array(fits[part])).to_pylist())
         vectors = np.frombuffer(raw, "<f4").reshape(-1, dim).astype(np.float64)
         wrong[part][fits[part]] = wrong_lengths(vectors)
-    ledger.add("patterns", "vectors whose length is not 1", wrong, row_name, REBUILD)
+    ledger.add(name, "vectors whose length is not 1", wrong, row_name, REBUILD)

@@ -14,6 +14,7 @@ The search is not repeated, since that takes the encoder and the index: no check
 most similar patterns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,33 +147,41 @@ def _of_other_runs(factors: pa.Table, matches: pa.Table, of: Int64s) -> Int64s:
     return foreign
 
 
-def check_values(joined: Joined, expected: Expected, settings: Settings, encoder: str, ledger: Ledger) -> None:
+def check_values(joined: Joined, sources: Sequence[tuple[Expected, Settings, str]], ledger: Ledger) -> None:
     """Check values against what they were computed from.
 
     Args:
         joined: Values with their matches.
-        expected: Windows and outcomes that follow from the bars.
-        settings: Settings of the values to compute again.
-        encoder: Fingerprint of the encoder of the patterns.
+        sources: For each table of patterns, one at least: the windows and outcomes that follow from the bars under its
+            settings, the settings of the values to compute again, and the fingerprint of its encoder.
         ledger: Collects findings and notes.
     """
-    fingerprint = settings.fingerprint(encoder)
-    mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
-    patterns = _as_patterns(expected)
-    current, there, unexplained = _made_from(joined, expected, patterns)
-    kind = "rows with a value on a day on which the symbol has no bar"
-    ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RUN, PENDING)
-    again = mine & current & joined.tidy
-    _compute_again(joined, np.flatnonzero(again), expected, patterns, settings, ledger)
+    known, again, changed = (np.zeros(len(joined.factors), dtype=bool) for _ in range(3))
+    fingerprints = []
+    for number, (expected, settings, encoder) in enumerate(sources):
+        fingerprint = settings.fingerprint(encoder)
+        mine = pc.equal(joined.factors["fingerprint"].cast(pa.string()), fingerprint).to_numpy()
+        patterns = _as_patterns(expected)
+        current, there, unexplained = _made_from(joined, expected, patterns)
+        if number == 0:
+            kind = "rows with a value on a day on which the symbol has no bar"
+            ledger.add("factors", kind, joined.ok & ~there, joined.sample_name, RUN, PENDING)
+        fit = mine & current & joined.tidy
+        # The table of matches may lack the horizons of settings with which nothing was computed yet.
+        if fit.any():
+            _compute_again(joined, np.flatnonzero(fit), expected, patterns, settings, ledger)
+        known, again, changed = known | mine, again | fit, changed | (mine & unexplained)
+        fingerprints.append(fingerprint)
     check_win_rates(joined, ~again, ledger)
-    if others := int((~mine).sum()):
+    if others := int((~known).sum()):
+        named = " or ".join(fingerprints)
         ledger.notes.append(
-            f"{others} values of other settings than fingerprint {fingerprint} were checked by themselves only; "
+            f"{others} values of other settings than fingerprint {named} were checked by themselves only; "
             "name their settings to have them computed again"
         )
-    if changed := int((mine & unexplained).sum()):
+    if count := int(changed.sum()):
         ledger.notes.append(
-            f"{changed} values were made from other bars than there are now, so they were checked by themselves only; "
+            f"{count} values were made from other bars than there are now, so they were checked by themselves only; "
             "the next run of their symbols makes them again"
         )
 
@@ -223,7 +232,7 @@ def _made_from(joined: Joined, expected: Expected, patterns: Patterns) -> tuple[
         frame = expected.frames[expected.windows.symbols[which]]
         fine = usable_windows(frame, steps)[bars[at]] == USABLE
         usable[at] = fine
-        window[at[fine]] = window_content(frame.content, bars[at[fine]], 1 - steps.window_bars, 0)
+        window[at[fine]] = window_content(frame.content, bars[at[fine]], 1 - steps.span_bars, 0)
     visible = patterns.history[patterns.n_known(joined.dates)]
     history = joined.factors["history"].to_numpy().view(np.uint64)
     as_now = [history == sample_history(np.full(len(window), code), window, visible) for code in (USABLE, SEEN)]
@@ -269,7 +278,7 @@ def _compute_again(
     codes, bars = _bars_of(joined, expected)
     code, bar = (windows.code[pattern], windows.bar[pattern]) if len(windows) else (pattern, pattern)
     if len(windows):
-        own = (code == codes[samples][sample]) & (np.abs(bar - bars[samples][sample]) < settings.patterns.window_bars)
+        own = (code == codes[samples][sample]) & (np.abs(bar - bars[samples][sample]) < settings.patterns.span_bars)
         add("rows whose outcome was not known on the sample's date", ~missing & (windows.known_on[pattern] > day))
         add("rows that overlap the sample's own window", ~missing & own)
         add(

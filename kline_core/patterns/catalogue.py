@@ -122,7 +122,7 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
         if least + settings.outcome_bars >= len(bars.dates):
             continue
         # Bars before the first new window do not change which windows are usable.
-        start = max(0, least - settings.window_bars + 1)
+        start = max(0, least - settings.span_bars + 1)
         ends = start + usable_ends(bars.part(start, len(bars)), settings)
         ends = ends[(ends >= least) & (ends + settings.outcome_bars < len(bars.dates))]
         if not settings.allow_jumps and bars.jumps.any():
@@ -130,7 +130,7 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
         if settings.pattern_stride > 1:
             ordinal = session_ordinal(bars.dates[ends], settings.calendar)
             ends = ends[ordinal % settings.pattern_stride == 0]
-        content = window_content(bars.content, ends, 1 - settings.window_bars, settings.outcome_bars)
+        content = window_content(bars.content, ends, 1 - settings.span_bars, settings.outcome_bars)
         known_on = bars.dates[ends + settings.outcome_bars]
         parts.append((np.full(len(ends), which, np.int32), ends, bars.dates[ends], known_on, content))
     if not parts:

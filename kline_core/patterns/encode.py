@@ -1,6 +1,16 @@
-"""Vectors of windows of many symbols: gathers their prices, draws their charts and encodes these."""
+"""Vectors of windows of many symbols: gathers their prices, draws their charts and encodes these.
 
-from collections.abc import Callable, Sequence
+A window has one chart in each time scale of the settings (`kline_core.windows.prices`). Its vector is made of the
+charts' unit vectors v1, v2, ... and the weights w1, w2, ... of their scales, one after the other:
+
+    (sqrt(w1) v1, sqrt(w2) v2, ...)
+
+The weights sum to 1, so that it is a unit vector too, and the inner product of two of them is the weighted mean of the
+similarities of their charts, scale by scale. So the search, and all its rules, stay as they are.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +21,7 @@ from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.encoder.encoder import Encoder
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.update import SLICE
+from kline_core.settings import PatternSettings
 from kline_core.typing import Floats32, Int32s, Int64s
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import prices_of_windows
@@ -23,16 +34,22 @@ class LocalWindowEncoder:
         self._encoder, self._threads = encoder, threads
         self.fingerprint, self.window_bars, self.dim = encoder.fingerprint, encoder.window_bars, encoder.dim
 
-    def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
+    def vectors(
+        self,
+        bars: BarsKey,
+        windows: Catalogue,
+        settings: PatternSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> Floats32:
         """Vectors of windows; see `kline_core.patterns.update.WindowEncoder`."""
         frames = bars.frames()
-        vectors = np.empty((len(windows), self.dim), dtype=np.float32)
+        vectors = np.empty((len(windows), self.dim * len(settings.scales)), dtype=np.float32)
 
         def work(start: int) -> int:
             single_threaded()
             part = slice(start, start + SLICE)
             vectors[part] = encode_windows(
-                frames, windows.symbols, windows.code[part], windows.bar[part], self._encoder
+                frames, windows.symbols, windows.code[part], windows.bar[part], self._encoder, settings
             )
             return len(windows.code[part])
 
@@ -46,12 +63,23 @@ class LocalWindowEncoder:
 
 
 def encode_windows(
-    frames: BarsBySymbol, symbols: Sequence[str], code: Int32s, bar: Int64s, encoder: Encoder
+    frames: BarsBySymbol,
+    symbols: Sequence[str],
+    code: Int32s,
+    bar: Int64s,
+    encoder: Encoder,
+    settings: PatternSettings,
 ) -> Floats32:
-    """Vectors of n windows, float32 `(n, dim)`, made in the calling thread.
+    """Vectors of n windows, float32 `(n, dim * scales)`, made in the calling thread.
 
     Window i is of the symbol `symbols[code[i]]` and ends on its traded bar `bar[i]`. Raises IndexError if a window
     leaves the history.
     """
-    prices = prices_of_windows(frames, symbols, code, bar, encoder.window_bars)
-    return encoder.encode(render_charts(*prices))
+    prices = (prices_of_windows(frames, symbols, code, bar, encoder.window_bars, scale) for scale in settings.scales)
+    return joined_vectors((encoder.encode(render_charts(*each)) for each in prices), settings.weights_of_scales)
+
+
+def joined_vectors(parts: Iterable[Floats32], weights: Sequence[float]) -> Floats32:
+    """Vectors of n windows from those of their charts, float32 `(n, dim)` for each scale: `(n, dim * scales)`."""
+    weighted = [part * np.float32(math.sqrt(weight)) for part, weight in zip(parts, weights, strict=True)]
+    return weighted[0] if len(weighted) == 1 else np.concatenate(weighted, axis=1)

@@ -14,7 +14,8 @@ A rebuild encodes all windows before it replaces the table, and holds their vect
 does. If it is interrupted while it encodes, the table is as it was; if it is interrupted in the seconds in which it
 writes, it says so, and the patterns that are missing are refused by runs and made by the next update.
 
-The table carries the settings and the encoder that it was made with; another combination is refused.
+The table carries the settings and the encoder that it was made with; another combination has a table of its own
+(`kline_core.patterns.pattern_table`).
 
 A `WindowEncoder` draws and encodes, in threads of this process (`kline_core.patterns.encode`) or on a cluster
 (`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to a cluster.
@@ -32,6 +33,7 @@ from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.errors import EncoderError, HomeError, SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
+from kline_core.patterns.pattern_table import pattern_table, table_to_update
 from kline_core.patterns.patterns import wrong_lengths
 from kline_core.patterns.update_source import source_metadata
 from kline_core.patterns.verified import PatternsKey, check_patterns
@@ -78,12 +80,19 @@ class WindowEncoder(Protocol):
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Length of a chart's vector."""
 
-    def vectors(self, bars: BarsKey, windows: Catalogue, progress: Callable[[int], None] | None = None) -> Floats32:
-        """Vectors of n windows of any symbols of these bars: float32 `(n, dim)`, in the order of `windows`.
+    def vectors(
+        self,
+        bars: BarsKey,
+        windows: Catalogue,
+        settings: PatternSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> Floats32:
+        """Vectors of n windows of any symbols of these bars: float32 `(n, dim * scales)`, in the order of `windows`.
 
-        `progress` is called with the number of windows encoded so far.
+        `settings`: those of the windows, whose `scales` and weights are used. `progress` is called with the number of
+        windows encoded so far.
         """
 
 
@@ -116,20 +125,21 @@ def update_patterns(
     at_most: int | None = None,
     max_removed_share: float = MAX_REMOVED_SHARE,
 ) -> PatternsUpdate:
-    """Update the `patterns` table of a home from its bars.
+    """Update the patterns of some settings and encoder from the bars of a home.
 
     Args:
         home: Home that holds the bars and takes the patterns.
         settings: Settings that the patterns are to be made with.
         encoding: Encoder that they are to be made with.
-        rebuild: Replace the table by one that is made with these settings and this encoder.
+        rebuild: Make all patterns of these settings and this encoder again, and replace their table by them; if there
+            is none, replace the table `patterns`.
         progress: Called after each piece of work.
         at_most: Windows that may be encoded; any number by default.
         max_removed_share: Share of the stored patterns, 0..1, that may be removed for good, because the bars no longer
             have their windows. Patterns of restated symbols that are made again do not count.
 
     Raises:
-        FingerprintError: The table was made with other settings or another encoder, and `rebuild` is false.
+        FingerprintError: The table was made by an earlier method or another program, and `rebuild` is false.
         SettingError: The encoder takes other windows than `settings.window_bars`, or `max_removed_share` is out of
             bounds.
         RemovalError: More than `max_removed_share` of the patterns would be removed; nothing was changed.
@@ -156,9 +166,11 @@ def update_patterns(
             value=max_removed_share,
             bound="0 to 1",
         )
-    version = home.version("patterns")
+    # A rebuild of settings that no table holds replaces the first table.
+    table = (pattern_table if rebuild else table_to_update)(home, settings, encoding.fingerprint)
+    version = home.version(table)
     if not rebuild:
-        check_patterns(home, settings, encoding.fingerprint, version)
+        check_patterns(home, settings, encoding.fingerprint, version, table)
     catalogue = CatalogueKey(BarsKey.newest(home), settings)
     frames, windows = catalogue.bars.frames(), catalogue.windows()
     if rebuild or version is None:
@@ -167,44 +179,43 @@ def update_patterns(
         if len(windows) == 0 and version is None:
             return PatternsUpdate(0, 0, 0, [], None)
         if version is not None:
-            return _rebuild(home, settings, encoding, catalogue, progress)
+            return _rebuild(home, table, encoding, catalogue, progress)
         try:
-            version = _make(home, settings, encoding)
+            version = _make(home, table, settings, encoding)
         except TableChangedError:
             # Two first updates at the same time: go on with the table that the other one made.
-            version = home.version("patterns")
+            version = home.version(table)
             if version is None:
                 raise
-            check_patterns(home, settings, encoding.fingerprint, version)
-    key = PatternsKey.of(home, version, catalogue)
+            check_patterns(home, settings, encoding.fingerprint, version, table)
+    key = PatternsKey.of(home, version, catalogue, table)
     # This process does not read verified rows again, so nothing else would notice that their files are gone.
-    home.check_files("patterns", version, key.files)
+    home.check_files(table, version, key.files)
     verified = loaded(key)
     missing, restated = verified.missing, list(verified.restated)
     if at_most is not None and len(missing) > at_most:
         raise ManyWindowsError
     removed = 0
     if restated:
-        stored = home.read("patterns", ["symbol", "end"], version, symbols=restated)
+        stored = home.read(table, ["symbol", "end"], version, symbols=restated)
         removed = stored.num_rows
         gone = int((windows.find(stored["symbol"], stored["end"]) < 0).sum())
-        _check_removal(home, version, gone, max_removed_share)
-        version = home.delete(
-            "patterns", restated, source_metadata(catalogue.bars, len(missing)), expected_version=version
-        )
+        _check_removal(home, table, version, gone, max_removed_share)
+        metadata = source_metadata(catalogue.bars, len(missing))
+        version = home.delete(table, restated, metadata, expected_version=version)
     left = len(missing)
-    for part, vectors in _encoded(encoding, catalogue.bars, windows.take(missing), progress):
+    for part, vectors in _encoded(encoding, catalogue, windows.take(missing), progress):
         left -= len(part)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         rows = _rows(frames, part, vectors, settings)
-        version = home.append("patterns", rows, source_metadata(catalogue.bars, left), expected_version=version)
-    PatternsKey.of(home, version, catalogue).hold_as_complete()
+        version = home.append(table, rows, source_metadata(catalogue.bars, left), expected_version=version)
+    PatternsKey.of(home, version, catalogue, table).hold_as_complete()
     return PatternsUpdate(len(missing), removed, len(windows), restated, version)
 
 
-def _check_removal(home: Home, version: int, removed: int, max_removed_share: float) -> None:
+def _check_removal(home: Home, table: str, version: int, removed: int, max_removed_share: float) -> None:
     """Raise `RemovalError` if too many patterns have no window any more: bars that vanished are rarely meant."""
-    total = home.row_count("patterns", version)
+    total = home.row_count(table, version)
     if removed <= max_removed_share * total:
         return
     raise RemovalError(
@@ -212,14 +223,14 @@ def _check_removal(home: Home, version: int, removed: int, max_removed_share: fl
         f"no longer there; max_removed_share is {max_removed_share}; check the bars (`kline verify`) and ingest what "
         "is missing, or allow it with `kline index --max-removed-share 1`",
         home=home.uri,
-        table="patterns",
+        table=table,
         removed=removed,
         removed_share=removed / total,
         max_removed_share=max_removed_share,
     )
 
 
-def _make(home: Home, settings: PatternSettings, encoding: WindowEncoder, replace: bool = False) -> int:
+def _make(home: Home, table: str, settings: PatternSettings, encoding: WindowEncoder, replace: bool = False) -> int:
     """Make the table, or replace it, without rows; its version."""
     description = {
         "fingerprint": pattern_fingerprint(settings, encoding.fingerprint),
@@ -227,30 +238,31 @@ def _make(home: Home, settings: PatternSettings, encoding: WindowEncoder, replac
         "encoder": encoding.fingerprint,
         "method": METHOD,
     }
-    return home.create("patterns", description, settings.horizons, replace=replace)
+    return home.create(table, description, settings.horizons, replace=replace)
 
 
 def _rebuild(
-    home: Home, settings: PatternSettings, encoding: WindowEncoder, catalogue: CatalogueKey, progress: Progress | None
+    home: Home, table: str, encoding: WindowEncoder, catalogue: CatalogueKey, progress: Progress | None
 ) -> PatternsUpdate:
+    settings = catalogue.settings
     frames, windows = catalogue.bars.frames(), catalogue.windows()
-    ready = list(_encoded(encoding, catalogue.bars, windows, progress))
+    ready = list(_encoded(encoding, catalogue, windows, progress))
     try:
-        version = _make(home, settings, encoding, replace=True)
+        version = _make(home, table, settings, encoding, replace=True)
         left = len(windows)
         for part, vectors in ready:
             left -= len(part)
             rows = _rows(frames, part, vectors, settings)
-            version = home.append("patterns", rows, source_metadata(catalogue.bars, left), expected_version=version)
+            version = home.append(table, rows, source_metadata(catalogue.bars, left), expected_version=version)
     except KeyboardInterrupt as stop:
         stop.args = ("interrupted while the patterns were replaced; run `kline index` with the same options again",)
         raise
-    PatternsKey.of(home, version, catalogue).hold_as_complete()
+    PatternsKey.of(home, version, catalogue, table).hold_as_complete()
     return PatternsUpdate(len(windows), 0, len(windows), [], version)
 
 
 def _encoded(
-    encoding: WindowEncoder, bars: BarsKey, windows: Catalogue, progress: Progress | None
+    encoding: WindowEncoder, catalogue: CatalogueKey, windows: Catalogue, progress: Progress | None
 ) -> Iterator[tuple[Catalogue, Floats32]]:
     """Windows in pieces of at most `COMMIT`, each with its vectors, as they are made."""
     for start in range(0, len(windows), COMMIT):
@@ -260,7 +272,7 @@ def _encoded(
             if progress is not None:
                 progress(before + encoded, len(windows))
 
-        vectors = encoding.vectors(bars, part, count)
+        vectors = encoding.vectors(catalogue.bars, part, catalogue.settings, count)
         if (wrong := wrong_lengths(vectors)).any():
             row = int(wrong.argmax())
             length = np.linalg.norm(vectors[row])

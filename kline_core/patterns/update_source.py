@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kline_core.bars.bars_cache import BarsKey
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.store.home import Home
 
 
@@ -19,11 +20,14 @@ class UpdateSource:
     """Whether there was no update yet."""
 
 
-def update_source(home: Home, version: int | None) -> UpdateSource:
-    """What a version of `patterns` was made from; None for a table that was never made. Raises what `Home` raises."""
+def update_source(home: Home, version: int | None, table: str = FIRST) -> UpdateSource:
+    """What a version of a table of patterns was made from; None for a table that was never made.
+
+    Raises what `Home` raises.
+    """
     if version is None:
         return UpdateSource(None, 0, never=True)
-    for commit in home.history("patterns"):
+    for commit in home.history(table):
         if commit["version"] <= version and "bars" in commit["metadata"]:
             return UpdateSource(commit["metadata"]["bars"], commit["metadata"]["left"], never=False)
     return UpdateSource(None, 0, never=False)

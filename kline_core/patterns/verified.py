@@ -14,6 +14,7 @@ import pyarrow as pa
 from kline_core._cache import hold
 from kline_core.errors import FingerprintError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.typing import Flags, Int64s
@@ -73,18 +74,19 @@ class PatternsKey:
     files: frozenset[str]
     """Data files of the version, which tell it from the same version of a restored copy."""
     catalogue: CatalogueKey
+    table: str = FIRST
+    """Name of the table; see `kline_core.patterns.pattern_table`."""
 
     @classmethod
-    def of(cls, home: Home, version: int, catalogue: CatalogueKey) -> Self:
+    def of(cls, home: Home, version: int, catalogue: CatalogueKey, table: str = FIRST) -> Self:
         """Key of a version of the table that the home holds now. Raises what `Home` raises."""
-        return cls(
-            home.uri, home.identity("patterns", version), version, frozenset(home.files("patterns", version)), catalogue
-        )
+        identity, files = home.identity(table, version), frozenset(home.files(table, version))
+        return cls(home.uri, identity, version, files, catalogue, table)
 
     def load(self) -> VerifiedPatterns:
         """Compare all rows. Raises what `Home` raises, and as `CatalogueKey.load`."""
         windows = self.catalogue.windows()
-        stored = Home(self.home).read("patterns", ["symbol", "end", "content"], self.version)
+        stored = Home(self.home).read(self.table, ["symbol", "end", "content"], self.version)
         comparison = compare_patterns(stored, windows)
         restated = sorted(set(stored["symbol"].filter(pa.array(~comparison.sound)).to_pylist()))
         again = np.isin(windows.code, [windows.symbols.index(name) for name in restated if name in windows.symbols])
@@ -96,7 +98,7 @@ class PatternsKey:
         if (earlier.home, earlier.identity) != (self.home, self.identity):
             return None
         windows = self.catalogue.windows()
-        added = added_since(Home(self.home), value, self.version, windows)
+        added = added_since(Home(self.home), value, self.version, windows, table=self.table)
         if added is None:
             return None
         return VerifiedPatterns(windows, self.files, len(value.windows) + added.missing)
@@ -123,9 +125,14 @@ class AddedPatterns:
 
 
 def added_since(
-    home: Home, verified: VerifiedPatterns, version: int, windows: Catalogue, columns: Sequence[str] = ()
+    home: Home,
+    verified: VerifiedPatterns,
+    version: int,
+    windows: Catalogue,
+    columns: Sequence[str] = (),
+    table: str = FIRST,
 ) -> AddedPatterns | None:
-    """Windows and rows that a version of `patterns` has beyond verified ones, if all of these still hold.
+    """Windows and rows that a version of a table of patterns has beyond verified ones, if all of these still hold.
 
     `columns` names columns to read beside those that are compared. Returns None if the verified rows are not complete,
     if `windows` does not continue their catalogue, if rows were removed or files compacted, or if an added row is not
@@ -133,7 +140,7 @@ def added_since(
     """
     if not verified.complete or not windows.continues(verified.windows):
         return None
-    rows = home.appended("patterns", ["symbol", "end", "content", *columns], verified.files, version)
+    rows = home.appended(table, ["symbol", "end", "content", *columns], verified.files, version)
     if rows is None:
         return None
     later = windows.take(slice(len(verified.windows), None))
@@ -141,13 +148,15 @@ def added_since(
     return AddedPatterns(later, rows, found.place, found.missing) if found.sound.all() else None
 
 
-def check_patterns(home: Home, settings: PatternSettings, encoder: str, version: int | None) -> None:
-    """Refuse a `patterns` table that was made with other settings or another encoder (given by its fingerprint).
+def check_patterns(
+    home: Home, settings: PatternSettings, encoder: str, version: int | None, table: str = FIRST
+) -> None:
+    """Refuse a table of patterns that was made with other settings or another encoder (given by its fingerprint).
 
     Accepts a table that was never made, whose `version` is None. Raises `FingerprintError`, which names what differs
     and what to do.
     """
-    made = {} if version is None else home.description("patterns", version)
+    made = {} if version is None else home.description(table, version)
     if version is None or made.get("fingerprint") == pattern_fingerprint(settings, encoder):
         return
     asked = settings.to_dict() | {"encoder": encoder, "method": METHOD}
@@ -165,7 +174,10 @@ def check_patterns(home: Home, settings: PatternSettings, encoder: str, version:
     named = ", ".join(
         f"{name} {stored.get(name, 'unset')} (now asked for: {asked.get(name, 'unset')})" for name in differences
     )
-    remedy = "ask for the same, or make them again with `kline index --rebuild`"
+    remedy = (
+        "ask for the same, or make those beside them with `kline index` and the same options, or in their place with "
+        "`kline index --rebuild`"
+    )
     if "method" in differences:
         remedy = (
             "this version makes them in another way: make them again with `kline index --rebuild`, then `kline run`; "

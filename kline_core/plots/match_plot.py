@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from kline_core._text import percent
 from kline_core.bars.symbol_bars import SymbolBars
@@ -24,6 +24,8 @@ from kline_core.windows.outcomes import barriers
 
 SHOWN: Final = 5
 """Matches that fit into a picture."""
+_HEIGHT, _SCALE_HEIGHT = 6.4, 1.7
+"""Inches of the picture, and of the row of charts that each time scale above 1 adds."""
 
 
 def match_picture(view: Explanation, path: Path) -> Path:
@@ -38,14 +40,22 @@ def match_png(view: Explanation) -> bytes:
 
 
 def match_figure(view: Explanation) -> Figure:
-    """Draw a query with its best matches and their outcomes, as a figure of 1800 x 960 pixels.
+    """Draw a query with its best matches and their outcomes, of 1800 x 960 pixels, with 255 more below for each time
+    scale above 1.
 
     Left: the query's window and, on tinted ground, the bars after it that are stored by now; below, the legend. Right:
     up to five matches in order of similarity, each with its window, its entry, the barriers, and the bars after the
     window; last, the closes of all of them from their entries on. Prices are percentages of the entry's close (of the
     last close, if the query's entry is not known yet), and every chart has a scale of its own, as the encoder sees it.
+    Below, a row for each time scale above 1: the charts of the query and of the matches in larger candles.
     """
-    figure = sheet(12, 6.4)
+    larger = [scale for scale in view.settings.patterns.scales if scale > 1]
+    sheet_ = sheet(12, _HEIGHT + _SCALE_HEIGHT * len(larger))
+    figure: FigureBase = sheet_
+    if larger:
+        parts = sheet_.subfigures(2, 1, squeeze=False, height_ratios=[_HEIGHT, _SCALE_HEIGHT * len(larger)])
+        figure, below = parts[:, 0]
+        _larger_charts(below, view, larger)
     left = figure.add_gridspec(
         2, 1, left=0.022, right=0.25, top=0.755, bottom=0.05, height_ratios=[2.1, 1], hspace=0.25
     )
@@ -58,10 +68,32 @@ def match_figure(view: Explanation) -> Figure:
         _match(figure.add_subplot(right[place // 3, place % 3]), match, view)
     if shown:
         _paths(figure.add_subplot(right[1, 2]), shown, view)
-    return figure
+    return sheet_
 
 
-def _header(figure: Figure, view: Explanation) -> None:
+def _larger_charts(figure: FigureBase, view: Explanation, scales: list[int]) -> None:
+    """A row for each of the scales: the query's chart, and those of its matches in the same order."""
+    steps, shown = view.settings.patterns, view.matches[:SHOWN]
+    # In inches, so that the distances do not depend on the number of rows.
+    height = _SCALE_HEIGHT * len(scales)
+    grid = figure.add_gridspec(
+        len(scales), 1 + SHOWN, left=0.022, right=0.965, top=1 - 0.52 / height, bottom=0.15 / height, hspace=0.5
+    )
+    weights = dict(zip(steps.scales, steps.weights_of_scales, strict=True))
+    for row, scale in enumerate(scales):
+        weight = f"{weights[scale]:.0%} of the similarity".replace("%", " %")
+        charts = [(f"{scale} bars a candle", weight, view.candles[scale])]
+        charts += [(f"{match.rank}   {match.symbol}", str(match.end), match.candles[scale]) for match in shown]
+        for column, (name, details, candles) in enumerate(charts):
+            axes = figure.add_subplot(grid[row, column])
+            line_above(axes, name, 8.5, INK, "bold", 15)
+            line_above(axes, details, 7.5, QUIET, "normal", 4.5)
+            prices = [price[0] / candles.close[0, -1] - 1 for price in candles]
+            _draw_candles(axes, 1 - steps.window_bars, prices, INK)
+            _frame(axes, 1 - steps.window_bars, 0, prices[2].min(), prices[1].max())
+
+
+def _header(figure: FigureBase, view: Explanation) -> None:
     factor, settings = view.factor, view.settings.factor
     steps, count = view.settings.patterns, len(view.matches)
     said = f"factor value {factor['value']:.2f}" if factor["status"] == "ok" else "no value"
@@ -70,7 +102,9 @@ def _header(figure: Figure, view: Explanation) -> None:
     figure.text(
         0.022, 0.93, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=INK, family=FONT
     )
-    found = f"The {count} charts most like its last {steps.window_bars} bars" if count else "No similar chart"
+    larger = "" if steps.scales == (1,) else f" in candles of {', '.join(map(str, steps.scales))} bars"
+    bars = f"its last {steps.window_bars} bars" if not larger else f"its last {steps.span_bars} bars{larger}"
+    found = f"The {count} charts most like {bars}" if count else "No similar chart"
     lines = [f"{found}, of all whose outcome was known by that day{', and what followed each' if count else ''}."]
     effective = factor.get("effective_matches")
     if factor["status"] == "ok":
@@ -188,22 +222,30 @@ def _legend(axes: Axes, steps: PatternSettings) -> None:
 def _candles(axes: Axes, window: SymbolBars, after: SymbolBars, base: float, tint: str) -> None:
     """Bars up to and including position 0, then those after it on tinted ground; heights relative to `base`."""
     for bars, first, colour in ((window, 1 - len(window), INK), (after, 1, QUIET)):
-        x = np.arange(first, first + len(bars), dtype=np.float64)
-        open_, high, low, close = (price / base - 1 for price in (bars.open, bars.high, bars.low, bars.close))
-        axes.add_collection(LineCollection(_uprights(x, low, high), colors=colour, linewidths=0.9, zorder=2))
-        faces = np.where(close >= open_, PAPER, colour)
-        bodies = _boxes(x, np.minimum(open_, close), np.maximum(open_, close), 0.62)
-        axes.add_collection(
-            PolyCollection(bodies, facecolors=faces.tolist(), edgecolors=colour, linewidths=0.9, zorder=3)
-        )
+        _draw_candles(axes, first, [price / base - 1 for price in (bars.open, bars.high, bars.low, bars.close)], colour)
     low = min([*window.low, *after.low]) / base - 1
     high = max([*window.high, *after.high]) / base - 1
-    axes.set_xlim(-len(window) + 0.2, len(after) + 0.8)
+    _frame(axes, 1 - len(window), len(after), low, high)
+    if len(after):
+        axes.axvspan(0.5, len(after) + 0.8, color=tint, linewidth=0, zorder=0)
+
+
+def _draw_candles(axes: Axes, first: int, prices: list[Floats64], colour: str) -> None:
+    """Candles from the position `first` on; `prices`: their opens, highs, lows and closes, as heights."""
+    open_, high, low, close = prices
+    x = np.arange(first, first + len(close), dtype=np.float64)
+    axes.add_collection(LineCollection(_uprights(x, low, high), colors=colour, linewidths=0.9, zorder=2))
+    faces = np.where(close >= open_, PAPER, colour)
+    bodies = _boxes(x, np.minimum(open_, close), np.maximum(open_, close), 0.62)
+    axes.add_collection(PolyCollection(bodies, facecolors=faces.tolist(), edgecolors=colour, linewidths=0.9, zorder=3))
+
+
+def _frame(axes: Axes, first: int, last: int, low: float, high: float) -> None:
+    """Bare axes round the candles from the position `first` to `last`."""
+    axes.set_xlim(first - 0.8, last + 0.8)
     # A window may be one flat line.
     margin = 0.06 * (high - low) or 0.01
     axes.set_ylim(low - margin, high + margin)
-    if len(after):
-        axes.axvspan(0.5, len(after) + 0.8, color=tint, linewidth=0, zorder=0)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.yaxis.tick_right()

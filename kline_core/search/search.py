@@ -38,6 +38,7 @@ def search(
     settings: FactorSettings,
     window_bars: int,
     shapes: PatternShapes | None = None,
+    span_bars: int | None = None,
 ) -> Matches:
     """Find the matches of every query, as defined at the top of this module.
 
@@ -50,8 +51,10 @@ def search(
         queries: q samples, in any order.
         settings: `mode`, `top_k`, `search_k`, `isolation_bars` and `min_similarity` are used, and what the mode has of
             its own.
-        window_bars: Bars in a window; two windows of a symbol fewer bars apart than that overlap.
+        window_bars: Bars of a window that a mode compares: those of its chart in the scale 1.
         shapes: Shapes of the patterns; needed only by modes that compare bars.
+        span_bars: Bars that a window spans in all its time scales; two windows of a symbol fewer bars apart than that
+            overlap. None if it has the scale 1 only, so that it is `window_bars`.
 
     Raises:
         ValueError: The index or the queries do not fit the patterns, a query's vector is not L2-normalised, or a mode
@@ -59,7 +62,8 @@ def search(
         DateError: Dates are not datetime64[D], or NaT.
     """
     check_fit(index, patterns, queries)
-    visible = Visible.of(patterns, queries, window_bars)
+    span_bars = window_bars if span_bars is None else span_bars
+    visible = Visible.of(patterns, queries, span_bars)
     result = Matches(
         rows=np.full((len(queries), settings.top_k), -1, dtype=np.int64),
         similarity=np.full((len(queries), settings.top_k), np.nan),
@@ -73,7 +77,7 @@ def search(
         return isolated(candidates, settings.top_k, settings.isolation_bars)
 
     found = first_candidates(
-        *(index, patterns, queries, settings.candidates, window_bars, visible),
+        *(index, patterns, queries, settings.candidates, span_bars, visible),
         select=select if mode is None else None,
         at_first=settings.top_k,
     )

@@ -15,7 +15,7 @@ from pyarrow.dataset import FileSystemDataset
 from kline_core.errors import HomeError
 from kline_core.store.checksums import DamagedFileError, version_file
 from kline_core.store.log import DamagedLogError
-from kline_core.store.remedies import DAMAGED_FILE, SHORTER_LOG, UNREADABLE
+from kline_core.store.remedies import DAMAGED_FILE, SHORTER_LOG, UNREADABLE, remedy_of
 from kline_core.symbols import check_symbol
 
 METADATA_KEY = "kline"
@@ -142,12 +142,12 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
                 home=uri,
                 table=table,
             ) from error
-        usual = UNREADABLE[table] if action == "read" else _REMEDIES[action]
+        usual = remedy_of(UNREADABLE, table) if action == "read" else _REMEDIES[action]
         remedy = next((remedy for cause, remedy in _BY_CAUSE.items() if cause.search(reason)), usual)
         if isinstance(error, DamagedLogError):
             remedy = _log_remedy(table, error)
         elif isinstance(error, DamagedFileError):
-            remedy = DAMAGED_FILE[table]
+            remedy = remedy_of(DAMAGED_FILE, table)
         raise HomeError(
             f"cannot {action} table {table} of home {uri}: {reason}; {remedy}", home=uri, table=table
         ) from error
@@ -155,9 +155,9 @@ def explained(uri: str, table: str, action: str, let_through: type[Exception] | 
 
 def _log_remedy(table: str, error: DamagedLogError) -> str:
     if error.before is None:
-        return UNREADABLE[table]
+        return remedy_of(UNREADABLE, table)
     note = version_file(int(error.name.partition(".")[0]))
     return (
         f"restore it from a copy; or remove that file and {note}, as far as they are there, which leaves version "
-        f"{error.before} of {table}, and {SHORTER_LOG[table]}"
+        f"{error.before} of {table}, and {remedy_of(SHORTER_LOG, table)}"
     )

@@ -2,6 +2,7 @@
 
 A home is a folder, or an object-store URL, that holds up to five Delta tables: `bars`, from which everything else can
 be rebuilt, `patterns`, `factors` and `matches`, and `members`: who was a member of an index, as a live source told it.
+Patterns of other settings than those in `patterns` stand in tables of their own, `patterns-<fingerprint>`.
 `bars` is made with the home, the others with their first rows.
 Beside them lie the records of runs (`kline_core.store.run_records`).
 Every write is one commit: a reader sees all of it or none of it, and older versions stay readable.
@@ -22,7 +23,7 @@ from deltalake.fs import DeltaStorageHandler
 from kline_core.errors import HomeError
 from kline_core.store.delta import NOTES_KEY, WRITER, commit_properties, stored_schema, symbols_predicate
 from kline_core.store.folder import check_room, home_folder, home_uri, why_no_home
-from kline_core.store.schemas import DEFAULT_HORIZONS, conform, table_schema
+from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, is_other_patterns, table_schema
 from kline_core.store.table import StoredTable, check_there
 from kline_core.store.writing import TableChangedError as TableChangedError
 from kline_core.store.writing import TableWriter
@@ -79,6 +80,24 @@ class Home:
         Only opening a home with `create` makes its bars table.
         """
         check_there(self.uri)
+
+    def pattern_tables(self) -> list[str]:
+        """Names of the tables of patterns that are there: `patterns` first, then those of other settings, sorted.
+
+        Raises `HomeError`.
+        """
+        with self.explained("patterns", "read"):
+            there = {entry.base_name for entry in self.root().get_file_info(pafs.FileSelector(""))}
+        return sorted(name for name in there if name == "patterns" or is_other_patterns(name))
+
+    def tables(self) -> list[str]:
+        """Names of all tables that may be there: `TABLES`, and the further tables of patterns after `patterns`.
+
+        Raises `HomeError`.
+        """
+        others = [name for name in self.pattern_tables() if name != "patterns"]
+        first = TABLES.index("patterns") + 1
+        return [*TABLES[:first], *others, *TABLES[first:]]
 
     def version(self, table: str) -> int | None:
         """Newest version of a table, or None if it was never made."""

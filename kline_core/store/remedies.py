@@ -1,6 +1,9 @@
 """What heals a home, by table and kind of damage: the advice of all commands, each tried in a test."""
 
+from collections.abc import Mapping
 from typing import Final
+
+from kline_core.store.schemas import kind_of
 
 INDEX: Final = "run `kline index`"
 """For windows without a pattern, and patterns of windows that bars no longer give."""
@@ -47,3 +50,11 @@ SHORTER_LOG: Final = {
     "members": "run `kline fetch` again",
 }
 """What follows where a damaged newest log file is removed, so that the version before is the newest one."""
+
+
+def remedy_of(remedies: Mapping[str, str], table: str) -> str:
+    """The remedy for a table, out of those by its kind."""
+    kind = kind_of(table)
+    if table == kind:
+        return remedies[kind]
+    return f"{remedies[kind].replace('`patterns`', f'`{table}`')}, with the settings of that table"

@@ -50,6 +50,8 @@ class TableState:
     """Identity of the table at this version, see `Home.identity`."""
     files: str | None
     """Hash of the names of the version's data files, which a restored copy that went on does not share."""
+    table: str | None = None
+    """Name of the table, where it is not that of its kind: patterns of other settings than those in `patterns`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 _RETURN = re.compile("r[1-9][0-9]{0,8}")
 TABLES = ("bars", "patterns", "factors", "matches", "members")
+_OTHER_PATTERNS = re.compile("patterns-[0-9a-f]{16}")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
 LATER_COLUMNS = {"factors": ("match_digest", "effective_matches"), "matches": ("digest",)}
@@ -17,6 +18,28 @@ DEFAULT_HORIZONS = (1, 5, 10, 20)
 
 def _field(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
+
+
+def other_patterns(fingerprint: str) -> str:
+    """Name of the table with patterns of other settings than those in `patterns`, by their fingerprint."""
+    return f"patterns-{fingerprint}"
+
+
+def is_other_patterns(name: str) -> bool:
+    """Whether a name is one that `other_patterns` gives."""
+    return _OTHER_PATTERNS.fullmatch(name) is not None
+
+
+def kind_of(table: str) -> str:
+    """One of `TABLES`: the kind of a table, which for a table named by `other_patterns` is patterns.
+
+    Raises ValueError if no table has that name.
+    """
+    if is_other_patterns(table):
+        return "patterns"
+    if table not in TABLES:
+        raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
+    return table
 
 
 def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.Schema:
@@ -32,7 +55,7 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
     """
     key = [_field("symbol", pa.string()), _field("date", pa.date32())]
     returns = [pa.field(f"r{h}", pa.float32()) for h in horizons]
-    match table:
+    match kind_of(table):
         case "bars":
             prices = [_field(name, pa.float64()) for name in ("open", "high", "low", "close")]
             volumes = [pa.field("volume", pa.float64()), pa.field("amount", pa.float64())]
@@ -67,9 +90,7 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
             weights = [_field("similarity", pa.float64()), _field("weight", pa.float64())]
             end = [_field("barrier", pa.int8()), pa.field("digest", pa.int64()), _field("run_id", pa.string())]
             return pa.schema([*key, *what, *match, *weights, *returns, *end])
-        case "members":
-            return pa.schema([_field("universe", pa.string()), *key, _field("source", pa.string())])
-    raise ValueError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
+    return pa.schema([_field("universe", pa.string()), *key, _field("source", pa.string())])
 
 
 def horizons_of(rows: pa.Table) -> list[int]:
@@ -84,7 +105,7 @@ def horizons_of_columns(names: Iterable[str]) -> list[int]:
 
 def foreign_columns(table: str, stored: pa.Schema) -> str | None:
     """What the stored columns of a table have that `table_schema` has not, or the other way round; None if nothing."""
-    wanted = table_schema(table, horizons_of_columns(stored.names) if table in ("patterns", "matches") else ())
+    wanted = table_schema(table, horizons_of_columns(stored.names) if kind_of(table) in ("patterns", "matches") else ())
     later = LATER_COLUMNS.get(table, ())
     if missing := [name for name in wanted.names if name not in stored.names and name not in later]:
         return f"it has no column {missing[0]}"

@@ -35,8 +35,8 @@ from kline_core.store.delta import (
 )
 from kline_core.store.folder import home_gone
 from kline_core.store.log import check_end, check_log
-from kline_core.store.remedies import UNREADABLE
-from kline_core.store.schemas import LATER_COLUMNS, TABLES, foreign_columns, table_schema, with_later_columns
+from kline_core.store.remedies import UNREADABLE, remedy_of
+from kline_core.store.schemas import LATER_COLUMNS, foreign_columns, kind_of, table_schema, with_later_columns
 
 # Newest log files that this process has found whole, by the path of the table.
 _WHOLE_LOGS: dict[str, str] = {}
@@ -54,8 +54,12 @@ class StoredTable:
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in TABLES:
-            raise ValueError(f"no table is called {self.name!r}; there are {', '.join(TABLES)}")
+        kind_of(self.name)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its files have checksums (`kline_core.store.checksums`)."""
+        return kind_of(self.name) in CHECKED
 
     @property
     def path(self) -> str:
@@ -172,7 +176,7 @@ class StoredTable:
         if not isinstance(found, dict):
             raise HomeError(
                 f"table {self.name} of home {self.uri} has {what} that kline did not write ({quoted(text, 40)}); "
-                + UNREADABLE[self.name],
+                + remedy_of(UNREADABLE, self.name),
                 home=self.uri,
                 table=self.name,
             )
@@ -222,7 +226,7 @@ class StoredTable:
     def _rows(
         self, dataset: FileSystemDataset, columns: Sequence[str] | None, condition: pc.Expression | None
     ) -> pa.Table:
-        if self.name in CHECKED:
+        if self.checked:
             return checksums.read_checked(dataset, self.storage, columns, condition)
         return read_rows(dataset, columns, condition)
 
@@ -236,7 +240,7 @@ class StoredTable:
 
     def unchecked(self, version: int | None = None) -> list[str]:
         """Data files of a version that lack their checksum; see `Home.unchecked`."""
-        if self.name not in CHECKED:
+        if not self.checked:
             return []
         with self.explained("read"):
             return sorted(self.files(version).keys() - checksums.recorded(self.storage).keys())

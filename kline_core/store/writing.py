@@ -22,7 +22,6 @@ from kline_core._secrets import masked
 from kline_core._text import harmless
 from kline_core.errors import HomeError
 from kline_core.store import checksums
-from kline_core.store.checksums import CHECKED
 from kline_core.store.conditional import refuses_to_overwrite
 from kline_core.store.delta import KEEP_LOGS, NOTES_KEY, UnreachableError, cause_of, file_sizes, same_rows
 from kline_core.store.folder import check_space, home_folder
@@ -124,7 +123,7 @@ class TableWriter:
                 try:
                     with table.explained("write", let_through=CommitFailedError):
                         rewritten = {} if appends else file_sizes(delta)
-                        if table.name in CHECKED:
+                        if table.checked:
                             # What a damaged file holds would be written anew, under a checksum that fits it.
                             checksums.check(table.storage, rewritten)
                         check_space(
@@ -146,7 +145,7 @@ class TableWriter:
 
     def _record_checksums(self, delta: DeltaTable) -> None:
         table = self.table
-        files = file_sizes(delta) if table.name in CHECKED else ()
+        files = file_sizes(delta) if table.checked else ()
         try:
             checksums.record(table.storage, files, int(delta.version()))
             table.check_log()

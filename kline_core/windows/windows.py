@@ -4,6 +4,9 @@ A window is `window_bars` consecutive traded bars of one symbol, named by the ba
 no bars (`kline_core.bars.symbol_bars` leaves them out), so a window may reach across them, but not across a hole: two
 neighbouring bars whose dates lie more than `max_gap_days` calendar days apart. Nor does it reach across an unexplained
 jump (`kline_core.bars.jumps`), unless the settings allow that.
+
+With several time scales (`kline_core.windows.prices`) a window is all bars that its charts show, `span_bars`: those of
+its chart in the largest scale. No hole and no jump may lie between any of them.
 """
 
 from functools import cache
@@ -27,14 +30,14 @@ _MULTIPLIER: Final = 6364136223846793005
 def usable_windows(bars: SymbolBars, settings: PatternSettings) -> Int8s:
     """Code of each of a symbol's n bars, which tells whether a usable window ends on it.
 
-    Returns int8 (n,): `USABLE` (0), `TOO_FEW_BARS` (1: fewer than `window_bars` bars up to and including this one),
+    Returns int8 (n,): `USABLE` (0), `TOO_FEW_BARS` (1: fewer than `span_bars` bars up to and including this one),
     `HOLE` (2: two neighbouring bars of the window are more than `max_gap_days` calendar days apart) or `JUMP` (3: no
     hole, but an unexplained jump between two of its bars). The hole or jump before the window's first bar is not inside
     it. A later bar never changes the code of an earlier one.
     """
-    codes = _without_holes(bars.dates, settings.window_bars, settings.max_gap_days)
+    codes = _without_holes(bars.dates, settings.span_bars, settings.max_gap_days)
     if not settings.allow_jumps and bars.jumps.any():
-        inside = jumps_between(bars, np.arange(len(codes)) + 1 - settings.window_bars, np.arange(len(codes)))
+        inside = jumps_between(bars, np.arange(len(codes)) + 1 - settings.span_bars, np.arange(len(codes)))
         codes[(codes == USABLE) & inside] = JUMP
     return codes
 
@@ -50,15 +53,15 @@ def jumps_between(bars: SymbolBars, first: Int64s, last: Int64s) -> Flags:
     return found
 
 
-def _without_holes(dates: Dates, window_bars: int, max_gap_days: int) -> Int8s:
+def _without_holes(dates: Dates, span_bars: int, max_gap_days: int) -> Int8s:
     codes = np.full(len(dates), TOO_FEW_BARS, dtype=np.int8)
-    if len(dates) < window_bars:
+    if len(dates) < span_bars:
         return codes
     # holes[i] counts the holes before bar i, so that a difference counts those between two bars.
     holes = np.zeros(len(dates), dtype=np.int64)
     np.cumsum(np.diff(dates).astype(np.int64) > max_gap_days, out=holes[1:])
-    inside = holes[window_bars - 1 :] - holes[: len(dates) - window_bars + 1]
-    codes[window_bars - 1 :] = np.where(inside > 0, HOLE, USABLE)
+    inside = holes[span_bars - 1 :] - holes[: len(dates) - span_bars + 1]
+    codes[span_bars - 1 :] = np.where(inside > 0, HOLE, USABLE)
     return codes
 
 
@@ -71,7 +74,7 @@ def window_content(content: Hashes, ends: Int64s, first_offset: int, last_offset
     """Hash of the bars `end + first_offset .. end + last_offset` of each window.
 
     `content`: uint64 (n,), a well-mixed hash of each bar of one symbol. `ends`: int64 (m,). For everything that a
-    pattern depends on, the offsets are `1 - window_bars` and `outcome_bars`.
+    pattern depends on, the offsets are `1 - span_bars` and `outcome_bars`.
 
     Returns uint64 (m,): the polynomial `sum(content[bar] * M ** (last - bar))` modulo 2**64, by Horner's rule. The
     order of the bars counts, and so does each bar; bars outside the range do not. If many windows overlap, all come out

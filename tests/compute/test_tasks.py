@@ -108,9 +108,13 @@ def test_a_refusal_of_a_batch_stays_what_it_is(key, monkeypatch):
 
 def test_windows_by_symbols_codes_and_bars(key):
     windows = build_catalogue(key.bars.frames(), key.settings.patterns)
-    expected = LocalWindowEncoder(Encoder.load(key.encoder.path, "cpu")).vectors(key.bars, windows)
+    expected = LocalWindowEncoder(Encoder.load(key.encoder.path, "cpu")).vectors(
+        key.bars, windows, key.settings.patterns
+    )
     some = windows.take(windows.code == 1)
-    vectors = tasks.encode(key.bars, key.encoder, ["S00001"], np.zeros(len(some), np.int32), some.bar)
+    vectors = tasks.encode(
+        key.bars, key.encoder, key.settings.patterns, ["S00001"], np.zeros(len(some), np.int32), some.bar
+    )
     assert np.array_equal(vectors, expected[windows.code == 1])
 
 

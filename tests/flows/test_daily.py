@@ -21,7 +21,7 @@ from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import HomeError, InputError, RunFailedError, SchedulerError, UnknownSymbolError
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests.support.prefect_server import SYMBOLS, Server
 from tests.support.processes import poll
@@ -80,10 +80,16 @@ def test_values_of_other_settings_stand_beside_the_others(home: Path) -> None:
     assert run(home=str(home)).is_completed()
     both = Home(home).read("factors", ["fingerprint"])["fingerprint"].to_pylist()
     assert len(set(both)) == 2
-    # What a pattern is cannot be changed by a run.
-    other = run(home=str(home), settings={"barrier_up": 0.1})
-    assert other.is_failed()
-    assert "kline index --rebuild" in other.message
+
+
+def test_time_scales_have_patterns_and_values_of_their_own(home: Path) -> None:
+    version = Home(home).version("patterns")
+    assert run(home=str(home), settings={"scales": [1, 5]}, samples=5, symbols=SYMBOLS[0]).is_completed()
+    made = Settings(PatternSettings(scales=(1, 5))).fingerprint(weights_fingerprint())
+    assert Home(home).read("factors")["fingerprint"].unique().to_pylist() == [made]
+    assert Home(home).version("patterns") == version
+    (_, own) = Home(home).pattern_tables()
+    assert Home(home).description(own)["settings"]["scales"] == [1, 5]
 
 
 def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_files: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -20,6 +21,65 @@ def test_values_of_another_search_have_another_fingerprint():
     assert made(probes=7) == made(min_recall=0.5) == made()
     assert len({made(), made(index="ivf"), made(index="ivf", probes=7)}) == 3
     assert made(index="ivf", min_recall=0.5) == made(index="ivf")
+
+
+def test_time_scales_are_part_of_the_fingerprint_where_there_are_several():
+    def made(**patterns):
+        return Settings(PatternSettings(**patterns)).fingerprint("x")
+
+    assert made(scales=(1,)) == made(scale_weights=(1,)) == made()
+    assert "scales" not in PatternSettings().to_dict()
+    usual = made(scales=(1, 5, 21))
+    assert usual == made(scales=(1, 5, 21), scale_weights=(0.6, 0.3, 0.1))
+    others = {made(scales=(1, 5, 21), scale_weights=(0.5, 0.3, 0.2)), made(scales=(5,)), made(scales=(1, 5))}
+    assert len({made(), usual, *others}) == 5
+
+
+@pytest.mark.parametrize(
+    ("scales", "given", "weights"),
+    [
+        ((1,), (), [1]),
+        ((7,), (), [1]),
+        ((1, 5, 21), (), [0.6, 0.3, 0.1]),
+        ((1, 5), (), [2 / 3, 1 / 3]),
+        ((5, 21), (0.75, 0.25), [0.75, 0.25]),
+        ((2, 3), (0.5, 0.5), [0.5, 0.5]),
+    ],
+)
+def test_weights_of_time_scales(scales, given, weights):
+    made = PatternSettings(scales=scales, scale_weights=given)
+    assert list(made.weights_of_scales) == pytest.approx(weights, abs=1e-15)
+    assert made == PatternSettings(scales=scales, scale_weights=made.weights_of_scales)
+    assert PatternSettings.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert PatternSettings.from_dict(json.loads(json.dumps(asdict(made)))) == made
+    assert made.span_bars == 20 * scales[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"scales": ()}, r"scales is \(\); it must be distinct, increasing and at least 1"),
+        ({"scales": (5, 1)}, "scales is .* distinct, increasing and at least 1"),
+        ({"scales": (1, 1)}, "scales is .* distinct, increasing and at least 1"),
+        ({"scales": (0, 1)}, "scales is .* distinct, increasing and at least 1"),
+        ({"scales": [1, 5]}, "scales is .* a tuple of whole numbers"),
+        ({"scales": (1.0,)}, "scales is .* a tuple of whole numbers"),
+        ({"scales": (1, 50_001)}, "scales is .* at most 50000 each"),
+        ({"scales": tuple(range(1, 10))}, "scales is .* at most 8 scales"),
+        (
+            {"scales": (1, 3)},
+            r"scale_weights is \(\); it must be given for the scales \(1, 3\), one for each; usual are 0",
+        ),
+        ({"scales": (1, 5), "scale_weights": (1.0,)}, "scale_weights is .* one for each of the scales"),
+        ({"scales": (1, 5), "scale_weights": (1.0, 0.0)}, "scale_weights is .* above 0"),
+        ({"scales": (1, 5), "scale_weights": (1e308, 1e308)}, "scale_weights is .* at most 1"),
+        ({"scales": (1, 5), "scale_weights": (0.6, 0.3)}, "scale_weights is .* weights that sum to 1"),
+        ({"scales": (1, 5), "scale_weights": (0.5, float("nan"))}, "scale_weights is .* a tuple of finite numbers"),
+    ],
+)
+def test_time_scales_out_of_bounds(setting, message):
+    with pytest.raises(SettingError, match=message):
+        PatternSettings(**setting)
 
 
 @pytest.mark.parametrize(

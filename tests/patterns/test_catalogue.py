@@ -25,11 +25,12 @@ def by_plain_loop(frames, settings, sessions=None):
         for end in range(len(bars)):
             last = end + settings.outcome_bars
             jumps = np.flatnonzero(bars.jumps).tolist()
-            usable = naive.usable_window(bars.dates, end, settings.window_bars, settings.max_gap_days, jumps) == 0
+            span = settings.window_bars * max(settings.scales)
+            usable = naive.usable_window(bars.dates, end, span, settings.max_gap_days, jumps) == 0
             usable &= not any(end < jump <= end + settings.outcome_bars for jump in jumps)
             due = sessions is None or sessions.index(bars.dates[end]) % settings.pattern_stride == 0
             if usable and due and last < len(bars):
-                content = naive.window_content(bars.content, end, 1 - settings.window_bars, settings.outcome_bars)
+                content = naive.window_content(bars.content, end, 1 - span, settings.outcome_bars)
                 found.append((bars.dates[last], symbol, bars.dates[end], end, content))
     return sorted(found)
 
@@ -52,6 +53,22 @@ def test_equal_to_the_plain_loop():
     windows = build_catalogue(frames, SMALL)
     assert listed(windows) == by_plain_loop(frames, SMALL)
     assert 100 < len(windows) < 4 * 80
+
+
+def test_windows_of_several_scales_are_of_all_bars_that_they_span():
+    frame = with_gaps(market(4, 90))
+    scaled = replace(SMALL, scales=(1, 4), scale_weights=(0.5, 0.5))
+    frames = bars_by_symbol(frame)
+    windows = build_catalogue(frames, scaled)
+    assert listed(windows) == by_plain_loop(frames, scaled)
+    assert 100 < len(windows) < len(build_catalogue(frames, SMALL))
+    # One bar restated: every window that spans it is another one, and no other.
+    bars = frame[frame["symbol"].eq("S00000") & ~frame["suspended"]].index
+    frame.loc[bars[30], "high"] *= 1.5
+    again = build_catalogue(bars_by_symbol(frame), scaled)
+    changed = again.bar[(again.code == 0) & (again.content != windows.content)]
+    assert changed.tolist() == list(range(30 - SMALL.outcome_bars, 30 + 20))
+    assert (again.content == windows.content)[again.code > 0].all()
 
 
 def test_no_window_reaches_across_a_jump_with_its_bars_or_its_outcome():

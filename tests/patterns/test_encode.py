@@ -53,7 +53,7 @@ def test_vectors_are_those_of_each_chart_by_itself(bars, frames, encoder, monkey
     monkeypatch.setattr(module, "SLICE", piece)
     windows = build_catalogue(frames, SMALL)
     progress = []
-    vectors = LocalWindowEncoder(encoder, threads).vectors(bars, windows, progress.append)
+    vectors = LocalWindowEncoder(encoder, threads).vectors(bars, windows, SMALL, progress.append)
     assert vectors.dtype == np.float32
     assert np.array_equal(vectors, one_by_one(frames, windows, encoder))
     assert progress == sorted(set(progress))
@@ -64,10 +64,10 @@ def test_vectors_are_those_of_each_chart_by_itself(bars, frames, encoder, monkey
 def test_symbols_may_be_any_part(frames, encoder):
     windows = build_catalogue(frames, SMALL)
     some = windows.take(windows.code == 2)
-    vectors = encode_windows(frames, ["S00002"], np.zeros(len(some), np.int32), some.bar, encoder)
+    vectors = encode_windows(frames, ["S00002"], np.zeros(len(some), np.int32), some.bar, encoder, SMALL)
     assert np.array_equal(vectors, one_by_one(frames, some, encoder))
 
 
 def test_no_windows_are_no_vectors(bars, frames, encoder):
     none = build_catalogue(frames, SMALL).take(np.zeros(0, np.int64))
-    assert LocalWindowEncoder(encoder).vectors(bars, none).shape == (0, 8)
+    assert LocalWindowEncoder(encoder).vectors(bars, none, SMALL).shape == (0, 8)

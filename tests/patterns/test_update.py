@@ -455,8 +455,8 @@ def test_vectors_that_have_not_the_length_1_are_never_stored(home, encoding, mon
     before = home.version("patterns"), rows(home)
     right = LocalWindowEncoder.vectors
 
-    def wrong(self, bars, windows, progress=None):
-        vectors = right(self, bars, windows, progress)
+    def wrong(self, bars, windows, settings, progress=None):
+        vectors = right(self, bars, windows, settings, progress)
         vectors[7] *= value
         return vectors
 

@@ -92,9 +92,15 @@ def test_other_settings_are_refused_by_name(indexed, settings, message):
     home, encoder = indexed
     with pytest.raises(FingerprintError, match=f"were made with {message}; .*kline index --rebuild"):
         check_patterns(home, settings, encoder.fingerprint, home.version("patterns"))
-    weights = write_encoder(home.folder / "w6", 0, 8, settings.window_bars)
-    with pytest.raises(FingerprintError, match=message):
-        update_patterns(home, settings, LocalWindowEncoder(Encoder.load(weights, "cpu")))
+
+
+@pytest.mark.slow
+def test_other_settings_are_made_beside_the_others(indexed):
+    home, _ = indexed
+    settings, before = PatternSettings(6, horizons=(1, 3), barrier_bars=4), home.version("patterns")
+    encoder = Encoder.load(write_encoder(home.folder / "w6", window_bars=6), "cpu")
+    assert update_patterns(home, settings, LocalWindowEncoder(encoder)).added == 2 * 10
+    assert home.version("patterns") == before
 
 
 @pytest.mark.slow
@@ -102,11 +108,11 @@ def test_another_encoder_is_refused_by_name(indexed, tmp_path):
     home, encoder = indexed
     other = write_encoder(tmp_path / "other", seed=1)
     message = rf"encoder {encoder.fingerprint} \(now asked for: {Encoder.load(other).fingerprint}\)"
-    with pytest.raises(FingerprintError, match=message):
-        update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(other)))
     settings = Settings(SMALL, FactorSettings(return_horizon=3))
     with pytest.raises(FingerprintError, match=message):
         StateKey.newest(home, settings, str(other))
+    assert update_patterns(home, SMALL, LocalWindowEncoder(Encoder.load(other))).added == 22
+    assert StateKey.newest(home, settings, str(other)).patterns_table != "patterns"
     assert StateKey.newest(home, settings, str(tmp_path / "w")).encoder.fingerprint == encoder.fingerprint
 
 

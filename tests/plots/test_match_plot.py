@@ -10,8 +10,9 @@ from PIL import Image
 
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.factor.explain import Explanation, Match
-from kline_core.plots.match_plot import _touch, match_picture
-from kline_core.settings import Settings
+from kline_core.plots.match_plot import _touch, match_figure, match_picture
+from kline_core.settings import PatternSettings, Settings
+from kline_core.windows.prices import WindowPrices
 
 SETTINGS = Settings()
 TINTS = {1: "#e4f0f8", -1: "#fbeadf", 0: "#f0f2f4"}
@@ -131,6 +132,30 @@ def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
     marked = replace(view, factor=view.factor | {"reason": "encoder trained through 2020-03-01"})
     plain, mark = (match_picture(each, tmp_path / f"{at}.png") for at, each in enumerate((view, marked)))
     assert plain.read_bytes() != mark.read_bytes()
+
+
+@pytest.mark.slow
+def test_every_larger_time_scale_has_a_row_of_charts():
+    candles = {
+        scale: WindowPrices(*(np.arange(20.0)[None] + add for add in (10.0, 11.5, 9.5, 11.0))) for scale in (5, 21)
+    }
+    settings = Settings(PatternSettings(scales=(1, 5, 21)))
+    matches = [replace(followed(1, rank), candles=candles) for rank in (1, 2)]
+    figure = match_figure(replace(view_of(matches), settings=settings, candles=candles))
+    assert figure.get_size_inches().tolist() == [12.0, 6.4 + 2 * 1.7]
+    below = figure.subfigs[1]
+    assert len(below.axes) == 2 * 3
+    said = [text.get_text() for axes in below.axes for text in axes.texts]
+    assert said[:4] == ["5 bars a candle", "30 % of the similarity", "1   S", "2020-01-20"]
+    assert "21 bars a candle" in said
+    # Each chart shows twenty candles, all of which rose.
+    for axes in below.axes:
+        wicks, bodies = axes.collections
+        assert len(wicks.get_segments()) == len(bodies.get_paths()) == 20
+    assert [text.get_text() for text in figure.subfigs[0].texts][1].startswith(
+        "The 2 charts most like its last 420 bars in candles of 1, 5, 21 bars, of all whose outcome"
+    )
+    assert view_of([]).candles == {}
 
 
 @pytest.mark.slow

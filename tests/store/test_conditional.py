@@ -37,6 +37,10 @@ def test_a_home_in_an_object_store_is_a_home_like_any_other(store):
     with pytest.raises(TableChangedError):
         home.append("bars", bar_rows("C", 1), expected_version=0)
     assert not [name for name in store.names() if "_probe" in name]
+    assert home.pattern_tables() == []
+    for name in ("patterns-0123456789abcdef", "patterns"):
+        home.create(name, {})
+    assert home.pattern_tables() == ["patterns", "patterns-0123456789abcdef"]
 
 
 @pytest.mark.slow

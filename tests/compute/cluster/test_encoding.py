@@ -16,7 +16,6 @@ from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import (
     EncoderError,
-    FingerprintError,
     StaleError,
 )
 from kline_core.patterns.catalogue import build_catalogue
@@ -44,9 +43,9 @@ def test_vectors_are_those_that_this_process_makes(opened, bench, monkeypatch):
     encoding, progress = opened.encoding(bench.weights, "cpu"), []
     made = local(bench)
     assert (encoding.fingerprint, encoding.window_bars, encoding.dim) == (made.fingerprint, made.window_bars, made.dim)
-    vectors = encoding.vectors(bars, windows, progress.append)
+    vectors = encoding.vectors(bars, windows, SMALL, progress.append)
     assert vectors.dtype == np.float32
-    assert np.array_equal(vectors, made.vectors(bars, windows))
+    assert np.array_equal(vectors, made.vectors(bars, windows, SMALL))
     assert progress == [*range(10, len(windows), 10), len(windows)]
 
 
@@ -73,7 +72,7 @@ def test_what_an_encoding_refuses(opened, bench, tmp_path):
     shutil.rmtree(home.folder)
     make_home(home.folder, market(1, 20, seed=1))
     with pytest.raises(StaleError, match="were made anew"):
-        opened.encoding(bench.weights, "cpu").vectors(bars, windows)
+        opened.encoding(bench.weights, "cpu").vectors(bars, windows, SMALL)
     with pytest.raises(StaleError, match="were made anew"):
         opened.call(tasks.update, bars, SMALL, encoder, 1_000, 1)
     assert home.read("patterns").num_rows == 0
@@ -122,5 +121,7 @@ def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, smal
     assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 0
     keys = [("symbol", "ascending"), ("end", "ascending")]
     assert bench.home.read("patterns").sort_by(keys).equals(other.home.read("patterns").sort_by(keys))
-    with pytest.raises(FingerprintError):
-        opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu")
+    # Other settings have a table of their own.
+    before = bench.home.version("patterns")
+    assert opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu").added == 2 * 61
+    assert (bench.home.version("patterns"), len(bench.home.pattern_tables())) == (before, 2)

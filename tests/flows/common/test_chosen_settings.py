@@ -36,6 +36,11 @@ def test_every_setting_that_a_flow_can_vary_is_offered_with_help() -> None:
         ({"half_life_days": "none"}, Settings(factor=FactorSettings(half_life_days=None))),
         ({"horizons": [5, 10], "barrier_up": 0.1}, Settings(PatternSettings(horizons=(5, 10), barrier_up=0.1))),
         ({"top_k": 3}, Settings.preset(top_k=3)),
+        ({"scales": [1, 5]}, Settings(PatternSettings(scales=(1, 5)))),
+        (
+            {"scales": [2, 3], "scale_weights": [0.5, 0.5]},
+            Settings(PatternSettings(scales=(2, 3), scale_weights=(0.5, 0.5))),
+        ),
         ({"mode": "full"}, Settings(factor=FactorSettings.of_mode("full"))),
         ({"mode": "full", "preset": "broad", "rerank_k": 9}, Settings.preset("broad", mode="full", rerank_k=9)),
     ],
@@ -51,6 +56,8 @@ def test_what_is_typed_becomes_settings(flow: Any, given: Any, wanted: Settings)
     [
         ({"preset": "wide"}, "preset"),
         ({"mode": "slow"}, "mode"),
+        ({"scales": [0]}, "scales"),
+        ({"scale_weights": [2.0]}, "scale_weights"),
         ({"half_life": 3}, "half_life"),
         ({"half_life_days": 0}, "half_life_days"),
         ({"min_similarity": 2}, "min_similarity"),
