@@ -74,7 +74,6 @@ def test_choices_and_bounds_are_in_the_form() -> None:
         # What JSON makes of the tickers 1E5, NaN and true.
         (daily, {"symbols": 1e5}, "symbols: .*100000.0 is no text"),
         (daily, {"symbols": float("nan")}, "symbols: .*nan is no text"),
-        (backfill, {"scale_weights": "0.5;0.5"}, "scale_weights: .*numbers with commas between them"),
         (daily, {"symbols": ["A", True]}, "symbols: .*True is no text"),
         (backfill, {"first": "2024-02-30"}, "first: .*a day that does not exist"),
         (maintain, {"inputs_keep_days": 3}, "inputs_keep_days: "),
