@@ -64,7 +64,7 @@ def _numbers(name: str, value: Any, kind: type[int] | type[float]) -> tuple[Any,
     parts = value.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(value, str) else value
     try:
         return tuple(map(kind, [parts] if isinstance(parts, int | float) else parts))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         bound = "numbers with commas between them, such as 1,5,21"
         raise SettingError(
             f"{name} is {value!r}; it must be {bound}", parameter=name, value=value, bound=bound
