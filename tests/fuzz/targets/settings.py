@@ -32,7 +32,16 @@ def setting_seeds(_folder: Path) -> list[bytes]:
     whole = {"patterns": asdict(PatternSettings()), "factor": asdict(FactorSettings())}
     strided = {"patterns": {"pattern_stride": 5, "calendar": "XNYS"}, "factor": {"index": "ivf", "probes": 7}}
     many = {"patterns": {"market_relative": True}, "factor": {"half_life_days": None, "min_similarity": 0.5}}
-    return [json.dumps(each).encode() for each in (whole, strided, many)]
+    scaled = {"patterns": {"scales": [1, 5, 7], "scale_weights": [0.5, 0.25, 0.25]}, "factor": {}}
+    return [json.dumps(each).encode() for each in (whole, strided, many, scaled)]
+
+
+def _with_tuples(patterns: dict[str, Any]) -> dict[str, Any]:
+    """Fields that are tuples, from lists, which JSON has in their place."""
+    tuples = ("horizons", "scales", "scale_weights")
+    return {
+        name: tuple(value) if name in tuples and isinstance(value, list) else value for name, value in patterns.items()
+    }
 
 
 def take_settings(case: bytes, _work: Path) -> Taken:
@@ -41,13 +50,11 @@ def take_settings(case: bytes, _work: Path) -> Taken:
     if not isinstance(given.get("patterns", {}), dict) or not isinstance(given.get("factor", {}), dict):
         return Taken()
     patterns, factor = (_known(given.get(name, {}), kind) for name, kind in _KINDS)
-    if isinstance(patterns.get("horizons"), list):
-        patterns["horizons"] = tuple(patterns["horizons"])
+    patterns = _with_tuples(patterns)
     settings = Settings(PatternSettings(**patterns), FactorSettings(**factor))
     text = json.dumps({"patterns": asdict(settings.patterns), "factor": asdict(settings.factor)}, allow_nan=False)
     again = json.loads(text)
-    again["patterns"]["horizons"] = tuple(again["patterns"]["horizons"])
-    twin = Settings(PatternSettings(**again["patterns"]), FactorSettings(**again["factor"]))
+    twin = Settings(PatternSettings(**_with_tuples(again["patterns"])), FactorSettings(**again["factor"]))
     check(twin == settings and hash(twin) == hash(settings), "settings are not themselves again")
     check(twin.fingerprint("x") == settings.fingerprint("x"), "settings have two fingerprints")
     # Equal settings share what is cached under them, so they must share their values' key too.
@@ -77,7 +84,7 @@ def _object(case: bytes) -> dict[str, Any]:
 
 def parameter_seeds(_folder: Path) -> list[bytes]:
     known = {"day": "2020-01-02", "symbols": ["A"], "samples": 600, "share": 0.2, "symbol": "A", "calendar": "XSHG"}
-    known |= {"home": "~/kline", "dates": {"A": ["2020-01-02"]}}
+    known |= {"scales": "1,5,21", "scale_weights": [0.6, 0.3, 0.1], "home": "~/kline", "dates": {"A": ["2020-01-02"]}}
     return [json.dumps(known).encode(), json.dumps(known | {"symbols": "[AAPL,MSFT]", "day": 20200102}).encode()]
 
 
@@ -109,6 +116,8 @@ def _flow_types(given: dict[str, Any]) -> list[tuple[Any, Any]]:
             (made.Calendar, given.get("calendar")),
             (made.HomePlace, given.get("home")),
             (made.Share, given.get("share")),
+            (made.Scales, given.get("scales")),
+            (made.ScaleWeights, given.get("scale_weights")),
         ),
     ]
 
@@ -118,6 +127,7 @@ def option_seeds(_folder: Path) -> list[bytes]:
         ["run", "A", "--samples", "60", "--as-of", "2020-01-02"],
         ["run", "--dates", "dates.csv", "--top-k", "5", "--search-k", "9", "--min-matches", "2"],
         ["match", "A", "2020-01-02", "--png", "x.png", "--index", "ivf", "--probes", "3"],
+        ["run", "A", "--scales", "1,5", "--scale-weights", "0.75,0.25"],
         ["evaluate", "--first", "2020-01-02", "--last", "20200103", "--fingerprint", "0123456789abcdef"],
         ["export", "x.parquet", "--format", "wide"],
         ["verify", "--encoder", "x.safetensors", "--json"],
