@@ -10,14 +10,18 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from kline_core import __version__
-from kline_core._text import harmless, is_utf8, refusal
+from kline_core._text import harmless, is_utf8, refusal, shortened
 from kline_core.cli import process
 from kline_core.cli.console import ReaderGoneError, show, write
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
 from kline_core.errors import KlineError
+
+
+_LONGEST: Final = 600
+"""Characters of a message about wrong usage, which may list the names of all commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,7 +100,8 @@ def _folder_is_there() -> bool:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {harmless(message)} (see `{self.prog} --help`)\n")
+        # Argparse repeats a value as it was typed, however long.
+        self.exit(2, f"{self.prog}: {shortened(harmless(message), _LONGEST)} (see `{self.prog} --help`)\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help, version or usage. argparse's own method passes over what cannot be written, and ends with 0."""
