@@ -19,7 +19,6 @@ from kline_core.cli.console import ReaderGoneError, show, write
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
 from kline_core.errors import KlineError
 
-
 _LONGEST: Final = 600
 """Characters of a message about wrong usage, which may list the names of all commands."""
 
