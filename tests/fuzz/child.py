@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from kline_core.errors import KlineError
@@ -35,11 +36,9 @@ _STARTS = {
 }
 
 
-_HANDED_ON = {("numpy", "dtype"), ("functools", "partial"), ("builtins", "list")}
-"""What stands in the work that Dask hands on; none of them runs anything by itself."""
-
-
 def main(name: str, seed: int, first: int, count: int, folder: Path) -> None:
+    # Dask reads it when it is imported, for the folders of its workers.
+    os.environ["DASK_TEMPORARY_DIRECTORY"] = str(folder)
     target = load(name)
     # Lines for the parent alone: what the house prints goes nowhere.
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -128,7 +127,7 @@ class _Watch:
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._on:
             return
-        if event == "pickle.find_class" and (arguments[0].startswith("kline_core.") or arguments in _HANDED_ON):
+        if event == "pickle.find_class" and (arguments[0].startswith("kline_core.") or _is_dask()):
             return  # Dask hands work and errors of the house from thread to thread
         if event in _STARTS:
             self.found = f"{event} {arguments!s:.100}"
@@ -136,6 +135,16 @@ class _Watch:
             place = os.path.realpath(os.fsdecode(arguments[0]))
             if not place.startswith((self._folder, "/dev/null")):
                 self.found = f"writes {place:.100}"
+
+
+def _is_dask() -> bool:
+    """Whether Dask's own code is at work in this thread: it unpickles what it has pickled itself."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if f"{os.sep}distributed{os.sep}protocol{os.sep}" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 if __name__ == "__main__":
