@@ -29,7 +29,7 @@ WINGS = {
     "evaluation": {"store", "bars", "windows", "encoder", "factor"},
     "baselines": {"bars", "windows", "encoder", "patterns", "search", "factor", "evaluation"},
     "maintenance": {"store", "bars", "windows", "encoder", "patterns", "search", "factor"},
-    "plots": {"bars", "windows", "factor", "evaluation"},
+    "plots": {"bars", "windows", "factor", "evaluation", "baselines"},
     "compute": {"store", "bars", "windows", "encoder", "patterns", "search", "factor", "plots"},
     "api": {
         "store",
@@ -237,6 +237,7 @@ MAY_BE_HEAVY = {
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
     *("kline_core.plots.history_plot", "kline_core.plots.evaluation_plots", "kline_core.plots.evaluation_page"),
+    *("kline_core.plots.html_page", "kline_core.plots.baselines_page"),
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
     *("kline_core.compute.opening", "kline_core.compute.standing", "kline_core.api.views", "kline_core.demo.demo"),
 }

@@ -115,12 +115,12 @@ class Comparison:
 
     def text(self) -> str:
         """The comparison as text for a terminal."""
-        return "\n".join([self.verdict, "", table(list(_HEAD), self._cells()), "", *self._notes()])
+        return "\n".join([self.verdict, "", table(list(self.table()[0]), self.table()[1]), "", *self.notes()])
 
     def markdown(self) -> str:
         """The comparison as a Markdown page."""
-        notes = "\n".join(f"- {line}" for line in self._notes())
-        return "\n\n".join([f"## {self.verdict}", markdown_table(_HEAD, self._cells()), notes])
+        notes = "\n".join(f"- {line}" for line in self.notes())
+        return "\n\n".join([f"## {self.verdict}", markdown_table(*self.table()), notes])
 
     def to_frame(self) -> pd.DataFrame:
         """One row per method, by name: values, rank_ic, less, over_time with their errors `_se`, and seconds."""
@@ -143,16 +143,19 @@ class Comparison:
             "methods": rows,
         }
 
-    def _cells(self) -> list[list[object]]:
-        return [
+    def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
+        """Names of the columns, and a row for each method."""
+        rows: list[list[object]] = [
             [
                 *(row.name, row.values, row.rank_ic, row.less, row.rank_ic.n, row.over_time),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",
             ]
             for row in self.rows
         ]
+        return _HEAD, rows
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """Lines on how to read the table, and on what is missing."""
         notes = [
             f"{self.samples} samples under fingerprint {self.fingerprint}, the same for all; ± is one standard error "
             "of independent sessions. Seconds are of this process, the index included; the factor's values are stored."

@@ -245,6 +245,8 @@ def baselines(options: argparse.Namespace) -> Answer:
     from kline_core.cli.process import say
     from kline_core.dates import parse_date
 
+    if options.html is not None:
+        check_writable("--html", options.html)
     found = compare_baselines(
         opened_home(options),
         options.symbols or None,
@@ -256,7 +258,13 @@ def baselines(options: argparse.Namespace) -> Answer:
         device=options.device,
         progress=say,
     )
-    return Answer(found.text(), found.to_dict())
+    text = found.text()
+    if options.html is not None:
+        from kline_core.plots.baselines_page import baselines_page
+
+        options.html.write_text(baselines_page(found, options.up), encoding="utf-8")
+        text += f"\npage in {options.html}"
+    return Answer(text, found.to_dict())
 
 
 def export(options: argparse.Namespace) -> Answer:

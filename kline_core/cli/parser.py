@@ -285,6 +285,10 @@ def build_parser() -> argparse.ArgumentParser:
     baselines.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
     about = "only this baseline, such as closes or boosting; may be given several times"
     baselines.add_argument("--only", action="append", metavar="NAME", help=about)
+    about = "write the comparison as one page with a picture, which needs no network"
+    baselines.add_argument("--html", type=_path, metavar="FILE", help=about)
+    about = "colour of what lies above zero in the picture, as for evaluate (default blue)"
+    baselines.add_argument("--up", choices=["blue", "red", "green"], default="blue", help=about)
     _add_factor_options(baselines)
     _add_pattern_options(baselines)
     _add_device(baselines)

@@ -81,17 +81,17 @@ def evaluation_figure(found: Evaluation, up: str = "blue", head: bool = True) ->
     )
     across = any(each.rank_ic.known for each in found.horizons)
     estimates = [each.rank_ic if across else each.over_time for each in found.horizons]
-    _points(
+    points_of(
         left,
         np.array([each.value if each.known else np.nan for each in estimates]),
         np.array([each.se if each.known else np.nan for each in estimates]),
         [f"{each.horizon}" for each in found.horizons],
         colours,
     )
-    _title(left, f"Rank IC {'across symbols' if across else 'over time'}", "by horizon, bars from the entry")
+    figure_title(left, f"Rank IC {'across symbols' if across else 'over time'}", "by horizon, bars from the entry")
     groups = found.quantiles.groups
     base = "the same session" if found.quantiles.across else "all dates"
-    _points(
+    points_of(
         right,
         np.array([group.mean for group in groups]),
         np.array([group.se for group in groups]),
@@ -99,7 +99,9 @@ def evaluation_figure(found: Evaluation, up: str = "blue", head: bool = True) ->
         colours,
         percent=True,
     )
-    _title(right, f"Mean {found.horizon}-bar return beyond that of {base}", "by fifth of the values, mean value below")
+    figure_title(
+        right, f"Mean {found.horizon}-bar return beyond that of {base}", "by fifth of the values, mean value below"
+    )
     said = "thick and thin bar: one and two standard errors  ·  grey: within two standard errors of zero"
     figure.text(0.022, 0.035 * 4.8 / height, said, fontsize=7.5, color=QUIET, family=FONT, va="center")
     return figure
@@ -114,7 +116,7 @@ def _head(figure: Figure, title: list[str], details: str) -> None:
     figure.text(0.022, y - 0.02 / inches, details, fontsize=8.5, color=QUIET, family=FONT, va="center")
 
 
-def _points(
+def points_of(
     axes: Axes, means: Floats64, errors: Floats64, names: list[str], colours: dict[int, str], percent: bool = False
 ) -> None:
     """Estimates from left to right, each with one and two standard errors and its number."""
@@ -140,7 +142,8 @@ def _points(
     bare(axes)
 
 
-def _title(axes: Axes, text: str, details: str) -> None:
+def figure_title(axes: Axes, text: str, details: str) -> None:
+    """Title and details above the axes."""
     for words, points, colour, weight, lift in ((text, 9.5, INK, "bold", 20), (details, 8, QUIET, "normal", 7)):
         line_above(axes, words, points, colour, weight, lift)
 

@@ -1,5 +1,6 @@
 """Baselines equal plain loops, see no future, and stand beside the factor on the same samples."""
 
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from kline_core.evaluation.estimate import Estimate
 from kline_core.factor.export import stored_values
 from kline_core.factor.state import load_state
 from kline_core.factor.state_key import StateKey
+from kline_core.plots.baselines_page import baselines_figure, baselines_page
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import WindowPrices
@@ -314,3 +316,16 @@ def test_the_first_line_says_whether_it_beats_them(differences, said):
     rows = [of("factor", float("nan")), *(of(f"b{at}", less) for at, less in enumerate(differences))]
     found = compare.Comparison("f", 10, 5, rows, {})
     assert re.search(said, found.verdict)
+
+
+def test_the_page_begins_with_the_verdict_and_needs_nothing_else():
+    rows = [of("factor", float("nan")), of("<b>", 0.01), of("b1", float("nan"))]
+    found = compare.Comparison("f&", 10, 5, rows, {})
+    page = baselines_page(found, "red")
+    assert page.split("<body>")[1].strip().startswith(f"<h1>{html.escape(found.verdict)}</h1>")
+    assert "<b>" not in page
+    assert "<script" not in page
+    assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) == {"data:"}
+    figure = baselines_figure(found)
+    names = [text.get_text() for axes in figure.axes for text in axes.get_xticklabels()]
+    assert names == 2 * ["factor", "<b>", "b1"]

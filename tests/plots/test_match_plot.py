@@ -45,7 +45,7 @@ def followed(barrier, rank=1, share=0.2):
         after.low[5:] = flat[5:] * 0.969
     end = bars.dates[19]
     returns = {"r1": 0.0, "r5": 0.01, "r10": 0.0, "r20": 0.0}
-    return Match(rank, "S", end, after.dates[-1], 0.9, 0.1, share, returns, barrier, cut(bars, 0, 20), after)
+    return Match(rank, "S", end, after.dates[-1], 0.9, 0.1, share, returns, barrier, cut(bars, 0, 20), after, {})
 
 
 def view_of(matches, after=0, barrier=None, value=0.5):
