@@ -89,11 +89,11 @@ def _is_finite(value: object) -> bool:
 
 
 def _plain(settings: "PatternSettings | FactorSettings") -> dict[str, Any]:
-    """The fields as plain JSON values: 180 and 180.0 are equal settings, and so one value."""
+    """The fields as plain JSON values: 180 and 180.0 are equal settings, and so one value, as are 0.0 and -0.0."""
     kinds = {field.name: field.type for field in fields(settings)}
     real = {name for name, kind in kinds.items() if kind in (float, float | None)}
     values = asdict(settings)
-    return {name: float(value) if name in real and value is not None else value for name, value in values.items()}
+    return {name: float(value) + 0.0 if name in real and value is not None else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +189,20 @@ class PatternSettings:
     def span_bars(self) -> int:
         """Traded bars that a window spans: those of its chart in the largest of the `scales`."""
         return self.window_bars * max(self.scales)
+
+    @property
+    def options(self) -> str:
+        """The options of the command line that ask for these settings, such as `--scales 1,5`; empty for the usual."""
+        words = []
+        usual = type(self)(calendar=self.calendar) if self.pattern_stride == 1 else type(self)()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == getattr(usual, field.name):
+                continue
+            words.append(f"--{field.name.replace('_', '-')}")
+            if not isinstance(value, bool):
+                words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        return " ".join(words)
 
     @property
     def outcome_bars(self) -> int:
@@ -390,7 +404,11 @@ class Settings:
 
     def fingerprint(self, encoder: str) -> str:
         """Key under which values are stored: 16 hexadecimal digits over all settings and the encoder's fingerprint."""
-        return _digest({"patterns": self.patterns.to_dict(), "factor": self.factor.to_dict(), "encoder": encoder})
+        factor = self.factor.to_dict()
+        if self.factor.mode == "full":
+            # Whichever of the two bounds them, the candidates are the same.
+            factor |= {"search_k": self.factor.candidates, "max_price_checks": self.factor.candidates}
+        return _digest({"patterns": self.patterns.to_dict(), "factor": factor, "encoder": encoder})
 
 
 def pattern_fingerprint(settings: PatternSettings, encoder: str, method: int = METHOD) -> str:

@@ -42,11 +42,12 @@ def boosted_values(state: LoadedState, samples: Samples, settings: Settings) -> 
     found = np.full(len(samples.usable), np.nan)
     years = samples.dates[samples.usable].astype("datetime64[Y]")
     asked = features(state.frames, samples.names, samples.code, samples.bar, steps.window_bars)
-    draw = np.random.default_rng(SEED)
     for year in np.unique(years):
         known = int(np.searchsorted(patterns.known_on, year.astype("datetime64[D]"), side="left"))
         if known < LEAST:
             continue
+        # By the year, so that no other year that is asked for changes the draw.
+        draw = np.random.default_rng([SEED, int(year.astype(np.int64))])
         rows = np.arange(known) if known <= MOST else np.sort(draw.choice(known, MOST, replace=False))
         seen = features(
             *(state.frames, patterns.symbols, patterns.code[rows], patterns.bar[rows].astype(np.int64)),

@@ -10,7 +10,8 @@ Outcomes, eligibility, exclusions, search and weights are those of the factor: n
 * `untrained`: the encoder's network with random weights;
 * `encoder`: the encoder itself, which gives the factor's own values.
 
-Vectors have the length 1. The same window of equal prices throughout, which has no shape, has a direction of its own.
+In several time scales the vectors of the charts stand one after the other, weighted as the encoder's are. Vectors have
+the length 1. The same window of equal prices throughout, which has no shape, has a direction of its own.
 """
 
 from collections.abc import Callable
@@ -24,11 +25,12 @@ from kline_core.encoder.network import AttentionEncoder
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values
+from kline_core.patterns.encode import joined_vectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings, Settings
 from kline_core.typing import Floats32, Floats64
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import WindowPrices, prices_of_windows
@@ -107,30 +109,35 @@ def likeness_values(state: LoadedState, samples: Samples, vectors: Vectors | Non
 
     `vectors`: None for those of the encoder, which the patterns hold already.
     """
-    steps, known = settings.patterns, state.patterns
-    asked = samples.prices(state.frames, steps.window_bars)
-    if vectors is None:
-        patterns, index, queried = known, state.index, encoded_by(state.encoder)(asked)
-    else:
-        queried = vectors(asked)
-        patterns = _with_vectors(state, vectors, steps.window_bars)
+    steps, patterns, index = settings.patterns, state.patterns, state.index
+    made = encoded_by(state.encoder) if vectors is None else vectors
+    candles = (samples.prices(state.frames, steps.window_bars, scale) for scale in steps.scales)
+    queried = joined_vectors(map(made, candles), steps.weights_of_scales)
+    if vectors is not None:
+        patterns = _with_vectors(state, vectors, steps)
         index = FlatIndex.build(patterns)
         patterns = index.attach(patterns)
+    asked = samples.prices(state.frames, steps.window_bars)
     dates = samples.dates[samples.usable]
     codes = np.array(patterns.codes_of(samples.names), dtype=np.int32)[samples.code]
     queries = Queries(queried, dates, codes, samples.bar.astype(np.int32), asked)
-    found = search(index, patterns, queries, settings.factor, steps.window_bars, state.shapes)
+    found = search(
+        *(index, patterns, queries, settings.factor),
+        *(steps.window_bars, state.shapes, steps.span_bars),
+    )
     return factor_values(patterns, found, dates, settings).value
 
 
-def _with_vectors(state: LoadedState, vectors: Vectors, window_bars: int) -> Patterns:
+def _with_vectors(state: LoadedState, vectors: Vectors, steps: PatternSettings) -> Patterns:
     """The patterns of a state with other vectors."""
     known = state.patterns
     made = []
     for start in range(0, len(known), _SLICE):
         part = slice(start, start + _SLICE)
         bar = known.bar[part].astype(np.int64)
-        made.append(vectors(prices_of_windows(state.frames, known.symbols, known.code[part], bar, window_bars)))
+        windows = state.frames, known.symbols, known.code[part], bar, steps.window_bars
+        candles = (prices_of_windows(*windows, scale) for scale in steps.scales)
+        made.append(joined_vectors(map(vectors, candles), steps.weights_of_scales))
     return Patterns.from_arrays(
         symbol=np.array(known.symbols, dtype=object)[known.code],
         end=known.end,

@@ -51,9 +51,9 @@ class Samples:
         """Number of samples n."""
         return len(self.dates)
 
-    def prices(self, frames: BarsBySymbol, window_bars: int) -> WindowPrices:
-        """Prices of the m windows: float64 (m, window_bars) each."""
-        return prices_of_windows(frames, self.names, self.code, self.bar, window_bars)
+    def prices(self, frames: BarsBySymbol, window_bars: int, scale: int = 1) -> WindowPrices:
+        """Prices of the m windows, in candles of `scale` bars: float64 (m, window_bars) each."""
+        return prices_of_windows(frames, self.names, self.code, self.bar, window_bars, scale)
 
     def values(self, figures: Floats64, reason: str = "no value") -> pd.DataFrame:
         """Rows for an evaluation: symbol, date, value, status and reason, of figures (m,), NaN where there is none."""

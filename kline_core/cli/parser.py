@@ -382,8 +382,8 @@ _METAVARS = {str: "NAME", int: "N", float: "X"}
 
 
 def _half_life(text: str) -> float | str:
-    if text == "none":
-        return text
+    if text.lower() == "none":
+        return text.lower()
     try:
         return float(text)
     except ValueError:

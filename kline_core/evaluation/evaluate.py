@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from kline_core.bars.jumps import released
 from kline_core.bars.members import known_membership
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.encoder.weights import weights_fingerprint
-from kline_core.errors import DateError, SettingError
+from kline_core.errors import DateError, InputError, SettingError
 from kline_core.evaluation.details import details_of
 from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_sessions
 from kline_core.evaluation.information_coefficient import (
@@ -43,6 +44,9 @@ from kline_core.factor.export import symbols_with_values, why_no_values
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.store.schemas import FAILED, OK
+
+MOST_VALUE: Final = 1e100
+"""Largest size of a value of any origin, whose square is still a number."""
 
 
 def evaluate_values(
@@ -113,8 +117,12 @@ def evaluate_frame(
         name: Stands as the fingerprint of the result.
         tried: Settings that were tried, this one included, for the warning.
         details: Whether to work out what stands beside the verdict.
+
+    Raises:
+        InputError: There is no row, or a value is infinite or beyond `MOST_VALUE`.
     """
     rows = as_rows(values)
+    _check_rows(rows)
     joined = Panel.of(rows, frames, settings)
     ok = pc.equal(rows["status"], OK)
     scored, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
@@ -151,6 +159,25 @@ def evaluate_frame(
         coverage=_coverage(rows),
         details=beside,
     )
+
+
+def _check_rows(rows: pa.Table) -> None:
+    if rows.num_rows == 0:
+        raise InputError("there is no row to evaluate; give at least one per sample", source="values")
+    value = rows["value"].to_numpy().astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        beyond = np.flatnonzero(np.abs(value) > MOST_VALUE)
+    if len(beyond):
+        row = int(beyond[0])
+        symbol, date = rows["symbol"][row], rows["date"][row]
+        raise InputError(
+            f"the value of {symbol} on {date} is {value[row]:g}; values must lie between -{MOST_VALUE:g} and "
+            f"{MOST_VALUE:g}, and NaN where there is none",
+            source="values",
+            column="value",
+            row=row,
+            value=float(value[row]),
+        )
 
 
 def as_rows(values: pa.Table | pd.DataFrame) -> pa.Table:

@@ -34,6 +34,7 @@ from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
+from kline_core.store.remedies import INDEX, with_options
 from kline_core.typing import Floats32, Int64s
 
 _LOG = logger(__name__)
@@ -136,7 +137,7 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
     if version is None:
         if len(windows):
             raise StaleError(
-                f"home {home.uri} has no patterns yet; run `kline index`",
+                f"home {home.uri} has no patterns yet; {with_options(INDEX, steps.options)}",
                 home=home.uri,
                 missing=len(windows),
                 invalid=0,
@@ -151,7 +152,7 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
     if missing or invalid:
         raise StaleError(
             f"the patterns of {home.uri} lag behind its bars ({missing} windows missing, {invalid} no longer valid); "
-            "run `kline index`",
+            f"{with_options(INDEX, steps.options)}",
             home=home.uri,
             missing=missing,
             invalid=invalid,

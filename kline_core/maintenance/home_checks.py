@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kline_core.errors import HomeError
+from kline_core.errors import HomeError, SettingError
 from kline_core.maintenance.checkup import Check, State
 from kline_core.maintenance.upkeep import MANY_FILES, TARGET_BYTES
+from kline_core.settings import PatternSettings
 from kline_core.store.checksums import CHECKED
 from kline_core.store.delta import COMPACTION, NO_ROWS
 from kline_core.store.home import Home
+from kline_core.store.remedies import INDEX, with_options
 from kline_core.store.run_records import DONE, FAILED, RunRecord, read_records, recorded_runs
 from kline_core.store.schemas import TABLES, kind_of
 
@@ -66,7 +68,7 @@ def _check_table(home: Home, name: str, commits: list[dict[str, Any]]) -> Iterat
     version = home.version(name)
     files = {} if version is None else home.files(name, version)
     if version is None or not files:
-        yield Check(name, "note", f"empty; {_TO_MAKE[kind_of(name)]}")
+        yield Check(name, "note", f"empty; {with_options(_TO_MAKE[kind_of(name)], _options(home, name))}")
         return
     newest = _when(commits[0])
     text = f"version {version} of {newest:%Y-%m-%d %H:%M} UTC, {len(files)} files, {sum(files.values()) / 1e6:.1f} MB"
@@ -99,10 +101,19 @@ def _check_runs(home: Home, commits: dict[str, list[dict[str, Any]]]) -> Iterato
     if (later := sum(record.began > last.began for record in records)) > 0:
         text = f"{later} runs began after it and did not end; `kline runs` says whether they are at work or cut off"
         yield Check("runs", "note", text)
-    yield _check_pending(last, commits)
+    yield _check_pending(home, last, commits)
 
 
-def _check_pending(last: RunRecord, commits: dict[str, list[dict[str, Any]]]) -> Check:
+def _options(home: Home, name: str) -> str:
+    """Options of `kline index` that reach a table of patterns; none where its description tells none."""
+    try:
+        made = home.description(name) if kind_of(name) == "patterns" else {}
+        return PatternSettings.from_dict(made["settings"]).options
+    except (HomeError, KeyError, TypeError, SettingError):
+        return ""
+
+
+def _check_pending(home: Home, last: RunRecord, commits: dict[str, list[dict[str, Any]]]) -> Check:
     """Whether the last run read the newest rows of bars and patterns."""
     changed = {}
     for name in ("bars", "patterns"):
@@ -113,7 +124,8 @@ def _check_pending(last: RunRecord, commits: dict[str, list[dict[str, Any]]]) ->
     if not changed:
         return Check("pending", "ok", "nothing: the last run read the newest bars and patterns")
     if "bars" in changed and changed["bars"] > changed.get("patterns", last.began):
-        return Check("pending", "note", "bars have changed since the last run; run `kline index`, then `kline run`")
+        index = with_options(INDEX, _options(home, last.tables["patterns"].table or "patterns"))
+        return Check("pending", "note", f"bars have changed since the last run; {index}, then `kline run`")
     return Check("pending", "note", f"{' and '.join(changed)} have changed since the last run; run `kline run`")
 
 

@@ -23,7 +23,7 @@ from kline_core.patterns.catalogue import Catalogue, build_catalogue, window_out
 from kline_core.patterns.patterns import wrong_lengths
 from kline_core.patterns.verified import compare_patterns
 from kline_core.settings import PatternSettings
-from kline_core.store.remedies import INDEX, NEW_BARS, REBUILD
+from kline_core.store.remedies import INDEX, NEW_BARS, REBUILD, with_options
 from kline_core.typing import Flags, Floats32, Int8s
 
 
@@ -106,18 +106,22 @@ def compare_with_bars(
         ledger.add(name, kind, bad, row_name, remedy)
 
     state = CUT_OFF if left and int((times == 0).sum()) == left else DAMAGED
-    ledger.add(name, "windows missing", times == 0, window_name, INDEX, state)
-    ledger.add(name, "rows that are of no window with a known outcome", ~inside, row_name, INDEX)
-    add("rows stored more than once", times[at] > 1, INDEX)
+    if len(table) == 0 and not left:
+        # It was made, and nothing was ever added.
+        state = PENDING
+    index, rebuild = (with_options(remedy, expected.settings.options) for remedy in (INDEX, REBUILD))
+    ledger.add(name, "windows missing", times == 0, window_name, index, state)
+    ledger.add(name, "rows that are of no window with a known outcome", ~inside, row_name, index)
+    add("rows stored more than once", times[at] > 1, index)
     same = table["content"].to_numpy().view(np.uint64)[inside] == windows.content[at]
-    add("rows made from other bars than there are", ~same, INDEX)
+    add("rows made from other bars than there are", ~same, index)
     known_on = table["known_on"].to_numpy().astype("datetime64[D]")[inside]
-    add("rows with a wrong known_on", same & (known_on != windows.known_on[at]), REBUILD)
+    add("rows with a wrong known_on", same & (known_on != windows.known_on[at]), rebuild)
     wrong = table["barrier"].to_numpy()[inside] != expected.barrier[at]
     for column, horizon in enumerate(expected.settings.horizons):
         wrong |= table[f"r{horizon}"].to_numpy()[inside] != expected.returns[at, column]
-    add("rows with an outcome that the bars do not give", same & wrong, REBUILD)
-    _check_vectors(table["vector"], dim, row_name, ledger, name)
+    add("rows with an outcome that the bars do not give", same & wrong, rebuild)
+    _check_vectors(table["vector"], dim, row_name, partial(ledger.add, name), rebuild)
 
 
 def note_pending(table: pa.Table, expected: Expected, ledger: Ledger, name: str = "patterns") -> None:
@@ -127,9 +131,10 @@ def note_pending(table: pa.Table, expected: Expected, ledger: Ledger, name: str 
     found = compare_patterns(table, windows)
     waiting[found.missing] = True
     kind = "windows of newer bars that wait for their patterns"
-    ledger.add(name, kind, waiting, partial(_window_name, windows), INDEX, PENDING)
+    index = with_options(INDEX, expected.settings.options)
+    ledger.add(name, kind, waiting, partial(_window_name, windows), index, PENDING)
     kind = "rows of windows that newer bars no longer give"
-    ledger.add(name, kind, found.place < 0, partial(_row_name, table), INDEX, PENDING)
+    ledger.add(name, kind, found.place < 0, partial(_row_name, table), index, PENDING)
 
 
 def _row_name(table: pa.Table, row: int) -> str:
@@ -141,13 +146,16 @@ def _window_name(windows: Catalogue, window: int) -> str:
 
 
 def _check_vectors(
-    column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], ledger: Ledger, name: str
+    column: pa.ChunkedArray, dim: int | None, row_name: Callable[[int], str], add: Callable[..., None], remedy: str
 ) -> None:
+    if len(column) == 0:
+        # Nothing tells how long they are to be.
+        return
     length = pc.binary_length(column).to_numpy()
     if dim is None:
-        dim = int(np.bincount(length).argmax()) // 4 if len(length) else 0
+        dim = int(np.bincount(length).argmax()) // 4
     fits = length == 4 * dim
-    ledger.add(name, f"vectors that are not {dim} numbers long", ~fits, row_name, REBUILD)
+    add(f"vectors that are not {dim} numbers long", ~fits, row_name, remedy)
     wrong = np.zeros(len(length), dtype=bool)
     start = 0
     for chunk in column.chunks:
@@ -156,4 +164,4 @@ def _check_vectors(
         raw = b"".join(chunk.filter(pa.array(fits[part])).to_pylist())
         vectors = np.frombuffer(raw, "<f4").reshape(-1, dim).astype(np.float64)
         wrong[part][fits[part]] = wrong_lengths(vectors)
-    ledger.add(name, "vectors whose length is not 1", wrong, row_name, REBUILD)
+    add("vectors whose length is not 1", wrong, row_name, remedy)

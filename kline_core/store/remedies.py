@@ -26,6 +26,14 @@ NEW_MEMBERS: Final = (
 )
 """For damaged members, which only their source can tell again."""
 
+_COMMAND: Final = "`kline index"
+
+
+def with_options(remedy: str, options: str) -> str:
+    """A remedy for patterns that were made with some options of `kline index`, which reach no other patterns."""
+    return remedy.replace(_COMMAND, f"{_COMMAND} {options}") if options else remedy
+
+
 UNREADABLE: Final = {
     "bars": NEW_BARS,
     "patterns": f"remove the folder `patterns` of the home and {INDEX}, or restore a copy",

@@ -52,10 +52,10 @@ def state_of(home: kl.Home):
     return load_state(StateKey.newest(home, SETTINGS, None, "cpu"))
 
 
-def samples_of(home: kl.Home, state) -> tuple[pd.DataFrame, Samples]:
+def samples_of(home: kl.Home, state, settings: Settings = SETTINGS) -> tuple[pd.DataFrame, Samples]:
     stored = stored_values(home, state.key.fingerprint)
     dates = stored["date"].to_numpy().astype("datetime64[D]")
-    return stored, Samples.of(stored["symbol"].to_numpy(dtype=object), dates, state.frames, SETTINGS)
+    return stored, Samples.of(stored["symbol"].to_numpy(dtype=object), dates, state.frames, settings)
 
 
 def test_the_encoder_gives_the_factors_own_values(home):
@@ -329,3 +329,17 @@ def test_the_page_begins_with_the_verdict_and_needs_nothing_else():
     figure = baselines_figure(found)
     names = [text.get_text() for axes in figure.axes for text in axes.get_xticklabels()]
     assert names == 2 * ["factor", "<b>", "b1"]
+
+
+def test_several_time_scales_have_the_factors_rules(frame, tmp_path):
+    settings = Settings(PatternSettings(scales=(1, 2), scale_weights=(0.75, 0.25)), FactorSettings())
+    home = make_home(tmp_path / "home", frame)
+    kl.update_patterns(home, settings=settings.patterns, device="cpu")
+    kl.compute_factor(home, samples=15, settings=settings, device="cpu", max_failed_share=1)
+    found = kl.compare_baselines(home, only=["encoder", "closes"], settings=settings, device="cpu")
+    state = load_state(StateKey.newest(home, settings, None, "cpu"))
+    stored, samples = samples_of(home, state, settings)
+    values = samples.values(likeness.likeness_values(state, samples, None, settings))
+    np.testing.assert_array_equal(values["value"].to_numpy(), stored["value"].to_numpy())
+    assert [row.name for row in found.rows] == ["factor", "encoder", "closes"]
+    assert found.rows[1].values == found.rows[0].values > 0

@@ -11,6 +11,7 @@ import pytest
 
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.encoder.synthetic import random_walk
+from kline_core.errors import InputError
 from kline_core.evaluation.evaluate import evaluate_frame, evaluate_values
 from kline_core.evaluation.information_coefficient import cross_section_rank_ic
 from kline_core.evaluation.mean_errors import newey_west
@@ -157,3 +158,12 @@ def test_ic_and_returns_by_quantile_are_those_of_alphalens():
     assert found.details.icir == pytest.approx(ic.mean() / ic.std(), rel=1e-6)
     means = mean_return_by_quantile(data, by_date=True, demeaned=True)[0]["5D"].groupby(level=0).mean()
     assert [group.mean for group in found.quantiles.groups] == pytest.approx(means.tolist(), abs=1e-8)
+
+
+def test_values_that_cannot_be_judged_are_refused_by_row(market):
+    days = pd.to_datetime(["2020-01-02", "2020-01-03"])
+    rows = pd.DataFrame({"symbol": ["A", "A"], "date": days, "value": [0.5, np.inf]})
+    with pytest.raises(InputError, match=r"the value of A on 2020-01-03.* is inf; values must lie between"):
+        evaluate_frame(rows, market.frames)
+    with pytest.raises(InputError, match="there is no row to evaluate"):
+        evaluate_frame(rows.iloc[:0], market.frames)

@@ -1,8 +1,10 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
+from kline_core.cli.options import pattern_settings_from
+from kline_core.cli.parser import build_parser
 from kline_core.errors import SettingError
 from kline_core.search import ivf_index as module
 from kline_core.settings import FactorSettings, PatternSettings, Settings
@@ -197,7 +199,36 @@ def test_what_no_preset_can_be_made_of(arguments, message):
         Settings.preset(**arguments)
 
 
+def test_zero_has_one_sign():
+    for name in ("barrier_weight", "min_similarity"):
+        some, other = (FactorSettings(**{name: value}) for value in (0.0, -0.0))
+        assert Settings(factor=some).fingerprint("x") == Settings(factor=other).fingerprint("x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        (PatternSettings(), ""),
+        (PatternSettings(calendar="XNYS"), ""),
+        (PatternSettings(scales=(1, 5), market_relative=True), "--market-relative --scales 1,5"),
+        (PatternSettings(scales=(1, 2), scale_weights=(0.75, 0.25)), "--scales 1,2 --scale-weights 0.75,0.25"),
+        (PatternSettings(pattern_stride=5, calendar="XNYS"), "--pattern-stride 5 --calendar XNYS"),
+        (PatternSettings(barrier_up=0.1, horizons=(5, 8)), "--horizons 5,8 --barrier-up 0.1"),
+    ],
+)
+def test_options_that_ask_for_settings_are_taken_back(settings, options):
+    assert settings.options == options
+    assert pattern_settings_from(build_parser().parse_args(["index", *options.split()])) == replace(
+        settings, calendar=settings.calendar if settings.pattern_stride > 1 else "XSHG"
+    )
+
+
 # --- full mode ---
+
+
+def test_candidates_have_one_fingerprint_whichever_bound_they_meet():
+    few, checked = ({"search_k": 500}, {"max_price_checks": 500})
+    assert len({Settings.preset(mode="full", **each).fingerprint("x") for each in (few, checked, few | checked)}) == 1
 
 
 def test_full_mode_has_its_own_defaults_and_explicit_values_go_before_them():

@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kline_core.errors import EncoderError, HomeError
+import kline_core as kl
+from kline_core.errors import EncoderError, HomeError, StaleError
 from kline_core.factor.stored_values import KEY
 from kline_core.maintenance import verify as room
 from kline_core.maintenance.upkeep import compact
@@ -241,3 +242,22 @@ def test_a_table_of_values_that_is_gone_is_no_empty_one(bench, in_process):
     assert finding.kind == "table that cannot be read"
     shutil.rmtree(bench.home.folder / "matches")
     assert bench.run(in_process, samples=5).count("done") > 0
+
+
+@pytest.mark.slow
+def test_patterns_whose_first_commit_was_cut_off_wait_with_the_options_that_make_them(bench):
+    other = replace(bench.settings, patterns=replace(bench.settings.patterns, market_relative=True))
+    kl.update_patterns(bench.home, settings=other.patterns, encoder=bench.weights, device="cpu")
+    (own,) = set(bench.home.pattern_tables()) - {"patterns"}
+    folder = bench.home.folder / own
+    for file in [*folder.glob("*.parquet"), *folder.glob("_checksums/*"), *folder.glob("_delta_log/*")]:
+        if not file.name.startswith("0" * 20):
+            file.unlink()
+    (folder / "_checksums" / f"{0:020}.version").unlink(missing_ok=True)
+    report = verify(bench.home, bench.settings, bench.weights)
+    assert report.state == "pending"
+    assert {(finding.table, "--market-relative" in finding.remedy) for finding in report.findings} == {
+        (own, True)
+    }
+    with pytest.raises(StaleError, match=r"run `kline index .*--market-relative"):
+        Bench(bench.home, other, bench.weights).key.load()
