@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from kline_core.bars.symbol_bars import SymbolBars
-from kline_core.factor.explain import Explanation, Match
+from kline_core.factor.explanation import Explanation, Match
 from kline_core.plots.match_plot import _touch, match_figure, match_picture
 from kline_core.settings import PatternSettings, Settings
 from kline_core.windows.prices import WindowPrices
