@@ -20,7 +20,7 @@ from kline_core.bars.bars_cache import COLUMNS
 from kline_core.bars.jumps import released
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.dates import parse_date
-from kline_core.errors import DateError, HomeError
+from kline_core.errors import DateError, HomeError, UnknownSymbolError
 from kline_core.factor.comparison import CLOSE
 from kline_core.factor.explanation import Explanation, larger_candles, matches_of, outcome_of
 from kline_core.factor.match_digest import are_tied, match_digests
@@ -33,7 +33,7 @@ from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord, read_record
 from kline_core.store.schemas import horizons_of_columns, table_schema
-from kline_core.symbol_lookup import resolve_symbols
+from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 from kline_core.typing import Dates
 from kline_core.windows.windows import usable_ends
 
@@ -65,6 +65,13 @@ def explain_stored(
     version = _kept_version(home, record)
     names = pc.unique(home.read("bars", ["symbol"], version=version)["symbol"].cast(pa.string())).to_pylist()
     (name,) = resolve_symbols([symbol], names)
+    if name not in names:
+        raise UnknownSymbolError(
+            f"symbol {symbol!r} has no bars in {home.uri}, so that nothing of run {run_id} can be shown"
+            f"{did_you_mean([name], names)}",
+            symbols=[name],
+            home=home.uri,
+        )
     own_bars = _bars(home, version, [name])[name]
     planned = _planned(record, name, own_bars if version is not None else None, steps)
     samples = _Samples(home, record, name, planned)
@@ -158,9 +165,9 @@ class _Samples:
             values, found = re_used, self._matches.found(which, date)
         factors = pa.Table.from_pandas(values, table_schema("factors"), preserve_index=False)
         gone = HomeError(
-            f"the matches of {self._symbol} on {date} that run {self._record.run_id} stored are gone, overwritten by "
-            "later runs, and the version of before is removed; see those of a later run, or compute it live without "
-            "--run",
+            f"the matches that run {self._record.run_id} stored for {self._symbol} on {date} are gone, or are not "
+            "those of its value any more: overwritten by later runs, or damaged (`kline verify`); see those of a later "
+            "run, or compute them live, without --run",
             home=self._home.uri,
             table="matches",
         )

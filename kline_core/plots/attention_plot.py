@@ -1,7 +1,8 @@
 """Plot of an attention map: the candles of a sample's charts, and how much of its likeness rests on each.
 
-Brown to violet (ColorBrewer PuOr, C. Brewer 2002, safe for every kind of colour vision), so that nobody takes it for a
-rise or a fall: violet where the likeness falls without the candle, brown where it rises.
+Orange to violet (ColorBrewer PuOr, C. Brewer 2002, safe for every kind of colour vision), so that nobody takes it for a
+rise or a fall: violet where the likeness falls without the candle, orange where it rises. Only the lighter part of the
+scale, since candles are drawn on it.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from kline_core.factor.attention import Attention
@@ -19,9 +20,11 @@ from kline_core.plots.candles import bare_with_labels, draw_candles, frame_candl
 from kline_core.plots.style import FONT, INK, QUIET, line_above, png, sheet
 from kline_core.typing import Floats64
 
-_HEADER, _SCALE, _ROW = 1.15, 2.9, 0.26
+_HEADER, _SCALE, _ROW = 0.7, 2.9, 0.26
 """Inches of the header, of each time scale's candles with what is written at them, and of each match."""
-_COLOURS: Final = "PuOr"
+_COLOURS: Final = LinearSegmentedColormap.from_list(
+    "attention", matplotlib.colormaps["PuOr"](np.linspace(0.2, 0.8, 64))
+)
 
 
 def attention_picture(view: Explanation, path: Path) -> Path:
@@ -52,11 +55,11 @@ def attention_figure(view: Explanation) -> Figure:
     _header(figure, view, height)
     most = max(float(np.abs(drops).max()) for drops in attention.drops.values())
     # A chart of which no candle matters is all paper.
-    colours, norm = matplotlib.colormaps[_COLOURS], Normalize(-most or -1.0, most or 1.0)
+    colours, norm = _COLOURS, Normalize(-most or -1.0, most or 1.0)
     for row, (scale, weight) in enumerate(zip(steps.scales, steps.weights_of_scales, strict=True)):
         top = _HEADER + each * row
-        upper = figure.add_axes((0.03, 1 - (top + 2.55) / height, 0.85, 2.05 / height))
-        lower = figure.add_axes((0.03, 1 - (top + 2.62 + _ROW * count) / height, 0.85, _ROW * count / height))
+        upper = figure.add_axes((0.03, 1 - (top + 2.55) / height, 0.79, 2.05 / height))
+        lower = figure.add_axes((0.03, 1 - (top + 2.62 + _ROW * count) / height, 0.79, _ROW * count / height))
         _chart(upper, view, attention.drops[scale][0], scale, weight, (colours, norm))
         _strips(lower, view, attention, scale, (colours, norm))
     return figure
@@ -70,7 +73,7 @@ def _header(figure: Figure, view: Explanation, height: float) -> None:
     lines = [
         f"Best match {best.symbol} {best.end}, similarity of the vectors {view.attention.similarity[0]:.3f}. "
         "Each candle was painted over in turn and the chart encoded again.",
-        "Violet: less alike without it; brown: more alike. Numbers: the largest change, +: lost without the candle. "
+        "Violet: less alike without it; orange: more alike. Numbers: the largest change, +: lost without the candle. "
         "A picture of the encoder, no proof.",
     ]
     for row, line in enumerate(lines):

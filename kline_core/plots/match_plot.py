@@ -129,8 +129,10 @@ def _header(figure: FigureBase, view: Explanation) -> None:
         lines.append(f"{said[0].upper()}{said[1:]}.")
     if view.run is not None:
         lines += wrap(f"Run {view.run}: {'; '.join(view.notes)}.", _LINE)
+    # A past run has more to say.
+    apart, size = (0.0245, 9.5) if len(lines) < 4 else (0.0215, 9.0) if len(lines) == 4 else (0.0175, 8.0)
     for row, line in enumerate(lines):
-        figure.text(0.022, 0.912 - 0.0245 * row, line, fontsize=9.5, color=QUIET, family=FONT)
+        figure.text(0.022, 0.912 - apart * row, line, fontsize=size, color=QUIET, family=FONT)
 
 
 def _query(axes: Axes, view: Explanation) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.factor.explanation import Explanation, Match
+from kline_core.factor.searchable import Searchable
 from kline_core.plots.match_plot import _touch, match_figure, match_picture
 from kline_core.settings import PatternSettings, Settings
 from kline_core.windows.prices import WindowPrices
@@ -132,6 +133,37 @@ def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
     marked = replace(view, factor=view.factor | {"reason": "encoder trained through 2020-03-01"})
     plain, mark = (match_picture(each, tmp_path / f"{at}.png") for at, each in enumerate((view, marked)))
     assert plain.read_bytes() != mark.read_bytes()
+
+
+def lines(figure):
+    return [text.get_text() for text in figure.texts][1:]
+
+
+@pytest.mark.slow
+def test_the_searchable_part_has_a_line():
+    found = Searchable(12_345, 3, 60, *np.array(["1999-01-29", "2008-09-11", "2008-10-10"], "datetime64[D]"))
+    assert lines(match_figure(replace(view_of([followed(1)]), searchable=found)))[2] == (
+        "Searchable: 12,345 windows of 60 symbols that ended from 1999-01-29 to 2008-09-11, the last outcome known on "
+        "2008-10-10; 3 that share bars with its own window left out."
+    )
+    assert len(lines(match_figure(view_of([followed(1)])))) == 2
+
+
+@pytest.mark.slow
+def test_a_match_whose_bars_are_gone_is_without_candles():
+    match = followed(-1, 2)
+    none = match.window.part(0, 0)
+    gone = replace(match, window=none, after=none, known_on=None)
+    view = replace(view_of([followed(1), gone, followed(0, 3)]), run="20200101T000000-abcdef", notes=("one", "two"))
+    figure = match_figure(view)
+    assert lines(figure)[2] == "Run 20200101T000000-abcdef: one; two."
+    said = {text.get_text(): axes for axes in figure.axes for text in axes.texts}
+    assert not said["its bars are gone"].collections
+    assert "−3 % first" in said
+    assert "Best 2 from their entries" in said
+    assert gone.to_dict()["known_on"] is None
+    alone = match_figure(replace(view, matches=[gone]))
+    assert not any("from their entries" in text.get_text() for axes in alone.axes for text in axes.texts)
 
 
 @pytest.mark.slow
