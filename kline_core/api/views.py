@@ -146,7 +146,7 @@ def explain(
         True
         >>> seen.plot().get_size_inches().tolist()
         [12.0, 6.4]
-        >>> seen.searchable.last_known_on <= seen.date
+        >>> bool(seen.searchable.last_known_on <= seen.date)
         True
     """
     check_settings(settings, Settings)

@@ -9,7 +9,7 @@ from kline_core.factor.attention import Attention
 from kline_core.plots.attention_plot import attention_figure, attention_png
 from kline_core.settings import PatternSettings, Settings
 from kline_core.windows.prices import WindowPrices
-from tests.plots.test_match_plot import followed, view_of
+from tests.support.explanations import followed, view_of
 
 MATCHES = [followed(1), followed(-1, 2)]
 
