@@ -96,6 +96,12 @@ def match(options: argparse.Namespace) -> Answer:
     from kline_core.api.views import explain
     from kline_core.dates import parse_date
 
+    if options.run is not None and options.context:
+        raise SettingError(
+            "--context is computed from the bars as they are now, and --run shows what was stored then; leave one away",
+            parameter="--context",
+            value=options.run,
+        )
     for option in ("png", "attention"):
         if getattr(options, option) is not None:
             check_writable(f"--{option}", getattr(options, option))

@@ -149,4 +149,5 @@ def test_match_shows_what_a_run_stored_and_on_which_candles_the_likeness_rests(c
     for more in (["--top-k", "3"], ["--attention", str(tmp_path / "no.png")]):
         code, _, error = ask(capsys, *asked, "--run", run, *more)
         assert (code, run in error) == (1, True)
+    assert "leave one away" in ask(capsys, *asked, "--run", run, "--context")[2]
     assert not (tmp_path / "no.png").exists()

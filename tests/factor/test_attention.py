@@ -42,6 +42,7 @@ def test_it_points_at_the_only_candle_that_is_seen(candle):
     assert found.strongest() == (1, candle)
 
 
+@pytest.mark.slow
 def test_drops_are_those_of_the_whole_similarity_in_each_scale():
     samples, matches = (
         {scale: windows(count, seed=seed + scale) for scale in (1, 5)} for count, seed in ((1, 1), (3, 9))
