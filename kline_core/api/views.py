@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from kline_core._text import quoted
 from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import parse_date
 from kline_core.encoder.weights import weights_fingerprint
+from kline_core.errors import SettingError
 from kline_core.evaluation.evaluate import evaluate_values
 from kline_core.evaluation.report import Evaluation
-from kline_core.factor.explain import Explanation, explain_sample
+from kline_core.factor.explain import explain_sample
+from kline_core.factor.explain_stored import explain_stored
+from kline_core.factor.explanation import Explanation
 from kline_core.factor.symbol_history import SymbolHistory, symbol_history
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -33,6 +37,18 @@ class PicturedExplanation(Explanation):
         from kline_core.plots.match_plot import match_figure
 
         return match_figure(self)
+
+    def plot_attention(self) -> "Figure":
+        """The attention map as a matplotlib figure, 1350 pixels wide. Raises `SettingError` if it was not asked for."""
+        from kline_core.plots.attention_plot import attention_figure
+
+        if self.attention is None:
+            raise SettingError(
+                "there is no attention map: explain with attention=True, a sample that has matches",
+                parameter="attention",
+                value=None,
+            )
+        return attention_figure(self)
 
     def _repr_png_(self) -> bytes:
         from kline_core.plots.match_plot import match_png
@@ -89,8 +105,10 @@ def explain(
     settings: Settings = Settings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
     device: str = "auto",
+    run: str | None = None,
+    attention: bool = False,
 ) -> PicturedExplanation:
-    """One sample with its value, its matches and their outcomes; computed live, and not stored.
+    """One sample with its value, its matches and their outcomes; computed live and not stored, or as a run stored them.
 
     .. warning::
         Beside the matches it shows the outcome of the sample itself (``.outcome``, ``.after``), as far as its bars are
@@ -103,13 +121,22 @@ def explain(
         settings: As for `compute_factor`.
         encoder: Weights written by ``kline train``; None for the bundled ones.
         device: auto, cpu, cuda or mps.
+        run: Id of a past run, whose value and matches are shown as it stored or re-used them, also after patterns have
+            grown or changed, with the bars that it read as far as these are kept (``.notes`` say so). It has settings
+            and an encoder of its own. None: compute live, in the newest state.
+        attention: Whether to find out as well on which candles the likeness to each match rests, by painting them over
+            in turn (`kline_core.factor.attention`): ``.attention``, ``.plot_attention()``. Needs the encoder, so not
+            with `run`.
 
     Returns:
-        The explanation: ``.factor`` (the row of the table), ``.matches``, ``.to_frame()``, ``.text()``, ``.plot()``.
+        The explanation: ``.factor`` (the row of the table), ``.matches``, ``.searchable`` (which part of history was
+        searchable), ``.to_frame()``, ``.text()``, ``.plot()``.
 
     Raises:
         UnknownSymbolError, AmbiguousSymbolError: The home has no bars of the symbol, or of several that may be meant.
-        DateError: The date cannot be parsed, or the symbol has no bar or no usable window on it.
+        DateError: The date cannot be parsed, or the symbol has no bar or no usable window on it, or the run has no such
+            sample.
+        SettingError: `run` is given together with settings, an encoder or `attention`.
         EncoderError: The encoder was trained through the date, and `allow_seen` is false.
         StaleError, FingerprintError, HomeError: As for `compute_factor`.
 
@@ -119,9 +146,25 @@ def explain(
         True
         >>> seen.plot().get_size_inches().tolist()
         [12.0, 6.4]
+        >>> bool(seen.searchable.last_known_on <= seen.date)
+        True
     """
     check_settings(settings, Settings)
-    return _as(PicturedExplanation, explain_sample(as_home(home), symbol, date, settings, encoder, device))
+    if run is None:
+        found = explain_sample(as_home(home), symbol, date, settings, encoder, device, attention)
+        return _as(PicturedExplanation, found)
+    if settings != Settings() or encoder is not None:
+        raise SettingError(
+            f"run {quoted(run)} has settings and an encoder of its own; leave others away", parameter="run", value=run
+        )
+    if attention:
+        raise SettingError(
+            f"what run {quoted(run)} stored is shown without an encoder, which an attention map needs; explain the "
+            "sample live, without run",
+            parameter="attention",
+            value=attention,
+        )
+    return _as(PicturedExplanation, explain_stored(as_home(home), symbol, date, run))
 
 
 def history(

@@ -96,8 +96,15 @@ def match(options: argparse.Namespace) -> Answer:
     from kline_core.api.views import explain
     from kline_core.dates import parse_date
 
-    if options.png is not None:
-        check_writable("--png", options.png)
+    if options.run is not None and options.context:
+        raise SettingError(
+            "--context is computed from the bars as they are now, and --run shows what was stored then; leave one away",
+            parameter="--context",
+            value=options.run,
+        )
+    for option in ("png", "attention"):
+        if getattr(options, option) is not None:
+            check_writable(f"--{option}", getattr(options, option))
     home, settings = opened_home(options), settings_from(options)
     date = parse_date(options.date, "DATE") if options.date is not None else None
     view = explain(
@@ -107,6 +114,8 @@ def match(options: argparse.Namespace) -> Answer:
         settings=settings,
         encoder=options.encoder,
         device=options.device,
+        run=options.run,
+        attention=options.attention is not None,
     )
     text, document = view.text(), view.to_dict()
     if options.context:
@@ -118,6 +127,14 @@ def match(options: argparse.Namespace) -> Answer:
 
         match_picture(view, options.png)
         text += f"\ndrawn in {options.png}"
+    if options.attention is not None:
+        from kline_core.plots.attention_plot import attention_picture
+
+        if view.attention is None:
+            text += "\nno attention map: there are no matches"
+        else:
+            attention_picture(view, options.attention)
+            text += f"\nattention drawn in {options.attention}"
     return Answer(text, document)
 
 

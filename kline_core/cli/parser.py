@@ -238,6 +238,10 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
     match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
+    about = "show a past run's value and matches, as it stored or re-used them (`kline runs` lists the ids)"
+    match.add_argument("--run", metavar="RUN_ID", help=about)
+    about = "draw on which candles of the chart the likeness to each match rests, by painting them over in turn"
+    match.add_argument("--attention", type=_path, metavar="FILE", help=about)
     about = "say regime, volume and money flow of the day too; no value depends on them"
     match.add_argument("--context", action="store_true", help=about)
     _add_factor_options(match)

@@ -20,7 +20,7 @@ from kline_core.compute.run_report import RunReport
 from kline_core.errors import RunFailedError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.pattern_table import FIRST
-from kline_core.settings import METHOD, FactorSettings, PatternSettings, Settings
+from kline_core.settings import METHOD
 from kline_core.store.home import Home
 from kline_core.store.run_records import (
     CUT_OFF,
@@ -151,14 +151,6 @@ def recorded_dates(dates: Mapping[str, Dates]) -> RecordedDates:
     count = sum(map(len, days.values()))
     named = {symbol: some.astype(str).tolist() for symbol, some in days.items()} if count <= FEW_DATES else None
     return RecordedDates(count, digest.hexdigest()[:16], named)
-
-
-def settings_of(record: RunRecord) -> Settings:
-    """Settings of a run.
-
-    Raises `SettingError` if they are out of bounds, and TypeError or KeyError if this version has other ones.
-    """
-    return Settings(PatternSettings.from_dict(record.settings["patterns"]), FactorSettings(**record.settings["factor"]))
 
 
 def state_of(record: RunRecord) -> str:

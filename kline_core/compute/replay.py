@@ -11,7 +11,6 @@ Nothing is stored.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -22,22 +21,22 @@ import pyarrow as pa
 
 from kline_core import __version__
 from kline_core._logging import logger
-from kline_core.bars.bars_cache import BarsKey, files_hash
+from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute import tasks
 from kline_core.compute.batches import BatchScorer
-from kline_core.compute.recording import settings_of
 from kline_core.compute.replay_report import Compared, ReplayReport
 from kline_core.encoder.encoder_cache import EncoderKey
-from kline_core.errors import EncoderError, FingerprintError, HomeError, SettingError
+from kline_core.errors import EncoderError, HomeError
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.comparison import compare_rows
 from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.recorded import check_version, checked_settings
 from kline_core.factor.rows import no_matches
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_run import Rows, StoredRun, as_frame
 from kline_core.patterns.pattern_table import FIRST
 from kline_core.store.home import Home
-from kline_core.store.run_records import RunRecord, TableState
+from kline_core.store.run_records import RunRecord
 from kline_core.store.schemas import table_schema
 from kline_core.typing import Dates
 
@@ -63,21 +62,12 @@ def replay_key(home: Home, record: RunRecord, encoder_path: str | Path | None = 
     Raises `FingerprintError` if this version of the package has another method or other settings, `EncoderError` if the
     weights are not those of the run, and `HomeError` if a version of a table is gone.
     """
-    other = (
-        f"run {record.run_id} was made by version {record.package} of this package (method {record.method}), this is "
-        f"{__version__}, which computes otherwise; install that version to replay it"
-    )
-    try:
-        settings = settings_of(record)
-    except (SettingError, TypeError, KeyError) as error:
-        raise FingerprintError(other, home=home.uri, fingerprint=record.fingerprint) from error
-    if settings.fingerprint(record.encoder.fingerprint) != record.fingerprint:
-        raise FingerprintError(other, home=home.uri, fingerprint=record.fingerprint)
+    settings = checked_settings(home, record)
     encoder = _encoder(record, encoder_path)
     bars, patterns = record.tables["bars"], record.tables["patterns"]
     table = patterns.table or FIRST
-    _check_version(home, record, bars, "bars")
-    _check_version(home, record, patterns, table)
+    check_version(home, record, bars, "bars")
+    check_version(home, record, patterns, table)
     key = BarsKey(home.uri, bars.version, bars.identity, bars.files)
     return StateKey(key, patterns.version, patterns.identity, settings, encoder, table)
 
@@ -94,36 +84,6 @@ def _encoder(record: RunRecord, path: str | Path | None) -> EncoderKey:
             path=None if named is None else str(named),
         )
     return key
-
-
-def _check_version(home: Home, record: RunRecord, state: TableState, table: str) -> None:
-    """Raise `HomeError` if the version of a table that a run read is not there any more, with the reason."""
-    newest = home.version(table)
-    if state.version is None:
-        return
-    what = f"run {record.run_id} read version {state.version} of {table}"
-    remedy = "restore a copy of the home from that time to replay it, or compute the values again with `kline run`"
-    another = HomeError(
-        f"{what}, but {table} of home {home.uri} were made anew or restored since {record.started}; {remedy}",
-        home=home.uri,
-        table=table,
-    )
-    if newest is None or state.version > newest or home.identity(table, state.version) != state.identity:
-        raise another
-    files = home.files(table, state.version)
-    if files_hash(files) != state.files:
-        raise another
-    try:
-        home.check_files(table, state.version, files)
-    except HomeError as error:
-        later = home.history(table, newest - state.version)
-        until = f"{datetime.fromtimestamp(later[-1]['timestamp'] / 1000, UTC):%Y-%m-%d}" if later else "now"
-        raise HomeError(
-            f"{what}, which was the newest until {until} and has been removed since (maintain keeps versions for "
-            f"inputs_keep_days, 365 by default); {remedy}",
-            home=home.uri,
-            table=table,
-        ) from error
 
 
 def replay(

@@ -7,6 +7,7 @@ there are several such versions: the last of each row of commits of the run.
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,23 +40,31 @@ class StoredRun:
         self._none_yet = ended is None
         self._after = ended if ended is not None and self._there(ended) else None
 
-    def own(self, symbols: Sequence[str] | None, keys: Sequence[str], columns: Sequence[str] | None = None) -> Rows:
-        """Rows that the run stored, of some symbols or of all; those that are gone are left out."""
+    def own(
+        self,
+        symbols: Sequence[str] | None,
+        keys: Sequence[str],
+        columns: Sequence[str] | None = None,
+        date: np.datetime64 | None = None,
+    ) -> Rows:
+        """Rows that the run stored, of some symbols or of all, of one date or of all; those gone are left out."""
+        where = of_run(self._record.run_id)
+        if date is not None:
+            where &= _on(date)
         parts = [
-            self._read(columns, version=version, symbols=symbols, where=of_run(self._record.run_id))
-            for version in sorted(set(self._own))
+            self._read(columns, version=version, symbols=symbols, where=where) for version in sorted(set(self._own))
         ]
         if len(parts) < 2:
             return as_frame(parts[0] if parts else self._read(columns, symbols=[]))
         return as_frame(pa.concat_tables(parts)).drop_duplicates(list(keys), keep="last")
 
-    def found(self, symbols: Sequence[str]) -> Rows | None:
+    def found(self, symbols: Sequence[str], date: np.datetime64 | None = None) -> Rows | None:
         """Rows of other runs right after the run; None if that version is gone or was not recorded."""
         if self._none_yet:
             return as_frame(self._read(None, symbols=[]))
         if self._after is None:
             return None
-        rows = self._read(None, version=self._after, symbols=symbols)
+        rows = self._read(None, version=self._after, symbols=symbols, where=None if date is None else _on(date))
         return as_frame(rows.filter(pc.not_equal(rows["run_id"].cast(pa.string()), self._record.run_id)))
 
     def _read(self, columns: Sequence[str] | None, **which: Any) -> pa.Table:
@@ -70,6 +79,11 @@ class StoredRun:
             except HomeError:
                 self._files[version] = False
         return self._files[version]
+
+
+def _on(date: np.datetime64) -> pc.Expression:
+    """Filter for rows of a day."""
+    return pc.field("date") == pa.scalar(date.astype("datetime64[D]").astype(object), pa.date32())
 
 
 def last_versions(history: Sequence[dict[str, Any]], run_id: str) -> list[int]:

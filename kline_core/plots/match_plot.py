@@ -7,25 +7,30 @@ and K. Ito, Color Universal Design, 2008: every kind of colour vision tells them
 
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure, FigureBase
 
 from kline_core._text import percent
 from kline_core.bars.symbol_bars import SymbolBars
-from kline_core.factor.explain import Explanation, Match
-from kline_core.plots.style import COLOURS, FONT, INK, PAPER, QUIET, TINTS, bare, line_above, png, sheet
+from kline_core.factor.explanation import Explanation, Match
+from kline_core.plots.candles import bare_with_labels, boxes, draw_candles, frame_candles
+from kline_core.plots.style import COLOURS, FONT, INK, PAPER, QUIET, TINTS, line_above, png, sheet
 from kline_core.settings import PatternSettings
 from kline_core.typing import Floats64
 from kline_core.windows.outcomes import barriers
+from kline_core.windows.prices import WindowPrices
 
 SHOWN: Final = 5
 """Matches that fit into a picture."""
 _HEIGHT, _SCALE_HEIGHT = 6.4, 1.7
 """Inches of the picture, and of the row of charts that each time scale above 1 adds."""
+_LINE: Final = 165
+"""Letters of a line above the charts."""
 
 
 def match_picture(view: Explanation, path: Path) -> Path:
@@ -66,8 +71,8 @@ def match_figure(view: Explanation) -> Figure:
     _legend(figure.add_subplot(left[1]), view.settings.patterns)
     for place, match in enumerate(shown):
         _match(figure.add_subplot(right[place // 3, place % 3]), match, view)
-    if shown:
-        _paths(figure.add_subplot(right[1, 2]), shown, view)
+    if there := [match for match in shown if len(match.after)]:
+        _paths(figure.add_subplot(right[1, 2]), there, view)
     return sheet_
 
 
@@ -82,15 +87,17 @@ def _larger_charts(figure: FigureBase, view: Explanation, scales: list[int]) -> 
     weights = dict(zip(steps.scales, steps.weights_of_scales, strict=True))
     for row, scale in enumerate(scales):
         weight = f"{weights[scale]:.0%} of the similarity".replace("%", " %")
-        charts = [(f"{scale} bars a candle", weight, view.candles[scale])]
-        charts += [(f"{match.rank}   {match.symbol}", str(match.end), match.candles[scale]) for match in shown]
+        charts: list[tuple[str, str, WindowPrices | None]] = [(f"{scale} bars a candle", weight, view.candles[scale])]
+        charts += [(f"{match.rank}   {match.symbol}", str(match.end), match.candles.get(scale)) for match in shown]
         for column, (name, details, candles) in enumerate(charts):
+            if candles is None:
+                continue
             axes = figure.add_subplot(grid[row, column])
             line_above(axes, name, 8.5, INK, "bold", 15)
             line_above(axes, details, 7.5, QUIET, "normal", 4.5)
             prices = [price[0] / candles.close[0, -1] - 1 for price in candles]
-            _draw_candles(axes, 1 - steps.window_bars, prices, INK)
-            _frame(axes, 1 - steps.window_bars, 0, prices[2].min(), prices[1].max())
+            draw_candles(axes, 1 - steps.window_bars, prices, INK)
+            frame_candles(axes, 1 - steps.window_bars, 0, prices[2].min(), prices[1].max())
 
 
 def _header(figure: FigureBase, view: Explanation) -> None:
@@ -100,7 +107,7 @@ def _header(figure: FigureBase, view: Explanation) -> None:
     # A value may have a reason too: the mark of a date that the encoder has seen.
     said += f" ({factor['reason']})" if factor["reason"] else ""
     figure.text(
-        0.022, 0.93, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=INK, family=FONT
+        0.022, 0.95, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=INK, family=FONT
     )
     larger = "" if steps.scales == (1,) else f" in candles of {', '.join(map(str, steps.scales))} bars"
     bars = f"its last {steps.window_bars} bars" if not larger else f"its last {steps.span_bars} bars{larger}"
@@ -117,8 +124,15 @@ def _header(figure: FigureBase, view: Explanation) -> None:
             # A row of an earlier version does not say.
             f"{f', together as {effective:.1f} of equal weight' if effective is not None else ''}."
         )
+    if view.searchable is not None:
+        said = str(view.searchable)
+        lines.append(f"{said[0].upper()}{said[1:]}.")
+    if view.run is not None:
+        lines += wrap(f"Run {view.run}: {'; '.join(view.notes)}.", _LINE)
+    # A past run has more to say.
+    apart, size = (0.0245, 9.5) if len(lines) < 4 else (0.0215, 9.0) if len(lines) == 4 else (0.0175, 8.0)
     for row, line in enumerate(lines):
-        figure.text(0.022, 0.89 - 0.03 * row, line, fontsize=9.5, color=QUIET, family=FONT)
+        figure.text(0.022, 0.912 - apart * row, line, fontsize=size, color=QUIET, family=FONT)
 
 
 def _query(axes: Axes, view: Explanation) -> None:
@@ -157,6 +171,10 @@ def _match(axes: Axes, match: Match, view: Explanation) -> None:
     details = " · ".join(filter(None, [f"similarity {match.similarity:.3f}", share, after]))
     outcome = _outcome(match.barrier, match.after, steps)
     _titles(axes, f"{match.rank}   {match.symbol}  {match.end}", outcome, COLOURS[match.barrier], details)
+    if not len(match.after):
+        axes.text(0.5, 0.5, "its bars are gone", transform=axes.transAxes, ha="center", color=QUIET, family=FONT)
+        axes.set_axis_off()
+        return
     base = match.after.close[steps.entry_lag_bars - 1]
     _candles(axes, match.window, match.after, base, TINTS[match.barrier])
     _barriers(axes, match.after, match.barrier, steps)
@@ -188,7 +206,7 @@ def _paths(axes: Axes, matches: list[Match], view: Explanation) -> None:
     axes.set_xticks([0, last], ["entry", f"{last} bars later"])
     axes.set_xlim(0, last + 2.2)
     axes.yaxis.tick_right()
-    _plain(axes, list(levels.values()))
+    bare_with_labels(axes, list(levels.values()))
 
 
 def _legend(axes: Axes, steps: PatternSettings) -> None:
@@ -199,14 +217,14 @@ def _legend(axes: Axes, steps: PatternSettings) -> None:
         face = PAPER if rose else INK
         axes.vlines(x, 4.15, 4.85, color=INK, linewidth=0.8, zorder=1)
         axes.add_collection(
-            PolyCollection(_boxes(np.array([x]), 4.3, 4.7, 0.22), facecolor=face, edgecolor=INK, linewidth=0.8)
+            PolyCollection(boxes(np.array([x]), 4.3, 4.7, 0.22), facecolor=face, edgecolor=INK, linewidth=0.8)
         )
     axes.plot(0.35, 3.5, marker="o", color=INK, markersize=4.5)
     marks = {2.5: (1, "^"), 1.5: (-1, "v")}
     for height, (label, marker) in marks.items():
         axes.plot([0, 0.7], [height, height], color=COLOURS[label], linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(0.35, height, marker=marker, color=COLOURS[label], markersize=5.5)
-    axes.add_collection(PolyCollection(_boxes(np.array([0.35]), 0.25, 0.75, 0.7), facecolor=TINTS[0]))
+    axes.add_collection(PolyCollection(boxes(np.array([0.35]), 0.25, 0.75, 0.7), facecolor=TINTS[0]))
     words = [
         "hollow: rose; filled: fell",
         f"entry: close {steps.entry_lag_bars} bar{'s' if steps.entry_lag_bars > 1 else ''} after the chart",
@@ -222,34 +240,12 @@ def _legend(axes: Axes, steps: PatternSettings) -> None:
 def _candles(axes: Axes, window: SymbolBars, after: SymbolBars, base: float, tint: str) -> None:
     """Bars up to and including position 0, then those after it on tinted ground; heights relative to `base`."""
     for bars, first, colour in ((window, 1 - len(window), INK), (after, 1, QUIET)):
-        _draw_candles(axes, first, [price / base - 1 for price in (bars.open, bars.high, bars.low, bars.close)], colour)
+        draw_candles(axes, first, [price / base - 1 for price in (bars.open, bars.high, bars.low, bars.close)], colour)
     low = min([*window.low, *after.low]) / base - 1
     high = max([*window.high, *after.high]) / base - 1
-    _frame(axes, 1 - len(window), len(after), low, high)
+    frame_candles(axes, 1 - len(window), len(after), low, high)
     if len(after):
         axes.axvspan(0.5, len(after) + 0.8, color=tint, linewidth=0, zorder=0)
-
-
-def _draw_candles(axes: Axes, first: int, prices: list[Floats64], colour: str) -> None:
-    """Candles from the position `first` on; `prices`: their opens, highs, lows and closes, as heights."""
-    open_, high, low, close = prices
-    x = np.arange(first, first + len(close), dtype=np.float64)
-    axes.add_collection(LineCollection(_uprights(x, low, high), colors=colour, linewidths=0.9, zorder=2))
-    faces = np.where(close >= open_, PAPER, colour)
-    bodies = _boxes(x, np.minimum(open_, close), np.maximum(open_, close), 0.62)
-    axes.add_collection(PolyCollection(bodies, facecolors=faces.tolist(), edgecolors=colour, linewidths=0.9, zorder=3))
-
-
-def _frame(axes: Axes, first: int, last: int, low: float, high: float) -> None:
-    """Bare axes round the candles from the position `first` to `last`."""
-    axes.set_xlim(first - 0.8, last + 0.8)
-    # A window may be one flat line.
-    margin = 0.06 * (high - low) or 0.01
-    axes.set_ylim(low - margin, high + margin)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.yaxis.tick_right()
-    _plain(axes, [QUIET] * 3)
 
 
 def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings) -> None:
@@ -266,7 +262,7 @@ def _barriers(axes: Axes, after: SymbolBars, label: int, steps: PatternSettings)
     margin = 0.06 * (high - low)
     axes.set_ylim(min(low, levels[-1] - margin), max(high, levels[1] + margin))
     axes.set_yticks([levels[1], levels[-1]], [percent(levels[1]), percent(levels[-1])])
-    _plain(axes, [COLOURS[1], COLOURS[-1]])
+    bare_with_labels(axes, [COLOURS[1], COLOURS[-1]])
 
 
 def _touch(after: SymbolBars, steps: PatternSettings) -> int:
@@ -280,6 +276,8 @@ def _outcome(label: int, after: SymbolBars, steps: PatternSettings) -> str:
     up, down = percent(steps.barrier_up), percent(-steps.barrier_down)
     if label == 0:
         return f"neither {up} nor {down} in {steps.barrier_bars} bars"
+    if not len(after):
+        return f"{up if label > 0 else down} first"
     bars = _touch(after, steps)
     return f"{up if label > 0 else down} first, after {bars} bar{'s' if bars > 1 else ''}"
 
@@ -289,26 +287,6 @@ def _titles(axes: Axes, name: str, outcome: str, colour: str, details: str, size
     rows = ((name, INK, size, "bold", 27), (outcome, colour, 8.5, "bold", 15.5), (details, QUIET, 7.5, "normal", 4.5))
     for text, ink, points, weight, lift in rows:
         line_above(axes, text, points, ink, weight, lift)
-
-
-def _plain(axes: Axes, colours: list[str]) -> None:
-    """Bare axes with the labels of the y axis in `colours`."""
-    bare(axes)
-    for label, colour in zip(axes.get_yticklabels(), colours, strict=False):
-        label.set_color(colour)
-
-
-def _boxes(x: Floats64, low: Floats64 | float, high: Floats64 | float, width: float) -> list[Floats64]:
-    """Corners of n upright boxes: float64 (4, 2) each."""
-    left, right = x - width / 2, x + width / 2
-    low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
-    corners = [np.stack(corner, axis=1) for corner in ((left, low), (left, high), (right, high), (right, low))]
-    return list(np.stack(corners, axis=1))
-
-
-def _uprights(x: Floats64, low: Floats64, high: Floats64) -> list[Floats64]:
-    """Ends of n vertical lines: float64 (2, 2) each."""
-    return list(np.stack([np.stack([x, low], axis=1), np.stack([x, high], axis=1)], axis=1))
 
 
 def _spread(heights: Floats64, apart: float) -> Floats64:

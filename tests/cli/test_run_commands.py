@@ -127,3 +127,27 @@ def test_doctor_fails_where_there_is_a_problem(capsys, place, tmp_path, monkeypa
     assert code == 1
     assert "problem  home: " in out
     assert line.startswith(f"kline: home: there is no home at {tmp_path / 'none'}; make one with `kline ingest`")
+
+
+@pytest.mark.slow
+def test_match_shows_what_a_run_stored_and_on_which_candles_the_likeness_rests(capsys, place, tmp_path):
+    run = listed(capsys, place)[-1]["run_id"]
+    asked = [*place, "match", "SYN00001"]
+    document = json.loads(ask(capsys, *asked, "--run", run, "--json")[1])
+    live = json.loads(ask(capsys, *asked, "--json", "--attention", str(tmp_path / "map.png"))[1])
+    assert document["run"] == run
+    assert live["run"] is None
+    for name in ("date", "value", "matches", "searchable"):
+        assert document[name] == live[name]
+    assert live["searchable"]["patterns"] > 0
+    assert len(live["attention"]["drops"]["1"]) == len(live["matches"])
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    code, out, _ = ask(capsys, *asked, "--run", run, "--png", str(tmp_path / "run.png"))
+    assert code == 0
+    assert f"run {run}: value and matches as it stored them; bars of version" in out
+    assert (tmp_path / "run.png").exists()
+    for more in (["--top-k", "3"], ["--attention", str(tmp_path / "no.png")]):
+        code, _, error = ask(capsys, *asked, "--run", run, *more)
+        assert (code, run in error) == (1, True)
+    assert "leave one away" in ask(capsys, *asked, "--run", run, "--context")[2]
+    assert not (tmp_path / "no.png").exists()

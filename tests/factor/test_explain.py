@@ -100,6 +100,50 @@ def test_without_a_date_the_newest_is_taken_and_nothing_follows(home, days, weig
     assert "not known yet" in view.text()
 
 
+def test_the_searchable_part_is_counted_as_a_loop_counts_it(home, days, weights):
+    stored = home.read("patterns", ["symbol", "end", "known_on"]).to_pylist()
+    own_days = days.tolist()
+    for at in (WINDOW_BARS - 1, 20, 41, BARS - 1):
+        eligible, own = [], 0
+        for pattern in stored:
+            if pattern["known_on"] > own_days[at]:
+                continue
+            if pattern["symbol"] == "S00001" and abs(own_days.index(pattern["end"]) - at) < WINDOW_BARS:
+                own += 1
+            else:
+                eligible.append(pattern)
+        view = explain_sample(home, "S00001", days[at], SETTINGS, weights)
+        found = view.searchable
+        assert (found.patterns, found.own) == (len(eligible), own)
+        assert found.symbols == len({pattern["symbol"] for pattern in eligible})
+        for name, best, column in (
+            ("first_end", min, "end"),
+            ("last_end", max, "end"),
+            ("last_known_on", max, "known_on"),
+        ):
+            wanted = str(best(pattern[column] for pattern in eligible)) if eligible else None
+            assert found.to_dict()[name] == wanted
+        assert str(found) in view.text()
+        assert view.to_dict()["searchable"] == found.to_dict()
+        assert view.to_dict()["run"] is None
+    assert found.last_known_on <= view.date
+
+
+@pytest.mark.slow
+def test_the_attention_map_of_a_sample(home, days, weights):
+    plain, view = (explain_sample(home, "S00001", days[30], SETTINGS, weights, attention=on) for on in (False, True))
+    assert plain.attention is None
+    assert "attention" not in plain.to_dict()
+    found = view.attention
+    assert found.similarity == pytest.approx([match.similarity for match in view.matches], abs=1e-6)
+    assert found.drops[1].shape == (3, WINDOW_BARS)
+    _, at = found.strongest()
+    assert f"rests most on candle {at + 1} of {WINDOW_BARS} ({view.window.dates[at]})" in view.text()
+    assert json.loads(json.dumps(view.to_dict()))["attention"] == found.to_dict()
+    none = explain_sample(home, "S00001", days[WINDOW_BARS - 1], SETTINGS, weights, attention=True)
+    assert none.attention is None
+
+
 @pytest.mark.slow
 def test_a_price_that_stayed_is_known(tmp_path, weights):
     frame = market(1, BARS, seed=3)

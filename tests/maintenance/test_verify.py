@@ -256,8 +256,6 @@ def test_patterns_whose_first_commit_was_cut_off_wait_with_the_options_that_make
     (folder / "_checksums" / f"{0:020}.version").unlink(missing_ok=True)
     report = verify(bench.home, bench.settings, bench.weights)
     assert report.state == "pending"
-    assert {(finding.table, "--market-relative" in finding.remedy) for finding in report.findings} == {
-        (own, True)
-    }
+    assert {(finding.table, "--market-relative" in finding.remedy) for finding in report.findings} == {(own, True)}
     with pytest.raises(StaleError, match=r"run `kline index .*--market-relative"):
         Bench(bench.home, other, bench.weights).key.load()

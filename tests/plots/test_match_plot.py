@@ -8,69 +8,13 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from kline_core.bars.symbol_bars import SymbolBars
-from kline_core.factor.explain import Explanation, Match
+from kline_core.factor.searchable import Searchable
 from kline_core.plots.match_plot import _touch, match_figure, match_picture
 from kline_core.settings import PatternSettings, Settings
 from kline_core.windows.prices import WindowPrices
+from tests.support.explanations import SETTINGS, followed, view_of
 
-SETTINGS = Settings()
 TINTS = {1: "#e4f0f8", -1: "#fbeadf", 0: "#f0f2f4"}
-
-
-def walk(n, seed, start=100.0):
-    rng = np.random.default_rng(seed)
-    close = start * np.exp(np.cumsum(rng.normal(0, 0.01, n)))
-    open_ = np.concatenate([[start], close[:-1]])
-    high, low = np.maximum(open_, close) * 1.004, np.minimum(open_, close) * 0.996
-    dates = np.arange("2020-01-01", n, dtype="datetime64[D]")
-    return SymbolBars(
-        "S", dates, open_, high, low, close, np.ones(n), np.ones(n), np.zeros(n, np.uint64), np.zeros(n, bool)
-    )
-
-
-def cut(bars, first, last):
-    names = ("dates", "open", "high", "low", "close", "volume", "content")
-    return replace(bars, **{name: getattr(bars, name)[first:last] for name in names})
-
-
-def followed(barrier, rank=1, share=0.2):
-    """A match after which the given barrier is touched five bars after the entry."""
-    bars = walk(41, seed=rank)
-    flat = np.full(21, bars.close[19])
-    after = replace(cut(bars, 20, 41), open=flat, close=flat, high=flat * 1.001, low=flat * 0.999)
-    if barrier > 0:
-        after.high[5:] = flat[5:] * 1.051
-    elif barrier < 0:
-        after.low[5:] = flat[5:] * 0.969
-    end = bars.dates[19]
-    returns = {"r1": 0.0, "r5": 0.01, "r10": 0.0, "r20": 0.0}
-    return Match(rank, "S", end, after.dates[-1], 0.9, 0.1, share, returns, barrier, cut(bars, 0, 20), after, {})
-
-
-def view_of(matches, after=0, barrier=None, value=0.5):
-    bars = walk(41, seed=99)
-    factor = {
-        "value": value,
-        "status": "ok",
-        "reason": None,
-        "barrier_win_rate": 0.5,
-        "return_win_rate": 0.5,
-        "effective_matches": 2.5,
-    }
-    if value is None:
-        factor |= {"status": "failed", "reason": "too few matches: 0 of 5"}
-    return Explanation(
-        symbol="600519.SH",
-        date=bars.dates[19],
-        settings=SETTINGS,
-        fingerprint="f",
-        factor=factor,
-        window=cut(bars, 0, 20),
-        after=cut(bars, 20, 20 + after),
-        outcome={"r1": None, "r5": None, "r10": None, "r20": None, "barrier": barrier},
-        matches=matches,
-    )
 
 
 def colours(path):
@@ -132,6 +76,37 @@ def test_the_mark_of_a_seen_date_is_drawn(tmp_path):
     marked = replace(view, factor=view.factor | {"reason": "encoder trained through 2020-03-01"})
     plain, mark = (match_picture(each, tmp_path / f"{at}.png") for at, each in enumerate((view, marked)))
     assert plain.read_bytes() != mark.read_bytes()
+
+
+def lines(figure):
+    return [text.get_text() for text in figure.texts][1:]
+
+
+@pytest.mark.slow
+def test_the_searchable_part_has_a_line():
+    found = Searchable(12_345, 3, 60, *np.array(["1999-01-29", "2008-09-11", "2008-10-10"], "datetime64[D]"))
+    assert lines(match_figure(replace(view_of([followed(1)]), searchable=found)))[2] == (
+        "Searchable: 12,345 windows of 60 symbols that ended from 1999-01-29 to 2008-09-11, the last outcome known on "
+        "2008-10-10; 3 that share bars with its own window left out."
+    )
+    assert len(lines(match_figure(view_of([followed(1)])))) == 2
+
+
+@pytest.mark.slow
+def test_a_match_whose_bars_are_gone_is_without_candles():
+    match = followed(-1, 2)
+    none = match.window.part(0, 0)
+    gone = replace(match, window=none, after=none, known_on=None)
+    view = replace(view_of([followed(1), gone, followed(0, 3)]), run="20200101T000000-abcdef", notes=("one", "two"))
+    figure = match_figure(view)
+    assert lines(figure)[2] == "Run 20200101T000000-abcdef: one; two."
+    said = {text.get_text(): axes for axes in figure.axes for text in axes.texts}
+    assert not said["its bars are gone"].collections
+    assert "−3 % first" in said
+    assert "Best 2 from their entries" in said
+    assert gone.to_dict()["known_on"] is None
+    alone = match_figure(replace(view, matches=[gone]))
+    assert not any("from their entries" in text.get_text() for axes in alone.axes for text in axes.texts)
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from kline_core.compute import recording
-from kline_core.compute.recording import recorded_dates, settings_of, state_of
+from kline_core.compute.recording import recorded_dates, state_of
 from kline_core.compute.run import run_symbols
 from kline_core.errors import DateError, HomeError, RunFailedError, UnknownSymbolError
+from kline_core.factor.recorded import settings_of
 from kline_core.settings import METHOD
 from kline_core.store.home import Home
 from kline_core.store.run_records import RecordedProcess, read_record, recorded_runs, write_record
