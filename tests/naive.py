@@ -199,7 +199,8 @@ def search_one(patterns, vector, date, code, bar, settings, window_bars, window=
                 pixels, edges = equal_pixels(one, other), equal_edges(one, other)
             total = left * score + settings.pixel_weight * pixels + settings.edge_weight * edges
             scored[place] = row, min(total, 1.0)
-        scored.sort(key=best_first)
+        looked = {row for row, _ in scored[: settings.rerank_k]}
+        scored.sort(key=lambda pair: (-pair[1], pair[0] not in looked, *best_first(pair)[1:]))
     kept = []
     for row, score in scored:
         isolated = True

@@ -218,7 +218,7 @@ def _check_intraday(symbols: pd.Series, found: ExchangeDays, faults: RowErrors) 
 
 def _mend(numbers: dict[str, Floats64]) -> dict[str, Flags]:
     """Write prices and volumes as they are meant, in place; which rows that changed, bool (n,), by what was done."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         volume, halted = numbers["volume"], np.zeros(len(numbers["volume"]), dtype=bool)
         tiny = (volume > 0) & (volume < NO_VOLUME)
         if "trading" in numbers:

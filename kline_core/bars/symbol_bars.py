@@ -145,7 +145,8 @@ def _jumps(
     `close`: adjusted. `bounds`: position of each symbol's first bar, and at the end the number of all.
     """
     first = bounds[:-1][np.diff(bounds) > 0]
-    change = np.empty(len(close))
+    # No symbol's first bar has a change; what lies in new memory may be no number at all.
+    change = np.full(len(close), np.nan)
     np.divide(close[1:], close[:-1], out=change[1:])
     change -= 1.0
     change[first] = np.nan

@@ -11,8 +11,8 @@
 
    where pixels and edges are 0 for a candidate that was not looked at. So the second look only adds, none that was
    looked at falls behind one that was not, and the similarity stays between 0 and 1.
-5. Candidates are sorted by it, highest first, then symbol, then end. Matches are selected by walking down, past the
-   `rerank_k` best where isolation leaves too few among these.
+5. Candidates are sorted by it, highest first; of equal ones those that were looked at come first, then symbol, then
+   end. Matches are selected by walking down, past the `rerank_k` best where isolation leaves too few among these.
 
 The weights of the score's parts are those that the encoder was taught with (`kline_core.windows.similarity.WEIGHTS`);
 those of pixels and edges were set before any return was looked at, and are settings.

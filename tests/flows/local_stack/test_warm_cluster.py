@@ -29,7 +29,7 @@ def warming(monkeypatch):
             yield
 
         monkeypatch.setattr(module, "open_cluster", opened)
-        monkeypatch.setattr(module, "StateKey", SimpleNamespace(newest=lambda *_: "key"))
+        monkeypatch.setattr(module, "StateKey", SimpleNamespace(newest=lambda *_: SimpleNamespace(patterns_version=1)))
         return Warming("tcp://x", SimpleNamespace(version=lambda _: 1))
 
     return of

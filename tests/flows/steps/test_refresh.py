@@ -13,6 +13,7 @@ from flows.steps import patterns, refresh
 from kline_core._logging import logger
 from kline_core.api.quality import check
 from kline_core.bars.sessions import trading_day
+from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from tests.support.homes import make_home
 from tests.support.jumps import bars_with_jump
@@ -55,7 +56,7 @@ def test_problems_of_the_bars_are_warned_of(
     ("module", "writer", "step"),
     [
         (refresh, "ingest", lambda home: refresh.refresh_bars.fn(home, "bars", None, 0.0)),
-        (patterns, "update_patterns", lambda home: patterns.update.fn(home, None)),
+        (patterns, "update_patterns", lambda home: patterns.update.fn(home, None, PatternSettings())),
         (maintain, "compact", lambda home: maintain.compact_tables.fn(home)),
     ],
 )
