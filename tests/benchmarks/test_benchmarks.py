@@ -47,6 +47,7 @@ def results(facts, stages):
 # --- the ways
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_serial_way_gives_our_answers(question, ours):
     expected = ours.answers()
@@ -57,6 +58,7 @@ def test_the_serial_way_gives_our_answers(question, ours):
     assert check.difference_alone < 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_another_answer_is_noticed(question, ours):
     expected = dict(ours.answers())

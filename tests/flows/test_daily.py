@@ -68,6 +68,7 @@ def flow_run(state: Any) -> str:
     return str(state.state_details.flow_run_id)
 
 
+@pytest.mark.long
 def test_values_of_other_settings_stand_beside_the_others(home: Path) -> None:
     typed = {"top_k": 3, "half_life_days": "none", "min_similarity": 0.2}
     state = run(home=str(home), settings=typed)

@@ -256,6 +256,7 @@ def test_paths_that_delta_would_misread_are_refused(tmp_path: Path, name: str) -
         Home(tmp_path / name, create=True)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_old_versions_stay_readable_however_many_follow(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
