@@ -192,16 +192,21 @@ def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: Patt
     order[place] = np.arange(table.num_rows)
     returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in settings.horizons], axis=1)
     names = np.array(windows.symbols, dtype=object)
-    return Patterns.from_arrays(
-        symbol=names[windows.code],
-        end=windows.end,
-        known_on=windows.known_on,
-        bar=windows.bar,
-        returns=returns,
-        barrier=table["barrier"].to_numpy()[order],
-        content=windows.content,
-        vectors=_vectors(table["vector"], dim)[order],
-    )
+    try:
+        return Patterns.from_arrays(
+            symbol=names[windows.code],
+            end=windows.end,
+            known_on=windows.known_on,
+            bar=windows.bar,
+            returns=returns,
+            barrier=table["barrier"].to_numpy()[order],
+            content=windows.content,
+            vectors=_vectors(table["vector"], dim)[order],
+        )
+    except StaleError as error:
+        # Only here it is known which options reach this table.
+        error.args = (with_options(str(error), settings.options),)
+        raise
 
 
 def _vectors(column: pa.ChunkedArray, dim: int) -> Floats32:

@@ -88,7 +88,8 @@ def test_patterns_that_lag_behind_the_bars_are_refused(tmp_path, extend, newest)
     extend(home)
     add_bars(home, frame[frame["date"] == last])
     with pytest.raises(
-        StaleError, match=r"lag behind its bars \(3 windows missing, 0 no longer valid\); run `kline index`"
+        StaleError,
+        match=r"lag behind its bars \(3 windows missing, 0 no longer valid\); run `kline index --window-bars 5",
     ):
         load_state(newest(home))
     extend(home)
@@ -106,7 +107,7 @@ def test_patterns_of_restated_bars_are_refused(home, extend, newest):
 
 
 def test_bars_without_patterns_are_refused(home, newest):
-    with pytest.raises(StaleError, match="has no patterns yet; run `kline index`"):
+    with pytest.raises(StaleError, match="has no patterns yet; run `kline index --window-bars 5 --horizons 1,3"):
         load_state(newest(home))
 
 

@@ -4,6 +4,7 @@ After the damage the next day's commands run as if nothing had happened. Each ma
 that end well, `verify` that finds no damage, and tables that are not those of an undisturbed home.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -84,29 +85,30 @@ def said_by(place: Place) -> tuple[str, set[str]]:
     return report.state, {finding.remedy for finding in report.findings}
 
 
-def _is_copy(remedy: str) -> bool:
-    """Whether a copy is the only way that a remedy names."""
-    return "from a copy" in remedy and "; or " not in remedy
+def restore(place: Place, undisturbed: Undisturbed) -> None:
+    """Restore the copy of the evening before."""
+    shutil.rmtree(place.home)
+    shutil.copytree(undisturbed.base.home, place.home)
 
 
-def follow(remedy: str, place: Place, undisturbed: Undisturbed) -> None:
-    """Do what a remedy says; the copy is of the evening before."""
-    if _is_copy(remedy):
-        shutil.rmtree(place.home)
-        shutil.copytree(undisturbed.base.home, place.home)
-        return
+def follow(remedy: str, place: Place) -> bool:
+    """Do what a remedy says beside restoring a copy; whether there was anything."""
+    done = False
     for folders, names in ((("factors", "matches"), "folders `factors` and `matches`"), (("patterns",), "`patterns`")):
         if names in remedy and "remove" in remedy:
             for name in folders:
                 shutil.rmtree(place.home / name, ignore_errors=True)
-    if "`kline index --rebuild`" in remedy:
-        run("rebuild", place)
-    elif "`kline index`" in remedy:
-        run("index", place)
+            done = True
+    commands = []
+    if index := re.search("`kline index[^`]*`", remedy):
+        commands.append("rebuild" if "--rebuild" in index[0] else "index")
     if "--as-of of earlier days" in remedy:
-        run("run of the day before", place)
+        commands.append("run of the day before")
     if "run again" in remedy or "`kline run`" in remedy:
-        run("run", place)
+        commands.append("run")
+    for command in commands:
+        run(command, place)
+    return done or bool(commands)
 
 
 def suffer(damage: Damage, undisturbed: Undisturbed, scratch: Path, steps: int = 4) -> Outcome:
@@ -121,10 +123,11 @@ def suffer(damage: Damage, undisturbed: Undisturbed, scratch: Path, steps: int =
     for _ in range(steps):
         if state == "sound" and not _compared(place, undisturbed):
             break
-        advice = sorted({*remedies, *(said.message for said in refusals)}, key=_is_copy, reverse=True)
-        # With the copy all is as it was, and nothing else needs to be done.
-        for remedy in advice[:1] if advice and _is_copy(advice[0]) else advice:
-            follow(remedy, place, undisturbed)
+        advice = sorted({*remedies, *(said.message for said in refusals)})
+        only_copy = any("from a copy" in remedy and "; or " not in remedy for remedy in advice)
+        # The copy where it is the only way; with it all is as it was, and nothing else needs to be done.
+        if only_copy or not sum(follow(remedy, place) for remedy in advice):
+            restore(place, undisturbed)
         refusals = [said for said in (run(command, place) for command in DAY) if said.code]
         state, remedies = said_by(place)
     found = _compared(place, undisturbed)

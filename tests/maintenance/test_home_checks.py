@@ -13,7 +13,7 @@ from kline_core.store.home import Home
 from kline_core.store.remedies import DAMAGED_FILE, UNREADABLE
 from kline_core.store.run_records import new_run_id, read_record, recorded_runs, write_record
 from tests.support.damage import BARS, flip
-from tests.support.homes import add_bars, market
+from tests.support.homes import SMALL, add_bars, market
 
 
 def by_subject(home):
@@ -49,7 +49,7 @@ def test_a_home_that_is_up_to_date(bench):
 def test_bars_and_patterns_that_came_since_the_last_run(bench):
     later = market(3, BARS + 2)
     add_bars(bench.home, later[later.groupby("symbol").cumcount() == BARS])
-    assert by_subject(bench.home)["pending"].text.endswith("run `kline index`, then `kline run`")
+    assert by_subject(bench.home)["pending"].text.endswith(f"run `kline index {SMALL.options}`, then `kline run`")
     bench.extend()
     assert by_subject(bench.home)["pending"].text.endswith("have changed since the last run; run `kline run`")
     assert states(bench.home)["pending"] == "note"

@@ -8,7 +8,7 @@ import pytest
 import kline_core as kl
 from kline_core import _cache
 from kline_core.errors import KlineError
-from kline_core.store.remedies import DAMAGED_FILE, NEW_BARS, NEW_VALUES, REBUILD, RUN, UNREADABLE
+from kline_core.store.remedies import DAMAGED_FILE, NEW_BARS, NEW_VALUES, REBUILD, RUN, UNREADABLE, with_options
 from tests.support.damage import checked, of_ok, put, rewrite
 
 KEYS = {"patterns": ["symbol", "end"], "factors": ["symbol", "date"], "matches": ["symbol", "date", "rank"]}
@@ -64,8 +64,10 @@ def assert_healed(bench, cluster, before):
 def test_a_damaged_vector(bench, before, in_process, forget):
     rewrite(bench.home, "patterns", put("vector", np.full(8, 2.0, "<f4").tobytes()))
     forget()
-    assert refused(lambda: run(bench, in_process)).endswith(REBUILD)
-    assert remedies(bench) == {REBUILD}
+    advice = with_options(REBUILD, bench.settings.patterns.options)
+    assert advice == "run `kline index --window-bars 5 --horizons 1,3 --barrier-bars 4 --rebuild`"
+    assert refused(lambda: run(bench, in_process)).endswith(advice)
+    assert remedies(bench) == {advice}
     rebuild(bench)
     forget()
     assert_healed(bench, in_process, before)

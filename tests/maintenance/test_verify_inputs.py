@@ -23,6 +23,8 @@ BARS_DAMAGE = [
     (twice, "rows that share symbol and date", 2, f"S00000 {DAY}"),
 ]
 
+AGAIN = f"run `kline index {SMALL.options}`"
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("change", "kind", "count", "example"), BARS_DAMAGE, ids=[case[1] for case in BARS_DAMAGE])
@@ -55,9 +57,14 @@ def other_vector(length):
 
 
 PATTERN_DAMAGE = [
-    (without_first, "windows missing", 1, "run `kline index`"),
-    (twice, "rows stored more than once", 2, "run `kline index`"),
-    (put("content", lambda value: value + 1), "rows made from other bars than there are", 1, "run `kline index`"),
+    (without_first, "windows missing", 1, AGAIN),
+    (twice, "rows stored more than once", 2, AGAIN),
+    (
+        put("content", lambda value: value + 1),
+        "rows made from other bars than there are",
+        1,
+        AGAIN,
+    ),
     (put("known_on", pd.Timestamp("2020-03-02").date()), "rows with a wrong known_on", 1, "--rebuild"),
     (put("r3", lambda value: value + 0.001), "rows with an outcome that the bars do not give", 1, "--rebuild"),
     (put("r1", None), "rows with an outcome that the bars do not give", 1, "--rebuild"),
@@ -156,7 +163,7 @@ def test_an_update_that_was_cut_off_is_no_damage(bench, monkeypatch):
     report = checked(bench)
     assert (report.ok, report.state) == (True, "cut off")
     assert kinds(report) == {("patterns", "windows missing", BARS - 9 - 20)}
-    assert report.findings[0].remedy == "run `kline index`"
+    assert report.findings[0].remedy == AGAIN
     bench.extend()
     assert checked(bench).state == "sound"
 

@@ -440,7 +440,7 @@ def test_a_rebuild_that_is_interrupted_while_it_writes_says_so_and_no_run_takes_
             update_patterns(home, SMALL, encoding, rebuild=True)
     assert rows(home).num_rows == 40 * written
     key = StateKey.newest(home, Settings(SMALL, FactorSettings(return_horizon=1)), weights)
-    with pytest.raises(StaleError, match="run `kline index`"):
+    with pytest.raises(StaleError, match="run `kline index --window-bars"):
         key.load()
     assert update_patterns(home, SMALL, encoding).added == 63 - 40 * written
     assert rows(home).equals(before)
