@@ -59,6 +59,7 @@ def test_what_is_no_symbol_or_named_twice_is_refused(amounts):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_values_carry_their_context_on_request(home, tmp_path, capsys):
     result = kl.read_factor(home)
     beside = result.context

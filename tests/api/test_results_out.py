@@ -106,6 +106,7 @@ def factor_data(common_days):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_alphalens_measures_the_returns_that_evaluate_measures(common_days, factor_data):
     home, settings, result = common_days
     frames = bars_by_symbol(home.read("bars"))

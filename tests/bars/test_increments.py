@@ -102,7 +102,7 @@ def test_a_history_fed_in_parts_is_the_one_fed_at_once_bit_for_bit(home, tmp_pat
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(4))
 @given(
     kind=st.sampled_from(sorted(set(KINDS) - {"factor"})),
     cuts=st.lists(st.integers(1, len(DAYS) - 1), max_size=4, unique=True),

@@ -524,7 +524,7 @@ LINES = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(LINES, min_size=1, max_size=3))
 def test_any_files_are_accounted_for_in_any_order(tmp_path: Path, files: list[list[str]]) -> None:
     folder = tmp_path / os.urandom(8).hex()

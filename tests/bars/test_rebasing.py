@@ -172,7 +172,7 @@ def test_factors_that_leave_their_bounds_when_chained_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(
     stored=st.sets(st.integers(0, 19), min_size=1),
     again=st.sets(st.integers(0, 19), min_size=1),

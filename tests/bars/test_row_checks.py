@@ -218,7 +218,7 @@ FACTORS = st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_siz
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     rows=ROWS,
     factors=st.none() | st.lists(st.sampled_from([1.0, 2.0, "3"]) | CELLS, min_size=12, max_size=12),

@@ -78,7 +78,7 @@ FILES = st.tuples(st.lists(BAR, max_size=5), st.lists(FACTOR, max_size=6), st.li
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(8), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(files=FILES)
 def test_every_row_of_bars_and_factors_has_one_fate(
     tmp_path: Path, files: tuple[list[tuple[str, str, str]], list[tuple[str, str, str]], list[tuple[str, str, str]]]

@@ -78,6 +78,7 @@ def test_each_symbol_comes_with_its_own_rows_and_all_of_them(symbols):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_value_is_left_out_whatever_the_number_of_symbols(tmp_path):
     # Enough rows for Arrow to group them in another order than that in which they stand.
     frame = plain(random_walk(1200, 24, seed=1))

@@ -83,6 +83,7 @@ def test_values_of_other_settings_stand_beside_the_others(home: Path) -> None:
     assert len(set(both)) == 2
 
 
+@pytest.mark.long
 def test_time_scales_have_patterns_and_values_of_their_own(home: Path) -> None:
     version = Home(home).version("patterns")
     assert run(home=str(home), settings={"scales": [1, 5]}, samples=5, symbols=SYMBOLS[0]).is_completed()

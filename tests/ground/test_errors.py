@@ -367,7 +367,7 @@ def test_stale_tables(bench, tmp_path):
     assert facts(error) == {"home": copied.home.uri, "missing": 3, "invalid": 0}
     assert str(error) == (
         f"the patterns of {copied.home.uri} lag behind its bars (3 windows missing, 0 no longer valid); "
-        "run `kline index`"
+        "run `kline index --window-bars 5 --horizons 1,3 --barrier-bars 4`"
     )
     assert facts(table_replaced("here")) == {"home": "here"}
 

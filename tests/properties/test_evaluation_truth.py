@@ -62,6 +62,7 @@ def test_no_statistic_is_significant_more_often_than_its_level():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_values_of_one_day_are_not_significant_more_often_than_their_level():
     """The other extreme, values that the next session forgets; a few markets, for each change."""
     hits, known = counted(4, 240, 1)

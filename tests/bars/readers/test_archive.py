@@ -167,7 +167,7 @@ WHOLE = zipped({"600519.csv": ROWS, "a.xlsx": b"x", "b/": b""})
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(75), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=6), st.integers(0, len(WHOLE)))
 def test_whatever_changes_is_bars_or_one_line(tmp_path: Path, changes: list[tuple[int, int]], cut: int) -> None:
     data = bytearray(WHOLE)

@@ -229,7 +229,7 @@ MEMBERS = zipfile.ZipFile(io.BytesIO(WHOLE)).namelist()
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(MEMBERS), st.data())
 def test_whatever_changes_is_bars_or_one_line(tmp_path: Path, member: str, data: st.DataObject) -> None:
     out = io.BytesIO()

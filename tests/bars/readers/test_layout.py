@@ -1,12 +1,13 @@
 """The columns of a file: what fits, what is missing and of which layout, and what a person names by hand."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.bars.readers.layout import MEANINGS, KeptColumns, Layout, columns_of
 from kline_core.bars.readers.layouts import LAYOUTS
 from kline_core.errors import InputError
+from tests.support.examples import examples
 
 PLAIN = ["date", "open", "high", "low", "close", "volume"]
 
@@ -96,6 +97,7 @@ def test_what_is_kept_counts_where_no_layout_fits_and_all_of_it_is_there() -> No
 
 
 @pytest.mark.slow
+@settings(max_examples=examples(20))
 @given(st.lists(st.sampled_from([*PLAIN, "Code", "PRECLOSE", " date", "x", "", "adj_factor"]) | st.text(max_size=5)))
 def test_whatever_the_columns_are_they_are_understood_or_refused_in_a_line(names: list[str]) -> None:
     try:

@@ -77,7 +77,7 @@ def verdicts(path: Path, rows: list[str]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, min_size=1, max_size=4))
 def test_rows_together_get_the_verdicts_of_each_alone(tmp_path: Path, rows: list[str]) -> None:
     path = tmp_path / "a.csv"

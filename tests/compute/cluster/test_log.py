@@ -32,6 +32,7 @@ def test_what_workers_say_reaches_the_client(standing, bench, tmp_path, monkeypa
     assert not [record for record in caplog.records if record.name.startswith("kline_core")]
 
 
+@pytest.mark.long
 def test_nobody_hears_what_is_said_to_others(standing, elsewhere, bench, tmp_path):
     for address in (standing, elsewhere):
         homes = [bench.copy(tmp_path / f"{address[-5:]}-{name}") for name in "abc"]

@@ -342,6 +342,7 @@ def test_chunks_of_a_client_that_has_gone_are_not_begun(standing, bench, monkeyp
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_work_of_a_client_that_was_killed_stops(elsewhere):
     code = """
 import sys, time
