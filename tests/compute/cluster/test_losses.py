@@ -392,6 +392,8 @@ def test_a_wait_that_runs_out_does_not_end_the_fetching_of_results(in_process, m
     with ThreadPoolExecutor(2) as pool:
         other = pool.submit(second.result)
         assert begun.wait(30)
+        # Its result is there, and only the fetching takes longer than the wait.
+        poll(first.future.done, "the first result", 30)
         mine = pool.submit(first.within, 0.01)
         try:
             # Longer than that wait.
