@@ -40,6 +40,11 @@ def parse_date(value: object, name: str) -> np.datetime64:
     return day
 
 
+def optional_date(value: object | None, name: str) -> np.datetime64 | None:
+    """`parse_date` of a value that may be None, which stays None."""
+    return None if value is None else parse_date(value, name)
+
+
 def _parse(value: object, name: str) -> np.datetime64:
     if isinstance(value, str):
         return _parse_text(value.strip(), name, value)

@@ -11,11 +11,11 @@ They form two groups, because two tables depend on them:
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, Self
 
+from kline_core._setting_types import check, check_types, is_whole, plain
 from kline_core._text import quoted
 from kline_core.errors import SettingError
 
@@ -46,54 +46,6 @@ MOST_SCALES = 8
 MOST = 1_000_000
 """Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
 hold."""
-
-
-def _check(ok: bool, name: str, value: object, bound: str) -> None:
-    if not ok:
-        raise SettingError(f"{name} is {quoted(value)}; it must be {bound}", parameter=name, value=value, bound=bound)
-
-
-def _check_types(settings: "PatternSettings | FactorSettings") -> None:
-    """Raise `SettingError` for a value of another type than its field's.
-
-    20.0 and True equal whole numbers, and would have fingerprints of their own.
-    """
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if field.type is int:
-            _check(_is_whole(value), field.name, value, "a whole number (int)")
-        elif field.type is float:
-            _check(_is_finite(value), field.name, value, "a finite number")
-        elif field.type == float | None:
-            _check(value is None or _is_finite(value), field.name, value, "a finite number or None")
-        elif field.type is bool:
-            _check(isinstance(value, bool), field.name, value, "True or False")
-        elif field.type == tuple[int, ...]:
-            ok = isinstance(value, tuple) and all(map(_is_whole, value))
-            _check(ok, field.name, value, "a tuple of whole numbers (int)")
-        elif field.type == tuple[float, ...]:
-            ok = isinstance(value, tuple) and all(map(_is_finite, value))
-            _check(ok, field.name, value, "a tuple of finite numbers")
-        else:
-            _check(isinstance(value, str), field.name, value, "text")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return -sys.float_info.max <= value <= sys.float_info.max
-
-
-def _plain(settings: "PatternSettings | FactorSettings") -> dict[str, Any]:
-    """The fields as plain JSON values: 180 and 180.0 are equal settings, and so one value, as are 0.0 and -0.0."""
-    kinds = {field.name: field.type for field in fields(settings)}
-    real = {name for name, kind in kinds.items() if kind in (float, float | None)}
-    values = asdict(settings)
-    return {name: float(value) + 0.0 if name in real and value is not None else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,43 +85,43 @@ class PatternSettings:
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
-        _check_types(self)
-        _check(2 <= self.window_bars <= 250, "window_bars", self.window_bars, "between 2 and 250")
+        check_types(self)
+        check(2 <= self.window_bars <= 250, "window_bars", self.window_bars, "between 2 and 250")
         for name in ("max_gap_days", "entry_lag_bars", "barrier_bars", "pattern_stride"):
             value = getattr(self, name)
-            _check(value >= 1, name, value, "at least 1")
-            _check(value <= MOST, name, value, f"at most {MOST}")
-        _check(
+            check(value >= 1, name, value, "at least 1")
+            check(value <= MOST, name, value, f"at most {MOST}")
+        check(
             len(self.horizons) > 0 and min(self.horizons) >= 1 and list(self.horizons) == sorted(set(self.horizons)),
             "horizons",
             self.horizons,
             "distinct, increasing and at least 1",
         )
-        _check(self.horizons[-1] <= MOST, "horizons", self.horizons, f"at most {MOST}")
-        _check(self.barrier_up > 0, "barrier_up", self.barrier_up, "above 0")
-        _check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
+        check(self.horizons[-1] <= MOST, "horizons", self.horizons, f"at most {MOST}")
+        check(self.barrier_up > 0, "barrier_up", self.barrier_up, "above 0")
+        check(0 < self.barrier_down < 1, "barrier_down", self.barrier_down, "between 0 and 1")
         self._check_scales()
 
     def _check_scales(self) -> None:
         scales, weights = self.scales, self.scale_weights
-        _check(
+        check(
             len(scales) > 0 and min(scales) >= 1 and list(scales) == sorted(set(scales)),
             "scales",
             scales,
             "distinct, increasing and at least 1",
         )
-        _check(len(scales) <= MOST_SCALES, "scales", scales, f"at most {MOST_SCALES} scales")
-        _check(self.span_bars <= MOST, "scales", scales, f"at most {MOST // self.window_bars} each")
+        check(len(scales) <= MOST_SCALES, "scales", scales, f"at most {MOST_SCALES} scales")
+        check(self.span_bars <= MOST, "scales", scales, f"at most {MOST // self.window_bars} each")
         usual = _usual_weights(scales)
         if not weights:
             known = ", ".join(f"{weight:g} for {scale}" for scale, weight in USUAL_SCALES.items())
             bound = f"given for the scales {scales}, one for each; usual are {known} only"
-            _check(usual is not None, "scale_weights", weights, bound)
+            check(usual is not None, "scale_weights", weights, bound)
             return
-        _check(len(weights) == len(scales), "scale_weights", weights, f"one for each of the scales {scales}")
+        check(len(weights) == len(scales), "scale_weights", weights, f"one for each of the scales {scales}")
         # Before they are summed, since sums of larger ones may overflow.
-        _check(0 < min(weights) <= max(weights) <= 1, "scale_weights", weights, "above 0 and at most 1")
-        _check(abs(math.fsum(weights) - 1) <= 1e-9, "scale_weights", weights, "weights that sum to 1")
+        check(0 < min(weights) <= max(weights) <= 1, "scale_weights", weights, "above 0 and at most 1")
+        check(abs(math.fsum(weights) - 1) <= 1e-9, "scale_weights", weights, "weights that sum to 1")
         if weights == usual:
             # One spelling of equal settings.
             object.__setattr__(self, "scale_weights", ())
@@ -220,7 +172,7 @@ class PatternSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values, without a calendar that `pattern_stride` does not use."""
-        values = _plain(self) | {"horizons": list(self.horizons)}
+        values = plain(self) | {"horizons": list(self.horizons)}
         for name in ("allow_jumps", "market_relative"):
             if not values[name]:
                 del values[name]
@@ -289,7 +241,7 @@ class FactorSettings:
 
     def __post_init__(self) -> None:
         """Check types and bounds."""
-        _check_types(self)
+        check_types(self)
         if self.mode not in MODES:
             known = ", ".join(map(repr, MODES))
             raise SettingError(
@@ -298,31 +250,31 @@ class FactorSettings:
                 value=self.mode,
                 bound=f"one of {known}",
             )
-        _check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
-        _check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
-        _check(self.search_k <= MOST, "search_k", self.search_k, f"at most {MOST}")
-        _check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")
-        _check(self.isolation_bars <= MOST, "isolation_bars", self.isolation_bars, f"at most {MOST}")
+        check(self.top_k >= 1, "top_k", self.top_k, "at least 1")
+        check(self.search_k >= self.top_k, "search_k", self.search_k, f"at least top_k ({self.top_k})")
+        check(self.search_k <= MOST, "search_k", self.search_k, f"at most {MOST}")
+        check(self.isolation_bars >= 0, "isolation_bars", self.isolation_bars, "at least 0")
+        check(self.isolation_bars <= MOST, "isolation_bars", self.isolation_bars, f"at most {MOST}")
         enough = f"between 1 and top_k ({self.top_k})"
-        _check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)
-        _check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
+        check(1 <= self.min_matches <= self.top_k, "min_matches", self.min_matches, enough)
+        check(0 <= self.barrier_weight <= 1, "barrier_weight", self.barrier_weight, "between 0 and 1")
         age = self.half_life_days
-        _check(age is None or age > 0, "half_life_days", age, "above 0, or None for no decay")
+        check(age is None or age > 0, "half_life_days", age, "above 0, or None for no decay")
         effective = self.min_effective_matches
-        _check(1 <= effective <= self.top_k, "min_effective_matches", effective, enough)
+        check(1 <= effective <= self.top_k, "min_effective_matches", effective, enough)
         floor = self.min_similarity
-        _check(floor is None or -1 <= floor <= 1, "min_similarity", floor, "between -1 and 1, or None for no floor")
-        _check(self.index in ("exact", "ivf"), "index", self.index, "'exact' or 'ivf'")
-        _check(1 <= self.probes <= 1024, "probes", self.probes, "between 1 and 1024")
-        _check(0 <= self.min_recall <= 1, "min_recall", self.min_recall, "between 0 and 1")
+        check(floor is None or -1 <= floor <= 1, "min_similarity", floor, "between -1 and 1, or None for no floor")
+        check(self.index in ("exact", "ivf"), "index", self.index, "'exact' or 'ivf'")
+        check(1 <= self.probes <= 1024, "probes", self.probes, "between 1 and 1024")
+        check(0 <= self.min_recall <= 1, "min_recall", self.min_recall, "between 0 and 1")
         if self.mode == "full":
             enough = f"at least top_k ({self.top_k})"
-            _check(self.max_price_checks >= self.top_k, "max_price_checks", self.max_price_checks, enough)
-        _check(1 <= self.max_price_checks <= MOST, "max_price_checks", self.max_price_checks, f"between 1 and {MOST}")
-        _check(1 <= self.rerank_k <= MOST, "rerank_k", self.rerank_k, f"between 1 and {MOST}")
-        _check(0 <= self.pixel_weight <= 1, "pixel_weight", self.pixel_weight, "between 0 and 1")
+            check(self.max_price_checks >= self.top_k, "max_price_checks", self.max_price_checks, enough)
+        check(1 <= self.max_price_checks <= MOST, "max_price_checks", self.max_price_checks, f"between 1 and {MOST}")
+        check(1 <= self.rerank_k <= MOST, "rerank_k", self.rerank_k, f"between 1 and {MOST}")
+        check(0 <= self.pixel_weight <= 1, "pixel_weight", self.pixel_weight, "between 0 and 1")
         rest = f"between 0 and what pixel_weight ({self.pixel_weight:g}) leaves of 1"
-        _check(0 <= self.edge_weight <= 1 + 1e-9 - self.pixel_weight, "edge_weight", self.edge_weight, rest)
+        check(0 <= self.edge_weight <= 1 + 1e-9 - self.pixel_weight, "edge_weight", self.edge_weight, rest)
 
     @classmethod
     def of_mode(cls, mode: str, **changes: Any) -> Self:
@@ -346,7 +298,7 @@ class FactorSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings that values depend on, as plain JSON values; without those that ask for nothing, and those of an
         index or mode not in use."""
-        values = _plain(self)
+        values = plain(self)
         del values["min_recall"]
         if self.min_effective_matches == 1:
             del values["min_effective_matches"]
@@ -368,7 +320,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the bounds that span both groups."""
-        _check(
+        check(
             self.factor.return_horizon in self.patterns.horizons,
             "return_horizon",
             self.factor.return_horizon,
@@ -389,15 +341,15 @@ class Settings:
             (50, 720, 0.08)
         """
         known = ", ".join(map(repr, PRESETS))
-        _check(isinstance(name, str) and name in PRESETS, "preset", name, f"one of {known}")
+        check(isinstance(name, str) and name in PRESETS, "preset", name, f"one of {known}")
         steps, factor = (
             {field.name for field in fields(group)} & changes.keys() for group in (PatternSettings, FactorSettings)
         )
         for field in changes.keys() - steps - factor:
-            _check(False, "setting", field, "a field of PatternSettings or FactorSettings")
+            check(False, "setting", field, "a field of PatternSettings or FactorSettings")
         usual = FactorSettings.of_mode(changes.get("mode", "fast"), **PRESETS[name])
         chosen = {field: changes[field] for field in factor}
-        if _is_whole(top_k := changes.get("top_k")):
+        if is_whole(top_k := changes.get("top_k")):
             for field in {"min_matches", "min_effective_matches"} - factor:
                 chosen[field] = max(1, min(top_k, getattr(usual, field)))
         return cls(PatternSettings(**{field: changes[field] for field in steps}), replace(usual, **chosen))

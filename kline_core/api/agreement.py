@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kline_core.api.data import as_home, check_settings, symbol_names
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.evaluation.agreement import Agreement, agreement, other_fingerprint
 from kline_core.settings import Settings
@@ -61,6 +61,6 @@ def compare(
         settings.fingerprint(weights) if fingerprint is None else fingerprint,
         other_fingerprint(other, settings, weights),
         symbol_names(symbols),
-        None if first is None else parse_date(first, "first"),
-        None if last is None else parse_date(last, "last"),
+        optional_date(first, "first"),
+        optional_date(last, "last"),
     )

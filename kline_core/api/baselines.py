@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kline_core.api.data import as_home, check_settings, symbol_names
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 
@@ -75,7 +75,7 @@ def compare_baselines(
         store,
         key.fingerprint,
         symbol_names(symbols),
-        None if first is None else parse_date(first, "first"),
-        None if last is None else parse_date(last, "last"),
+        optional_date(first, "first"),
+        optional_date(last, "last"),
     )
     return compare(loaded_state(key), rows.to_pandas(), settings, key.fingerprint, methods, progress)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.api.data import as_home, check_settings, symbol_names
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.alphalens_folder import factor_series
 from kline_core.factor.context import read_bars, sample_context
@@ -200,7 +200,7 @@ def compute_factor(
     request = Request(
         symbols=symbol_names(symbols),
         samples=samples,
-        as_of=None if as_of is None else parse_date(as_of, "as_of"),
+        as_of=optional_date(as_of, "as_of"),
         dates=None if dates is None else requested_dates(dates),
         max_failed_share=max_failed_share,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kline_core.api.data import Count, as_home, shown
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def fetch(
     from kline_core.sources.fetch import check_past, fetch_universe
     from kline_core.sources.registry import check_source
 
-    first = None if since is None else parse_date(since, "since")
-    past = None if members_since is None else parse_date(members_since, "members_since")
+    first = optional_date(since, "since")
+    past = optional_date(members_since, "members_since")
     # Before a home is made.
     check_past(check_source(source), past)
     with shown(progress, "fetch", " symbols") as told:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kline_core.api.data import as_home, check_paths, symbol_names
 from kline_core.compute.request import known_symbols
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date, parse_date
 from kline_core.errors import DateError, SettingError
 from kline_core.store.home import Home
 
@@ -74,8 +74,8 @@ def check(
         other = vendor_rows(sources, columns)
         if names is not None:
             other = other[other["symbol"].isin(names)]
-    begin = None if first is None else parse_date(first, "first")
-    end = None if last is None else parse_date(last, "last")
+    begin = optional_date(first, "first")
+    end = optional_date(last, "last")
     if begin is not None and end is not None and begin > end:
         raise DateError(f"first is {begin}, which is after last, {end}; swap them", parameter="first", value=first)
     report = check_bars(store, names, begin, end, other)

@@ -10,7 +10,7 @@ import numpy as np
 
 from kline_core._text import quoted
 from kline_core.api.data import as_home, check_settings, symbol_names
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import SettingError
 from kline_core.evaluation.evaluate import evaluate_values
@@ -207,8 +207,8 @@ def history(
         as_home(home),
         symbol,
         fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder)),
-        None if first is None else parse_date(first, "first"),
-        None if last is None else parse_date(last, "last"),
+        optional_date(first, "first"),
+        optional_date(last, "last"),
     )
     return _as(PicturedHistory, found)
 
@@ -269,8 +269,8 @@ def evaluate(
         encoder,
         fingerprint,
         symbol_names(symbols),
-        None if first is None else parse_date(first, "first"),
-        None if last is None else parse_date(last, "last"),
+        optional_date(first, "first"),
+        optional_date(last, "last"),
         universe,
         details,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kline_core._text import abbreviated, table
 from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import SHOWN_ROWS
-from kline_core.cli.options import check_outside_tables, check_writable, opened_home, settings_from
+from kline_core.cli.options import check_outside_tables, check_writable, opened_home, sample_days, settings_from
 from kline_core.errors import RunFailedError, SettingError
 
 if TYPE_CHECKING:
@@ -168,16 +168,16 @@ def context_text(found: dict[str, Any]) -> str:
 def history(options: argparse.Namespace) -> Answer:
     """`kline history`."""
     from kline_core.api.views import history as stored
-    from kline_core.dates import parse_date
 
     if options.png is not None:
         check_writable("--png", options.png)
     home, settings = opened_home(options), settings_from(options)
+    first, last = sample_days(options)
     found = stored(
         home,
         options.symbol,
-        first=None if options.first is None else parse_date(options.first, "--first"),
-        last=None if options.last is None else parse_date(options.last, "--last"),
+        first=first,
+        last=last,
         settings=settings,
         encoder=options.encoder,
         fingerprint=options.fingerprint,
@@ -195,7 +195,6 @@ def evaluate(options: argparse.Namespace) -> Answer:
     """`kline evaluate`."""
     from kline_core.api.agreement import compare
     from kline_core.api.views import evaluate as evaluated
-    from kline_core.dates import parse_date
 
     for option, file in (("--png", options.png), ("--html", options.html)):
         if file is not None:
@@ -215,14 +214,15 @@ def evaluate(options: argparse.Namespace) -> Answer:
             value=options.compare,
         )
     home, settings = opened_home(options), settings_from(options)
+    first, last = sample_days(options)
     agreed = None
     if options.compare is not None:
         agreed = compare(
             home,
             options.compare,
             options.symbols or None,
-            first=options.first,
-            last=options.last,
+            first=first,
+            last=last,
             settings=settings,
             encoder=options.encoder,
             fingerprint=options.fingerprint,
@@ -230,8 +230,8 @@ def evaluate(options: argparse.Namespace) -> Answer:
     found = evaluated(
         home,
         options.symbols or None,
-        first=None if options.first is None else parse_date(options.first, "--first"),
-        last=None if options.last is None else parse_date(options.last, "--last"),
+        first=first,
+        last=last,
         settings=settings,
         encoder=options.encoder,
         fingerprint=options.fingerprint,
@@ -260,15 +260,16 @@ def baselines(options: argparse.Namespace) -> Answer:
     """`kline baselines`."""
     from kline_core.api.baselines import compare_baselines
     from kline_core.cli.process import say
-    from kline_core.dates import parse_date
 
     if options.html is not None:
         check_writable("--html", options.html)
+    home = opened_home(options)
+    first, last = sample_days(options)
     found = compare_baselines(
-        opened_home(options),
+        home,
         options.symbols or None,
-        first=None if options.first is None else parse_date(options.first, "--first"),
-        last=None if options.last is None else parse_date(options.last, "--last"),
+        first=first,
+        last=last,
         only=options.only,
         settings=settings_from(options),
         encoder=options.encoder,

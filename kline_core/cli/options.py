@@ -4,13 +4,16 @@ import argparse
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kline_core._text import refusal
 from kline_core.errors import HomeError, SettingError
 from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.store.folder import is_folder, table_around
 from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
@@ -34,6 +37,13 @@ def pattern_settings_from(options: argparse.Namespace) -> PatternSettings:
 def _given(options: argparse.Namespace, group: type[PatternSettings | FactorSettings]) -> dict[str, Any]:
     names = [field.name for field in fields(group)]
     return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+
+def sample_days(options: argparse.Namespace) -> "tuple[np.datetime64 | None, np.datetime64 | None]":
+    """The first and the last sample date, None where none is given. Raises `DateError`."""
+    from kline_core.dates import optional_date
+
+    return optional_date(options.first, "--first"), optional_date(options.last, "--last")
 
 
 def named_home(options: argparse.Namespace) -> str:

@@ -17,6 +17,16 @@ from kline_core._text import harmless, is_utf8, refusal, shortened
 from kline_core.cli import process
 from kline_core.cli.console import ReaderGoneError, show, write
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
+from kline_core.cli.shared_options import (
+    add_device,
+    add_factor_options,
+    add_min_recall,
+    add_page,
+    add_pattern_options,
+    add_sample_days,
+    add_threads,
+    path_of,
+)
 from kline_core.errors import KlineError
 
 _LONGEST: Final = 600
@@ -116,25 +126,6 @@ class _Parser(argparse.ArgumentParser):
             sys.exit(1)
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split(",")))
-
-
-# argparse names the kind of a value that it refuses.
-_whole_numbers.__name__, _numbers.__name__ = "list of whole numbers", "list of numbers"
-
-
-def _path(text: str) -> Path:
-    """A path as the command line has it. Without this, an empty one would be the current folder."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is no path; name a file or a folder")
-    return Path(text)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(
@@ -156,11 +147,11 @@ def build_parser() -> argparse.ArgumentParser:
         "./kline-demo. KLINE_HOME is not asked.",
     )
     demo.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
-    _add_threads(demo)
+    add_threads(demo)
 
     ingest = command("ingest", "Bars from files, archives or folders of many vendors, every row accounted for.")
-    ingest.add_argument("paths", nargs="+", type=_path, metavar="PATH")
-    ingest.add_argument("--rejected", type=_path, metavar="FILE", help="write every rejected row to this CSV file")
+    ingest.add_argument("paths", nargs="+", type=path_of, metavar="PATH")
+    ingest.add_argument("--rejected", type=path_of, metavar="FILE", help="write every rejected row to this CSV file")
     about = "leave out a file that holds more, unpacked (default 2 GiB)"
     ingest.add_argument("--max-file-bytes", type=int, metavar="N", help=about)
     about = 'names of columns in no known layout: date=Datum,close="Schluss, roh"; may be given several times'
@@ -184,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     fetch.add_argument("--since", metavar="DATE", help=about)
     about = "ask for the members of the index on past days too, from this one on (baostock, tushare)"
     fetch.add_argument("--members-since", metavar="DATE", help=about)
-    fetch.add_argument("--rejected", type=_path, metavar="FILE", help="write every rejected row to this CSV file")
+    fetch.add_argument("--rejected", type=path_of, metavar="FILE", help="write every rejected row to this CSV file")
 
     notes = command("notes", "What is kept with the home beside its tables, such as columns named by hand.")
     notes.add_argument("--forget", metavar="NAME", help="remove this note, such as columns")
@@ -198,7 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--first", metavar="DATE", help="first day (default: the first that is stored)")
     check.add_argument("--last", metavar="DATE", help="last day (default: the newest)")
     about = "files or folders of another vendor, to compare with"
-    check.add_argument("--against", nargs="+", type=_path, metavar="PATH", help=about)
+    check.add_argument("--against", nargs="+", type=path_of, metavar="PATH", help=about)
     about = "names of their columns, as for ingest"
     check.add_argument("--columns", action="append", metavar="MEANING=NAME,...", help=about)
 
@@ -209,9 +200,9 @@ def build_parser() -> argparse.ArgumentParser:
     release.add_argument("--undo", action="store_true", help="take the release back")
 
     index = command("index", "Bring the patterns up to date with the bars.")
-    _add_pattern_options(index)
-    _add_device(index)
-    _add_threads(index)
+    add_pattern_options(index)
+    add_device(index)
+    add_threads(index)
     index.add_argument("--rebuild", action="store_true", help="make all patterns again, with these settings")
     index.add_argument(
         "--max-removed-share",
@@ -225,59 +216,56 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("symbols", nargs="*", metavar="SYMBOL", help=about)
     run.add_argument("--samples", type=int, default=600, help="sample dates per symbol (default %(default)s)")
     run.add_argument("--as-of", metavar="DATE", help="newest sample date (default: the newest bar)")
-    run.add_argument("--dates", type=_path, metavar="FILE", help="CSV with columns symbol,date: these samples instead")
+    run.add_argument(
+        "--dates", type=path_of, metavar="FILE", help="CSV with columns symbol,date: these samples instead"
+    )
     run.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
     run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
-    _add_factor_options(run)
-    _add_min_recall(run)
-    _add_pattern_options(run)
-    _add_device(run)
-    _add_threads(run)
+    add_factor_options(run)
+    add_min_recall(run)
+    add_pattern_options(run)
+    add_device(run)
+    add_threads(run)
 
     match = command("match", "One sample's matches, with what followed them.")
     match.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
     match.add_argument("date", nargs="?", metavar="DATE", help="a trading day (default: the newest)")
-    match.add_argument("--png", type=_path, metavar="FILE", help="draw the query and its matches")
+    match.add_argument("--png", type=path_of, metavar="FILE", help="draw the query and its matches")
     about = "show a past run's value and matches, as it stored or re-used them (`kline runs` lists the ids)"
     match.add_argument("--run", metavar="RUN_ID", help=about)
     about = "draw on which candles of the chart the likeness to each match rests, by painting them over in turn"
-    match.add_argument("--attention", type=_path, metavar="FILE", help=about)
+    match.add_argument("--attention", type=path_of, metavar="FILE", help=about)
     about = "say regime, volume and money flow of the day too; no value depends on them"
     match.add_argument("--context", action="store_true", help=about)
-    _add_factor_options(match)
-    _add_min_recall(match)
-    _add_pattern_options(match)
-    _add_device(match)
+    add_factor_options(match)
+    add_min_recall(match)
+    add_pattern_options(match)
+    add_device(match)
 
     history = command("history", "A symbol's stored values beside its price.")
     history.add_argument("symbol", metavar="SYMBOL", help="such as AAPL, 600519.SH, sh600519 or 600519")
-    history.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
-    history.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    add_sample_days(history)
     about = "which values (default: those of the settings that the other options name)"
     history.add_argument("--fingerprint", metavar="HEX", help=about)
-    history.add_argument("--png", type=_path, metavar="FILE", help="draw prices and values")
-    _add_factor_options(history)
-    _add_pattern_options(history)
+    history.add_argument("--png", type=path_of, metavar="FILE", help="draw prices and values")
+    add_factor_options(history)
+    add_pattern_options(history)
 
     evaluate = command("evaluate", "What the stored values were worth: IC, decay, returns by value, coverage by year.")
     evaluate.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all with values)")
-    evaluate.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
-    evaluate.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    add_sample_days(evaluate)
     about = "which values (default: those of the settings that the other options name)"
     evaluate.add_argument("--fingerprint", metavar="HEX", help=about)
     about = "only values of days on which the symbol was a member of this index, as `kline fetch` kept them: csi300"
     evaluate.add_argument("--universe", metavar="NAME", help=about)
     about = "agreement with the values of this mode, or of this fingerprint, on the samples stored under both"
     evaluate.add_argument("--compare", metavar="MODE", help=about)
-    evaluate.add_argument("--png", type=_path, metavar="FILE", help="draw the IC by horizon and the returns by value")
-    about = "write everything as one page with pictures, which needs no network"
-    evaluate.add_argument("--html", type=_path, metavar="FILE", help=about)
-    about = "colour of what lies above zero in pictures: blue, red as in Shanghai, green as in New York (default blue)"
-    evaluate.add_argument("--up", choices=["blue", "red", "green"], default="blue", help=about)
+    evaluate.add_argument("--png", type=path_of, metavar="FILE", help="draw the IC by horizon and the returns by value")
+    add_page(evaluate, "write everything as one page with pictures, which needs no network")
     about = "write all values of the fingerprint and the prices into this folder, as `kline export --format alphalens`"
-    evaluate.add_argument("--alphalens", type=_path, metavar="FOLDER", help=about)
-    _add_factor_options(evaluate)
-    _add_pattern_options(evaluate)
+    evaluate.add_argument("--alphalens", type=path_of, metavar="FOLDER", help=about)
+    add_factor_options(evaluate)
+    add_pattern_options(evaluate)
 
     baselines = command(
         "baselines",
@@ -285,21 +273,17 @@ def build_parser() -> argparse.ArgumentParser:
         "network, the last 5 and 20 bars, a gradient-boosted model.",
     )
     baselines.add_argument("symbols", nargs="*", metavar="SYMBOL", help="symbols (default: all with values)")
-    baselines.add_argument("--first", metavar="DATE", help="first sample date (default: the first that is stored)")
-    baselines.add_argument("--last", metavar="DATE", help="last sample date (default: the newest that is stored)")
+    add_sample_days(baselines)
     about = "only this baseline, such as closes or boosting; may be given several times"
     baselines.add_argument("--only", action="append", metavar="NAME", help=about)
-    about = "write the comparison as one page with a picture, which needs no network"
-    baselines.add_argument("--html", type=_path, metavar="FILE", help=about)
-    about = "colour of what lies above zero in the picture, as for evaluate (default blue)"
-    baselines.add_argument("--up", choices=["blue", "red", "green"], default="blue", help=about)
-    _add_factor_options(baselines)
-    _add_pattern_options(baselines)
-    _add_device(baselines)
+    add_page(baselines, "write the comparison as one page with a picture, which needs no network")
+    add_factor_options(baselines)
+    add_pattern_options(baselines)
+    add_device(baselines)
 
     export = command("export", "Stored values for other programs, as a file or, for alphalens and Qlib, as a folder.")
     about = "ends in .parquet, .arrow, .feather or .csv; a folder for alphalens and qlib"
-    export.add_argument("file", type=_path, metavar="FILE", help=about)
+    export.add_argument("file", type=path_of, metavar="FILE", help=about)
     about = "one row per value, one column per symbol, or as alphalens or Qlib take it (default %(default)s)"
     export.add_argument("--format", choices=["long", "wide", "alphalens", "qlib"], default="long", help=about)
     export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
@@ -320,7 +304,7 @@ def build_parser() -> argparse.ArgumentParser:
         "where daily runs take bars from, kept with the home: a live source such as akshare:csi300, a folder, or none"
     )
     up.add_argument("--source", metavar="SOURCE", help=about)
-    _add_threads(up)
+    add_threads(up)
 
     notify = command(
         "notify",
@@ -339,7 +323,7 @@ def build_parser() -> argparse.ArgumentParser:
     notify.add_argument("--on", action="append", choices=["failed", "completed", "late"], help=about)
 
     verify = command("verify", "Check every table against the others; 1 where something is wrong. Changes nothing.")
-    _add_factor_options(verify)
+    add_factor_options(verify)
     about = "weights that the patterns were made with (default: those that come along)"
     verify.add_argument("--encoder", metavar="FILE", help=about)
 
@@ -354,7 +338,7 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("run", metavar="RUN_ID", help="as `kline run` and `kline runs` name it")
     replay.add_argument("--encoder", metavar="FILE", help="weights of the run (default: where they lay then)")
     replay.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
-    _add_threads(replay)
+    add_threads(replay)
 
     command(
         "doctor",
@@ -363,11 +347,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     train = command("train", "Train an encoder on synthetic charts.")
-    train.add_argument("--out", type=_path, required=True, metavar="FILE", help="weights; card and picture beside it")
+    train.add_argument("--out", type=path_of, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
     train.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    _add_device(train)
-    _add_threads(train)
+    add_device(train)
+    add_threads(train)
     return parser
 
 
@@ -376,89 +360,3 @@ def _add_common(parser: argparse.ArgumentParser, home: str | None, off: bool | s
     parser.add_argument("--home", default=home, metavar="HOME", help=about)
     parser.add_argument("--json", action="store_true", default=off, help="print one JSON document")
     parser.add_argument("--debug", action="store_true", default=off, help="show where an error came from")
-
-
-def _add_threads(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="default: one per core, at most 16")
-
-
-_METAVARS = {str: "NAME", int: "N", float: "X"}
-
-
-def _half_life(text: str) -> float | str:
-    if text.lower() == "none":
-        return text.lower()
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of days nor none") from None
-
-
-def _horizons(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of bars such as 1,5,10,20") from None
-
-
-def _add_factor_options(parser: argparse.ArgumentParser) -> None:
-    about = "settings to begin with: seed (the default) or broad (many matches of any age); other options count more"
-    parser.add_argument("--preset", metavar="NAME", help=about)
-    for name, kind, about in (
-        ("mode", str, "fast (vectors only, default) or full (bars and charts of the candidates compared as well)"),
-        ("top-k", int, "matches per sample (default 5; 10 in full mode)"),
-        ("search-k", int, "candidates looked at, at most (default 300; 2000 in full mode)"),
-        ("isolation-bars", int, "matches of one symbol lie further apart than this (default 20)"),
-        ("min-matches", int, "fewer matches give no value (default 5)"),
-        ("min-effective-matches", float, "fewer effective matches, 1 / sum of squared shares, give no value"),
-        ("min-similarity", float, "what is less similar is no match (default: no floor)"),
-        ("barrier-weight", float, "weight of the barrier win rate in the value, 0 to 1 (default 0.7)"),
-        ("return-horizon", int, "horizon, in bars, of the returns that enter the value (default 5)"),
-        ("max-price-checks", int, "full mode: candidates compared by their bars, at most (default 2000)"),
-        ("rerank-k", int, "full mode: the best of them compared by their charts as well (default 80)"),
-        ("pixel-weight", float, "full mode: weight of equal pixels in the similarity (default 0.2)"),
-        ("edge-weight", float, "full mode: weight of equal edges in the similarity (default 0.1)"),
-    ):
-        parser.add_argument(f"--{name}", type=kind, metavar=_METAVARS[kind], help=about)
-    about = "age at which a match weighs half, in days, or none: every age weighs the same (default 180)"
-    parser.add_argument("--half-life", dest="half_life_days", type=_half_life, metavar="DAYS", help=about)
-    about = "exact, or ivf: approximate, for very large histories (default exact)"
-    parser.add_argument("--index", choices=["exact", "ivf"], help=about)
-    about = "of 1024 lists, how many an ivf index compares a sample with (default 96)"
-    parser.add_argument("--probes", type=int, metavar="N", help=about)
-    about = "score dates through which the encoder was trained all the same, and mark them"
-    parser.add_argument("--allow-seen", action="store_true", help=about)
-
-
-def _add_min_recall(parser: argparse.ArgumentParser) -> None:
-    about = "refuse an ivf index that finds a smaller share of the exact matches (default 0.99)"
-    parser.add_argument("--min-recall", type=float, metavar="SHARE", help=about)
-
-
-def _add_pattern_options(parser: argparse.ArgumentParser) -> None:
-    about = "horizons of the forward returns, in bars: 1,5,10,20 (the default)"
-    parser.add_argument("--horizons", type=_horizons, metavar="N,...", help=about)
-    for name, kind, about in (
-        ("barrier-up", float, "distance of the upper barrier, as a fraction of the entry (default 0.05)"),
-        ("barrier-down", float, "distance of the lower barrier (default 0.03)"),
-        ("barrier-bars", int, "bars in which a barrier may be touched (default 20)"),
-        ("entry-lag-bars", int, "bars from the window's end to the entry (default 1)"),
-        ("window-bars", int, "bars in a window, as many as the encoder takes (default 20)"),
-        ("max-gap-days", int, "longest hole inside a window, in calendar days (default 20)"),
-    ):
-        parser.add_argument(f"--{name}", type=kind, metavar=_METAVARS[kind], help=about)
-    parser.add_argument("--pattern-stride", type=int, metavar="N", help="every Nth session's windows are patterns")
-    parser.add_argument("--calendar", metavar="NAME", help="whose sessions --pattern-stride counts (default XSHG)")
-    about = "count forward returns minus the mean of the home's symbols over the same days; barriers stay as they are"
-    parser.add_argument("--market-relative", action="store_true", default=None, help=about)
-    about = "let windows and outcomes reach across unexplained jumps, which `kline check` lists"
-    parser.add_argument("--allow-jumps", action="store_true", default=None, help=about)
-    about = "time scales, in traded bars per candle, such as 1,5,21 for daily, weekly and monthly charts (default 1)"
-    parser.add_argument("--scales", type=_whole_numbers, metavar="BARS", help=about)
-    about = "weight of each scale in a similarity, such as 0.6,0.3,0.1, which are those of 1,5,21 by default"
-    parser.add_argument("--scale-weights", type=_numbers, metavar="WEIGHTS", help=about)
-    parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input, without_batch_norm
 from kline_core.encoder.weights import FORMAT, WeightsFile, WeightsHeader, checked_header, misfit, unreadable
 from kline_core.errors import EncoderError
@@ -74,7 +74,7 @@ class Encoder:
         self.network = without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
         self.dim, self.window_bars = network.dim, network.window_bars
         self.fingerprint = fingerprint
-        self.trained_through = None if trained_through is None else parse_date(trained_through, "trained_through")
+        self.trained_through = optional_date(trained_through, "trained_through")
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "auto") -> Self:

@@ -19,7 +19,7 @@ from kline_core._text import abbreviated, counted
 from kline_core.bars.bars_cache import COLUMNS
 from kline_core.bars.jumps import released
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
-from kline_core.dates import parse_date
+from kline_core.dates import optional_date
 from kline_core.errors import DateError, HomeError, UnknownSymbolError
 from kline_core.factor.comparison import CLOSE
 from kline_core.factor.explanation import Explanation, larger_candles, matches_of, outcome_of
@@ -75,7 +75,7 @@ def explain_stored(
     own_bars = _bars(home, version, [name])[name]
     planned = _planned(record, name, own_bars if version is not None else None, steps)
     samples = _Samples(home, record, name, planned)
-    day = samples.chosen(None if date is None else parse_date(date, "date"))
+    day = samples.chosen(optional_date(date, "date"))
     factor, pairs = samples.rows(day)
     (end,) = own_bars.find(np.array([day])).tolist()
     if end < steps.span_bars - 1:
