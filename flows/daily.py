@@ -155,7 +155,8 @@ def daily(
         summary = Summary(report, info, updated, change)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
         pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, report.fingerprint)}
-        publish(quote(summary), latest, calendar, pictures)  # type: ignore[call-overload]
+        horizon = chosen.factor.return_horizon
+        publish(quote(summary), latest, calendar, pictures, horizon)  # type: ignore[call-overload]
     return summary.state(max_failed_share, summary)
 
 

@@ -25,11 +25,13 @@ def publish_evaluation(found: Evaluation) -> None:
     """Publish the report as a page, and its pictures."""
     create_markdown_artifact(found.markdown(), key=artifact_key("evaluate", "report", None), description=found.verdict)
     show_picture(evaluation_picture(found), artifact_key("evaluate", "picture", None), found.verdict)
-    if found.details is not None and found.details.calibration.bins:
-        decay, reliability = decay_figure(found.details.decay), reliability_figure(found.details.calibration)
-        show_picture(png(decay, palette=True), artifact_key("evaluate", "decay", None), "Rank IC by distance")
-        about = "Realised win by value"
-        show_picture(png(reliability, palette=True), artifact_key("evaluate", "reliability", None), about)
+    if found.details is None:
+        return
+    decay = png(decay_figure(found.details.decay), palette=True)
+    show_picture(decay, artifact_key("evaluate", "decay", None), "Rank IC by distance")
+    if found.details.calibration.bins:
+        reliability = png(reliability_figure(found.details.calibration), palette=True)
+        show_picture(reliability, artifact_key("evaluate", "reliability", None), "Realised win by value")
 
 
 @flow(name="evaluate", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])

@@ -77,6 +77,12 @@ def _parse(value: object, name: str) -> np.datetime64:
     raise DateError(f"{name} is {value!r}, which is no date; {_FORMS}", parameter=name, value=value)
 
 
+def month_ends(days: Dates) -> Flags:
+    """Which of n increasing days, one at least, are the last of their months among them: bool (n,)."""
+    months = days.astype("datetime64[M]")
+    return np.append(months[1:] != months[:-1], True)
+
+
 def parse_dates(values: pd.Series) -> tuple[Dates, Flags]:
     """Days of a column, datetime64[D] (n,), and the mask of the values that are no date, bool (n,); their day is NaT.
 

@@ -30,10 +30,13 @@ def show_picture(png: bytes, key: str, description: str) -> None:
 
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
-def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, pictures: Mapping[str, Draw]) -> None:
+def publish(
+    summary: Summary, latest: pd.DataFrame, calendar: str | None, pictures: Mapping[str, Draw], horizon: int
+) -> None:
     """Publish summary, quality of the bars, ranking, all symbols, and pictures of all values and of the highest one.
 
-    `pictures`: by the key of their artifact, how to draw one of a symbol on a day.
+    `pictures`: by the key of their artifact, how to draw one of a symbol on a day. `horizon`: of the returns that enter
+    the values, in bars.
     """
 
     def key(what: str) -> str:
@@ -55,7 +58,7 @@ def publish(summary: Summary, latest: pd.DataFrame, calendar: str | None, pictur
     create_table_artifact(
         [{str(name): cell for name, cell in row.items()} for row in rounded.to_dict("records")],
         key=key("ranking"),
-        description=f"Highest and lowest values of {newest}; mean outcome: mean 5-bar return of the matches",
+        description=f"Highest and lowest values of {newest}; mean outcome: mean {horizon}-bar return of the matches",
     )
     there = latest[latest["date"] == latest["date"].max()]
     picture = values_picture(there["value"].to_numpy(dtype=np.float64), f"Factor values of {newest}")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from kline_core.api.data import as_home, symbol_names
-from kline_core.compute.request import known_symbols
+from kline_core.compute.request import Request, known_symbols
 from kline_core.errors import SettingError
 from kline_core.factor.context import read_bars, sample_context
 from kline_core.factor.sample_dates import requested_dates
@@ -56,8 +56,7 @@ def context(
         raise SettingError("dates names the symbols itself; leave symbols away", parameter="dates")
     frames, rows = read_bars(store)
     if dates is not None:
-        named = requested_dates(dates)
-        asked = {known_symbols(store, [name], frames)[0]: days for name, days in named.items()}
+        asked = Request(dates=requested_dates(dates)).resolved(store, frames).dates or {}
     else:
         names = symbol_names(symbols)
         meant = sorted(frames) if names is None else known_symbols(store, names, frames)

@@ -15,7 +15,7 @@ from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import optional_date
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.alphalens_folder import factor_series
-from kline_core.factor.context import read_bars, sample_context
+from kline_core.factor.context import context_of
 from kline_core.factor.export import stored_values
 from kline_core.factor.prices import read_entry_prices, recorded_steps
 from kline_core.factor.sample_dates import requested_dates
@@ -85,10 +85,7 @@ class FactorResult:
     def context(self) -> pd.DataFrame:
         """Regime, volume and money flow beside each value, from bars up to its day: one row per row of `frame`, with
         symbol, date and the columns of `kline_core.api.context.context`."""
-        bars, rows = read_bars(self.home, self.versions["bars"])
-        days = self.frame.groupby("symbol")["date"]
-        asked = {str(symbol): part.to_numpy().astype("datetime64[D]") for symbol, part in days}
-        return sample_context(bars, rows, asked)
+        return context_of(self.home, self.frame, self.versions["bars"])
 
     @cached_property
     def failed(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.baselines.samples import Samples
 from kline_core.factor.state import LoadedState
 from kline_core.settings import Settings
@@ -63,8 +63,8 @@ def boosted_values(state: LoadedState, samples: Samples, settings: Settings) -> 
 def features(frames: BarsBySymbol, symbols: list[str], code: Int32s, bar: Int64s, window_bars: int) -> Floats32:
     """Features of n windows: float32 (n, 5 * window_bars). A volume of 0 or none is NaN, which trees take."""
     found = np.empty((len(code), 5 * window_bars), dtype=np.float32)
-    for which in np.unique(code):
-        at, bars = np.flatnonzero(code == which), frames[symbols[which]]
+    for which, at in group_by_code(code):
+        bars = frames[symbols[which]]
         prices = window_prices(bars, bar[at], window_bars)
         last = prices.close[:, -1:]
         volume = bars.volume[window_positions(bar[at], window_bars)]

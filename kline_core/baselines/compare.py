@@ -8,7 +8,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +20,7 @@ from kline_core.baselines.boosting import boosted_values
 from kline_core.baselines.samples import Samples
 from kline_core.errors import SettingError
 from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_sessions
-from kline_core.evaluation.evaluate import as_rows, evaluate_frame
+from kline_core.evaluation.evaluate import as_rows, evaluate_panel, joined_panel
 from kline_core.evaluation.information_coefficient import CrossSectionIC, cross_section_rank_ic, session_mean
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.report import Evaluation, plain_json
@@ -184,9 +183,15 @@ def compare(
     symbols = stored["symbol"].to_numpy(dtype=object)
     dates = stored["date"].to_numpy().astype("datetime64[D]")
     samples = Samples.of(symbols, dates, state.frames, settings)
-    evaluate = partial(evaluate_frame, frames=state.frames, settings=settings, details=False)
-    evaluations = {FACTOR: evaluate(stored, name=fingerprint)}
-    panel = _by_session(stored, state, settings)
+    evaluations: dict[str, Evaluation] = {}
+
+    def judged(name: str, values: pd.DataFrame, called: str) -> "pd.Series[float]":
+        table = as_rows(values[["symbol", "date", "value", "status", "reason"]])
+        panel = joined_panel(table, state.frames, settings)
+        evaluations[name] = evaluate_panel(table, panel, state.frames, settings, called, details=False)
+        return _by_session(panel, settings)
+
+    factor = judged(FACTOR, stored, fingerprint)
     rows = [_row(FACTOR, evaluations[FACTOR], None, None)]
     for name, method in methods.items():
         if progress is not None:
@@ -199,9 +204,7 @@ def compare(
             rows.append(_row(name, None, None, None, problem))
             continue
         seconds = perf_counter() - began
-        frame = samples.values(figures)
-        evaluations[name] = evaluate(frame, name=name)
-        less = _difference(panel, _by_session(frame, state, settings), settings)
+        less = _difference(factor, judged(name, samples.values(figures), name), settings)
         rows.append(_row(name, evaluations[name], less, seconds))
     return Comparison(fingerprint, len(samples), settings.factor.return_horizon, rows, evaluations)
 
@@ -221,10 +224,8 @@ def chosen(names: list[str] | None) -> Mapping[str, Method]:
     return {name: BASELINES[name] for name in names}
 
 
-def _by_session(values: pd.DataFrame, state: LoadedState, settings: Settings) -> "pd.Series[float]":
+def _by_session(panel: Panel, settings: Settings) -> "pd.Series[float]":
     """Rank IC across symbols with the return over the main horizon, by the session's ordinal."""
-    columns = ["symbol", "date", "value", "status", "reason"]
-    panel = Panel.of(as_rows(values[columns]), state.frames, settings)
     main = settings.patterns.horizons.index(settings.factor.return_horizon)
     found = cross_section_rank_ic(panel.sessions, panel.values, panel.forward[:, main], _apart(settings), MIN_SYMBOLS)
     return pd.Series(found.by_session, index=found.sessions)

@@ -14,6 +14,7 @@ In several time scales the vectors of the charts stand one after the other, weig
 the length 1. The same window of equal prices throughout, which has no shape, has a direction of its own.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -31,7 +32,7 @@ from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
 from kline_core.settings import PatternSettings, Settings
-from kline_core.typing import Floats32, Floats64
+from kline_core.typing import Floats32, Floats64, Int32s, Int64s
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import WindowPrices, prices_of_windows
 from kline_core.windows.similarity import z_normalise
@@ -86,7 +87,7 @@ def pixel_components(window_bars: int) -> Vectors:
 
 def _flat(prices: WindowPrices) -> Floats64:
     charts = render_charts(*prices)
-    return charts.reshape(len(charts), -1).astype(np.float64) / 255.0
+    return charts.reshape(len(charts), math.prod(charts.shape[1:])).astype(np.float64) / 255.0
 
 
 def encoded_by(encoder: Encoder) -> Vectors:
@@ -111,10 +112,10 @@ def likeness_values(state: LoadedState, samples: Samples, vectors: Vectors | Non
     """
     steps, patterns, index = settings.patterns, state.patterns, state.index
     made = encoded_by(state.encoder) if vectors is None else vectors
-    candles = (samples.prices(state.frames, steps.window_bars, scale) for scale in steps.scales)
-    queried = joined_vectors(map(made, candles), steps.weights_of_scales)
+    queried = _vectors(state, samples.names, samples.code, samples.bar, made, steps)
     if vectors is not None:
-        patterns = _with_vectors(state, vectors, steps)
+        rows = _vectors(state, patterns.symbols, patterns.code, patterns.bar.astype(np.int64), made, steps)
+        patterns = _with_vectors(patterns, rows)
         index = FlatIndex.build(patterns)
         patterns = index.attach(patterns)
     asked = samples.prices(state.frames, steps.window_bars)
@@ -128,16 +129,22 @@ def likeness_values(state: LoadedState, samples: Samples, vectors: Vectors | Non
     return factor_values(patterns, found, dates, settings).value
 
 
-def _with_vectors(state: LoadedState, vectors: Vectors, steps: PatternSettings) -> Patterns:
-    """The patterns of a state with other vectors."""
-    known = state.patterns
-    made = []
-    for start in range(0, len(known), _SLICE):
+def _vectors(
+    state: LoadedState, symbols: list[str], code: Int32s, bar: Int64s, made: Vectors, steps: PatternSettings
+) -> Floats32:
+    """Vectors of n windows, named as for `prices_of_windows`, in all time scales: float32 (n, d)."""
+    found = []
+    # Once for none too, so that their length is known.
+    for start in range(0, max(1, len(code)), _SLICE):
         part = slice(start, start + _SLICE)
-        bar = known.bar[part].astype(np.int64)
-        windows = state.frames, known.symbols, known.code[part], bar, steps.window_bars
+        windows = state.frames, symbols, code[part], bar[part], steps.window_bars
         candles = (prices_of_windows(*windows, scale) for scale in steps.scales)
-        made.append(joined_vectors(map(vectors, candles), steps.weights_of_scales))
+        found.append(joined_vectors(map(made, candles), steps.weights_of_scales))
+    return np.concatenate(found)
+
+
+def _with_vectors(known: Patterns, vectors: Floats32) -> Patterns:
+    """The same patterns with other vectors, float32 (P, d)."""
     return Patterns.from_arrays(
         symbol=np.array(known.symbols, dtype=object)[known.code],
         end=known.end,
@@ -146,5 +153,5 @@ def _with_vectors(state: LoadedState, vectors: Vectors, steps: PatternSettings) 
         returns=known.returns,
         barrier=known.barrier,
         content=known.content,
-        vectors=np.concatenate(made) if made else np.zeros((0, 1), np.float32),
+        vectors=vectors,
     )

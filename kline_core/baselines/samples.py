@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.settings import Settings
 from kline_core.typing import Dates, Floats64, Int32s, Int64s, Objects
 from kline_core.windows.prices import WindowPrices, prices_of_windows
@@ -37,15 +37,17 @@ class Samples:
     def of(cls, symbols: Objects, dates: Dates, frames: BarsBySymbol, settings: Settings) -> Self:
         """Find the windows of samples (n,), given as symbols and datetime64[D]."""
         names = sorted(frames)
-        codes = pd.Index(names).get_indexer(pd.Index(symbols))
+        codes = pd.Index(names).get_indexer(pd.Index(symbols)).astype(np.int32)
         bar = np.full(len(dates), -1, dtype=np.int64)
-        for code in np.unique(codes[codes >= 0]):
-            at, bars = np.flatnonzero(codes == code), frames[names[code]]
+        for code, at in group_by_code(codes):
+            # A symbol that has left the bars, or all of whose days are suspended.
+            if code < 0 or len(bars := frames[names[code]]) == 0:
+                continue
             found = bars.find(dates[at])
             sound = usable_windows(bars, settings.patterns)[found] == USABLE
             bar[at] = np.where((found >= 0) & sound, found, -1)
         usable = np.flatnonzero(bar >= 0).astype(np.int64)
-        return cls(symbols, dates, names, usable, codes[usable].astype(np.int32), bar[usable])
+        return cls(symbols, dates, names, usable, codes[usable], bar[usable])
 
     def __len__(self) -> int:
         """Number of samples n."""

@@ -8,7 +8,7 @@
 
 import numpy as np
 
-from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.baselines.samples import Samples
 from kline_core.settings import Settings
 from kline_core.typing import Floats64
@@ -21,8 +21,8 @@ def trailing_returns(frames: BarsBySymbol, samples: Samples, bars: int, settings
     NaN where the symbol has not so many bars, or an unexplained jump lies between and the settings refuse those.
     """
     found = np.full(len(samples.usable), np.nan)
-    for code in np.unique(samples.code):
-        at, history = np.flatnonzero(samples.code == code), frames[samples.names[code]]
+    for code, at in group_by_code(samples.code):
+        history = frames[samples.names[code]]
         end = samples.bar[at]
         first = end - bars
         sound = first >= 0

@@ -34,10 +34,9 @@ from kline_core.factor.recorded import check_version, checked_settings
 from kline_core.factor.rows import no_matches
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_run import Rows, StoredRun, as_frame
-from kline_core.patterns.pattern_table import FIRST
 from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord
-from kline_core.store.schemas import table_schema
+from kline_core.store.schemas import UNTIED_LATER, table_schema
 from kline_core.typing import Dates
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ _LOG = logger(__name__)
 _SAMPLE = ["symbol", "date"]
 _MATCH = [*_SAMPLE, "rank"]
 _STAMPS = ["fingerprint", "run_id"]
-_LATER = ["effective_matches"]
 _TOGETHER = 512
 """Samples of several symbols in one batch."""
 _BLOCK = 20_000
@@ -65,7 +63,7 @@ def replay_key(home: Home, record: RunRecord, encoder_path: str | Path | None = 
     settings = checked_settings(home, record)
     encoder = _encoder(record, encoder_path)
     bars, patterns = record.tables["bars"], record.tables["patterns"]
-    table = patterns.table or FIRST
+    table = record.table_of("patterns")
     check_version(home, record, bars, "bars")
     check_version(home, record, patterns, table)
     key = BarsKey(home.uri, bars.version, bars.identity, bars.files)
@@ -170,7 +168,7 @@ class _Replay:
         factors, matches = self._computed(every)
         keys = _keys(own)
         self.own += Compared(
-            compare_rows(own, _only(factors, keys), _SAMPLE, _LATER),
+            compare_rows(own, _only(factors, keys), _SAMPLE, UNTIED_LATER),
             compare_rows(_only(self._matches.own(symbols, _MATCH), keys), _only(matches, keys), _MATCH),
         )
         rest = _keys(factors).difference(keys)
@@ -183,7 +181,7 @@ class _Replay:
         there = rest.intersection(_keys(others))
         self.unstored += len(rest) - len(there)
         self.reused += Compared(
-            compare_rows(_only(others, there), _only(factors, there), _SAMPLE, _LATER),
+            compare_rows(_only(others, there), _only(factors, there), _SAMPLE, UNTIED_LATER),
             compare_rows(_only(their_matches, there), _only(matches, there), _MATCH),
         )
 

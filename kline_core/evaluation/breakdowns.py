@@ -25,6 +25,7 @@ from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_session
 from kline_core.evaluation.forward_returns import ForwardReturns
 from kline_core.evaluation.information_coefficient import cross_section_rank_ic
 from kline_core.evaluation.panel import Panel
+from kline_core.evaluation.quantiles import group_of
 from kline_core.evaluation.regime import TRENDS, VOLATILITIES, regimes_of
 from kline_core.symbols import market_of
 from kline_core.typing import Flags, Floats64, Int64s
@@ -94,9 +95,10 @@ def thirds_of(sessions: Int64s, money: Floats64, pairs: Floats64) -> Int64s:
     of fewer than three times `MIN_SYMBOLS` samples with both."""
     use = ~(np.isnan(money) | np.isnan(pairs))
     grouped = pd.Series(money[use]).groupby(sessions[use])
-    rank, size = grouped.rank().to_numpy(), grouped.transform("size").to_numpy()
+    rank = grouped.rank().to_numpy().astype(np.float64)
+    size = grouped.transform("size").to_numpy(np.int64)
     found = np.full(len(sessions), -1, dtype=np.int64)
-    found[use] = np.where(size >= 3 * MIN_SYMBOLS, 3 * (2 * rank - 1).astype(np.int64) // (2 * size), -1)
+    found[use] = np.where(size >= 3 * MIN_SYMBOLS, group_of(rank, size, 3), -1)
     return found
 
 

@@ -31,7 +31,7 @@ from kline_core.evaluation.mean_errors import fixed_b_critical, window_of
 from kline_core.evaluation.panel import Panel
 from kline_core.settings import Settings
 from kline_core.typing import Floats64, Int64s
-from kline_core.windows.outcomes import UNDECIDED, outcomes
+from kline_core.windows.outcomes import UNDECIDED
 from kline_core.windows.windows import jumps_between
 
 BINS: Final = 10
@@ -78,10 +78,9 @@ def realised_wins(panel: Panel, frames: BarsBySymbol, settings: Settings) -> Flo
     main = steps.horizons.index(settings.factor.return_horizon)
 
     def wins(part: ForwardReturns, bars: SymbolBars) -> Floats64:
-        followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, part.bars, steps)
         returns = part.forward[:, main]
-        won: Floats64 = weight * (followed.barrier == 1) + (1.0 - weight) * (returns > 0)
-        won[np.isnan(returns) | (followed.barrier == UNDECIDED)] = np.nan
+        won: Floats64 = weight * (part.barrier == 1) + (1.0 - weight) * (returns > 0)
+        won[np.isnan(returns) | (part.barrier == UNDECIDED)] = np.nan
         if not steps.allow_jumps:
             won[jumps_between(bars, part.bars, part.bars + steps.entry_lag_bars + steps.barrier_bars)] = np.nan
         return won

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from kline_core.evaluation.estimate import MIN_SESSIONS
+from kline_core.dates import month_ends
+from kline_core.evaluation.estimate import LEVEL, MIN_SESSIONS
 from kline_core.evaluation.information_coefficient import CrossSectionIC, spread
 from kline_core.typing import Dates, Floats64
 
-LEVEL: Final = 0.05
 ROLLING: Final = 60
 """Sessions in a rolling mean."""
 
@@ -55,8 +55,7 @@ def rolling_ic(found: CrossSectionIC, days: Dates) -> list[RollingIC]:
         return []
     means = np.lib.stride_tricks.sliding_window_view(found.by_session, ROLLING).mean(axis=1)
     dates = days[found.sessions[ROLLING - 1 :]]
-    months = dates.astype("datetime64[M]")
-    last = np.append(months[1:] != months[:-1], True)
+    last = month_ends(dates)
     return [RollingIC(date, float(mean)) for date, mean in zip(dates[last], means[last], strict=True)]
 
 

@@ -25,14 +25,13 @@ from typing import Final
 import numpy as np
 
 from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_sessions, two_sided_p
+from kline_core.evaluation.estimate import LEVEL, MIN_SYMBOLS, Estimate, across_sessions, two_sided_p
 from kline_core.evaluation.information_coefficient import CrossSectionIC, cross_section_rank_ic
 from kline_core.evaluation.panel import Panel
 from kline_core.settings import PatternSettings
 from kline_core.typing import Floats64, Int64s
 
 BARS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60)
-LEVEL: Final = 0.05
 BLOCKS: Final = 10
 MIN_POINTS: Final = 4
 

@@ -8,6 +8,8 @@ from kline_core.evaluation.information_coefficient import CrossSectionIC
 
 MIN_SYMBOLS: Final = 5
 """Fewest symbols for a correlation across a session."""
+LEVEL: Final = 0.05
+"""Chance of a false alarm at which a figure counts as distinguishable from noise."""
 MIN_SESSIONS: Final = 20
 """Independent sessions below which a standard error across them is itself too uncertain to judge by."""
 

@@ -122,8 +122,25 @@ def evaluate_frame(
         InputError: There is no row, or a value is infinite or beyond `MOST_VALUE`.
     """
     rows = as_rows(values)
+    return evaluate_panel(rows, joined_panel(rows, frames, settings), frames, settings, name, tried, details)
+
+
+def joined_panel(rows: pa.Table, frames: BarsBySymbol, settings: Settings) -> Panel:
+    """Rows as `as_rows` gives them beside the returns that followed. Raises as `evaluate_frame`."""
     _check_rows(rows)
-    joined = Panel.of(rows, frames, settings)
+    return Panel.of(rows, frames, settings)
+
+
+def evaluate_panel(
+    rows: pa.Table,
+    joined: Panel,
+    frames: BarsBySymbol,
+    settings: Settings,
+    name: str,
+    tried: int = 1,
+    details: bool = True,
+) -> Evaluation:
+    """`evaluate_frame` of rows that are joined already, see `joined_panel`."""
     ok = pc.equal(rows["status"], OK)
     scored, failed = rows.filter(ok), Counter(rows.filter(pc.invert(ok))["reason"].to_pylist())
     dates = rows["date"].to_numpy().astype("datetime64[D]")

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.evaluation.information_coefficient import RankIC, time_series_rank_ic
 from kline_core.settings import Settings
-from kline_core.typing import Dates, Floats64, Int64s
+from kline_core.typing import Dates, Floats64, Int8s, Int64s
 from kline_core.windows.outcomes import outcomes
 from kline_core.windows.windows import jumps_between
 
@@ -30,6 +30,8 @@ class ForwardReturns:
     across an unexplained jump."""
     forward: Floats64
     """float64 (n, horizons): forward returns over each horizon of the pattern settings."""
+    barrier: Int8s
+    """int8 (n,): which barrier was touched first from the entry, as of a pattern, `UNDECIDED` if not known yet."""
     apart: int
     """Distance in bars from which on two returns do not overlap; includes the entry lag, to be safe."""
     without_bar: int
@@ -65,7 +67,7 @@ def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> 
     followed = outcomes(bars.dates, bars.open, bars.high, bars.low, bars.close, ends, steps)
     forward = followed.returns.astype(np.float64)
     across = np.zeros(forward.shape, dtype=bool)
-    if not steps.allow_jumps and bars.jumps.any():
+    if not steps.allow_jumps:
         lasts = (ends + steps.entry_lag_bars + each for each in steps.horizons)
         across = np.column_stack([jumps_between(bars, ends, last) for last in lasts])
     main = steps.horizons.index(horizon)
@@ -78,6 +80,7 @@ def forward_returns(factors: pa.Table, bars: SymbolBars, settings: Settings) -> 
         values=values[there],
         returns=forward[:, main],
         forward=forward,
+        barrier=followed.barrier,
         apart=horizon + steps.entry_lag_bars,
         without_bar=int((~np.isnan(values[~there])).sum()),
         across_jumps=int(unknowable.sum()),

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.symbol_bars import BarsBySymbol
+from kline_core.dates import month_ends
 from kline_core.evaluation.mean_errors import MeanError, newey_west
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.quantiles import GROUPS, group_of
@@ -195,6 +196,5 @@ def _portfolio(name: str, gross: Floats64, traded: Floats64, cost: float, days: 
 
 
 def _by_month(days: Dates, curves: Floats64) -> list[Worth]:
-    months = days.astype("datetime64[M]")
-    last = np.append(months[1:] != months[:-1], True)
+    last = month_ends(days)
     return [Worth(day, row.tolist()) for day, row in zip(days[last], curves[last], strict=True)]

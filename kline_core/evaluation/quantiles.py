@@ -93,10 +93,10 @@ def quantile_returns(
     return QuantileReturns(min_symbols is not None, groups, difference, error)
 
 
-def group_of(rank: Floats64, size: Int64s) -> Int64s:
-    """Groups, 0 to `GROUPS` - 1, of average ranks among `size` values: int64 (n,)."""
+def group_of(rank: Floats64, size: Int64s, groups: int = GROUPS) -> Int64s:
+    """Groups, 0 to `groups` - 1, of average ranks among `size` values: int64 (n,)."""
     # A rank is a multiple of one half: twice it less one is a whole number, and the division is exact.
-    return GROUPS * (2 * rank - 1).astype(np.int64) // (2 * size)
+    return groups * (2 * rank - 1).astype(np.int64) // (2 * size)
 
 
 def _floats(column: "pd.Series[Any]") -> Floats64:

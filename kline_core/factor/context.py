@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from kline_core.bars.bars_cache import COLUMNS
 from kline_core.bars.jumps import released
-from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
+from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.store.home import Home
 from kline_core.typing import Dates
 from kline_core.windows.indicators import Trend, VolumeFigures, bar_returns, market_returns
@@ -33,13 +33,21 @@ def read_bars(home: Home, version: int | None = None) -> tuple[BarsBySymbol, pa.
     return bars_by_symbol(rows, releases=released(home.notes(version))), rows
 
 
+def context_of(home: Home, samples: pd.DataFrame, version: int | None = None) -> pd.DataFrame:
+    """`sample_context` of rows with symbol and date, from a version of the bars of a home, the newest by default."""
+    frames, rows = read_bars(home, version)
+    days = samples.groupby("symbol")["date"]
+    asked = {str(symbol): part.to_numpy().astype("datetime64[D]") for symbol, part in days}
+    return sample_context(frames, rows, asked)
+
+
 def sample_context(frames: BarsBySymbol, rows: pa.Table, asked: Mapping[str, Dates]) -> pd.DataFrame:
     """Context of samples, from bars up to and including each one's date.
 
     Args:
         frames: Bars of all symbols: the market.
         rows: Rows of the table `bars` with symbol, date and amount.
-        asked: Dates by symbol, datetime64[D]; the symbols have bars.
+        asked: Dates by symbol, datetime64[D]. A symbol may have left the bars since: its dates have none.
 
     Returns:
         One row per symbol and date, in this order: symbol, date (datetime64[s]) and `CONTEXT`. float64; `regime` and
@@ -66,10 +74,26 @@ def sample_context(frames: BarsBySymbol, rows: pa.Table, asked: Mapping[str, Dat
     return frame[["symbol", "date", *CONTEXT]]
 
 
+def _no_bars(symbol: str) -> SymbolBars:
+    none = np.zeros(0)
+    return SymbolBars(
+        symbol,
+        none.astype("datetime64[D]"),
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none.astype(np.uint64),
+        none.astype(bool),
+    )
+
+
 def _of_symbol(
     frames: BarsBySymbol, symbol: str, dates: Dates, market_days: Dates, returns_of_market: np.ndarray
 ) -> pd.DataFrame:
-    bars = frames[symbol]
+    bars = frames[symbol] if symbol in frames else _no_bars(symbol)
     ends = bars.find(dates)
     # A date without a bar is answered as one before all bars: by nothing.
     own, flow = Trend.of(bar_returns(bars), ends), VolumeFigures.of(bars, ends)

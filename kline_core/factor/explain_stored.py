@@ -28,7 +28,6 @@ from kline_core.factor.recorded import VersionGoneError, check_version, checked_
 from kline_core.factor.sample_dates import choose_dates
 from kline_core.factor.searchable import Searchable
 from kline_core.factor.stored_run import Rows, StoredRun
-from kline_core.patterns.pattern_table import FIRST
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord, read_record
@@ -258,7 +257,7 @@ def _searchable(home: Home, record: RunRecord, bars: SymbolBars, end: int, steps
     state, day = record.tables["patterns"], bars.dates[end]
     if state.version is None:
         return Searchable(0, 0, 0, None, None, None)
-    table = state.table or FIRST
+    table = record.table_of("patterns")
     try:
         check_version(home, record, state, table)
     except VersionGoneError:

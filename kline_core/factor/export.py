@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from kline_core._text import abbreviated
 from kline_core.errors import FingerprintError, HomeError, KlineError, UnknownSymbolError
-from kline_core.factor.context import read_bars, sample_context
+from kline_core.factor.context import context_of
 from kline_core.factor.frame_files import check_file, write_frame
 from kline_core.store.home import Home
 from kline_core.symbol_lookup import did_you_mean, resolve_symbols
@@ -120,11 +120,7 @@ def export_values(
 
 def with_context(home: Home, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of values with the columns of their context, from the newest bars. Raises what `Home` raises."""
-    bars, rows = read_bars(home)
-    # A symbol may have left the bars since.
-    there = frame[frame["symbol"].isin(bars)].groupby("symbol")["date"]
-    asked = {str(symbol): days.to_numpy().astype("datetime64[D]") for symbol, days in there}
-    return frame.merge(sample_context(bars, rows, asked), on=["symbol", "date"], how="left", validate="one_to_one")
+    return frame.merge(context_of(home, frame), on=["symbol", "date"], how="left", validate="one_to_one")
 
 
 def _fingerprints(counts: list[dict[str, object]]) -> list[str]:

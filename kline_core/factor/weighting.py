@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kline_core._sums import row_sums
 from kline_core.dates import as_days
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
@@ -106,16 +107,16 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
         returns, age, won = np.zeros(there.shape), np.zeros(there.shape, dtype=np.int64), there
     weights = np.where(there, np.maximum(similarity, 0.0) * _decay(age, there, settings.factor.half_life_days), 0.0)
 
-    total = _sum(weights)
+    total = row_sums(weights)
     # Of shares, since squares of tiny weights would vanish.
-    squares = _sum((weights / np.where(total > 0, total, 1.0)[:, None]) ** 2)
+    squares = row_sums((weights / np.where(total > 0, total, 1.0)[:, None]) ** 2)
     effective = 1.0 / np.where(total > 0, squares, 1.0)
     reason = _reasons(count, total, effective, settings.factor)
     ok = np.array([why is None for why in reason], dtype=bool)
     # Failed samples are computed as zeros and shown as NaN.
     total, number = np.where(ok, total, 1.0), np.maximum(count, 1)
-    barrier_win_rate = _sum(weights * won) / total
-    return_win_rate = _sum(weights * (returns > 0)) / total
+    barrier_win_rate = row_sums(weights * won) / total
+    return_win_rate = row_sums(weights * (returns > 0)) / total
     value = settings.factor.barrier_weight * barrier_win_rate + settings.factor.return_weight * return_win_rate
     ordered = np.sort(np.where(there, returns, np.inf), axis=1)
     q05 = _quantile(ordered, count, 0.05)
@@ -132,13 +133,13 @@ def factor_values(patterns: Patterns, matches: Matches, dates: Dates, settings: 
         matches=count.astype(np.int16),
         barrier_win_rate=shown(barrier_win_rate),
         return_win_rate=shown(return_win_rate),
-        similarity=shown(_sum(similarity) / number),
-        return_mean=shown(_sum(np.where(there, returns, 0.0)) / number),
+        similarity=shown(row_sums(similarity) / number),
+        return_mean=shown(row_sums(np.where(there, returns, 0.0)) / number),
         return_median=shown(_quantile(ordered, count, 0.5)),
         return_q05=shown(q05),
         return_q25=shown(_quantile(ordered, count, 0.25)),
         return_q75=shown(_quantile(ordered, count, 0.75)),
-        return_cvar=shown(_sum(np.where(tail, ordered, 0.0)) / np.maximum(tail.sum(axis=1), 1)),
+        return_cvar=shown(row_sums(np.where(tail, ordered, 0.0)) / np.maximum(tail.sum(axis=1), 1)),
         effective_matches=shown(effective),
         weights=np.where(there, weights, np.nan),
     )
@@ -192,14 +193,6 @@ def _decay(age: Int64s, there: Flags, half_life_days: float | None) -> Floats64:
     ages, inverse = np.unique(np.where(there, age, 0), return_inverse=True)
     decay = np.array([0.5 ** (days / half_life_days) for days in ages.tolist()], dtype=np.float64)
     return decay[inverse].reshape(age.shape)
-
-
-def _sum(columns: Floats64) -> Floats64:
-    """Row sums from left to right, so that rounding depends on nothing but the row."""
-    total = np.zeros(len(columns))
-    for place in range(columns.shape[1]):
-        total += columns[:, place]
-    return total
 
 
 def _quantile(ordered: Floats64, count: Int64s, share: float) -> Floats64:

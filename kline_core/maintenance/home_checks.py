@@ -117,14 +117,14 @@ def _check_pending(home: Home, last: RunRecord, commits: dict[str, list[dict[str
     """Whether the last run read the newest rows of bars and patterns."""
     changed = {}
     for name in ("bars", "patterns"):
-        table = last.tables[name].table or name
+        table = last.table_of(name)
         rows = [commit for commit in commits.get(table, []) if commit["operation"] not in NO_ROWS]
         if rows and rows[0]["version"] > (last.tables[name].version or 0):
             changed[name] = _when(rows[0])
     if not changed:
         return Check("pending", "ok", "nothing: the last run read the newest bars and patterns")
     if "bars" in changed and changed["bars"] > changed.get("patterns", last.began):
-        index = with_options(INDEX, _options(home, last.tables["patterns"].table or "patterns"))
+        index = with_options(INDEX, _options(home, last.table_of("patterns")))
         return Check("pending", "note", f"bars have changed since the last run; {index}, then `kline run`")
     return Check("pending", "note", f"{' and '.join(changed)} have changed since the last run; run `kline run`")
 

@@ -181,15 +181,11 @@ def _check_patterns(
 
 
 def _names(home: Home) -> list[str]:
-    """Names of the tables, of which `patterns` is left out where other patterns stand alone."""
     try:
-        names = home.tables()
-        if any(kind_of(name) != name for name in names) and home.version(FIRST) is None:
-            names.remove(FIRST)
+        return home.tables()
     except HomeError:
         # What hinders it shows when the tables are read.
         return list(TABLES)
-    return names
 
 
 def _read(home: Home, names: list[str], ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:

@@ -33,7 +33,7 @@ from kline_core.patterns.patterns import Patterns
 from kline_core.search.results import Matches
 from kline_core.settings import Settings
 from kline_core.store.remedies import NEW_VALUES, RUN
-from kline_core.store.schemas import FAILED, OK
+from kline_core.store.schemas import FAILED, OK, UNTIED_LATER
 from kline_core.typing import Dates, Flags, Floats64, Int64s
 from kline_core.windows.windows import USABLE, usable_windows, window_content
 
@@ -313,7 +313,7 @@ def _compute_again(
     compare("order", np.any(np.diff(similarity, axis=1) > 0, axis=1))
     for name, figures in made.columns().items():
         if figures.dtype == np.float64:
-            later = stored[name].is_valid().to_numpy() if name == "effective_matches" else True
+            later = stored[name].is_valid().to_numpy() if name in UNTIED_LATER else True
             compare(name, ~_equal(stored[name].to_numpy(), figures) & later)
     compare("status", (made.status == OK) != joined.ok[samples])
     reasons = stored["reason"].to_numpy()

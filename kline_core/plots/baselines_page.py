@@ -41,7 +41,5 @@ def baselines_page(found: Comparison, up: str = "blue") -> str:
 
 
 def _figures(estimates: list[Estimate]) -> tuple[Floats64, Floats64]:
-    """Values and standard errors, NaN where they are not known."""
-    pairs = [(each.value, each.se) if each.known else (np.nan, np.nan) for each in estimates]
-    value, error = np.array(pairs, dtype=np.float64).T
-    return value, error
+    """Values and standard errors, which are NaN where they are not known."""
+    return np.array([each.value for each in estimates]), np.array([each.se for each in estimates])

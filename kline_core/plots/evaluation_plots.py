@@ -14,8 +14,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from kline_core.evaluation.breakdowns import Breakdown
 from kline_core.evaluation.calibration import Calibration
 from kline_core.evaluation.change_points import ROLLING, ChangePoint, RollingIC
-from kline_core.evaluation.decay import LEVEL, Decay
-from kline_core.evaluation.estimate import Estimate
+from kline_core.evaluation.decay import Decay
+from kline_core.evaluation.estimate import LEVEL, Estimate
 from kline_core.evaluation.portfolios import Portfolios
 from kline_core.plots.style import FAINT, FONT, INK, QUIET, Figure, bare, line_above, sheet, sign_colours
 

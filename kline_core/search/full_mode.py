@@ -25,6 +25,7 @@ Every number of a pair is made from the two windows alone, so the result does no
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ import numpy as np
 from kline_core.search.candidate_windows import CandidateWindows, Ranked
 from kline_core.search.candidates import Candidates, Selection
 from kline_core.settings import FactorSettings
-from kline_core.typing import Floats64, Int64s
+from kline_core.typing import Dates, Floats64, Int32s, Int64s
 from kline_core.windows.chart_likeness import edge_part, pixel_part
 from kline_core.windows.chart_rows import chart_rows
 from kline_core.windows.prices import WindowPrices
@@ -160,8 +161,13 @@ def _sorted(candidates: Candidates, score: Floats64, windows: CandidateWindows, 
         place = _highest(score, enough)
         candidates = candidates.take(place)
         score = np.take_along_axis(score, place, axis=1)
-    order = np.lexsort((windows.patterns.end[candidates.rows], candidates.code, -score), axis=-1)[:, :count]
-    return Candidates(candidates.rows, candidates.code, candidates.bar, score).take(order)
+    order = np.lexsort((*_symbol_and_end(candidates, windows), -score), axis=-1)[:, :count]
+    return replace(candidates, similarity=score).take(order)
+
+
+def _symbol_and_end(candidates: Candidates, windows: CandidateWindows) -> tuple[Dates, Int32s]:
+    """Keys by which equals are sorted, in NumPy's order: the last decides first."""
+    return windows.patterns.end[candidates.rows], candidates.code
 
 
 def _looked_at_again(
@@ -178,4 +184,7 @@ def _looked_at_again(
         pixels[which, place], edges[which, place] = pixel_part(a, b), edge_part(a, b)
     score = np.where(best.there, best.similarity, 0.0)
     similarity = np.where(best.there, _similarity(settings, score, pixels, edges), -np.inf)
-    return _sorted(best, similarity, windows, similarity.shape[1])
+    # Its part of the weights can be nothing, and a chart that was looked at be unlike in all.
+    unseen = np.broadcast_to(np.arange(best.rows.shape[1]) >= settings.rerank_k, best.rows.shape)
+    order = np.lexsort((*_symbol_and_end(best, windows), unseen, -similarity), axis=-1)
+    return replace(best, similarity=similarity).take(order)

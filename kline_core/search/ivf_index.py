@@ -113,11 +113,13 @@ def measured_recall(
 
     Each pattern is a query on the date of its window's last bar. They are spread evenly over the patterns whose prefix
     is longer than `index.trained`. The measurement looks at the whole history, so nothing but a refusal may depend on
-    it.
+    it. In every mode it is the recall of the `top_k` patterns with the most similar vectors.
     """
     late = np.flatnonzero(patterns.n_known(patterns.end) > index.trained)
-    # Every mode finds the candidates by their vectors, and only that step is approximate.
-    settings = replace(settings, mode="fast")
+    if settings.mode != "fast":
+        # Every mode finds the candidates by their vectors, and only that step is approximate. The floor is on the
+        # mode's own similarity.
+        settings = replace(settings, mode="fast", min_similarity=None)
     number = min(most, len(late))
     chosen = late[np.arange(number) * len(late) // max(number, 1)]
     queries = Queries(index.rows[chosen], patterns.end[chosen], patterns.code[chosen], patterns.bar[chosen])

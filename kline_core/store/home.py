@@ -91,13 +91,12 @@ class Home:
         return sorted(name for name in there if name == "patterns" or is_other_patterns(name))
 
     def tables(self) -> list[str]:
-        """Names of all tables that may be there: `TABLES`, and the further tables of patterns after `patterns`.
+        """Names of all tables that may be there: `TABLES`, with all tables of patterns that are there for `patterns`.
 
         Raises `HomeError`.
         """
-        others = [name for name in self.pattern_tables() if name != "patterns"]
-        first = TABLES.index("patterns") + 1
-        return [*TABLES[:first], *others, *TABLES[first:]]
+        at = TABLES.index("patterns")
+        return [*TABLES[:at], *(self.pattern_tables() or ["patterns"]), *TABLES[at + 1 :]]
 
     def version(self, table: str) -> int | None:
         """Newest version of a table, or None if it was never made."""

@@ -148,6 +148,10 @@ class RunRecord:
     stored: dict[str, int | None] = field(default_factory=dict)
     """Versions of `factors` and `matches` right after the run."""
 
+    def table_of(self, kind: str) -> str:
+        """Name of the table that the run read of a kind, `bars` or `patterns`."""
+        return self.tables[kind].table or kind
+
     @property
     def began(self) -> datetime:
         """Moment at which the run started."""

@@ -12,6 +12,9 @@ OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
 LATER_COLUMNS = {"factors": ("match_digest", "effective_matches"), "matches": ("digest",)}
 """Columns that tables of older homes lack; they read as null, and come with the first rows that have them."""
+UNTIED_LATER = ("effective_matches",)
+"""Those of `LATER_COLUMNS` of `factors` that an older row may lack beside newer ones that have them: no digest holds
+them."""
 DEFAULT_HORIZONS = (1, 5, 10, 20)
 """Horizons, in bars, of a table that is made without settings."""
 

@@ -34,10 +34,12 @@ from typing import Final, Self
 
 import numpy as np
 
+from kline_core._sums import row_sums
 from kline_core.bars.adjustment import SAME_PRICE, rounded
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars
-from kline_core.typing import Dates, Flags, Floats64, Int64s, Objects
-from kline_core.windows.outcomes import RETURN_STEPS
+from kline_core.typing import Dates, Floats64, Int64s, Objects
+from kline_core.windows.outcomes import RETURN_STEPS, return_steps
+from kline_core.windows.windows import jumps_between
 
 TREND_BARS: Final = 60
 VOLUME_BARS: Final = 20
@@ -67,9 +69,9 @@ class Trend:
         """
         rows = _last(returns, ends, TREND_BARS)
         logs = np.log1p(np.where(rows > -1.0, rows, np.nan))
-        total = _sum(logs)
+        total = row_sums(logs)
         apart = logs - (total / TREND_BARS)[:, None]
-        volatility = np.sqrt(_sum(apart * apart) / (TREND_BARS - 1))
+        volatility = np.sqrt(row_sums(apart * apart) / (TREND_BARS - 1))
         bound = volatility * np.sqrt(TREND_BARS)
         regime = np.full(len(ends), None, dtype=object)
         for name, there in ((RANGING, ~np.isnan(total)), (BULL, total > bound), (BEAR, total < -bound)):
@@ -95,12 +97,12 @@ class VolumeFigures:
         """The figures on the bars `ends`, int64 (m,)."""
         count = VOLUME_BARS
         with_one_before, volume = _volumes(bars, ends, count + 1), _volumes(bars, ends, count)
-        ratio = _divided(with_one_before[:, -1], _sum(with_one_before[:, :-1]) / count)
-        total = _sum(volume)
+        ratio = _divided(with_one_before[:, -1], row_sums(with_one_before[:, :-1]) / count)
+        total = row_sums(volume)
         signed = _changes(_last(bars.close, ends, count)) * volume[:, 1:]
         obv = np.concatenate([np.zeros((len(ends), 1)), np.cumsum(signed, axis=1)], axis=1)
         place = np.arange(count) - (count - 1) / 2
-        slope = _sum(obv * place) / (place * place).sum()
+        slope = row_sums(obv * place) / (place * place).sum()
         high, low, close = (_last(prices, ends, count) for prices in (bars.high, bars.low, bars.close))
         span = high - low
         flat = span <= SAME_PRICE * high
@@ -109,7 +111,7 @@ class VolumeFigures:
         return cls(
             _shown(ratio),
             _shown(_divided(slope, total / count)),
-            _shown(_divided(_sum(where * volume), total)),
+            _shown(_divided(row_sums(where * volume), total)),
             _shown(_money_flow(bars, ends)),
         )
 
@@ -121,7 +123,7 @@ def _volumes(bars: SymbolBars, ends: Int64s, count: int) -> Floats64:
     """
     factor = _last(bars.adj_factor, ends, count)
     volume = _last(bars.volume, ends, count) / rounded(factor / factor[:, -1:])
-    return np.where(_jumps_inside(bars, ends, count)[:, None], np.nan, volume)
+    return np.where(jumps_between(bars, ends - (count - 1), ends)[:, None], np.nan, volume)
 
 
 def _money_flow(bars: SymbolBars, ends: Int64s) -> Floats64:
@@ -129,8 +131,8 @@ def _money_flow(bars: SymbolBars, ends: Int64s) -> Floats64:
     typical = (bars.high + bars.low + bars.close) / 3.0
     direction = _changes(_last(typical, ends, FLOW_BARS + 1))
     flow = _last(typical / bars.adj_factor * bars.volume, ends, FLOW_BARS)
-    up, down = (_sum(np.where(direction == sign, flow, 0.0 * flow)) for sign in (1.0, -1.0))
-    quiet = ~_jumps_inside(bars, ends, FLOW_BARS + 1)
+    up, down = (row_sums(np.where(direction == sign, flow, 0.0 * flow)) for sign in (1.0, -1.0))
+    quiet = ~jumps_between(bars, ends - FLOW_BARS, ends)
     # Bars that are missing leave no direction, but no flow either.
     return 100.0 * _divided(np.where(quiet, up, np.nan), up + down)
 
@@ -138,7 +140,7 @@ def _money_flow(bars: SymbolBars, ends: Int64s) -> Floats64:
 def bar_returns(bars: SymbolBars) -> Floats64:
     """Simple return of each bar from the one before, float64 (n,): NaN for the first, and across unexplained jumps."""
     found = np.full(len(bars), np.nan)
-    found[1:] = np.rint((bars.close[1:] / bars.close[:-1] - 1.0) * RETURN_STEPS) / RETURN_STEPS
+    found[1:] = return_steps(bars.close[:-1], bars.close[1:]) / RETURN_STEPS
     found[bars.jumps] = np.nan
     return found
 
@@ -177,25 +179,11 @@ def _last(values: Floats64, ends: Int64s, count: int) -> Floats64:
     return found
 
 
-def _jumps_inside(bars: SymbolBars, ends: Int64s, count: int) -> Flags:
-    """Whether an unexplained jump lies between two of the last `count` bars up to each of `ends`: bool (m,)."""
-    jumps = np.nan_to_num(_last(bars.jumps.astype(np.float64), ends, count))[:, 1:]
-    return np.asarray(jumps.any(axis=1))
-
-
 def _changes(prices: Floats64) -> Floats64:
     """1.0 where a price is higher than the one before, -1.0 where it is lower, else 0.0: float64 (m, count - 1)."""
     before, now = prices[:, :-1], prices[:, 1:]
     higher, lower = now > before * (1.0 + SAME_PRICE), now < before * (1.0 - SAME_PRICE)
     return higher.astype(np.float64) - lower.astype(np.float64)
-
-
-def _sum(rows: Floats64) -> Floats64:
-    """Row sums from left to right, so that rounding depends on nothing but the row."""
-    total = np.zeros(len(rows))
-    for column in range(rows.shape[1]):
-        total = total + rows[:, column]
-    return total
 
 
 def _divided(one: Floats64, other: Floats64) -> Floats64:

@@ -15,10 +15,11 @@ Returns are rounded to steps as all outcomes are, so that their sum is exact in 
 import numpy as np
 
 from kline_core._hashing import mix64
-from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, group_by_code
+from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
 from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Floats64, Hashes, Int32s, Int64s
-from kline_core.windows.outcomes import RETURN_STEPS
+from kline_core.windows.outcomes import RETURN_STEPS, return_steps
+from kline_core.windows.windows import jumps_between
 
 
 def market_returns_of(
@@ -48,7 +49,7 @@ def market_returns_of(
             known = np.flatnonzero(first + horizon < len(bars))
             rows, here = at[known], first[known]
             entry[rows], exits[rows, column] = bars.dates[here], bars.dates[here + horizon]
-            own[rows, column] = _steps(bars, here, here + horizon)
+            own[rows, column] = return_steps(bars.close[here], bars.close[here + horizon])
     for column in range(shape[1]):
         known = np.flatnonzero(~np.isnat(exits[:, column]))
         days = np.stack([entry[known], exits[known, column]], axis=1)
@@ -81,16 +82,9 @@ def _market_mean(frames: BarsBySymbol, pairs: Dates, allow_jumps: bool) -> Float
         bars = frames[symbol]
         at = bars.find(days)[place]
         there = (at >= 0).all(axis=1)
-        if not allow_jumps and bars.jumps.any():
-            jumps = np.cumsum(bars.jumps)
-            there &= jumps[at[:, 0]] == jumps[at[:, 1]]
+        if not allow_jumps:
+            there &= ~jumps_between(bars, at[:, 0], at[:, 1])
         rows = np.flatnonzero(there)
-        total[rows] += _steps(bars, at[rows, 0], at[rows, 1])
+        total[rows] += return_steps(bars.close[at[rows, 0]], bars.close[at[rows, 1]])
         count[rows] += 1
     return np.where(count >= 2, total / np.maximum(count, 1), np.nan)
-
-
-def _steps(bars: SymbolBars, first: Int64s, last: Int64s) -> Floats64:
-    """Simple returns between bars, float64 (m,), in whole steps."""
-    steps: Floats64 = np.rint((bars.close[last] / bars.close[first] - 1.0) * RETURN_STEPS)
-    return steps

@@ -77,13 +77,19 @@ def outcomes(
     returns = np.full((len(ends), len(settings.horizons)), np.nan, dtype=np.float32)
     for column, horizon in enumerate(settings.horizons):
         rows = np.flatnonzero(entry + horizon < bars)
-        forward = close[entry[rows] + horizon] / close[entry[rows]] - 1.0
-        returns[rows, column] = np.rint(forward * RETURN_STEPS) / RETURN_STEPS
+        steps = return_steps(close[entry[rows]], close[entry[rows] + horizon])
+        returns[rows, column] = steps / RETURN_STEPS
 
     known_on = np.full(len(ends), np.datetime64("NaT"), dtype="datetime64[D]")
     rows = np.flatnonzero(ends + settings.outcome_bars < bars)
     known_on[rows] = dates[ends[rows] + settings.outcome_bars]
     return Outcomes(returns, _barrier(open_, high, low, close, entry, settings), known_on)
+
+
+def return_steps(first: Floats64, last: Floats64) -> Floats64:
+    """Simple returns between two closes, float64 (m,), in whole steps of 1 / `RETURN_STEPS`."""
+    steps: Floats64 = np.rint((last / first - 1.0) * RETURN_STEPS)
+    return steps
 
 
 def barriers(entry: Floats64, settings: PatternSettings) -> tuple[Floats64, Floats64]:

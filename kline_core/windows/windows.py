@@ -36,7 +36,7 @@ def usable_windows(bars: SymbolBars, settings: PatternSettings) -> Int8s:
     it. A later bar never changes the code of an earlier one.
     """
     codes = _without_holes(bars.dates, settings.span_bars, settings.max_gap_days)
-    if not settings.allow_jumps and bars.jumps.any():
+    if not settings.allow_jumps:
         inside = jumps_between(bars, np.arange(len(codes)) + 1 - settings.span_bars, np.arange(len(codes)))
         codes[(codes == USABLE) & inside] = JUMP
     return codes
@@ -47,6 +47,8 @@ def jumps_between(bars: SymbolBars, first: Int64s, last: Int64s) -> Flags:
 
     The change up to `last` counts, that up to `first` does not. Bars outside the history count as its ends.
     """
+    if not bars.jumps.any():
+        return np.zeros(len(first), dtype=bool)
     count = np.cumsum(bars.jumps)
     most = max(0, len(count) - 1)
     found: Flags = count[np.clip(last, 0, most)] > count[np.clip(first, 0, most)]

@@ -287,6 +287,13 @@ def test_all_stand_beside_the_factor(home):
         kl.compare_baselines(home, only=["closing"])
 
 
+def test_without_patterns_only_what_needs_none_has_values(tmp_path):
+    found = kl.compare_baselines(made(tmp_path, market(2, 23, seed=3, start="2020-06-01")), device="cpu")
+    assert {row.name for row in found.rows} == {"factor", *compare.BASELINES}
+    assert all(row.problem is None for row in found.rows)
+    assert {row.name for row in found.rows if row.values} == {"momentum_20", "reversal_5"}
+
+
 def test_a_baseline_whose_library_is_missing_is_said(home):
     def missing(*_: object) -> None:
         raise ImportError("No module named 'sklearn'")

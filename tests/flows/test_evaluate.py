@@ -20,7 +20,7 @@ def test_report_and_pictures_are_published(monkeypatch):
     assert pages == {"evaluate-report": found.markdown()}
     assert set(pictures) == {"evaluate-picture", "evaluate-decay", "evaluate-reliability"}
     assert all(png.startswith(b"\x89PNG") for png in pictures.values())
-    # Values that are no win rates have no reliability.
+    # Values that are no win rates have no reliability; how far the rank IC reaches they have.
     pictures.clear()
     evaluate.publish_evaluation.fn(evaluate_frame(market.rows(values + 5 * np.sign(values)), market.frames))
-    assert set(pictures) == {"evaluate-picture"}
+    assert set(pictures) == {"evaluate-picture", "evaluate-decay"}

@@ -105,6 +105,23 @@ def test_no_cut_of_the_work_changes_a_bit(monkeypatch):
             assert_same(matches, whole)
 
 
+def test_of_equal_candidates_those_that_were_looked_at_come_first():
+    """With all the weight on the pixels, a chart that is unlike in all is as unlike as one that was not looked at."""
+    behind = 0
+    for seed in range(12):
+        made = bar_market(seed, KINDS, bars=12, window_bars=2, delay=1, noise=0.0)
+        settings = FactorSettings.of_mode(
+            "full", top_k=5, search_k=5, min_matches=1, isolation_bars=0, max_price_checks=5, rerank_k=1,
+            pixel_weight=1.0, edge_weight=0.0,
+        )  # fmt: skip
+        order = np.arange(len(made.queries))
+        matches = made.search(order, settings)
+        assert_plain(made, settings, order, matches)
+        first, second = matches.rows[:, 0], matches.rows[:, 1]
+        behind += int(((matches.similarity[:, 0] == 0) & (first > second) & (second >= 0)).sum())
+    assert behind > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [3.0, 0.1, 7 / 9])
 def test_the_unit_of_price_does_not_matter(factor):
