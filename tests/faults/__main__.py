@@ -17,19 +17,21 @@ from typing import Any
 import pytest
 
 from kline_core._text import table
-from tests.faults import clocks, clusters, damage, disks, kills, stores
+from tests.faults import clocks, clusters, damage, disks, fetches, kills, stores
 from tests.faults.story import NIGHT, Outcome, Undisturbed, prepared
 from tests.support.object_store import object_store
 from tests.support.prefect_server import prefect_server
 
-KINDS = ("kills", "commits", "nights", "disks", "clusters", "stores", "clocks", "damage")
+KINDS = ("kills", "commits", "fetches", "nights", "disks", "clusters", "stores", "clocks", "damage")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="kills at random moments, beside those at every commit")
     parser.add_argument("--disks", type=int, default=64, help="points at which the disk is full")
-    parser.add_argument("--others", type=int, default=40, help="of nights killed, clusters, clocks and stores, each")
+    parser.add_argument(
+        "--others", type=int, default=40, help="of nights and fetches killed, clusters, clocks and stores, each"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=KINDS)
     options = parser.parse_args()
@@ -69,6 +71,9 @@ def main() -> int:
         work, count, seed = scratch / "work", options.others, options.seed
         each("kills", lambda: kills.random_kills(undisturbed, options.kills, seed), kills.suffer, work)
         each("commits", kills.commit_kills, kills.suffer, work)
+        if "fetches" in kinds:
+            fetched = fetches.undisturbed(stack.enter_context(fetches.vendor()), scratch)
+            each("fetches", lambda: fetches.fetch_kills(fetched, count, seed), kills.suffer, work, by=fetched)
         if "nights" in kinds:
             # Windows of 20 bars, of which there must be enough.
             nights = Undisturbed(prepared(scratch / "nights", 130), scratch, ("daily",), (NIGHT,))

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -85,20 +85,20 @@ def suffer(kill: Kill, undisturbed: Undisturbed, scratch: Path) -> Outcome:
     return Outcome(f"{kill.command} killed", str(kill), killed, difference(place.home, undisturbed.tables[kill.story]))
 
 
-def random_kills(undisturbed: Undisturbed, count: int, seed: int) -> Iterator[Kill]:
-    """Kills at random moments of random commands."""
+def random_kills(undisturbed: Undisturbed, count: int, seed: int, first: bool = False) -> Iterator[Kill]:
+    """Kills at random moments of random commands, or of the `first` of a story alone."""
     random = Random(seed)
     stories = list(dict.fromkeys(story for story, _ in undisturbed.seconds))
     for _ in range(count):
         story = random.choice(stories)
-        at = random.randrange(len(story))
+        at = 0 if first else random.randrange(len(story))
         seconds = random.uniform(0, undisturbed.seconds[story, story[at]])
         yield Kill(story, at, seconds=seconds, then=random.choice(("same", "next")))
 
 
-def commit_kills(most: int = 4) -> Iterator[Kill]:
-    """Kills at every commit of every command of both stories."""
-    for story in (DAY, RESTATED):
+def commit_kills(stories: Sequence[tuple[str, ...]] = (DAY, RESTATED), most: int = 4) -> Iterator[Kill]:
+    """Kills at every commit of every command of some stories."""
+    for story in stories:
         for at in range(len(story)):
             for commit in range(most):
                 for when in (BEFORE, WITHIN, AFTER):

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -34,6 +34,7 @@ KEYS = {
     "patterns": ["symbol", "end"],
     "factors": ["symbol", "date", "fingerprint"],
     "matches": ["symbol", "date", "fingerprint", "rank"],
+    "members": ["universe", "symbol", "date", "source"],
 }
 DAY = ("ingest", "index", "run", "maintain")
 RESTATED = ("restate", "index", "run", "maintain")
@@ -49,6 +50,8 @@ class Place:
     url: str | None = None
     """Of a home that is not in the folder."""
     scheduler: str | None = None
+    vendor: int | None = None
+    """Port of the vendor that bars are fetched from."""
 
     @property
     def home(self) -> Path | str:
@@ -57,7 +60,7 @@ class Place:
     def copy(self, to: Path) -> "Place":
         shutil.rmtree(to, ignore_errors=True)
         shutil.copytree(self.folder, to)
-        return Place(to)
+        return replace(self, folder=to)
 
 
 def act(command: str, place: Place) -> None:
@@ -79,6 +82,10 @@ def act(command: str, place: Place) -> None:
             days = np.unique(kl.Home(place.home).read("bars", ["date"])["date"].to_numpy())
             asked["as_of"] = str(days[-1 - NEW_DAYS])
         kl.compute_factor(place.home, samples=SAMPLES, max_failed_share=1, **asked)
+    elif command in ("fetch", "fetch of the month before"):
+        from tests.faults import fetches
+
+        fetches.fetch(place, fetches.DAY if command == "fetch" else fetches.DAY_BEFORE)
     elif command == "daily":
         from flows.daily import daily
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults import clocks, damage, disks, kills, stores
+from tests.faults import clocks, damage, disks, fetches, kills, stores
 from tests.faults.clocks import Jumps
 from tests.faults.damage import Damage
 from tests.faults.kills import AFTER, BEFORE, WITHIN, Kill
@@ -43,6 +43,20 @@ def test_a_command_that_is_killed_loses_nothing(kill, undisturbed, tmp_path):
     outcome = kills.suffer(kill, undisturbed, tmp_path / "work")
     assert outcome.struck
     assert_unharmed(outcome)
+
+
+@pytest.mark.long
+def test_a_fetch_that_is_killed_within_a_commit_loses_nothing(tmp_path):
+    pytest.importorskip("baostock")
+    with fetches.vendor() as port:
+        undisturbed = fetches.undisturbed(port, tmp_path)
+        outcome = kills.suffer(Kill(fetches.FETCH, 0, commit=2, when=WITHIN), undisturbed, tmp_path / "work")
+    assert outcome.struck
+    assert_unharmed(outcome)
+    held = {table: len(rows) for table, rows in undisturbed.tables[fetches.FETCH].items()}
+    assert all(held.values())
+    # Both months' members, and so a symbol whose bars were all new.
+    assert held["members"] == 6
 
 
 def test_a_command_that_cannot_write_refuses_and_goes_on_later(undisturbed, tmp_path):
