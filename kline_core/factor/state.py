@@ -99,11 +99,11 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
     home, frames, encoder = _open(key, clock)
     steps = key.settings.patterns
     with clock.stage("patterns"):
-        check_patterns(home, steps, key.encoder.fingerprint, version, key.patterns_table)
+        check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
         # Lists the files before the rows are read: if the home is restored in between, no state continues this one.
         now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
         columns = [*(f"r{h}" for h in steps.horizons), "barrier", "vector"]
-        found = added_since(home, before, version, key.catalogue.windows(), columns, key.patterns_table)
+        found = added_since(home, key.patterns_table, before, version, key.catalogue.windows(), columns)
         if found is None or len(found.missing):
             return None
         verified = now.hold_as_complete()
@@ -143,7 +143,7 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
                 invalid=0,
             )
         return None, Patterns.empty(dim, len(steps.horizons))
-    check_patterns(home, steps, key.encoder.fingerprint, version, key.patterns_table)
+    check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
     # Before the rows are read, as in `advance_state`.
     now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
     table = home.read(key.patterns_table, version=version)

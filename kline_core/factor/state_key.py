@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.patterns.catalogue import CatalogueKey
-from kline_core.patterns.pattern_table import FIRST, pattern_table
+from kline_core.patterns.pattern_table import pattern_table
 from kline_core.patterns.verified import check_patterns
 from kline_core.settings import FactorSettings, Settings
 from kline_core.store.home import Home
@@ -26,7 +26,7 @@ class StateKey:
     """Identity of the table of patterns, see `BarsKey`."""
     settings: Settings
     encoder: EncoderKey
-    patterns_table: str = FIRST
+    patterns_table: str
     """Name of the table of patterns, see `kline_core.patterns.pattern_table`."""
 
     @classmethod
@@ -38,7 +38,7 @@ class StateKey:
         bars = BarsKey.newest(home)
         table = pattern_table(home, settings.patterns, encoder.fingerprint)
         version, identity = home.version(table), home.identity(table)
-        check_patterns(home, settings.patterns, encoder.fingerprint, version, table)
+        check_patterns(home, table, settings.patterns, encoder.fingerprint, version)
         return cls(bars, version, identity, settings, encoder, table)
 
     @property

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kline_core._logging import one_line
+from kline_core.errors import HomeError
+from kline_core.store.home import Home
+from kline_core.store.schemas import TABLES
 
 State = Literal["ok", "note", "problem"]
 
@@ -85,3 +88,11 @@ def looked_at(subject: str, look: Look, seconds: float) -> list[Check]:
         late = Check(subject, "problem", f"no answer within {seconds:g} s; see whether its disk or server hangs")
         return [*list(found), late]
     return found
+
+
+def table_names(home: Home) -> list[str]:
+    """Names of the tables of a home; of all that there may be, where what hinders shows when each is read."""
+    try:
+        return home.tables()
+    except HomeError:
+        return list(TABLES)

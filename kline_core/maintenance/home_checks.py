@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kline_core.errors import HomeError, SettingError
-from kline_core.maintenance.checkup import Check, State
+from kline_core.maintenance.checkup import Check, State, table_names
 from kline_core.maintenance.upkeep import MANY_FILES, TARGET_BYTES
 from kline_core.settings import PatternSettings
 from kline_core.store.checksums import CHECKED
@@ -14,7 +14,7 @@ from kline_core.store.delta import COMPACTION, NO_ROWS
 from kline_core.store.home import Home
 from kline_core.store.remedies import INDEX, with_options
 from kline_core.store.run_records import DONE, FAILED, RunRecord, read_records, recorded_runs
-from kline_core.store.schemas import TABLES, kind_of
+from kline_core.store.schemas import kind_of
 
 LATELY = 20
 """Newest runs that are looked at."""
@@ -40,7 +40,7 @@ def check_home(home: Home) -> Iterator[Check]:
     """
     commits: dict[str, list[dict[str, Any]]] = {}
     whole = []
-    for name in _names(home):
+    for name in table_names(home):
         try:
             if name == "members" and home.version(name) is None:
                 # Only who fetches an index has it.
@@ -54,14 +54,6 @@ def check_home(home: Home) -> Iterator[Check]:
     yield _check_upkeep(commits)
     yield from _check_logs(home)
     yield from _check_contents(home, whole)
-
-
-def _names(home: Home) -> list[str]:
-    try:
-        return home.tables()
-    except HomeError:
-        # What hinders it shows in each of these.
-        return list(TABLES)
 
 
 def _check_table(home: Home, name: str, commits: list[dict[str, Any]]) -> Iterator[Check]:

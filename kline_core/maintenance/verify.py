@@ -23,6 +23,7 @@ from kline_core.bars.jumps import released
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
 from kline_core.errors import HomeError, SettingError
 from kline_core.factor.stored_values import check_not_lost
+from kline_core.maintenance.checkup import table_names
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
 from kline_core.maintenance.verify_members import check_members
@@ -32,7 +33,7 @@ from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE, remedy_of
-from kline_core.store.schemas import TABLES, kind_of, table_schema
+from kline_core.store.schemas import kind_of, table_schema
 
 _DEFAULT = Settings()
 
@@ -108,7 +109,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         EncoderError: The weights cannot be read.
     """
     ledger = Ledger()
-    names = _names(home)
+    names = table_names(home)
     tables, versions = _read(home, names, ledger)
     rows = {name: table.num_rows for name, table in tables.items() if name in versions}
     for name in tables:
@@ -172,20 +173,12 @@ def _check_patterns(
     if name in tables:
         dim = weights_shape(weights.path)[0] * len(steps.scales) if encoder == weights.fingerprint else None
         stored = tables[name] if made is not None else table_schema("patterns", steps.horizons).empty_table()
-        source = update_source(home, versions.get(name), name)
+        source = update_source(home, name, versions.get(name))
         older = _as_of_update(home, source, versions["bars"], damaged, steps, ledger)
         compare_with_bars(_without(stored, damaged), older or expected, dim, ledger, source.left, name)
         if older is not None:
             note_pending(_without(stored, damaged), expected, ledger, name)
     return expected, str(encoder)
-
-
-def _names(home: Home) -> list[str]:
-    try:
-        return home.tables()
-    except HomeError:
-        # What hinders it shows when the tables are read.
-        return list(TABLES)
 
 
 def _read(home: Home, names: list[str], ledger: Ledger) -> tuple[dict[str, pa.Table], dict[str, int]]:

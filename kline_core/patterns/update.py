@@ -170,7 +170,7 @@ def update_patterns(
     table = (pattern_table if rebuild else table_to_update)(home, settings, encoding.fingerprint)
     version = home.version(table)
     if not rebuild:
-        check_patterns(home, settings, encoding.fingerprint, version, table)
+        check_patterns(home, table, settings, encoding.fingerprint, version)
     catalogue = CatalogueKey(BarsKey.newest(home), settings)
     frames, windows = catalogue.bars.frames(), catalogue.windows()
     if rebuild or version is None:
@@ -187,7 +187,7 @@ def update_patterns(
             version = home.version(table)
             if version is None:
                 raise
-            check_patterns(home, settings, encoding.fingerprint, version, table)
+            check_patterns(home, table, settings, encoding.fingerprint, version)
     key = PatternsKey.of(home, version, catalogue, table)
     # This process does not read verified rows again, so nothing else would notice that their files are gone.
     home.check_files(table, version, key.files)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kline_core.bars.bars_cache import BarsKey
-from kline_core.patterns.pattern_table import FIRST
 from kline_core.store.home import Home
 
 
@@ -20,7 +19,7 @@ class UpdateSource:
     """Whether there was no update yet."""
 
 
-def update_source(home: Home, version: int | None, table: str = FIRST) -> UpdateSource:
+def update_source(home: Home, table: str, version: int | None) -> UpdateSource:
     """What a version of a table of patterns was made from; None for a table that was never made.
 
     Raises what `Home` raises.

@@ -14,7 +14,6 @@ import pyarrow as pa
 from kline_core._cache import hold
 from kline_core.errors import FingerprintError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey
-from kline_core.patterns.pattern_table import FIRST
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.typing import Flags, Int64s
@@ -74,11 +73,11 @@ class PatternsKey:
     files: frozenset[str]
     """Data files of the version, which tell it from the same version of a restored copy."""
     catalogue: CatalogueKey
-    table: str = FIRST
+    table: str
     """Name of the table; see `kline_core.patterns.pattern_table`."""
 
     @classmethod
-    def of(cls, home: Home, version: int, catalogue: CatalogueKey, table: str = FIRST) -> Self:
+    def of(cls, home: Home, version: int, catalogue: CatalogueKey, table: str) -> Self:
         """Key of a version of the table that the home holds now. Raises what `Home` raises."""
         identity, files = home.identity(table, version), frozenset(home.files(table, version))
         return cls(home.uri, identity, version, files, catalogue, table)
@@ -98,7 +97,7 @@ class PatternsKey:
         if (earlier.home, earlier.identity) != (self.home, self.identity):
             return None
         windows = self.catalogue.windows()
-        added = added_since(Home(self.home), value, self.version, windows, table=self.table)
+        added = added_since(Home(self.home), self.table, value, self.version, windows)
         if added is None:
             return None
         return VerifiedPatterns(windows, self.files, len(value.windows) + added.missing)
@@ -126,11 +125,11 @@ class AddedPatterns:
 
 def added_since(
     home: Home,
+    table: str,
     verified: VerifiedPatterns,
     version: int,
     windows: Catalogue,
     columns: Sequence[str] = (),
-    table: str = FIRST,
 ) -> AddedPatterns | None:
     """Windows and rows that a version of a table of patterns has beyond verified ones, if all of these still hold.
 
@@ -148,9 +147,7 @@ def added_since(
     return AddedPatterns(later, rows, found.place, found.missing) if found.sound.all() else None
 
 
-def check_patterns(
-    home: Home, settings: PatternSettings, encoder: str, version: int | None, table: str = FIRST
-) -> None:
+def check_patterns(home: Home, table: str, settings: PatternSettings, encoder: str, version: int | None) -> None:
     """Refuse a table of patterns that was made with other settings or another encoder (given by its fingerprint).
 
     Accepts a table that was never made, whose `version` is None. Raises `FingerprintError`, which names what differs

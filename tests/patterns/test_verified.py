@@ -8,6 +8,7 @@ from kline_core.errors import FingerprintError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.patterns.update import update_patterns
 from kline_core.patterns.verified import check_patterns, compare_patterns
 from kline_core.settings import FactorSettings, PatternSettings, Settings
@@ -91,7 +92,7 @@ def indexed(tmp_path):
 def test_other_settings_are_refused_by_name(indexed, settings, message):
     home, encoder = indexed
     with pytest.raises(FingerprintError, match=f"were made with {message}; .*kline index --rebuild"):
-        check_patterns(home, settings, encoder.fingerprint, home.version("patterns"))
+        check_patterns(home, FIRST, settings, encoder.fingerprint, home.version("patterns"))
 
 
 @pytest.mark.slow
@@ -117,4 +118,4 @@ def test_another_encoder_is_refused_by_name(indexed, tmp_path):
 
 
 def test_no_patterns_yet_suit_every_setting(tmp_path):
-    check_patterns(make_home(tmp_path / "home", market(1, 20)), STRIDED, "any", None)
+    check_patterns(make_home(tmp_path / "home", market(1, 20)), FIRST, STRIDED, "any", None)

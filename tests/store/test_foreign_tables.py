@@ -9,6 +9,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from kline_core.errors import FingerprintError, HomeError
+from kline_core.patterns.pattern_table import FIRST
 from kline_core.patterns.verified import check_patterns
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
@@ -65,7 +66,7 @@ def test_a_description_of_other_things_is_no_fitting_one(tmp_path: Path, descrip
     home = Home(tmp_path / "home", create=True)
     version = home.create("patterns", description)
     with pytest.raises(FingerprintError, match="make them again with `kline index --rebuild`"):
-        check_patterns(home, PatternSettings(), "0" * 16, version)
+        check_patterns(home, FIRST, PatternSettings(), "0" * 16, version)
 
 
 def test_a_commit_with_foreign_metadata_is_refused(tmp_path: Path) -> None:
