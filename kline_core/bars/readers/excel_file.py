@@ -20,7 +20,7 @@ import pandas as pd
 
 from kline_core.bars.readers import archive
 from kline_core.bars.readers.contents import too_large, unreadable
-from kline_core.bars.readers.layout import columns_of, is_number
+from kline_core.bars.readers.layout import columns_of, is_number, refuse_rows_above
 from kline_core.bars.readers.layouts import LAYOUTS, known_names
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
 from kline_core.bars.row_errors import rejected_frame
@@ -146,6 +146,7 @@ def _rows(sheet: Any, first: int = 1) -> Iterator[tuple[int, Sequence[Any]]]:
 
 def _read(sheet: _Sheet, path: Path, max_bytes: int, mapping: Mapping[str, str] | None) -> RawRows:
     line, names = sheet.header or sheet.head[0]
+    refuse_rows_above(path, (each for each in sheet.head if each[0] < line), line)
     columns = columns_of(str(path), names, LAYOUTS, mapping)
     places = [names.index(name) for name in columns.used]
     most = max_bytes // (8 * len(places))

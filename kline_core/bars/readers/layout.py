@@ -4,8 +4,10 @@ A layout is told by its column names alone, in any order and letter case, never 
 is `kline_core.bars.readers.layouts`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
@@ -18,6 +20,8 @@ from kline_core.errors import InputError
 
 NEEDED: Final = tuple(name for name in REQUIRED if name != "symbol")
 """What the columns of every layout must give; the symbol may be the file's name."""
+_FIGURES_OF_A_BAR: Final = 4
+"""Numbers in a line, at least, by which it is a bar's: its prices."""
 MEANINGS: Final = frozenset((*REQUIRED, *OPTIONAL, *HINTS, *TEXTS, ADJUSTMENT, NAME))
 
 
@@ -231,6 +235,32 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
 def listed(names: Sequence[str]) -> str:
     """Names of columns for a message."""
     return abbreviated([shortened(name, 40) or "''" for name in names], 20)
+
+
+def refuse_rows_above(path: Path, lines: Iterable[tuple[int, Sequence[str]]], header: int) -> None:
+    """Raise `InputError` for a line above the header that is no title, but a row: it would be passed over.
+
+    Args:
+        path: The file.
+        lines: Numbers and cells of the lines above the header.
+        header: Number of the header's line.
+    """
+    for number, cells in lines:
+        if sum(map(_is_figure, cells)) >= _FIGURES_OF_A_BAR:
+            shown = shortened(",".join(cells), 100)
+            raise InputError(
+                f"{path}: row {number} looks like a bar and stands above the names of the columns, which are in row "
+                f"{header} ({shown}); put these into the first row",
+                source=str(path),
+                row=number,
+            )
+
+
+def _is_figure(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell.replace(",", ".")))
+    except ValueError:
+        return False
 
 
 def is_number(meaning: str) -> bool:

@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 from kline_core._text import is_utf8
 from kline_core.bars.readers.arrow_table import to_frame
 from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText, Line, lines, not_utf8, split_header
-from kline_core.bars.readers.layout import NEEDED, Columns, columns_of, is_number
+from kline_core.bars.readers.layout import NEEDED, Columns, columns_of, is_number, refuse_rows_above
 from kline_core.bars.readers.layouts import LAYOUTS, known_names
 from kline_core.bars.readers.message import refuse_message
 from kline_core.bars.readers.raw_rows import RawRows, raw_rows
@@ -64,6 +64,9 @@ def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | N
     utf8 = _as_utf8(data, path, known)
     refuse_message(utf8, path)
     text = _find_header(utf8, path, known)
+    above = _above(text)
+    cells_above = ((number, _cells(line, text.delimiter)) for number, line in enumerate(above, start=1))
+    refuse_rows_above(path, cells_above, text.header_line)
     columns = columns_of(str(path), text.names, LAYOUTS, mapping)
     if columns.layout.trailer:
         text = _without_trailer(text, re.compile(columns.layout.trailer.encode()))
@@ -75,13 +78,13 @@ def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | N
     else:
         table, numbers, malformed = _as_text(text, columns, comma)
     frame = to_frame(table, str(path)).set_axis(numbers)
-    return raw_rows(frame, malformed, columns, path, SUFFIXES, _above(text))
+    return raw_rows(frame, malformed, columns, path, SUFFIXES, "\n".join(above))
 
 
-def _above(text: CsvText) -> str:
+def _above(text: CsvText) -> list[str]:
     """The lines above the header."""
     lines_above = text.data[: text.start].split(b"\n")[: text.header_line - 1]
-    return "\n".join(line.decode(errors="replace").strip("\ufeff\r ") for line in lines_above)
+    return [line.decode(errors="replace").strip("\ufeff\r ") for line in lines_above]
 
 
 def _divided_as_its_rows(text: CsvText) -> CsvText:

@@ -156,6 +156,13 @@ def test_what_is_no_table_says_what_is_missing(tmp_path: Path) -> None:
     assert "cannot be read: File is not a zip file; deliver it again" in refusal(path, workbook({"a": [HEADER]})[:-90])
 
 
+def test_bars_above_the_names_are_not_passed_over_as_titles(tmp_path: Path) -> None:
+    text = refusal(
+        tmp_path / "a.xlsx", workbook({"a": [["made by me"], [str(cell) for cell in ROWS[0]], HEADER, *ROWS]})
+    )
+    assert "row 2 looks like a bar and stands above the names of the columns, which are in row 3" in text
+
+
 def test_columns_by_hand(tmp_path: Path) -> None:
     path = saved(tmp_path / "AAPL.xlsx", {"a": [["Tag", *HEADER[1:]], *ROWS]})
     assert read_file(path, mapping={"date": "Tag"}).frame["date"].tolist() == [row[0] for row in ROWS]

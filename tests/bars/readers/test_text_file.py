@@ -100,6 +100,18 @@ def test_an_open_quote_swallows_no_row(tmp_path: Path) -> None:
     assert found[1][0] == "row has a quote or a CR out of place"
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_bars_above_the_names_are_not_passed_over_as_titles(tmp_path: Path, sign: str) -> None:
+    """Such as those of two files in one whose first header is damaged, or of lines that were sorted."""
+    path = tmp_path / "a.csv"
+    lines = ["my shares, as of 2024", GOOD.replace(",x", ""), HEADER.replace(",note", ""), GOOD.replace(",x", "")]
+    path.write_text("\n".join(lines).replace(",", sign) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"row 2 looks like a bar and stands above .* row 3"):
+        read_file(path)
+    path.write_text("\n".join([lines[0], *lines[2:]]).replace(",", sign) + "\n", encoding="utf-8")
+    assert len(read_file(path).frame) == 1
+
+
 def test_a_row_of_a_megabyte_is_rejected_in_words_of_our_own(tmp_path: Path) -> None:
     long = GOOD + "x" * 1_100_000
     for rows in ([long], [GOOD, long, GOOD]):
