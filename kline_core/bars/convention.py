@@ -28,6 +28,17 @@ _NO_NAME: Final = re.compile(
 _INDEX: Final = re.compile(r"(?:上证|深证|沪深|中证|国证|创业板|中小板|科创板|北证).*|.*指.*|.*[0-9]{2,}.*", re.DOTALL)
 """Names of indices of the mainland: of their makers and boards, with 指 or a number of shares. No share is named so."""
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
+_FLOAT: Final = re.compile(r"([0-9]{1,6})\.0+", re.ASCII)
+"""A code that a tool took for a number with decimals, as where another row of its column has none."""
+_QUOTED: Final = re.compile(r"^['‘’](?=[0-9])", re.ASCII)
+_VENDOR: Final = (
+    r"(?:akshare|alpha[ _-]?vantage|baostock|eastmoney|investing(?:[._]com)?|joinquant|jqdata|metastock|nasdaq|netease|"
+    r"163|qlib|ricequant|sina|stooq|tdx|tencent|tushare|wind|yahoo(?:[ _-]?finance)?|yfinance)"
+)
+_BESIDE_VENDOR: Final = re.compile(
+    rf"(?:{_VENDOR}[ _-]+(?P<after>\S+)|(?P<before>\S+?)[ _-]+{_VENDOR})", re.ASCII | re.IGNORECASE
+)
+"""A name of a file with that of its vendor: yahoo_MSFT, IBM_stooq."""
 
 
 def exchange_of_index(code: str, name: str) -> str:
@@ -80,7 +91,10 @@ class Convention:
 
     def symbol(self, value: object) -> str:
         """The canonical symbol that a vendor's cell stands for."""
-        text = str(value)
+        # Blanks from columns of one width, and the sign by which spreadsheets are told that digits are text.
+        text = _QUOTED.sub("", str(value).strip())
+        if (number := _FLOAT.fullmatch(text)) and (self.chinese or len(number[1]) == 6):
+            text = number[1]
         # What begins with a zero has lost none: it is a code of five digits, of Hong Kong.
         if self.chinese and text.startswith("0") and len(text) < 6 and _DIGITS.fullmatch(text):
             return ""
@@ -90,11 +104,15 @@ class Convention:
         """The canonical symbol that the name of a file, without its ending, stands for; empty if it is none.
 
         Beside a code with its exchange there may be more in a name, and beside one without it in that of a file of
-        Chinese bars: sh600519_daily, 600519 贵州茅台. What is no code there must be a whole symbol: IBM_2020 is none.
+        Chinese bars: sh600519_daily, 600519 贵州茅台. What is no code there must be a whole symbol, but for the name of
+        a vendor: yahoo_MSFT is MSFT, and IBM_2020 is none.
         """
         codes = _ON_EXCHANGE.findall(stem) or (_CODE.findall(stem) if self.chinese else [])
         if len(codes) == 1:
             return self.symbol(codes[0])
+        if (beside := _BESIDE_VENDOR.fullmatch(stem)) and (rest := beside["after"] or beside["before"]) == rest.upper():
+            # In capitals alone: yahoo_all may hold anything.
+            return self.symbol_of_name(rest)
         word = not stem.isupper() and _NO_NAME.fullmatch(stem.lower())
         if word or _NO_NAME.fullmatch(stem) or (_NAME.fullmatch(stem) is None and market_of(stem) is None):
             return ""

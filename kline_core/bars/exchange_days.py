@@ -64,6 +64,7 @@ _MONTHS = (
     "november",
     "december",
 )
+_FLOAT = re.compile(r"^(\d{8})\.0+$", re.ASCII)
 _SERIAL = re.compile(r"[1-9]\d{4}(?:\.\d*)?", re.ASCII)
 _COUNTED = re.compile(r"-?[1-9]\d{8,9}(?:\.\d*)?|-?[1-9]\d{11,12}(?:\.\d*)?|-?[1-9]\d{14,18}(?:\.\d*)?", re.ASCII)
 _ANY_CLOCK = re.compile(r"(.{6,20}?)[ T]\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)? ?(?:[AaPp]\.?[Mm]\.?)?", re.ASCII)
@@ -231,6 +232,8 @@ def _stamp(value: object) -> Stamp | None:
         return _from_text(value.strip())
     if isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_ | np.timedelta64):
         return _from_text(str(int(value)))
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return _from_text(f"{value:.0f}")
     # A Timestamp is a datetime, and a datetime is a date; NaT is all of them.
     if isinstance(value, date | np.datetime64) and not pd.isna(value):
         try:
@@ -249,6 +252,8 @@ def _from_text(text: str) -> Stamp | None:
     # Longer text is none of the forms, and may be a whole file.
     if len(text) > 40:
         return None
+    # A whole number of a column that a tool took for one with decimals, since one is missing.
+    text = _FLOAT.sub(r"\1", text)
     found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
     if found is None:
         return None

@@ -338,8 +338,8 @@ def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention)
     if column.dtype == object:
         # Equal keys, such as 1 and True, and unhashable ones are no text anyway.
         column = column.where(np.array([isinstance(value, str) for value in column], dtype=bool))
-    elif convention.chinese and column.dtype.kind in "iu":
-        column = column.astype(str)
+    elif convention.chinese and column.dtype.kind in "iuf":
+        column = column.astype(str).where(column.notna())
     codes, distinct = pd.factorize(column, use_na_sentinel=True)
     named = [convention.symbol(value) if isinstance(value, str) else value for value in distinct]
     # Missing values have the code -1, which picks the last entry.

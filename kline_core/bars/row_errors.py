@@ -15,7 +15,7 @@ from kline_core.typing import Flags, Floats64, Objects
 REJECTED_COLUMNS = ("source", "row", "symbol", "reason", "value")
 
 
-MISSING = frozenset(("", "-", "--", "—", "–", "n/a", "#n/a", "null"))
+MISSING = frozenset(("", "-", "--", "—", "–", "n/a", "#n/a", "na", "<na>", "null", "none"))
 """What people and programs write for a number that is not there, stripped and in lower case."""
 
 

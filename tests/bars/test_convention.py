@@ -25,6 +25,7 @@ VANTAGE = "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,s
         ),
         *(("sh600519", "600519.SH"), ("600519", "600519.SH"), ("600519.XSHG", "600519.SH"), ("SH#600519", "600519.SH")),
         *(("sh600519_daily", "600519.SH"), ("2020-2024 SZ.000001", "000001.SZ"), ("600519.SS 1d", "600519.SH")),
+        *(("yahoo_MSFT", "MSFT"), ("alphavantage_AAPL", "AAPL"), ("BRK-B Yahoo", "BRK-B"), ("stooq_^SPX", "^SPX")),
         *(("DATA", "DATA"), ("EOD", "EOD"), ("7203", "7203"), ("S00000", "S00000")),
     ],
 )
@@ -48,6 +49,9 @@ def test_names_that_are_symbols(stem: str, symbol: str) -> None:
             "bars-2024",
             "prices_1d",
             "sh600519 sz000001",
+            # In capitals a symbol may be told from other words.
+            "yahoo_all",
+            "yahoo_MSFT_2020",
         ),
     ],
 )

@@ -133,6 +133,7 @@ def test_suspended_is_flat_without_volume(prices: tuple[float, ...], volume: flo
         ((None, None, None, 5.0, None), (5.0, 5.0, 5.0, 5.0, None, True)),
         ((0, None, "0.000", 5.0, 5.877472e-39), (5.0, 5.0, 5.0, 5.0, 0.0, True)),
         ((5.0, 5.0, 5.0, 5.0, 5.877472e-39), (5.0, 5.0, 5.0, 5.0, 0.0, True)),
+        (("None", "NA", "<NA>", 5.0, "none"), (5.0, 5.0, 5.0, 5.0, None, True)),
         # Rounding that has put the close outside low to high.
         ((5.0, 5.09999999, 4.9, 5.1, 10), (5.0, 5.1, 4.9, 5.1, 10.0, False)),
         ((5.0, 5.1, 4.90000001, 4.9, 10), (5.0, 5.1, 4.9, 4.9, 10.0, False)),

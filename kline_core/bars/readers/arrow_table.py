@@ -20,6 +20,7 @@ _DATES: Final = frozenset(
     for name, what in layout.columns.items()
     if what == "date" and name and not _UNNAMED.fullmatch(name)
 )
+_SYMBOLS: Final = frozenset(name for layout in LAYOUTS for name, what in layout.columns.items() if what == "symbol")
 
 
 def to_frame(table: pa.Table, source: str) -> pd.DataFrame:
@@ -38,15 +39,26 @@ def to_frame(table: pa.Table, source: str) -> pd.DataFrame:
 
 
 def column_names(schema: pa.Schema) -> list[str]:
-    """Names of the columns; a level of an index of days that pandas found without a name is named date.
+    """Names of the columns; levels of an index that pandas found without a name are named date and symbol.
 
-    Not where another column holds days, or is named as dates are.
+    One of days is named date, but not where another column holds days, or is named as dates are; one of text symbol,
+    but not where another column is named as symbols are.
     """
     names: list[str] = list(schema.names)
+    texts = [at for at, field in enumerate(schema) if _UNNAMED.fullmatch(field.name) and _is_text(field.type)]
+    # The labels of an index of one level may be anything; of several levels one is of days, or of text that is days.
+    levels = (schema.pandas_metadata or {}).get("index_columns", [])
+    if len(texts) == 1 and len(levels) > 1 and not any(str(name).strip().lower() in _SYMBOLS for name in names):
+        names[texts[0]] = "symbol"
     days = [at for at, field in enumerate(schema) if is_days(field.type)]
     if len(days) == 1 and _UNNAMED.fullmatch(names[days[0]]) and not names_date(names):
         names[days[0]] = "date"
     return names
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = _value_type(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_days(kind: pa.DataType) -> bool:

@@ -164,6 +164,9 @@ def columns_of(
     return Columns(layout, used, tuple(name for name in names if name not in used), symbols)
 
 
+_BY_HAND: Final = "read with columns named by hand: volumes count as shares, amounts as the currency, prices as traded"
+
+
 def _by_hand(source: str, names: Sequence[str], plain: Sequence[str], mapping: Mapping[str, str]) -> Layout:
     for meaning, name in mapping.items():
         if name.strip().lower() not in plain:
@@ -180,7 +183,7 @@ def _by_hand(source: str, names: Sequence[str], plain: Sequence[str], mapping: M
         name="columns kept with the home" if kept else "columns named by hand",
         columns=columns,
         telling=(),
-        note="read with the columns that are kept with the home; `kline notes` shows them" if kept else "",
+        note="read with the columns that are kept with the home; `kline notes` shows them" if kept else _BY_HAND,
     )
     if lacking := layout.missing(plain):
         raise InputError(

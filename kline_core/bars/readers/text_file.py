@@ -44,10 +44,16 @@ _WITH_COMMA = rf"[+-]?(?:[0-9]*|{_GROUPED})(?:,[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 """In the words of RE2, which Arrow has."""
 _DECIMAL_COMMA = re.compile(r"-?(?:\d*|\d{1,3}(?:[. '\xa0\u202f]\d{3})+),\d+", re.ASCII)
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
+_DECIMAL_POINT = (
+    r"[+-]?(?:[0-9]*\.(?:[0-9]{1,2}|[0-9]{4,})|[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]*|[0-9]{1,3}(?:,[0-9]{3}){2,})"
+)
+"""Numbers of which the point, or each of several commas, is certain: not 1.234, nor 1,234."""
+_POINTED = re.compile(_DECIMAL_POINT)
+_ENGLISH = r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?"
 
 
-SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv", ".xls")
-"""Chinese terminals write text with tabs under the name of an old workbook."""
+SUFFIXES: tuple[str, ...] = (".csv", ".txt", ".tsv", ".mst", ".prn", ".xls")
+"""Metastock's text has endings of its own. Chinese terminals write text with tabs under the name of an old workbook."""
 
 
 def recognises(data: bytes, path: Path) -> bool:  # noqa: ARG001  the signature of readers
@@ -222,13 +228,15 @@ def _has_decimal_commas(text: CsvText, columns: Columns) -> bool:
     """
     places = [text.names.index(name) for name, meaning in columns.used.items() if is_number(meaning)]
     unsure: tuple[int, str] | None = None
+    pointed = False
     for line in islice(lines(text), 50):
         for cell in [] if line.fault else [line.cells[place].strip() for place in places]:
             if _DECIMAL_COMMA.fullmatch(cell):
                 if not _THOUSANDS.fullmatch(cell):
                     return True
                 unsure = unsure or (line.number, cell)
-    if unsure is not None:
+            pointed |= _POINTED.fullmatch(cell) is not None
+    if unsure is not None and not pointed:
         raise InputError(
             f"{text.path}: row {unsure[0]}: {unsure[1]!r} has a decimal comma or a thousand, and no number of the "
             "first rows tells which; write numbers with a point, and without a sign between thousands",
@@ -246,6 +254,23 @@ def with_points(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     bare = pc.replace_substring_regex(cells, r"[. '\x{a0}\x{202f}]", "")
     marked = pc.binary_join_element_wise(cells, "beside decimal commas", " ")
     return pc.if_else(fits, pc.replace_substring(bare, ",", "."), marked)
+
+
+def without_thousands(columns: list[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
+    """Columns of one file without commas between thousands; as they are where one of their commas may be a decimal one.
+
+    That a comma divides thousands is decided by all numbers of the file: there is a decimal point among them, and
+    wherever there is a comma, three digits stand behind it.
+    """
+    trimmed = [pc.utf8_trim_whitespace(cells) for cells in columns]
+    with_comma = [pc.match_substring(cells, ",") for cells in trimmed]
+    if not any(pc.any(there).as_py() for there in with_comma):
+        return columns
+    english = [pc.match_substring_regex(cells, f"^(?:{_ENGLISH})$") for cells in trimmed]
+    sure = any(pc.any(pc.match_substring_regex(cells, f"^(?:{_DECIMAL_POINT})$")).as_py() for cells in trimmed)
+    if not sure or any(pc.any(pc.and_not(*pair)).as_py() for pair in zip(with_comma, english, strict=True)):
+        return columns
+    return [pc.replace_substring(cells, ",", "") for cells in trimmed]
 
 
 def _typed(text: CsvText, columns: Columns, comma: bool) -> pa.Table | None:
@@ -293,10 +318,11 @@ def _as_text(text: CsvText, columns: Columns, comma: bool) -> tuple[pa.Table, In
         cells = zip(*(row for _, row in chunk), strict=True)
         parts.append(pa.table([pa.array(column, pa.string()) for column in cells], schema=schema))
     table = pa.concat_tables(parts)
-    if comma:
-        for at, meaning in enumerate(table.column_names):
-            if is_number(meaning):
-                table = table.set_column(at, meaning, with_points(table.column(at)))
+    numeric = [] if columns.layout.as_text else [at for at, name in enumerate(table.column_names) if is_number(name)]
+    cells_of = [table.column(at) for at in numeric]
+    plain = [with_points(cells) for cells in cells_of] if comma else without_thousands(cells_of)
+    for at, cells in zip(numeric, plain, strict=True):
+        table = table.set_column(at, table.column_names[at], cells)
     at_line = pd.Index([line.number for line in malformed], dtype=np.int64)
     faults = np.array([f"row {line.fault}" for line in malformed], dtype=object)
     texts = pd.Series([line.text for line in malformed], dtype=object)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -75,6 +76,31 @@ def test_a_frame_with_days_in_its_index_is_ingested(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     report = ingest([PLAIN.assign(symbol="600519.SH")], home)
     assert (report.read, report.stored_new) == (2, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [(None, None), ("date", None), (None, "date")])
+def test_a_level_of_text_without_a_name_is_the_symbol_and_not_the_name_of_the_file(
+    tmp_path: Path, names: tuple[str | None, str | None]
+) -> None:
+    levels = LEVELS if names[0] is None else LEVELS.swaplevel()
+    frame = pd.DataFrame(PRICES, index=levels.set_names(names))
+    frame.to_parquet(tmp_path / "MSFT.parquet")
+    assert read_file(tmp_path / "MSFT.parquet").frame["symbol"].tolist() == ["600519.SH"] * 2
+    # Not where a column has them.
+    frame.assign(symbol="IBM").to_parquet(tmp_path / "x.parquet")
+    assert read_file(tmp_path / "x.parquet").frame["symbol"].tolist() == ["IBM"] * 2
+
+
+@pytest.mark.slow
+def test_codes_and_days_that_became_numbers_with_decimals(tmp_path: Path) -> None:
+    cells = {"日期": [20240102.0], "股票代码": [1.0]}
+    prices = {name: [10.0] for name in ("开盘", "收盘", "最高", "最低", "成交量", "振幅")}
+    pd.DataFrame(cells | prices).to_parquet(tmp_path / "x.parquet")
+    home = Home(tmp_path / "home", create=True)
+    assert ingest([tmp_path / "x.parquet"], home).stored_new == 1
+    bar = home.read("bars").to_pylist()[0]
+    assert (bar["symbol"], str(bar["date"])[:10], bar["volume"]) == ("000001.SZ", "2024-01-02", 1000.0)
 
 
 def test_one_long_text_that_many_rows_refer_to_counts_for_each(tmp_path: Path) -> None:

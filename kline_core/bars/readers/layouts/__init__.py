@@ -13,12 +13,12 @@ from kline_core.bars.readers.layouts import (
     metastock,
     nasdaq,
     netease,
+    other_names,
     plain,
     qlib,
     ricequant,
     stooq,
     tdx,
-    ticker_column,
     tushare,
     wind,
     yahoo,
@@ -27,7 +27,11 @@ from kline_core.bars.readers.layouts import (
 
 LAYOUTS: Final[tuple[Layout, ...]] = (
     baostock.LAYOUT,
+    *baostock.WITHOUT_PREVIOUS_CLOSE,
     tushare.DAILY,
+    tushare.BY_NAME,
+    tushare.HIST_DATA,
+    tushare.K_DATA,
     tushare.ADJ_FACTOR,
     akshare.EASTMONEY,
     akshare.EASTMONEY_WITH_CODE,
@@ -37,7 +41,7 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     akshare.HFQ_FACTOR,
     akshare.QFQ_FACTOR,
     wind.DUMP,
-    wind.TERMINAL,
+    *wind.TERMINAL,
     netease.QUOTES,
     netease.FOOLTRADER,
     tdx.LAYOUT,
@@ -58,7 +62,12 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     metastock.LAYOUT,
     *investing_com.LAYOUTS,
     nasdaq.LAYOUT,
-    ticker_column.LAYOUT,
+    other_names.TICKER,
+    plain.WITH_SYMBOL,
+    *other_names.SYMBOLS,
+    plain.LAYOUT,
+    *other_names.DAYS,
+    # Once more: of several that are as near to columns of no layout, the last is named.
     plain.LAYOUT,
 )
 """The first that fits a file's columns is taken: the most particular ones first."""

@@ -2,9 +2,9 @@
 
 * Eastmoney (`stock_zh_a_hist`, `fund_etf_hist_em`): Chinese headers, lots of 100 shares. Codes are bare, those that
   were read as numbers have lost their zeros, and older versions have none, so that the file's name is the code.
-* Sina (`stock_zh_a_daily`): shares. With `adjust="hfq-factor"` or `"qfq-factor"` a file of factors: each holds from its
-  date on, raw prices times the first, or divided by the second, are the adjusted ones. All of the second change with
-  each payment.
+* Sina (`stock_zh_a_daily`): shares. Frames of several codes in one file have a column of these, which their owner has
+  added. With `adjust="hfq-factor"` or `"qfq-factor"` a file of factors: each holds from its date on, raw prices times
+  the first, or divided by the second, are the adjusted ones. All of the second change with each payment.
 * Tencent (`stock_zh_a_hist_tx`): five columns, of which `amount` counts lots.
 
 None says in its cells whether prices are adjusted: see `kline_core.bars.readers.raw_rows` for names that do, or give a
@@ -29,7 +29,7 @@ EASTMONEY = Layout(
     name="AkShare (Eastmoney)",
     columns={
         "日期": "date",
-        "股票代码": "symbol",
+        **dict.fromkeys(("股票代码", "代码", "证券代码", "symbol", "code"), "symbol"),
         "开盘": "open",
         "收盘": "close",
         "最高": "high",
@@ -48,7 +48,8 @@ EASTMONEY_WITH_CODE = replace(EASTMONEY, telling=("日期", "股票代码", "开
 EASTMONEY_BARE = replace(EASTMONEY, telling=("日期", "开盘", "收盘", "最高", "最低", "成交量", "成交额"), exactly=True)
 SINA = Layout(
     name="AkShare (Sina)",
-    columns={name: name for name in ("date", "open", "high", "low", "close", "volume", "amount")},
+    columns={name: name for name in ("symbol", "date", "open", "high", "low", "close", "volume", "amount")}
+    | {"code": "symbol"},
     telling=("date", "open", "high", "low", "close", "volume", "outstanding_share"),
     convention=Convention(chinese=True),
     unadjusted=_NOTE,

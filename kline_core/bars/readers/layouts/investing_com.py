@@ -27,6 +27,10 @@ _SITES: Final = {
     "Portuguese": (("data", "último", "abertura", "máxima", "mínima", "vol."), ","),
     "Chinese": (("日期", "收盘", "开盘", "高", "低", "交易量"), "."),
 }
+_FILE: Final = (
+    r"([A-Z0-9.]{1,10})(?:_[A-Z]+)?[ _]?(?:Historical[ _]Data|Stock Price History|Historische (?:Daten|Kurse)|"
+    r"Données Historiques|Datos históricos|Dati Storici|Dados Históricos|历史数据)(?: \(\d+\))?"
+)
 _MEANINGS: Final = ("date", "close", "open", "high", "low", "volume")
 
 
@@ -41,7 +45,7 @@ LAYOUTS: Final = tuple(
         telling=names,
         as_text=True,
         tidy=partial(_tidy, point=point),
-        file_name=r"([A-Z0-9.]{1,10})(?:_\w+)? (?:Historical Data|Stock Price History|Historische Daten)(?: \(\d+\))?",
+        file_name=_FILE,
         note=_NOTE,
     )
     for language, (names, point) in _SITES.items()

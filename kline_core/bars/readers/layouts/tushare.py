@@ -2,7 +2,12 @@
 
 `daily` counts lots of 100 shares and thousands of yuan, leaves suspended days out, and gives `pre_close`, the close
 before less what was paid out. `adj_factor` is a cumulative backward factor, also of suspended days.
+
+Its first interface (`get_hist_data`, `get_k_data`), of which many files are about, counts lots too.
 """
+
+from dataclasses import replace
+from typing import Final
 
 from kline_core.bars.convention import Convention, FactorRows
 from kline_core.bars.readers.layout import Layout
@@ -23,6 +28,27 @@ DAILY = Layout(
     },
     telling=("ts_code", "trade_date", "vol"),
     convention=Convention(volume_unit=100, amount_unit=1000, chinese=True),
+)
+BY_NAME = replace(DAILY, telling=("trade_date", "open", "pre_close", "vol"))
+"""A file for each code, which stands in its name alone."""
+_OLD: Final = {name: name for name in ("date", "open", "high", "low", "close", "volume")} | {"code": "symbol"}
+HIST_DATA = Layout(
+    name="Tushare get_hist_data",
+    columns=_OLD,
+    telling=("date", "open", "close", "volume", "price_change", "p_change"),
+    convention=Convention(volume_unit=100, chinese=True),
+    unadjusted="Tushare's get_hist_data gives raw prices and tells no payments, which look like falls",
+)
+K_DATA = Layout(
+    name="Tushare get_k_data",
+    columns=_OLD,
+    telling=("date", "open", "close", "high", "low", "volume", "code"),
+    exactly=True,
+    convention=Convention(volume_unit=100, chinese=True),
+    unadjusted=(
+        "Tushare's get_k_data adjusts prices forward unless it is asked not to, which nothing here tells: they are "
+        "taken as raw; name the file or its folder qfq where they are not"
+    ),
 )
 ADJ_FACTOR = Layout(
     name="Tushare adj_factor",

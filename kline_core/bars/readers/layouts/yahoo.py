@@ -34,10 +34,15 @@ def without_null(cells: pd.DataFrame) -> pd.DataFrame:
 LAYOUTS: Final = tuple(
     Layout(
         name="Yahoo",
-        columns={**COLUMNS, name: "adj_close"},
-        telling=("open", "high", "low", "close", name),
+        columns={**COLUMNS, close: "close", adjusted: "adj_close"},
+        telling=("open", "high", "low", close, adjusted),
         tidy=without_null,
     )
-    for name in ("adj close", "adjclose", "adj_close")
+    for close, adjusted in (
+        ("close", "adj close"),
+        ("close", "adjclose"),
+        ("close", "adj_close"),
+        ("close*", "adj close**"),
+    )
 )
-"""A layout for each spelling of the adjusted close."""
+"""A layout for each spelling of the adjusted close; the last is of the page itself, with its marks for footnotes."""

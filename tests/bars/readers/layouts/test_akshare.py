@@ -47,6 +47,10 @@ def sina(header: str = "date,open,high,low,close,volume,amount,outstanding_share
     ("name", "code", "symbol"),
     [
         ("any.csv", "1", "000001.SZ"),
+        # Codes that became numbers with decimals, or were kept from it.
+        ("any.csv", "1.0", "000001.SZ"),
+        ("any.csv", "'000001", "000001.SZ"),
+        ("any.csv", " 600519 ", "600519.SH"),
         ("000001.csv", None, "000001.SZ"),
         ("600519_daily.csv", None, "600519.SH"),
         ("平安银行000001.csv", None, "000001.SZ"),
@@ -63,6 +67,15 @@ def test_codes_stand_in_a_column_or_in_the_name_of_the_file(
     assert bars.loc[0, ["open", "high", "low", "close"]].tolist() == [20.0, 20.6, 19.8, 20.4]
     assert report.unadjusted == [symbol]
     assert "hfq" in report.files[0].notes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["symbol", "code"])
+def test_frames_of_several_codes_in_one_file(tmp_path: Path, name: str) -> None:
+    codes = (f"{name}", *["sh600519"] * len(RAW))
+    text = "\n".join(f"{code},{line}" for code, line in zip(codes, sina().splitlines(), strict=True))
+    report, bars = ingested(tmp_path, {"all.csv": text})
+    assert (report.files[0].layout, bars["symbol"].unique().tolist()) == ("AkShare (Sina)", ["600519.SH"])
 
 
 def test_a_code_of_hong_kong_is_none_of_the_mainland(tmp_path: Path) -> None:

@@ -42,6 +42,19 @@ def test_prices_of_two_kinds_in_one_file_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("left", ["adjustflag", "tradestatus", "pctChg", "isST"])
+def test_whoever_asks_may_have_left_the_previous_close_out(tmp_path: Path, left: str) -> None:
+    names = HEADER.split(",")
+    kept = [at for at, name in enumerate(names) if name in (*names[:6], "volume", "amount", left)]
+    text = "\n".join(",".join(line.split(",")[at] for at in kept) for line in (HEADER, *ROWS))
+    report, bars = ingested(tmp_path, {"any.csv": text})
+    assert (report.files[0].layout, report.rejected) == ("baostock", 0)
+    assert bars["symbol"].unique().tolist() == ["600999.SH"]
+    assert bars["adj_factor"].isna().all()
+    assert "preclose" in report.files[0].notes[0]
+
+
+@pytest.mark.slow
 def test_raw_and_adjusted_files_beside_each_other_are_one_history(tmp_path: Path) -> None:
     report, bars = ingested(tmp_path, {"a.csv": file(), "b.csv": file("1")})
     assert (report.read, report.stored_new, report.joined) == (5, 5, 5)

@@ -65,11 +65,37 @@ def test_a_comma_before_three_digits_is_not_guessed(tmp_path: Path) -> None:
     assert taken_text(tmp_path, "ABC.csv", text)[1]["close"].tolist() == [10.123, 10.5]
 
 
-def test_thousands_of_an_english_table_are_rejected_and_not_taken_for_decimals(tmp_path: Path) -> None:
-    # Prices with points show that the comma is none.
-    report, bars = taken_text(tmp_path, "ABC.csv", f"{HEADER}\n2024-02-28;10.0;11.0;9.0;10.5;1,200\n")
-    assert len(bars) == 0
-    assert "is no number" in report.errors[0] or "decimal comma or a thousand" in report.errors[0]
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_thousands_are_told_by_the_points_beside_them(tmp_path: Path, sign: str) -> None:
+    header = HEADER.replace(";", sign)
+    lines = [
+        ["2024-02-28", "1,010.5", "1,011.0", "1,009.0", "1,010", "1,200"],
+        ["2024-02-29", "999.5", "1,011", "999", "1,000", "12,345,600"],
+    ]
+    text = "\n".join([header, *(sign.join(f'"{cell}"' for cell in line) for line in lines)])
+    bars = taken_text(tmp_path, "ABC.csv", text)[1]
+    assert prices(bars) == [[1010.5, 1011, 1009, 1010, 1200], [999.5, 1011, 999, 1000, 12345600]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        # Nothing tells what 1,200 is: 1.234 may be a thousand.
+        (["10", "11", "9", "10", "1,200"], 2),
+        (["1.234", "1.300", "1.200", "1.250", "1,200"], 2),
+        # A comma that divides no thousands.
+        (["10.5", "11.0", "9.0", "10,25", "1,200"], 2),
+        (["10.5", "11.0", "9.0", "10.5", "1,20"], 2),
+        (["10.5", "11.0", "9.0", "10.5", "0,123"], 2),
+    ],
+)
+def test_a_comma_that_may_be_a_decimal_one_is_no_number(tmp_path: Path, cells: list[str], row: int) -> None:
+    quoted = ",".join(f'"{cell}"' for cell in cells)
+    error = error_of(tmp_path, "ABC.csv", f"Date,Open,High,Low,Close,Volume\n2024-02-28,{quoted}\n")
+    assert f"the first is row {row}: " in error
+    assert "is no number" in error
 
 
 def test_times_of_google_finance_are_days(tmp_path: Path) -> None:

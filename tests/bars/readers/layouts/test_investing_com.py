@@ -102,7 +102,11 @@ def test_days_that_may_be_either_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["ABC Historical Data.csv", "ABC Historical Data (2).csv", "ABC Historische Daten.csv"]
+    "name",
+    [
+        *("ABC Historical Data.csv", "ABC Historical Data (2).csv", "ABC_Historical_Data.csv"),
+        *("ABC Historische Daten.csv", "ABC Historische Kurse.csv", "ABC Datos históricos.csv", "ABC历史数据.csv"),
+    ],
 )
 def test_the_symbol_stands_in_the_name_of_the_download(tmp_path: Path, name: str) -> None:
     assert taken_text(tmp_path, name, SAMPLE.text(*SAMPLE.lines()))[1]["symbol"].unique().tolist() == ["ABC"]

@@ -88,5 +88,47 @@ def test_factors_that_contradict_each_other_join_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_the_code_may_stand_in_the_name_alone(tmp_path: Path) -> None:
+    text = "\n".join(line.partition(",")[2] for line in daily().splitlines())
+    report, bars = ingested(tmp_path, {"600999.SH.csv": text})
+    assert (report.files[0].layout, bars["symbol"].unique().tolist()) == ("Tushare daily", ["600999.SH"])
+    assert bars["volume"].unique().tolist() == [171978677.0]
+    assert "its name 'prices' is no symbol" in ingested(tmp_path, {"prices.csv": text})[0].errors[0]
+
+
+def test_days_that_became_numbers_with_decimals(tmp_path: Path) -> None:
+    bars = ingested(tmp_path, {"t.csv": daily().replace("SH,20240102,", "SH,20240102.0,")})[1]
+    assert bars["date"].tolist()[0] == "2024-01-02"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layout", "header", "end"),
+    [
+        (
+            "get_hist_data",
+            "date,open,high,close,low,volume,price_change,p_change,ma5,ma10,ma20,v_ma5,v_ma10,v_ma20,turnover",
+            ",0.1,0.5,10,10,10,7036,7036,7036,0.2",
+        ),
+        ("get_k_data", ",date,open,close,high,low,volume,code", ",600999"),
+    ],
+)
+def test_the_first_interface_counts_lots(tmp_path: Path, layout: str, header: str, end: str) -> None:
+    at = "0," if header.startswith(",") else ""
+    high_low = "10.6,9.8" if layout == "get_k_data" else ""
+    cells = f"10.0,10.4,{high_low}" if high_low else "10.0,10.6,10.4,9.8"
+    report, bars = ingested(tmp_path, {"600999.csv": f"{header}\n{at}2024-01-02,{cells},7036.0{end}\n"})
+    assert report.files[0].layout == f"Tushare {layout}"
+    assert bars.loc[0, ["symbol", "open", "high", "low", "close", "volume"]].tolist() == [
+        "600999.SH",
+        10.0,
+        10.6,
+        9.8,
+        10.4,
+        703600.0,
+    ]
+    assert layout in report.files[0].notes[0]
+
+
 def test_bad_input(tmp_path: Path) -> None:
     check_bad_input(tmp_path, "t.csv", daily())

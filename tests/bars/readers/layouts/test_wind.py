@@ -44,8 +44,32 @@ def test_an_export_of_the_terminal_names_its_units(tmp_path: Path) -> None:
         assert bars["volume"].iloc[0] == 703600.0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("shares", "times"), [("手", 100), ("万股", 1e4)])
+@pytest.mark.parametrize(("money", "by"), [("千元", 1e3), ("万元", 1e4), ("百万", 1e6), ("亿元", 1e8)])
+def test_whoever_exports_chooses_the_units(tmp_path: Path, shares: str, times: float, money: str, by: float) -> None:
+    text = TERMINAL.replace("成交量(股)", f"成交量({shares})").replace("成交金额(元)", f"成交额({money})")
+    if shares == "手":
+        text = text.replace("(", "（").replace(")", "）")
+    report, bars = ingested(tmp_path, {"any.csv": text})
+    assert report.files[0].layout == "Wind terminal"
+    assert bars.loc[0, ["volume", "amount"]].tolist() == [703600 * times, 14353440 * by]
+
+
+@pytest.mark.slow
+def test_thousands_of_an_export_are_divided(tmp_path: Path) -> None:
+    text = TERMINAL.replace(",703600,14353440", ',"703,600","14,353,440.00"')
+    assert ingested(tmp_path, {"any.csv": text})[1].loc[0, ["volume", "amount"]].tolist() == [703600, 14353440]
+
+
+def test_an_amount_in_an_unknown_unit_is_not_read(tmp_path: Path) -> None:
+    report, bars = ingested(tmp_path, {"any.csv": TERMINAL.replace("成交金额(元)", "成交金额(港元)")})
+    assert "成交金额(港元)" in report.files[0].ignored_columns
+    assert bars["amount"].isna().all()
+
+
 def test_other_units_are_none_of_this_layout(tmp_path: Path) -> None:
-    report, _ = ingested(tmp_path, {"any.csv": TERMINAL.replace("成交量(股)", "成交量(万股)")})
+    report, _ = ingested(tmp_path, {"any.csv": TERMINAL.replace("成交量(股)", "成交量(份)")})
     assert "column 成交量(股) is missing" in report.errors[0]
 
 

@@ -48,6 +48,13 @@ def test_spellings_of_the_adjusted_close(tmp_path: Path, name: str) -> None:
     assert bars["adj_factor"].tolist() == [1.0] * 3
 
 
+def test_the_table_of_its_page_is_read_as_it_was_copied(tmp_path: Path) -> None:
+    text = 'Date,Open,High,Low,Close*,Adj Close**,Volume\n"Mar 22, 2024",10.00,11.00,9.00,10.50,10.40,"1,200,000"\n'
+    report, bars = taken_text(tmp_path, "ABC.csv", text)
+    assert report.files[0].layout == "Yahoo"
+    assert prices(bars) == [[10.0, 11.0, 9.0, 10.5, 1200000.0]]
+
+
 @pytest.mark.slow
 def test_prices_in_single_precision_make_no_dividends(tmp_path: Path) -> None:
     # Adjusted by one constant and rounded to float32, as Yahoo has it.
