@@ -15,6 +15,7 @@ Two habits of vendors are understood, counted and reported (`CheckedRows.mended`
 and prices that rounding has put outside low to high by less than `DUST`.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ NO_VOLUME = 1e-6
 DAILY = ("d", "1d", "day", "daily")
 """What vendors call the period of a daily bar, in lower case."""
 
+_CODE = re.compile(r"[0-9]{6}", re.ASCII)
 _TEXT = pd.StringDtype(na_value=np.nan)
 _ABSURD = f"is not between {MIN_PRICE:g} and {MAX_PRICE:g}"
 ABSURD_ADJUSTMENT = f"adj_factor makes an adjusted price that {_ABSURD}"
@@ -131,7 +133,10 @@ def judge_rows(frame: pd.DataFrame, convention: Convention, market: Market | Non
         if name in frame.columns:
             numbers[name] = to_numbers(frame[name], name, faults)
     if convention.chinese:
-        abroad = symbols.isin([name for name in symbols.unique() if name and market_of(name) not in ("CN", None)])
+        # A code alone may be an index of either exchange; anything else of no market is none, such as one cut off.
+        abroad = symbols.isin(
+            [name for name in symbols.unique() if name and market_of(name) != "CN" and not _CODE.fullmatch(name)]
+        )
         text = "is no code of the mainland's exchanges, whose units this layout has; deliver it in another layout"
         faults.mark(abroad.to_numpy(), "symbol", text)
     numbers["volume"] = _times(numbers["volume"], convention.volume_unit)

@@ -5,6 +5,7 @@ is `kline_core.bars.readers.layouts`.
 """
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,12 +228,22 @@ def _unknown(source: str, names: Sequence[str], plain: Sequence[str], layouts: S
         text = f"{source}: column {twice} is there twice, or another one says the same; keep one of them"
         return InputError(text, source=source, column=twice)
     others = f", which needs {', '.join(lacking[1:])} too" if len(lacking) > 1 else ""
-    wanted = ",".join(f"{meaning}=NAME" for meaning in meanings or NEEDED)
+    wanted = ",".join([*(f"{meaning}=NAME" for meaning in meanings or NEEDED), *_given(nearest, names, plain)])
+    units = "; volumes then count as shares, and amounts as the currency"
     text = (
         f"{source}: column {lacking[0]} is missing; its columns are {shown}, nearest to the layout {nearest.name}"
         f"{others}; add what is missing, or name the columns that hold it with --columns {wanted}"
+        f"{units if (nearest.convention.volume_unit, nearest.convention.amount_unit) != (1, 1) else ''}"
     )
     return InputError(text, source=source, column=lacking[0])
+
+
+def _given(layout: Layout, names: Sequence[str], plain: Sequence[str]) -> list[str]:
+    """What has to be named by hand too where something is: needed columns under names that only this layout knows."""
+    given = {layout.columns.get(key): name.strip() for name, key in zip(names, plain, strict=True)}
+    own = {meaning: given[meaning] for meaning in NEEDED if given.get(meaning, meaning).lower() != meaning}
+    quoted = {meaning: f'"{name}"' if re.search(r"[\s,()]", name) else name for meaning, name in own.items()}
+    return [f"{meaning}={name}" for meaning, name in quoted.items()]
 
 
 def listed(names: Sequence[str]) -> str:

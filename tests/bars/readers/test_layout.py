@@ -34,6 +34,14 @@ def test_what_a_vendor_needs_beside_is_named_too() -> None:
     assert said.endswith("--columns close=NAME,volume=NAME")
 
 
+def test_what_is_to_be_named_by_hand_is_named_whole() -> None:
+    said = refusal(["Datum", "Eröffnung", "Hoch", "Tief", "Schluss", "Vol."])
+    assert said.endswith("--columns close=NAME,open=NAME,date=Datum,high=Hoch,low=Tief,volume=Vol.")
+    # By hand the units of the vendor are lost.
+    said = refusal(["ts_code", "trade_date", "open", "high", "low", "close", "volume"])
+    assert "--columns volume=NAME,date=trade_date; volumes then count as shares" in said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "names",

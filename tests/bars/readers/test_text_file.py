@@ -246,7 +246,7 @@ def test_quotes_that_all_readers_understand_take_the_fast_way(tmp_path: Path, mo
     assert len(verdicts(tmp_path / "a.csv", [GOOD] * 9)) == 9
 
 
-@pytest.mark.parametrize("name", ["stock", "Code", "代码"])
+@pytest.mark.parametrize("name", ["stock", "ts_code", "代码"])
 def test_a_column_that_may_hold_symbols_is_not_passed_over(tmp_path: Path, name: str) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(f"{name},date,open,high,low,close,volume\nAAPL,2020-01-02,1,1,1,1,1\n")
