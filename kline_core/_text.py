@@ -89,7 +89,7 @@ def refusal(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def markdown_table(head: tuple[str, ...], rows: list[list[object]]) -> str:
-    """Rows as a Markdown table whose columns are right-aligned."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+def markdown_table(head: tuple[str, ...], rows: list[list[object]], *, words: bool = False) -> str:
+    """Rows as a Markdown table whose columns are right-aligned, or left-aligned if they hold words."""
+    lines = ["| " + " | ".join(head) + " |", "|" + ("---|" if words else "---:|") * len(head)]
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])

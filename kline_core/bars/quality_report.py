@@ -85,7 +85,7 @@ class QualityReport:
         for kind, rows in self._shown():
             title = KINDS[kind]
             parts.append(f"### {title[0].upper()}{title[1:]} ({self.counts[kind]})")
-            parts.append(markdown_table(_HEAD, rows) + self._rest(kind))
+            parts.append(markdown_table(_HEAD, rows, words=True) + self._rest(kind))
         return "\n\n".join(parts)
 
     def to_dict(self) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def checked(tmp_path, frame, **options):
     json.dumps(report.to_dict(), allow_nan=False)
     assert report.headline in report.text()
     assert report.headline in report.markdown()
+    # Words are read from the left, and a long one is not cut off at its beginning.
+    assert "---:|" not in report.markdown()
     return report
 
 
