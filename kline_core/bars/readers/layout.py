@@ -85,6 +85,9 @@ class Layout:
         """Whether a file with these columns, stripped and in lower case, is of the layout."""
         if self.exactly and [name for name in names if name] != list(self.telling):
             return False
+        # Of several columns without a name none is meant.
+        if "" in self.telling and names.count("") > 1:
+            return False
         return all(name in names for name in self.telling) and not self.missing(names)
 
     def missing(self, names: Collection[str]) -> list[str]:
