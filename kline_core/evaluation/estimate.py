@@ -31,11 +31,6 @@ class Estimate:
         """Whether there is a value with a standard error."""
         return self.reason is None
 
-    @property
-    def is_noise(self) -> bool:
-        """Whether it lies within two standard errors of zero."""
-        return abs(self.value) <= 2 * self.se
-
     def __str__(self) -> str:
         return f"{self.value:+.3f} ± {self.se:.3f}" if self.known else "-"
 
@@ -56,9 +51,7 @@ def across_sessions(found: CrossSectionIC, missing: str | None = None) -> Estima
 
 def normal_p(estimate: Estimate) -> float:
     """`two_sided_p` by the normal distribution, for an error that is known and not estimated from n figures."""
-    if not estimate.known or not estimate.se > 0:
-        return float("nan")
-    return math.erfc(abs(estimate.value) / estimate.se / math.sqrt(2))
+    return math.erfc(_distance(estimate) / math.sqrt(2))
 
 
 def two_sided_p(estimate: Estimate) -> float:
@@ -68,7 +61,11 @@ def two_sided_p(estimate: Estimate) -> float:
     """
     from scipy.special import stdtr
 
+    return float(2 * stdtr(estimate.n - 1, -_distance(estimate)))
+
+
+def _distance(estimate: Estimate) -> float:
+    """Standard errors between an estimate and zero; NaN if it has no value, or is 0 with an error of 0."""
     if not estimate.known or (estimate.se == 0 and estimate.value == 0):
         return float("nan")
-    distance = math.inf if estimate.se == 0 else abs(estimate.value) / estimate.se
-    return float(2 * stdtr(estimate.n - 1, -distance))
+    return math.inf if estimate.se == 0 else abs(estimate.value) / estimate.se

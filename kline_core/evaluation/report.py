@@ -10,7 +10,7 @@ import pandas as pd
 
 from kline_core._text import markdown_table, table
 from kline_core.evaluation.details import Details
-from kline_core.evaluation.estimate import Estimate, normal_p, two_sided_p
+from kline_core.evaluation.estimate import LEVEL, Estimate, normal_p, two_sided_p
 from kline_core.evaluation.quantiles import QuantileReturns
 
 SUSPICIOUS: Final = 0.2
@@ -44,6 +44,11 @@ class HorizonIC:
     def p(self) -> float:
         """Two-sided p of `judged`: Student's t across symbols, the normal distribution over time; NaN if unknown."""
         return two_sided_p(self.rank_ic) if self.rank_ic.known else normal_p(self.over_time)
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether `judged` cannot be told from zero: `p` is not below `LEVEL`, or unknown."""
+        return not self.p < LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +111,16 @@ class Evaluation:
         main = next(each for each in self.horizons if each.horizon == self.horizon)
         where = "across symbols" if judged is main.rank_ic else "over time"
         said = f"The rank IC {where} with the {self.horizon}-bar return is {judged}"
-        if judged.is_noise:
+        if main.is_noise:
             said += ": not distinguishable from zero"
         elif abs(judged.value) > SUSPICIOUS:
             said += ", so far from zero that a leak is likelier than a signal: look for what the values could not know"
         else:
-            distance = abs(judged.value) / judged.se
-            chance = 100 * math.erfc(distance / math.sqrt(2))
-            said += f", {distance:.1f} standard errors from zero; values that say nothing get so far in"
-            said += f" {chance:.2g} % of all cases, and costs are not deducted"
+            # Equal coefficients have an error of zero, or of their last bits.
+            whole = abs(judged.value) > 1e6 * judged.se
+            far = "" if whole else f", {abs(judged.value) / judged.se:.1f} standard errors from zero"
+            chance = f"{100 * main.p:.2g} %"
+            said += f"{far}; values that say nothing get so far in {chance} of all cases, and costs are not deducted"
         if self.seen:
             said += f" ({self.seen} values are of dates that the encoder was trained on)"
         return said + "."

@@ -15,7 +15,7 @@ from kline_core.evaluation.breakdowns import Breakdown
 from kline_core.evaluation.calibration import Calibration
 from kline_core.evaluation.change_points import ROLLING, ChangePoint, RollingIC
 from kline_core.evaluation.decay import Decay
-from kline_core.evaluation.estimate import LEVEL, Estimate
+from kline_core.evaluation.estimate import LEVEL, Estimate, two_sided_p
 from kline_core.evaluation.portfolios import Portfolios
 from kline_core.plots.style import FAINT, FONT, INK, QUIET, Figure, bare, line_above, sheet, sign_colours
 
@@ -195,7 +195,7 @@ def _points(axes: Axes, places: list[int], estimates: list[Estimate], colours: d
         if not each.known:
             axes.text(x, 0, "-", ha="center", va="bottom", fontsize=8, color=QUIET)
             continue
-        colour = colours[0 if each.is_noise else int(np.sign(each.value))]
+        colour = colours[int(np.sign(each.value)) if two_sided_p(each) < LEVEL else 0]
         axes.vlines(x, each.value - 2 * each.se, each.value + 2 * each.se, color=colour, linewidth=1)
         axes.vlines(x, each.value - each.se, each.value + each.se, color=colour, linewidth=4, alpha=0.45)
         axes.plot(x, each.value, marker="o", markersize=5, color=colour)

@@ -9,18 +9,21 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from kline_core.bars.members import keep_members
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, FingerprintError, HomeError, SettingError, UnknownSymbolError
-from kline_core.evaluation.estimate import MIN_SESSIONS, MIN_SYMBOLS
-from kline_core.evaluation.evaluate import evaluate_values
+from kline_core.evaluation.estimate import MIN_SESSIONS, MIN_SYMBOLS, Estimate
+from kline_core.evaluation.evaluate import evaluate_frame, evaluate_values
 from kline_core.evaluation.panel import by_symbol
+from kline_core.evaluation.report import HorizonIC
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests import naive
 from tests.support.frames import plain, walks_together
 from tests.support.homes import make_home
+from tests.support.made_markets import MadeMarket
 from tests.support.values import FINGERPRINT, store, value_rows
 
 LAG, HORIZON = 1, 5
@@ -214,13 +217,39 @@ def test_a_planted_signal_is_found_with_its_sign(tmp_path):
     for sign, fingerprint in ((1, "up"), (-1, "down")):
         rng = np.random.default_rng(1)
         fill(home, frame, lambda r, s=sign, g=rng: s * r / np.nanstd(r) + 12 * g.normal(size=len(r)), fingerprint)
-        found = judge(home, fingerprint)
+        found = judge(home, fingerprint, details=True)
         assert found.judged.value == pytest.approx(sign / 12, abs=0.03)
-        assert not found.judged.is_noise
+        assert not next(each for each in found.horizons if each.horizon == HORIZON).is_noise
+        # One p for the verdict and for the warning beside it: Student's t.
+        judged = found.judged
+        p = 2 * stats.t.sf(abs(judged.value) / judged.se, judged.n - 1)
+        assert f"get so far in {100 * p:.2g} % of all cases" in found.verdict
+        assert found.details.tries.p == pytest.approx(p)
         assert "standard errors from zero" in found.verdict
         assert "costs are not deducted" in found.verdict
         assert np.sign(found.quantiles.spread) == sign
         assert abs(found.quantiles.spread) > 2 * found.quantiles.spread_se
+
+
+@pytest.mark.parametrize(("sessions", "noise"), [(20, True), (200, False)])
+def test_what_is_distinguishable_is_told_by_one_p(sessions, noise):
+    """2.05 errors are 5.4 % of 20 sessions, and 4.2 % of 200."""
+    main = HorizonIC(HORIZON, 9, Estimate(0.041, 0.02, sessions, None), *2 * [Estimate(math.nan, math.nan, 0, "none")])
+    assert main.p == pytest.approx(2 * stats.t.sf(2.05, sessions - 1))
+    assert main.is_noise is noise
+
+
+@pytest.mark.slow
+def test_the_same_order_on_every_session_has_no_error():
+    """Six symbols that always move alike, and values that are always the same."""
+    drift = np.array([1, 2, 3, 4, 5, 6]) * 1e-3
+    made = MadeMarket(np.tile(drift, (300, 1)))
+    for order, said in (([3, 2, 5, 1, 4, 6], "+0.486"), ([5, 1, 3, 4, 6, 2], "+0.029")):
+        found = evaluate_frame(made.rows(np.tile(np.array(order) / 10, (300, 1))), made.frames)
+        assert f"is {said} ± 0.000" in found.verdict
+        assert "standard errors from zero" not in found.verdict
+        assert found.details.tries.p < 1e-9
+    assert "get so far in 0 % of all cases" in found.verdict
 
 
 @pytest.mark.slow
