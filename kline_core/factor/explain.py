@@ -15,7 +15,7 @@ from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 from kline_core.factor.attention import Attention, attention_map
 from kline_core.factor.batch import Batch, SymbolSamples
-from kline_core.factor.explanation import Explanation, larger_candles, matches_of, outcome_of
+from kline_core.factor.explanation import Explanation, larger_candle_dates, larger_candles, matches_of, outcome_of
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars, too_few_bars
 from kline_core.factor.searchable import Searchable
@@ -83,6 +83,7 @@ def explain_loaded(
         outcome=outcome_of(loaded.frames, bars.symbol, end, steps),
         matches=matches_of(loaded.frames, bars.symbol, end, pairs, settings),
         candles=larger_candles(bars, end, steps),
+        candle_dates=larger_candle_dates(bars, end, steps),
         searchable=Searchable.among(loaded.patterns, bars.symbol, day, end, steps.span_bars),
         attention=_attention(loaded, bars, end, pairs) if attention and pairs else None,
     )

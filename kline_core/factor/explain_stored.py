@@ -22,7 +22,7 @@ from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.dates import optional_date
 from kline_core.errors import DateError, HomeError, UnknownSymbolError
 from kline_core.factor.comparison import CLOSE
-from kline_core.factor.explanation import Explanation, larger_candles, matches_of, outcome_of
+from kline_core.factor.explanation import Explanation, larger_candle_dates, larger_candles, matches_of, outcome_of
 from kline_core.factor.match_digest import are_tied, match_digests
 from kline_core.factor.recorded import VersionGoneError, check_version, checked_settings
 from kline_core.factor.sample_dates import choose_dates
@@ -95,6 +95,7 @@ def explain_stored(
         # On another processor full mode's similarity may have other last bits.
         matches=matches_of(frames, name, end, pairs, settings, gone, CLOSE),
         candles=larger_candles(own_bars, end, steps),
+        candle_dates=larger_candle_dates(own_bars, end, steps),
         searchable=searchable,
         run=run_id,
         notes=(

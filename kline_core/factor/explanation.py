@@ -13,6 +13,7 @@ from kline_core.factor.attention import Attention
 from kline_core.factor.searchable import Searchable
 from kline_core.search.full_mode import PART_NAMES, similarity_parts
 from kline_core.settings import PatternSettings, Settings
+from kline_core.typing import Dates
 from kline_core.windows.market import market_returns_of, relative_returns
 from kline_core.windows.outcomes import UNDECIDED, outcomes
 from kline_core.windows.prices import WindowPrices, window_prices
@@ -88,6 +89,8 @@ class Explanation:
     """Best first; fewer than `top_k` if the history is short."""
     candles: Mapping[int, WindowPrices] = field(default_factory=dict)
     """The query's chart in each time scale above 1, by the scale: float64 (1, window_bars)."""
+    candle_dates: Mapping[int, Dates] = field(default_factory=dict)
+    """datetime64[D] (window_bars,) by the scale: last bar of each of these candles."""
     searchable: Searchable | None = None
     """Which part of history was searchable; None if a past run's patterns are gone."""
     run: str | None = None
@@ -150,7 +153,7 @@ class Explanation:
         return pd.DataFrame([match.to_dict() for match in self.matches], columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation as plain JSON values, with the query's bars and without those of its matches."""
+        """The explanation as plain JSON values, with the query's bars and candles and without those of its matches."""
         return {
             "symbol": self.symbol,
             "date": str(self.date),
@@ -168,8 +171,21 @@ class Explanation:
                     strict=True,
                 )
             ],
+            **({"candles": self._larger()} if self.candles else {}),
             "matches": [match.to_dict() for match in self.matches],
             **({} if self.attention is None else {"attention": self.attention.to_dict()}),
+        }
+
+    def _larger(self) -> dict[str, list[dict[str, Any]]]:
+        """The query's candles in each time scale above 1, by the scale; a candle's date is that of its last bar."""
+        return {
+            str(scale): [
+                {"date": str(day), "open": o, "high": h, "low": low, "close": c}
+                for day, o, h, low, c in zip(
+                    self.candle_dates[scale], *(price[0].tolist() for price in prices), strict=True
+                )
+            ]
+            for scale, prices in self.candles.items()
         }
 
     def _attended(self) -> str:
@@ -315,6 +331,12 @@ def larger_candles(bars: SymbolBars, end: int, steps: PatternSettings) -> dict[i
     """The chart of the window that ends on the bar `end` in each time scale above 1: float64 (1, window_bars)."""
     larger = (scale for scale in steps.scales if scale > 1)
     return {scale: window_prices(bars, np.array([end]), steps.window_bars, scale) for scale in larger}
+
+
+def larger_candle_dates(bars: SymbolBars, end: int, steps: PatternSettings) -> dict[int, Dates]:
+    """Last bar of each candle of `larger_candles`: datetime64[D] (window_bars,) by the scale."""
+    back = np.arange(1 - steps.window_bars, 1)
+    return {scale: bars.dates[end + scale * back] for scale in steps.scales if scale > 1}
 
 
 def _or_dash(value: float | None, form: str) -> str:

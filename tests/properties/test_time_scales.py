@@ -1,11 +1,13 @@
 """Windows with charts in several time scales: every rule holds as it does with one."""
 
+import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import kline_core as kl
 from kline_core.compute.opening import open_cluster
 from kline_core.encoder.encoder import Encoder
 from kline_core.factor.scoring import score_batch
@@ -160,6 +162,33 @@ def test_a_history_that_is_too_short_for_a_scale_says_so(loaded):
     assert reasons[asked[1].item()] == f"too few bars: {SPAN - 1} of {SPAN} (scale 6)"
     assert not str(reasons[asked[2].item()]).startswith("too few bars")
     assert reasons[asked[3].item()] == "a hole of more than 20 days inside the window"
+
+
+@pytest.mark.slow
+def test_an_explanation_lists_the_candles_of_each_scale(truth, loaded, in_process):
+    """Candle k of a scale spans the bars that a loop over them would take, and is named by the last of them."""
+    view = kl.explain(truth.home, "S00004", settings=SETTINGS, encoder=truth.weights, device="cpu")
+    bars = loaded.frames["S00004"]
+    end = int(bars.find(np.array([view.date]))[0])
+    run = truth.run(in_process, dates={"S00004": [view.date]}).run_id
+    past = kl.explain(truth.home, "S00004", view.date, run=run)
+    found = json.loads(json.dumps(view.to_dict()))["candles"]
+    assert past.to_dict()["candles"] == found
+    assert list(found) == ["3", "6"]
+    for name, candles in found.items():
+        scale = int(name)
+        assert len(candles) == WINDOW_BARS
+        for back, candle in enumerate(reversed(candles)):
+            at = slice(end + 1 - scale * (back + 1), end + 1 - scale * back)
+            assert candle == {
+                "date": str(bars.dates[at][-1]),
+                "open": bars.open[at][0],
+                "high": bars.high[at].max(),
+                "low": bars.low[at].min(),
+                "close": bars.close[at][-1],
+            }
+    alone = replace(view, candles={}, candle_dates={})
+    assert "candles" not in alone.to_dict()
 
 
 @pytest.mark.slow
