@@ -11,9 +11,10 @@ from flows.artifacts.advice import leave_advice
 from flows.artifacts.publish import artifact_key, show_picture
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home
-from flows.common.parameters import Date, HomePlace, Symbols, as_day, symbol_list
+from flows.common.parameters import Cost, Date, HomePlace, Symbols, as_day, symbol_list
 from flows.common.session import run_name
 from kline_core.api.views import evaluate as evaluated
+from kline_core.evaluation.portfolios import COST
 from kline_core.evaluation.report import Evaluation
 from kline_core.plots.evaluation_plots import decay_figure, reliability_figure
 from kline_core.plots.factor_plots import evaluation_picture
@@ -42,6 +43,7 @@ def evaluate(
     last: Date = None,
     fingerprint: str | None = None,
     settings: ChosenSettings | None = None,
+    cost: Cost = COST,
 ) -> State[Any]:
     """IC, rank IC, decay, calibration, portfolios and losses of the stored values. Nothing is computed anew.
 
@@ -54,6 +56,7 @@ def evaluate(
         fingerprint: Which values, where the home holds several kinds. Empty: those of the settings.
         settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Empty:
             the default ones.
+        cost: Of what the portfolios buy and of what they sell, as a share of it: 0.001 for ten basis points.
     """
     found = evaluated(
         open_home(home),
@@ -62,6 +65,7 @@ def evaluate(
         symbols=symbol_list(symbols),
         first=as_day(first),
         last=as_day(last),
+        cost=cost,
     )
     for line in found.text().splitlines():
         get_run_logger().info(line)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from kline_core.bars.sessions import calendar_names
 from kline_core.dates import parse_date
 from kline_core.errors import DateError, SettingError
+from kline_core.evaluation.portfolios import MOST_COST
 
 
 def symbol_list(symbols: str | int | Sequence[str | int] | None) -> list[str] | None:
@@ -84,6 +85,7 @@ _NO_CREDENTIALS = r"^(?!.*://[^/]*@)(?!.*://.*\?)"
 HomePlace = Annotated[str, Field(json_schema_extra={"pattern": _NO_CREDENTIALS})] | None
 Samples = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Cost = Annotated[float, Field(ge=0, le=MOST_COST)]
 Threads = Annotated[int | None, Field(ge=1, le=256)]
 Retries = Annotated[int, Field(ge=0, le=1_000)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]

@@ -14,6 +14,7 @@ from kline_core.dates import optional_date
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import SettingError
 from kline_core.evaluation.evaluate import evaluate_values
+from kline_core.evaluation.portfolios import COST
 from kline_core.evaluation.report import Evaluation
 from kline_core.factor.explain import explain_sample
 from kline_core.factor.explain_stored import explain_stored
@@ -224,6 +225,7 @@ def evaluate(
     fingerprint: str | None = None,
     universe: str | None = None,
     details: bool = True,
+    cost: float = COST,
 ) -> PicturedEvaluation:
     """Evaluation of stored values: how well they ranked the forward returns. No value is computed again.
 
@@ -245,6 +247,8 @@ def evaluate(
             member by the newest list not after the day; None for all.
         details: Whether to work out what stands beside the verdict: other errors and tests, decay, parts, calibration,
             portfolios, losses, and how many settings were tried.
+        cost: Of what the portfolios buy and of what they sell, as a share of it: 0.001 for ten basis points; at most
+            0.1.
 
     Returns:
         The evaluation: ``.verdict`` (one sentence), ``.ic_by_horizon`` (a DataFrame), ``.quantiles``, ``.details``
@@ -254,7 +258,7 @@ def evaluate(
         HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
             fingerprint, of a symbol, or of these dates.
         AmbiguousSymbolError: A symbol may mean several that have values.
-        SettingError: `symbols` is empty, or the home keeps no members of `universe`.
+        SettingError: `symbols` is empty, `cost` is none, or the home keeps no members of `universe`.
         EncoderError: The weights cannot be read.
 
     Examples:
@@ -273,6 +277,7 @@ def evaluate(
         optional_date(last, "last"),
         universe,
         details,
+        cost,
     )
     return _as(PicturedEvaluation, found)
 

@@ -236,6 +236,7 @@ def evaluate(options: argparse.Namespace) -> Answer:
         encoder=options.encoder,
         fingerprint=options.fingerprint,
         universe=options.universe,
+        **({} if options.cost is None else {"cost": options.cost}),
     )
     text, document = found.text(), found.to_dict()
     if agreed is not None:

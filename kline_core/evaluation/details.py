@@ -147,12 +147,12 @@ class Details:
 
 
 def details_of(
-    panel: Panel, frames: BarsBySymbol, settings: Settings, p: float, tried: int, samples: int, failed: int
+    panel: Panel, frames: BarsBySymbol, settings: Settings, p: float, tried: int, samples: int, failed: int, cost: float
 ) -> Details:
     """The details of a panel.
 
     `p`: of the figure that the verdict judges. `tried`: settings with values. `samples`, `failed`: all samples, and
-    those without a value.
+    those without a value. `cost`: of the portfolios, see `portfolios_of`.
     """
     steps, horizon = settings.patterns, settings.factor.return_horizon
     returns, apart = panel.forward[:, steps.horizons.index(horizon)], horizon + steps.entry_lag_bars
@@ -171,7 +171,7 @@ def details_of(
         changes=change_points(ic, panel.days, apart),
         breakdowns=breakdowns_of(panel, frames, returns, apart),
         calibration=calibration_of(panel.sessions, panel.values, wins, barrier_apart),
-        portfolios=portfolios_of(panel, frames, settings),
+        portfolios=portfolios_of(panel, frames, settings, cost),
         autocorrelation=autocorrelations(panel.symbol, panel.sessions, panel.values),
         losses=_losses(panel, returns, ic, samples, failed),
     )

@@ -38,6 +38,7 @@ from kline_core.evaluation.information_coefficient import (
     time_series_rank_ic,
 )
 from kline_core.evaluation.panel import Panel
+from kline_core.evaluation.portfolios import COST, check_cost
 from kline_core.evaluation.quantiles import quantile_returns
 from kline_core.evaluation.report import Evaluation, HorizonIC, YearCoverage
 from kline_core.factor.export import symbols_with_values, why_no_values
@@ -59,6 +60,7 @@ def evaluate_values(
     last: np.datetime64 | None = None,
     universe: str | None = None,
     details: bool = True,
+    cost: float = COST,
 ) -> Evaluation:
     """Evaluate stored values against the present bars of the home.
 
@@ -73,6 +75,7 @@ def evaluate_values(
         universe: Only samples of days on which the symbol was a member of this index, by the newest list not after the
             day (`kline_core.bars.members`); None for all.
         details: Whether to work out what stands beside the verdict (`Evaluation.details`): most of the time.
+        cost: Of what the portfolios buy and of what they sell, as a share of it, up to `MOST_COST`.
 
     Raises:
         HomeError: The home holds no values.
@@ -80,9 +83,10 @@ def evaluate_values(
         UnknownSymbolError: A symbol that is named has no values.
         AmbiguousSymbolError: Several symbols with values may be meant.
         DateError: No values are stored of these dates, or none of a member.
-        SettingError: `symbols` is empty, or the home keeps no members of the universe.
+        SettingError: `symbols` is empty, `cost` is none, or the home keeps no members of the universe.
         EncoderError: The weights cannot be read.
     """
+    check_cost(cost)
     wanted = fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder_path))
     rows = stored_rows(home, wanted, symbols, first, last)
     asked = rows.num_rows
@@ -94,7 +98,7 @@ def evaluate_values(
     bars = home.read("bars", columns, version, symbols=names)
     frames = bars_by_symbol(bars, releases=released(home.notes(version)))
     tried = len(home.read("factors", ["fingerprint"])["fingerprint"].unique()) if details else 1
-    found = evaluate_frame(rows, frames, settings, name=wanted, tried=tried, details=details)
+    found = evaluate_frame(rows, frames, settings, name=wanted, tried=tried, details=details, cost=cost)
     return replace(found, universe=universe, outside=asked - rows.num_rows)
 
 
@@ -106,6 +110,7 @@ def evaluate_frame(
     name: str = "values",
     tried: int = 1,
     details: bool = True,
+    cost: float = COST,
 ) -> Evaluation:
     """Evaluate values of any origin against bars: the same rules and the same errors for all.
 
@@ -117,12 +122,15 @@ def evaluate_frame(
         name: Stands as the fingerprint of the result.
         tried: Settings that were tried, this one included, for the warning.
         details: Whether to work out what stands beside the verdict.
+        cost: Of what the portfolios buy and of what they sell, as a share of it, up to `MOST_COST`.
 
     Raises:
         InputError: There is no row, or a value is infinite or beyond `MOST_VALUE`.
+        SettingError: `cost` is none.
     """
+    check_cost(cost)
     rows = as_rows(values)
-    return evaluate_panel(rows, joined_panel(rows, frames, settings), frames, settings, name, tried, details)
+    return evaluate_panel(rows, joined_panel(rows, frames, settings), frames, settings, name, tried, details, cost)
 
 
 def joined_panel(rows: pa.Table, frames: BarsBySymbol, settings: Settings) -> Panel:
@@ -139,6 +147,7 @@ def evaluate_panel(
     name: str,
     tried: int = 1,
     details: bool = True,
+    cost: float = COST,
 ) -> Evaluation:
     """`evaluate_frame` of rows that are joined already, see `joined_panel`."""
     ok = pc.equal(rows["status"], OK)
@@ -152,7 +161,7 @@ def evaluate_panel(
     beside = None
     if details:
         lost = rows.num_rows - scored.num_rows
-        beside = details_of(joined, frames, settings, horizons[main].p, tried, rows.num_rows, lost)
+        beside = details_of(joined, frames, settings, horizons[main].p, tried, rows.num_rows, lost, cost)
     return Evaluation(
         fingerprint=name,
         samples=rows.num_rows,

@@ -7,7 +7,7 @@
    Titman, Returns to Buying Winners and Selling Losers, Journal of Finance 48, 1993). The share of a session without a
    cohort stays in cash, which earns nothing.
 3. At each close the weights are set anew. *Traded* is the sum of |new weight - weight as prices left it|, bought and
-   sold, as a share of the portfolio; costs are `COST` of it.
+   sold, as a share of the portfolio; costs are a share of it, `COST` unless another is asked for.
 4. Holding is counted in sessions, so that portfolios share their days. A suspended share keeps its price until it
    trades again, and one that is gone keeps its last one. The change of an unexplained jump counts as no change.
 5. *Highest less lowest* holds the highest fifth and owes the lowest. Borrowing is free and always possible in it, which
@@ -24,8 +24,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from kline_core._text import quoted
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.dates import month_ends
+from kline_core.errors import SettingError
 from kline_core.evaluation.mean_errors import MeanError, newey_west
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.quantiles import GROUPS, group_of
@@ -34,6 +36,8 @@ from kline_core.typing import Dates, Floats64, Int64s
 
 COST: Final = 0.001
 """Cost of what is bought, and of what is sold, as a share of it: ten basis points."""
+MOST_COST: Final = 0.1
+"""Beyond it a cost is likelier meant in percent or basis points."""
 SPREAD: Final = "highest less lowest"
 MIN_RANKED: Final = 2 * GROUPS
 MIN_RANKED_SESSIONS: Final = 60
@@ -85,6 +89,18 @@ class Portfolios:
     worth: list[Worth]
     reason: str | None
     """Why there are no portfolios; None if there are."""
+
+
+def check_cost(cost: float) -> None:
+    """Raise `SettingError` unless a cost is a share from 0 to `MOST_COST`."""
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= MOST_COST:
+        raise SettingError(
+            f"cost is {quoted(cost)}; it must be a share of what is bought or sold from 0 to {MOST_COST}, such as "
+            "0.001 for ten basis points",
+            parameter="cost",
+            value=cost,
+            bound=f"0 to {MOST_COST}",
+        )
 
 
 def portfolios_of(panel: Panel, frames: BarsBySymbol, settings: Settings, cost: float = COST) -> Portfolios:

@@ -576,6 +576,11 @@ def test_evaluate_judges_what_is_stored(
     assert found["samples"] >= report["samples"]
     assert found["samples"] - found["values"] == sum(found["failed"].values()) > 0
     assert [each["horizon"] for each in found["horizons"]] == [1, 5, 10, 20]
+    assert "cost is 5.0; it must be a share of what is bought or sold from 0 to 0.1" in refused(
+        capsys, *words, "evaluate", "--cost", "5"
+    )
+    dear = json.loads(ask(capsys, *words, "evaluate", "--cost", "0.003")[1])
+    assert [each["details"]["portfolios"]["cost"] for each in (found, dear)] == [0.001, 0.003]
     for options in (["--top-k", "3"], ["--fingerprint", three["fingerprint"]]):
         other = json.loads(ask(capsys, *words, "evaluate", *options)[1])
         assert (other["fingerprint"], other["symbols"]) == (three["fingerprint"], 1)

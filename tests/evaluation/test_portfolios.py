@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from kline_core.errors import SettingError
 from kline_core.evaluation.evaluate import as_rows
 from kline_core.evaluation.mean_errors import newey_west
 from kline_core.evaluation.panel import Panel
-from kline_core.evaluation.portfolios import portfolios_of, session_returns
+from kline_core.evaluation.portfolios import check_cost, portfolios_of, session_returns
 from kline_core.settings import Settings
 from tests.support.made_markets import LAG, MadeMarket, noise_market, slow_values
 
@@ -80,6 +81,13 @@ def test_equal_to_a_plain_ledger():
     assert spread.traded == pytest.approx((sold + bought).mean())
     assert found.spread_error.se == pytest.approx(newey_west(high - low, 2).se)
     assert 0.9 < found.invested < 1
+
+
+@pytest.mark.parametrize("cost", [-0.001, 0.11, float("nan"), True, "0.001"])
+def test_a_cost_is_a_share(cost):
+    with pytest.raises(SettingError, match=r"must be a share of what is bought or sold from 0 to 0\.1"):
+        check_cost(cost)
+    check_cost(0)
 
 
 def test_foresight_pays_and_its_inverse_loses():

@@ -68,6 +68,7 @@ def test_choices_and_bounds_are_in_the_form() -> None:
         (daily, {"samples": 0}, "samples: Input should be greater than or equal to 1"),
         (daily, {"threads": 0}, "threads: "),
         (daily, {"max_failed_share": 1.5}, "max_failed_share: "),
+        (evaluate, {"cost": 5}, "cost: "),
         (daily, {"as_of": "yesterday"}, "as_of: .*the date is 'yesterday', which is no date"),
         (daily, {"calendar": "XNOT"}, "calendar: .*'XNOT' is no calendar of exchange_calendars"),
         (daily, {"symbols": " , "}, "symbols: .*name at least one"),
