@@ -41,7 +41,7 @@ def runs(options: argparse.Namespace) -> Answer:
 
 def _row(record: RunRecord, state: str) -> list[object]:
     counts = [record.counts.get(name, "-") for name in ("samples", "done", "failed", "reused")]
-    versions = [_dash(record.tables[name].version) for name in ("bars", "patterns")]
+    versions = [_version(record, name) for name in ("bars", "patterns")]
     seconds = record.seconds.get("total")
     return [
         *(record.run_id, state, f"{record.began:%Y-%m-%d %H:%M:%S}", "-" if seconds is None else round(seconds, 1)),
@@ -49,8 +49,11 @@ def _row(record: RunRecord, state: str) -> list[object]:
     ]
 
 
-def _dash(value: object) -> object:
-    return "-" if value is None else value
+def _version(record: RunRecord, kind: str) -> str:
+    """Version of a table as a run read it, with the table's name where it is not that of its kind."""
+    version, table = record.tables[kind].version, record.table_of(kind)
+    said = "-" if version is None else str(version)
+    return said if table == kind else f"{said} of {table}"
 
 
 def replay(options: argparse.Namespace) -> Answer:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,8 @@ from kline_core.api import doctor
 from kline_core.cli.parser import main
 from kline_core.encoder.synthetic import random_walk
 from kline_core.maintenance import machine_checks
+from kline_core.store.home import Home
+from kline_core.store.run_records import read_record, write_record
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,19 @@ def test_runs_lists_them_newest_first(capsys, place):
     assert done["counts"]["samples"] == 40
     assert done["settings"]["factor"]["top_k"] == 5
     assert "1 older runs; --last N shows more" in ask(capsys, *place, "runs", "--last", "1")[1]
+
+
+def test_runs_name_the_table_of_patterns_of_other_settings(capsys, place):
+    failed, done = listed(capsys, place)
+    home = Home(place[1])
+    record = read_record(home, done["run_id"])
+    other = f"patterns-{'0' * 16}"
+    tables = record.tables | {"patterns": replace(record.tables["patterns"], version=3, table=other)}
+    write_record(home, replace(record, tables=tables))
+    lines = ask(capsys, *place, "runs")[1].splitlines()
+    assert lines[3].endswith(f"3 of {other}")
+    assert lines[2].split()[-2:] == [str(failed["tables"][kind]["version"]) for kind in ("bars", "patterns")]
+    assert listed(capsys, place)[1]["tables"]["patterns"]["table"] == other
 
 
 def test_a_home_without_runs_says_so(capsys, place, tmp_path):
