@@ -15,6 +15,7 @@ from prefect.exceptions import ParameterTypeError
 import flows.steps.scoring
 import kline_core.compute.standing
 import kline_core.factor.stored_values
+from flows.backfill import backfill
 from flows.daily import daily
 from kline_core.compute import workload
 from kline_core.compute.run import Run
@@ -92,6 +93,32 @@ def test_time_scales_have_patterns_and_values_of_their_own(home: Path) -> None:
     assert Home(home).version("patterns") == version
     (_, own) = Home(home).pattern_tables()
     assert Home(home).description(own)["settings"]["scales"] == [1, 5]
+
+
+@pytest.mark.long
+def test_a_backfill_of_time_scales_makes_and_extends_their_patterns(home: Path) -> None:
+    typed = {"scales": [1, 5], "pattern_stride": 2, "calendar": "XNYS", "mode": "full"}
+    asked: dict[str, Any] = {"home": str(home), "settings": typed, "symbols": SYMBOLS[0], "threads": 2}
+    dates = Home(home).read("bars", ["symbol", "date"], symbols=[SYMBOLS[0]])["date"].to_pylist()
+    days = sorted(dates)[-12:]
+    version = Home(home).version("patterns")
+    state = backfill(**asked, first=days[0], last=days[5], max_failed_share=1.0, return_state=True)
+    assert state.is_completed()
+    settings = Settings.preset(scales=(1, 5), pattern_stride=2, calendar="XNYS", mode="full")
+    fingerprint = settings.fingerprint(weights_fingerprint())
+    rows = Home(home).read("factors").to_pandas()
+    assert set(rows["fingerprint"]) == {fingerprint}
+    assert sorted(rows["date"]) == days[:6]
+    assert (rows["status"] == "ok").all()
+    (_, own) = Home(home).pattern_tables()
+    assert Home(home).description(own)["settings"]["scales"] == [1, 5]
+    assert Home(home).version("patterns") == version
+    # It goes on where it was, with the patterns that are there.
+    made = Home(home).version(own)
+    again = backfill(**asked, first=days[0], max_failed_share=1.0, return_state=True)
+    assert again.message.endswith(" + 6 re-used")
+    assert Home(home).version(own) == made
+    assert sorted(Home(home).read("factors")["date"].to_pylist()) == days
 
 
 def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_files: Path, tmp_path: Path) -> None:
