@@ -118,6 +118,8 @@ def symbol_lines(report: "IngestReport") -> list[str]:
 
 def index(options: argparse.Namespace) -> Answer:
     """`kline index`."""
+    if options.remove:
+        return _removed(options)
     text, document = _brought_up_to_date(
         opened_home(options),
         settings=pattern_settings_from(options),
@@ -128,6 +130,23 @@ def index(options: argparse.Namespace) -> Answer:
         max_removed_share=options.max_removed_share,
     )
     return Answer(text, document)
+
+
+def _removed(options: argparse.Namespace) -> Answer:
+    """`kline index --remove`."""
+    from kline_core.api.removal import remove_patterns
+
+    if options.rebuild:
+        raise SettingError(
+            "--rebuild makes the patterns again, and --remove removes them; leave one away",
+            parameter="--remove",
+            value=options.remove,
+        )
+    found = remove_patterns(opened_home(options), settings=pattern_settings_from(options), encoder=options.encoder)
+    text = f"{found.patterns} patterns removed, table {found.table}; values that were made with them stay stored"
+    if found.runs:
+        text += f"\n{found.runs} past runs read them, and cannot be replayed any more"
+    return Answer(text, found.to_dict())
 
 
 def _brought_up_to_date(home: Home, **given: Any) -> tuple[str, dict[str, Any]]:

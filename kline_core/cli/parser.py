@@ -204,6 +204,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_device(index)
     add_threads(index)
     index.add_argument("--rebuild", action="store_true", help="make all patterns again, with these settings")
+    about = "remove the patterns of these settings instead, which are wanted no longer; values made with them stay"
+    index.add_argument("--remove", action="store_true", help=about)
     index.add_argument(
         "--max-removed-share",
         type=float,

@@ -107,6 +107,7 @@ _REMEDIES = {
     "read an old version of": "versions are kept for a time; read a newer one, or restore a copy",
     "make": "name a folder that can be written",
     "write": "check that it can be written",
+    "remove": "check that it can be written, and remove again, or remove its folder",
 }
 # Where the cause is none of the table, the remedy is another.
 _BY_CAUSE = {

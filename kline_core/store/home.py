@@ -23,7 +23,7 @@ from deltalake.fs import DeltaStorageHandler
 from kline_core.errors import HomeError
 from kline_core.store.delta import NOTES_KEY, WRITER, commit_properties, stored_schema, symbols_predicate
 from kline_core.store.folder import check_room, home_folder, home_uri, why_no_home
-from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, is_other_patterns, table_schema
+from kline_core.store.schemas import DEFAULT_HORIZONS, TABLES, conform, is_other_patterns, kind_of, table_schema
 from kline_core.store.table import StoredTable, check_there
 from kline_core.store.writing import TableChangedError as TableChangedError
 from kline_core.store.writing import TableWriter
@@ -359,6 +359,17 @@ class Home:
             )
 
         return self._writer(table).commit(None, write, expected_version)
+
+    def drop(self, table: str) -> None:
+        """Remove a table of patterns with all its versions; any other table holds what cannot be made again.
+
+        Its log goes first: a table that lost it was never made, whatever else a removal that was cut off has left.
+        Raises `HomeError`, and ValueError for another table.
+        """
+        if kind_of(table) != "patterns":
+            raise ValueError(f"table {table} is not one of patterns")
+        self.check_there()
+        self._writer(table).remove()
 
     def compact(self, table: str, target_bytes: int) -> int:
         """Join small files into files of about `target_bytes`, in one commit; return the new version.

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.fs import DeltaStorageHandler
 
 from kline_core._logging import logger
 from kline_core._secrets import masked
@@ -106,6 +108,13 @@ class TableWriter:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, _AWAY_PAUSES[1])
+
+    def remove(self) -> None:
+        """Remove the table with all its versions, the log first. Raises `HomeError`."""
+        root = pafs.PyFileSystem(DeltaStorageHandler(self.table.uri))
+        with self._lock(), self.table.explained("remove"):
+            for place in (f"{self.table.name}/_delta_log", self.table.name):
+                root.delete_dir(place)
 
     def _commit_once(
         self, rows: pa.Table | None, write: Callable[[DeltaTable], object], expected: int | None, appends: bool
