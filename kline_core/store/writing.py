@@ -7,6 +7,7 @@ report of them must not be lost. An object store that would lose commits is refu
 
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from kline_core.store import checksums
 from kline_core.store.conditional import refuses_to_overwrite
 from kline_core.store.delta import KEEP_LOGS, NOTES_KEY, UnreachableError, cause_of, file_sizes, same_rows
 from kline_core.store.folder import check_space, home_folder
+from kline_core.store.log import FOLDER as LOG_FOLDER
 from kline_core.store.schemas import DEFAULT_HORIZONS, horizons_of, table_schema
 from kline_core.store.table import StoredTable, check_there
 
@@ -110,10 +112,22 @@ class TableWriter:
             pause = min(2 * pause, _AWAY_PAUSES[1])
 
     def remove(self) -> None:
-        """Remove the table with all its versions, the log first. Raises `HomeError`."""
-        root = pafs.PyFileSystem(DeltaStorageHandler(self.table.uri))
+        """Remove the table with all its versions. Raises `HomeError`.
+
+        Checksums go first, since they say which log there must be; then the log, without which there is no table,
+        whatever else a removal that was cut off has left.
+        """
+        folder = home_folder(self.table.uri)
         with self._lock(), self.table.explained("remove"):
-            for place in (f"{self.table.name}/_delta_log", self.table.name):
+            if folder is not None:
+                # A store would leave the empty folders. A log that was renamed is gone as a whole.
+                table = folder / self.table.name
+                shutil.rmtree(table / checksums.FOLDER, ignore_errors=True)
+                (table / LOG_FOLDER).rename(table / f"removed{LOG_FOLDER}")
+                shutil.rmtree(table)
+                return
+            root = pafs.PyFileSystem(DeltaStorageHandler(self.table.uri))
+            for place in (f"{self.table.name}/{checksums.FOLDER}", f"{self.table.name}/{LOG_FOLDER}", self.table.name):
                 root.delete_dir(place)
 
     def _commit_once(

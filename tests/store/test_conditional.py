@@ -38,6 +38,12 @@ def test_a_home_in_an_object_store_is_a_home_like_any_other(store):
         home.append("bars", bar_rows("C", 1), expected_version=0)
     assert not [name for name in store.names() if "_probe" in name]
     assert home.pattern_tables() == []
+    other = f"patterns-{'0' * 16}"
+    home.create(other, {})
+    assert home.pattern_tables() == [other]
+    home.drop(other)
+    assert home.pattern_tables() == []
+    assert not [name for name in store.names() if other in name]
     for name in ("patterns-0123456789abcdef", "patterns"):
         home.create(name, {})
     assert home.pattern_tables() == ["patterns", "patterns-0123456789abcdef"]
