@@ -73,7 +73,8 @@ class Details:
         if not math.isnan(self.icir):
             yield (
                 f"Rank IC across: ICIR {self.icir:+.3f} a session; {_error('Newey-West', self.newey_west)}; "
-                f"{_error('overlapping blocks', self.overlapping_blocks)}; permutation p {_number(self.permutation_p)}."
+                f"{_error('overlapping blocks', self.overlapping_blocks)}; permutation p {_number(self.permutation_p)} "
+                "(sessions whose returns do not overlap alone)."
             )
         decay = self.decay
         if not math.isnan(decay.horizon_p):

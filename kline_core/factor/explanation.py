@@ -212,7 +212,9 @@ class Explanation:
             return ""
         pairs = zip(steps.scales, steps.weights_of_scales, strict=True)
         named = ", ".join(f"{scale} (weight {weight:.3g})" for scale, weight in pairs)
-        return f"charts of {named} bars per candle, {steps.span_bars} bars in all; "
+        said = f"charts of {named} bars per candle, {steps.span_bars} bars in all"
+        # Full mode's own similarity is that of the daily bars.
+        return f"{said}, choose the candidates; " if self.settings.factor.mode == "full" else f"{said}; "
 
     def _horizons(self) -> list[str]:
         return [f"r{bars}" for bars in self.settings.patterns.horizons]

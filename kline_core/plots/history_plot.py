@@ -37,7 +37,7 @@ def history_figure(found: SymbolHistory) -> Figure:
         family=FONT,
         va="center",
     )
-    top, bottom = figure.add_axes((0.06, 0.5, 0.915, 0.33)), figure.add_axes((0.06, 0.08, 0.915, 0.31))
+    top, bottom = figure.add_axes((0.06, 0.5, 0.915, 0.305)), figure.add_axes((0.06, 0.08, 0.915, 0.31))
     days = found.rows["date"].to_numpy().astype("datetime64[D]")
     there = np.concatenate([found.dates, days])
     ends = there.min(), there.max()

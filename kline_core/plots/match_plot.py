@@ -31,6 +31,8 @@ _HEIGHT, _SCALE_HEIGHT = 6.4, 1.7
 """Inches of the picture, and of the row of charts that each time scale above 1 adds."""
 _LINE: Final = 165
 """Letters of a line above the charts."""
+_WIDEST: Final = 175
+"""Letters of such a line that fit into the picture."""
 
 
 def match_picture(view: Explanation, path: Path) -> Path:
@@ -86,7 +88,9 @@ def _larger_charts(figure: FigureBase, view: Explanation, scales: list[int]) -> 
     )
     weights = dict(zip(steps.scales, steps.weights_of_scales, strict=True))
     for row, scale in enumerate(scales):
-        weight = f"{weights[scale]:.0%} of the similarity".replace("%", " %")
+        # Full mode's own similarity is that of the daily bars.
+        part = "in choosing candidates" if view.settings.factor.mode == "full" else "of the similarity"
+        weight = f"{100 * weights[scale]:.0f} % {part}"
         charts: list[tuple[str, str, WindowPrices | None]] = [(f"{scale} bars a candle", weight, view.candles[scale])]
         charts += [(f"{match.rank}   {match.symbol}", str(match.end), match.candles.get(scale)) for match in shown]
         for column, (name, details, candles) in enumerate(charts):
@@ -110,12 +114,15 @@ def _header(figure: FigureBase, view: Explanation) -> None:
         0.022, 0.95, f"{view.symbol} on {view.date}: {said}", fontsize=16, weight="bold", color=INK, family=FONT
     )
     larger = "" if steps.scales == (1,) else f" in candles of {', '.join(map(str, steps.scales))} bars"
-    bars = f"its last {steps.window_bars} bars" if not larger else f"its last {steps.span_bars} bars{larger}"
+    bars = f"its last {steps.span_bars} bars{larger}"
+    if larger and settings.mode == "full":
+        bars = f"its last {steps.window_bars} bars, chosen among those most like {bars}"
     found = f"The {count} charts most like {bars}" if count else "No similar chart"
-    lines = [f"{found}, of all whose outcome was known by that day{', and what followed each' if count else ''}."]
+    found += f", of all whose outcome was known by that day{', and what followed each' if count else ''}."
+    lines = wrap(found, _WIDEST)
     effective = factor.get("effective_matches")
     if factor["status"] == "ok":
-        lines.append(
+        said = (
             f"Value = {settings.barrier_weight:g} × {factor['barrier_win_rate']:.2f} (reached "
             f"{percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {settings.return_weight:.3g} × "
             f"{factor['return_win_rate']:.2f} ({'above the market' if steps.market_relative else 'higher'} "
@@ -124,9 +131,10 @@ def _header(figure: FigureBase, view: Explanation) -> None:
             # A row of an earlier version does not say.
             f"{f', together as {effective:.1f} of equal weight' if effective is not None else ''}."
         )
+        lines += wrap(said, _WIDEST)
     if view.searchable is not None:
         said = str(view.searchable)
-        lines.append(f"{said[0].upper()}{said[1:]}.")
+        lines += wrap(f"{said[0].upper()}{said[1:]}.", _WIDEST)
     if view.run is not None:
         lines += wrap(f"Run {view.run}: {'; '.join(view.notes)}.", _LINE)
     # A past run has more to say.

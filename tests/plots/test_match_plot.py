@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 
 from kline_core.factor.searchable import Searchable
@@ -90,6 +91,32 @@ def test_the_searchable_part_has_a_line():
         "2008-10-10; 3 that share bars with its own window left out."
     )
     assert len(lines(match_figure(view_of([followed(1)])))) == 2
+
+
+def texts_of(figure):
+    figure.canvas.draw()
+    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+
+
+@pytest.mark.slow
+def test_no_line_above_the_charts_is_wider_than_the_picture():
+    days = np.array(["2001-09-23", "2024-08-21", "2024-09-23"], "datetime64[D]")
+    candles = {
+        scale: WindowPrices(*(np.arange(20.0)[None] + add for add in (10.0, 11.5, 9.5, 11.0))) for scale in (5, 21)
+    }
+    view = replace(
+        view_of([replace(followed(1), candles=candles)], 21, 0),
+        searchable=Searchable(1_000_000, 12_345, 5_000, *days),
+        settings=Settings.preset(mode="full", scales=(1, 5, 21), market_relative=True),
+        candles=candles,
+    )
+    figure = match_figure(view)
+    wide = figure.bbox.x1
+    assert [text.get_text() for text in texts_of(figure) if text.get_window_extent().x1 > wide] == []
+    said = [text.get_text() for text in texts_of(figure)]
+    assert "30 % in choosing candidates" in said
+    assert any("its last 20 bars, chosen among those most like its last 420 bars in candles" in each for each in said)
+    assert not any("of the similarity" in each for each in said)
 
 
 @pytest.mark.slow
