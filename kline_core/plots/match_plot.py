@@ -116,7 +116,7 @@ def _header(figure: FigureBase, view: Explanation) -> None:
     larger = "" if steps.scales == (1,) else f" in candles of {', '.join(map(str, steps.scales))} bars"
     bars = f"its last {steps.span_bars} bars{larger}"
     if larger and settings.mode == "full":
-        bars = f"its last {steps.window_bars} bars, chosen among those most like {bars}"
+        bars = f"its last {steps.window_bars} bars, of those most like its last {steps.span_bars}{larger}"
     found = f"The {count} charts most like {bars}" if count else "No similar chart"
     found += f", of all whose outcome was known by that day{', and what followed each' if count else ''}."
     lines = wrap(found, _WIDEST)

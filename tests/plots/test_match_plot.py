@@ -115,7 +115,7 @@ def test_no_line_above_the_charts_is_wider_than_the_picture():
     assert [text.get_text() for text in texts_of(figure) if text.get_window_extent().x1 > wide] == []
     said = [text.get_text() for text in texts_of(figure)]
     assert "30 % in choosing candidates" in said
-    assert any("its last 20 bars, chosen among those most like its last 420 bars in candles" in each for each in said)
+    assert any("its last 20 bars, of those most like its last 420 in candles" in each for each in said)
     assert not any("of the similarity" in each for each in said)
 
 
