@@ -97,14 +97,14 @@ def test_time_scales_have_patterns_and_values_of_their_own(home: Path) -> None:
 
 @pytest.mark.long
 def test_a_backfill_of_time_scales_makes_and_extends_their_patterns(home: Path) -> None:
-    typed = {"scales": [1, 5], "pattern_stride": 2, "calendar": "XNYS", "mode": "full"}
+    typed = {"scales": [1, 5], "pattern_stride": 2, "calendar": "24/5", "mode": "full"}
     asked: dict[str, Any] = {"home": str(home), "settings": typed, "symbols": SYMBOLS[0], "threads": 2}
     dates = Home(home).read("bars", ["symbol", "date"], symbols=[SYMBOLS[0]])["date"].to_pylist()
     days = sorted(dates)[-12:]
     version = Home(home).version("patterns")
     state = backfill(**asked, first=days[0], last=days[5], max_failed_share=1.0, return_state=True)
     assert state.is_completed()
-    settings = Settings.preset(scales=(1, 5), pattern_stride=2, calendar="XNYS", mode="full")
+    settings = Settings.preset(scales=(1, 5), pattern_stride=2, calendar="24/5", mode="full")
     fingerprint = settings.fingerprint(weights_fingerprint())
     rows = Home(home).read("factors").to_pandas()
     assert set(rows["fingerprint"]) == {fingerprint}
