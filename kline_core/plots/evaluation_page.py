@@ -1,9 +1,10 @@
 """An evaluation as one HTML page: pictures inside it, no scripts, nothing from a network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from kline_core.evaluation.details import Details
+from kline_core.evaluation.estimate import Estimate
 from kline_core.evaluation.report import Evaluation
 from kline_core.plots.evaluation_plots import (
     decay_figure,
@@ -43,11 +44,15 @@ def _details(found: Details, up: str) -> Iterator[str]:
     # The warning stands at the top.
     yield list_part(list(found.lines())[1:])
     yield "<h2>Decay</h2>"
-    yield picture_part(decay_figure(found.decay, up), "Rank IC by distance from the entry")
-    yield reading_part(
-        "Left: with the whole return from the entry to bar h. Right: with the return of that one bar. Of so many "
-        "points one or two lie beyond two standard errors by chance."
-    )
+    sides = [each for point in found.decay.points for each in (point.over, point.alone)]
+    if any(each.known for each in sides):
+        yield picture_part(decay_figure(found.decay, up), "Rank IC by distance from the entry")
+        yield reading_part(
+            "Left: with the whole return from the entry to bar h. Right: with the return of that one bar. Of so many "
+            "points one or two lie beyond two standard errors by chance."
+        )
+    else:
+        yield _nothing(sides)
     if found.rolling:
         yield "<h2>Over time</h2>"
         yield picture_part(rolling_figure(found.rolling, found.changes, up), "Rolling rank IC")
@@ -55,11 +60,15 @@ def _details(found: Details, up: str) -> Iterator[str]:
     tables = {title: (head, rows) for title, head, rows in found.tables()}
     if found.breakdowns:
         yield "<h2>In parts</h2>"
-        yield picture_part(parts_figure(found.breakdowns, up), "Rank IC by part")
-        yield reading_part(
-            "Coloured where a part is distinguishable from zero at 5 % when all parts of the same property are "
-            "counted. The state of the market is what was known on the day."
-        )
+        parts = [part.rank_ic for each in found.breakdowns for part in each.parts]
+        if any(each.known for each in parts):
+            yield picture_part(parts_figure(found.breakdowns, up), "Rank IC by part")
+            yield reading_part(
+                "Coloured where a part is distinguishable from zero at 5 % when all parts of the same property are "
+                "counted. The state of the market is what was known on the day."
+            )
+        else:
+            yield _nothing(parts)
         titles = [f"Rank IC by {each.by}" for each in found.breakdowns]
         folded = "\n".join(table_part(title, *tables[title]) for title in titles)
         yield f"<details><summary>The figures</summary>\n{folded}</details>"
@@ -81,3 +90,9 @@ def _details(found: Details, up: str) -> Iterator[str]:
         "borrows for nothing, and limits of the day's price are not looked at: an upper bound."
     )
     yield from (table_part(title, *rest) for title, rest in tables.items() if title.startswith("Portfolios"))
+
+
+def _nothing(estimates: Sequence[Estimate]) -> str:
+    """In the place of a picture on which there would be no point."""
+    reason = next((each.reason for each in estimates if each.reason is not None), "there is no value")
+    return f"<p>None: {escape(reason)}.</p>"

@@ -61,6 +61,11 @@ def test_what_is_missing_is_said():
     page = evaluation_page(few)
     assert few.details.portfolios.reason in page
     assert "<h2>Over time</h2>" not in page
+    # Four symbols have no figure across them: no axes without a point, but the reason.
+    said = [part.partition("<h2>")[0] for part in page.split("<h2>") if part.startswith(("Decay", "In parts"))]
+    assert len(said) == 2
+    assert not any("<img " in part for part in said)
+    assert all("None: 0 sessions with returns that do not overlap" in part for part in said)
     plain = evaluation_page(evaluate_frame(market.rows(slow_values(42, market)), market.frames, details=False))
     assert plain.count("<img ") == 1
 
