@@ -13,10 +13,10 @@ from kline_core.factor.state import load_state
 from kline_core.search.ivf_index import IvfIndex
 from kline_core.settings import FactorSettings, Settings
 from tests import naive
-from tests.properties.test_time_scales import CUTS, DAYS, EVERY, FRAME, SCALES, SETTINGS, SPAN, STEPS, WEIGHTS
 from tests.support.bench import Bench
 from tests.support.frames import perturbed
 from tests.support.homes import WINDOW_BARS, make_home
+from tests.support.scaled_market import CUTS, DAYS, EVERY, FRAME, SCALES, SETTINGS, SPAN, STEPS, WEIGHTS
 
 FULL = Settings(STEPS, FactorSettings.of_mode("full", return_horizon=3, isolation_bars=5, search_k=60, rerank_k=12))
 # The market's bars are of all weekdays.
