@@ -84,8 +84,10 @@ def _object(case: bytes) -> dict[str, Any]:
 
 def parameter_seeds(_folder: Path) -> list[bytes]:
     known = {"day": "2020-01-02", "symbols": ["A"], "samples": 600, "share": 0.2, "symbol": "A", "calendar": "XSHG"}
-    known |= {"scales": "1,5,21", "scale_weights": [0.6, 0.3, 0.1], "home": "~/kline", "dates": {"A": ["2020-01-02"]}}
-    return [json.dumps(known).encode(), json.dumps(known | {"symbols": "[AAPL,MSFT]", "day": 20200102}).encode()]
+    known |= {"home": "~/kline", "dates": {"A": ["2020-01-02"]}}
+    known |= {"settings": {"preset": "broad", "scales": [1, 5, 21], "scale_weights": [0.6, 0.3, 0.1], "top_k": 20}}
+    others = {"symbols": "[AAPL,MSFT]", "day": 20200102, "settings": {"mode": "full", "half_life_days": "none"}}
+    return [json.dumps(known).encode(), json.dumps(known | others).encode()]
 
 
 def take_parameters(case: bytes, _work: Path) -> Taken:
@@ -109,6 +111,7 @@ def take_parameters(case: bytes, _work: Path) -> Taken:
 
 def _flow_types(given: dict[str, Any]) -> list[tuple[Any, Any]]:
     from flows.common import parameters as made
+    from flows.common.chosen_settings import ChosenSettings
 
     return [
         *((made.Symbols, given.get("symbols")), (made.Date, given.get("day")), (made.Samples, given.get("samples"))),
@@ -116,8 +119,7 @@ def _flow_types(given: dict[str, Any]) -> list[tuple[Any, Any]]:
             (made.Calendar, given.get("calendar")),
             (made.HomePlace, given.get("home")),
             (made.Share, given.get("share")),
-            (made.Scales, given.get("scales")),
-            (made.ScaleWeights, given.get("scale_weights")),
+            (ChosenSettings, given.get("settings")),
         ),
     ]
 
