@@ -3,11 +3,9 @@
 With KLINE_SCREENSHOTS naming a folder, what the browser saw is kept there.
 """
 
-import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Response, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
@@ -28,8 +25,9 @@ from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
 from kline_core.store.home import Home
+from tests.support.desk import kline_up
 from tests.support.prefect_server import ROOT, Server
-from tests.support.processes import free_port, poll
+from tests.support.processes import poll
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -172,30 +170,6 @@ def answered(page: Page, path: str, press: Callable[[], None]) -> Response:
         # Two writers met in the server's SQLite file; the page says so, and whoever reads it presses again.
         sent.clear()
     raise AssertionError(f"no answer of {path} after {CLICKS} clicks")
-
-
-@contextmanager
-def kline_up(home: Path, clone: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """`kline up` until the end of the block, where it is told to stop and must leave nothing behind."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "KLINE_", "DASK_"))}
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    command = ["kline", "--home", str(home), "up", "--port", str(free_port()), "--json"]
-    with (home.parent / "up.log").open("ab") as log:
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=clone, env=env, text=True)
-        try:
-            assert running.stdout is not None
-            line = running.stdout.readline()
-            assert line, (home.parent / "up.log").read_text()
-            family = psutil.Process(running.pid).children(recursive=True)
-            yield running, json.loads(line)
-            family += psutil.Process(running.pid).children(recursive=True)
-        finally:
-            running.send_signal(signal.SIGTERM)
-            code = running.wait(60)
-            if running.stdout is not None:
-                running.stdout.close()
-        assert code == 0
-        assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module")
