@@ -22,7 +22,7 @@ from kline_core.bars.row_errors import rejected_bars, rejected_frame
 from kline_core.bars.sessions import no_sessions
 from kline_core.markets import MARKETS, Market
 from kline_core.symbols import market_of
-from kline_core.typing import Dates, Flags, Objects
+from kline_core.typing import Dates, Flags, Int64s, Objects
 
 FUTURE = "date is later than today at the exchange; correct it, or deliver the row when its day has come"
 WEEKEND = "date is a Saturday or Sunday that is no session of the exchange; give the day of the session"
@@ -83,21 +83,20 @@ def reject_days(
     return (bars if kept.all() else bars[kept]), rejected_frame(rows), notes
 
 
-def apart(symbols: pd.Series, days: Dates) -> Flags:
+def apart(code: Int64s, days: Dates) -> Flags:
     """Rows of symbols whose bars are of weeks, months, quarters or years, bool (n,).
 
     No two rows of such a symbol are of one week, and three of four follow each other by one such period. Of fewer than
-    `_FEWEST` rows nothing can be said.
+    `_FEWEST` rows nothing can be said. `code` is the same for rows of the same symbol, int64 (n,), from 0.
     """
-    code = pd.factorize(symbols)[0]
     found = np.zeros(len(days), dtype=bool)
-    few = np.bincount(code + 1, minlength=1) < _FEWEST
+    few = np.bincount(code, minlength=1) < _FEWEST
     if few.all():
         return found
     week = (days.astype(np.int64) + 3) // 7
     daily = (code[1:] == code[:-1]) & (week[1:] == week[:-1]) & (days[1:] != days[:-1])
-    few[code[1:][daily] + 1] = True
-    left = ~few[code + 1] & ~np.isnat(days)
+    few[code[1:][daily]] = True
+    left = ~few[code] & ~np.isnat(days)
     if not left.any():
         return found
     some = pd.DataFrame({"code": code[left], "day": days[left].astype(np.int64)})

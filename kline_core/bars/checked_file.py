@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kline_core.bars.convention import Adjustment, FactorRows
+from kline_core.bars.shared_rows import SharedRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +14,8 @@ class CheckedFile:
 
     source: str
     """Name of the file, as it stands in reports."""
-    bars: pd.DataFrame
-    """`BAR_COLUMNS` and `CHANGES`; symbol, date and adj_factor where `factors` is not None."""
+    rows: SharedRows
+    """Its sound rows; see `bars`."""
     rejected: pd.DataFrame
     """`REJECTED_COLUMNS`."""
     ignored: tuple[str, ...]
@@ -34,9 +35,14 @@ class CheckedFile:
     joined: int = 0
     """Rows that gave bars of other files their factors, and are in neither of the two frames any more."""
     taken: int = 0
-    """Sound rows that were taken out of `bars`."""
+    """Sound rows that were taken out of `rows`."""
+
+    @property
+    def bars(self) -> pd.DataFrame:
+        """`BAR_COLUMNS` and `CHANGES`; symbol, date and adj_factor where `factors` is not None."""
+        return self.rows.frame
 
     @property
     def read(self) -> int:
         """All rows, those of other files' factors aside."""
-        return len(self.bars) + self.taken + len(self.rejected)
+        return len(self.rows) + self.taken + len(self.rejected)

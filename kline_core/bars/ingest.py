@@ -46,6 +46,7 @@ from kline_core.bars.readers.frame import Frame
 from kline_core.bars.reading import Progress, read_all
 from kline_core.bars.row_errors import rejected_frame
 from kline_core.bars.rows_to_check import LONGEST
+from kline_core.bars.shared_rows import SharedRows, one_frame
 from kline_core.bars.side_files import join_side_files
 from kline_core.bars.symbol_bars import symbol_day_keys
 from kline_core.errors import InputError, SettingError
@@ -54,6 +55,7 @@ from kline_core.store.home import Home, TableChangedError
 
 _ATTEMPTS = 5
 _NO_BARS = pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES)})
+_NO_ROWS = SharedRows.of(_NO_BARS)
 
 
 def ingest(
@@ -110,9 +112,10 @@ def ingest(
     known = agreed_market(home, noted_market(home.notes()), market)
     read = read_all(named_sources, max_file_bytes, columns or kept_columns(home), progress, known)
     parts = join_side_files(read.parts)
-    bars = _concatenated([part.bars for part in parts])
+    bars = _concatenated([part.rows for part in parts])
+    bare = _without_factor(bars, len(parts))
     # Their rows would be in memory twice.
-    read.parts[:] = parts = [_without_rows(part) for part in parts]
+    read.parts[:] = parts = [_without_rows(part, here) for part, here in zip(parts, bare, strict=True)]
     named = np.array([part.source for part in parts], dtype=object)
     adjusted = np.array([part.adjustment is not Adjustment.RAW for part in parts], dtype=bool)
     for _ in range(_ATTEMPTS):
@@ -168,13 +171,20 @@ def _first_day(bars: pd.DataFrame) -> np.datetime64 | None:
     return None if len(bars) == 0 else np.datetime64(bars["date"].min().date(), "D")
 
 
-def _concatenated(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _concatenated(rows: list[SharedRows]) -> pd.DataFrame:
     """Rows of all files with the number of their file; the index keeps the row numbers."""
-    if not frames:
+    if not rows:
         return _NO_BARS.assign(file=[])
-    bars = pd.concat(frames)
-    bars["file"] = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    bars = one_frame(rows)
+    bars["file"] = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
     return bars
+
+
+def _without_factor(bars: pd.DataFrame, files: int) -> list[bool]:
+    """Whether each of so many files holds a row of which nothing tells a factor."""
+    bare = np.isnan(bars["adj_factor"].to_numpy(np.float64)) & ~bars["incremental"].to_numpy(bool)
+    found: list[bool] = (np.bincount(bars["file"].to_numpy(np.int64)[bare], minlength=files) > 0).tolist()
+    return found
 
 
 def _store(compared: Comparison, home: Home, version: int | None) -> int:
@@ -231,11 +241,10 @@ def _accounts(
     return reports
 
 
-def _without_rows(part: CheckedFile) -> CheckedFile:
-    """The file without its sound rows, and with what there is to say if nothing tells a factor of one of them."""
-    bare = part.bars["adj_factor"].isna() & ~part.bars["incremental"].astype(bool)
-    notes = part.notes + ((part.unadjusted,) if part.unadjusted and bare.any() else ())
-    return replace(part, bars=_NO_BARS, taken=len(part.bars), notes=notes)
+def _without_rows(part: CheckedFile, bare: bool) -> CheckedFile:
+    """The file without its sound rows, and with what there is to say if nothing tells a factor of one: it is `bare`."""
+    notes = part.notes + ((part.unadjusted,) if part.unadjusted and bare else ())
+    return replace(part, rows=_NO_ROWS, taken=len(part.rows), notes=notes)
 
 
 def _ordered(parts: list[pd.DataFrame], sources: list[str]) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from kline_core.bars.convention import PLAIN, Convention
 from kline_core.bars.exchange_days import ExchangeDays, exchange_days
 from kline_core.bars.increments import changes_in_file
 from kline_core.bars.row_errors import RowErrors, rejected_frame, rejected_rows, to_numbers
+from kline_core.bars.shared_rows import SharedRows
 from kline_core.errors import InputError
 from kline_core.markets import MARKETS, Market
 from kline_core.symbols import SYMBOL_RULE, is_symbol, market_of
@@ -57,15 +58,20 @@ ABSURD_ADJUSTMENT = f"adj_factor makes an adjusted price that {_ABSURD}"
 class CheckedRows:
     """The rows of a frame, each in exactly one of two frames."""
 
-    bars: pd.DataFrame
-    """`BAR_COLUMNS` and `CHANGES`: dates as datetime64[s], `adj_factor` NaN if the frame has no such column; the
-    frame's index."""
+    rows: SharedRows
+    """The sound ones; see `bars`."""
     rejected: pd.DataFrame
     """`REJECTED_COLUMNS`: the row's source, its index label, its symbol as text, the reason, and the offending cell."""
     mended: dict[str, int]
     """Rows whose cells are not as they were written, by what was done to them."""
     notes: tuple[str, ...]
     """What else a user must know of the rows."""
+
+    @property
+    def bars(self) -> pd.DataFrame:
+        """`BAR_COLUMNS` and `CHANGES`: dates as datetime64[s], `adj_factor` NaN if the frame has no such column; the
+        frame's index."""
+        return self.rows.frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class JudgedRows:
 
     bars: pd.DataFrame
     """`BAR_COLUMNS` and `CHANGES` of every row; the frame's index."""
+    code: Int64s
+    """int64 (n,): the same for rows of the same symbol, and of none."""
     faults: RowErrors
     mended: dict[str, Flags]
     """Rows whose cells are not as they were written, bool (n,), by what was done to them."""
@@ -109,7 +117,7 @@ def check_rows(
     sound = ~judged.faults.any()
     counts = {what: int((where & sound).sum()) for what, where in judged.mended.items()}
     return CheckedRows(
-        judged.bars if sound.all() else judged.bars[sound],
+        SharedRows.of(judged.bars if sound.all() else judged.bars[sound]),
         judged.faults.rejected(source),
         {what: count for what, count in counts.items() if count},
         judged.notes,
@@ -119,7 +127,7 @@ def check_rows(
 def judge_rows(frame: pd.DataFrame, convention: Convention, market: Market | None) -> JudgedRows:
     """The checks of `check_rows`, whose arguments these are; the frame has the columns `REQUIRED`."""
     faults = RowErrors(frame)
-    symbols = _check_symbols(frame["symbol"], faults, convention)
+    symbols, code = _check_symbols(frame["symbol"], faults, convention)
     found = exchange_days(frame["date"], lambda: _zones(symbols, market), convention.month_first)
     for where, fault in found.faults:
         faults.mark(where, "date", fault)
@@ -127,7 +135,7 @@ def judge_rows(frame: pd.DataFrame, convention: Convention, market: Market | Non
         daily = frame["period"].astype(str).str.strip().str.lower().isin(DAILY)
         faults.mark(~daily.to_numpy(), "period", "is not that of a daily bar; ask for daily ones, others are not taken")
     _check_intraday(symbols, found, faults)
-    faults.mark(apart(symbols, found.days), "date", APART)
+    faults.mark(apart(code, found.days), "date", APART)
     numbers = {name: to_numbers(frame[name], name, faults) for name in (*PRICES, "volume")}
     for name in (*OPTIONAL, *HINTS):
         if name in frame.columns:
@@ -170,8 +178,10 @@ def judge_rows(frame: pd.DataFrame, convention: Convention, market: Market | Non
             **changes.columns,
         },
         index=frame.index,
+        # No one else has the arrays.
+        copy=False,
     )
-    return JudgedRows(bars, faults, mended, changes.notes, found.each_alone)
+    return JudgedRows(bars, code, faults, mended, changes.notes, found.each_alone)
 
 
 def _times(values: Floats64, unit: float) -> Floats64:
@@ -192,7 +202,7 @@ def check_factors(
     these three columns.
     """
     faults = RowErrors(frame)
-    symbols = _check_symbols(frame["symbol"], faults, convention)
+    symbols, _ = _check_symbols(frame["symbol"], faults, convention)
     found = exchange_days(frame["date"], lambda: _zones(symbols, market), convention.month_first)
     for where, fault in found.faults:
         faults.mark(where, "date", fault)
@@ -200,7 +210,7 @@ def check_factors(
     _check_factors({"adj_factor": factor, "low": np.ones(len(factor)), "high": np.ones(len(factor))}, faults)
     rows = {"symbol": symbols, "date": found.days.astype("datetime64[s]"), "adj_factor": factor}
     sound = pd.DataFrame(rows, index=frame.index)[~faults.any()]
-    return CheckedRows(sound, faults.rejected(source), {}, ())
+    return CheckedRows(SharedRows.of(sound), faults.rejected(source), {}, ())
 
 
 def _zones(symbols: pd.Series, home: Market | None) -> Objects:
@@ -339,7 +349,8 @@ def _differs_by_rounding(bars: pd.DataFrame, sources: Objects, group: Int64s, or
     return flags
 
 
-def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention) -> pd.Series:
+def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention) -> tuple[pd.Series, Int64s]:
+    """The canonical symbol of each row, empty if it has none, and a code that rows of one symbol share, int64 (n,)."""
     if column.dtype == object:
         # Equal keys, such as 1 and True, and unhashable ones are no text anyway.
         column = column.where(np.array([isinstance(value, str) for value in column], dtype=bool))
@@ -353,9 +364,11 @@ def _check_symbols(column: pd.Series, faults: RowErrors, convention: Convention)
     # Not what is unsafe, which may be text that no column takes.
     names = np.array([*(value if good else "" for value, good in zip(named, safe[:-1], strict=True)), ""], dtype=object)
     # Taken in Arrow's memory: a column of Python's texts would be looked at cell by cell.
-    cells = pa.array(names, pa.string()).take(pa.array(np.where(codes < 0, len(names) - 1, codes)))
+    codes = np.where(codes < 0, len(names) - 1, codes)
+    cells = pa.array(names, pa.string()).take(pa.array(codes))
     whole: pd.Series = cells.to_pandas(types_mapper={pa.string(): _TEXT}.get)
-    return whole.set_axis(column.index)
+    # What is written in several ways is one symbol.
+    return whole.set_axis(column.index), pd.factorize(names)[0][codes]
 
 
 def _check_prices(numbers: dict[str, Floats64], faults: RowErrors) -> None:

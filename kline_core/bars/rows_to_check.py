@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 import pandas as pd
 
@@ -12,8 +12,9 @@ from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.columns import PAYMENTS
 from kline_core.bars.convention import Adjustment
 from kline_core.bars.readers.raw_rows import RawRows
+from kline_core.bars.readers.typed_cells import TypedCells
 from kline_core.bars.row_checks import CheckedRows, check_factors, check_rows
-from kline_core.bars.rows_together import check_together
+from kline_core.bars.rows_together import Joined, check_together
 from kline_core.errors import InputError
 from kline_core.markets import Market
 
@@ -36,11 +37,21 @@ class Table:
 class _Waiting:
     table: Table
     raw: RawRows
-    rows: pd.DataFrame
+    cells: pd.DataFrame | TypedCells
+    """Those of `raw` without what tells nothing."""
 
+    @property
+    def kind(self) -> Hashable:
+        """Layout, columns and their types: what files have in common that are checked together."""
+        layout, cells = self.raw.layout, self.cells
+        if isinstance(cells, TypedCells):
+            columns = (cells.symbol is None, tuple(cells.table.column_names), tuple(cells.table.schema.types))
+            return TypedCells, layout.name, layout.convention, columns
+        return layout.name, layout.convention, tuple(cells.columns), tuple(map(str, cells.dtypes))
 
-_Kind: TypeAlias = Hashable
-"""Layout, columns and dtypes."""
+    def frame(self) -> pd.DataFrame:
+        """The cells as `check_rows` takes them."""
+        return self.cells.frame() if isinstance(self.cells, TypedCells) else self.cells
 
 
 @dataclass(slots=True)
@@ -49,18 +60,22 @@ class RowsToCheck:
 
     market: Market | None
     """Market of the home, None if it has none."""
-    _waiting: dict[_Kind, list[_Waiting]] = field(default_factory=lambda: defaultdict(list))
+    _waiting: dict[Hashable, list[_Waiting]] = field(default_factory=lambda: defaultdict(list))
     _count: int = 0
 
     def add(self, name: str, raw: RawRows) -> Table:
         """The table, whose outcome comes with the check."""
         # What tells payments in raw prices tells nothing in adjusted ones.
         tells = PAYMENTS if raw.adjustment is not Adjustment.RAW and raw.layout.factors is None else ()
-        rows = raw.frame.drop(columns=list(tells), errors="ignore") if tells else raw.frame
+        cells = raw.cells
+        if isinstance(cells, TypedCells):
+            cells = cells.without(tells)
+        elif tells:
+            cells = cells.drop(columns=list(tells), errors="ignore")
         table = Table(name)
-        kind = (raw.layout.name, raw.layout.convention, tuple(rows.columns), tuple(map(str, rows.dtypes)))
-        self._waiting[kind].append(_Waiting(table, raw, rows))
-        self._count += len(rows)
+        waiting = _Waiting(table, raw, cells)
+        self._waiting[waiting.kind].append(waiting)
+        self._count += len(cells)
         if self._count >= MOST_ROWS:
             self.finish()
         return table
@@ -76,24 +91,28 @@ class RowsToCheck:
         together = self._together(waiting) if len(waiting) > 1 else None
         for at, each in enumerate(waiting):
             try:
-                checked = self._alone(each) if together is None else together[at]
+                checked = None if together is None else together[at]
+                if checked is None:
+                    checked = self._alone(each)
                 each.table.outcome = _checked_file(each, checked)
             except Exception as error:  # noqa: BLE001  whatever is wrong with one table must not keep out the others
                 each.table.outcome = reason_of(each.table.name, error)
 
-    def _together(self, waiting: list[_Waiting]) -> list[CheckedRows] | None:
+    def _together(self, waiting: list[_Waiting]) -> list[CheckedRows | None] | None:
         layout = waiting[0].raw.layout
         if layout.factors is not None:
             return None
         try:
-            return check_together([each.rows for each in waiting], layout.convention, self.market)
+            typed = [each.cells for each in waiting if isinstance(each.cells, TypedCells)]
+            joined = Joined.of_cells(typed) if typed else Joined.of_frames([each.frame() for each in waiting])
+            return check_together(joined, layout.convention, self.market)
         except Exception:  # noqa: BLE001  each by itself tells whose fault it is
             return None
 
     def _alone(self, each: _Waiting) -> CheckedRows:
         layout = each.raw.layout
         check = check_rows if layout.factors is None else check_factors
-        return check(each.rows, each.table.name, layout.convention, self.market)
+        return check(each.frame(), each.table.name, layout.convention, self.market)
 
 
 def _checked_file(each: _Waiting, checked: CheckedRows) -> CheckedFile:
@@ -103,7 +122,7 @@ def _checked_file(each: _Waiting, checked: CheckedRows) -> CheckedFile:
         rejected = pd.concat([raw.malformed.assign(source=name), rejected])
     return CheckedFile(
         source=name,
-        bars=checked.bars,
+        rows=checked.rows,
         rejected=rejected,
         ignored=raw.ignored,
         layout=layout.name,

@@ -28,6 +28,7 @@ from kline_core.bars.convention import Adjustment, FactorRows
 from kline_core.bars.increments import step_between
 from kline_core.bars.row_checks import ABSURD_ADJUSTMENT, absurd_adjustment
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
+from kline_core.bars.shared_rows import SharedRows
 from kline_core.typing import Flags, Floats64
 
 NO_BAR: Final = "no raw bar of its symbol and date is in the delivery; deliver prices and what adjusts them together"
@@ -100,7 +101,7 @@ class _Delivery:
             result.append(
                 replace(
                     file,
-                    bars=bars,
+                    rows=SharedRows.of(bars),
                     rejected=rejected,
                     joined=self._joined[number],
                     notes=file.notes + notes,

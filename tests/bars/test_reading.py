@@ -3,10 +3,15 @@
 import gzip
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kline_core.bars import reading, rows_to_check
 from kline_core.bars.ingest import ingest
@@ -129,3 +134,65 @@ def test_memory_that_runs_out_is_the_error_of_its_file(tmp_path: Path, monkeypat
     monkeypatch.setattr(rows_to_check, "check_rows", broken)
     with pytest.raises(NothingUsableError, match=r"A\.csv: cannot be read: MemoryError: ; write it anew"):
         ingest([tmp_path / "A.csv"], Home(tmp_path / "home", create=True))
+
+
+DAYS = [f"2024-01-{day:02}" for day in (2, 3, 4, 5, 8, 9)]
+SOUND = [f"{day},10,11,9,10.5,500" for day in DAYS]
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """A small file: mostly sound rows, and what vendors make of some of them."""
+    rows = list(SOUND[: draw(st.integers(1, 6))])
+    for _ in range(draw(st.integers(0, 2))):
+        at, row = draw(st.integers(0, len(rows) - 1)), draw(st.sampled_from(ODD))
+        rows[at] = row if draw(st.booleans()) else f"{DAYS[at]}{row[10:]}"
+    header, symbol = draw(st.sampled_from([(HEADER, ""), (f"symbol,{HEADER}", draw(st.sampled_from(SYMBOLS)))]))
+    if symbol:
+        rows = [f"{symbol},{row}" for row in rows]
+    lines = [*draw(st.sampled_from([[], ["a title"]])), header.strip(), *rows]
+    return draw(st.sampled_from(["\n", "\r\n"])).join(lines)
+
+
+ODD = [
+    "2024-01-10,10,11,9,10.5,500",
+    "2024/01/10,10,11,9,10.5,500",
+    "20240110,10,11,9,10.5,500",
+    "2024-02-30,10,11,9,10.5,500",
+    "2024-01-10,10,8,9,10.5,500",
+    "2024-01-10,10,11,9,,500",
+    "2024-01-10,0,0,0,10.5,0",
+    "2024-01-10,10,11,9,11.0000001,1e-39",
+    "2024-01-10,10,11,9,nan,500",
+    "2024-01-10,10,11,9, 10.5 ,500",
+    '2024-01-10,10,11,9,"10.5",500',
+    '2024-01-10,10,11,9,"10.5,500',
+    "2024-01-10,10,11,9,1e13,inf",
+    "2024-01-10,10,11",
+    "",
+]
+SYMBOLS = ["AAPL", "600519", "sh600519", "a b", "", "700.HK"]
+
+
+@pytest.mark.slow
+@given(
+    st.lists(st.tuples(st.sampled_from(["AAPL", "600519", "000001", "MSFT", "x y"]), texts()), min_size=2, max_size=5)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_files_read_together_are_as_read_alone(tmp_path: Path, files: list[tuple[str, str]]) -> None:
+    folder = Path(mkdtemp(dir=tmp_path))
+    paths = []
+    for number, (name, text) in enumerate(files):
+        (folder / str(number)).mkdir()
+        paths.append(folder / str(number) / f"{name}.csv")
+        paths[-1].write_text(text)
+    with patch.object(reading, "CORE_COUNT", 1):
+        together = read_all({str(path): path for path in paths}, 10**6)
+        alone = [read_all({str(path): path}, 10**6) for path in paths]
+    assert together.errors == {name: error for found in alone for name, error in found.errors.items()}
+    parts = [part for found in alone for part in found.parts]
+    assert [part.source for part in together.parts] == [part.source for part in parts]
+    for one, other in zip(together.parts, parts, strict=True):
+        pd.testing.assert_frame_equal(one.bars, other.bars)
+        pd.testing.assert_frame_equal(one.rejected, other.rejected)
+        assert replace(one, rows=other.rows, rejected=other.rejected) == other

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.row_checks import CheckedRows, check_rows, reject_duplicates
+from kline_core.bars.shared_rows import SharedRows
 
 
 def validate_bars(frame: pd.DataFrame, source: str) -> CheckedRows:
@@ -11,4 +12,4 @@ def validate_bars(frame: pd.DataFrame, source: str) -> CheckedRows:
     checked = check_rows(frame, source)
     kept, rejected = reject_duplicates(checked.bars, np.full(len(checked.bars), source, dtype=object))
     rejected = pd.concat([checked.rejected, rejected], ignore_index=True)
-    return CheckedRows(kept, rejected, checked.mended, checked.notes)
+    return CheckedRows(SharedRows.of(kept), rejected, checked.mended, checked.notes)

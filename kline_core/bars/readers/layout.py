@@ -77,6 +77,11 @@ class Layout:
     """What more a user must know where nothing tells a factor of its bars."""
 
     @property
+    def leaves_cells(self) -> bool:
+        """Whether the cells are those of the plain layout as they are written."""
+        return self.tidy is _unchanged
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Meanings that the columns must give."""
         return NEEDED if self.factors is None else ("date", "adj_factor")

@@ -1,6 +1,7 @@
 """Rows as a reader delivers them, before any check."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from kline_core.bars.convention import Adjustment, Convention
 from kline_core.bars.readers.contents import stem_of
 from kline_core.bars.readers.layout import Columns, Layout, Title
 from kline_core.bars.readers.side_by_side import unfolded
+from kline_core.bars.readers.typed_cells import TypedCells, insert_symbol
+from kline_core.bars.row_errors import rejected_frame
 from kline_core.errors import InputError
 from kline_core.symbols import is_symbol
 
@@ -45,17 +48,14 @@ _CODES: Final = frozenset(
     )
 )
 """Names of columns that hold symbols; a file whose name is taken in the place of one would mix them."""
-_TEXT = pd.StringDtype(na_value=float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
     """Rows of one file or frame before any check."""
 
-    frame: pd.DataFrame
-    """The columns `REQUIRED` and any of `OPTIONAL`, `HINTS` and `TEXTS`, or symbol, date and adj_factor for a layout of
-    factors. The index is the row number: in a text file the line as an editor counts it, in another file or a frame the
-    row from 1; several bars may be of one row."""
+    cells: pd.DataFrame | TypedCells
+    """The rows; see `frame`."""
     malformed: pd.DataFrame
     """`REJECTED_COLUMNS`: lines with too many or too few cells."""
     ignored: tuple[str, ...]
@@ -64,6 +64,13 @@ class RawRows:
     """What the columns were understood as."""
     adjustment: Adjustment = Adjustment.RAW
     """What the prices are."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The columns `REQUIRED` and any of `OPTIONAL`, `HINTS` and `TEXTS`, or symbol, date and adj_factor for a
+        layout of factors. The index is the row number: in a text file the line as an editor counts it, in another file
+        or a frame the row from 1; several bars may be of one row."""
+        return self.cells.frame() if isinstance(self.cells, TypedCells) else self.cells
 
 
 def raw_rows(
@@ -94,49 +101,98 @@ def raw_rows(
     layout = columns.layout
     title = _title(layout, above, path)
     frame, said = without_asides(layout.tidy(frame), layout, str(path))
+    held = frame["symbol"].dropna().unique() if "symbol" in frame.columns else None
+    symbol, adjustment = _told_by_name(columns, path, suffixes, title, said, "adj_factor" in frame.columns, held)
+    if symbol is not None:
+        insert_symbol(frame, symbol)
+    return RawRows(frame, malformed, columns.ignored, layout, adjustment)
+
+
+def typed_rows(
+    table: pa.Table, first_row: int, columns: Columns, path: Path, suffixes: tuple[str, ...], above: str
+) -> RawRows:
+    """Rows of a text file of a layout that leaves cells as they are, as `raw_rows` and with the same errors.
+
+    Args:
+        table: At least one row, as `TypedCells` takes them.
+        first_row: Number of the first row's line.
+        columns: The file's columns; those of one symbol.
+        path: As in `raw_rows`.
+        suffixes: As in `raw_rows`.
+        above: As in `raw_rows`.
+    """
+    layout = columns.layout
+    title = _title(layout, above, path)
+    said = None
+    if ADJUSTMENT in table.column_names:
+        said = _adjustment_of(table[ADJUSTMENT].unique().to_pylist(), layout, str(path))
+    table = table.drop_columns([name for name in (NAME, ADJUSTMENT) if name in table.column_names])
+    held = table["symbol"].unique().to_pylist() if "symbol" in table.column_names else None
+    symbol, adjustment = _told_by_name(columns, path, suffixes, title, said, "adj_factor" in table.column_names, held)
+    cells = TypedCells(table, symbol, first_row, str(path))
+    return RawRows(cells, rejected_frame([]), columns.ignored, layout, adjustment)
+
+
+def _told_by_name(
+    columns: Columns,
+    path: Path,
+    suffixes: tuple[str, ...],
+    title: Title,
+    said: Adjustment | None,
+    has_factor: bool,
+    held: Iterable[object] | None,
+) -> tuple[str | None, Adjustment]:
+    """The symbol of all rows of a file, None if a column has them, and what its prices are; errors as in `raw_rows`.
+
+    Args:
+        columns: The file's columns.
+        path: The file.
+        suffixes: Endings of files of its kind.
+        title: What the lines above the header say.
+        said: What a column says of the prices.
+        has_factor: Whether a column holds factors.
+        held: Distinct cells of the column of symbols; None if there is no such column.
+    """
+    layout = columns.layout
     convention = layout.convention
     stem, by_name = _without_word(_AGAIN.sub("", stem_of(path, suffixes)))
     if layout.file_name and (found := re.fullmatch(layout.file_name, stem, re.IGNORECASE)):
         stem = ".".join(filter(None, found.groups()))
     folder = _of_folders(path)
     # Beside a factor of their own prices are raw, whatever the file is called.
-    named_so = None if "adj_factor" in frame.columns else by_name or folder
+    named_so = None if has_factor else by_name or folder
     adjustment = title.adjustment or said or named_so or Adjustment.RAW
     named = convention.symbol_of_name(stem)
-    if "symbol" in frame.columns:
-        held = {convention.symbol(value) for value in frame["symbol"].dropna().unique()}
-        held = {symbol for symbol in held if is_symbol(symbol)}
-        if named in held and len(held) > 1:
-            other = min(held - {named})
+    if held is not None:
+        symbols = {symbol for value in held if is_symbol(symbol := convention.symbol(value))}
+        if named in symbols and len(symbols) > 1:
+            other = min(symbols - {named})
             raise InputError(
-                f"{path}: is named after symbol {named} but holds {len(held)} symbols, also {other}; "
+                f"{path}: is named after symbol {named} but holds {len(symbols)} symbols, also {other}; "
                 "remove the others or rename the file",
                 source=str(path),
                 column="symbol",
                 value=other,
             )
-    elif title.symbol is not None:
-        symbol = _titled(title.symbol, named, convention, path)
-        frame.insert(0, "symbol", pd.Series(symbol, index=frame.index, dtype="str"))
-    elif unread := next((name for name in columns.ignored if name.strip().lower() in _CODES), None):
+        return None, adjustment
+    if title.symbol is not None:
+        return _titled(title.symbol, named, convention, path), adjustment
+    if unread := next((name for name in columns.ignored if name.strip().lower() in _CODES), None):
         raise InputError(
             f"{path}: its column {unread} may hold symbols, and is none of the layout {layout.name}; name it with "
             f"--columns symbol={unread}, or remove it if all rows are of the symbol that the file is named after",
             source=str(path),
             column=unread,
         )
-    elif is_symbol(named) and not stem.lower().endswith(suffixes):
-        column = pa.repeat(pa.scalar(named, pa.string()), len(frame)).to_pandas(types_mapper={pa.string(): _TEXT}.get)
-        frame.insert(0, "symbol", column.set_axis(frame.index))
-    else:
-        raise InputError(
-            f"{path}: has no symbol column, and its name {stem!r} is no symbol; name the file after its symbol, such "
-            "as 600519.SH.csv or IBM.csv, or the column that holds it with --columns symbol=NAME",
-            source=str(path),
-            column="symbol",
-            value=stem,
-        )
-    return RawRows(frame, malformed, columns.ignored, layout, adjustment)
+    if is_symbol(named) and not stem.lower().endswith(suffixes):
+        return named, adjustment
+    raise InputError(
+        f"{path}: has no symbol column, and its name {stem!r} is no symbol; name the file after its symbol, such as "
+        "600519.SH.csv or IBM.csv, or the column that holds it with --columns symbol=NAME",
+        source=str(path),
+        column="symbol",
+        value=stem,
+    )
 
 
 def _title(layout: Layout, above: str, path: Path) -> Title:
@@ -155,7 +211,12 @@ def without_asides(frame: pd.DataFrame, layout: Layout, source: str) -> tuple[pd
         frame = frame.drop(columns=NAME)
     if ADJUSTMENT not in frame.columns:
         return frame, None
-    cells = {str(cell).strip().removesuffix(".0") for cell in frame[ADJUSTMENT].unique()}
+    return frame.drop(columns=ADJUSTMENT), _adjustment_of(frame[ADJUSTMENT].unique(), layout, source)
+
+
+def _adjustment_of(distinct: Iterable[object], layout: Layout, source: str) -> Adjustment | None:
+    """What the distinct cells of the column `ADJUSTMENT` tell; errors as in `without_asides`."""
+    cells = {str(cell).strip().removesuffix(".0") for cell in distinct}
     told = sorted({layout.adjustments[cell] for cell in cells if cell in layout.adjustments}, key=lambda a: a.value)
     if len(told) > 1:
         kinds = " and ".join(adjustment.value for adjustment in told)
@@ -164,7 +225,7 @@ def without_asides(frame: pd.DataFrame, layout: Layout, source: str) -> tuple[pd
             source=source,
             column=ADJUSTMENT,
         )
-    return frame.drop(columns=ADJUSTMENT), told[0] if told else None
+    return told[0] if told else None
 
 
 def _without_word(stem: str) -> tuple[str, Adjustment | None]:

@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -25,13 +26,15 @@ from kline_core.bars.readers.csv_text import DELIMITERS, MAX_LINE_BYTES, CsvText
 from kline_core.bars.readers.layout import NEEDED, Columns, columns_of, is_number, refuse_rows_above
 from kline_core.bars.readers.layouts import LAYOUTS, known_names
 from kline_core.bars.readers.message import refuse_message
-from kline_core.bars.readers.raw_rows import RawRows, raw_rows
+from kline_core.bars.readers.raw_rows import RawRows, raw_rows, typed_rows
 from kline_core.bars.readers.side_by_side import joined_header
 from kline_core.bars.row_errors import rejected_frame, rejected_rows
 from kline_core.errors import InputError
 from kline_core.typing import Int64s
 
 _CHUNK = 50_000
+_BLOCK_BYTES = 2**20
+"""Bytes that Arrow divides a text into, for its threads."""
 # Lines that are no rows cost some hundred bytes each: a gigabyte of them would take all the memory there is.
 _MOST_MALFORMED = 1_000_000
 _TITLE_LINES = 10
@@ -73,18 +76,32 @@ def read(data: bytes, path: Path, max_bytes: int, mapping: Mapping[str, str] | N
     above = _above(text)
     cells_above = ((number, _cells(line, text.delimiter)) for number, line in enumerate(above, start=1))
     refuse_rows_above(path, cells_above, text.header_line)
-    columns = columns_of(str(path), text.names, LAYOUTS, mapping)
+    columns = None if mapping else _columns_without_mapping(tuple(text.names))
+    if columns is None:
+        columns = columns_of(str(path), text.names, LAYOUTS, mapping)
     if columns.layout.trailer:
         text = _without_trailer(text, re.compile(columns.layout.trailer.encode()))
     text = _divided_as_its_rows(text)
     comma = text.delimiter != "," and not columns.layout.as_text and _has_decimal_commas(text, columns)
     table = _typed(text, columns, comma)
+    small = text.end - text.start <= _BLOCK_BYTES
+    if table is not None and small and columns.layout.leaves_cells and not columns.symbols:
+        return typed_rows(table, text.header_line + 1, columns, path, SUFFIXES, "\n".join(above))
     if table is not None:
         numbers, malformed = np.arange(len(table)) + text.header_line + 1, rejected_frame([])
     else:
         table, numbers, malformed = _as_text(text, columns, comma)
     frame = to_frame(table, str(path)).set_axis(numbers)
     return raw_rows(frame, malformed, columns, path, SUFFIXES, "\n".join(above))
+
+
+@lru_cache(maxsize=256)
+def _columns_without_mapping(names: tuple[str, ...]) -> Columns | None:
+    """`columns_of` without a mapping, as the files of a delivery mostly have the same; None if it raises."""
+    try:
+        return columns_of("", names, LAYOUTS)
+    except InputError:
+        return None
 
 
 def _above(text: CsvText) -> list[str]:
@@ -283,7 +300,8 @@ def _typed(text: CsvText, columns: Columns, comma: bool) -> pa.Table | None:
     try:
         table = pacsv.read_csv(
             pa.BufferReader(pa.py_buffer(text.body())),
-            read_options=pacsv.ReadOptions(column_names=text.names),
+            # One block is parsed by one thread, and another than this one would cost more than it gives.
+            read_options=pacsv.ReadOptions(column_names=text.names, use_threads=text.end - text.start > _BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(delimiter=text.delimiter, ignore_empty_lines=False),
             convert_options=pacsv.ConvertOptions(
                 column_types={name: pa.float64() if name in numeric else pa.string() for name in used},
@@ -296,10 +314,18 @@ def _typed(text: CsvText, columns: Columns, comma: bool) -> pa.Table | None:
     except pa.ArrowInvalid:
         return None
     # Arrow ends a line at a lone CR too, and takes -nan(ind) for a number; a row without a date may be a blank line.
-    finite = all(pc.all(pc.is_finite(table[name])).as_py() is not False for name in numeric)
+    finite = all(map(_is_finite, (table[name] for name in numeric)))
     table = table.rename_columns(list(used.values()))
     sure = finite and len(table) == count and not pc.any(pc.equal(table["date"], "")).as_py()
     return table if sure else None
+
+
+def _is_finite(column: pa.ChunkedArray) -> bool:
+    """Whether all numbers that are there are finite."""
+    # For the few rows of most files, the quicker way.
+    if column.null_count == 0:
+        return bool(np.isfinite(column.to_numpy()).all())
+    return pc.all(pc.is_finite(column)).as_py() is not False
 
 
 def _as_text(text: CsvText, columns: Columns, comma: bool) -> tuple[pa.Table, Int64s, pd.DataFrame]:
