@@ -33,7 +33,9 @@ class Comparison:
     """The rows of all files compared with one version of the table."""
 
     bars: pd.DataFrame
-    """The n rows that can be stored: `BAR_COLUMNS`, and the number of their `file`."""
+    """The n rows that can be stored: `BAR_COLUMNS`, the number of their `file`, and the `code` of their symbol."""
+    names: Objects
+    """The symbols, by their code; there may be more than those of `bars`."""
     new: Flags
     """bool (n,): no row of the symbol and date is stored."""
     updated: Flags
@@ -61,43 +63,79 @@ def compare(bars: pd.DataFrame, sources: Objects, adjusted: Flags, home: Home, v
     """
     if len(bars) == 0:
         nothing = np.zeros(0, dtype=bool)
-        return Comparison(bars, nothing, nothing, [], [], [], [])
-    names = np.array(bars["symbol"].unique(), dtype=object)
+        return Comparison(
+            bars.assign(code=nothing.astype(np.int64)), np.zeros(0, dtype=object), nothing, nothing, [], [], [], []
+        )
+    # Looked up once: a text takes longer to find than a number.
+    codes, distinct = pd.factorize(bars["symbol"])
+    names = np.array(distinct, dtype=object)
     among = list(names) if len(names) <= FEW_SYMBOLS else None
     read = partial(home.read, "bars", version=version, symbols=among)
     # Stored rows before the first new date are neither replaced nor later than a new row.
     first = bars["date"].to_numpy().min()
-    bars = _provisional(bars)
-    bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
+    bars = _provisional(bars).assign(code=codes)
+    duplicates = rejected_frame([])
+    if not _all_different(_keys(bars)):
+        bars, duplicates = reject_duplicates(bars, sources[bars["file"].to_numpy()])
     bars, mixed = _reject_mixed_factors(bars, sources, read, names)
     bars, loose = _chain_changes(bars, sources, read, names)
     stored = read(where=since(first))
-    key, last = _keys(bars, names), np.full(len(names), -1)
+    key, last = _keys(bars), np.full(len(names), -1)
     stored_key = row_keys(stored, names)
-    order = np.argsort(stored_key)
-    place = np.searchsorted(stored_key, key, sorter=order)
-    place = order[np.minimum(place, len(order) - 1)] if len(order) else place
-    known = stored_key[place] == key if len(order) else np.zeros(len(bars), dtype=bool)
-    theirs = stored.take(pa.array(place[known]))
+    known, theirs = _on_common_dates(key, stored, stored_key)
     bars, keep, restated_bare = _reject_restated(bars, sources, adjusted, key, known, theirs, names, read)
-    key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
+    key, known, theirs = _kept(keep, key, known, theirs)
     bars, keep, unchained, rebased = _chain(bars, sources, key, known, theirs["adj_factor"].to_numpy(), names, read)
-    key, known, theirs = key[keep], known[keep], theirs.filter(pa.array(keep[known]))
+    key, known, theirs = _kept(keep, key, known, theirs)
     differs = np.zeros(len(bars), dtype=bool)
+    # A mask that is true throughout would copy every column.
+    common = slice(None) if known.all() else known
     for name in (*PRICES, "volume", "amount", "adj_factor"):
         mine, old = bars[name].to_numpy(), theirs[name].to_numpy()
         if name == "amount":
             mine = mine.copy()
-            mine[known] = np.where(np.isnan(mine[known]), old, mine[known])
+            mine[common] = np.where(np.isnan(mine[common]), old, mine[common])
             bars = bars.assign(amount=mine)
-        differs[known] |= (mine[known] != old) & ~(np.isnan(mine[known]) & np.isnan(old))
+        differs[common] |= (mine[common] != old) & ~(np.isnan(mine[common]) & np.isnan(old))
     np.maximum.at(last, stored_key[stored_key >= 0] >> 32, stored_key[stored_key >= 0])
     earlier = ~known & (key < last[key >> 32])
-    unadjusted = sorted(bars.loc[bars["adj_factor"].isna(), "symbol"].unique())
-    restated = sorted(bars.loc[differs | earlier, "symbol"].unique())
-    return Comparison(
-        bars, ~known, differs, [duplicates, mixed, loose, restated_bare, unchained], restated, unadjusted, rebased
+    code = bars["code"].to_numpy()
+    unadjusted, restated = (
+        sorted(names[np.unique(code[where])].tolist())
+        for where in (bars["adj_factor"].isna().to_numpy(), differs | earlier)
     )
+    rejected = [duplicates, mixed, loose, restated_bare, unchained]
+    return Comparison(bars, names, ~known, differs, rejected, restated, unadjusted, rebased)
+
+
+def _on_common_dates(key: Int64s, stored: pa.Table, stored_key: Int64s) -> tuple[Flags, pa.Table]:
+    """Which rows have a stored one of their symbol and date, bool (n,), and these stored rows in the rows' order."""
+    if len(stored) == 0:
+        return np.zeros(len(key), dtype=bool), stored
+    if np.array_equal(key, stored_key):
+        return np.ones(len(key), dtype=bool), stored
+    order = None if _ascends(stored_key) else np.argsort(stored_key)
+    place = np.minimum(np.searchsorted(stored_key, key, sorter=order), len(stored) - 1)
+    if order is not None:
+        place = order[place]
+    known = stored_key[place] == key
+    return known, stored.take(pa.array(place[known]))
+
+
+def _kept(keep: Flags, key: Int64s, known: Flags, theirs: pa.Table) -> tuple[Int64s, Flags, pa.Table]:
+    """What belongs to the rows that are left: their keys, which of them are known, and the stored rows of these."""
+    if keep.all():
+        return key, known, theirs
+    return key[keep], known[keep], theirs.filter(pa.array(keep[known]))
+
+
+def _ascends(key: Int64s) -> bool:
+    return bool((key[1:] > key[:-1]).all())
+
+
+def _all_different(key: Int64s) -> bool:
+    # As most files have their rows.
+    return _ascends(key) or _ascends(np.sort(key))
 
 
 def _reject_mixed_factors(
@@ -107,17 +145,17 @@ def _reject_mixed_factors(
 
     `read` returns stored rows of these symbols, of all dates. It is called only if its rows can matter.
     """
-    given = bars["adj_factor"].notna()
+    given, code = bars["adj_factor"].notna().to_numpy(), bars["code"].to_numpy()
     late = np.zeros(len(bars), dtype=bool)
     if given.any():
         bare = read(["symbol", "date"], where=pc.field("adj_factor").is_null())
-        replaced = np.isin(row_keys(bare, names), _keys(bars[given], names))
+        replaced = np.isin(row_keys(bare, names), _keys(bars[given]))
         kept_bare = bare["symbol"].filter(pa.array(~replaced)).unique().to_pylist()
-        late = (given & bars["symbol"].isin(kept_bare)).to_numpy()
-    factored = set(bars.loc[given & ~late, "symbol"])
+        late = given & pd.Index(names).isin(kept_bare)[code]
+    factored = set(names[np.unique(code[given & ~late])])
     if not given.all():
         factored |= set(read(["symbol"], where=pc.field("adj_factor").is_valid())["symbol"].unique().to_pylist())
-    lacking = ~given & bars["symbol"].isin(factored)
+    lacking = ~given & pd.Index(names).isin(factored)[code]
     rows = []
     for refused, reason in (
         (late, LATE_FACTORS),
@@ -125,12 +163,15 @@ def _reject_mixed_factors(
     ):
         hit = bars[refused]
         rows.append(rejected_bars(hit, sources, reason, hit["adj_factor"]))
-    return bars[~(late | lacking)], rejected_frame(rows)
+    refused = late | lacking
+    return (bars[~refused] if refused.any() else bars), rejected_frame(rows)
 
 
 def _provisional(bars: pd.DataFrame) -> pd.DataFrame:
     """Rows whose factor is still to be chained with the factor 1, so that they count as rows with a factor."""
     incremental = bars["incremental"].to_numpy(dtype=bool)
+    if not incremental.any():
+        return bars.assign(incremental=incremental)
     return bars.assign(incremental=incremental, adj_factor=bars["adj_factor"].mask(incremental, 1.0))
 
 
@@ -145,7 +186,7 @@ def _chain_changes(
     if not incremental.any():
         return bars, rejected_frame([])
     some = bars[incremental]
-    key = _keys(some, names)
+    key = _keys(some)
     rows = Rows(key, *(some[name].to_numpy() for name in ("close", "change", "prev_close")))
     columns = ["symbol", "date", "close", "adj_factor"]
     first = some["date"].to_numpy().min()
@@ -194,9 +235,10 @@ def _reject_restated(
     again would stay on the old scale.
     """
     bare = bars["adj_factor"].isna().to_numpy()
-    here = bare[known]
-    prices = bars[list(PRICES)].to_numpy()[known][here]
-    codes = restated(key[known][here], prices, np.column_stack([stored[name] for name in PRICES])[here])
+    mine = slice(None) if known.all() else np.flatnonzero(known)
+    here = slice(None) if bare.all() else np.flatnonzero(bare[mine])
+    prices = [bars[name].to_numpy()[mine][here] for name in PRICES]
+    codes = restated(key[mine][here], prices, [stored[name].to_numpy()[here] for name in PRICES])
     # What is adjusted says nothing of its scale but by a common date.
     alone = np.setdiff1d(key[bare & adjusted[bars["file"].to_numpy()]] >> 32, key[known] >> 32)
     if not codes and not len(alone):
@@ -244,7 +286,6 @@ def _chain(
     return bars.assign(adj_factor=factors)[~hit], ~hit, rejected, rebased
 
 
-def _keys(bars: pd.DataFrame, names: Objects) -> Int64s:
-    """Symbol and date of each row as one number, int64 (n,); a symbol counts as its position in `names`."""
-    code = pd.Index(names).get_indexer(pd.Index(bars["symbol"]))
-    return symbol_day_keys(code, bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))
+def _keys(bars: pd.DataFrame) -> Int64s:
+    """Code of the symbol and date of each row as one number, int64 (n,)."""
+    return symbol_day_keys(bars["code"].to_numpy(), bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64))

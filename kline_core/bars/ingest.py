@@ -52,6 +52,7 @@ from kline_core.bars.symbol_bars import symbol_day_keys
 from kline_core.errors import InputError, SettingError
 from kline_core.markets import Market
 from kline_core.store.home import Home, TableChangedError
+from kline_core.typing import Objects
 
 _ATTEMPTS = 5
 _NO_BARS = pd.DataFrame({name: [] for name in (*BAR_COLUMNS, *CHANGES)})
@@ -159,7 +160,7 @@ def ingest(
         market=None if agreed is None else agreed.name,
         version=after,
         changed=after != before,
-        symbols=sorted(compared.bars["symbol"].unique()),
+        symbols=sorted(compared.names[np.unique(compared.bars["code"])].tolist()),
         since=_first_day(compared.bars),
     )
     if len(compared.bars) == 0:
@@ -189,19 +190,21 @@ def _without_factor(bars: pd.DataFrame, files: int) -> list[bool]:
 
 def _store(compared: Comparison, home: Home, version: int | None) -> int:
     """Write the new and updated rows, and return the version that holds them."""
-    rows = compared.bars[compared.new | compared.updated]
+    changed = compared.new | compared.updated
+    rows = compared.bars if changed.all() else compared.bars[changed]
     if len(rows) == 0:
         return home.version("bars") or 0 if version is None else version
-    table = pa.Table.from_pandas(_sorted(rows)[list(BAR_COLUMNS)], preserve_index=False)
+    table = pa.Table.from_pandas(_sorted(rows, compared.names)[list(BAR_COLUMNS)], preserve_index=False)
     counts = {"new": int(compared.new.sum()), "updated": int(compared.updated.sum())}
     if counts["updated"]:
         return home.upsert("bars", table, ["symbol", "date"], counts, version)
     return home.append("bars", table, counts, version)
 
 
-def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+def _sorted(rows: pd.DataFrame, names: Objects) -> pd.DataFrame:
     """Rows by symbol and date, as files mostly have them."""
-    code = pd.factorize(rows["symbol"], sort=True)[0]
+    rank = np.argsort(np.argsort(names))
+    code = rank[rows["code"].to_numpy()]
     day = rows["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     key = symbol_day_keys(code, day)
     return rows if (key[1:] >= key[:-1]).all() else rows.iloc[np.argsort(key, kind="stable")]

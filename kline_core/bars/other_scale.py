@@ -2,6 +2,7 @@
 other adjusted. Nothing tells by what, so they are no corrections and do not go on from what is stored.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ _SCALE: Final = 1e-4
 """Relative change of closes that is more than another rounding, if all of some have it."""
 
 
-def restated(key: Int64s, prices: Floats64, stored: Floats64) -> list[int]:
+def restated(key: Int64s, prices: Sequence[Floats64], stored: Sequence[Floats64]) -> list[int]:
     """Codes of the symbols whose prices came on another scale than the stored ones.
 
     The closes of three dates tell it, or of two that moved by much. Of fewer dates all four prices do: a correction
@@ -31,20 +32,22 @@ def restated(key: Int64s, prices: Floats64, stored: Floats64) -> list[int]:
 
     Args:
         key: int64 (n,): symbol and date of rows whose date is stored.
-        prices: float64 (n, 4): delivered prices, the close last.
-        stored: float64 (n, 4): stored ones.
+        prices: float64 (n,) each: delivered prices, the close last.
+        stored: float64 (n,) each: stored ones.
     """
     if len(key) == 0:
         return []
-    order = np.argsort(key)
-    codes, first = np.unique(key[order] >> 32, return_index=True)
+    order = np.arange(len(key)) if (key[1:] > key[:-1]).all() else np.argsort(key)
+    code = key[order] >> 32
+    first = np.flatnonzero(np.r_[True, code[1:] != code[:-1]])
+    codes = code[first]
     last = np.append(first[1:], len(key))
     # Of a million symbols few have moved at all.
-    some = np.flatnonzero(np.abs(stored[order[first], -1] / prices[order[first], -1] - 1) > _SCALE)
+    some = np.flatnonzero(np.abs(stored[-1][order[first]] / prices[-1][order[first]] - 1) > _SCALE)
     found = []
     for code, begin, end in zip(codes[some].tolist(), first[some].tolist(), last[some].tolist(), strict=True):
         border = order[begin : min(end, begin + BORDER)]
-        mine, theirs = prices[border], stored[border]
+        mine, theirs = (np.column_stack([column[border] for column in columns]) for columns in (prices, stored))
         flat = (np.ptp(mine, axis=1) == 0) | (np.ptp(theirs, axis=1) == 0)
         if _on_another_scale(theirs / mine - 1, bool(flat.all()), end - begin):
             found.append(code)
