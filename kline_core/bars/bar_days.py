@@ -55,6 +55,7 @@ def reject_days(
     if len(days) == 0:
         return bars, rejected_frame([]), {}
     distinct = _distinct(days)
+    place = (days - distinct[0]).astype(np.int64)
     names = bars["symbol"].unique()
     markets = {name: _market(name, market) for name in names}
     present = _clock.now()
@@ -68,10 +69,11 @@ def reject_days(
         if len(set(markets.values())) > 1:
             here = bars["symbol"].isin([name for name in names if markets[name] == each]).to_numpy()
         future |= here & (days > latest)
-        on = here & np.isin(days, off)
-        working = np.is_busday(days)
-        weekend |= on & ~working
-        closed |= on & working
+        if len(off):
+            on = here & _among(off, distinct)[place]
+            working = _among(distinct[np.is_busday(distinct)], distinct)[place]
+            weekend |= on & ~working
+            closed |= on & working
     weekend &= ~future
     rows = []
     for where, reason in ((future, FUTURE), (weekend, WEEKEND)):
@@ -116,6 +118,13 @@ def _distinct(days: Dates) -> Dates:
     there[(days - first).astype(np.int64)] = True
     found: Dates = first + np.flatnonzero(there)
     return found
+
+
+def _among(some: Dates, distinct: Dates) -> Flags:
+    """Whether each day from the first of the `distinct` ones to the last is one of `some`, bool."""
+    there = np.zeros(int((distinct[-1] - distinct[0]).astype(np.int64)) + 1, dtype=bool)
+    there[(some - distinct[0]).astype(np.int64)] = True
+    return there
 
 
 def _market(symbol: str, home: Market | None) -> str | None:
