@@ -1,4 +1,4 @@
-"""From nothing to a run of the nightly deployment on the members of an index, by the three commands of the README, typed as they are.
+"""From nothing to a run of the nightly deployment on the members of an index: three commands, typed as in the README.
 
 What is typed starts programs, which start programs: all of them find the vendor on loopback, by a module that Python
 imports when it starts.
