@@ -33,13 +33,18 @@ from kline_core.store.delta import (
     stored_schema,
     text_column,
 )
-from kline_core.store.folder import home_gone
+from kline_core.store.folder import home_folder, home_gone
 from kline_core.store.log import check_end, check_log
 from kline_core.store.remedies import UNREADABLE, remedy_of
 from kline_core.store.schemas import LATER_COLUMNS, foreign_columns, kind_of, table_schema, with_later_columns
 
 # Newest log files that this process has found whole, by the path of the table.
 _WHOLE_LOGS: dict[str, str] = {}
+# Tables on this machine that were opened for reading, by their path, with the state of the newest log file then. Opening
+# reads the log once more, which is half of what a small ingest takes. Not of object stores: their clocks tell seconds, in
+# which a table can be made anew.
+_OPENED: dict[str, tuple[str, DeltaTable]] = {}
+_MOST_OPENED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +80,19 @@ class StoredTable:
         """Turn the storage's errors into a `HomeError` that says what to do; see `Home.explained`."""
         return explained(self.uri, self.name, action, let_through)
 
-    def open_or_none(self) -> DeltaTable | None:
-        """The newest version; None if the table was never made. Raises `HomeError`."""
+    def open_or_none(self, to_write: bool = False) -> DeltaTable | None:
+        """The newest version; None if the table was never made. Raises `HomeError`.
+
+        What is opened `to_write` is nobody else's, since a commit moves it to the version that it makes.
+        """
         path = self.path
         with self.explained("read"):
             if not DeltaTable.is_deltatable(path):
                 return None
-            self.check_log()
+            state = self.check_log()
+            held, delta = _OPENED.get(path, (None, None))
+            if not to_write and delta is not None and held == state:
+                return delta
             try:
                 delta = DeltaTable(path)
             except DeltaError:
@@ -94,11 +105,16 @@ class StoredTable:
                 home=self.uri,
                 table=self.name,
             )
+        # Others may have written since the log was looked at.
+        if state is not None and not to_write and home_folder(self.uri) and state.startswith(f"{delta.version()} "):
+            if len(_OPENED) >= _MOST_OPENED:
+                _OPENED.clear()
+            _OPENED[path] = state, delta
         return delta
 
-    def open(self, version: int | None = None) -> DeltaTable:
+    def open(self, version: int | None = None, to_write: bool = False) -> DeltaTable:
         """A version; the newest by default. Raises `HomeError`, also if there is none, or no such version."""
-        delta = self.open_or_none()
+        delta = self.open_or_none(to_write)
         if delta is None:
             check_there(self.uri)
             raise HomeError(f"home {self.uri} has no table {self.name}", home=self.uri, table=self.name)
@@ -117,18 +133,19 @@ class StoredTable:
         """A version; the newest by default, and None if the table was never made. Raises `HomeError`."""
         return self.open_or_none() if version is None else self.open(version)
 
-    def check_log(self) -> None:
+    def check_log(self) -> str | None:
         """Check that the log is whole, and ends with the newest version; once for each newest version.
 
-        Raises `DamagedLogError`.
+        Returns the state of the newest log file, None if there is none. Raises `DamagedLogError`.
         """
         known = _WHOLE_LOGS.get(self.path)
         state = check_log(self.storage, known)
         if state is None or state == known:
-            return
+            return state
         if (noted := checksums.newest_version(self.storage)) is not None:
             check_end(self.storage, noted, checksums.version_file(noted))
         _WHOLE_LOGS[self.path] = state
+        return state
 
     def version(self) -> int | None:
         """Newest version; see `Home.version`."""

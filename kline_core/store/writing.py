@@ -140,7 +140,7 @@ class TableWriter:
             self.make(table_schema(table.name, horizons_of(rows) or DEFAULT_HORIZONS), {}, mode="ignore")
         with self._lock():
             for attempt in range(_ATTEMPTS):
-                delta = table.open()
+                delta = table.open(to_write=True)
                 if expected is not None and not same_rows(delta, expected):
                     break
                 try:

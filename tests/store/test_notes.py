@@ -86,7 +86,7 @@ def test_a_writer_that_is_overtaken_keeps_the_others_note(home: Home, monkeypatc
     """A writer in another process does not queue at the lock of this one."""
     opened, own = [], DeltaTable
 
-    def slow(self, *_):
+    def slow(self, *_, **__):
         delta = own(self.path)
         if len(opened) < 2:
             opened.append(delta.version())
