@@ -41,8 +41,8 @@ from kline_core.store.schemas import LATER_COLUMNS, foreign_columns, kind_of, ta
 # Newest log files that this process has found whole, by the path of the table.
 _WHOLE_LOGS: dict[str, str] = {}
 # Tables on this machine that were opened for reading, by their path, with the state of the newest log file then. Each
-# opening reads the log anew, some twenty times in a small ingest, of which that was a third. Not of object stores: their
-# clocks tell seconds, in which a table can be made anew.
+# opening reads the log anew, some twenty times in a small ingest, of which that was a third. Not of object stores:
+# their clocks tell seconds, in which a table can be made anew.
 _OPENED: dict[str, tuple[str, DeltaTable]] = {}
 _MOST_OPENED = 64
 
