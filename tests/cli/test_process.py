@@ -18,6 +18,8 @@ from kline_core.cli.parser import main
 from tests.support.processes import output_of
 
 ENTRY = "import sys; sys.argv[0] = 'kline'; from kline_core.cli.process import entry; "
+HEEDS = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+"""What is started under `nohup`, as these tests may be, ignores the signal, and so do its children."""
 COMMAND = (
     "import signal, types; from kline_core.cli.answer import Answer; "
     "sys.modules['kline_core.cli.commands'] = types.SimpleNamespace(COMMANDS={'index': lambda options: %s}); "
@@ -42,7 +44,7 @@ def run(code: str, *words: str, shell: str = "", **more: str) -> subprocess.Comp
 @contextmanager
 def at_work(*lines: str, words: Sequence[str] = ("index",)) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", ENTRY + "; ".join(lines), *words],
+        [sys.executable, "-c", ENTRY + "; ".join([HEEDS, *lines]), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
