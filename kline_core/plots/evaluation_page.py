@@ -1,6 +1,6 @@
 """An evaluation as one HTML page: pictures inside it, no scripts, nothing from a network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
 from kline_core.evaluation.details import Details
@@ -15,6 +15,7 @@ from kline_core.plots.evaluation_plots import (
 )
 from kline_core.plots.factor_plots import evaluation_figure
 from kline_core.plots.html_page import list_part, page, picture_part, reading_part, table_part
+from kline_core.plots.style import Figure
 
 
 def evaluation_page(found: Evaluation, up: str = "blue") -> str:
@@ -45,14 +46,13 @@ def _details(found: Details, up: str) -> Iterator[str]:
     yield list_part(list(found.lines())[1:])
     yield "<h2>Decay</h2>"
     sides = [each for point in found.decay.points for each in (point.over, point.alone)]
-    if any(each.known for each in sides):
-        yield picture_part(decay_figure(found.decay, up), "Rank IC by distance from the entry")
-        yield reading_part(
-            "Left: with the whole return from the entry to bar h. Right: with the return of that one bar. Of so many "
-            "points one or two lie beyond two standard errors by chance."
-        )
-    else:
-        yield _nothing(sides)
+    yield from _drawn(
+        sides,
+        lambda: decay_figure(found.decay, up),
+        "Rank IC by distance from the entry",
+        "Left: with the whole return from the entry to bar h. Right: with the return of that one bar. Of so many "
+        "points one or two lie beyond two standard errors by chance.",
+    )
     if found.rolling:
         yield "<h2>Over time</h2>"
         yield picture_part(rolling_figure(found.rolling, found.changes, up), "Rolling rank IC")
@@ -61,14 +61,13 @@ def _details(found: Details, up: str) -> Iterator[str]:
     if found.breakdowns:
         yield "<h2>In parts</h2>"
         parts = [part.rank_ic for each in found.breakdowns for part in each.parts]
-        if any(each.known for each in parts):
-            yield picture_part(parts_figure(found.breakdowns, up), "Rank IC by part")
-            yield reading_part(
-                "Coloured where a part is distinguishable from zero at 5 % when all parts of the same property are "
-                "counted. The state of the market is what was known on the day."
-            )
-        else:
-            yield _nothing(parts)
+        yield from _drawn(
+            parts,
+            lambda: parts_figure(found.breakdowns, up),
+            "Rank IC by part",
+            "Coloured where a part is distinguishable from zero at 5 % when all parts of the same property are "
+            "counted. The state of the market is what was known on the day.",
+        )
         titles = [f"Rank IC by {each.by}" for each in found.breakdowns]
         folded = "\n".join(table_part(title, *tables[title]) for title in titles)
         yield f"<details><summary>The figures</summary>\n{folded}</details>"
@@ -92,7 +91,11 @@ def _details(found: Details, up: str) -> Iterator[str]:
     yield from (table_part(title, *rest) for title, rest in tables.items() if title.startswith("Portfolios"))
 
 
-def _nothing(estimates: Sequence[Estimate]) -> str:
-    """In the place of a picture on which there would be no point."""
-    reason = next((each.reason for each in estimates if each.reason is not None), "there is no value")
-    return f"<p>None: {escape(reason)}.</p>"
+def _drawn(estimates: Sequence[Estimate], draw: Callable[[], Figure], title: str, reading: str) -> Iterator[str]:
+    """A picture of estimates and how to read it; the reason in its place where there would be no point on it."""
+    if any(each.known for each in estimates):
+        yield picture_part(draw(), title)
+        yield reading_part(reading)
+    else:
+        reason = next((each.reason for each in estimates if each.reason is not None), "there is no value")
+        yield f"<p>None: {escape(reason)}.</p>"

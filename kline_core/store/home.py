@@ -363,8 +363,8 @@ class Home:
     def drop(self, table: str) -> None:
         """Remove a table of patterns with all its versions; any other table holds what cannot be made again.
 
-        Its log goes first: a table that lost it was never made, whatever else a removal that was cut off has left.
-        Raises `HomeError`, and ValueError for another table.
+        A removal that was cut off leaves no damage: see `TableWriter.remove`. Raises `HomeError`, and ValueError for
+        another table.
         """
         if kind_of(table) != "patterns":
             raise ValueError(f"table {table} is not one of patterns")
