@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from kline_core.maintenance import upkeep
+from kline_core.store.checksums import CHECKED
 from tests.endurance.measured import Processes, files_of
 from tests.endurance.story import Story
 from tests.support.processes import scheduler_process
@@ -40,6 +41,15 @@ def test_after_days_of_work_nothing_is_left_behind(tmp_path, monkeypatch):
     assert files["other files"] == 0
     stored = {name: len(story.home.files(name)) for name in ("bars", "patterns", "factors", "matches")}
     assert max(stored.values()) < 8, stored
-    # Of bars and patterns: every data file has its checksum, and none is left of those that went.
-    data = [path.name for name in ("bars", "patterns") for path in (story.home.folder / name).glob("*.parquet")]
-    assert files["checksums files"] == len(data)
+    # Of bars and patterns: every data file has its checksum, and none is left of those that went. Each table notes its
+    # newest version alone.
+    for name in stored:
+        kept = {path.name for path in (story.home.folder / name).glob("_checksums/*")}
+        data = {path.name for path in (story.home.folder / name).glob("*.parquet")} if name in CHECKED else set()
+        notes = {f"{story.home.version(name):020}.version"}
+        assert {path.rpartition(".")[0] for path in kept - notes} == data, name
+        assert notes <= kept, name
+        assert len(kept) == len(data) + 1, name
+    assert files["checksums files"] == sum(
+        len([*folder.iterdir()]) for folder in story.home.folder.glob("*/_checksums")
+    )
