@@ -28,6 +28,8 @@ from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR
 
 BATCH = 64
 """Charts of a batch. Another number may round vectors differently."""
+GPU_BATCH = 1024
+"""The same on a GPU of CUDA, which 64 charts leave idle most of the time: six times as quick on an H200."""
 UNIT_TOLERANCE = 1e-3
 """By how much the length of a vector may differ from 1."""
 
@@ -71,6 +73,12 @@ class Encoder:
         Raises `DateError` if `trained_through` is NaT, which every date would count as later than, or no day.
         """
         self.device = device or torch.device("cpu")
+        self._batch = BATCH
+        if self.device.type == "cuda":
+            self._batch = GPU_BATCH
+            # By default CUDA's convolutions round their input to 10 bits (TF32), which is no quicker here, and moved
+            # vectors by 1e-4 from those of a processor; in float32 it is 5e-7.
+            torch.backends.cudnn.allow_tf32 = False
         self.network = without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
         self.dim, self.window_bars = network.dim, network.window_bars
         self.fingerprint = fingerprint
@@ -109,12 +117,12 @@ class Encoder:
             )
         vectors = np.empty((len(charts), self.dim), dtype=np.float32)
         with torch.inference_mode(), _one_thread():
-            for start in range(0, len(charts), BATCH):
-                batch = charts[start : start + BATCH]
-                if len(batch) < BATCH:
-                    batch = np.concatenate([batch, np.zeros((BATCH - len(batch), width, HEIGHT), np.uint8)])
+            for start in range(0, len(charts), self._batch):
+                batch = charts[start : start + self._batch]
+                if (missing := self._batch - len(batch)) > 0:
+                    batch = np.concatenate([batch, np.zeros((missing, width, HEIGHT), np.uint8)])
                 encoded = self.network(to_input(batch, self.device)).cpu().numpy()
-                vectors[start : start + BATCH] = encoded[: len(vectors) - start]
+                vectors[start : start + self._batch] = encoded[: len(vectors) - start]
         length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         # As a negated comparison, so that NaN is refused too.
         if (wrong := ~(np.abs(length - 1) <= UNIT_TOLERANCE)).any():

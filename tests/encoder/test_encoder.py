@@ -199,6 +199,14 @@ def test_a_device_is_chosen():
     assert choose_device().type in ("cuda", "mps", "cpu")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_encodes_in_float32_whatever_else_is_encoded_with_a_chart(charts):
+    gpu = Encoder.load(device="cuda")
+    vectors = gpu.encode(charts)
+    np.testing.assert_allclose(vectors, Encoder.load(device="cpu").encode(charts), atol=5e-6)
+    np.testing.assert_array_equal(gpu.encode(charts[[5, 3]]), vectors[[5, 3]])
+
+
 def test_vectors_that_have_not_the_length_1_are_refused(tmp_path, charts):
     network = AttentionEncoder(8)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kline_core.bars.bars_cache import BarsKey
-from kline_core.encoder.encoder import BATCH, Encoder
+from kline_core.encoder.encoder import BATCH, GPU_BATCH, Encoder
 from kline_core.patterns import encode as module
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder, encode_windows
@@ -40,6 +40,7 @@ def one_by_one(frames, windows, encoder):
 def test_a_slice_is_whole_batches():
     """Else every slice would end in a batch that is padded for nothing."""
     assert SLICE % BATCH == 0
+    assert SLICE % GPU_BATCH == 0
 
 
 def test_it_says_what_it_encodes_with(encoder):
