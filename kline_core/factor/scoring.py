@@ -3,7 +3,7 @@
 1. Look up each sample date among the symbol's bars; a date without a bar, or without a usable window, fails with its
    reason.
 2. Skip the samples whose stored value has the same lineage: the same bars and the same visible patterns.
-3. Render and encode the windows of the others together.
+3. Take the vectors of the others from the patterns; render and encode together the windows that are none.
 4. Find their matches under the point-in-time rule, and weigh these into values.
 """
 
@@ -71,17 +71,23 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     steps = settings.patterns
     with clock.stage("plan"):
         checked = [_check_samples(state, part) for part in batch.parts]
-    with clock.stage("render"):
-        prices = _prices(checked, steps.window_bars, 1)
-        candles = (prices if scale == 1 else _prices(checked, steps.window_bars, scale) for scale in steps.scales)
-        charts = [render_charts(*each) for each in candles]
-    with clock.stage("encode"):
-        vectors = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
     which = np.repeat(np.arange(len(checked)), [len(each.ends) for each in checked])
     dates, ends, history, seen = (
         np.concatenate([getattr(each, name) for each in checked]) for name in ("dates", "ends", "history", "seen")
     )
-    queries = Queries(vectors, dates, state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32), prices)
+    codes, bars = state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32)
+    # The same numbers as encoded anew, and by the device that encoded what they are compared with.
+    stored = state.patterns.rows_of(codes, bars)
+    new = stored < 0
+    with clock.stage("render"):
+        prices = _prices(checked, steps.window_bars, 1)
+        candles = (prices if scale == 1 else _prices(checked, steps.window_bars, scale) for scale in steps.scales)
+        charts = [render_charts(*(price[new] for price in each)) for each in candles]
+    with clock.stage("encode"):
+        vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
+        vectors[~new] = state.patterns.vectors[stored[~new]]
+        vectors[new] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
+    queries = Queries(vectors, dates, codes, bars, prices)
     with clock.stage("search"):
         found = search(
             *(state.index, state.patterns, queries, settings.factor),

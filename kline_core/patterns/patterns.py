@@ -184,6 +184,21 @@ class Patterns:
         lookup = {name: code for code, name in enumerate(self.symbols)}
         return np.array([lookup.get(name, -1) for name in symbols], dtype=np.int32)
 
+    def rows_of(self, codes: Int32s, bars: Int32s) -> Int64s:
+        """Row of the pattern that ends on a bar of a symbol, for q such bars: int64 (q,), -1 where there is none.
+
+        Args:
+            codes: int32 (q,), -1 for a symbol without patterns.
+            bars: int32 (q,), ordinal among the symbol's traded bars.
+        """
+        keys = _symbol_key(codes, bars)
+        place = np.searchsorted(self.symbol_keys, keys)
+        there = place < len(self)
+        there[there] = self.symbol_keys[place[there]] == keys[there]
+        rows = np.full(len(keys), -1, dtype=np.int64)
+        rows[there] = self.symbol_rows[place[there]]
+        return rows
+
     def rows_near(self, codes: Int32s, bars: Int32s, distance: int) -> tuple[Int64s, Int64s]:
         """Patterns of a symbol less than `distance` bars away from a bar of it, for q such bars at once.
 

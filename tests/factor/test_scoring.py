@@ -134,6 +134,19 @@ def test_a_sample_does_not_depend_on_those_it_is_computed_with(loaded):
         assert one.matches.to_pylist() == [row for row in whole.matches.to_pylist() if row["date"] == dates[at].item()]
 
 
+def test_only_windows_that_are_no_patterns_are_encoded(loaded, monkeypatch):
+    dates = plan_dates(loaded, "S00000", 1000, None)
+    encoded = []
+    encode = loaded.encoder.encode
+    monkeypatch.setattr(loaded.encoder, "encode", lambda charts: encoded.append(len(charts)) or encode(charts))
+    rows = scored(loaded, "S00000", dates)
+    code = loaded.patterns.symbols.index("S00000")
+    new = np.setdiff1d(dates, loaded.patterns.end[loaded.patterns.code == code])
+    assert 0 < len(new) < len(dates)
+    assert encoded == [len(new)]
+    assert len(by_date(rows)) == len(dates)
+
+
 def test_a_symbol_without_patterns_is_matched_with_the_others(loaded):
     assert "S00002" not in loaded.patterns.symbols
     rows = scored(loaded, "S00002", dates_of(loaded, "S00002")[4:])

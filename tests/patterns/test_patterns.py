@@ -101,6 +101,10 @@ def test_rows_near_equals_a_plain_loop(pairs, asked, distance):
     }
     assert len(question) == len(wanted)
     assert set(zip(question.tolist(), row.tolist(), strict=True)) == wanted
+    named = {
+        (int(code), int(bar)): row for row, (code, bar) in enumerate(zip(patterns.code, patterns.bar, strict=True))
+    }
+    assert patterns.rows_of(codes, bars).tolist() == [named.get(pair, -1) for pair in asked]
 
 
 @pytest.mark.slow
