@@ -85,13 +85,14 @@ def backfill(
             asked = known_symbols(store, asked)
         chosen = settings_from(settings)
         updated = update(store, cluster, chosen.patterns)
-        dates = usable_dates(store, chosen.patterns, asked, as_day(first), as_day(last))
+        dates = usable_dates(store, chosen.patterns, asked, as_day(first), as_day(last), updated.bars.version)
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
         result = compute_factor(
             store,
             dates=dates,
             settings=chosen,
             cluster=cluster,
+            patterns=updated,
             max_failed_share=max_failed_share,
             check=False,
             progress=partial(LiveProgress, artifact_key("backfill", "progress", None)),

@@ -141,6 +141,7 @@ def daily(
             as_of=day,
             settings=chosen,
             cluster=cluster,
+            patterns=updated,
             max_failed_share=max_failed_share,
             check=False,
             progress=partial(LiveProgress, artifact_key("daily", "progress", calendar)),
@@ -154,7 +155,7 @@ def daily(
         change = session_change(store, report.fingerprint, scored, _newest(latest, day))
         summary = Summary(report, info, updated, change)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
-        pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, report.fingerprint)}
+        pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, key)}
         horizon = chosen.factor.return_horizon
         publish(quote(summary), latest, calendar, pictures, horizon)  # type: ignore[call-overload]
     return summary.state(max_failed_share, summary)
@@ -175,11 +176,11 @@ def _picture_of(cluster: Cluster, key: StateKey) -> Callable[[str, np.datetime64
     return draw
 
 
-def _history_of(store: Home, fingerprint: str) -> Callable[[str, np.datetime64], bytes]:
+def _history_of(store: Home, key: StateKey) -> Callable[[str, np.datetime64], bytes]:
     """A function that draws the values of a symbol up to a day beside its price."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
-        return history_png(symbol_history(store, symbol, fingerprint, last=date))
+        return history_png(symbol_history(store, symbol, key.fingerprint, last=date, bars_version=key.bars.version))
 
     return draw
 

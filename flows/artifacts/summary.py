@@ -38,6 +38,8 @@ class Summary:
             warnings.append(f"{len(self.bars.arrived.missing)} symbols without a bar of the session")
         if self.bars.quality is not None and self.bars.quality.problems:
             warnings.append(self.bars.quality.headline)
+        if self.report.newer is not None:
+            warnings.append(f"{self.report.newer}: the next run takes them")
         said = (
             f"{len(self.report.without_broken().symbols)} symbols, {count('samples')} samples = {count('done')} done + "
             f"{count('failed')} failed + {count('reused')} re-used"

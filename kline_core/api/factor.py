@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kline_core.compute.run import Run
     from kline_core.compute.run_report import RunReport
     from kline_core.factor.state_key import StateKey
+    from kline_core.patterns.update import PatternsUpdate
 
 Shown: TypeAlias = "Callable[[Mapping[str, int]], AbstractContextManager[Progress]]"
 """Factory of progress: given the upper bound of each symbol's samples, a context that yields a callback for results."""
@@ -132,6 +133,7 @@ def compute_factor(
     scheduler: str | None = None,
     threads: int | None = None,
     cluster: "Cluster | None" = None,
+    patterns: "PatternsUpdate | None" = None,
     max_failed_share: float = 0.2,
     check: bool = True,
     progress: "bool | Shown" = False,
@@ -163,6 +165,8 @@ def compute_factor(
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
         cluster: A cluster that is open already, instead of `scheduler` and `threads`.
+        patterns: What `update_patterns` returned: computes from these patterns and the bars that they are of, whatever
+            was ingested since. None for the newest ones.
         max_failed_share: Share of samples that may be without a value, 0 to 1.
         check: Raise if more samples failed than `max_failed_share` allows, or a symbol broke.
         progress: True shows a bar on standard error; see `Shown` for a function.
@@ -201,12 +205,23 @@ def compute_factor(
         dates=None if dates is None else requested_dates(dates),
         max_failed_share=max_failed_share,
     )
-    key = StateKey.newest(store, settings, encoder, device)
+    if patterns is None:
+        key = StateKey.newest(store, settings, encoder, device)
+    elif patterns.bars.home == store.uri:
+        key = StateKey.of_update(patterns, settings, encoder, device)
+    else:
+        raise SettingError(
+            f"patterns are of home {patterns.bars.home}, not of {store.uri}; update those of this home",
+            parameter="patterns",
+            value=patterns.bars.home,
+            bound=store.uri,
+        )
     with _opened(cluster, scheduler, threads) as opened:
         run = Run(store, opened, key, request)
         with _shown(progress)(run.workload.expected) as run.results.progress:
             report = (execute or run_symbols)(run)
-    result = FactorResult(store, key.fingerprint, _versions(store), run.asked, report, key)
+    versions = _versions(store) | {"bars": key.bars.version}
+    result = FactorResult(store, key.fingerprint, versions, run.asked, report, key)
     if check:
         try:
             report.check(max_failed_share)

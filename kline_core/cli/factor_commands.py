@@ -53,6 +53,8 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
     )
     if report.recall is not None:
         lines.append(str(report.recall))
+    if report.newer is not None:
+        lines.append(f"{report.newer}; `kline index` and `kline run` take them")
     if refreshed := report.count("refreshed"):
         lines.append(f"{refreshed} values of earlier runs no longer held, and were made again")
     lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]

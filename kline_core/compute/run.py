@@ -246,13 +246,13 @@ class Run:
 
     def _report_of_all(self) -> RunReport:
         seconds: Counter[str] = Counter()
-        results = self.results.all()
+        results, bars = self.results.all(), self.key.bars.version
         for result in results:
             seconds.update(result.seconds)
         return RunReport(
             run_id=self.run_id,
             fingerprint=self.key.fingerprint,
-            versions={"bars": self.key.bars.version, "patterns": self.key.patterns_version},
+            versions={"bars": bars, "patterns": self.key.patterns_version},
             n_patterns=self.overview.n_patterns,
             symbols=sorted(results, key=lambda result: result.symbol),
             seconds={
@@ -262,6 +262,7 @@ class Run:
                 "total": perf_counter() - self._started,
             },
             recall=self.overview.recall,
+            newer_bars=None if bars is None else self.home.changed_since("bars", bars),
         )
 
 

@@ -51,6 +51,15 @@ class RunReport:
     """Wall-clock seconds `load` and `total`; the stages of the computation are summed over threads."""
     recall: Recall | None = None
     """Measured recall of an approximate index; None for the exact one."""
+    newer_bars: int | None = None
+    """Version of `bars` at the end of the run, if other bars came meanwhile, which the run did not read; else None."""
+
+    @property
+    def newer(self) -> str | None:
+        """That bars came meanwhile, in one line; None if none did."""
+        if self.newer_bars is None:
+            return None
+        return f"bars came during the run (version {self.newer_bars}), which read version {self.versions['bars']}"
 
     def count(self, name: str) -> int:
         """Sum over all symbols of samples, done, failed, reused or refreshed."""
@@ -107,6 +116,7 @@ class RunReport:
             "run_id": self.run_id,
             "fingerprint": self.fingerprint,
             "versions": self.versions,
+            "newer_bars": self.newer_bars,
             "patterns": self.n_patterns,
             "recall": None if self.recall is None else self.recall.to_dict(),
             **totals,

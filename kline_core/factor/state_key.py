@@ -8,6 +8,7 @@ from kline_core.bars.bars_cache import BarsKey
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.patterns.catalogue import CatalogueKey
 from kline_core.patterns.pattern_table import pattern_table
+from kline_core.patterns.update import PatternsUpdate
 from kline_core.patterns.verified import check_patterns
 from kline_core.settings import FactorSettings, Settings
 from kline_core.store.home import Home
@@ -36,10 +37,26 @@ class StateKey:
         """Key of the home's present state. Raises as `weights_fingerprint` and `check_patterns`."""
         encoder = EncoderKey.of(encoder_path, device)
         bars = BarsKey.newest(home)
-        table = pattern_table(home, settings.patterns, encoder.fingerprint)
-        version, identity = home.version(table), home.identity(table)
+        while True:
+            table = pattern_table(home, settings.patterns, encoder.fingerprint)
+            version, identity = home.version(table), home.identity(table)
+            # Patterns that came between two looks may be of bars that came between them.
+            before, bars = bars, BarsKey.newest(home)
+            if before == bars:
+                break
         check_patterns(home, table, settings.patterns, encoder.fingerprint, version)
         return cls(bars, version, identity, settings, encoder, table)
+
+    @classmethod
+    def of_update(
+        cls, patterns: PatternsUpdate, settings: Settings, encoder_path: str | Path | None = None, device: str = "auto"
+    ) -> Self:
+        """Key of the state that an update of the patterns left, whatever came since. Raises as `newest`."""
+        encoder, home = EncoderKey.of(encoder_path, device), Home(patterns.bars.home)
+        table, version = patterns.table, patterns.version
+        check_patterns(home, table, settings.patterns, encoder.fingerprint, version)
+        identity = None if version is None else home.identity(table, version)
+        return cls(patterns.bars, version, identity, settings, encoder, table)
 
     @property
     def home(self) -> str:

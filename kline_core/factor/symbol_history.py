@@ -88,6 +88,7 @@ def symbol_history(
     fingerprint: str,
     first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
+    bars_version: int | None = None,
 ) -> SymbolHistory:
     """Stored values of a symbol beside its price; nothing is computed.
 
@@ -97,6 +98,7 @@ def symbol_history(
         fingerprint: Fingerprint of the values.
         first: First sample date, datetime64[D]; None for the first that is stored.
         last: Last sample date, datetime64[D]; None for the last that is stored.
+        bars_version: Version of `bars` of the price; None for the newest.
 
     Raises:
         UnknownSymbolError, AmbiguousSymbolError: No values are stored of the symbol, or it may mean several.
@@ -119,16 +121,16 @@ def symbol_history(
             symbol=name,
         )
     rows, days = rows[inside].reset_index(drop=True), days[inside]
-    dates, close = _closes(home, name, days[[0, -1]])
+    dates, close = _closes(home, name, days[[0, -1]], bars_version)
     beside = pd.Series(close, index=dates.astype("datetime64[s]")).reindex(rows["date"]).to_numpy()
     table = pd.DataFrame({"date": rows["date"], "close": beside} | {each: rows[each] for each in _FIGURES})
     return SymbolHistory(name, fingerprint, table, dates, close)
 
 
-def _closes(home: Home, symbol: str, between: Dates) -> tuple[Dates, Floats64]:
+def _closes(home: Home, symbol: str, between: Dates, version: int | None) -> tuple[Dates, Floats64]:
     """Traded days between two, these included, and their adjusted closes."""
     columns: Sequence[str] = ["symbol", "date", *_PRICES, "volume", "adj_factor", "suspended"]
-    frames = bars_by_symbol(home.read("bars", columns, symbols=[symbol]))
+    frames = bars_by_symbol(home.read("bars", columns, version, symbols=[symbol]))
     if symbol not in frames:
         return np.zeros(0, "datetime64[D]"), np.zeros(0)
     bars = frames[symbol]

@@ -22,7 +22,7 @@ A `WindowEncoder` draws and encodes, in threads of this process (`kline_core.pat
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,11 +108,16 @@ class PatternsUpdate:
     restated: list[str]
     """Restated symbols, sorted."""
     version: int | None
-    """Version of `patterns` after the update; None if the table was never made."""
+    """Version of the table after the update; None if it was never made."""
+    table: str
+    """Name of the table, see `kline_core.patterns.pattern_table`."""
+    bars: BarsKey
+    """Bars that the patterns of this version are of, whatever came since."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
-        return asdict(self)
+        names = ("added", "removed", "total", "restated", "version", "table")
+        return {name: getattr(self, name) for name in names} | {"bars": self.bars.version}
 
 
 def update_patterns(
@@ -177,7 +182,7 @@ def update_patterns(
         if at_most is not None and len(windows) > at_most:
             raise ManyWindowsError
         if len(windows) == 0 and version is None:
-            return PatternsUpdate(0, 0, 0, [], None)
+            return PatternsUpdate(0, 0, 0, [], None, table, catalogue.bars)
         if version is not None:
             return _rebuild(home, table, encoding, catalogue, progress)
         try:
@@ -210,7 +215,7 @@ def update_patterns(
         rows = _rows(frames, part, vectors, settings)
         version = home.append(table, rows, source_metadata(catalogue.bars, left), expected_version=version)
     PatternsKey.of(home, version, catalogue, table).hold_as_complete()
-    return PatternsUpdate(len(missing), removed, len(windows), restated, version)
+    return PatternsUpdate(len(missing), removed, len(windows), restated, version, table, catalogue.bars)
 
 
 def _check_removal(home: Home, table: str, version: int, removed: int, max_removed_share: float) -> None:
@@ -258,7 +263,7 @@ def _rebuild(
         stop.args = ("interrupted while the patterns were replaced; run `kline index` with the same options again",)
         raise
     PatternsKey.of(home, version, catalogue, table).hold_as_complete()
-    return PatternsUpdate(len(windows), 0, len(windows), [], version)
+    return PatternsUpdate(len(windows), 0, len(windows), [], version, table, catalogue.bars)
 
 
 def _encoded(

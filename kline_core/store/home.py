@@ -102,6 +102,13 @@ class Home:
         """Newest version of a table, or None if it was never made."""
         return self._table(table).version()
 
+    def changed_since(self, table: str, version: int) -> int | None:
+        """Newest version of a table, if rows came, changed or went since an older one; else None.
+
+        Compactions and notes change no row.
+        """
+        return self._table(table).changed_since(version)
+
     def identity(self, table: str, version: int | None = None) -> str | None:
         """Identity of a table, which a table that replaces it does not share; None if it was never made.
 

@@ -30,6 +30,7 @@ from kline_core.store.delta import (
     explained,
     file_sizes,
     read_rows,
+    same_rows,
     stored_schema,
     text_column,
 )
@@ -151,6 +152,12 @@ class StoredTable:
         """Newest version; see `Home.version`."""
         delta = self.open_or_none()
         return None if delta is None else int(delta.version())
+
+    def changed_since(self, version: int) -> int | None:
+        """Newest version, if it has other rows than an older one; see `Home.changed_since`."""
+        delta = self.open_or_none()
+        with self.explained("read"):
+            return None if delta is None or same_rows(delta, version) else int(delta.version())
 
     def identity(self, version: int | None = None) -> str | None:
         """Identity of the table; see `Home.identity`."""

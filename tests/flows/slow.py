@@ -1,7 +1,7 @@
-"""The daily flow, which waits half way for a file to go, so that it is certain how far it is.
+"""The flows, which wait half way for a file to go, so that it is certain how far they are.
 
-While the home holds a file `hold` with a number, the symbols from that one on are computed over and over again; see
-`test_interruptions` and `test_desk`.
+While the home holds a file `hold` with a number, the symbols from that one on are computed over and over again, and
+evaluation and upkeep wait before they begin, beside a file `held`; see `test_interruptions` and `test_desk`.
 """
 
 import time
@@ -11,13 +11,19 @@ from typing import Any
 
 import numpy as np
 
+import flows.evaluate
+import flows.maintain
+from flows.backfill import backfill
 from flows.daily import daily
+from flows.evaluate import evaluate
+from flows.maintain import maintain
 from kline_core.compute import tasks
 from kline_core.compute.run import Run
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.store.home import Home
 
-__all__ = ["daily"]
+__all__ = ["backfill", "daily", "evaluate", "maintain"]
 
 SECONDS = 300.0
 _score = Run.score
@@ -49,4 +55,19 @@ def _slowly(self: Run, symbols: Sequence[str], chunks: int = 1) -> Any:
     return _score(self, symbols, chunks)
 
 
+def _after_a_while(work: Any) -> Any:
+    def wait(home: Home, **asked: Any) -> Any:
+        place, deadline = Path(home.uri), time.monotonic() + SECONDS
+        (place / "held").touch()
+        while (place / "hold").exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"held for {SECONDS:g} s")
+            time.sleep(0.1)
+        return work(home, **asked)
+
+    return wait
+
+
 Run.score = _slowly  # type: ignore[method-assign]
+flows.evaluate.evaluated = _after_a_while(flows.evaluate.evaluated)  # type: ignore[attr-defined]
+flows.maintain.verify = _after_a_while(flows.maintain.verify)  # type: ignore[attr-defined]

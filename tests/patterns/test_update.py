@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.encoder.encoder import Encoder
 from kline_core.errors import EncoderError, HomeError, SettingError, StaleError
@@ -77,8 +78,10 @@ def keys(table):
 @pytest.mark.slow
 def test_every_known_window_becomes_a_pattern_with_its_vector_and_outcomes(home, encoder, encoding):
     report = update_patterns(home, SMALL, encoding)
-    assert report == PatternsUpdate(added=63, removed=0, total=63, restated=[], version=home.version("patterns"))
-    assert report.to_dict()["added"] == 63
+    version, bars = home.version("patterns"), BarsKey.newest(home)
+    assert report == PatternsUpdate(63, 0, 63, [], version, "patterns", bars)
+    counts = {"added": 63, "removed": 0, "total": 63, "restated": []}
+    assert report.to_dict() == counts | {"version": version, "table": "patterns", "bars": bars.version}
     table = rows(home)
     frames = bars_by_symbol(home.read("bars"))
     assert table.num_rows == len(build_catalogue(frames, SMALL)) == 3 * 21
@@ -120,7 +123,8 @@ def test_the_table_says_what_it_was_made_with(home, encoding):
 def test_a_second_call_adds_nothing(home, encoding):
     first = update_patterns(home, SMALL, encoding)
     before = rows(home)
-    assert update_patterns(home, SMALL, encoding) == PatternsUpdate(0, 0, 63, [], first.version)
+    again = update_patterns(home, SMALL, encoding)
+    assert again == PatternsUpdate(0, 0, 63, [], first.version, "patterns", first.bars)
     assert home.version("patterns") == first.version
     assert rows(home).equals(before)
 
@@ -471,7 +475,8 @@ def test_vectors_that_have_not_the_length_1_are_never_stored(home, encoding, mon
 def test_a_home_without_bars(tmp_path, encoding):
     home = Home(tmp_path / "home", create=True)
     for rebuild in (False, True):
-        assert update_patterns(home, SMALL, encoding, rebuild=rebuild) == PatternsUpdate(0, 0, 0, [], None)
+        report = update_patterns(home, SMALL, encoding, rebuild=rebuild)
+        assert report == PatternsUpdate(0, 0, 0, [], None, "patterns", BarsKey.newest(home))
     assert home.version("patterns") is None
 
 

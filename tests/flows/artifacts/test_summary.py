@@ -4,6 +4,7 @@ from collections import Counter
 
 from flows.artifacts.summary import Summary
 from flows.steps.refresh import BarsInfo
+from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.patterns.update import PatternsUpdate
 
@@ -12,7 +13,8 @@ def summary(results: list[SymbolResult], broken: dict[str, str]) -> Summary:
     versions: dict[str, int | None] = {"bars": 3, "patterns": 5}
     broke = [SymbolResult(symbol, problem=problem, broke=True) for symbol, problem in broken.items()]
     report = RunReport("run-1", "abc", versions, 7, [*results, *broke], {"load": 1.5, "total": 2.25})
-    return Summary(report, BarsInfo(None, None), PatternsUpdate(1, 2, 3, [], 5), None)
+    bars = BarsKey("home", 3, "id")
+    return Summary(report, BarsInfo(None, None), PatternsUpdate(1, 2, 3, [], 5, "patterns", bars), None)
 
 
 def test_all_is_well() -> None:
@@ -24,6 +26,14 @@ def test_all_is_well() -> None:
     assert "- patterns: 1 added, 2 removed, 3 in all\n- version of bars: 3\n- version of patterns: 5" in page
     assert "| total | 2.25 |" in page
     assert "broke" not in page
+
+
+def test_bars_that_came_during_the_run_are_said() -> None:
+    done = summary([SymbolResult("A", 10, 7, 0, 3)], {})
+    done.report.newer_bars = 8
+    warning = "bars came during the run (version 8), which read version 3: the next run takes them"
+    assert done.headline == f"1 symbols, 10 samples = 7 done + 0 failed + 3 re-used; {warning}"
+    assert done.failure(0.2) is None
 
 
 def test_many_broken_symbols_are_counted_and_some_named() -> None:
