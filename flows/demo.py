@@ -24,9 +24,10 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_A
 
 from flows.artifacts.summary import Summary
 from flows.daily import daily
+from flows.local_stack.abandoned import Reach
 from flows.local_stack.locking import locked
 from flows.local_stack.processes import end_all, marked
-from flows.local_stack.recovery import end_abandoned
+from flows.local_stack.recovery import recover
 from flows.local_stack.server import Place, answers, connect, free_port, prefect_environment, server_part, wait_until
 from flows.local_stack.user_settings import PASSWORD
 from kline_core._clock import StageClock
@@ -119,7 +120,7 @@ def _server(path: Path, folder: Path, clock: StageClock) -> Iterator[SyncPrefect
             temporary_settings(settings, restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING} - settings.keys()),
             connect(place, password) as client,
         ):
-            end_abandoned(client)
+            recover(client, str(path), Reach.of(folder, place.host, env))
             yield client
     finally:
         part.end(STOP_SECONDS)

@@ -21,7 +21,11 @@ def asked_day(calendar: str | None, as_of: Any) -> np.datetime64 | None:
     """
     if as_of is not None or calendar is None:
         return as_day(as_of)
-    scheduled: datetime = flow_run.scheduled_start_time
+    return scheduled_day(calendar, flow_run.scheduled_start_time)
+
+
+def scheduled_day(calendar: str, scheduled: datetime) -> np.datetime64:
+    """Day of a moment where the exchange is."""
     return np.datetime64(scheduled.astimezone(time_zone(calendar)).date(), "D")
 
 

@@ -17,7 +17,8 @@ from kline_core.errors import StartError
 
 MARK = "KLINE_UP"
 """Environment variable that names the home for which a program was started."""
-_FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+"""Environment variable that names the flow run on which a process works."""
 _POLL = 0.05
 
 
@@ -104,7 +105,7 @@ def marked(home: Path, flow_runs_only: bool = False) -> list[psutil.Process]:
         with suppress(psutil.Error, OSError):
             environ = process.environ()
             ours = environ.get(MARK) == str(home) and process.pid != os.getpid()
-            if ours and (_FLOW_RUN in environ or not flow_runs_only):
+            if ours and (FLOW_RUN in environ or not flow_runs_only):
                 found.append(process)
     return found
 

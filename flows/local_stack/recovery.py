@@ -1,53 +1,128 @@
-"""Recovery of abandoned flow runs: the server has them as running, but their process is gone.
+"""Recovery of abandoned flow runs: the server has them as under way, but their process is gone.
 
-That happens if server, worker and flow runs are all killed at once.
+That happens if server, worker and flow runs are all killed at once, as by a power loss. Then
+
+1. a run that was being cancelled is Cancelled;
+2. a run that never began is queued again;
+3. an interrupted run of `FLOWS`, which use again what is stored, goes on by itself once;
+4. any other is Crashed, and leaves a person the command that runs it again.
+
+A run that goes on is the same one: it keeps its page, its day and its place before the runs that are due after it. Task
+runs end with the process that worked on them.
 """
 
-import os
-import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psutil
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import Cancelled, Crashed
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Crashed, Scheduled
 
-_UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+from flows.local_stack.abandoned import Reach, abandoned
+from flows.local_stack.stored import stored_values
+from flows.local_stack.to_do import leave_to_do
+
+FLOWS = ("daily", "backfill", "evaluate", "maintain")
+INTERRUPTED = "Interrupted"
+"""Name of the state, of type Scheduled, in which an interrupted run waits to go on."""
+MOST_TASK_RUNS = 2_000
+"""Task runs that are ended at one start; what is left waits for the next."""
+_STORING = ("daily", "backfill")
+_UNDER_WAY = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_ENDED = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 _PAGE = 200
-_MESSAGE = "its process is gone: kline was killed while it worked. What was finished is stored; run it again."
+_RECORDED_LATE = timedelta(minutes=10)
+"""The server records task runs some time after they end."""
+_GONE = "Its process is gone: the machine or kline was stopped"
 
 
-def end_abandoned(client: SyncPrefectClient) -> list[tuple[str, str]]:
-    """Set abandoned runs to Crashed, or to Cancelled if that was asked for; returns their names and new states.
+def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
+    """Queue abandoned runs again, or end them; one line for each says what became of it.
 
-    Call it while no worker runs: no process would ever end the runs that the server then has as running.
+    Args:
+        client: Client of the home's server, while no worker of the home runs.
+        home: Home of runs that name none.
+        reach: Which runs are looked after.
     """
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY)))
-    found: list[FlowRun] = []
-    while page := client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE, offset=len(found)):
-        found += page
-    done = []
-    for run in found:
-        if _elsewhere(run):
-            continue
+    lines = []
+    for run in abandoned(client, reach):
         asked = run.state_type == StateType.CANCELLING
-        state: State[Any] = Cancelled(message=_MESSAGE) if asked else Crashed(message=_MESSAGE)
+        _end_task_runs(client, FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), Cancelled if asked else Crashed)
+        flow = client.read_flow(run.flow_id).name
+        deployment = _deployment(client, run)
+        state = _next_state(client, home, flow, run, deployment)
+        message = state.message or ""
+        if state.type == StateType.SCHEDULED:
+            _forget_process(client, run)
+        elif state.type == StateType.CRASHED and flow in FLOWS:
+            leave_to_do(client, flow, run, deployment, message)
         # Forced, since Prefect's rules for transitions assume that a run can continue.
         client.set_flow_run_state(run.id, state, force=True)
-        done.append((run.name, f"{state.name}, since {_MESSAGE}"))
-    return done
+        lines.append(f"{flow} {run.name}: {message}")
+    long_ago = FlowRunFilterEndTime.model_validate({"before_": datetime.now(UTC) - _RECORDED_LATE})
+    ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=_ENDED))
+    _end_task_runs(client, FlowRunFilter(state=ended, end_time=long_ago), Crashed)
+    return lines
 
 
-def _elsewhere(run: FlowRun) -> bool:
-    """Whether the run's process may be alive, on another host of the same database or here."""
-    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
-    if not pid.isdigit():
-        return False
-    if host and host != socket.gethostname():
-        return True
+def _next_state(
+    client: SyncPrefectClient, home: str, flow: str, run: FlowRun, deployment: DeploymentResponse | None
+) -> State[Any]:
+    """State of an abandoned run from now on."""
+    # In the place that it had: before those that were due later, whose sessions come later.
+    due = run.expected_start_time
+    if run.state_type == StateType.PENDING:
+        happened = f"{_GONE} before it began."
+        if deployment is None:
+            return Crashed(message=f"{happened} It does not begin by itself.")
+        return AwaitingRetry(scheduled_time=due, message=f"{happened} It is queued again.")
+    states = client.read_flow_run_states(run.id)
+    before = any(state.name == INTERRUPTED for state in states)
+    began = max((state.timestamp for state in states if state.type == StateType.RUNNING), default=None)
+    stored = f" {stored_values(run, home, began, before)}." if flow in _STORING and began is not None else ""
+    if run.state_type == StateType.CANCELLING:
+        return Cancelled(message=f"{_GONE} while it was being cancelled.{stored}")
+    happened = f"{_GONE} while it worked{', for the second time' if before else ''}.{stored}"
+    if flow in FLOWS and deployment is not None and not before:
+        return Scheduled(name=INTERRUPTED, scheduled_time=due, message=f"{happened} It goes on by itself, once.")
+    return Crashed(message=f"{happened} It does not go on by itself.")
+
+
+def _deployment(client: SyncPrefectClient, run: FlowRun) -> DeploymentResponse | None:
+    """The run's deployment, without which no worker would begin it."""
+    if run.deployment_id is None:
+        return None
     try:
-        process = psutil.Process(int(pid))
-        return int(pid) != os.getpid() and process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
-    except (psutil.Error, OSError):
-        return False
+        return client.read_deployment(run.deployment_id)
+    except ObjectNotFound:
+        return None
+
+
+def _forget_process(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Take the process from a run that is to be queued again, so that it can be cancelled meanwhile."""
+    client.request("PATCH", "/flow_runs/{id}", path_params={"id": run.id}, json={"infrastructure_pid": None})
+
+
+def _end_task_runs(client: SyncPrefectClient, of: FlowRunFilter, end: Callable[..., State[Any]]) -> None:
+    """End the task runs that are under way."""
+    wanted = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNDER_WAY)))
+    # What is ended is no longer found.
+    for _ in range(MOST_TASK_RUNS // _PAGE):
+        page = client.read_task_runs(flow_run_filter=of, task_run_filter=wanted, limit=_PAGE)
+        for task_run in page:
+            client.set_task_run_state(task_run.id, end(message="The process of its flow run is gone."), force=True)
+        if len(page) < _PAGE:
+            return

@@ -2,7 +2,7 @@
 
 1. Lock the home, and end what a killed predecessor left running.
 2. Start server, scheduler and Dask worker at the same time; meanwhile the cluster loads the home's patterns.
-3. End the runs that the server has as running without a process, and deploy what has changed. Only then start the
+3. Deploy what has changed, and recover the runs that the server has as under way without a process. Only then start the
    worker, so that no schedule that is about to be paused begins a run.
 4. Watch everything, and restart what dies.
 5. On a signal, ask flow runs to end, and give them time to store and report what they have; then end the other parts in
@@ -22,12 +22,13 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectException
 
+from flows.local_stack.abandoned import Reach
 from flows.local_stack.certificates import certificates_of, encryption_is_required
 from flows.local_stack.deployments import POOL, check_project, deploy, ensure_pool, project_file
 from flows.local_stack.locking import locked, write_note
 from flows.local_stack.processes import Part, end_all, marked
 from flows.local_stack.ready import Ready, deployment_lines
-from flows.local_stack.recovery import end_abandoned
+from flows.local_stack.recovery import recover
 from flows.local_stack.server import (
     HOST,
     Place,
@@ -52,7 +53,6 @@ from kline_core.store.home import Home
 LEFT_OVER_SECONDS = 5.0
 FLOW_RUN_SECONDS = 15.0
 PART_SECONDS = 8.0
-WORKER = "kline-up"
 
 
 def up(
@@ -149,7 +149,8 @@ class _Control:
         self._server = server_part(env, folder, place)
         self._cluster = cluster_parts(env, folder, self._address, threads)
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-        self._worker = Part("worker", [*command, "--name", WORKER], self._env, folder)
+        self._reach = Reach.of(folder, place.host, env)
+        self._worker = Part("worker", [*command, "--name", self._reach.worker], self._env, folder)
         self._parts = [self._server, *self._cluster, self._worker]
         self._warming = Warming(self._address, home)
 
@@ -161,13 +162,14 @@ class _Control:
         self._warming.start()
         wait_until(lambda: answers(self._place), self._server, pause)
         with connect(self._place, self._env.get(PASSWORD)) as client:
-            notes = [f"{name}: {said}" for name, said in end_abandoned(client)]
             ensure_pool(client)
-            notes += deploy(client, self._home, self._env, self._folder, pause)
+            notes = deploy(client, self._home, self._env, self._folder, pause)
             notes += set_source(client, self._home, self._folder, self._source)
+            # Only now: a schedule that is paused takes the runs along that wait to begin.
+            notes += recover(client, self._home.uri, self._reach)
             asked = datetime.now(UTC)
             self._worker.start()
-            wait_until(lambda: _reported(client, asked), self._worker, pause)
+            wait_until(lambda: _reported(client, self._reach.worker, asked), self._worker, pause)
             wait_until(lambda: self._warming.loaded is not None, self._cluster[-1], pause)
             deployments = deployment_lines(client)
         return Ready(
@@ -206,11 +208,11 @@ class _Control:
             self._warming.start()
 
 
-def _reported(client: SyncPrefectClient, since: datetime) -> bool:
-    """Whether the worker has reported to the server since a moment."""
+def _reported(client: SyncPrefectClient, worker: str, since: datetime) -> bool:
+    """Whether a worker has reported to the server since a moment."""
     with suppress(httpx.HTTPError, PrefectException):
         workers = client.read_workers_for_work_pool(POOL)
-        return any(each.name == WORKER and (each.last_heartbeat_time or since) > since for each in workers)
+        return any(each.name == worker and (each.last_heartbeat_time or since) > since for each in workers)
     return False
 
 

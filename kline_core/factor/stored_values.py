@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,8 @@ class Stored:
 
 
 FLUSH_ROWS = 12_000
+FLUSH_SECONDS = 30.0
+"""From this long after a commit on, what comes is stored at once: of slow work too, little is lost if it is cut off."""
 KEY = ["symbol", "date", "fingerprint"]
 
 
@@ -157,6 +159,7 @@ class ValueWriter:
         self.seconds = 0.0
         """Seconds spent storing."""
         self._lock = threading.Lock()
+        self._committed = monotonic()
         # Keyed by symbols, each of which stands in one key only.
         self._waiting: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
 
@@ -180,8 +183,12 @@ class ValueWriter:
             return sum(rows.num_rows for rows, _ in self._waiting.values())
 
     def flush_full(self) -> None:
-        """Upsert the buffer if it holds `FLUSH_ROWS` values. Raises as `flush`."""
-        if self.waiting >= FLUSH_ROWS:
+        """Upsert the buffer if it holds `FLUSH_ROWS` values, or the last commit is `FLUSH_SECONDS` old.
+
+        Raises as `flush`.
+        """
+        waiting = self.waiting
+        if waiting >= FLUSH_ROWS or (waiting and monotonic() - self._committed >= FLUSH_SECONDS):
             self.flush()
 
     def flush(self) -> None:
@@ -205,6 +212,7 @@ class ValueWriter:
             self.home.upsert("matches", matches, [*KEY, "rank"], metadata)
         self.home.upsert("factors", factors, KEY, metadata)
         self._waiting.clear()
+        self._committed = monotonic()
         self.seconds += perf_counter() - started
 
     def _stamped(self, rows: pa.Table) -> pa.Table:

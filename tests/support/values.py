@@ -18,7 +18,7 @@ def value_rows(symbol, dates, values, reasons=None) -> pd.DataFrame:
     return pd.DataFrame({"symbol": symbol, "date": days, "value": values, "reason": reason, "failed": failed})
 
 
-def store(home, rows, fingerprint=FINGERPRINT) -> None:
+def store(home, rows, fingerprint=FINGERPRINT, run_id="test") -> None:
     """Add rows of `value_rows` to a home's values."""
     n = len(rows)
     filled = {
@@ -30,7 +30,7 @@ def store(home, rows, fingerprint=FINGERPRINT) -> None:
         "reason": pa.array(rows["reason"].tolist(), pa.string(), from_pandas=True),
         "matches": [5] * n,
         "history": [0] * n,
-        "run_id": ["test"] * n,
+        "run_id": [run_id] * n,
     }
     schema = table_schema("factors")
     columns = [filled.get(field.name, pa.nulls(n, field.type)) for field in schema]

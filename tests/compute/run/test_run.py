@@ -274,6 +274,21 @@ def test_rows_are_written_as_they_come(bench, in_process, monkeypatch):
 
 
 @pytest.mark.slow
+def test_rows_that_come_slowly_are_written_half_a_minute_after_the_last_ones(bench, in_process, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    run = bench.start(in_process, samples=10)
+    stored = []
+    for symbol, now in zip(run.symbols, [29.0, 30.0, 59.9, 60.1], strict=True):
+        clock[0] = now
+        run.score([symbol])
+        stored.append(bench.home.read("factors").num_rows)
+    run.finish()
+    assert stored == [0, 20, 20, 40]
+    assert bench.home.history("factors")[0]["version"] == 2
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_what_is_done(bench, in_process, monkeypatch):
     run = bench.start(in_process, samples=10)
     scored = []
