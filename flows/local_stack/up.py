@@ -100,8 +100,10 @@ def up(
     path = Path(home.uri)
     with Signals() as signals, locked(path) as folder:
         source = checked_source(source, folder)
-        left_over = marked(path)
-        end_all(left_over, _Patience(LEFT_OVER_SECONDS, signals))
+        left_over, runs = marked(path), marked(path, flow_runs_only=True)
+        # At once, with the server: a run that is ended here has not crashed, but goes on.
+        end_all([each for each in left_over if each not in runs], lambda: 0.0)
+        end_all(runs, _Patience(LEFT_OVER_SECONDS, signals))
         check_port(port, host)
         certificates = certificates_of(host, folder / "tls") if tls else None
         place = Place(port, host, certificates)
