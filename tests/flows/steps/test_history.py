@@ -81,6 +81,7 @@ def test_old_runs_go_from_postgresql(tmp_path: Path) -> None:
         check_that_old_runs_go(server)
 
 
+@pytest.mark.long
 def test_pages_are_turned_until_nothing_is_left(reporting: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.steps.history._PAGE", 2)
     for key in ("leaf-one", "leaf-two", "leaf-three", "leaf-one", "leaf-one", "leaf-one"):
@@ -98,6 +99,7 @@ def written(server: Server) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
+@pytest.mark.long
 def test_maintain_removes_what_is_older_than_the_days_to_keep(reporting: Server, tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
     add_bars(home, market(1, 10))
