@@ -62,7 +62,7 @@ class Backup:
         """The result in one line."""
         size = sum(each.bytes for each in self.tables)
         files = sum(each.files for each in self.tables)
-        return f"backed up {files} files, {size / 1e6:.1f} MB, into {self.place}"
+        return f"backed up {counted(files, 'file')}, {size / 1e6:.1f} MB, into {self.place}"
 
     def text(self) -> str:
         """The result as text for a terminal: a line per table, and what else came along."""

@@ -16,13 +16,18 @@ from tests.support.processes import free_port
 
 
 @contextmanager
-def kline_up(home: Path, clone: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """`kline up` until the end of the block, where it is told to stop and must leave nothing behind."""
+def kline_up(
+    home: Path, clone: Path, *options: str, **more: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """`kline up` until the end of the block, where it is told to stop and must leave nothing behind.
+
+    `more` goes into its environment.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "KLINE_", "DASK_"))}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     command = ["kline", "--home", str(home), "up", "--port", str(free_port()), "--json", *options]
     with (home.parent / "up.log").open("ab") as log:
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=clone, env=env, text=True)
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=clone, env=env | more, text=True)
         try:
             assert running.stdout is not None
             line = running.stdout.readline()
