@@ -1,6 +1,7 @@
 """A backup of a home whose `kline up` works, and `kline up` on the backup: its history, and its runs, go on."""
 
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,8 +33,11 @@ def maintained(server: Server) -> dict[str, Any]:
     return ended(server, server.post(f"deployments/{weekly}/create_flow_run")["id"])
 
 
-def test_kline_up_goes_on_with_a_backup(tmp_path: Path) -> None:
+def test_kline_up_goes_on_with_a_backup(tables: Path, tmp_path: Path) -> None:
     home = make_home(tmp_path / "home", market(2, 60))
+    # As an earlier version left it, open to all.
+    (tmp_path / "home" / "prefect").mkdir(mode=0o755)
+    shutil.copy(tables, tmp_path / "home" / "prefect")
     with kline_up(tmp_path / "home", tmp_path) as (_, said):
         server = Server(said["api"], {}, tmp_path)
         first = maintained(server)
