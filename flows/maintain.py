@@ -65,7 +65,7 @@ def maintain(
     """
     store = open_home(home)
     checked = verify_tables(store)
-    # Damaged tables stay as they are, as evidence.
+    # Damaged tables stay as they are, as evidence, and so does what the server knows of their runs.
     done: list[Upkeep | PrunedHistory] = []
     if checked.ok:
         done += [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
