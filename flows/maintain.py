@@ -1,4 +1,4 @@
-"""The maintenance flow: verify the tables, compact their files, remove files that only old versions need."""
+"""The maintenance flow: verify the tables, compact their files, remove what only old versions need, and old history."""
 
 import logging
 from typing import Any
@@ -13,6 +13,8 @@ from flows.artifacts.publish import artifact_key
 from flows.common.context import open_home
 from flows.common.parameters import HomePlace, KeepDays
 from flows.common.session import run_name
+from flows.notify.messages import FLOWS
+from flows.steps.history import PrunedHistory, prune_history
 from kline_core._logging import listening
 from kline_core.api.data import verify
 from kline_core.errors import RunFailedError
@@ -46,18 +48,29 @@ def vacuum_tables(home: Home, values_keep_days: int, inputs_keep_days: int) -> U
 
 
 @flow(name="maintain", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
-def maintain(home: HomePlace = None, values_keep_days: KeepDays = 30, inputs_keep_days: KeepDays = 365) -> State[Any]:
-    """Verify the tables, compact their files, and remove files that only old versions need.
+def maintain(
+    home: HomePlace = None,
+    values_keep_days: KeepDays = 30,
+    inputs_keep_days: KeepDays = 365,
+    history_keep_days: KeepDays | None = 90,
+) -> State[Any]:
+    """Verify the tables, compact their files, and remove what only old versions need, and the history of old runs.
 
     Args:
         home: Folder or object-store URL with the tables. Empty: what KLINE_HOME says where the flow runs.
         values_keep_days: Days for which old versions of factors and matches stay readable.
         inputs_keep_days: Days for which old versions of bars and patterns, which runs name, stay readable.
+        history_keep_days: Days for which the server keeps ended runs of these flows, with task runs, logs and
+            artifacts; the newest artifact of each key stays in any case. Empty: for ever.
     """
     store = open_home(home)
     checked = verify_tables(store)
-    # Damaged tables stay as they are, as evidence.
-    done = [] if not checked.ok else [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
+    # Damaged tables stay as they are, as evidence, and so does what the server knows of their runs.
+    done: list[Upkeep | PrunedHistory] = []
+    if checked.ok:
+        done += [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
+        if history_keep_days is not None:
+            done.append(prune_history(FLOWS, history_keep_days, store.folder))
     page = "\n\n".join(f"```\n{text}\n```" for text in [checked.text(), *(part.text() for part in done)])
     create_markdown_artifact(page, key=artifact_key("maintain", "report", None), description=checked.headline)
     if not checked.ok:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shlex
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,14 +19,18 @@ NOTE = "up.json"
 
 @contextmanager
 def locked(home: Path) -> Iterator[Path]:
-    """Lock the home, and yield its folder for Prefect, made if it is missing.
+    """Lock the home, and yield its folder for Prefect, made if it is missing, and its owner's alone in any case.
 
     The lock is on the folder itself, so that no file is left behind and a killed process leaves no lock. Raises
     `HomeError` if another process holds the lock, naming it and how to stop it, or if the folder cannot be used.
     """
     folder = home / "prefect"
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Database, results, logs and profiles are written with modes that let all others read, by programs that cannot
+        # be told otherwise: results as pickles of whatever a flow raised. Earlier versions left the folder open too.
+        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            folder.chmod(0o700)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise HomeError(

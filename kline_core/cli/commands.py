@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 
 from kline_core.cli.answer import Answer
+from kline_core.cli.backup_command import backup
 from kline_core.cli.data_commands import index, ingest, notes, verify
 from kline_core.cli.doctor_command import doctor
 from kline_core.cli.factor_commands import baselines, evaluate, export, history, match, run
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "runs": runs,
     "replay": replay,
     "doctor": doctor,
+    "backup": backup,
     "train": train,
     "up": up,
     "notify": notify,

@@ -350,6 +350,15 @@ def build_parser() -> argparse.ArgumentParser:
         "named, a home; 1 where there is a problem. Changes nothing.",
     )
 
+    backup = command(
+        "backup",
+        "Copy the home, while others work on it, into a new folder that is a home itself: to restore it, name it, or "
+        "copy it back.",
+    )
+    backup.add_argument("folder", type=path_of, metavar="FOLDER", help="to make; one that holds something is refused")
+    about = "leave out the Prefect server's database: history, schedules, and messages with their secrets"
+    backup.add_argument("--no-prefect", action="store_true", help=about)
+
     train = command("train", "Train an encoder on synthetic charts.")
     train.add_argument("--out", type=path_of, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")

@@ -10,7 +10,6 @@ more to check. Runs may write meanwhile: each table is read at one version, and 
 belong together.
 """
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +24,7 @@ from kline_core.errors import HomeError, SettingError
 from kline_core.factor.stored_values import check_not_lost
 from kline_core.maintenance.checkup import table_names
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
+from kline_core.maintenance.moment import derived_first, values_with_matches
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
 from kline_core.maintenance.verify_members import check_members
 from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
@@ -36,14 +36,6 @@ from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE, remedy_of
 from kline_core.store.schemas import kind_of, table_schema
 
 _DEFAULT = Settings()
-
-# Seconds to wait for the values of stored matches: a run commits matches first, their values a moment later.
-_PATIENCE = 5.0
-_PACE = 0.05
-# Milliseconds after which matches without values count as left by a run that was cut off.
-_RECENT = 60_000
-_COMMITS = 100
-_READ: Final = ("factors", "matches", "patterns", "members", "bars")
 
 _HEADLINES: Final[dict[State, str]] = {
     DAMAGED: "tables are damaged",
@@ -186,12 +178,11 @@ def _read(home: Home, names: list[str], ledger: Ledger) -> tuple[dict[str, pa.Ta
     tables: dict[str, pa.Table] = {}
     versions: dict[str, int] = {}
     try:
-        pinned = _values_with_matches(home)
+        pinned = values_with_matches(home)
     except HomeError:
         # The loop below finds which of the two it is.
         pinned = {}
-    # Derived tables first, so that the sources, read later, hold all that the derived rows came from.
-    for name in sorted(names, key=lambda name: _READ.index(kind_of(name))):
+    for name in derived_first(names):
         try:
             if name == "factors":
                 check_not_lost(home)
@@ -204,33 +195,6 @@ def _read(home: Home, names: list[str], ledger: Ledger) -> tuple[dict[str, pa.Ta
             remedy = remedy_of(UNREADABLE, name)
             ledger.findings.append(Finding(name, "table that cannot be read", 1, reason, remedy))
     return {name: tables[name] for name in names if name in tables}, versions
-
-
-def _values_with_matches(home: Home) -> dict[str, int | None]:
-    """Versions of `factors` and `matches` between two commits of any run; the newest ones if a run was cut off."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        # `factors` first, since a run commits it last.
-        factors, matches = home.history("factors", _COMMITS), home.history("matches", _COMMITS)
-        if not _unfinished(factors, matches) or time.monotonic() > deadline:
-            break
-        time.sleep(_PACE)
-    return {
-        name: commits[0]["version"] if commits else None
-        for name, commits in (("factors", factors), ("matches", matches))
-    }
-
-
-def _unfinished(factors: list[dict[str, Any]], matches: list[dict[str, Any]]) -> bool:
-    """Whether a run that may be at work has committed matches without their values."""
-    stored: dict[str, int] = {}
-    for commit in reversed(factors):
-        stored[commit["metadata"].get("run_id")] = commit["timestamp"]
-    return any(
-        commit["timestamp"] > stored.get(commit["metadata"]["run_id"], 0)
-        for commit in matches
-        if "run_id" in commit["metadata"] and commit["timestamp"] > time.time() * 1000 - _RECENT
-    )
 
 
 def _as_of_update(

@@ -62,20 +62,26 @@ def record(storage: pafs.FileSystem, files: Iterable[str], version: int) -> None
     """Give checksums to those of these data files of a version that have none, and note the version."""
     listed = _listed(storage)
     for name in sorted(set(files) - _digests(listed).keys()):
-        digest = _digest(_content(storage, name))
+        digest = _digest(content_of(storage, name))
         # Buffered, since Delta takes bytes, which an unbuffered stream does not pass on.
-        with storage.open_output_stream(f"{FOLDER}/{name}.{digest}", buffer_size=4096) as stream:
-            stream.write(f"{digest}  {name}\n".encode())
+        path, line = checksum_file(name, digest)
+        with storage.open_output_stream(path, buffer_size=4096) as stream:
+            stream.write(line)
     before = _versions(listed)
     if version in before:
         return
     log = f"_delta_log/{version:020}.json"
     with storage.open_output_stream(version_file(version), buffer_size=4096) as stream:
-        stream.write(f"{_digest(_content(storage, log))}  {log}\n".encode())
+        stream.write(f"{_digest(content_of(storage, log))}  {log}\n".encode())
     for earlier in [path for number, path in before.items() if number < version]:
         # Another writer may have removed it.
         with suppress(FileNotFoundError):
             storage.delete_file(earlier)
+
+
+def checksum_file(name: str, digest: str) -> tuple[str, bytes]:
+    """Path of the file that holds the checksum of a data file, in the table's folder, and its content."""
+    return f"{FOLDER}/{name}.{digest}", f"{digest}  {name}\n".encode()
 
 
 def version_file(version: int) -> str:
@@ -98,7 +104,7 @@ def check(storage: pafs.FileSystem, files: Iterable[str]) -> None:
     have = recorded(storage)
     for name in files:
         if name in have:
-            _checked(storage, name, have)
+            checked_content(storage, name, have)
 
 
 def check_until(storage: pafs.FileSystem, files: Iterable[str], deadline: float) -> list[str]:
@@ -124,7 +130,7 @@ def read_checked(
     names = dataset.schema.names if columns is None else list(columns)
     parts = [dataset.schema.empty_table().select(names)]
     for fragment in dataset.get_fragments(condition):
-        content = pa.BufferReader(_checked(storage, fragment.path, have))
+        content = pa.BufferReader(checked_content(storage, fragment.path, have))
         part = dataset.format.make_fragment(content, partition_expression=fragment.partition_expression)
         try:
             parts.append(part.to_table(schema=dataset.schema, columns=names, filter=condition))
@@ -133,8 +139,10 @@ def read_checked(
     return pa.concat_tables(parts)
 
 
-def _checked(storage: pafs.FileSystem, name: str, have: Mapping[str, str]) -> pa.Buffer:
-    content = _content(storage, name)
+def checked_content(storage: pafs.FileSystem, name: str, have: Mapping[str, str]) -> pa.Buffer:
+    """Content of a data file. Raises `DamagedFileError` if `have`, of `recorded`, has another checksum for it, and
+    FileNotFoundError if it is gone."""
+    content = content_of(storage, name)
     if name in have and _digest(content) != have[name]:
         raise _differs(name)
     return content
@@ -144,7 +152,8 @@ def _differs(name: str) -> DamagedFileError:
     return DamagedFileError(f"its file {name} is not what was written: its SHA-256 differs from its checksum")
 
 
-def _content(storage: pafs.FileSystem, name: str) -> pa.Buffer:
+def content_of(storage: pafs.FileSystem, name: str) -> pa.Buffer:
+    """Content of a file of a table. Raises FileNotFoundError if it is gone."""
     with _opened(storage, name) as stream:
         return stream.read_buffer()
 

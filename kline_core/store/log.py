@@ -7,6 +7,7 @@ or a power cut leaves such files, and always the newest.
 
 import json
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -107,15 +108,35 @@ def check_end(storage: pafs.FileSystem, noted: int, note: str) -> None:
         raise DamagedLogError(f"{noted:020}.json", fault, newest)
 
 
+def files_until(storage: pafs.FileSystem, version: int) -> dict[int, list[str]]:
+    """Paths of the files of the log, by the version that they belong to, from this version down."""
+    found: dict[int, list[str]] = {}
+    for number, path in sorted(_files(storage), reverse=True):
+        if number <= version:
+            found.setdefault(number, []).append(path)
+    return found
+
+
+def first_readable(paths: Iterable[str]) -> int | None:
+    """The oldest version that can be read from these files of a log, which lack none between; None for no version."""
+    named = (_OF_VERSION.fullmatch(path.rpartition("/")[2]) for path in paths)
+    starts = [int(m[1]) for m in named if m and (m[2].startswith("checkpoint") or m[0] == f"{0:020}.json")]
+    return min(starts, default=None)
+
+
+def _files(storage: pafs.FileSystem) -> list[tuple[int, str]]:
+    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
+    named = ((_OF_VERSION.fullmatch(info.base_name), info) for info in listed)
+    return sorted((int(match[1]), info.path) for match, info in named if match)
+
+
 def forget_before(storage: pafs.FileSystem, version: int) -> int:
     """Remove log files that only versions before this one need; return the number of files that were removed.
 
     The newest checkpoint of this version or an earlier one, and all that follows it, stay. Oldest files go first, so
     that what is left has no gap if this is cut off.
     """
-    listed = storage.get_file_info(pafs.FileSelector(FOLDER, allow_not_found=True))
-    named = ((_OF_VERSION.fullmatch(info.base_name), info) for info in listed)
-    files = sorted((int(match[1]), info.path) for match, info in named if match)
+    files = _files(storage)
     have = {path.rpartition("/")[2] for _, path in files}
     start = next((v for v in range(version, 0, -1) if _CHECKPOINT.format(v) in have), None)
     if start is None or not _whole(storage, f"{FOLDER}/{_CHECKPOINT.format(start)}"):

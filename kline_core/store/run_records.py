@@ -15,12 +15,13 @@ before or the record after. Records name versions, identities and files of table
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
@@ -210,6 +211,11 @@ def write_record(home: Home, record: RunRecord) -> None:
 
 def read_record(home: Home, run_id: str) -> RunRecord:
     """Record of a run. Raises `HomeError` if there is none, or if it cannot be read."""
+    return _read(home, run_id)[0]
+
+
+def _read(home: Home, run_id: str) -> tuple[RunRecord, bytes]:
+    """Record of a run, and the content of its file."""
     unknown = HomeError(
         f"home {home.uri} has no record of a run {run_id!r}; `kline runs` lists those that it has "
         "(runs of earlier versions left none, and `maintain` removes those of runs whose versions it no longer keeps)",
@@ -221,13 +227,37 @@ def read_record(home: Home, run_id: str) -> RunRecord:
     with _explained(home, f"record {_path(run_id)}", "read", "restore it from a copy, or delete it: no value needs it"):
         try:
             with home.root().open_input_stream(_path(run_id)) as stream:
-                values = json.loads(stream.read())
+                content = bytes(stream.read())
         except FileNotFoundError as error:
             raise unknown from error
-        record = RunRecord.from_dict(values)
+        record = RunRecord.from_dict(json.loads(content))
         if record.run_id != run_id:
             raise ValueError(f"it is the record of run {record.run_id}")
-        return record
+        return record, content
+
+
+def copy_records(home: Home, place: Path, wanted: Callable[[RunRecord], bool]) -> tuple[int, int]:
+    """Copy the records that are wanted, as they lie there, into the folder `place` of the home that the copy is to be.
+
+    Returns how many were copied, and how many were not wanted. Raises `HomeError` if one cannot be read, and OSError if
+    the folder cannot be written.
+    """
+    copied = left = 0
+    for run_id in recorded_runs(home):
+        try:
+            record, content = _read(home, run_id)
+        except HomeError:
+            if run_id not in recorded_runs(home):
+                # A vacuum has removed it meanwhile.
+                continue
+            raise
+        if not wanted(record):
+            left += 1
+            continue
+        (place / FOLDER).mkdir(exist_ok=True)
+        (place / _path(run_id)).write_bytes(content)
+        copied += 1
+    return copied, left
 
 
 def recorded_runs(home: Home) -> list[str]:

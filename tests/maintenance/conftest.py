@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from kline_core.maintenance import verify as room
+from kline_core.maintenance import moment
 from kline_core.store.home import Home
 from tests.support.bench import Bench
 from tests.support.damage import BARS
@@ -21,6 +21,6 @@ def sound(tmp_path_factory, small_weights, in_process):
 @pytest.fixture
 def bench(sound, tmp_path, monkeypatch):
     """A copy that may be damaged."""
-    monkeypatch.setattr(room, "_PATIENCE", 0.0)
+    monkeypatch.setattr(moment, "_PATIENCE", 0.0)
     shutil.copytree(sound.home.folder, tmp_path / "home")
     return Bench(Home(tmp_path / "home"), sound.settings, sound.weights)

@@ -13,7 +13,7 @@ import pytest
 import kline_core as kl
 from kline_core.errors import EncoderError, HomeError, StaleError
 from kline_core.factor.stored_values import KEY
-from kline_core.maintenance import verify as room
+from kline_core.maintenance import moment
 from kline_core.maintenance.upkeep import compact
 from kline_core.maintenance.verify import verify
 from kline_core.settings import FactorSettings
@@ -186,7 +186,7 @@ def test_what_running_again_is_said_to_heal_it_heals(bench, in_process, table, c
 @pytest.mark.slow
 def test_a_run_between_its_two_commits_is_waited_for(bench, monkeypatch):
     run_id = cut_off(bench)
-    monkeypatch.setattr(room, "_PATIENCE", 600.0)
+    monkeypatch.setattr(moment, "_PATIENCE", 600.0)
     waited = []
 
     def meanwhile(seconds):
@@ -202,7 +202,7 @@ def test_a_run_between_its_two_commits_is_waited_for(bench, monkeypatch):
     assert len(waited) == 3
     # Commits of long ago are not waited for, whatever became of them.
     cut_off(bench, "another")
-    monkeypatch.setattr(room, "_RECENT", -60_000)
+    monkeypatch.setattr(moment, "_RECENT", -60_000)
     assert ("matches", "rows that belong to no value", 1) in kinds(checked(bench))
     assert len(waited) == 3
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import kline_core
 from kline_core.api.data import update_patterns
 from kline_core.api.factor import compute_factor, read_factor
 from kline_core.encoder.encoder import Encoder
@@ -35,6 +36,7 @@ from kline_core.errors import FingerprintError
 from kline_core.maintenance.verify import verify
 from kline_core.settings import METHOD, Settings
 from kline_core.store.home import Home
+from kline_core.store.remedies import ANEW
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "3"
 OLD_METHODS = {method: GOLDEN.with_name(str(method)) / "home" for method in (1, 2)}
@@ -236,6 +238,15 @@ def test_values_of_an_earlier_method_are_still_read_and_new_ones_stand_beside_th
     after = read_factor(old, fingerprint=before.fingerprint)
     pd.testing.assert_series_equal(after.values, before.values)
     assert len(after.matches) == len(before.matches) > 0
+
+
+def test_the_changelog_says_of_each_version_what_such_homes_have_to_do() -> None:
+    text = (Path(kline_core.__file__).parents[1] / "CHANGELOG.md").read_text()
+    versions = text.split("\n## ")[1:]
+    assert all(each.count("\n### Upgrading\n") == 1 for each in versions)
+    others = " and ".join(map(str, OLD_METHODS))
+    assert f"- Homes of method {METHOD}: nothing." in versions[0]
+    assert f"- Homes of methods {others}: {ANEW.removeprefix('run ')}." in versions[0]
 
 
 def test_without_jumps_the_values_of_method_2_are_those_of_method_3() -> None:

@@ -16,13 +16,13 @@ from flows.local_stack.processes import marked
 from tests.support.processes import free_port
 
 
-def start_up(home: Path, clone: Path, *options: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-    """`kline up`, once it is ready, and what it said then."""
+def start_up(home: Path, clone: Path, *options: str, **more: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    """`kline up`, once it is ready, and what it said then; `more` goes into its environment."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "KLINE_", "DASK_"))}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     command = ["kline", "--home", str(home), "up", "--port", str(free_port()), "--json", *options]
     with (home.parent / "up.log").open("ab") as log:
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=clone, env=env, text=True)
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=clone, env=env | more, text=True)
     assert running.stdout is not None
     line = running.stdout.readline()
     if not line:
@@ -55,9 +55,11 @@ def power_loss(running: subprocess.Popen[str], home: Path) -> None:
 
 
 @contextmanager
-def kline_up(home: Path, clone: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def kline_up(
+    home: Path, clone: Path, *options: str, **more: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """`kline up` until the end of the block, where it is told to stop and must leave nothing behind."""
-    running, said = start_up(home, clone, *options)
+    running, said = start_up(home, clone, *options, **more)
     try:
         family = psutil.Process(running.pid).children(recursive=True)
         yield running, said

@@ -21,6 +21,15 @@ def test_a_home_is_locked_once(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("left_open", [False, True], ids=["new", "of an earlier version"])
+def test_the_folder_is_its_owners_alone(tmp_path: Path, left_open: bool) -> None:
+    if left_open:
+        (tmp_path / "prefect").mkdir()
+        (tmp_path / "prefect").chmod(0o755)
+    with locked(tmp_path) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_whoever_is_killed_leaves_no_lock(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib, flows.local_stack.locking as l\nwith l.locked(pathlib.Path(sys.argv[1])): os._exit(9)"
