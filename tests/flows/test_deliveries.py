@@ -96,7 +96,7 @@ def deliveries(home: Path, tmp_path: Path) -> Iterator[Any]:
     folder = tmp_path / "deliveries"
     folder.mkdir()
     for number in range(BARS, DAYS):
-        FRAME[PLACE == number].to_csv(folder / f"{number}.csv", index=False)
+        FRAME[number == PLACE].to_csv(folder / f"{number}.csv", index=False)
     vendor = (
         "import sys, kline_core as kl\n"
         "from pathlib import Path\n"

@@ -5,7 +5,6 @@ cluster are shared; every test has a home of its own.
 """
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,12 +33,6 @@ pytestmark = [pytest.mark.flows, pytest.mark.cluster, pytest.mark.slow]
 
 SYMBOLS, BARS = 8, 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-SLOW = """
-  - name: slow
-    entrypoint: slow.py:{}
-    work_pool: *kline
-    concurrency_limit: *queued
-"""
 # What each flow publishes, and how it is asked for all that there is.
 PUBLISHED = {
     "daily": {"progress", "summary", "symbols", "ranking", "values", "matches", "history"},
@@ -61,7 +54,7 @@ class Office:
     def __enter__(self) -> "Office":
         self.start_server()
         self.server.post("work_pools/", name="kline", type="process")
-        self.deploy(*(f"{flow}/slow" for flow in PUBLISHED))
+        self.deployments = {flow: self.deploy(flow) for flow in PUBLISHED}
         self.start_worker()
         return self
 
@@ -72,11 +65,20 @@ class Office:
             if child.is_running():
                 child.kill()
 
-    def deploy(self, *names: str) -> None:
-        command = ["prefect", "--no-prompt", "deploy", *(word for name in names for word in ("--name", name))]
-        env = self.server.env
-        done = subprocess.run(command, cwd=self._clone, env=env, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stdout + done.stderr
+    def deploy(self, flow: str) -> str:
+        """Deployment of a flow that stands still half way; its id."""
+        here = {"prefect.deployments.steps.set_working_directory": {"directory": str(self._clone)}}
+        made = self.server.post(
+            "deployments/",
+            name="slow",
+            flow_id=self.server.post("flows/", name=flow)["id"],
+            entrypoint=f"slow.py:{flow}",
+            pull_steps=[here],
+            work_pool_name="kline",
+            concurrency_limit=1,
+            concurrency_options={"collision_strategy": "ENQUEUE"},
+        )
+        return str(made["id"])
 
     def start_server(self) -> None:
         self.server = self._serving.enter_context(prefect_server(self._place, self._port, self._tables))
@@ -109,8 +111,8 @@ class Office:
         poll(lambda: seen() > before, "a worker that polls")
 
     def start_run(self, flow: str, **asked: Any) -> str:
-        deployment = self.server.get(f"deployments/name/{flow}/slow")["id"]
-        return str(self.server.post(f"deployments/{deployment}/create_flow_run", parameters=asked)["id"])
+        made = self.server.post(f"deployments/{self.deployments[flow]}/create_flow_run", parameters=asked)
+        return str(made["id"])
 
 
 class Desk:
@@ -200,8 +202,6 @@ def undisturbed(ready: Path, cluster: str, tmp_path_factory: pytest.TempPathFact
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "flows", place / "flows", ignore=shutil.ignore_patterns("__pycache__"))
-    deployments = "".join(SLOW.format(flow) for flow in PUBLISHED)
-    (place / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text() + deployments)
     shutil.copy(Path(__file__).with_name("slow.py"), place)
     return place
 
