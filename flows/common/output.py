@@ -1,8 +1,9 @@
 """Standard output and error of a flow run's process, which outlive its worker.
 
-Prefect's worker reads both through pipes. Once it is gone nobody does, and whoever writes there fails: Prefect's console
-log then ends the process, however far its run is, and `print` raises. What comes after goes to the log of the worker
-that `kline up` started, or nowhere if there is none; the log on the run's page goes another way, and misses nothing.
+Prefect's worker reads both through pipes. Once it is gone nobody does, and whoever writes there fails: Prefect's
+console log then ends the process, however far its run is, and `print` raises. From then on output goes to the log of
+the worker that `kline up` started, or nowhere if there is none; the log on the run's page takes another way, and misses
+nothing.
 
 Native code writes past all this: its lines are lost until something else has been written, and nothing ends.
 """

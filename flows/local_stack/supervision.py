@@ -17,7 +17,7 @@ def watch(
     parts: Sequence[Part],
     pause: Callable[[float], None],
     say: Callable[[str], None],
-    restarted: Callable[[Part], None],
+    restart: Callable[[Part], None],
 ) -> None:
     """Watch the parts for ever, and restart them if they end.
 
@@ -25,7 +25,7 @@ def watch(
         parts: Parts in the order of their restart.
         pause: Waits for some seconds, and raises to end the watch.
         say: Called with one line for each death.
-        restarted: Called with each part after its restart.
+        restart: Called to start a part again.
 
     Raises:
         StartError: A part has died `TRIES` times without staying alive for `STEADY_SECONDS` in between.
@@ -59,5 +59,4 @@ def watch(
                 )
             if part in due and now >= due[part]:
                 del due[part]
-                part.start()
-                restarted(part)
+                restart(part)

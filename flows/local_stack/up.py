@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,7 +47,7 @@ from flows.local_stack.supervision import watch
 from flows.local_stack.user_settings import PASSWORD, check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
 from kline_core.compute.opening import checked_threads
-from kline_core.errors import HomeError
+from kline_core.errors import HomeError, StartError
 from kline_core.store.folder import home_uri
 from kline_core.store.home import Home
 
@@ -192,7 +193,7 @@ class _Control:
 
     def watch(self) -> None:
         """Restart what dies. Raises `StoppedError` and `StartError`."""
-        watch(self._parts, self._signals.pause, _say, self._restarted)
+        watch(self._parts, self._signals.pause, _say, self._restart)
 
     def stop(self) -> None:
         """End everything that was started, descendants included."""
@@ -203,11 +204,24 @@ class _Control:
             part.end(_Patience(PART_SECONDS, self._signals)())
         end_all(marked(path), _Patience(PART_SECONDS, self._signals))
 
-    def _restarted(self, part: Part) -> None:
+    def _restart(self, part: Part) -> None:
+        """Start a part again, and what goes with it. Raises `StoppedError` and `StartError`."""
+        if part is self._worker:
+            # Before it starts, since it would leave alone what the one before had taken up and not begun.
+            self._recover()
+        part.start()
         if part is self._cluster[-1]:
             self._warming.cancel()
             self._warming = Warming(self._address, self._home)
             self._warming.start()
+
+    def _recover(self) -> None:
+        """Recover the runs that went with the worker. Those that outlived it are left alone, and those of others."""
+        with suppress(StartError, httpx.HTTPError, PrefectException):
+            wait_until(lambda: answers(self._place), self._server, self._signals.pause)
+            with connect(self._place, self._env.get(PASSWORD)) as client:
+                for line in recover(client, self._home.uri, replace(self._reach, alone=False)):
+                    _say(line)
 
 
 def _reported(client: SyncPrefectClient, worker: str, since: datetime) -> bool:

@@ -20,7 +20,7 @@ from kline_core.store.home import Home
 from tests.support.prefect_server import Server
 from tests.support.processes import poll, process
 
-BARS, DAYS = 120, 400
+BARS, DAYS = 400, 700
 FRAME = random_walk(3, DAYS, seed=1).to_frame(prefix="S")
 PLACE = FRAME.groupby("symbol").cumcount()
 RUNS = {
@@ -96,21 +96,15 @@ def deliveries(home: Path, tmp_path: Path) -> Iterator[Any]:
     folder = tmp_path / "deliveries"
     folder.mkdir()
     for number in range(BARS, DAYS):
-        FRAME[PLACE == number].to_csv(folder / f"{number}.csv", index=False)
+        FRAME[number == PLACE].to_csv(folder / f"{number}.csv", index=False)
     vendor = (
         "import sys, kline_core as kl\n"
         "from pathlib import Path\n"
         "for file in sorted(Path(sys.argv[1]).iterdir()): kl.ingest(sys.argv[2], file)"
     )
+    command = [sys.executable, "-c", vendor, str(folder), str(home)]
     with ExitStack() as open_:
-        yield lambda env: open_.enter_context(
-            process(
-                *(sys.executable, "-c", vendor, str(folder), str(home)),
-                log=tmp_path / "vendor.log",
-                env=env,
-                cwd=tmp_path,
-            )
-        )
+        yield lambda env: open_.enter_context(process(*command, log=tmp_path / "vendor.log", env=env, cwd=tmp_path))
 
 
 @pytest.mark.long
@@ -118,24 +112,17 @@ def test_two_runs_at_once_while_bars_come_all_the_time(
     api: Server, home: Path, tmp_path: Path, deliveries: Any
 ) -> None:
     env = api.env | {"KLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    before = Home(home).version("bars")
     vendor = deliveries(env)
-    poll(lambda: (Home(home).version("bars") or 0) > 3, "deliveries")
+    poll(lambda: Home(home).version("bars") != before, "deliveries")
+    command, folder = [sys.executable, "-m", "flows.daily"], Path(flows.__file__).parents[1]
+    logs = [tmp_path / "one.log", tmp_path / "other.log"]
     with ExitStack() as open_:
-        runs = [
-            open_.enter_context(
-                process(
-                    *(sys.executable, "-m", "flows.daily"),
-                    log=tmp_path / f"{number}.log",
-                    env=env,
-                    cwd=Path(flows.__file__).parents[1],
-                )
-            )
-            for number in range(2)
-        ]
-        codes = [poll(lambda each=each: each.poll() is not None and (each.returncode,), "end of a run") for each in runs]
+        runs = [open_.enter_context(process(*command, log=log, env=env, cwd=folder)) for log in logs]
+        poll(lambda: all(run.poll() is not None for run in runs), "end of both runs", 240)
         assert vendor.poll() is None, "bars came until the end"
-    said = "\n".join((tmp_path / f"{number}.log").read_text() for number in range(2))
-    assert codes == [(0,), (0,)], said
+    said = "\n".join(log.read_text() for log in logs)
+    assert [run.returncode for run in runs] == [0, 0], said
     assert said.count("bars came during the run") >= 2
     for run in answer("runs", home)["runs"]:
         assert run["state"] == "done"

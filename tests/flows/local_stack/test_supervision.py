@@ -52,8 +52,13 @@ def watched(monkeypatch: pytest.MonkeyPatch, seconds: float, *lives: float) -> t
     clock = Clock(seconds)
     monkeypatch.setattr(supervision, "time", clock)
     part, said, restarted = Mortal(clock, *lives), list[str](), list[Any]()
+
+    def restart(each: Any) -> None:
+        each.start()
+        restarted.append(each)
+
     with pytest.raises(StoppedError):
-        watch([part], clock.pause, said.append, restarted.append)  # type: ignore[list-item]
+        watch([part], clock.pause, said.append, restart)  # type: ignore[list-item]
     return part, said, restarted
 
 
@@ -77,5 +82,5 @@ def test_one_that_never_stays_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(supervision, "time", clock)
     part: Any = Mortal(clock, *[1] * TRIES)
     with pytest.raises(StartError, match=r"the part ended 6 times in a row, at last with code 3 \(out of memory\)"):
-        watch([part], clock.pause, lambda _: None, lambda _: None)
+        watch([part], clock.pause, lambda _: None, lambda each: each.start())
     assert len(part.starts) == TRIES
