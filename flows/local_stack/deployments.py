@@ -32,7 +32,7 @@ from kline_core.errors import InputError, SettingError, StartError
 from kline_core.store.home import Home
 
 POOL = "kline"
-DEPLOY_SECONDS = 180.0
+DEPLOY_SECONDS = 600.0
 OLD = timedelta(days=31)
 _PACKAGED = Path(flows.__file__).parent
 _NOTE = "deployed.json"

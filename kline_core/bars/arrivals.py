@@ -117,7 +117,7 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
 
 
 def _of_market(bars: pa.Table, calendar: str) -> pa.Table:
-    """Rows of symbols that are of a calendar's market, or of none; all rows unless some are of it and some of others."""
+    """Rows of symbols that are of a calendar's market, or of none; all rows unless it and others have some."""
     own = {market.name for market in MARKETS.values() if market.calendar == calendar}
     markets = {symbol: market_of(symbol) for symbol in pc.unique(bars["symbol"]).to_pylist()} if own else {}
     others = [symbol for symbol, market in markets.items() if market is not None and market not in own]

@@ -100,7 +100,7 @@ def test_a_copy_of_the_project_that_lies_alone_runs_the_flows_that_come_along(
     assert project_folder(project) == Path(flows.__file__).parents[1]
     # With flows of its own beside, these are meant.
     project.write_text(project.read_text() + GOOD.removeprefix("deployments:\n"))
-    with pytest.raises(InputError, match="entrypoint of deployment a-share is 'flows/daily.py:daily', no FILE"):
+    with pytest.raises(InputError, match=r"a-share is 'flows/daily\.py:daily', no FILE"):
         check_project(project)
 
 
