@@ -1,7 +1,7 @@
 """From nothing to a scheduled run that alarms a webhook: the README's commands, typed as they stand there.
 
-Dependencies are those of this environment, which a newcomer's `pip install` would fetch. The port is a free one, and the
-schedule comes every minute instead of in the evening.
+Dependencies are those of this environment, which a newcomer's `pip install` would fetch. The port is a free one, and
+the schedule comes every minute instead of in the evening.
 """
 
 import os
