@@ -46,6 +46,7 @@ from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
+from kline_core.bars.home_market import noted_market, of_another_market
 from kline_core.bars.sessions import ending
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
@@ -56,6 +57,7 @@ from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
 from kline_core.factor.symbol_history import symbol_history
 from kline_core.plots.history_plot import history_png
+from kline_core.sources.registry import is_live
 from kline_core.store.home import Home
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
@@ -119,6 +121,11 @@ def daily(
         if not session.is_session:
             return Completed(message=f"nothing to do: {session.reason}")
     store = open_home(home, source)
+    # A live source is told by the fetch that its market is not the home's.
+    if source is None or not is_live(source):
+        stranger = of_another_market(noted_market(store.notes()), calendar)
+        if stranger is not None:
+            return Completed(message=f"nothing to do: {stranger}; `kline up` pauses its schedule at the next start")
     asked = symbol_list(symbols)
     # Before anything else, so that a missing cluster shows within seconds.
     with opened_cluster(scheduler, threads) as cluster:

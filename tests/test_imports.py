@@ -54,7 +54,7 @@ FLOOR = {
     "artifacts": {"common", "steps"},
     "steps": {"common"},
     "local_stack": {"common", "artifacts"},
-    "notify": {"local_stack"},
+    "notify": {"common", "local_stack"},
 }
 """By part of `flows`: the parts that it may import; the flows themselves may import all of them."""
 

@@ -8,14 +8,17 @@ import pandas as pd
 from prefect import State
 from prefect.states import Completed, Failed
 
+from flows.common.incomplete import INCOMPLETE
 from flows.steps.refresh import BarsInfo
 from kline_core._text import abbreviated
+from kline_core.bars.quality_report import PROBLEMS
 from kline_core.compute.run_report import RunReport
 from kline_core.errors import RunFailedError
 from kline_core.evaluation.session_change import Change
 from kline_core.patterns.update import PatternsUpdate
 
 SHOWN = 20
+_FILES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,31 @@ class Summary:
         if failure is not None:
             error = RunFailedError(failure, report=self.report, reasons=self.report.reasons)
             return Failed(message=failure, data=error)
+        if lacking := self.lacking:
+            # Completed, by another name: pages show it, and a message can tell of it.
+            return Completed(name=INCOMPLETE, message="; ".join([self.headline, *lacking]), data=data)
         return Completed(message=self.headline, data=data)
+
+    @property
+    def lacking(self) -> list[str]:
+        """What a person has to bring in or to look at after this run, a line each; empty if all is there.
+
+        Of the quality of the bars, which looks back over weeks, only what is wrong with those of the session.
+        """
+        lines = []
+        if (arrived := self.bars.arrived) is not None and arrived.missing:
+            lines.append(f"no bar of {arrived.session}: {abbreviated(arrived.missing)}; the next run takes them up")
+        if (ingested := self.bars.ingested) is not None:
+            lines += [f"file not used: {error}" for error in ingested.errors[:_FILES_SHOWN]]
+            more = len(ingested.errors) - _FILES_SHOWN
+            lines += [f"and {more} more files"] if more > 0 else []
+        if (quality := self.bars.quality) is not None:
+            found = quality.findings[quality.findings["kind"].isin(PROBLEMS)]
+            if arrived is not None:
+                found = found[pd.to_datetime(found["last"]) >= pd.Timestamp(arrived.session)]
+            named = [f"{each.symbol} {each.kind}".strip() for each in found.itertuples()]
+            lines += [f"look at the quality of the bars: {abbreviated(named)}"] if named else []
+        return lines
 
     def markdown(self) -> str:
         """The summary as a Markdown page."""

@@ -32,31 +32,59 @@ from kline_core.errors import InputError, SettingError, StartError
 from kline_core.store.home import Home
 
 POOL = "kline"
-DEPLOY_SECONDS = 180.0
+DEPLOY_SECONDS = 600.0
 OLD = timedelta(days=31)
+_PACKAGED = Path(flows.__file__).parent
 _NOTE = "deployed.json"
 _PAGE = 200
 # What PyYAML raises for values that their tag does not fit, such as `!!bool x`, `!!int ''` and `!!timestamp x`.
 _OF_TAGS = (LookupError, AttributeError, TypeError, OverflowError)
+_UNREADABLE = (OSError, ValueError, RecursionError, yaml.YAMLError, *_OF_TAGS)
 
 
 def project_file() -> Path:
-    """`prefect.yaml` of the current folder, else the one that is packaged with the flows."""
-    own = Path.cwd() / "prefect.yaml"
-    return own if own.is_file() else Path(flows.__file__).parent / "prefect.yaml"
+    """`prefect.yaml` of the current folder if it is meant for `kline up`, else the one that is packaged with the flows.
+
+    Meant for it is one with a deployment to the work pool `POOL`, and one that cannot be read, which `check_project`
+    refuses. All others belong to somebody's other project.
+    """
+    own, packaged = Path.cwd() / "prefect.yaml", _PACKAGED / "prefect.yaml"
+    if not own.is_file():
+        return packaged
+    try:
+        deployments = _deployments(_content(own))
+    except _UNREADABLE:
+        return own
+    return own if any(_pool(each) == POOL for each in deployments) else packaged
+
+
+def project_line(file: Path) -> str:
+    """Which file is deployed, in one line; and which one that lies in the current folder is not."""
+    other = Path.cwd() / "prefect.yaml"
+    if file == other or not other.is_file():
+        return str(file)
+    return f"{file}, not {other}, which has no deployment to the work pool {POOL}"
 
 
 def project_folder(file: Path) -> Path:
-    """Folder to which the entry points of a `prefect.yaml` are relative."""
-    packaged = Path(flows.__file__).parent
-    return packaged.parent if file.parent == packaged else file.parent
+    """Folder to which the entry points of a `prefect.yaml` are relative.
+
+    Its own; that of the flows that come along for one that is packaged with them, and for one that names only these and
+    lies without them.
+    """
+    if file.parent == _PACKAGED:
+        return _PACKAGED.parent
+    sources = [_entrypoint(each)[0] for each in _deployments(_content(file))]
+    alone = not any(_is_file(file.parent / source) for source in sources)
+    along = all(source.startswith(f"{_PACKAGED.name}/") and _is_file(_PACKAGED.parent / source) for source in sources)
+    return _PACKAGED.parent if alone and along else file.parent
 
 
 def check_project(file: Path) -> None:
     """Check what `prefect deploy` would pass over with a line in its log, and then deploy nothing or something else.
 
     Raises `InputError` for a file that cannot be read or is no YAML, naming the line, and for a deployment without a
-    name or an entry point that is there.
+    name, a work pool, or an entry point that is there.
     """
 
     def refuse(why: str, row: int | None = None) -> NoReturn:
@@ -64,7 +92,7 @@ def check_project(file: Path) -> None:
         raise InputError(f"{place}: {why}; mend it, or start in a folder without one", source=str(file), row=row)
 
     try:
-        content = yaml.safe_load(file.read_bytes())
+        content = _content(file)
     except OSError as error:
         refuse(f"it cannot be read ({refusal(error)})")
     except yaml.MarkedYAMLError as error:
@@ -72,19 +100,45 @@ def check_project(file: Path) -> None:
         refuse(f"it is no YAML ({error.problem or error.context})", None if mark is None else mark.line + 1)
     except (yaml.YAMLError, ValueError, RecursionError, *_OF_TAGS) as error:
         refuse(f"it is no YAML ({' '.join(str(error).split()) or type(error).__name__})")
-    deployments = content.get("deployments") if isinstance(content, dict) else None
-    if not isinstance(deployments, list) or not deployments:
+    deployments = _deployments(content)
+    if not deployments:
         refuse("it has no list of deployments")
+    folder = project_folder(file)
     for number, deployment in enumerate(deployments, start=1):
         given = deployment if isinstance(deployment, dict) else {}
         for key in ("name", "entrypoint"):
             if not isinstance(given.get(key), str):
                 refuse(f"deployment {number} of {len(deployments)} has no {key}, or none that is text")
-        source, _, function = given["entrypoint"].rpartition(":")
-        if not function or not _is_file(project_folder(file) / source):
+        source, function = _entrypoint(given)
+        if not function or not _is_file(folder / source):
             refuse(
                 f"entrypoint of deployment {given['name']} is {given['entrypoint']!r}, no FILE:FUNCTION that is there"
             )
+        if _pool(given) is None:
+            refuse(f"deployment {given['name']} names no work pool, such as {POOL}, whose runs kline up starts")
+
+
+def _content(file: Path) -> Any:
+    return yaml.safe_load(file.read_bytes())
+
+
+def _deployments(content: Any) -> list[Any]:
+    """What a `prefect.yaml` lists as deployments; empty if it has no such list."""
+    found = content.get("deployments") if isinstance(content, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _entrypoint(deployment: Any) -> tuple[str, str]:
+    """File and function of a deployment's entry point, as they are written; empty without one."""
+    named = deployment.get("entrypoint") if isinstance(deployment, dict) else None
+    source, _, function = named.rpartition(":") if isinstance(named, str) else ("", "", "")
+    return source, function
+
+
+def _pool(deployment: Any) -> str | None:
+    pool = deployment.get("work_pool") if isinstance(deployment, dict) else None
+    name = pool.get("name") if isinstance(pool, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _is_file(path: Path) -> bool:
@@ -101,13 +155,19 @@ def ensure_pool(client: SyncPrefectClient) -> None:
 
 
 def deploy(
-    client: SyncPrefectClient, home: Home, env: dict[str, str], folder: Path, pause: Callable[[float], None]
+    client: SyncPrefectClient,
+    home: Home,
+    file: Path,
+    env: dict[str, str],
+    folder: Path,
+    pause: Callable[[float], None],
 ) -> list[str]:
-    """Deploy `prefect.yaml` if it, the flows or their versions have changed since the last time.
+    """Deploy a `prefect.yaml` if it, the flows or their versions have changed since the last time.
 
     Args:
         client: Client of the home's server.
         home: Home whose bars tell which schedules are of use.
+        file: The `prefect.yaml`.
         env: Environment of the programs of the home's server.
         folder: Prefect's folder in the home.
         pause: Waits for some seconds, and raises to give up the wait.
@@ -118,7 +178,6 @@ def deploy(
     Raises:
         StartError: `prefect deploy` failed, or took longer than `DEPLOY_SECONDS`.
     """
-    file = project_file()
     state = _state_of(file)
     note = folder / _NOTE
     before = {each.id: each for each in all_deployments(client)}

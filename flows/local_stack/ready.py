@@ -72,7 +72,8 @@ class Ready:
         run = " ".join([*words, shlex.quote(_short(prefect))])
         return {
             "run": f"{run} deployment run daily/manual",
-            "watch": f"{run} flow-run ls --limit 5",
+            # Not the newest, which are those that the schedules have planned; and wide enough for whole ids.
+            "watch": f"COLUMNS=120 {run} flow-run ls --state-type RUNNING --state-type PENDING",
             "stop": f"{run} flow-run cancel ID",
         }
 

@@ -27,7 +27,7 @@ from flows.local_stack.user_settings import PASSWORD, inherited
 from kline_core.errors import SettingError, StartError
 
 HOST = "127.0.0.1"
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,9 @@ def prefect_environment(home: Path, folder: Path, place: Place) -> dict[str, str
         # Otherwise any page in a browser on this machine may read and change everything.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{place.ui},{place.ui.replace(place.host, 'localhost')}",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
+        # A run is begun seconds after it is due. With Prefect's 15 s, each worker or server that is started again makes
+        # runs late, and with them messages that nobody can act on.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
     }
     own = {
         MARK: str(home),

@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from flows.common.context import check_bars_source
 from flows.local_stack.deployments import all_deployments
 from kline_core.bars.home_market import market_of_all, noted_market
-from kline_core.markets import MARKETS
+from kline_core.markets import MARKETS, Market
 from kline_core.sources.registry import SOURCES, is_live, parse_universe
 from kline_core.store.home import Home
 
@@ -62,11 +62,15 @@ def set_source(client: SyncPrefectClient, home: Home, folder: Path, source: str 
     return lines
 
 
+def market_of_source(source: str | None) -> Market | None:
+    """The market of a live source; None for a folder, for no source, and for symbols of several markets."""
+    if source is None or not is_live(source):
+        return None
+    universe = parse_universe(source)
+    named = SOURCES[universe.source]().market
+    return market_of_all(universe.symbols) if named is None else MARKETS[named]
+
+
 def _calendar(home: Home, source: str) -> str | None:
-    if is_live(source):
-        universe = parse_universe(source)
-        named = SOURCES[universe.source]().market
-        market = market_of_all(universe.symbols) if named is None else MARKETS[named]
-    else:
-        market = noted_market(home.notes())
+    market = market_of_source(source) if is_live(source) else noted_market(home.notes())
     return None if market is None else market.calendar

@@ -25,7 +25,7 @@ from prefect.exceptions import PrefectException
 
 from flows.local_stack.abandoned import Reach
 from flows.local_stack.certificates import certificates_of, encryption_is_required
-from flows.local_stack.deployments import POOL, check_project, deploy, ensure_pool, project_file
+from flows.local_stack.deployments import POOL, check_project, deploy, ensure_pool, project_file, project_line
 from flows.local_stack.locking import locked, write_note
 from flows.local_stack.processes import Part, end_all, marked
 from flows.local_stack.ready import Ready, deployment_lines
@@ -43,6 +43,7 @@ from flows.local_stack.server import (
 )
 from flows.local_stack.signals import Signals, StoppedError
 from flows.local_stack.source import checked_source, set_source
+from flows.local_stack.strangers import pause_strangers
 from flows.local_stack.supervision import watch
 from flows.local_stack.user_settings import PASSWORD, check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
@@ -93,7 +94,8 @@ def up(
             home=named,
         )
     threads = checked_threads(threads)
-    check_project(project_file())
+    project = project_file()
+    check_project(project)
     tls = tls or encryption_is_required()
     checked_host(host, tls, PASSWORD in inherited())
     check(host, port, tls)
@@ -113,7 +115,7 @@ def up(
         shutil.rmtree(scratch, ignore_errors=True)
         # For its owner alone: Prefect hands each flow run its environment through a file there, passwords included.
         scratch.mkdir(mode=0o700)
-        control = _Control(home, folder, place, threads, signals, source)
+        control = _Control(home, folder, place, threads, signals, project, source)
         if left_over:
             _say(f"{len(left_over)} programs of one that was killed were still running, and were ended")
         # For this process's own client of the cluster.
@@ -142,10 +144,10 @@ class _Control:
     """The parts of one home."""
 
     def __init__(
-        self, home: Home, folder: Path, place: Place, threads: int, signals: Signals, source: str | None
+        self, home: Home, folder: Path, place: Place, threads: int, signals: Signals, project: Path, source: str | None
     ) -> None:
         self._home, self._folder, self._place, self._threads = home, folder, place, threads
-        self._signals, self._source = signals, source
+        self._signals, self._project, self._source = signals, project, source
         self._address = cluster_address(place)
         env = prefect_environment(Path(home.uri), folder, place)
         self._env = env | {"KLINE_SCHEDULER": self._address}
@@ -160,19 +162,32 @@ class _Control:
     def start(self, began: float) -> Ready:
         """Start everything, and wait until it is ready. Raises `StoppedError` and `StartError`."""
         pause = self._signals.pause
+
+        def stage(what: str) -> None:
+            _say(f"{time.monotonic() - began:.0f} s: {what}")
+
+        first = (
+            "" if (self._folder / "prefect.db").exists() else "; the first start makes its database, and takes longer"
+        )
+        stage(f"server and cluster start{first}")
         for part in (self._server, *self._cluster):
             part.start()
         self._warming.start()
         wait_until(lambda: answers(self._place), self._server, pause)
+        stage(f"the server answers; deployments of {project_line(self._project)}")
         with connect(self._place, self._env.get(PASSWORD)) as client:
             ensure_pool(client)
-            notes = deploy(client, self._home, self._env, self._folder, pause)
+            notes = deploy(client, self._home, self._project, self._env, self._folder, pause)
             notes += set_source(client, self._home, self._folder, self._source)
+            notes += pause_strangers(client, self._home, self._source)
             # Only now: a schedule that is paused takes the runs along that wait to begin.
             notes += recover(client, self._home.uri, self._reach)
             asked = datetime.now(UTC)
+            stage("the worker starts")
             self._worker.start()
             wait_until(lambda: _reported(client, self._reach.worker, asked), self._worker, pause)
+            if self._warming.loaded is None:
+                stage("the cluster loads the patterns")
             wait_until(lambda: self._warming.loaded is not None, self._cluster[-1], pause)
             deployments = deployment_lines(client)
         return Ready(

@@ -1,24 +1,42 @@
-"""What a message says: flow, state, home, reason and link; as templates that the Prefect server fills in."""
+"""What a message says: flow, state, reason, what to do, home, link; as templates that the Prefect server fills in."""
 
 import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from flows.common.incomplete import INCOMPLETE
+
 EVENTS: Final = {
     "failed": ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"),
-    "completed": ("prefect.flow-run.Completed",),
     "late": ("prefect.flow-run.Late",),
+    "incomplete": (f"prefect.flow-run.{INCOMPLETE}",),
+    "completed": ("prefect.flow-run.Completed", f"prefect.flow-run.{INCOMPLETE}"),
 }
 """Events of Prefect by what a person asks for; a run has at most one of each kind at its end."""
+DEFAULT: Final = ("failed", "late", "incomplete")
+"""Whatever leaves a session without some of its values."""
 FLOWS: Final = ("daily", "backfill", "evaluate", "maintain")
 _LONGEST: Final = 1_000
 """Characters of a reason; the page of the run has all of it."""
 
 _REASON: Final = (
-    "((flow_run.state.message or ('no worker has begun it' if flow_run.state.name == 'Late' else 'none is recorded'))"
+    "((flow_run.state.message or ('it was due at ' ~ flow_run.expected_start_time ~ ', and no worker has begun it' "
+    "if flow_run.state.name == 'Late' else 'none is recorded'))"
     f" | replace('Flow run encountered an exception: ', '') | truncate({_LONGEST}))"
 )
 SUBJECT: Final = "kline: {{ flow.name }} {{ flow_run.name }} {{ flow_run.state.name | lower }}"
+
+
+def _to_do(pages: str) -> str:
+    """Expression of Jinja for what a person can do."""
+    again = json.dumps(f"when that is mended, run it again: PREFECT_API_URL={pages}/api prefect flow-run retry ")
+    late = "see whether `kline up` runs, and prefect/logs/worker.log in its home; started, it begins the run"
+    incomplete = "bring in what is missing, or mend it; the next run makes the values"
+    return (
+        f"({json.dumps(late)} if flow_run.state.name == 'Late' "
+        f"else {json.dumps(incomplete)} if flow_run.state.name == '{INCOMPLETE}' "
+        f"else 'nothing' if flow_run.state.name == 'Completed' else {again} ~ flow_run.id)"
+    )
 
 
 def _fields(home: str | None, pages: str) -> dict[str, str]:
@@ -34,6 +52,7 @@ def _fields(home: str | None, pages: str) -> dict[str, str]:
         "state": "flow_run.state.name",
         "home": f"(flow_run.parameters.home or {json.dumps(home or 'that of KLINE_HOME where the worker runs')})",
         "reason": _REASON,
+        "todo": _to_do(pages),
         "link": f"((flow_run | ui_url) or ({json.dumps(f'{pages}/runs/flow-run/')} ~ flow_run.id))",
     }
 
@@ -41,7 +60,7 @@ def _fields(home: str | None, pages: str) -> dict[str, str]:
 def text(home: str | None, pages: str) -> str:
     """Template of a message as plain text, without its subject."""
     fields = _fields(home, pages)
-    return "\n".join(f"{name}: {{{{ {fields[name]} }}}}" for name in ("home", "reason", "link"))
+    return "\n".join(f"{name}: {{{{ {fields[name]} }}}}" for name in ("reason", "todo", "home", "link"))
 
 
 def payload(url: str, home: str | None, pages: str) -> str:

@@ -4,6 +4,7 @@
    as missing for ten sessions; a suspended day that is delivered as a row counts as a bar.
 2. Bars of an exchange lie on its sessions. If more than one in a hundred of the last year's rows does not, the bars
    belong to another exchange: New York trades on about ten days a year on which Shanghai does not, and vice versa.
+3. In a home of several markets, only symbols count that are of the calendar's market, or of none.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ import pyarrow.compute as pc
 from kline_core._text import abbreviated
 from kline_core.bars.sessions import sessions_until, trading_day
 from kline_core.errors import BarsMissingError, DateError, SettingError
+from kline_core.markets import MARKETS
 from kline_core.store.home import Home
 from kline_core.store.table import since
+from kline_core.symbols import market_of
 from kline_core.typing import Flags
 
 RECENT_SESSIONS = 10
@@ -90,11 +93,11 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
     if not day.is_session:
         raise DateError(f"{day.reason}; ask for one of these", value=session, calendar=calendar)
     sessions = sessions_until(session, YEAR_SESSIONS, calendar)
-    bars = home.read("bars", ["symbol", "date"], where=since(sessions[0]))
+    bars = _of_market(home.read("bars", ["symbol", "date"], where=since(sessions[0])), calendar)
     days = bars["date"].to_numpy().astype("datetime64[D]")
     if not (days <= session).any():
         # Only the message of `check` needs older bars: it names the newest.
-        bars = home.read("bars", ["symbol", "date"])
+        bars = _of_market(home.read("bars", ["symbol", "date"]), calendar)
         days = bars["date"].to_numpy().astype("datetime64[D]")
     newest = days[days <= session].max() if (days <= session).any() else None
     year = (days >= sessions[0]) & (days <= session)
@@ -111,6 +114,16 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
         off_calendar=float(off.sum() / year.sum()) if year.any() else 0.0,
         off_days=list(np.unique(days[off])),
     )
+
+
+def _of_market(bars: pa.Table, calendar: str) -> pa.Table:
+    """Rows of symbols that are of a calendar's market, or of none; all rows unless it and others have some."""
+    own = {market.name for market in MARKETS.values() if market.calendar == calendar}
+    markets = {symbol: market_of(symbol) for symbol in pc.unique(bars["symbol"]).to_pylist()} if own else {}
+    others = [symbol for symbol, market in markets.items() if market is not None and market not in own]
+    if not others or own.isdisjoint(markets.values()):
+        return bars
+    return bars.filter(pc.invert(pc.is_in(bars["symbol"], pa.array(others))))
 
 
 def _symbols(bars: pa.Table, where: Flags) -> set[str]:

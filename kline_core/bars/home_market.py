@@ -27,6 +27,14 @@ def noted_market(notes: Mapping[str, Any]) -> Market | None:
     return MARKETS.get(str(notes.get(NOTE)))
 
 
+def of_another_market(market: Market | None, calendar: str | None) -> str | None:
+    """Why a home of a market has no bars of a calendar: it is another market's; None if it may have some."""
+    others = {each.calendar for each in MARKETS.values()}
+    if market is None or calendar is None or calendar == market.calendar or calendar not in others:
+        return None
+    return f"this home is of the market {market.name} ({market.calendar}) and holds no bars of {calendar}"
+
+
 def market_of_all(symbols: Iterable[str]) -> Market | None:
     """The one market that symbols are of, None if they are of several or of none; some may be of none."""
     found = {market for symbol in symbols if (market := market_of(symbol)) is not None}

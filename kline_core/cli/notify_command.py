@@ -13,6 +13,7 @@ from kline_core.store.folder import home_uri
 def notify(options: argparse.Namespace) -> Answer:
     """`kline notify`."""
     from flows.notify.channels import email, webhook
+    from flows.notify.messages import DEFAULT
     from flows.notify.notify import notices, removed
     from flows.notify.notify import notify as set_up
 
@@ -31,9 +32,14 @@ def notify(options: argparse.Namespace) -> Answer:
     else:
         # A URL may be a secret, which a list of processes would show.
         channel = webhook(sys.stdin.readline().strip() if options.webhook == "-" else options.webhook)
-    made = set_up(channel, options.on or ["failed"], home)
+    made = set_up(channel, options.on or list(DEFAULT), home)
     text = f"{made.name}: a message goes to {made.about} of each run that {' or '.join(SAID[on] for on in made.on)}"
     return Answer(text, asdict(made))
 
 
-SAID = {"failed": "has failed", "completed": "has completed", "late": "is late"}
+SAID = {
+    "failed": "has failed",
+    "late": "is late",
+    "incomplete": "has completed with something missing",
+    "completed": "has completed",
+}

@@ -85,6 +85,18 @@ def test_bars_of_another_exchange_are_noticed(fill, of, asked):
         found.check_calendar()
 
 
+def test_in_a_home_of_several_markets_those_of_the_calendar_count(fill):
+    shanghai, new_york = until(SESSION), until(SESSION, calendar="XNYS")
+    home = fill(bars("600519.SH", shanghai), bars("000001.SZ", shanghai[:-1]), bars("AAPL", new_york))
+    found = arrivals(home, "XSHG", SESSION)
+    assert (found.expected, found.missing, found.off_calendar) == (2, ["000001.SZ"], 0.0)
+    found = arrivals(home, "XNYS", SESSION)
+    assert (found.expected, found.missing, found.off_calendar) == (1, [], 0.0)
+    # In one of another market alone, its days tell whose they are.
+    with pytest.raises(SettingError, match="calendar is XHKG"):
+        arrivals(home, "XHKG", np.datetime64("2024-10-08")).check_calendar()
+
+
 def test_a_stray_bar_makes_no_other_exchange(fill):
     found = arrivals(fill(bars("A", until(SESSION, 250)), bars("B", ["2024-10-06"])), "XSHG", SESSION)
     assert found.off_calendar == pytest.approx(1 / 251)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from kline_core.bars.home_market import market_of_all, named_market, noted_market
+from kline_core.bars.home_market import market_of_all, named_market, noted_market, of_another_market
 from kline_core.bars.ingest import ingest
 from kline_core.bars.ingest_report import NothingUsableError
 from kline_core.errors import SettingError
@@ -40,6 +40,27 @@ def test_the_market_follows_from_the_first_symbols(home, symbols, name):
     report = ingest(rows(*symbols), home)
     assert report.market == name == (noted_market(home.notes()).name if noted_market(home.notes()) else None)
     assert report.stored_new == 5 * len(symbols)
+
+
+@pytest.mark.parametrize(
+    ("market", "calendar", "other"),
+    [
+        ("CN", "XSHG", False),
+        ("CN", "XNYS", True),
+        ("US", "XSHG", True),
+        ("US", None, False),
+        # Of no market that is known, or of none at all: their bars tell.
+        ("US", "CMES", False),
+        (None, "XNYS", False),
+    ],
+)
+def test_calendars_of_other_markets(market, calendar, other):
+    why = of_another_market(MARKETS.get(market), calendar)
+    assert why == (
+        f"this home is of the market {market} ({MARKETS[market].calendar}) and holds no bars of {calendar}"
+        if other
+        else None
+    )
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from prefect.flow_engine import run_flow
 
 from flows.daily import daily
 from flows.steps import refresh as bars_module
+from kline_core.api.data import ingest
 from kline_core.bars.sessions import sessions_until
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import BarsMissingError, DateError
@@ -116,7 +117,10 @@ def test_a_delivery_that_is_still_empty_is_waited_for(tmp_path: Path, api: Serve
 def test_a_few_missing_symbols_are_said_and_do_not_stop_the_run(api: Server, tmp_path: Path, source: Path) -> None:
     state = run(tmp_path / "home", source, as_of="2024-10-08", max_missing_share=0.4)
     assert state.is_completed()
-    assert state.message.endswith("; 1 symbols without a bar of the session")
+    assert state.name == "Incomplete"
+    assert state.message.endswith(
+        "; 1 symbols without a bar of the session; no bar of 2024-10-08: S00002; the next run takes them up"
+    )
     page = api.artifacts(str(state.state_details.flow_run_id))["daily-xshg-summary"]
     assert "- no bar of the session: S00002" in page
 
@@ -134,6 +138,18 @@ def test_bars_of_another_exchange_are_refused(tmp_path: Path, source: Path) -> N
     assert state.is_failed()
     assert "calendar is XNYS, but " in state.message
     assert "name the calendar of this home's exchange" in state.message
+
+
+def test_a_run_for_another_market_than_the_homes_has_nothing_to_do(tmp_path: Path) -> None:
+    """As that of a schedule which was deployed when the home was empty."""
+    frame = random_walk(1, len(SESSIONS), seed=3).to_frame().assign(date=SESSIONS, symbol="600519.SH")
+    ingest(tmp_path / "home", frame)
+    state = daily(home=str(tmp_path / "home"), calendar="XNYS", as_of="2024-10-08", threads=2, return_state=True)
+    assert (state.type.value, state.message) == (
+        "COMPLETED",
+        "nothing to do: this home is of the market CN (XSHG) and holds no bars of XNYS; `kline up` pauses its schedule "
+        "at the next start",
+    )
 
 
 def test_a_run_that_is_tried_again_later_is_still_for_its_day(api: Server, tmp_path: Path, source: Path) -> None:

@@ -22,8 +22,8 @@ class Received:
 
 
 @contextmanager
-def webhook_receiver() -> Iterator[Received]:
-    """A server of HTTP that takes JSON documents."""
+def webhook_receiver(status: int = 204) -> Iterator[Received]:
+    """A server of HTTP that takes JSON documents, and answers with a status."""
     messages: list[Any] = []
     headers: list[dict[str, str]] = []
 
@@ -32,7 +32,7 @@ def webhook_receiver() -> Iterator[Received]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers.append(dict(self.headers))
             messages.append(json.loads(body))
-            self.send_response(204)
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

@@ -1,10 +1,17 @@
 """What the summary says of runs that a test would have to wait for."""
 
 from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
 
 from flows.artifacts.summary import Summary
 from flows.steps.refresh import BarsInfo
+from kline_core.bars.arrivals import Arrivals
 from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.ingest_report import FileReport, IngestReport
+from kline_core.bars.quality_report import COLUMNS, QualityReport
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.patterns.update import PatternsUpdate
 
@@ -52,6 +59,46 @@ def test_broken_symbols_and_too_many_failed_samples_are_both_said() -> None:
     why = summary([SymbolResult("A", 10, 5, 5, 0, reasons=reasons)], {"B": "OSError: disk"}).failure(0.2)
     assert why is not None
     assert why.startswith("1 of 2 symbols broke: B (OSError: disk); 5 of 10 samples failed")
+
+
+SESSION = np.datetime64("2024-10-08")
+
+
+def quality(*findings: tuple[str, str, str]) -> QualityReport:
+    """Findings as kind, symbol and day."""
+    rows = [(kind, symbol, np.datetime64(day), np.datetime64(day), 1.0, "") for kind, symbol, day in findings]
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return QualityReport(3, 60, 0, SESSION, SESSION, "XSHG", 60, 60, found)
+
+
+def test_a_run_that_lacks_something_is_completed_by_another_name() -> None:
+    whole = summary([SymbolResult("A", 10, 10)], {})
+    assert (whole.state(0.2, None).name, whole.lacking) == ("Completed", [])
+    files = [FileReport(f"{number}.csv", error=f"{number}.csv: it is empty") for number in range(5)]
+    ingested = IngestReport(files, pd.DataFrame(), [], [], [], [], [], None, 1, False, [], None)
+    arrived = Arrivals("XSHG", SESSION, 20, ["B", "C"], SESSION, 0.0, [])
+    # Older ones were told of on their day.
+    seen = quality(("jump", "D", "2024-09-30"), ("jump", "E", "2024-10-08"), ("stale", "F", "2024-10-08"))
+    lacks = replace(whole, bars=BarsInfo(ingested, arrived, seen))
+    assert lacks.lacking == [
+        "no bar of 2024-10-08: B, C; the next run takes them up",
+        *(f"file not used: {number}.csv: it is empty" for number in range(3)),
+        "and 2 more files",
+        "look at the quality of the bars: E jump",
+    ]
+    state = lacks.state(0.2, None)
+    assert (state.name, state.is_completed()) == ("Incomplete", True)
+    assert state.message == "; ".join([lacks.headline, *lacks.lacking])
+
+
+def test_what_waits_for_a_look_since_weeks_is_not_told_of_again() -> None:
+    arrived = Arrivals("XSHG", SESSION, 20, [], SESSION, 0.0, [])
+    seen = quality(("jump", "D", "2024-09-30"))
+    done = replace(summary([SymbolResult("A", 10, 10)], {}), bars=BarsInfo(None, arrived, seen))
+    assert done.state(0.2, None).name == "Completed"
+    assert "1 x jump" in done.headline
+    # Without a session, all that was delivered is of now.
+    assert replace(done, bars=BarsInfo(None, None, seen)).state(0.2, None).name == "Incomplete"
 
 
 def test_no_symbols() -> None:

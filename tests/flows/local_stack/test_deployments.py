@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flows
 from flows.local_stack import deployments
-from flows.local_stack.deployments import check_project, project_file
+from flows.local_stack.deployments import check_project, project_file, project_folder, project_line
 from flows.local_stack.up import up
 from kline_core.api.data import ingest
 from kline_core.bars import sessions
@@ -14,7 +15,7 @@ from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import InputError
 from kline_core.store.home import Home
 
-GOOD = "deployments:\n  - name: a\n    entrypoint: flow.py:run\n"
+GOOD = "deployments:\n  - name: a\n    entrypoint: flow.py:run\n    work_pool: {name: kline}\n"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_the_project_that_comes_along_is_sound() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        (GOOD + "  - name: b\n   entrypoint: x\n", r"prefect\.yaml, line 5: it is no YAML \(.*\); mend it"),
+        (GOOD + "  - name: b\n   entrypoint: x\n", r"prefect\.yaml, line 6: it is no YAML \(.*\); mend it"),
         ("a: [1,\n", r"line 2: it is no YAML"),
         ("a: *b\n", r"line 1: it is no YAML \(found undefined alias"),
         ("a: !!python/object/apply:os.mkdir [x]\n", "line 1: it is no YAML .*could not determine a constructor"),
@@ -42,6 +43,7 @@ def test_the_project_that_comes_along_is_sound() -> None:
         (GOOD + "  - 3\n", "deployment 2 of 2 has no name"),
         (GOOD + "  - name: b\n", "deployment 2 of 2 has no entrypoint"),
         (GOOD + "  - {name: 5, entrypoint: flow.py:run}\n", "deployment 2 of 2 has no name, or none that is text"),
+        (GOOD + "  - {name: b, entrypoint: 'flow.py:run'}\n", "deployment b names no work pool, such as kline"),
         (GOOD + "  - {name: b, entrypoint: flow.py}\n", "entrypoint of deployment b is 'flow.py', no FILE:FUNCTION"),
         (GOOD + "  - {name: b, entrypoint: 'gone.py:run'}\n", "is 'gone.py:run', no FILE:FUNCTION that is there"),
     ],
@@ -53,6 +55,53 @@ def test_a_project_that_cannot_be_deployed_is_refused_with_file_and_line(project
     assert refused.value.source == str(project)
     assert len(str(refused.value).splitlines()) == 1
     assert not (project.parent / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "name: theirs\n",
+        "deployments: []\n",
+        # As `prefect init` leaves it.
+        "deployments:\n- name: null\n  entrypoint: null\n  work_pool: {name: null}\n",
+        "deployments:\n- {name: nightly, entrypoint: 'flows/daily.py:daily', work_pool: {name: theirs}}\n",
+        "deployments:\n- {name: nightly, entrypoint: 'etl.py:load'}\n- 3\n",
+    ],
+)
+def test_the_project_of_somebody_else_is_not_taken_and_that_is_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    project.write_text(text)
+    monkeypatch.chdir(project.parent)
+    taken = project_file()
+    assert taken == Path(flows.__file__).parent / "prefect.yaml"
+    assert project_line(taken) == f"{taken}, not {project}, which has no deployment to the work pool kline"
+    check_project(taken)
+
+
+def test_a_project_of_ones_own_is_taken(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.parent)
+    assert project_line(project_file()) == str(Path(flows.__file__).parent / "prefect.yaml")
+    project.write_text(GOOD + "  - {name: b, entrypoint: 'flow.py:run', work_pool: {name: gpu}}\n")
+    assert project_line(project_file()) == str(project) == str(project_file())
+    assert project_folder(project) == project.parent
+    check_project(project)
+
+
+def test_a_copy_of_the_project_that_lies_alone_runs_the_flows_that_come_along(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one with another source, or other times."""
+    project.write_text(project_file().read_text())
+    monkeypatch.chdir(project.parent)
+    check_project(project_file())
+    assert project_file() == project
+    assert project_folder(project) == Path(flows.__file__).parents[1]
+    # With flows of its own beside, these are meant.
+    project.write_text(project.read_text() + GOOD.removeprefix("deployments:\n"))
+    with pytest.raises(InputError, match=r"a-share is 'flows/daily\.py:daily', no FILE"):
+        check_project(project)
 
 
 def test_bytes_that_are_no_text_are_refused(project: Path) -> None:

@@ -29,7 +29,8 @@ def test_the_commands_name_certificates_and_the_variable_of_the_password(tmp_pat
         f"; asks for the password in PREFECT_SERVER_API_AUTH_STRING, shows a certificate of {tmp_path}/t ls/ca.pem"
     )
     assert found.commands["watch"].startswith(
-        'PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRING="$PREFECT_SERVER_API_AUTH_STRING" '
+        "COLUMNS=120 PREFECT_API_URL=http://127.0.0.1:4200/api "
+        'PREFECT_API_AUTH_STRING="$PREFECT_SERVER_API_AUTH_STRING" '
         f"PREFECT_API_SSL_CERT_FILE='{tmp_path}/t ls/ca.pem' "
     )
     own = f"DASK_CONFIG='{tmp_path}/t ls/dask.yaml' kline --home '/my home' run --scheduler tls://127.0.0.1:5"

@@ -43,7 +43,7 @@ _ANCHORS = [
 
 def projects(_folder: Path) -> list[bytes]:
     own = (Path(flows.__file__).parent / "prefect.yaml").read_bytes()
-    small = b"deployments:\n- name: x\n  entrypoint: flows.py:f\n"
+    small = b"deployments:\n- name: x\n  entrypoint: flows.py:f\n  work_pool: {name: kline}\n"
     doubling = b"".join(
         b"k%d: &k%d {<<: [%s], x%d: 1}\n" % (n, n, b", ".join([b"*k%d" % (n - 1)] * 2), n) for n in range(1, 40)
     )
