@@ -56,8 +56,15 @@ def values(home: Path) -> list[tuple[Any, ...]]:
     return sorted(zip(*rows.to_pydict().values(), strict=True), key=str)
 
 
-@pytest.mark.parametrize("kind", RUNS)
-@pytest.mark.parametrize("deliver", [one_day_more, another_history])
+@pytest.mark.parametrize(
+    ("kind", "deliver"),
+    [
+        ("daily", one_day_more),
+        pytest.param("daily", another_history, marks=pytest.mark.long),
+        pytest.param("backfill", one_day_more, marks=pytest.mark.long),
+        pytest.param("backfill", another_history, marks=pytest.mark.long),
+    ],
+)
 def test_a_delivery_after_the_patterns_are_extended(
     api: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, deliver: Any
 ) -> None:

@@ -86,7 +86,7 @@ def test_a_full_disk_beneath_the_log_ends_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.flows
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_is_no_flow_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert left_alone(WAYS["print"], tmp_path) != 0
 
