@@ -25,7 +25,7 @@ def ended(server: Server, flow_run: str) -> dict[str, Any]:
         run: dict[str, Any] = server.get(f"flow_runs/{flow_run}")
         return run if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED") else None
 
-    return poll(found, f"end of flow run {flow_run}")
+    return poll(found, f"end of flow run {flow_run}", 300)
 
 
 def maintained(server: Server) -> dict[str, Any]:
