@@ -25,7 +25,7 @@ from kline_core.bars.ingest import ingest
 from kline_core.cli.parser import main
 from kline_core.store.home import Home
 from tests.support.prefect_server import Server
-from tests.support.processes import free_port, poll
+from tests.support.processes import PATIENCE, free_port, poll
 
 pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
@@ -132,7 +132,7 @@ def running(desk: Desk, *options: str, **variables: str) -> Iterator[Up]:
                 assert process.poll() is None, errors.read_text()
                 return out.read_text()
 
-            yield Up(process, json.loads(poll(ready, "kline up")), errors)
+            yield Up(process, json.loads(poll(ready, "kline up", 4 * PATIENCE)), errors)
         finally:
             if process.poll() is None:
                 process.kill()
