@@ -27,7 +27,7 @@ from flows.local_stack.user_settings import PASSWORD, inherited
 from kline_core.errors import SettingError, StartError
 
 HOST = "127.0.0.1"
-READY_SECONDS = 300.0
+READY_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)

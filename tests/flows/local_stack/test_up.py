@@ -25,7 +25,7 @@ from kline_core.bars.ingest import ingest
 from kline_core.cli.parser import main
 from kline_core.store.home import Home
 from tests.support.prefect_server import Server
-from tests.support.processes import free_port, poll
+from tests.support.processes import PATIENCE, free_port, poll
 
 pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
@@ -132,7 +132,7 @@ def running(desk: Desk, *options: str, **variables: str) -> Iterator[Up]:
                 assert process.poll() is None, errors.read_text()
                 return out.read_text()
 
-            yield Up(process, json.loads(poll(ready, "kline up")), errors)
+            yield Up(process, json.loads(poll(ready, "kline up", 4 * PATIENCE)), errors)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -329,6 +329,35 @@ def recovers(desk: Desk, up: Up, abandoned: str) -> None:
     run = desk.begin()
     (desk.home / "seen" / "go").touch()
     poll(lambda: desk.state(run)[0] == "Completed", "run after the one that was lost")
+
+
+@pytest.mark.long
+def test_what_the_user_has_set_for_prefect_and_dask_counts(desk: Desk) -> None:
+    """Password, log, results and encryption, all by variables."""
+    results = desk.project / "results"
+    given = {
+        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
+        "PREFECT_LOCAL_STORAGE_PATH": str(results),
+        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true",
+    }
+    log = desk.home / "prefect" / "logs" / "worker.log"
+    before = len(log.read_text()) if log.exists() else 0
+    with running(replace(desk, door=f"https://{PASSWORD}@"), **given) as up:
+        behind = replace(desk, door=f"https://{PASSWORD}@")
+        assert up.ready["api"].startswith("https://")
+        assert up.ready["scheduler"].startswith("tls://")
+        trust = ssl.create_default_context(cafile=up.ready["certificates"])
+        assert httpx.post(f"{up.ready['api']}/flow_runs/filter", json={}, verify=trust).status_code == 401
+        run = behind.begin()
+        (desk.home / "seen" / "go").touch()
+        poll(lambda: behind.state(run)[0] == "Completed", "run with what the user has set")
+        # On the encrypted cluster.
+        assert (desk.home / "seen" / "ended").read_text().startswith("tls://")
+        assert [path for path in results.iterdir() if path.is_file()]
+        assert up.stop() == 0
+    assert "| INFO " not in log.read_text()[before:]
 
 
 @pytest.mark.parametrize(

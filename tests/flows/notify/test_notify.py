@@ -112,6 +112,8 @@ def test_one_message_for_each_thing_that_went_wrong(
     later(reporting, "stopped", RUNS, ("Cancelling", "CANCELLING"), ("Cancelled", "CANCELLED"))
     later(reporting, "late, then well", ("Late", "SCHEDULED"), RUNS, WELL)
     later(reporting, "killed", RUNS, ("Crashed", "CRASHED"), WAITS, RUNS, WELL)
+    # As `kline up` sets runs that a power loss interrupted.
+    later(reporting, "goes on by itself", RUNS, ("Interrupted", "SCHEDULED"), ("Pending", "PENDING"), RUNS, WELL)
     later(reporting, "lacks bars", RUNS, ("Incomplete", "COMPLETED"))
     later(reporting, "the last", ("Failed", "FAILED"))
     # What is sent comes in order.
