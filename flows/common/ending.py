@@ -23,6 +23,7 @@ from kline_core.errors import KlineError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_TOLD = "_told"
 _passed_on: ContextVar[bool] = ContextVar("passed on", default=False)
 
 
@@ -34,6 +35,7 @@ def answering(function: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
         try:
             return function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  whatever it is, it is told
+            setattr(error, _TOLD, True)
             return Failed(message=said(error), data=error)
         except TerminationSignal as signal:
             stored = "; ".join(getattr(signal, "__notes__", ["what was finished is stored"]))
@@ -111,4 +113,15 @@ class _TaskLines(logging.Filter):
         return True
 
 
+class _FlowLines(logging.Filter):
+    """What Prefect says of a flow that failed, after the hooks of its state have told why."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is kept."""
+        error = record.exc_info[1] if record.exc_info else None
+        told = isinstance(error, KlineError) or hasattr(error, _TOLD)
+        return not (told and record.getMessage().startswith("Engine execution exited"))
+
+
 logging.getLogger("prefect.task_runs").addFilter(_TaskLines())
+logging.getLogger("prefect.flow_runs").addFilter(_FlowLines())

@@ -104,3 +104,15 @@ def test_a_task_that_failed_is_not_told_twice_and_one_that_was_cancelled_is_no_e
         ("ERROR", "Crashed('why')"),
         ("INFO", "Completed()"),
     ]
+
+
+def test_what_a_flow_has_told_is_not_told_again_with_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    told, refused, other = ValueError("bars on fire"), SettingError("samples is 0"), OSError("no server")
+    ended(told)
+    for error in told, refused, other:
+        try:
+            raise error
+        except Exception:
+            log = logging.getLogger("prefect.flow_runs")
+            log.error("Engine execution exited with unexpected exception", exc_info=True, extra=HERE)
+    assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [other]
