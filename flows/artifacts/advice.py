@@ -98,7 +98,7 @@ def settled(state: State[Any]) -> State[Any]:
             to_do = _open(client, key)
             if to_do is not None and not (run.parameters.get("symbols") and not _chosen(client, to_do)):
                 line = f"{_DONE}run {run.name} completed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-                page = f"{line}\n\nIt was to do before: {to_do.description}\n"
+                page = f"{line}\n\nIt was to do before: {str(to_do.data).splitlines()[0]}\n"
                 _publish(client, key, page, line, run.id)
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("the artifact %s may be out of date (%s)", key, one_line(error))
@@ -127,7 +127,7 @@ def _deployment(client: SyncPrefectClient, flow_run: FlowRun) -> str | None:
 def _open(client: SyncPrefectClient, key: str) -> ArtifactCollection | None:
     wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
     found = client.read_latest_artifacts(artifact_filter=wanted)
-    return next((each for each in found if not (each.description or "").startswith(_DONE)), None)
+    return next((each for each in found if each.data and not str(each.data).startswith(_DONE)), None)
 
 
 def _chosen(client: SyncPrefectClient, to_do: ArtifactCollection) -> bool:

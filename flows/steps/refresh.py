@@ -13,7 +13,7 @@ import numpy as np
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.artifacts.waiting import WaitNotice
+from flows.steps.waiting import WaitNotice
 from flows.common.ending import cancellable
 from kline_core._logging import listening
 from kline_core._text import abbreviated

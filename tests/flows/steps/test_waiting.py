@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from flows.artifacts import waiting
-from flows.artifacts.waiting import Outlook, WaitNotice
+from flows.steps import waiting
+from flows.steps.waiting import Outlook, WaitNotice
 from kline_core.bars.sessions import trading_day
 from kline_core.errors import BarsMissingError, SourceError
 
