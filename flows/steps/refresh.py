@@ -13,8 +13,8 @@ import numpy as np
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.steps.waiting import WaitNotice
 from flows.common.ending import cancellable
+from flows.steps.waiting import WaitNotice
 from kline_core._logging import listening
 from kline_core._text import abbreviated
 from kline_core.api.data import ingest
