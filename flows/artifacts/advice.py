@@ -32,6 +32,7 @@ _PREFIXES = ("Flow run encountered an exception: ", "Validation of flow paramete
 _BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
 """Deployment of a run that has none, by its flow; of the others `manual`."""
 _DONE = "done: "
+_CONTINUED = " \\\n  "
 
 
 def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -49,31 +50,31 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     defect = error if isinstance(error, Exception) and not isinstance(error, KlineError) else None
     logger = flow_run_logger(flow_run, flow)
     with get_client(sync_client=True) as client:
-        command = masked(again(flow, flow_run, _deployment(client, flow_run)))
-        logger.error(
-            "%s. What was finished is stored. When that is mended, run it again: %s", line, command, exc_info=defect
-        )
-        page = f"{line}\n\nWhat was finished is stored. When that is mended, run it again:\n\n```\n{command}\n```\n"
-        _publish(client, to_do_key(flow.name, flow_run.parameters), page, line, flow_run.id)
+        command = again(flow, flow_run, _deployment(client, flow_run))
+        then = "What was finished is stored. When that is mended, run it again:"
+        logger.error("%s. %s %s", line, then, masked(" ".join(command)), exc_info=defect)
+        # A page is too narrow for the whole command.
+        page = f"{line}\n\n{then}\n\n```\n{masked(_CONTINUED.join(command))}\n```\n"
+        _publish(client, to_do_key(flow.name, flow_run.parameters), page, "What to do about it", flow_run.id)
 
 
-def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> str:
+def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> list[str]:
     """The command that starts the flow with the same parameters, for the same day, as it is typed in a shell.
 
-    `deployment`: name of the run's deployment; None if it has none.
+    `deployment`: name of the run's deployment; None if it has none. Returns the command itself, and each parameter.
     """
     name = f"{flow.name}/{deployment or _BY_HAND.get(flow.name, 'manual')}"
-    words = ["prefect", "deployment", "run", name]
+    # A shell does not know the server of `kline up`.
+    server = [f"PREFECT_API_URL={shlex.quote(url)}"] if (url := PREFECT_API_URL.value()) else []
+    command = [*server, f"prefect deployment run {name}"]
     asked = dict(flow_run.parameters)
     if asked.get("calendar") in calendar_names() and asked.get("as_of") is None:
         # Without its day, the command would start a run for the day on which it is typed.
         asked["as_of"] = str(scheduled_day(asked["calendar"], flow_run.expected_start_time or datetime.now(UTC)))
     for parameter, value in sorted(asked.items()):
         if value != flow.parameters.properties.get(parameter, {}).get("default"):
-            words += ["-p", f"{parameter}={_typed(value)}"]
-    command = shlex.join(words)
-    # A shell does not know the server of `kline up`.
-    return f"PREFECT_API_URL={shlex.quote(url)} {command}" if (url := PREFECT_API_URL.value()) else command
+            command.append(f"-p {shlex.quote(f'{parameter}={_typed(value)}')}")
+    return command
 
 
 def to_do_key(flow: str, parameters: dict[str, Any]) -> str:
@@ -99,7 +100,7 @@ def settled(state: State[Any]) -> State[Any]:
             if to_do is not None and not (run.parameters.get("symbols") and not _chosen(client, to_do)):
                 line = f"{_DONE}run {run.name} completed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
                 page = f"{line}\n\nIt was to do before: {str(to_do.data).splitlines()[0]}\n"
-                _publish(client, key, page, line, run.id)
+                _publish(client, key, page, "Nothing is left to do", run.id)
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("the artifact %s may be out of date (%s)", key, one_line(error))
     return state
@@ -138,6 +139,8 @@ def _chosen(client: SyncPrefectClient, to_do: ArtifactCollection) -> bool:
         return False
 
 
-def _publish(client: SyncPrefectClient, key: str, page: str, line: str, flow_run: UUID) -> None:
+def _publish(client: SyncPrefectClient, key: str, page: str, description: str, flow_run: UUID) -> None:
     # By the client, since `create_markdown_artifact` takes the run from a context, which hooks may lack.
-    client.create_artifact(ArtifactCreate(key=key, type="markdown", data=page, description=line, flow_run_id=flow_run))
+    client.create_artifact(
+        ArtifactCreate(key=key, type="markdown", data=page, description=description, flow_run_id=flow_run)
+    )

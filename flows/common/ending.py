@@ -53,7 +53,8 @@ def cancellable(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except TerminationSignal as signal:
-            return stopped(signal)  # type: ignore[return-value]  Prefect takes a state for the outcome
+            # Prefect takes a state for the outcome.
+            return stopped(signal)  # type: ignore[return-value]
 
     return called
 

@@ -19,15 +19,15 @@ from tests.support.prefect_server import Server
 @pytest.mark.parametrize(
     ("flow", "parameters", "key", "asked"),
     [
-        (daily, {"calendar": "XNYS"}, "daily-xnys-to-do", " -p as_of=2024-10-08 -p calendar=XNYS"),
-        (backfill, {"first": "2024-01-02"}, "backfill-to-do", " -p first=2024-01-02"),
-        (evaluate, {}, "evaluate-to-do", ""),
-        (maintain, {}, "maintain-to-do", ""),
+        (daily, {"calendar": "XNYS"}, "daily-xnys-to-do", ["-p as_of=2024-10-08", "-p calendar=XNYS"]),
+        (backfill, {"first": "2024-01-02"}, "backfill-to-do", ["-p first=2024-01-02"]),
+        (evaluate, {}, "evaluate-to-do", []),
+        (maintain, {}, "maintain-to-do", []),
     ],
     ids=lambda given: given.name if hasattr(given, "name") else "",
 )
 def test_a_killed_run_of_every_flow_leaves_the_command_of_its_deployment(
-    reporting: Server, flow: Any, parameters: dict[str, Any], key: str, asked: str
+    reporting: Server, flow: Any, parameters: dict[str, Any], key: str, asked: list[str]
 ) -> None:
     made = reporting.post("deployments/", name="nightly", flow_id=reporting.post("flows/", name=flow.name)["id"])["id"]
     due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2024-10-09T01:30:00+00:00"}}
@@ -36,8 +36,10 @@ def test_a_killed_run_of_every_flow_leaves_the_command_of_its_deployment(
         flow_run = client.read_flow_run(UUID(run["id"]))
     leave_advice(flow, flow_run, Crashed(message="Process exited with status code: -9."))
     page = reporting.artifacts(run["id"])[key]
-    command = f"PREFECT_API_URL={reporting.url} prefect deployment run {flow.name}/nightly{asked}"
+    command = [f"PREFECT_API_URL={reporting.url}", f"prefect deployment run {flow.name}/nightly", *asked]
     assert page == (
         f"{flow.name} {run['name']} crashed: Process exited with status code: -9\n\n"
-        f"What was finished is stored. When that is mended, run it again:\n\n```\n{command}\n```\n"
+        f"What was finished is stored. When that is mended, run it again:\n\n```\n"
+        + " \\\n  ".join(command)
+        + "\n```\n"
     )
