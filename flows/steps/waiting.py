@@ -76,7 +76,7 @@ class WaitNotice:
         line = f"waiting for {_what(why, self._session)}, {outlook}"
         get_run_logger().info("%s", line)
         first = self._id is None
-        self._show(line, [*_missing(why), f"They are waited for {self._where}.", f"The last look said: {why}"])
+        self._show(line, [*_missing(why), f"They should come {self._where}.", f"The last look said: {why}"])
         if first:
             self._name_state(Running(name=WAITING, message=line))
 
@@ -141,7 +141,7 @@ def _missing(why: KlineError) -> list[str]:
 
 def _where(source: str | None) -> str:
     if source is None:
-        return "from other means, such as `kline ingest` on this home"
+        return "by other means, such as `kline ingest` on this home"
     return f"from `{source}`"
 
 

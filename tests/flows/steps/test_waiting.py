@@ -44,6 +44,6 @@ def test_a_wait_names_the_first_symbols_that_are_missing(monkeypatch: pytest.Mon
     assert line == "waiting for 30 of 40 symbols, next look 20:18, gives up 20:19 (Asia/Shanghai)"
     assert symbols.startswith("Without a bar of 2026-11-27: S00000, S00001, ")
     assert "S00029" not in symbols
-    assert where == "They are waited for from `/srv/bars`."
+    assert where == "They should come from `/srv/bars`."
     assert said == "The last look said: late"
     assert other.startswith("waiting for bars of 2026-11-27, next look 20:18, gives up 20:18")
