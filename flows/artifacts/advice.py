@@ -18,7 +18,6 @@ from prefect.client.schemas.objects import ArtifactCollection, FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging.loggers import flow_run_logger
-from prefect.results import ResultRecord
 from prefect.settings import PREFECT_API_URL
 
 from flows.artifacts.publish import artifact_key
@@ -46,7 +45,7 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     ended = state.name.lower() if state.name else "ended"
     line = masked(f"{flow.name} {flow_run.name} {ended}: {reason.rstrip('.')}")
     # A defect alone has a traceback, and it comes last: any other error is an answer.
-    error = state.data.result if isinstance(state.data, ResultRecord) else None
+    error = getattr(state.data, "result", None)
     defect = error if isinstance(error, Exception) and not isinstance(error, KlineError) else None
     logger = flow_run_logger(flow_run, flow)
     with get_client(sync_client=True) as client:
