@@ -9,12 +9,13 @@ from typing import Any
 from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.artifacts.advice import leave_advice
+from flows.artifacts.advice import leave_advice, settled
 from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key
 from flows.artifacts.summary import Summary
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
+from flows.common.ending import answering, carried_out
 from flows.common.parameters import (
     Date,
     HomePlace,
@@ -42,6 +43,7 @@ from kline_core.factor.sample_dates import usable_dates
     on_failure=[leave_advice],
     on_crashed=[leave_advice],
 )
+@answering
 def backfill(
     home: HomePlace = None,
     symbols: Symbols = None,
@@ -84,7 +86,7 @@ def backfill(
         if asked is not None:
             asked = known_symbols(store, asked)
         chosen = settings_from(settings)
-        updated = update(store, cluster, chosen.patterns)
+        updated = carried_out(update, store, cluster, chosen.patterns)
         dates = usable_dates(store, chosen.patterns, asked, as_day(first), as_day(last), updated.bars.version)
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
         result = compute_factor(
@@ -104,4 +106,4 @@ def backfill(
     create_markdown_artifact(
         summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline
     )
-    return summary.state(max_failed_share, report.to_dict())
+    return settled(summary.state(max_failed_share, report.to_dict()))

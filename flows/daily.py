@@ -2,7 +2,7 @@
 
 1. If a calendar is named and the day is no session of it, the run ends at once, Completed, with the reason.
 2. If a live source is named, bars are fetched from it, if a folder, its files are ingested; if a calendar is named,
-   bars of the session must have arrived. A task that is retried, and fails naming the missing symbols.
+   bars of the session must have arrived. A task that waits for them, and fails naming the missing symbols.
 3. The cluster extends the patterns by the windows whose outcome has become known since.
 4. Task runs (`flows.steps.scoring`) score the symbols. They share one run on one cluster, which loads the data once. A
    progress artifact is updated meanwhile.
@@ -23,12 +23,13 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from flows.artifacts.advice import leave_advice
+from flows.artifacts.advice import leave_advice, settled
 from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import artifact_key, publish
 from flows.artifacts.summary import Summary
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
+from flows.common.ending import answering, carried_out
 from flows.common.parameters import (
     Calendar,
     Date,
@@ -43,7 +44,7 @@ from flows.common.parameters import (
 )
 from flows.common.session import asked_day, closed_session, run_name
 from flows.steps.patterns import update
-from flows.steps.refresh import BarsInfo, refresh_bars, worth_another_try
+from flows.steps.refresh import BarsInfo, Patience, refresh_bars
 from flows.steps.scoring import score_all
 from kline_core.api.factor import compute_factor
 from kline_core.bars.home_market import noted_market, of_another_market
@@ -74,6 +75,7 @@ RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
     on_failure=[leave_advice],
     on_crashed=[leave_advice],
 )
+@answering
 def daily(
     home: HomePlace = None,
     source: str | None = None,
@@ -131,16 +133,13 @@ def daily(
     with opened_cluster(scheduler, threads) as cluster:
         info = BarsInfo(None, None)
         if source is not None or session is not None:
-            look = refresh_bars.with_options(
-                retries=arrival_retries if session is not None else 0,
-                retry_delay_seconds=arrival_retry_seconds,
-                retry_condition_fn=worth_another_try,
-            )
-            info = look(store, source, session, max_missing_share)
+            waiting = artifact_key("daily", "waiting", calendar)
+            patience = Patience(arrival_retries, arrival_retry_seconds, waiting)
+            info = carried_out(refresh_bars, store, source, session, max_missing_share, patience)
         if asked is not None:
             asked = known_symbols(store, asked)
         chosen = settings_from(settings)
-        updated = update(store, cluster, chosen.patterns)
+        updated = carried_out(update, store, cluster, chosen.patterns)
         result = compute_factor(
             store,
             asked,
@@ -164,8 +163,8 @@ def daily(
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
         pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, key)}
         horizon = chosen.factor.return_horizon
-        publish(quote(summary), latest, calendar, pictures, horizon)  # type: ignore[call-overload]
-    return summary.state(max_failed_share, summary)
+        carried_out(publish, quote(summary), latest, calendar, pictures, horizon)  # type: ignore[arg-type]
+    return settled(summary.state(max_failed_share, summary))
 
 
 def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:

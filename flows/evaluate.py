@@ -7,10 +7,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from flows.artifacts.advice import leave_advice
+from flows.artifacts.advice import leave_advice, settled
 from flows.artifacts.publish import artifact_key, show_picture
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home
+from flows.common.ending import answering, cancellable, carried_out
 from flows.common.parameters import Cost, Date, HomePlace, Symbols, as_day, symbol_list
 from flows.common.session import run_name
 from kline_core.api.views import evaluate as evaluated
@@ -22,6 +23,7 @@ from kline_core.plots.style import png
 
 
 @task(task_run_name="publish evaluation", cache_policy=NO_CACHE)
+@cancellable
 def publish_evaluation(found: Evaluation) -> None:
     """Publish the report as a page, and its pictures."""
     create_markdown_artifact(found.markdown(), key=artifact_key("evaluate", "report", None), description=found.verdict)
@@ -36,6 +38,7 @@ def publish_evaluation(found: Evaluation) -> None:
 
 
 @flow(name="evaluate", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
+@answering
 def evaluate(
     home: HomePlace = None,
     symbols: Symbols = None,
@@ -69,5 +72,5 @@ def evaluate(
     )
     for line in found.text().splitlines():
         get_run_logger().info(line)
-    publish_evaluation(found)
-    return Completed(message=found.verdict, data=found.to_dict())
+    carried_out(publish_evaluation, found)
+    return settled(Completed(message=found.verdict, data=found.to_dict()))

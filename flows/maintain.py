@@ -8,9 +8,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows.artifacts.advice import leave_advice
+from flows.artifacts.advice import leave_advice, settled
 from flows.artifacts.publish import artifact_key
 from flows.common.context import open_home
+from flows.common.ending import answering, cancellable, carried_out
 from flows.common.parameters import HomePlace, KeepDays
 from flows.common.session import run_name
 from flows.notify.messages import FLOWS
@@ -25,6 +26,7 @@ from kline_core.store.home import Home
 
 
 @task(task_run_name="verify", cache_policy=NO_CACHE)
+@cancellable
 def verify_tables(home: Home) -> VerifyReport:
     """Check every table against the others."""
     report = verify(home)
@@ -35,6 +37,7 @@ def verify_tables(home: Home) -> VerifyReport:
 
 
 @task(task_run_name="compact", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+@cancellable
 def compact_tables(home: Home) -> Upkeep:
     """Join small files into large ones. Retried, since a run at the same time may win the race."""
     with listening(get_run_logger().log):
@@ -42,12 +45,14 @@ def compact_tables(home: Home) -> Upkeep:
 
 
 @task(task_run_name="vacuum", cache_policy=NO_CACHE)
+@cancellable
 def vacuum_tables(home: Home, values_keep_days: int, inputs_keep_days: int) -> Upkeep:
     """Remove the files that only old versions need."""
     return vacuum(home, values_keep_days, inputs_keep_days)
 
 
 @flow(name="maintain", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
+@answering
 def maintain(
     home: HomePlace = None,
     values_keep_days: KeepDays = 30,
@@ -64,16 +69,19 @@ def maintain(
             artifacts; the newest artifact of each key stays in any case. Empty: for ever.
     """
     store = open_home(home)
-    checked = verify_tables(store)
+    checked = carried_out(verify_tables, store)
     # Damaged tables stay as they are, as evidence, and so does what the server knows of their runs.
     done: list[Upkeep | PrunedHistory] = []
     if checked.ok:
-        done += [compact_tables(store), vacuum_tables(store, values_keep_days, inputs_keep_days)]
+        done += [
+            carried_out(compact_tables, store),
+            carried_out(vacuum_tables, store, values_keep_days, inputs_keep_days),
+        ]
         if history_keep_days is not None:
-            done.append(prune_history(FLOWS, history_keep_days, store.folder))
+            done.append(carried_out(prune_history, FLOWS, history_keep_days, store.folder))
     page = "\n\n".join(f"```\n{text}\n```" for text in [checked.text(), *(part.text() for part in done)])
     create_markdown_artifact(page, key=artifact_key("maintain", "report", None), description=checked.headline)
     if not checked.ok:
         failure = f"{checked.headline}; nothing was compacted or removed"
         return Failed(message=failure, data=RunFailedError(failure, report=checked))
-    return Completed(message="; ".join([checked.headline, *(part.headline for part in done)]))
+    return settled(Completed(message="; ".join([checked.headline, *(part.headline for part in done)])))

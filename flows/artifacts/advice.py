@@ -1,43 +1,145 @@
-"""Advice after a failed flow run: one line that a person can act on."""
+"""What to do after a failed flow run: one line with the reason, and the command that runs it again.
+
+The artifacts of one flow and market are one series. A later run that completes closes it.
+"""
 
 import json
 import shlex
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from prefect import Flow, State
-from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import FlowRun
+import httpx
+from prefect import Flow, State, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+from prefect.client.schemas.objects import ArtifactCollection, FlowRun
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import deployment
+from prefect.settings import PREFECT_API_URL
 
-from flows.common.session import asked_day
+from flows.artifacts.publish import artifact_key
+from flows.common.session import scheduled_day
+from kline_core._logging import one_line
 from kline_core._secrets import masked
+from kline_core.bars.sessions import calendar_names
+from kline_core.errors import KlineError
 
-_PREFIX = "Flow run encountered an exception: "
+_PREFIXES = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
+_BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
+"""Deployment of a run that has none, by its flow; of the others `manual`."""
+_DONE = "done: "
+_CONTINUED = " \\\n  "
 
 
 def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Log one line and publish it as an artifact: what went wrong, and how to run it again."""
-    reason = " ".join((state.message or "no reason is known").split()).removeprefix(_PREFIX)
-    line = masked(
-        f"{flow.name} {flow_run.name} {state.name.lower() if state.name else 'ended'}: {reason.rstrip('.')}. What was "
-        f"finished is stored. When that is mended, run it again: {again(flow, flow_run)}"
-    )
-    flow_run_logger(flow_run, flow).error(line)
-    create_markdown_artifact(line, key=f"{flow.name}-to-do", description="What to do about it")
+    """Log what went wrong, and publish it with the command that runs it again; a hook of failed and crashed runs.
 
-
-def again(flow: Flow[Any, Any], flow_run: FlowRun) -> str:
-    """The command that starts the flow with the same parameters, for the same day.
-
-    It names the deployment of the run; `manual` if the run has none.
+    Hooks of a run whose process was killed run in another one, without the run's context.
     """
-    words = ["prefect", "deployment", "run", f"{flow.name}/{deployment.name or 'manual'}"]
+    reason = " ".join((state.message or "no reason is known").split())
+    for prefix in _PREFIXES:
+        reason = reason.removeprefix(prefix)
+    ended = state.name.lower() if state.name else "ended"
+    line = masked(f"{flow.name} {flow_run.name} {ended}: {reason.rstrip('.')}")
+    # A defect alone has a traceback, and it comes last: any other error is an answer.
+    error = getattr(state.data, "result", None)
+    defect = error if isinstance(error, Exception) and not isinstance(error, KlineError) else None
+    logger = flow_run_logger(flow_run, flow)
+    with get_client(sync_client=True) as client:
+        command = again(flow, flow_run, _deployment(client, flow_run))
+        then = "What was finished is stored. When that is mended, run it again:"
+        logger.error("%s. %s %s", line, then, masked(" ".join(command)), exc_info=defect)
+        # A page is too narrow for the whole command.
+        page = f"{line}\n\n{then}\n\n```\n{masked(_CONTINUED.join(command))}\n```\n"
+        _publish(client, to_do_key(flow.name, flow_run.parameters), page, "What to do about it", flow_run.id)
+
+
+def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> list[str]:
+    """The command that starts the flow with the same parameters, for the same day, as it is typed in a shell.
+
+    `deployment`: name of the run's deployment; None if it has none. Returns the command itself, and each parameter.
+    """
+    name = f"{flow.name}/{deployment or _BY_HAND.get(flow.name, 'manual')}"
+    # A shell does not know the server of `kline up`.
+    server = [f"PREFECT_API_URL={shlex.quote(url)}"] if (url := PREFECT_API_URL.value()) else []
+    command = [*server, f"prefect deployment run {name}"]
     asked = dict(flow_run.parameters)
-    if asked.get("calendar") is not None and asked.get("as_of") is None:
+    if asked.get("calendar") in calendar_names() and asked.get("as_of") is None:
         # Without its day, the command would start a run for the day on which it is typed.
-        asked["as_of"] = str(asked_day(asked["calendar"], None))
-    for name, value in sorted(asked.items()):
-        if value != flow.parameters.properties.get(name, {}).get("default"):
-            words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"]
-    return shlex.join(words)
+        asked["as_of"] = str(scheduled_day(asked["calendar"], flow_run.expected_start_time or datetime.now(UTC)))
+    for parameter, value in sorted(asked.items()):
+        if value != flow.parameters.properties.get(parameter, {}).get("default"):
+            command.append(f"-p {shlex.quote(f'{parameter}={_typed(value)}')}")
+    return command
+
+
+def to_do_key(flow: str, parameters: dict[str, Any]) -> str:
+    """Key of the series of a flow and the market that its run's parameters name."""
+    calendar = parameters.get("calendar")
+    return artifact_key(flow, "to-do", calendar if calendar in calendar_names() else None)
+
+
+def settled(state: State[Any]) -> State[Any]:
+    """The state in which the current flow run is about to end, as it is.
+
+    If it is completed, what is left to do of earlier runs of its flow and market is marked as done. A run of chosen
+    symbols does not do that for one of all symbols. A server that does not answer causes a warning in the log.
+    """
+    context = FlowRunContext.get()
+    if not state.is_completed() or context is None or context.flow_run is None or context.flow is None:
+        return state
+    run = context.flow_run
+    key = to_do_key(context.flow.name, run.parameters)
+    try:
+        with get_client(sync_client=True) as client:
+            to_do = _open(client, key)
+            if to_do is not None and not (run.parameters.get("symbols") and not _chosen(client, to_do)):
+                line = f"{_DONE}run {run.name} completed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+                page = f"{line}\n\nIt was to do before: {str(to_do.data).splitlines()[0]}\n"
+                _publish(client, key, page, "Nothing is left to do", run.id)
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning("the artifact %s may be out of date (%s)", key, one_line(error))
+    return state
+
+
+def _typed(value: Any) -> str:
+    """A parameter's value as `prefect deployment run` reads it: as JSON, or as text if it is none."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value, default=str)
+
+
+def _deployment(client: SyncPrefectClient, flow_run: FlowRun) -> str | None:
+    if flow_run.deployment_id is None:
+        return None
+    try:
+        return client.read_deployment(flow_run.deployment_id).name
+    except ObjectNotFound:
+        return None
+
+
+def _open(client: SyncPrefectClient, key: str) -> ArtifactCollection | None:
+    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+    found = client.read_latest_artifacts(artifact_filter=wanted)
+    return next((each for each in found if each.data and not str(each.data).startswith(_DONE)), None)
+
+
+def _chosen(client: SyncPrefectClient, to_do: ArtifactCollection) -> bool:
+    """Whether the run that left it was of chosen symbols."""
+    try:
+        return bool(to_do.flow_run_id and client.read_flow_run(to_do.flow_run_id).parameters.get("symbols"))
+    except ObjectNotFound:
+        return False
+
+
+def _publish(client: SyncPrefectClient, key: str, page: str, description: str, flow_run: UUID) -> None:
+    # By the client, since `create_markdown_artifact` takes the run from a context, which hooks may lack.
+    client.create_artifact(
+        ArtifactCreate(key=key, type="markdown", data=page, description=description, flow_run_id=flow_run)
+    )

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts.summary import Summary
+from flows.common.ending import cancellable
 from kline_core.errors import KlineError
 from kline_core.factor.stored_values import ranking
 from kline_core.plots.factor_plots import values_picture
@@ -30,6 +31,7 @@ def show_picture(png: bytes, key: str, description: str) -> None:
 
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
+@cancellable
 def publish(
     summary: Summary, latest: pd.DataFrame, calendar: str | None, pictures: Mapping[str, Draw], horizon: int
 ) -> None:

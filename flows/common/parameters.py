@@ -75,12 +75,19 @@ def _calendar(value: str) -> str:
     return value
 
 
-Symbols = Annotated[str | int | list[str | int] | None, BeforeValidator(_typed_symbols), AfterValidator(_symbols)]
-Date = Annotated[datetime.date | None, BeforeValidator(_date)]
+# The patterns are for the server, which makes no run of what does not fit; the validators say what is wrong where a
+# flow runs. What depends on the home, such as whether it knows a symbol, shows in the run alone.
+_Names = Annotated[str, Field(json_schema_extra={"pattern": r"[^\s,\[\]]"})]
+_List = Annotated[list[str | int], Field(json_schema_extra={"minItems": 1})]
+Symbols = Annotated[_Names | int | _List | None, BeforeValidator(_typed_symbols), AfterValidator(_symbols)]
+# The years that `parse_date` takes; the rest is what the server knows of the format of dates.
+_YEARS = "^(1[89]|2[01])[0-9]{2}-"
+_Day = Annotated[datetime.date, Field(json_schema_extra={"pattern": _YEARS})]
+Date = Annotated[_Day | None, BeforeValidator(_date)]
 # The choices belong to the text, so that the form offers them as a list beside "None".
 _Choice = Annotated[str, AfterValidator(_calendar), Field(json_schema_extra={"enum": list(calendar_names())})]
 Calendar = _Choice | None
-# For the server, which then makes no run: it would keep the parameter. `Home` refuses the same where a flow runs.
+# The server would keep what is secret in a parameter. `Home` refuses the same where a flow runs.
 _NO_CREDENTIALS = r"^(?!.*://[^/]*@)(?!.*://.*\?)"
 HomePlace = Annotated[str, Field(json_schema_extra={"pattern": _NO_CREDENTIALS})] | None
 Samples = Annotated[int, Field(ge=1, le=100_000)]

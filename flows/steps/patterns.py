@@ -3,6 +3,7 @@
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.common.ending import cancellable
 from kline_core._logging import listening
 from kline_core.api.data import update_patterns
 from kline_core.compute.cluster import Cluster
@@ -12,6 +13,7 @@ from kline_core.store.home import Home
 
 
 @task(task_run_name="extend patterns", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
+@cancellable
 def update(home: Home, cluster: Cluster, settings: PatternSettings) -> PatternsUpdate:
     """Bring the patterns of some settings up to date with `bars`, as `kline index` does.
 

@@ -1,14 +1,20 @@
-"""The step that brings bars into the home, until those of the session have arrived."""
+"""The step that brings bars into the home, until those of the session have arrived.
+
+It waits by itself, within one task run: Prefect's retries would log each look as a failure, and a cancellation between
+two of them as a crash.
+"""
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from prefect import State, Task, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
 
+from flows.common.ending import cancellable
+from flows.steps.waiting import WaitNotice
 from kline_core._logging import listening
 from kline_core._text import abbreviated
 from kline_core.api.data import ingest
@@ -39,13 +45,53 @@ class BarsInfo:
     """Quality of the bars that came, or else of those of the last weeks; None if neither was asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long bars of a session are waited for."""
+
+    looks: int = 0
+    """After the first one."""
+    seconds: float = 0.0
+    """Between two looks."""
+    key: str = "waiting"
+    """Of the artifact that tells of the wait."""
+
+
 @task(task_run_name="refresh bars", cache_policy=NO_CACHE)
-def refresh_bars(home: Home, source: str | None, session: TradingDay | None, max_missing_share: float) -> BarsInfo:
+@cancellable
+def refresh_bars(
+    home: Home,
+    source: str | None,
+    session: TradingDay | None,
+    max_missing_share: float,
+    patience: Patience = Patience(),
+) -> BarsInfo:
     """Fetch from a live source, or ingest the files of a folder, and check that the bars of the session have arrived.
 
-    Raises `BarsMissingError` if they have not, `InputError` if no file can be used, and `SourceError` if nothing could
-    be fetched.
+    Looks again while they have not, as long as `patience` lasts. Raises `BarsMissingError` if they have not arrived
+    then, `InputError` if no file can be used, and `SourceError` if nothing could be fetched.
     """
+    if session is None:
+        return _looked(home, source, None, max_missing_share)
+    with WaitNotice(session, source, patience.key) as notice:
+        info = _awaited(lambda: _looked(home, source, session, max_missing_share), patience, notice)
+        assert info.arrived is not None, "a session was asked for"
+        notice.arrived(info.arrived)
+    return info
+
+
+def _awaited(look: Callable[[], BarsInfo], patience: Patience, notice: WaitNotice) -> BarsInfo:
+    for left in range(patience.looks, 0, -1):
+        try:
+            return look()
+        except (BarsMissingError, InputError, SourceError) as error:
+            # What is missing may still be delivered, and a vendor answer.
+            notice.say(error, left, patience.seconds)
+        time.sleep(patience.seconds)
+    return look()
+
+
+def _looked(home: Home, source: str | None, session: TradingDay | None, max_missing_share: float) -> BarsInfo:
     taken = None
     if source is not None:
         taken = _fetch(home, source) if is_live(source) else _take_in(home, source)
@@ -70,11 +116,6 @@ def _checked(quality: QualityReport | None) -> QualityReport | None:
     if quality is not None and quality.problems:
         get_run_logger().warning("%s; the artifact on quality lists them", quality.headline)
     return quality
-
-
-def worth_another_try(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001  Prefect's
-    """Whether the refresh failed for want of files or bars, which may still be delivered, or of a vendor's answer."""
-    return isinstance(state.result(raise_on_failure=False), BarsMissingError | InputError | SourceError)
 
 
 def _take_in(home: Home, source: str) -> IngestReport:

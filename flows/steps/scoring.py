@@ -9,12 +9,15 @@ and at most `TASK_RUNS`. The log and the table of symbols still hold the result 
 import threading
 from itertools import chain, pairwise
 from math import ceil
+from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import TerminationSignal
 from prefect.futures import wait
 from prefect.utilities.annotations import quote
 
+from flows.common.ending import stopped as stopped_early
 from kline_core.compute.run import Run
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.workload import GROUP_SAMPLES
@@ -32,17 +35,28 @@ def score(
     symbols: list[str],
     chunks: int,
     stopped: threading.Event,
-) -> list[SymbolResult]:
-    """Factor values of some symbols. A retry takes up only the symbols that broke."""
+) -> list[SymbolResult] | State[Any]:
+    """Factor values of some symbols. A retry takes up only the symbols that broke.
+
+    Ends as Cancelled once `stopped` is set.
+    """
     logger = get_run_logger()
     results = []
     broke: dict[str, Exception] = {}
     for group in run.workload.groups([symbol for symbol in symbols if not run.has(symbol)], len(symbols)):
         if stopped.is_set():
-            break
-        done, broken = run.score(group, chunks)
+            return stopped_early()
+        try:
+            done, broken = run.score(group, chunks)
+        except Exception:
+            if stopped.is_set():
+                # The run took its cluster along.
+                return stopped_early()
+            raise
         results += done
         broke |= broken
+        if broken and stopped.is_set():
+            return stopped_early()
         if done:
             # One record, with a line per symbol, since Prefect's server stores a row per record.
             logger.info("\n".join(map(_line, done)))
@@ -57,15 +71,16 @@ def score(
 def score_all(run: Run, in_flight: int) -> RunReport:
     """Score all symbols of a run, `in_flight` task runs at a time, and finish it.
 
-    A symbol that breaks does not stop the others; the report names it. If the flow run is cancelled, finished symbols
-    are stored, and no others begin. Raises `SchedulerError` if the cluster is lost or a worker runs other code, and
-    what storing raises.
+    A symbol that breaks does not stop the others; the report names it. If the flow run is stopped, finished symbols are
+    stored, no others begin, and the signal carries a note of what is stored. Raises `SchedulerError` if the cluster is
+    lost or a worker runs other code, and what storing raises.
     """
     get_run_logger().info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
     batches = _batches(run)
     # Enough chunks that all cores of the cluster have work, however few symbols there are.
     chunks = max(1, run.parallel // max(1, min(len(batches), in_flight)))
     stopped = threading.Event()
+    signal: TerminationSignal | None = None
     try:
         futures = [
             score.submit(run, _name(batch), quote(batch), chunks, stopped)  # type: ignore[call-overload]
@@ -80,9 +95,14 @@ def score_all(run: Run, in_flight: int) -> RunReport:
         for symbol in run.unreported():
             what = "its task run failed before it was computed; its log says why"
             run.mark_broken(symbol, RunFailedError(what, symbols=[symbol]))
+    except TerminationSignal as error:
+        signal = error
+        raise
     finally:
         stopped.set()
         report = run.finish()
+        if signal is not None:
+            signal.add_note(f"{report.count('done')} values that it computed are stored")
     if run.cluster.lost:
         for future in futures:
             future.result()

@@ -12,6 +12,7 @@ import pytest
 from distributed import LocalCluster
 from prefect.exceptions import ParameterTypeError
 
+import flows.steps.patterns
 import flows.steps.scoring
 import kline_core.compute.standing
 import kline_core.factor.stored_values
@@ -26,6 +27,7 @@ from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests.support.prefect_server import SYMBOLS, Server
 from tests.support.processes import poll
+from tests.support.run_logs import errors_of, log_of
 
 OTHER_TASKS = {"refresh bars", "extend patterns", "publish summary"}
 
@@ -306,6 +308,35 @@ def test_refused_before_anything_is_computed(
         state.result()
     assert Home(home).version("patterns") is None
     assert Home(home).version("factors") is None
+
+
+def test_what_is_found_in_the_run_leaves_a_to_do_and_one_line_each(api: Server, home: Path) -> None:
+    # A bad date gets this far where a program calls the flow; the server makes no run of it.
+    for parameters, words in ({"symbols": "NOPE"}, "'NOPE' has no bars"), ({"as_of": "yesterday"}, "as_of: "):
+        state = run(home=str(home), **parameters)
+        page = api.artifacts(flow_run(state))["daily-to-do"]
+        reason, _, _, _, fence, *command, end = page.splitlines()
+        assert words in reason
+        assert fence == end == "```"
+        assert any(f"-p {next(iter(parameters))}={next(iter(parameters.values()))}" in line for line in command)
+        errors = errors_of(log_of(api, flow_run(state)))
+        assert words in errors[0]
+        assert not any("Traceback" in error for error in errors)
+
+
+def test_a_defect_is_told_first_and_traced_last(api: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("bars on fire")
+
+    monkeypatch.setattr(flows.steps.patterns, "update_patterns", broken)
+    monkeypatch.setattr(flows.steps.patterns.update, "retries", 0)
+    state = run(home=str(home))
+    assert state.message == "ValueError: bars on fire"
+    first, second = errors_of(log_of(api, flow_run(state)))
+    assert first == "ValueError: bars on fire"
+    assert second.startswith("daily all symbols failed: ValueError: bars on fire. What was finished is stored.")
+    assert second.endswith("ValueError: bars on fire")
+    assert second.count("Traceback") == 1
 
 
 def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:

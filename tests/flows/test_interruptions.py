@@ -5,6 +5,8 @@ cluster are shared; every test has a home of its own.
 """
 
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +30,7 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 from tests.support.prefect_server import ROOT, prefect_server
 from tests.support.processes import free_port, poll, process, scheduler_process
+from tests.support.run_logs import errors_of, log_of
 
 pytestmark = [pytest.mark.flows, pytest.mark.cluster, pytest.mark.slow]
 
@@ -121,6 +124,9 @@ class Desk:
     def __init__(self, office: Office, home: Path) -> None:
         self.office, self.home = office, home
 
+    def start(self, **asked: Any) -> str:
+        return self.office.start_run("daily", home=str(self.home), **asked)
+
     def half_way(self, flow: str = "daily") -> str:
         """A run of which half is done, and the rest will not be until it is let go."""
         (self.home / "hold").write_text(str(SYMBOLS // 2))
@@ -130,6 +136,11 @@ class Desk:
         else:
             poll((self.home / "held").exists, f"{flow_run} at work")
         return flow_run
+
+    def cancelled(self, flow_run: str) -> dict[str, Any]:
+        """The run, once it has ended after somebody pressed Cancel on its page."""
+        self.office.server.post(f"flow_runs/{flow_run}/set_state", state={"type": "CANCELLING"})
+        return self.ended(flow_run)
 
     def let_go(self) -> None:
         (self.home / "hold").unlink()
@@ -221,14 +232,19 @@ def desk(office: Office, ready: Path, tmp_path: Path) -> Desk:
 @pytest.mark.long
 def test_a_cancelled_run_stops_the_cluster_and_keeps_what_is_finished(desk: Desk, undisturbed: Any) -> None:
     first = desk.half_way()
-    # As the page does whose button is pressed.
-    desk.office.server.post(f"flow_runs/{first}/set_state", state={"type": "CANCELLING"})
-    run = desk.ended(first)
+    run = desk.cancelled(first)
     assert run["state_type"] == "CANCELLED", run["state"]
+    log = log_of(desk.office.server, first, "cancelled on request")
+    assert errors_of(log) == []
+    (line,) = (message for _, message in log if message.startswith("cancelled on request"))
+    kept = desk.values()
+    done = sum(row[3] == "ok" for row in kept)
+    assert line == (f"cancelled on request: {done} values that it computed are stored, and the next run does the rest")
+    assert task_states(desk, first) == {"COMPLETED", "CANCELLED"}
+    assert "daily-to-do" not in desk.office.server.artifacts(first)
     with Client(desk.office.scheduler, set_as_default=False) as client:
         # Nothing is left to do.
         poll(lambda: not any(client.processing().values()) and not client.who_has(), "idle cluster", 15)
-    kept = desk.values()
     assert 0 < len(kept) < len(undisturbed)
     assert set(kept) <= set(undisturbed)
     desk.let_go()
@@ -236,6 +252,38 @@ def test_a_cancelled_run_stops_the_cluster_and_keeps_what_is_finished(desk: Desk
     assert again.count("failed") == sum(row[3] == "failed" for row in undisturbed)
     assert again.count("reused") == sum(row[3] == "ok" for row in kept)
     assert desk.values() == undisturbed
+
+
+def task_states(desk: Desk, flow_run: str) -> set[str]:
+    """States in which the task runs of a flow run ended; records of them lag behind."""
+
+    def ended() -> set[str] | None:
+        found = desk.office.server.post("task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
+        states = {str(each["state_type"]) for each in found}
+        return states if found and states <= set(ENDED) else None
+
+    states: set[str] = poll(ended, f"end of the task runs of {flow_run}", 30)
+    return states
+
+
+@pytest.mark.long
+def test_a_run_that_waits_for_bars_is_cancelled_within_seconds(desk: Desk, tmp_path: Path) -> None:
+    server = desk.office.server
+    (tmp_path / "delivered").mkdir()
+    asked = {"source": str(tmp_path / "delivered"), "home": str(tmp_path / "new"), "calendar": "XSHG"}
+    waiting = desk.start(**asked, as_of="2024-10-08")
+    poll(lambda: server.get(f"flow_runs/{waiting}")["state_name"] == "Waiting", "wait")
+    page = server.artifacts(waiting)["daily-xshg-waiting"]
+    assert page.startswith("## waiting for bars of 2024-10-08, next look ")
+    assert str(tmp_path / "delivered") in page
+    began = time.monotonic()
+    assert desk.cancelled(waiting)["state_type"] == "CANCELLED"
+    # Ten minutes before it would have looked again.
+    assert time.monotonic() - began < 60
+    log = log_of(server, waiting, "cancelled on request")
+    assert errors_of(log) == []
+    assert task_states(desk, waiting) == {"CANCELLED"}
+    assert server.artifacts(waiting)["daily-xshg-waiting"].startswith("## ended at ")
 
 
 @pytest.mark.long

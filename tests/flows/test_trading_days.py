@@ -1,5 +1,6 @@
 """Sessions, holidays and bars that arrive late, on a real server."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import BarsMissingError, DateError
 from kline_core.store.home import Home
 from tests.support.prefect_server import Server
+from tests.support.run_logs import errors_of, log_of
 
 SESSIONS = sessions_until(pd.Timestamp("2024-10-09").to_numpy().astype("datetime64[D]"), 120, "XSHG")
 
@@ -74,16 +76,27 @@ def test_bars_that_do_not_arrive_fail_the_run_and_are_named(api: Server, tmp_pat
     assert "1 of 3 symbols have no bar of the session of 2024-10-08 on XSHG: S00002; the newest bar" in state.message
     with pytest.raises(BarsMissingError):
         state.result()
-    runs = api.task_runs(str(state.state_details.flow_run_id), 1)
-    assert runs["refresh bars"]["run_count"] == 3
+    run_id = str(state.state_details.flow_run_id)
+    runs = api.task_runs(run_id, 1)
+    assert runs["refresh bars"]["run_count"] == 1
     home = Home(tmp_path / "home")
     assert home.read("bars").num_rows > 0
     assert home.version("factors") is None
-    advice = api.artifacts(str(state.state_details.flow_run_id))["daily-to-do"]
-    assert advice.startswith("daily XSHG 2024-10-08 failed: ")
-    assert "run it again: prefect deployment run daily/manual " in advice
-    assert "-p as_of=2024-10-08" in advice
-    assert "\n" not in advice
+    shown = api.artifacts(run_id)
+    assert shown["daily-xshg-waiting"].startswith("## gave up at ")
+    assert "S00002" in shown["daily-xshg-waiting"]
+    reason, _, _, _, fence, *command, end = shown["daily-xshg-to-do"].splitlines()
+    assert reason == f"daily XSHG 2024-10-08 failed: {state.message}"
+    assert fence == end == "```"
+    assert command[:2] == [f"PREFECT_API_URL={api.url} \\", "  prefect deployment run daily/manual \\"]
+    assert "  -p as_of=2024-10-08 \\" in command
+    assert not command[-1].endswith("\\")
+    # The reason is the first red line, of the task, then of the run; nothing else is red, and none has a traceback.
+    errors = errors_of(log_of(api, run_id))
+    assert errors[0] == state.message
+    assert errors[1].startswith(reason)
+    assert len(errors) == 2
+    assert not any("Traceback" in error for error in errors)
 
 
 def test_bars_that_arrive_late_are_waited_for(
@@ -103,8 +116,19 @@ def test_bars_that_arrive_late_are_waited_for(
     state = run(tmp_path / "home", source, as_of="2024-10-08", arrival_retries=5)
     assert state.is_completed(), state.message
     assert len(looked) == 3
-    page = api.artifacts(str(state.state_details.flow_run_id))["daily-xshg-summary"]
-    assert "- session: 3 of 3 symbols have its bar" in page
+    run_id = str(state.state_details.flow_run_id)
+    shown = api.artifacts(run_id)
+    assert "- session: 3 of 3 symbols have its bar" in shown["daily-xshg-summary"]
+    assert shown["daily-xshg-waiting"].startswith("## 3 of 3 symbols have a bar of 2024-10-08 since ")
+    log = log_of(api, run_id)
+    assert errors_of(log) == []
+    (first, second) = (message for _, message in log if message.startswith("waiting for "))
+    assert first.startswith("waiting for 1 of 3 symbols, next look ")
+    assert first.endswith(" (Asia/Shanghai)")
+    assert ", gives up " in second
+    states = api.get(f"flow_run_states/?flow_run_id={run_id}")
+    names = [each["name"] for each in sorted(states, key=lambda each: each["timestamp"])]
+    assert names[-3:] == ["Waiting", "Running", "Completed"]
 
 
 def test_a_delivery_that_is_still_empty_is_waited_for(tmp_path: Path, api: Server) -> None:
@@ -112,6 +136,35 @@ def test_a_delivery_that_is_still_empty_is_waited_for(tmp_path: Path, api: Serve
     state = run(tmp_path / "home", tmp_path / "empty", as_of="2024-10-08", arrival_retries=1)
     assert state.is_failed()
     assert api.task_runs(str(state.state_details.flow_run_id), 1)["refresh bars"]["run_count"] == 2
+
+
+def to_do(api: Server) -> str:
+    """The newest of the series, which is what its page shows."""
+    (newest,) = api.post("artifacts/latest/filter", artifacts={"key": {"any_": ["daily-xshg-to-do"]}})
+    return str(newest["data"])
+
+
+def test_what_is_left_to_do_is_done_once_a_later_run_completes(api: Server, tmp_path: Path, source: Path) -> None:
+    home = tmp_path / "home"
+    assert run(home, source, as_of="2024-10-08", arrival_retries=0).is_failed()
+    left = to_do(api)
+    assert left.startswith("daily XSHG 2024-10-08 failed: ")
+    # On a holiday there is nothing to do, and it does not make up for what was.
+    assert run(home, source, as_of="2024-10-02").is_completed()
+    # Neither does a run of fewer symbols.
+    assert run(home, source, as_of="2024-10-08", symbols="S00001", max_missing_share=1.0).is_completed()
+    assert to_do(api) == left
+    deliver(source, "2024-10-08", {})
+    assert run(home, source, as_of="2024-10-08").is_completed()
+    done, _, before = to_do(api).splitlines()
+    assert done.startswith(f"done: run XSHG 2024-10-08 completed on {datetime.now(UTC):%Y}-")
+    assert before == f"It was to do before: {left.splitlines()[0]}"
+
+
+def test_a_day_that_the_calendar_does_not_know_leaves_a_to_do(api: Server, tmp_path: Path, source: Path) -> None:
+    state = run(tmp_path / "home", source, as_of="2031-01-06")
+    shown = api.artifacts(str(state.state_details.flow_run_id))
+    assert shown["daily-xshg-to-do"].startswith("daily XSHG 2031-01-06 failed: 2031-01-06 lies outside the days")
 
 
 def test_a_few_missing_symbols_are_said_and_do_not_stop_the_run(api: Server, tmp_path: Path, source: Path) -> None:

@@ -58,7 +58,7 @@ def test_choices_and_bounds_are_in_the_form() -> None:
     fields = daily.parameters.properties
     assert {"XSHG", "XNYS"} <= set(fields["calendar"]["anyOf"][0]["enum"])
     assert (fields["samples"]["minimum"], fields["max_failed_share"]["maximum"]) == (1, 1)
-    assert {"format": "date", "type": "string"} in fields["as_of"]["anyOf"]
+    assert (fields["as_of"]["anyOf"][0]["format"], fields["as_of"]["anyOf"][0]["type"]) == ("date", "string")
     assert maintain.parameters.properties["values_keep_days"]["minimum"] == 7
 
 
@@ -91,6 +91,23 @@ def test_dates_in_all_their_forms(typed: Any) -> None:
     day = daily.validate_parameters({"as_of": typed})["as_of"]
     assert as_day(day) == np.datetime64("2013-03-01")
     assert as_day(None) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "fits"),
+    [
+        *[("as_of", typed, True) for typed in (None, "1800-01-01", "2013-03-01", "2199-12-31")],
+        *[("as_of", typed, False) for typed in ("yesterday", "2013-13-01", "2013-02-30", "1799-12-31", "2200-01-01")],
+        *[("symbols", typed, True) for typed in (None, "AAPL", "AAPL,MSFT", "[AAPL,MSFT]", 600519, ["A", 600519])],
+        *[("symbols", typed, False) for typed in ("", " , ", "[]", [], True)],
+    ],
+)
+def test_the_server_makes_no_run_of_a_bad_date_or_of_no_symbol(field: str, typed: Any, fits: bool) -> None:
+    errors = validate({field: typed}, daily.parameters.model_dump(), raise_on_error=False)
+    assert (errors == []) == fits
+    # What the server lets through, the flow does too.
+    if fits:
+        daily.validate_parameters({field: typed})
 
 
 @pytest.mark.parametrize("flow", FLOWS)
