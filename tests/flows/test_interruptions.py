@@ -5,7 +5,6 @@ cluster are shared; every test has a home of its own.
 """
 
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -125,7 +124,7 @@ class Desk:
         self.office, self.home = office, home
 
     def start(self, **asked: Any) -> str:
-        return self.office.start_run("daily", home=str(self.home), **asked)
+        return self.office.start_run("daily", **({"home": str(self.home)} | asked))
 
     def half_way(self, flow: str = "daily") -> str:
         """A run of which half is done, and the rest will not be until it is let go."""
