@@ -22,8 +22,8 @@ def stored_values(run: FlowRun, home: str, began: datetime, more: bool) -> str:
         began: Moment at which its last process began.
         more: Whether values of an earlier process of it may be stored beside.
     """
-    uri = home_uri(run.parameters.get("home") or home)
     try:
+        uri = home_uri(run.parameters.get("home") or home)
         # An object store that does not answer would be waited for.
         if home_folder(uri) is None or not _process(run):
             return "What was finished is stored"

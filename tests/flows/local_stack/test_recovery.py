@@ -222,6 +222,7 @@ def test_how_much_is_stored_is_counted(desk: Desk) -> None:
     kept, not_begun, unknown = (desk.run(deployment, "PENDING", "RUNNING") for _ in range(3))
     elsewhere = desk.run(deployment, "PENDING", "RUNNING", home=str(desk.home / "other"))
     away = desk.run(deployment, "PENDING", "RUNNING", home="s3://bucket/home")
+    refused = desk.run(deployment, "PENDING", "RUNNING", home="s3://key:secret@bucket/home")
     for number, run in enumerate([kept, not_begun, elsewhere, away]):
         desk.server.patch(f"flow_runs/{run}", infrastructure_pid=f"{4194000 + number}")
     began = datetime.now(UTC)
@@ -243,6 +244,8 @@ def test_how_much_is_stored_is_counted(desk: Desk) -> None:
     assert ". What was finished is stored." in desk.state(unknown)[2]
     assert "What was finished is stored, but cannot be counted: there is no home at" in desk.state(elsewhere)[2]
     assert ". What was finished is stored." in desk.state(away)[2]
+    assert "What was finished is stored, but cannot be counted: " in desk.state(refused)[2]
+    assert "secret" not in desk.state(refused)[2]
 
 
 def test_a_run_that_is_at_work_stays(desk: Desk) -> None:
