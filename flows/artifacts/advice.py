@@ -16,7 +16,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.objects import ArtifactCollection, FlowRun
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectException
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_URL
 
@@ -30,6 +30,8 @@ from kline_core.errors import KlineError
 _PREFIXES = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
 _BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
 """Deployment of a run that has none, by its flow; of the others `manual`."""
+_ANSWERS = (KlineError, ParameterTypeError)
+"""Errors that are answers for a person."""
 _DONE = "done: "
 _CONTINUED = " \\\n  "
 
@@ -46,7 +48,7 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     line = masked(f"{flow.name} {flow_run.name} {ended}: {reason.rstrip('.')}")
     # A defect alone has a traceback, and it comes last: any other error is an answer.
     error = getattr(state.data, "result", None)
-    defect = error if isinstance(error, Exception) and not isinstance(error, KlineError) else None
+    defect = error if isinstance(error, Exception) and not isinstance(error, _ANSWERS) else None
     logger = flow_run_logger(flow_run, flow)
     with get_client(sync_client=True) as client:
         command = again(flow, flow_run, _deployment(client, flow_run))

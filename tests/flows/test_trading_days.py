@@ -135,7 +135,9 @@ def test_a_delivery_that_is_still_empty_is_waited_for(tmp_path: Path, api: Serve
     (tmp_path / "empty").mkdir()
     state = run(tmp_path / "home", tmp_path / "empty", as_of="2024-10-08", arrival_retries=1)
     assert state.is_failed()
-    assert api.task_runs(str(state.state_details.flow_run_id), 1)["refresh bars"]["run_count"] == 2
+    log = log_of(api, str(state.state_details.flow_run_id))
+    (waited,) = (message for _, message in log if message.startswith("waiting for "))
+    assert waited.startswith("waiting for bars of 2024-10-08, next look ")
 
 
 def to_do(api: Server) -> str:
