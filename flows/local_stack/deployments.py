@@ -27,6 +27,7 @@ from flows.local_stack.processes import Part
 from kline_core import __version__
 from kline_core._text import refusal
 from kline_core.bars.arrivals import arrivals
+from kline_core.bars.home_market import noted_market, of_another_market
 from kline_core.bars.sessions import last_known_day, sessions_until
 from kline_core.errors import InputError, SettingError, StartError
 from kline_core.store.home import Home
@@ -255,6 +256,8 @@ def _of_no_use(home: Home, calendar: str | None) -> str | None:
     """Why a schedule with that calendar has nothing to do for this home; None if it may have something."""
     if calendar is None:
         return None
+    if stranger := of_another_market(noted_market(home.notes()), calendar):
+        return stranger
     today = _today()
     try:
         # A calendar that has ended still tells whether the bars are of its exchange.
