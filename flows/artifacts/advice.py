@@ -28,7 +28,7 @@ from kline_core.bars.sessions import calendar_names
 from kline_core.errors import KlineError
 
 _PREFIXES = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
-_BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
+BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
 """Deployment of a run that has none, by its flow; of the others `manual`."""
 _ANSWERS = (KlineError, ParameterTypeError)
 """Errors that are answers for a person."""
@@ -64,7 +64,7 @@ def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> li
 
     `deployment`: name of the run's deployment; None if it has none. Returns the command itself, and each parameter.
     """
-    name = f"{flow.name}/{deployment or _BY_HAND.get(flow.name, 'manual')}"
+    name = f"{flow.name}/{deployment or BY_HAND.get(flow.name, 'manual')}"
     # A shell does not know the server of `kline up`.
     server = [f"PREFECT_API_URL={shlex.quote(url)}"] if (url := PREFECT_API_URL.value()) else []
     command = [*server, f"prefect deployment run {name}"]
@@ -74,7 +74,7 @@ def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> li
         asked["as_of"] = str(scheduled_day(asked["calendar"], flow_run.expected_start_time or datetime.now(UTC)))
     for parameter, value in sorted(asked.items()):
         if value != flow.parameters.properties.get(parameter, {}).get("default"):
-            command.append(f"-p {shlex.quote(f'{parameter}={_typed(value)}')}")
+            command.append(f"-p {shlex.quote(f'{parameter}={typed(value)}')}")
     return command
 
 
@@ -107,7 +107,7 @@ def settled(state: State[Any]) -> State[Any]:
     return state
 
 
-def _typed(value: Any) -> str:
+def typed(value: Any) -> str:
     """A parameter's value as `prefect deployment run` reads it: as JSON, or as text if it is none."""
     if isinstance(value, str):
         try:

@@ -4,7 +4,6 @@ What ran is half done, has a process that has not begun to work, waits for its t
 """
 
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -198,10 +197,10 @@ def test_after_a_power_loss_every_session_has_its_values(desk: Desk) -> None:
     assert desk.until(working, "Crashed")["state"]["message"] == message
     assert desk.until(cancelled, "Cancelled")["state"]["message"].startswith(f"{GONE} while it was being cancelled.")
     text = desk.server.artifacts(working)["daily-to-do"]
-    command = shlex.split(re.findall("```\n(.*)\n```", text)[0])
-    assert command == ["prefect", "deployment", "run", "daily/held"]
+    command = re.findall("```\n(.*)\n```", text)[0]
+    assert command == f"PREFECT_API_URL={desk.server.url} prefect deployment run daily/held"
     assert desk.until(waiting, "Completed")["run_count"] == 1
-    subprocess.run(command, env=desk.server.env, check=True, capture_output=True)
+    subprocess.run(["sh", "-c", command], env=environment(desk.home), check=True, capture_output=True)
     poll(lambda: desk.newest("held")["state_name"] == "Completed", "end of the run that was typed", SECONDS)
 
     assert desk.values() == values(desk.home.with_name("undisturbed"))

@@ -173,7 +173,9 @@ def test_an_interrupted_run_goes_on_by_itself_once(desk: Desk, flow: str) -> Non
     assert desk.slots(deployment) == 0
     ((key, text),) = desk.server.artifacts(run).items()
     assert key == f"{flow}-xnys-to-do"
-    command = f"prefect deployment run {flow}/us -p as_of=2024-12-03 -p source=akshare:csi300 -p symbols=AAPL"
+    words = [f"PREFECT_API_URL={desk.server.url} prefect deployment run {flow}/us"]
+    words += [f"-p {each}" for each in ("as_of=2024-12-03", "source=akshare:csi300", "symbols=AAPL")]
+    command = " \\\n  ".join(words)
     assert text == f"{flow} run 1 crashed: {message} Run it again:\n\n```\n{command}\n```\n"
     assert desk.recover() == []
 
@@ -214,6 +216,15 @@ def test_one_that_no_worker_would_begin_is_left_to_a_person(desk: Desk) -> None:
     )
     assert desk.state(made["RUNNING"])[0] == "CRASHED"
     assert "prefect deployment run daily/manual\n" in desk.server.artifacts(made["RUNNING"])["daily-to-do"]
+
+
+def test_a_calendar_that_there_is_not_keeps_nothing_from_starting(desk: Desk) -> None:
+    flow = desk.server.post("flows/", name="daily")["id"]
+    asked = {"calendar": "no such", "symbols": "600519"}
+    run = desk.server.post("flow_runs/", flow_id=flow, parameters=asked, state={"type": "RUNNING"})["id"]
+    desk.recover()
+    # As text, not as the number that JSON makes of it.
+    assert "-p 'symbols=\"600519\"'" in desk.server.artifacts(run)["daily-to-do"]
 
 
 def test_how_much_is_stored_is_counted(desk: Desk) -> None:
