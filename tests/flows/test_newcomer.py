@@ -125,8 +125,8 @@ def scheduled_run_fails(server: Server, messages: list[Any], last: np.datetime64
     # Now, and not in the evening; it does not wait for bars, and values of so few charts may fail.
     asked = {"as_of": str(last), "arrival_retries": 0, "samples": 5, "max_failed_share": 1.0, "threads": 1}
     server.patch(f"deployments/{us['id']}", parameters=us["parameters"] | asked)
-    # Of a run that it has planned within five minutes, Prefect holds the events back for fifteen: each waits for the one
-    # before it, and its scheduler sends none of the plan.
+    # Of a run that was planned less than five minutes before, Prefect holds the events back for fifteen: each waits for
+    # the one before it, and the scheduler sends none of the plan.
     due = datetime.now(UTC) + timedelta(minutes=7)
     soon = {"schedule": {"cron": f"{due.minute} {due.hour} * * *", "timezone": "UTC"}, "active": True}
     server.patch(f"deployments/{us['id']}/schedules/{us['schedules'][0]['id']}", **soon)
