@@ -20,7 +20,8 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectExcept
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_URL
 
-from flows.artifacts.publish import artifact_key
+from flows.common.artifact_keys import artifact_key
+from flows.common.by_hand import by_hand
 from flows.common.session import scheduled_day
 from kline_core._logging import one_line
 from kline_core._secrets import masked
@@ -28,8 +29,6 @@ from kline_core.bars.sessions import calendar_names
 from kline_core.errors import KlineError
 
 _PREFIXES = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
-_BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
-"""Deployment of a run that has none, by its flow; of the others `manual`."""
 _ANSWERS = (KlineError, ParameterTypeError)
 """Errors that are answers for a person."""
 _DONE = "done: "
@@ -64,7 +63,7 @@ def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> li
 
     `deployment`: name of the run's deployment; None if it has none. Returns the command itself, and each parameter.
     """
-    name = f"{flow.name}/{deployment or _BY_HAND.get(flow.name, 'manual')}"
+    name = f"{flow.name}/{deployment or by_hand(flow.name)}"
     # A shell does not know the server of `kline up`.
     server = [f"PREFECT_API_URL={shlex.quote(url)}"] if (url := PREFECT_API_URL.value()) else []
     command = [*server, f"prefect deployment run {name}"]

@@ -9,6 +9,8 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
+from flows.common.artifact_keys import artifact_key
+from flows.common.by_hand import by_hand
 from flows.common.session import scheduled_day
 from kline_core._secrets import masked
 
@@ -25,9 +27,6 @@ def leave_to_do(
         deployment: Its deployment, if it has one.
         what: What became of it, in sentences.
     """
-    # Only now: it draws pictures too, and what does that takes long to import.
-    from flows.artifacts.publish import artifact_key
-
     text = f"{flow} {run.name} crashed: {what} Run it again:\n\n```\n{again(flow, run, deployment)}\n```\n"
     artifact = ArtifactCreate(
         key=artifact_key(flow, "to-do", run.parameters.get("calendar")),
@@ -48,7 +47,7 @@ def again(flow: str, run: FlowRun, deployment: DeploymentResponse | None) -> str
         # Without its day, the command would start a run for the day on which it is typed.
         asked["as_of"] = str(scheduled_day(calendar, run.expected_start_time))
     given: dict[str, Any] = {} if deployment is None else deployment.parameters
-    words = ["prefect", "deployment", "run", f"{flow}/{'manual' if deployment is None else deployment.name}"]
+    words = ["prefect", "deployment", "run", f"{flow}/{by_hand(flow) if deployment is None else deployment.name}"]
     for name, value in sorted(asked.items()):
         if value != given.get(name):
             words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]

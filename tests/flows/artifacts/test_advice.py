@@ -44,6 +44,13 @@ def test_every_deployment_is_named_as_it_is() -> None:
         assert tuple(command.split()[3].split("/")) in names, flow
 
 
+@pytest.mark.parametrize("flow", [daily, backfill, evaluate, maintain])
+def test_a_run_without_a_deployment_names_one_that_there_is(run_of: Any, flow: Any) -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    names = {f"{each['entrypoint'].split(':')[1]}/{each['name']}" for each in deployments}
+    assert again(flow, run_of(), None)[-1].removeprefix("prefect deployment run ") in names
+
+
 def test_a_scheduled_run_is_run_again_for_its_own_day() -> None:
     command = again(daily, run_of(calendar="XSHG", home=None, samples=600), "a-share")
     assert command == ["prefect deployment run daily/a-share", "-p as_of=2024-10-08", "-p calendar=XSHG"]
