@@ -11,8 +11,9 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.artifacts.advice import leave_advice, settled
 from flows.artifacts.progress import LiveProgress
-from flows.artifacts.publish import artifact_key
+from flows.artifacts.result_line import name_failure, say_result
 from flows.artifacts.summary import Summary
+from flows.common.artifact_keys import artifact_key
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
 from flows.common.ending import answering, carried_out
@@ -40,8 +41,8 @@ from kline_core.factor.sample_dates import usable_dates
     name="backfill",
     flow_run_name=run_name,
     task_runner=RUNNER,
-    on_failure=[leave_advice],
-    on_crashed=[leave_advice],
+    on_failure=[leave_advice, name_failure],
+    on_crashed=[leave_advice, name_failure],
 )
 @answering
 def backfill(
@@ -106,4 +107,5 @@ def backfill(
     create_markdown_artifact(
         summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline
     )
+    say_result(summary.headline)
     return settled(summary.state(max_failed_share, report.to_dict()))

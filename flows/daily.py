@@ -24,9 +24,12 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.artifacts.advice import leave_advice, settled
+from flows.artifacts.board_series import board_begins, board_ends
 from flows.artifacts.progress import LiveProgress
-from flows.artifacts.publish import artifact_key, publish
+from flows.artifacts.publish import Results, publish
+from flows.artifacts.result_line import name_failure, say_result
 from flows.artifacts.summary import Summary
+from flows.common.artifact_keys import artifact_key
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
 from flows.common.ending import answering, carried_out
@@ -57,6 +60,7 @@ from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
 from kline_core.factor.symbol_history import symbol_history
+from kline_core.factor.weighted_outcomes import weighted_outcomes
 from kline_core.plots.history_plot import history_png
 from kline_core.sources.registry import is_live
 from kline_core.store.home import Home
@@ -72,8 +76,11 @@ RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=IN_FLIGHT)
     name="daily",
     flow_run_name=run_name,
     task_runner=RUNNER,
-    on_failure=[leave_advice],
-    on_crashed=[leave_advice],
+    on_running=[board_begins],
+    on_completion=[board_ends],
+    on_failure=[leave_advice, name_failure, board_ends],
+    on_crashed=[leave_advice, name_failure, board_ends],
+    on_cancellation=[board_ends],
 )
 @answering
 def daily(
@@ -121,6 +128,7 @@ def daily(
             # Weeks before the first run that is refused.
             get_run_logger().warning("calendar %s", soon)
         if not session.is_session:
+            say_result("no session")
             return Completed(message=f"nothing to do: {session.reason}")
     store = open_home(home, source)
     # A live source is told by the fetch that its market is not the home's.
@@ -160,10 +168,13 @@ def daily(
         latest = latest_values(store, scored, report.fingerprint, day)
         change = session_change(store, report.fingerprint, scored, _newest(latest, day))
         summary = Summary(report, info, updated, change)
-        # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
         pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, key)}
         horizon = chosen.factor.return_horizon
-        carried_out(publish, quote(summary), latest, calendar, pictures, horizon)  # type: ignore[arg-type]
+        weighted = weighted_outcomes(store, latest, report.fingerprint, horizon)
+        failure = summary.failure(max_failed_share)
+        results = Results(summary, latest, weighted, horizon, failure, pictures, [] if asked is None else scored)
+        # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
+        carried_out(publish, quote(results), calendar)  # type: ignore[arg-type]
     return settled(summary.state(max_failed_share, summary))
 
 

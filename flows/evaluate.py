@@ -8,7 +8,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.artifacts.advice import leave_advice, settled
-from flows.artifacts.publish import artifact_key, show_picture
+from flows.artifacts.publish import show_picture
+from flows.artifacts.result_line import name_failure, say_result
+from flows.common.artifact_keys import artifact_key
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home
 from flows.common.ending import answering, cancellable, carried_out
@@ -37,7 +39,12 @@ def publish_evaluation(found: Evaluation) -> None:
         show_picture(reliability, artifact_key("evaluate", "reliability", None), "Realised win by value")
 
 
-@flow(name="evaluate", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
+@flow(
+    name="evaluate",
+    flow_run_name=run_name,
+    on_failure=[leave_advice, name_failure],
+    on_crashed=[leave_advice, name_failure],
+)
 @answering
 def evaluate(
     home: HomePlace = None,
@@ -73,4 +80,5 @@ def evaluate(
     for line in found.text().splitlines():
         get_run_logger().info(line)
     carried_out(publish_evaluation, found)
+    say_result(found.verdict)
     return settled(Completed(message=found.verdict, data=found.to_dict()))

@@ -9,7 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from flows.artifacts.advice import leave_advice, settled
-from flows.artifacts.publish import artifact_key
+from flows.artifacts.result_line import name_failure, say_result
+from flows.common.artifact_keys import artifact_key
 from flows.common.context import open_home
 from flows.common.ending import answering, cancellable, carried_out
 from flows.common.parameters import HomePlace, KeepDays
@@ -51,7 +52,12 @@ def vacuum_tables(home: Home, values_keep_days: int, inputs_keep_days: int) -> U
     return vacuum(home, values_keep_days, inputs_keep_days)
 
 
-@flow(name="maintain", flow_run_name=run_name, on_failure=[leave_advice], on_crashed=[leave_advice])
+@flow(
+    name="maintain",
+    flow_run_name=run_name,
+    on_failure=[leave_advice, name_failure],
+    on_crashed=[leave_advice, name_failure],
+)
 @answering
 def maintain(
     home: HomePlace = None,
@@ -84,4 +90,5 @@ def maintain(
     if not checked.ok:
         failure = f"{checked.headline}; nothing was compacted or removed"
         return Failed(message=failure, data=RunFailedError(failure, report=checked))
+    say_result(checked.headline)
     return settled(Completed(message="; ".join([checked.headline, *(part.headline for part in done)])))

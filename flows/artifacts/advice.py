@@ -3,8 +3,6 @@
 The artifacts of one flow and market are one series. A later run that completes closes it.
 """
 
-import json
-import shlex
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,20 +18,16 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectExcept
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_URL
 
-from flows.artifacts.publish import artifact_key
-from flows.common.session import scheduled_day
+from flows.common.artifact_keys import to_do_key
+from flows.common.by_hand import CONTINUED, command_again
 from kline_core._logging import one_line
 from kline_core._secrets import masked
-from kline_core.bars.sessions import calendar_names
 from kline_core.errors import KlineError
 
 _PREFIXES = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
-BY_HAND = {"evaluate": "weekly", "maintain": "weekly"}
-"""Deployment of a run that has none, by its flow; of the others `manual`."""
 _ANSWERS = (KlineError, ParameterTypeError)
 """Errors that are answers for a person."""
 _DONE = "done: "
-_CONTINUED = " \\\n  "
 
 
 def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -55,7 +49,7 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
         then = "What was finished is stored. When that is mended, run it again:"
         logger.error("%s. %s %s", line, then, masked(" ".join(command)), exc_info=defect)
         # A page is too narrow for the whole command.
-        page = f"{line}\n\n{then}\n\n```\n{masked(_CONTINUED.join(command))}\n```\n"
+        page = f"{line}\n\n{then}\n\n```\n{masked(CONTINUED.join(command))}\n```\n"
         _publish(client, to_do_key(flow.name, flow_run.parameters), page, "What to do about it", flow_run.id)
 
 
@@ -64,24 +58,8 @@ def again(flow: Flow[Any, Any], flow_run: FlowRun, deployment: str | None) -> li
 
     `deployment`: name of the run's deployment; None if it has none. Returns the command itself, and each parameter.
     """
-    name = f"{flow.name}/{deployment or BY_HAND.get(flow.name, 'manual')}"
-    # A shell does not know the server of `kline up`.
-    server = [f"PREFECT_API_URL={shlex.quote(url)}"] if (url := PREFECT_API_URL.value()) else []
-    command = [*server, f"prefect deployment run {name}"]
-    asked = dict(flow_run.parameters)
-    if asked.get("calendar") in calendar_names() and asked.get("as_of") is None:
-        # Without its day, the command would start a run for the day on which it is typed.
-        asked["as_of"] = str(scheduled_day(asked["calendar"], flow_run.expected_start_time or datetime.now(UTC)))
-    for parameter, value in sorted(asked.items()):
-        if value != flow.parameters.properties.get(parameter, {}).get("default"):
-            command.append(f"-p {shlex.quote(f'{parameter}={typed(value)}')}")
-    return command
-
-
-def to_do_key(flow: str, parameters: dict[str, Any]) -> str:
-    """Key of the series of a flow and the market that its run's parameters name."""
-    calendar = parameters.get("calendar")
-    return artifact_key(flow, "to-do", calendar if calendar in calendar_names() else None)
+    defaults = {name: each.get("default") for name, each in flow.parameters.properties.items()}
+    return command_again(flow.name, flow_run, deployment, defaults, PREFECT_API_URL.value())
 
 
 def settled(state: State[Any]) -> State[Any]:
@@ -105,16 +83,6 @@ def settled(state: State[Any]) -> State[Any]:
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("the artifact %s may be out of date (%s)", key, one_line(error))
     return state
-
-
-def typed(value: Any) -> str:
-    """A parameter's value as `prefect deployment run` reads it: as JSON, or as text if it is none."""
-    if isinstance(value, str):
-        try:
-            json.loads(value)
-        except ValueError:
-            return value
-    return json.dumps(value, default=str)
 
 
 def _deployment(client: SyncPrefectClient, flow_run: FlowRun) -> str | None:

@@ -56,17 +56,17 @@ class LiveProgress:
         self.count.update(result)
 
     def line(self) -> str:
-        """Samples done, failed and re-used, rate and time left, in one line."""
+        """Time left, rate, symbols and samples in one line; what matters first, since lists of artifacts cut it off."""
         count = self.count
         seconds = perf_counter() - self._started
         rate = count.finished / seconds if seconds > 0 else 0.0
-        left = f"about {_duration((count.total - count.finished) / rate)} left" if rate else "time left unknown"
+        left = f"{_duration((count.total - count.finished) / rate)} left" if rate else "time left unknown"
         # A broken symbol leaves samples uncounted after the end.
         if self._over.is_set() or count.finished >= count.total:
             left = f"took {_duration(seconds)}"
         return (
-            f"{count.finished} of {count.total} samples = {count.done} done + {count.failed} failed + "
-            f"{count.reused} re-used; {count.symbols} of {self._symbols} symbols; {rate:.0f} samples/s; {left}"
+            f"{left}, {rate:.0f} samples/s; {count.symbols} of {self._symbols} symbols; {count.finished} of "
+            f"{count.total} samples = {count.done} done + {count.failed} failed + {count.reused} re-used"
         )
 
     def _keep_up(self) -> None:

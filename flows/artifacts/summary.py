@@ -31,23 +31,28 @@ class Summary:
     change: Change | None
 
     @property
+    def warnings(self) -> list[str]:
+        """What somebody has to look at, though the run went on; a line each."""
+        said = []
+        if self.bars.ingested is not None and self.bars.ingested.errors:
+            said.append(f"{len(self.bars.ingested.errors)} files of bars could not be used")
+        if self.bars.arrived is not None and self.bars.arrived.missing:
+            said.append(f"{len(self.bars.arrived.missing)} symbols without a bar of the session")
+        if self.bars.quality is not None and self.bars.quality.problems:
+            said.append(self.bars.quality.headline)
+        if self.report.newer is not None:
+            said.append(f"{self.report.newer}: the next run takes them")
+        return said
+
+    @property
     def headline(self) -> str:
         """The summary in one line."""
         count = self.report.count
-        warnings = []
-        if self.bars.ingested is not None and self.bars.ingested.errors:
-            warnings.append(f"{len(self.bars.ingested.errors)} files of bars could not be used")
-        if self.bars.arrived is not None and self.bars.arrived.missing:
-            warnings.append(f"{len(self.bars.arrived.missing)} symbols without a bar of the session")
-        if self.bars.quality is not None and self.bars.quality.problems:
-            warnings.append(self.bars.quality.headline)
-        if self.report.newer is not None:
-            warnings.append(f"{self.report.newer}: the next run takes them")
         said = (
             f"{len(self.report.without_broken().symbols)} symbols, {count('samples')} samples = {count('done')} done + "
             f"{count('failed')} failed + {count('reused')} re-used"
         )
-        return "; ".join([said, *warnings])
+        return "; ".join([said, *self.warnings])
 
     def failure(self, max_failed_share: float) -> str | None:
         """Why the run counts as failed, in one line; None if it does not."""
@@ -98,13 +103,14 @@ class Summary:
             lines += [f"look at the quality of the bars: {abbreviated(named)}"] if named else []
         return lines
 
-    def markdown(self) -> str:
-        """The summary as a Markdown page."""
+    def markdown(self, links: str = "") -> str:
+        """The summary as a Markdown page, with a line of `links` to the others."""
         report, patterns = self.report, self.patterns
         broke = [each for each in report.broken if each.broke]
         without = [each for each in report.broken if not each.broke]
         parts = [
             f"## {self.headline}",
+            links,
             listed("Symbols that broke", (f"**{each.symbol}**: `{each.problem}`" for each in broke)),
             listed("Symbols without samples", (f"**{each.symbol}**: {each.problem}" for each in without)),
             listed(
@@ -131,34 +137,16 @@ class Summary:
         data += [f"version of {table}: {version}" for table, version in report.versions.items()]
         data += [f"run {report.run_id}, values under fingerprint {report.fingerprint}"]
         parts.append(listed("Data", data, len(data)))
-        rows = "\n".join(f"| {name} | {seconds:.2f} |" for name, seconds in report.seconds.items())
-        parts.append(
+        parts.append(self.seconds())
+        return "\n\n".join(part for part in parts if part)
+
+    def seconds(self) -> str:
+        """Seconds by stage as a Markdown table."""
+        rows = "\n".join(f"| {name} | {seconds:.2f} |" for name, seconds in self.report.seconds.items())
+        return (
             f"### Seconds\n\n`load`, `write` and `total` by the clock; the others added up over threads.\n\n"
             f"| stage | seconds |\n|---|---:|\n{rows}"
         )
-        return "\n\n".join(part for part in parts if part)
-
-    def symbol_rows(self, latest: pd.DataFrame) -> list[dict[str, Any]]:
-        """One row per symbol of the run: its counts, its newest value, and its problem."""
-        newest = {str(row["symbol"]): row for row in latest.to_dict("records")}
-        rows = []
-        for result in self.report.symbols:
-            found = newest.get(result.symbol)
-            value = None if found is None or pd.isna(found["value"]) else round(float(found["value"]), 4)
-            reason = None if found is None else found["reason"]
-            rows.append(
-                {
-                    "symbol": result.symbol,
-                    "samples": result.samples,
-                    "done": result.done,
-                    "failed": result.failed,
-                    "re-used": result.reused,
-                    "newest": None if found is None else str(found["date"].date()),
-                    "value": value,
-                    "problem": result.problem or (None if pd.isna(reason) else reason),
-                }
-            )
-        return rows
 
 
 def listed(title: str, lines: Iterable[str], shown: int = SHOWN) -> str:

@@ -24,7 +24,9 @@ _REASON: Final = (
     "if flow_run.state.name == 'Late' else 'none is recorded'))"
     f" | replace('Flow run encountered an exception: ', '') | truncate({_LONGEST}))"
 )
-SUBJECT: Final = "kline: {{ flow.name }} {{ flow_run.name }} {{ flow_run.state.name | lower }}"
+_RUN: Final = "flow_run.name.split(': ')[0]"
+"""What a run is for: its name, without the result that it gets at its end, perhaps after the message."""
+SUBJECT: Final = f"kline: {{{{ flow.name }}}} {{{{ {_RUN} }}}} {{{{ flow_run.state.name | lower }}}}"
 
 
 def _to_do(pages: str) -> str:
@@ -48,7 +50,7 @@ def _fields(home: str | None, pages: str) -> dict[str, str]:
     """
     return {
         "flow": "flow.name",
-        "run": "flow_run.name",
+        "run": _RUN,
         "state": "flow_run.state.name",
         "home": f"(flow_run.parameters.home or {json.dumps(home or 'that of KLINE_HOME where the worker runs')})",
         "reason": _REASON,

@@ -66,6 +66,8 @@ class Change:
     """Symbols with a sample on the newer session only."""
     only_before: list[str] = field(default_factory=list)
     """Symbols with a sample on the previous session only."""
+    earlier: dict[str, float] = field(default_factory=dict)
+    """Every value of the previous session by symbol; samples without one are left out."""
 
     def markdown(self) -> str:
         """The comparison as a few lines of Markdown."""
@@ -147,4 +149,5 @@ def _compared(
         lost=both[had & ~has].tolist(),
         only_now=now.index.difference(before.index).tolist(),
         only_before=before.index.difference(now.index).tolist(),
+        earlier={str(name): float(value) for name, value in before.dropna().items()},
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from distributed import LocalCluster
 from prefect.exceptions import ParameterTypeError
@@ -61,6 +62,16 @@ def values(home: Path) -> list[tuple[Any, ...]]:
         .sort_by([("symbol", "ascending"), ("date", "ascending")])
     )
     return list(zip(*rows.to_pydict().values(), strict=True))
+
+
+def weighted(home: Path) -> dict[str, float]:
+    """Mean 5-bar return of each symbol's newest matches by their weights, the long way round."""
+    rows = Home(home).read("matches").to_pandas()
+    newest = rows[rows["date"] == rows["date"].max()]
+    return {
+        str(symbol): round(float(np.average(each["r5"], weights=each["weight"])), 4)
+        for symbol, each in newest.groupby("symbol")
+    }
 
 
 def run(**parameters: Any) -> Any:
@@ -145,6 +156,7 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     newest = {symbol: (str(date), value) for symbol, date, value, *_ in rows}
     assert newest[SYMBOLS[0]][0] == str(random_walk(1, 400, 1).to_frame()["date"].iloc[-1].date())
     symbols = json.loads(shown["daily-symbols"])
+    assert [row["value"] for row in symbols] == sorted((row["value"] or -1 for row in symbols), reverse=True)
     assert {row["symbol"]: (row["newest"], row["value"]) for row in symbols} == {
         symbol: (day, None if value is None else round(value, 4)) for symbol, (day, value) in newest.items()
     }
@@ -152,6 +164,9 @@ def test_one_task_run_per_symbol_then_everything_is_reused(api: Server, bar_file
     with_value = [value for _, value in newest.values() if value is not None]
     assert [row["value"] for row in ranking] == [round(value, 4) for value in sorted(with_value, reverse=True)]
     assert all(row["matches"] == 5 for row in ranking)
+    assert {row["symbol"]: row["weighted mean outcome"] for row in ranking} == weighted(home)
+    links = re.findall(r"\[[^]]+\]\(\.\./\.\./artifacts/artifact/(\S+)\)", shown["daily-summary"])
+    assert {api.get(f"artifacts/{each}")["key"] for each in links} == shown.keys() - {"daily-summary", "daily-progress"}
     for picture in ("daily-values", "daily-matches", "daily-history"):
         image = re.fullmatch(r"!\[[^]]+\]\(data:image/png;base64,(\S+)\)", shown[picture])
         assert image
@@ -178,7 +193,10 @@ def test_chosen_symbols_and_day(api: Server, home: Path) -> None:
     assert {row[0] for row in rows} == {"S00000", "S00002"}
     assert {str(max(row[1] for row in rows if row[0] == name)) for name in ("S00000", "S00002")} == {day}
     rows = json.loads(api.artifacts(flow_run(state))["daily-symbols"])
-    assert [(row["symbol"], row["newest"]) for row in rows] == [("S00000", day), ("S00002", day)]
+    assert {row["symbol"]: row["newest"] for row in rows} == {"S00000": day, "S00002": day}
+    shown = api.artifacts(flow_run(state))
+    assert {"daily-history-s00000", "daily-history-s00002"} < set(shown)
+    assert api.get(f"flow_runs/{flow_run(state)}")["name"].startswith(f"S00002, S00000 {day}: ")
 
 
 def test_one_symbol_that_breaks_does_not_stop_the_others(

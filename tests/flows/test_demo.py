@@ -103,13 +103,13 @@ def test_its_server_knows_the_whole_run_afterwards(first: DemoReport) -> None:
             poll(lambda: answers(where), "Prefect server")
             server = Server(where.api, {}, first.home)
             run = server.post("flow_runs/filter", sort="START_TIME_ASC")[0]
-            assert run["name"] == "XNYS 2013-03-01"
+            assert run["name"] == "XNYS 2013-03-01: 5 of 5 scored"
             assert run["state"]["name"] == "Completed"
             assert run["state"]["message"].startswith(f"5 symbols, {5 * SAMPLES} samples = ")
             tasks = server.post("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
             assert {(task["name"], task["state_type"]) for task in tasks} == {(name, "COMPLETED") for name in TASKS}
             kinds = server.artifacts(run["id"])
-            assert {"daily-xnys-summary", "daily-xnys-progress", "daily-xnys-ranking"} <= set(kinds)
+            assert {"daily-xnys-summary", "daily-xnys-progress", "daily-xnys-ranking", "board-xnys"} <= set(kinds)
             logs = server.post("logs/filter", logs={"flow_run_id": {"any_": [run["id"]]}})
             assert any(log["message"].startswith("Finished in state Completed('5 symbols") for log in logs)
         finally:

@@ -107,7 +107,7 @@ def work(server: Server, bar_files: Path, tmp_path_factory: pytest.TempPathFacto
             work.started[name] = work.start(*words)
         # Typing a command takes seconds; two are enough to see that it works.
         work.started["broken"] = work.make("daily/broken", samples=20)
-        work.started["range"] = work.make("backfill/manual", first="2011-01-03", last="2011-01-07", symbols=TWO)
+        work.started["range"] = work.make("backfill/range", first="2011-01-03", last="2011-01-07", symbols=TWO)
         yield work
 
 
@@ -146,7 +146,7 @@ def test_everything_is_deployed(work: Workplace) -> None:
         "daily/a-share": [True],
         "daily/us": [True],
         "daily/manual": [],
-        "backfill/manual": [],
+        "backfill/range": [],
         "evaluate/weekly": [True],
         "maintain/weekly": [True],
         "daily/broken": [],
@@ -173,8 +173,8 @@ def test_a_run_by_hand_has_a_task_run_per_symbol(work: Workplace) -> None:
     assert set(tasks) == OTHER_TASKS | {"S00000", "S00002"}
     assert {task["state_type"] for task in tasks.values()} == {"COMPLETED"}
     rows = json.loads(work.server.artifacts(run["id"])["daily-symbols"])
-    assert [row["symbol"] for row in rows] == ["S00000", "S00002"]
-    assert run["name"] == "S00000,S00002"
+    assert {row["symbol"] for row in rows} == {"S00000", "S00002"}
+    assert run["name"].startswith("S00000,S00002: ")
 
 
 def test_a_run_by_hand_takes_a_json_list(work: Workplace) -> None:
@@ -187,9 +187,9 @@ def test_a_run_by_hand_takes_a_json_list(work: Workplace) -> None:
 def test_a_range_is_filled_in(work: Workplace) -> None:
     run = work.ended(work.started["range"])
     assert run["state_type"] == "COMPLETED", run["state"]
-    assert run["name"] == "S00000,S00001 2011-01-03 to 2011-01-07"
+    assert run["name"].startswith("S00000,S00001 2011-01-03 to 2011-01-07: ")
     assert run["state"]["message"].startswith("2 symbols, 10 samples = ")
-    again = work.ended(work.make("backfill/manual", first="2011-01-03", last="2011-01-10", symbols=TWO))
+    again = work.ended(work.make("backfill/range", first="2011-01-03", last="2011-01-10", symbols=TWO))
     assert " 12 samples = 2 done + " in again["state"]["message"], again["state"]
 
 

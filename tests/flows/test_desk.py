@@ -221,6 +221,7 @@ def test_a_day_at_the_desk(place: Path, browser: Browser) -> None:
         a_run_is_cancelled_half_way(desk)
         ingest([place / "day.csv"], Home(place / "home"))
         only_the_new_session_is_computed(desk)
+        the_board_leads_to_everything_else(desk)
         assert desk.hosts == {"127.0.0.1"}
 
 
@@ -262,7 +263,7 @@ def a_run_by_hand_shows_its_progress_and_what_came_of_it(desk: Desk) -> None:
 
     poll(lambda: shows(25), "a quarter")
     page = desk.page(f"/artifacts/artifact/{desk.artifact(run, 'daily-progress')['id']}")
-    line = "^{} of {} samples = [0-9]+ done"
+    line = " left, [0-9]+ samples/s; [0-9]+ of [0-9]+ symbols; {} of {} samples = [0-9]+ done"
     expect(page.get_by_text(re.compile(line.format(SAMPLES // 4, SAMPLES)))).to_be_visible()
     desk.hold(SYMBOLS // 2)
     poll(lambda: shows(50), "half")
@@ -329,3 +330,37 @@ def only_the_new_session_is_computed(desk: Desk) -> None:
     samples, done, failed, reused = map(int, found.groups())
     assert samples == done + failed + reused
     assert done == SYMBOLS
+
+
+def the_board_leads_to_everything_else(desk: Desk) -> None:
+    newest = str(max(Home(desk.home).read("bars", ["date"])["date"].to_pylist()))
+    manual = desk.server.get("deployments/name/daily/manual")["id"]
+    # A calendar of all weekdays, as the synthetic bars have them.
+    asked = {"calendar": "24/5", "as_of": newest, "symbols": None}
+    run = desk.ended(desk.server.post(f"deployments/{manual}/create_flow_run", parameters=asked)["id"])
+    assert run["state_type"] == "COMPLETED", run["state"]
+    name = f"24/5 {newest}: {SYMBOLS} of {SYMBOLS} scored"
+    assert run["name"].startswith(name)
+    page = desk.page(f"/runs/flow-run/{run['id']}")
+    expect(page.get_by_text(run["name"]).first).to_be_visible()
+    desk.keep(page, "result")
+    page = desk.page("/artifacts/key/board-24-5")
+    expect(page.get_by_text(name).first).to_be_visible()
+    page.get_by_role("link", name=desk.artifact(run["id"], "board-24-5")["id"][:8]).click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    picture = page.locator("img[src^='data:image/png']")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 300
+    page.screenshot(path=desk.pictures / "board.png", full_page=True)
+    for link, where in {
+        "run": f"/runs/flow-run/{run['id']}",
+        "summary": f"/artifacts/artifact/{desk.artifact(run['id'], 'daily-24-5-summary')['id']}",
+        "all symbols": f"/artifacts/artifact/{desk.artifact(run['id'], 'daily-24-5-symbols')['id']}",
+    }.items():
+        with page.context.expect_page() as opened_page:
+            page.get_by_role("main").or_(page.locator("section")).get_by_role(
+                "link", name=link, exact=True
+            ).first.click()
+        expect(opened_page.value).to_have_url(re.compile(f"{where}$"))
+        opened_page.value.close()
+    page.close()

@@ -59,7 +59,7 @@ def test_on_a_holiday_the_run_ends_at_once_with_the_reason(api: Server, tmp_path
         "nothing to do: 2024-10-02 is no session of XSHG (a holiday); the last was 2024-09-30, the next is 2024-10-08"
     )
     assert not (tmp_path / "home").exists()
-    assert name_of(api, state) == "XSHG 2024-10-02"
+    assert name_of(api, state) == "XSHG 2024-10-02: no session"
 
 
 def test_past_the_end_of_the_calendar(tmp_path: Path, source: Path) -> None:
@@ -223,6 +223,6 @@ def test_a_run_that_is_tried_again_later_is_still_for_its_day(api: Server, tmp_p
         assert api.post(f"flow_runs/{made}/set_state", state=retry)["status"] == "ACCEPT"
         state = run_flow(daily, client.read_flow_run(made), return_type="state")
     assert state.is_completed(), state.message
-    assert name_of(api, state) == "XSHG 2024-10-08"
+    assert name_of(api, state) == "XSHG 2024-10-08: 3 of 3 scored"
     days = Home(tmp_path / "home").read("factors", ["date"])["date"].to_pylist()
     assert str(max(days)) == "2024-10-08"

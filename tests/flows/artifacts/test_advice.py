@@ -10,8 +10,9 @@ import yaml
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.artifacts.advice import again, to_do_key
+from flows.artifacts.advice import again
 from flows.backfill import backfill
+from flows.common.artifact_keys import to_do_key
 from flows.daily import daily
 from flows.evaluate import evaluate
 from flows.maintain import maintain
@@ -42,6 +43,13 @@ def test_every_deployment_is_named_as_it_is() -> None:
         # Without a deployment of its own, as where a program calls the flow, one that is run by hand.
         (command,) = again(each, run_of(), None)
         assert tuple(command.split()[3].split("/")) in names, flow
+
+
+@pytest.mark.parametrize("flow", [daily, backfill, evaluate, maintain])
+def test_a_run_without_a_deployment_names_one_that_there_is(run_of: Any, flow: Any) -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    names = {f"{each['entrypoint'].split(':')[1]}/{each['name']}" for each in deployments}
+    assert again(flow, run_of(), None)[-1].removeprefix("prefect deployment run ") in names
 
 
 def test_a_scheduled_run_is_run_again_for_its_own_day() -> None:

@@ -1,0 +1,51 @@
+"""The result of a run behind its name, which Prefect shows at the top of its page and in every list of runs."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from prefect import Flow, State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.runtime import flow_run
+
+from kline_core import errors
+from kline_core._secrets import masked
+from kline_core._text import shortened
+
+SEPARATOR: Final = ": "
+"""Between what a run is for and what came of it; no name has it otherwise."""
+_LONGEST: Final = 100
+_PREFIXES: Final = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
+
+
+def say_result(line: str) -> None:
+    """Put a line behind the name of the flow run that works, in the place of one that is there."""
+    _rename(UUID(flow_run.id), flow_run.name, line)
+
+
+def name_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  Prefect's
+    """Put the reason of a run that failed or crashed behind its name."""
+    _rename(flow_run.id, flow_run.name, reason_of(state))
+
+
+def with_result(name: str, line: str) -> str:
+    """The name of a run with what came of it.
+
+    >>> with_result("XSHG 2026-11-24: failed", "5 of 5 scored")
+    'XSHG 2026-11-24: 5 of 5 scored'
+    """
+    return f"{name.partition(SEPARATOR)[0]}{SEPARATOR}{shortened(line, _LONGEST)}"
+
+
+def reason_of(state: State[Any]) -> str:
+    """Why a run ended, in one line, without secrets, and without the name of an error of ours, which says it all."""
+    said = " ".join((state.message or "no reason is known").split())
+    for prefix in _PREFIXES:
+        said = said.removeprefix(prefix)
+    name, _, rest = said.partition(SEPARATOR)
+    return masked(rest if rest and hasattr(errors, name) else said)
+
+
+def _rename(run: UUID, name: str, line: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(run, name=with_result(name, line))

@@ -1,0 +1,33 @@
+"""Keys of artifacts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kline_core.bars.sessions import calendar_names
+
+
+def artifact_key(flow: str, what: str | None, calendar: str | None) -> str:
+    """Key of a series of artifacts: one per flow, market and kind."""
+    # Calendars such as 24/5 too: a key takes no other signs than dashes.
+    return "-".join(part.lower() for part in (flow, calendar, what) if part).replace("/", "-")
+
+
+def to_do_key(flow: str, parameters: Mapping[str, Any]) -> str:
+    """Key of what is to do about runs of a flow and of the market that a run's parameters name."""
+    calendar = parameters.get("calendar")
+    return artifact_key(flow, "to-do", calendar if calendar in calendar_names() else None)
+
+
+def symbol_key(symbol: str) -> str:
+    """A symbol as a part of a key, which takes lower-case letters, digits and dashes alone.
+
+    >>> symbol_key("600519.SH"), symbol_key("^GSPC")
+    ('600519-sh', 'x5egspc')
+    """
+    return "".join(map(_sign, symbol)).lower()
+
+
+def _sign(sign: str) -> str:
+    if sign in ".-":
+        return "-"
+    return sign if sign.isascii() and sign.isalnum() else f"x{ord(sign):x}"

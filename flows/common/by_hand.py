@@ -1,0 +1,58 @@
+"""Deployments that start a flow by hand, and the command that starts one again."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun
+
+from flows.common.session import scheduled_day
+from kline_core.bars.sessions import calendar_names
+
+_NAMES = {"daily": "manual", "backfill": "range"}
+CONTINUED = " \\\n  "
+"""Between the lines of a command, for pages that are too narrow for one."""
+
+
+def by_hand(flow: str) -> str:
+    """Name of the deployment in `prefect.yaml` that starts a flow by hand: one made for that, or its weekly one."""
+    return _NAMES.get(flow, "weekly")
+
+
+def command_again(
+    flow: str, run: FlowRun, deployment: str | None, given: Mapping[str, Any], server: str | None
+) -> list[str]:
+    """The command that starts a flow with the parameters of a run, for the same day, as it is typed in a shell.
+
+    Args:
+        flow: Name of the flow.
+        run: The run.
+        deployment: Name of its deployment; None if it has none.
+        given: Parameters that need not be typed, with their values.
+        server: URL of the server's API, which a shell does not know; None to leave it out.
+
+    Returns:
+        The command itself, and each parameter.
+    """
+    address = [] if server is None else [f"PREFECT_API_URL={shlex.quote(server)}"]
+    command = [*address, f"prefect deployment run {flow}/{deployment or by_hand(flow)}"]
+    asked = dict(run.parameters)
+    if asked.get("calendar") in calendar_names() and asked.get("as_of") is None:
+        # Without its day, the command would start a run for the day on which it is typed.
+        asked["as_of"] = str(scheduled_day(asked["calendar"], run.expected_start_time or datetime.now(UTC)))
+    for name, value in sorted(asked.items()):
+        if value != given.get(name):
+            command.append(f"-p {shlex.quote(f'{name}={_typed(value)}')}")
+    return command
+
+
+def _typed(value: Any) -> str:
+    """A parameter's value as `prefect deployment run` reads it: as JSON, or as text if it is none."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value, default=str)
