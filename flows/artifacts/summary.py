@@ -8,7 +8,7 @@ import pandas as pd
 from prefect import State
 from prefect.states import Completed, Failed
 
-from flows.common.incomplete import INCOMPLETE
+from flows.common.states import INCOMPLETE
 from flows.steps.refresh import BarsInfo
 from kline_core._text import abbreviated
 from kline_core.bars.quality_report import PROBLEMS

@@ -31,13 +31,12 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Scheduled
 
+from flows.common.states import INTERRUPTED
 from flows.local_stack.abandoned import Reach, abandoned
 from flows.local_stack.stored import stored_values
 from flows.local_stack.to_do import leave_to_do
 
 FLOWS = ("daily", "backfill", "evaluate", "maintain")
-INTERRUPTED = "Interrupted"
-"""Name of the state, of type Scheduled, in which an interrupted run waits to go on."""
 MOST_TASK_RUNS = 2_000
 """Task runs that are ended at one start; what is left waits for the next."""
 _STORING = ("daily", "backfill")

@@ -4,17 +4,18 @@ import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from flows.common.incomplete import INCOMPLETE
+from flows.common.states import INCOMPLETE, INTERRUPTED
 
 EVENTS: Final = {
     "failed": ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"),
     "late": ("prefect.flow-run.Late",),
+    "interrupted": (f"prefect.flow-run.{INTERRUPTED}",),
     "incomplete": (f"prefect.flow-run.{INCOMPLETE}",),
     "completed": ("prefect.flow-run.Completed", f"prefect.flow-run.{INCOMPLETE}"),
 }
 """Events of Prefect by what a person asks for; a run has at most one of each kind at its end."""
-DEFAULT: Final = ("failed", "late", "incomplete")
-"""Whatever leaves a session without some of its values."""
+DEFAULT: Final = ("failed", "interrupted", "late", "incomplete")
+"""Whatever leaves a session without some of its values, or did until it was made good."""
 FLOWS: Final = ("daily", "backfill", "evaluate", "maintain")
 _LONGEST: Final = 1_000
 """Characters of a reason; the page of the run has all of it."""
@@ -37,6 +38,7 @@ def _to_do(pages: str) -> str:
     return (
         f"({json.dumps(late)} if flow_run.state.name == 'Late' "
         f"else {json.dumps(incomplete)} if flow_run.state.name == '{INCOMPLETE}' "
+        f"else 'nothing, unless it happens again' if flow_run.state.name == '{INTERRUPTED}' "
         f"else 'nothing' if flow_run.state.name == 'Completed' else {again} ~ flow_run.id)"
     )
 

@@ -39,6 +39,7 @@ def notify(options: argparse.Namespace) -> Answer:
 
 SAID = {
     "failed": "has failed",
+    "interrupted": "is interrupted",
     "late": "is late",
     "incomplete": "has completed with something missing",
     "completed": "has completed",

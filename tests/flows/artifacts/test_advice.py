@@ -46,7 +46,7 @@ def test_every_deployment_is_named_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("flow", [daily, backfill, evaluate, maintain])
-def test_a_run_without_a_deployment_names_one_that_there_is(run_of: Any, flow: Any) -> None:
+def test_a_run_without_a_deployment_names_one_that_there_is(flow: Any) -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     names = {f"{each['entrypoint'].split(':')[1]}/{each['name']}" for each in deployments}
     assert again(flow, run_of(), None)[-1].removeprefix("prefect deployment run ") in names

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.common.states import INTERRUPTED
 from flows.local_stack import abandoned, recovery
 from flows.local_stack.abandoned import Reach
-from flows.local_stack.recovery import INTERRUPTED, recover
+from flows.local_stack.recovery import recover
 from kline_core.store.home import Home
 from kline_core.store.run_records import write_record
 from tests.support.prefect_server import Server

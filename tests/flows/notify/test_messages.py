@@ -68,6 +68,7 @@ def test_a_reason_is_no_traceback() -> None:
     [
         ("Late", None, "it was due at 17:30, and no worker has begun it", "see whether `kline up` runs, and "),
         ("Incomplete", "no bar of A", "no bar of A", "bring in what is missing, or mend it; the next run makes"),
+        ("Interrupted", "gone", "gone", "nothing, unless it happens again"),
         ("Completed", "fine", "fine", "nothing"),
         ("Crashed", None, "none is recorded", "when that is mended, run it again: PREFECT_API_URL="),
     ],
@@ -82,4 +83,4 @@ def test_templates_are_ones_that_the_server_takes() -> None:
     for template in (SUBJECT, text('odd "home" {{', PAGES)):
         SendNotification.validate_template(template, "body")
     assert 'home: odd "home" {{' in filled(text('odd "home" {{', PAGES))
-    assert set(DEFAULT) == {"failed", "late", "incomplete"} == set(EVENTS) - {"completed"}
+    assert set(DEFAULT) == {"failed", "interrupted", "late", "incomplete"} == set(EVENTS) - {"completed"}

@@ -190,7 +190,7 @@ def test_what_is_set_up_is_listed_and_removed(
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{hook.url}\n"))
     assert ask(capsys, "notify", "--webhook", "-")[0] == 0
     (each,) = json.loads(ask(capsys, "--json", "notify", "--list")[1])["notices"]
-    on = ["failed", "late", "incomplete"]
+    on = ["failed", "interrupted", "late", "incomplete"]
     assert each == {"name": each["name"], "on": on, "about": "the webhook at 127.0.0.1", "active": True}
     assert each["name"] in refused(capsys, "notify", "--remove", "nothing")
     assert ask(capsys, "notify", "--remove", each["name"])[0] == 0
