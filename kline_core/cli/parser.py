@@ -324,8 +324,8 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--list", action="store_true", help="what is set up")
     what.add_argument("--remove", metavar="NAME", help="no more messages there; NAME as --list has it")
     about = (
-        "what to tell of (default failed, crashed runs included, interrupted, as by a power loss, late, and incomplete: "
-        "completed without some symbols' bars or files); may be given several times"
+        "what to tell of (default failed, crashed runs included, interrupted, late, and incomplete: completed without "
+        "some symbols' bars or files); may be given several times"
     )
     notify.add_argument(
         "--on", action="append", choices=["failed", "interrupted", "late", "incomplete", "completed"], help=about
