@@ -55,7 +55,7 @@ class Certificates:
     @property
     def environment(self) -> dict[str, str]:
         """The same for child programs, and the CA for Prefect's clients."""
-        return {_variable(name): str(value) for name, value in self.dask.items()} | {
+        return {variable(name): str(value) for name, value in self.dask.items()} | {
             "PREFECT_API_SSL_CERT_FILE": self.files["ca-file"]
         }
 
@@ -77,7 +77,7 @@ def certificates_of(host: str, folder: Path) -> Certificates:
     """
     own = named(host)
     if own is None and not ip_address(host).is_loopback:
-        names = ", ".join(_variable(f"{_TLS}.{key}") for key in _NEEDED)
+        names = ", ".join(variable(f"{_TLS}.{key}") for key in _NEEDED)
         raise SettingError(
             f"--host is {host}, and there are no certificates for it; name the files in {names}, or leave out --host",
             parameter="--host",
@@ -99,7 +99,7 @@ def named(host: str) -> Certificates | None:
         if key not in found:
             raise SettingError(
                 f"Dask's configuration names {_TLS}.{next(iter(found))} and no {_TLS}.{key}; name that too, as in "
-                f"{_variable(f'{_TLS}.{key}')}=FILE, or name none for new ones",
+                f"{variable(f'{_TLS}.{key}')}=FILE, or name none for new ones",
                 parameter=f"{_TLS}.{key}",
             )
     for key, value in found.items():
@@ -155,7 +155,8 @@ def made(folder: Path, host: str) -> Certificates:
     return Certificates({"ca-file": ca_file} | flat, configuration)
 
 
-def _variable(key: str) -> str:
+def variable(key: str) -> str:
+    """The environment variable that sets a key of Dask's configuration."""
     return "DASK_" + key.replace(".", "__").replace("-", "_").upper()
 
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
+
+from flows.local_stack.certificates import variable
 from flows.local_stack.processes import Part
 from flows.local_stack.server import HOST, Place, free_port
-from kline_core.compute.opening import open_cluster
+from kline_core.compute.opening import MEASURED_SELDOM, open_cluster
 from kline_core.compute.program import ProgramError
 from kline_core.errors import KlineError, SchedulerError
 from kline_core.factor.state_key import StateKey
@@ -21,22 +24,36 @@ def cluster_parts(env: dict[str, str], folder: Path, address: str, threads: int)
 
     `address`: that of the scheduler; the worker listens on the same interface, with the same protocol.
     """
-    dask = [sys.executable, "-m", "dask"]
+    program = [sys.executable, "-m", "dask"]
     protocol, _, place = address.partition("://")
     host, _, port = place.partition(":")
     # The status pages know neither TLS nor password, and so stay on loopback. Without an address they listen on every
     # interface, dashboard or not.
     common = ["--protocol", protocol, "--host", host, "--dashboard-address", f"{HOST}:0"]
-    worker = [*dask, "worker", address, *common, "--nworkers", "1", "--nthreads", str(threads)]
+    worker = [*program, "worker", address, *common, "--nworkers", "1", "--nthreads", str(threads)]
     # No memory limit: above it the worker would wait for ever for memory that stays in use.
     worker += ["--no-nanny", "--memory-limit", "0", "--local-directory", str(folder / "tmp"), "--name", "kline"]
+    env = measured_seldom() | env
     # One death may be chance. Work that kills its worker again and again must be known before `supervision.watch` gives
     # the worker up, which Dask's own four deaths would not leave room for.
     env_of_scheduler = env | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     return [
-        Part("Dask scheduler", [*dask, "scheduler", "--port", port, *common], env_of_scheduler, folder),
+        Part("Dask scheduler", [*program, "scheduler", "--port", port, *common], env_of_scheduler, folder),
         Part("Dask worker", worker, env, folder),
     ]
+
+
+def measured_seldom() -> dict[str, str]:
+    """Variables by which Dask measures itself as seldom as inside a process, but for what the user has set.
+
+    At Dask's own intervals a worker keeps what it measured for an hour, and grows by a hundred MB meanwhile.
+    """
+    own = dask.config.collect()
+    return {
+        variable(key): str(value)
+        for key, value in MEASURED_SELDOM.items()
+        if dask.config.get(key, None, config=own) is None
+    }
 
 
 def cluster_address(place: Place) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
+from flows.local_stack.warm_cluster import measured_seldom
 from kline_core._text import table
 from tests.endurance.measured import Processes, files_of
 from tests.endurance.story import SAMPLES, Story
@@ -26,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kline-endurance-") as scratch:
         folder = Path(scratch)
-        with scheduler_process(folder) as (address, scheduler):
+        with scheduler_process(folder, **measured_seldom()) as (address, scheduler):
             processes = Processes.of(scheduler.pid)
             story = Story(folder, address, options.days, options.symbols, options.keep_days, options.samples)
             rows: list[dict[str, float]] = []

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from flows.local_stack.warm_cluster import measured_seldom
 from kline_core.maintenance import upkeep
 from kline_core.store.checksums import CHECKED
 from tests.endurance.measured import Processes, files_of
@@ -22,7 +23,7 @@ THREADS = 100
 @pytest.mark.long
 def test_after_days_of_work_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep, "MANY_FILES", 4)
-    with scheduler_process(tmp_path) as (address, scheduler):
+    with scheduler_process(tmp_path, **measured_seldom()) as (address, scheduler):
         processes = Processes.of(scheduler.pid)
         story = Story(tmp_path, address, days=DAYS, symbols=4, keep_days=KEEP_DAYS, samples=10)
         story.day()

@@ -11,7 +11,7 @@ from flows.local_stack import warm_cluster as module
 from flows.local_stack.certificates import made
 from flows.local_stack.server import Place
 from flows.local_stack.supervision import TRIES
-from flows.local_stack.warm_cluster import Loaded, Warming, cluster_address, cluster_parts
+from flows.local_stack.warm_cluster import Loaded, Warming, cluster_address, cluster_parts, measured_seldom
 from kline_core.compute.program import ProgramError
 from kline_core.errors import SchedulerError
 
@@ -46,7 +46,17 @@ def test_a_killing_sample_is_known_before_its_worker_is_given_up(tmp_path):
     deaths = int(scheduler._env["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"]) + 1
     # The symbol alone, the sample alone, and once more.
     assert deaths + 3 < TRIES
-    assert worker._env == {"A": "1"}
+    assert worker._env == measured_seldom() | {"A": "1"}
+
+
+def test_what_the_user_has_set_of_dasks_measuring_counts(tmp_path, monkeypatch):
+    name = "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL"
+    assert measured_seldom()[name] == "500ms"
+    monkeypatch.setenv(name, "1s")
+    assert name not in measured_seldom()
+    for part in cluster_parts({name: "1s"}, tmp_path, "tcp://127.0.0.1:8786", 2):
+        assert part._env[name] == "1s"
+        assert part._env["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] == "False"
 
 
 @pytest.mark.parametrize("tls", [False, True])
