@@ -288,7 +288,7 @@ def test_symbols_with_signs_and_other_spellings(api: Server, home: Path, tmp_pat
     assert state.is_completed()
     assert set(api.task_runs(flow_run(state), 8)) == OTHER_TASKS | set(odd)
     rows = json.loads(api.artifacts(flow_run(state))["daily-symbols"])
-    assert [row["symbol"] for row in rows] == sorted(odd)
+    assert sorted(row["symbol"] for row in rows) == sorted(odd)
     assert {row[0] for row in values(home)} == set(odd)
     assert "did you mean 600519.SH?" in run(home=str(home), symbols="sh600518").message
 
