@@ -75,8 +75,8 @@ def test_a_delivery_after_the_patterns_are_extended(
     module = getattr(flows, kind)
     extend = module.update
 
-    def overtaken(store: Home, *more: Any) -> Any:
-        updated = extend(store, *more)
+    def overtaken(store: Home, *more: Any, **asked: Any) -> Any:
+        updated = extend(store, *more, **asked)
         deliver(home)
         return updated
 

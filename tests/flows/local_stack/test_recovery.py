@@ -174,7 +174,7 @@ def test_an_interrupted_run_goes_on_by_itself_once(desk: Desk, flow: str) -> Non
     assert desk.slots(deployment) == 0
     ((key, text),) = desk.server.artifacts(run).items()
     assert key == f"{flow}-xnys-to-do"
-    words = [f"PREFECT_API_URL={desk.server.url} prefect deployment run {flow}/us"]
+    words = [f"PREFECT_API_URL={desk.server.url}", f"prefect deployment run {flow}/us"]
     words += [f"-p {each}" for each in ("as_of=2024-12-03", "source=akshare:csi300", "symbols=AAPL")]
     command = " \\\n  ".join(words)
     assert text == f"{flow} run 1 crashed: {message} Run it again:\n\n```\n{command}\n```\n"
