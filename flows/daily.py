@@ -130,7 +130,7 @@ def daily(
         if not session.is_session:
             say_result("no session")
             return Completed(message=f"nothing to do: {session.reason}")
-    store = open_home(home, source)
+    store = open_home(home, source, awaited=session is not None)
     # A live source is told by the fetch that its market is not the home's.
     if source is None or not is_live(source):
         stranger = of_another_market(noted_market(store.notes()), calendar)

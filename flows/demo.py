@@ -23,13 +23,13 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.artifacts.summary import Summary
+from flows.common.server_words import PASSWORD
 from flows.daily import daily
 from flows.local_stack.abandoned import Reach
 from flows.local_stack.locking import locked
 from flows.local_stack.processes import end_all, marked
 from flows.local_stack.recovery import recover
 from flows.local_stack.server import Place, answers, connect, free_port, prefect_environment, server_part, wait_until
-from flows.local_stack.user_settings import PASSWORD
 from kline_core._clock import StageClock
 from kline_core.compute.opening import checked_threads
 from kline_core.compute.progress_bar import bar

@@ -19,7 +19,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_URL
 
 from flows.common.artifact_keys import to_do_key
-from flows.common.by_hand import CONTINUED, command_again
+from flows.common.by_hand import CONTINUED, command_again, day_of
 from kline_core._logging import one_line
 from kline_core._secrets import masked
 from kline_core.errors import KlineError
@@ -66,7 +66,8 @@ def settled(state: State[Any]) -> State[Any]:
     """The state in which the current flow run is about to end, as it is.
 
     If it is completed, what is left to do of earlier runs of its flow and market is marked as done. A run of chosen
-    symbols does not do that for one of all symbols. A server that does not answer causes a warning in the log.
+    symbols does not do that for one of all symbols, nor one for a day before that of the other. A server that does not
+    answer causes a warning in the log.
     """
     context = FlowRunContext.get()
     if not state.is_completed() or context is None or context.flow_run is None or context.flow is None:
@@ -76,7 +77,7 @@ def settled(state: State[Any]) -> State[Any]:
     try:
         with get_client(sync_client=True) as client:
             to_do = _open(client, key)
-            if to_do is not None and not (run.parameters.get("symbols") and not _chosen(client, to_do)):
+            if to_do is not None and _settles(client, run, to_do):
                 line = f"{_DONE}run {run.name} completed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
                 page = f"{line}\n\nIt was to do before: {str(to_do.data).splitlines()[0]}\n"
                 _publish(client, key, page, "Nothing is left to do", run.id)
@@ -100,12 +101,18 @@ def _open(client: SyncPrefectClient, key: str) -> ArtifactCollection | None:
     return next((each for each in found if each.data and not str(each.data).startswith(_DONE)), None)
 
 
-def _chosen(client: SyncPrefectClient, to_do: ArtifactCollection) -> bool:
-    """Whether the run that left it was of chosen symbols."""
+def _settles(client: SyncPrefectClient, run: FlowRun, to_do: ArtifactCollection) -> bool:
+    """Whether a completed run did what the run that left it did not do."""
     try:
-        return bool(to_do.flow_run_id and client.read_flow_run(to_do.flow_run_id).parameters.get("symbols"))
+        other = None if to_do.flow_run_id is None else client.read_flow_run(to_do.flow_run_id)
     except ObjectNotFound:
+        other = None
+    if other is None:
+        return not run.parameters.get("symbols")
+    if run.parameters.get("symbols") and not other.parameters.get("symbols"):
         return False
+    done, left = day_of(run), day_of(other)
+    return done is None or left is None or done >= left
 
 
 def _publish(client: SyncPrefectClient, key: str, page: str, description: str, flow_run: UUID) -> None:

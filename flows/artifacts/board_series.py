@@ -49,7 +49,9 @@ def board_ends(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> No
     scope = scope_of(flow_run)
     if scope is None:
         return
-    reason, ended = reason_of(state), COMPLETED if state.is_completed() else (state.name or "ended").lower()
+    # Prefect calls its hooks of a cancellation while it is under way.
+    name = "cancelled" if state.is_cancelling() else (state.name or "ended").lower()
+    reason, ended = reason_of(state), COMPLETED if state.is_completed() else name
     with _series(scope, flow_run.id) as board:
         if board.has_values_of_run:
             # With the reason, if it is one that was known by then.

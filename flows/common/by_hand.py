@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.common.server_words import server_words
 from flows.common.session import scheduled_day
 from kline_core.bars.sessions import calendar_names
 
@@ -36,16 +37,26 @@ def command_again(
     Returns:
         The command itself, and each parameter.
     """
-    address = [] if server is None else [f"PREFECT_API_URL={shlex.quote(server)}"]
+    address = [] if server is None else server_words(server)
     command = [*address, f"prefect deployment run {flow}/{deployment or by_hand(flow)}"]
     asked = dict(run.parameters)
     if asked.get("calendar") in calendar_names() and asked.get("as_of") is None:
         # Without its day, the command would start a run for the day on which it is typed.
-        asked["as_of"] = str(scheduled_day(asked["calendar"], run.expected_start_time or datetime.now(UTC)))
+        asked["as_of"] = day_of(run)
     for name, value in sorted(asked.items()):
         if value != given.get(name):
             command.append(f"-p {shlex.quote(f'{name}={_typed(value)}')}")
     return command
+
+
+def day_of(run: FlowRun) -> str | None:
+    """Day that a run is for, YYYY-MM-DD; None if it has neither one nor a calendar."""
+    as_of, calendar = run.parameters.get("as_of"), run.parameters.get("calendar")
+    if as_of is not None:
+        return str(as_of)
+    if calendar not in calendar_names():
+        return None
+    return str(scheduled_day(calendar, run.expected_start_time or datetime.now(UTC)))
 
 
 def _typed(value: Any) -> str:

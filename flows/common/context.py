@@ -15,17 +15,17 @@ from kline_core.sources.registry import SOURCES, check_source, is_live
 from kline_core.store.home import Home
 
 
-def open_home(home: str | None, source: str | None = None) -> Home:
+def open_home(home: str | None, source: str | None = None, awaited: bool = False) -> Home:
     """The home named `home`, or the one that KLINE_HOME names; made if there is a `source` to fill it from.
 
-    `source` is a live source, such as akshare:csi300, or a folder. Raises `HomeError` if neither names a home,
-    `InputError` if nobody can look at the folder, and `SettingError` or `SourceError` if the live source cannot be
-    asked.
+    `source` is a live source, such as akshare:csi300, or a folder, which may still have to come if it is `awaited`.
+    Raises `HomeError` if neither names a home, `InputError` if nobody can look at the folder, and `SettingError` or
+    `SourceError` if the live source cannot be asked.
     """
     named = home or os.environ.get("KLINE_HOME")
     if not named:
         raise HomeError("no home is named; set the parameter home, or KLINE_HOME where the worker runs")
-    if source is not None:
+    if source is not None and (is_live(source) or not awaited):
         check_bars_source(source)
     return Home(named, create=source is not None)
 

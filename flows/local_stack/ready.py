@@ -20,9 +20,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.common.server_words import CLIENT_PASSWORD, PASSWORD
 from flows.local_stack.certificates import Certificates
 from flows.local_stack.deployments import all_deployments
-from flows.local_stack.user_settings import CLIENT_PASSWORD, PASSWORD
 from flows.local_stack.warm_cluster import Loaded
 from kline_core._text import table
 

@@ -21,9 +21,10 @@ import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.common.server_words import PASSWORD
 from flows.local_stack.certificates import Certificates
 from flows.local_stack.processes import MARK, Part
-from flows.local_stack.user_settings import PASSWORD, inherited
+from flows.local_stack.user_settings import inherited
 from kline_core.errors import SettingError, StartError
 
 HOST = "127.0.0.1"

@@ -26,13 +26,13 @@ def checked_source(named: str | None, folder: Path) -> str | None:
     """The source that is to hold: the named one, else the one that the home's folder `prefect` keeps; None for neither.
 
     As a worker in another folder finds it: a live one as it is, a folder with its whole path. Raises `InputError`,
-    `SettingError` or `SourceError` if it cannot be used.
+    `SettingError` or `SourceError` if one that is named cannot be used.
     """
     if named is None:
         note = folder / _NOTE
-        named = json.loads(note.read_text())["source"] if note.is_file() else NONE
-        if named == NONE:
-            return None
+        kept: str = json.loads(note.read_text())["source"] if note.is_file() else NONE
+        # Not looked at again: a folder that is away for now is waited for by the runs, which say so.
+        return None if kept == NONE else kept
     if named == NONE:
         return NONE
     check_bars_source(named)

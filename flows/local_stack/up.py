@@ -23,6 +23,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectException
 
+from flows.common.server_words import PASSWORD
 from flows.local_stack.abandoned import Reach
 from flows.local_stack.certificates import certificates_of, encryption_is_required
 from flows.local_stack.deployments import POOL, check_project, deploy, ensure_pool, project_file, project_line
@@ -45,7 +46,7 @@ from flows.local_stack.signals import Signals, StoppedError
 from flows.local_stack.source import checked_source, set_source
 from flows.local_stack.strangers import pause_strangers
 from flows.local_stack.supervision import watch
-from flows.local_stack.user_settings import PASSWORD, check, inherited
+from flows.local_stack.user_settings import check, inherited
 from flows.local_stack.warm_cluster import Warming, cluster_address, cluster_parts
 from kline_core.compute.opening import checked_threads
 from kline_core.errors import HomeError, StartError

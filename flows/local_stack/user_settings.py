@@ -9,11 +9,9 @@ import os
 
 from prefect.settings import get_current_settings
 
+from flows.common.server_words import CLIENT_PASSWORD, PASSWORD
 from kline_core.errors import SettingError
 
-PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
-"""Variable of the password that the server asks for."""
-CLIENT_PASSWORD = "PREFECT_API_AUTH_STRING"
 _OF_ANOTHER_SERVER = {
     *("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_SSL_CERT_FILE", CLIENT_PASSWORD, "PREFECT_UI_URL"),
     *("PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"),

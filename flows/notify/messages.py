@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from flows.common.server_words import server_words
 from flows.common.states import INCOMPLETE, INTERRUPTED
 
 EVENTS: Final = {
@@ -32,7 +33,8 @@ SUBJECT: Final = f"kline: {{{{ flow.name }}}} {{{{ {_RUN} }}}} {{{{ flow_run.sta
 
 def _to_do(pages: str) -> str:
     """Expression of Jinja for what a person can do."""
-    again = json.dumps(f"when that is mended, run it again: PREFECT_API_URL={pages}/api prefect flow-run retry ")
+    server = " ".join(server_words(f"{pages}/api"))
+    again = json.dumps(f"when that is mended, run it again: {server} prefect flow-run retry ")
     late = "see whether `kline up` runs, and prefect/logs/worker.log in its home; started, it begins the run"
     incomplete = "bring in what is missing, or mend it; the next run makes the values"
     return (

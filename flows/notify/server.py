@@ -19,8 +19,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.common.server_words import CLIENT_PASSWORD, PASSWORD
 from flows.local_stack.locking import NOTE
-from flows.local_stack.user_settings import CLIENT_PASSWORD, PASSWORD
 from kline_core.errors import ServerError
 from kline_core.store.folder import home_folder, home_uri
 

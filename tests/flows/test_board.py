@@ -116,6 +116,7 @@ def test_a_session_that_failed_is_the_newest_too(api: Server, run: Any) -> None:
     assert "2 of 3 scored" in boards(api)[0]["description"]
 
 
+@pytest.mark.long
 def test_values_of_a_run_that_fails_afterwards_stay(api: Server, run: Any) -> None:
     state = run(LAST, max_failed_share=0.0)
     assert state.is_failed()
@@ -124,6 +125,7 @@ def test_values_of_a_run_that_fails_afterwards_stay(api: Server, run: Any) -> No
     assert f"### Alarms\n\n- {state.message.partition(':')[0]}" in board["data"]
 
 
+@pytest.mark.long
 def test_while_a_session_is_worked_on_the_board_says_so(api: Server, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -140,6 +142,7 @@ def test_while_a_session_is_worked_on_the_board_says_so(api: Server, run: Any, m
     assert "no room" in board["data"]
 
 
+@pytest.mark.long
 def test_runs_of_no_market_have_no_board(api: Server, run: Any, tmp_path: Path) -> None:
     assert run(None, calendar=None).is_completed()
     state = backfill(home=str(tmp_path / "home"), first=LAST, max_failed_share=1.0, threads=1, return_state=True)

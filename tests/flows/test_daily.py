@@ -328,6 +328,7 @@ def test_refused_before_anything_is_computed(
     assert Home(home).version("factors") is None
 
 
+@pytest.mark.long
 def test_what_is_found_in_the_run_leaves_a_to_do_and_one_line_each(api: Server, home: Path) -> None:
     # A bad date gets this far where a program calls the flow; the server makes no run of it.
     for parameters, words in ({"symbols": "NOPE"}, "'NOPE' has no bars"), ({"as_of": "yesterday"}, "as_of: "):
@@ -343,6 +344,7 @@ def test_what_is_found_in_the_run_leaves_a_to_do_and_one_line_each(api: Server, 
         assert not any("Traceback" in error for error in errors)
 
 
+@pytest.mark.long
 def test_a_defect_is_told_first_and_traced_last(api: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("bars on fire")

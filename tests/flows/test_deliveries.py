@@ -56,6 +56,7 @@ def values(home: Path) -> list[tuple[Any, ...]]:
     return sorted(zip(*rows.to_pydict().values(), strict=True), key=str)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "deliver"),
     [

@@ -146,6 +146,7 @@ def to_do(api: Server) -> str:
     return str(newest["data"])
 
 
+@pytest.mark.long
 def test_what_is_left_to_do_is_done_once_a_later_run_completes(api: Server, tmp_path: Path, source: Path) -> None:
     home = tmp_path / "home"
     assert run(home, source, as_of="2024-10-08", arrival_retries=0).is_failed()
@@ -163,6 +164,7 @@ def test_what_is_left_to_do_is_done_once_a_later_run_completes(api: Server, tmp_
     assert before == f"It was to do before: {left.splitlines()[0]}"
 
 
+@pytest.mark.long
 def test_a_day_that_the_calendar_does_not_know_leaves_a_to_do(api: Server, tmp_path: Path, source: Path) -> None:
     state = run(tmp_path / "home", source, as_of="2031-01-06")
     shown = api.artifacts(str(state.state_details.flow_run_id))

@@ -37,6 +37,7 @@ def untouched(folder):
     return not list(folder.parent.glob(f".{folder.name}.*"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_backup_is_a_home_with_the_same_values_and_runs(bench, in_process, tmp_path):
     bench.add(market(4, 40, seed=9, prefix="T"))

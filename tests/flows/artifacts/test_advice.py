@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import yaml
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from flows.artifacts.advice import again
 from flows.backfill import backfill
@@ -91,3 +91,14 @@ def test_a_run_for_a_calendar_that_there_is_not_is_repeated_as_it_was(calendar: 
     assert again(daily, run_of(calendar=calendar), "manual")[1:] == [f"-p calendar={calendar}"]
     assert to_do_key("daily", {"calendar": calendar}) == "daily-to-do"
     assert to_do_key("daily", {"calendar": "XSHG"}) == "daily-xshg-to-do"
+
+
+@pytest.mark.parametrize("password", [None, "u:p"])
+def test_a_server_with_a_password_is_reached_by_the_variable_that_holds_it(
+    monkeypatch: pytest.MonkeyPatch, password: str | None
+) -> None:
+    monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4200/api", PREFECT_API_AUTH_STRING: password}):
+        command = again(maintain, run_of(), "weekly")
+    words = [] if password is None else ['PREFECT_API_AUTH_STRING="$PREFECT_SERVER_API_AUTH_STRING"']
+    assert command[1:-1] == words

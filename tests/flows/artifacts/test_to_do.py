@@ -15,6 +15,7 @@ from flows.maintain import maintain
 from tests.support.prefect_server import Server
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("flow", "parameters", "key", "asked"),

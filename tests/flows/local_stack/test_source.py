@@ -90,6 +90,11 @@ def test_a_folder_is_kept_with_its_whole_path(tmp_path: Path, monkeypatch: pytes
     assert checked_source("bars", tmp_path) == str((tmp_path / "bars").resolve())
 
 
+def test_a_folder_that_is_kept_may_be_away_for_a_while(tmp_path: Path) -> None:
+    (tmp_path / "source.json").write_text('{"source": "/away"}')
+    assert checked_source(None, tmp_path) == "/away"
+
+
 @pytest.mark.parametrize(
     ("source", "kind"),
     [("", InputError), ("nowhere", InputError), ("yfinance:csi300", SettingError), ("akshare:csi300", SourceError)],

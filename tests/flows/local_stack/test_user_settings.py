@@ -1,7 +1,8 @@
 import pytest
 from prefect.settings import PREFECT_LOGGING_LEVEL, PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-from flows.local_stack.user_settings import CLIENT_PASSWORD, PASSWORD, check, inherited
+from flows.common.server_words import CLIENT_PASSWORD, PASSWORD
+from flows.local_stack.user_settings import check, inherited
 from kline_core.errors import SettingError
 
 
