@@ -16,6 +16,8 @@ def server_words(url: str) -> list[str]:
     words = [f"PREFECT_API_URL={shlex.quote(url)}"]
     if PREFECT_API_AUTH_STRING.value() is not None or PASSWORD in os.environ:
         words.append(f'{CLIENT_PASSWORD}="${PASSWORD}"')
-    if (authority := PREFECT_API_SSL_CERT_FILE.value()) is not None:
+    # Prefect takes the certificates of the machine where it is not told of others, whatever the address.
+    authority = PREFECT_API_SSL_CERT_FILE.value()
+    if url.startswith("https:") and authority is not None:
         words.append(f"PREFECT_API_SSL_CERT_FILE={shlex.quote(str(authority))}")
     return words
