@@ -65,6 +65,7 @@ def run_of(state: Any) -> str:
     return str(state.state_details.flow_run_id)
 
 
+@pytest.mark.long
 def test_the_board_is_of_the_newest_session(api: Server, run: Any) -> None:
     first = run(BEFORE)
     assert first.is_completed(), first.message

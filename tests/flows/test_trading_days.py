@@ -209,6 +209,7 @@ def test_a_run_for_another_market_than_the_homes_has_nothing_to_do(tmp_path: Pat
     )
 
 
+@pytest.mark.long
 def test_a_run_that_is_tried_again_later_is_still_for_its_day(api: Server, tmp_path: Path, source: Path) -> None:
     given = {"home": str(tmp_path / "home"), "source": str(source), "calendar": "XSHG", "arrival_retries": 0}
     given |= {"samples": 20, "threads": 2, "max_failed_share": 1.0}

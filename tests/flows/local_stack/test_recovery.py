@@ -23,7 +23,7 @@ from tests.support.prefect_server import Server
 from tests.support.records import record_of
 from tests.support.values import store, value_rows
 
-pytestmark = [pytest.mark.flows, pytest.mark.slow]
+pytestmark = [pytest.mark.flows, pytest.mark.slow, pytest.mark.long]
 
 HERE = Reach("kline-up-mine", alone=True)
 SHARED = Reach("kline-up-mine", alone=False)

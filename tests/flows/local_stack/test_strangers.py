@@ -48,6 +48,7 @@ def filled(folder: Path, *symbols: str) -> Home:
     return home
 
 
+@pytest.mark.long
 def test_a_home_that_was_empty_when_its_schedules_were_deployed(client: SyncPrefectClient, tmp_path: Path) -> None:
     assert pause_strangers(client, Home(tmp_path / "home", create=True), None) == []
     assert active(client) == set(CALENDARS)
