@@ -13,9 +13,9 @@ from flows.artifacts.result_line import name_failure, say_result
 from flows.common.artifact_keys import artifact_key
 from flows.common.context import open_home
 from flows.common.ending import answering, cancellable, carried_out
+from flows.common.flow_names import FLOWS
 from flows.common.parameters import HomePlace, KeepDays
 from flows.common.session import run_name
-from flows.notify.messages import FLOWS
 from flows.steps.history import PrunedHistory, prune_history
 from kline_core._logging import listening
 from kline_core.api.data import verify

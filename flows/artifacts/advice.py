@@ -18,13 +18,13 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectExcept
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_API_URL
 
+from flows.artifacts.result_line import plain_reason
 from flows.common.artifact_keys import to_do_key
-from flows.common.by_hand import CONTINUED, command_again, day_of
+from flows.common.by_hand import CONTINUED, command_again, day_of, deployment_of
 from kline_core._logging import one_line
 from kline_core._secrets import masked
 from kline_core.errors import KlineError
 
-_PREFIXES = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
 _ANSWERS = (KlineError, ParameterTypeError)
 """Errors that are answers for a person."""
 _DONE = "done: "
@@ -35,17 +35,15 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
 
     Hooks of a run whose process was killed run in another one, without the run's context.
     """
-    reason = " ".join((state.message or "no reason is known").split())
-    for prefix in _PREFIXES:
-        reason = reason.removeprefix(prefix)
     ended = state.name.lower() if state.name else "ended"
-    line = masked(f"{flow.name} {flow_run.name} {ended}: {reason.rstrip('.')}")
+    line = masked(f"{flow.name} {flow_run.name} {ended}: {plain_reason(state).rstrip('.')}")
     # A defect alone has a traceback, and it comes last: any other error is an answer.
     error = getattr(state.data, "result", None)
     defect = error if isinstance(error, Exception) and not isinstance(error, _ANSWERS) else None
     logger = flow_run_logger(flow_run, flow)
     with get_client(sync_client=True) as client:
-        command = again(flow, flow_run, _deployment(client, flow_run))
+        deployment = deployment_of(client, flow_run)
+        command = again(flow, flow_run, None if deployment is None else deployment.name)
         then = "What was finished is stored. When that is mended, run it again:"
         logger.error("%s. %s %s", line, then, masked(" ".join(command)), exc_info=defect)
         # A page is too narrow for the whole command.
@@ -84,15 +82,6 @@ def settled(state: State[Any]) -> State[Any]:
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("the artifact %s may be out of date (%s)", key, one_line(error))
     return state
-
-
-def _deployment(client: SyncPrefectClient, flow_run: FlowRun) -> str | None:
-    if flow_run.deployment_id is None:
-        return None
-    try:
-        return client.read_deployment(flow_run.deployment_id).name
-    except ObjectNotFound:
-        return None
 
 
 def _open(client: SyncPrefectClient, key: str) -> ArtifactCollection | None:

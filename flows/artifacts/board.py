@@ -18,8 +18,6 @@ from kline_core.evaluation.session_change import Change, Move
 
 WHOLE: Final = 10**9
 """Stands for all symbols; more than are ever chosen."""
-
-
 COMPLETED: Final = "completed"
 """How a run ended that found nothing to do."""
 
@@ -160,9 +158,8 @@ def _movers(change: Change | None) -> str:
     if change is None or change.before is None:
         return "### Movers\n\nNo session before it is stored to compare with."
     moves = sorted([*change.up, *change.down], key=lambda move: (-abs(move.change), move.symbol))
-    said = "" if moves else "No value has changed."
-    table = markdown_table(("symbol", "before", "now", "change"), list(map(_move, moves))) if moves else said
-    return f"### Movers since {change.before}\n\n{table}"
+    table = markdown_table(("symbol", "before", "now", "change"), list(map(_move, moves)))
+    return f"### Movers since {change.before}\n\n{table if moves else 'No value has changed.'}"
 
 
 def _move(move: Move) -> list[object]:

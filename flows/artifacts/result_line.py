@@ -37,11 +37,17 @@ def with_result(name: str, line: str) -> str:
     return f"{name.partition(SEPARATOR)[0]}{SEPARATOR}{shortened(line, _LONGEST)}"
 
 
-def reason_of(state: State[Any]) -> str:
-    """Why a run ended, in one line, without secrets, and without the name of an error of ours, which says it all."""
+def plain_reason(state: State[Any]) -> str:
+    """The message of a state in one line, without what Prefect puts in front of an error."""
     said = " ".join((state.message or "no reason is known").split())
     for prefix in _PREFIXES:
         said = said.removeprefix(prefix)
+    return said
+
+
+def reason_of(state: State[Any]) -> str:
+    """Why a run ended, in one line, without secrets, and without the name of an error of ours, which says it all."""
+    said = plain_reason(state)
     name, _, rest = said.partition(SEPARATOR)
     return masked(rest if rest and hasattr(errors, name) else said)
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
 
-from flows.common.server_words import server_words
+from flows.common.server_words import words_of_client
 from flows.common.session import scheduled_day
 from kline_core.bars.sessions import calendar_names
 
@@ -20,6 +23,16 @@ CONTINUED = " \\\n  "
 def by_hand(flow: str) -> str:
     """Name of the deployment in `prefect.yaml` that starts a flow by hand: one made for that, or its weekly one."""
     return _NAMES.get(flow, "weekly")
+
+
+def deployment_of(client: SyncPrefectClient, run: FlowRun) -> DeploymentResponse | None:
+    """The deployment of a run; None if it has none, or none any more."""
+    if run.deployment_id is None:
+        return None
+    try:
+        return client.read_deployment(run.deployment_id)
+    except ObjectNotFound:
+        return None
 
 
 def command_again(
@@ -37,7 +50,7 @@ def command_again(
     Returns:
         The command itself, and each parameter.
     """
-    address = [] if server is None else server_words(server)
+    address = [] if server is None else words_of_client(server)
     command = [*address, f"prefect deployment run {flow}/{deployment or by_hand(flow)}"]
     asked = dict(run.parameters)
     if asked.get("calendar") in calendar_names() and asked.get("as_of") is None:

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.common.server_words import CLIENT_PASSWORD, PASSWORD
+from flows.common.server_words import PASSWORD, server_words
 from flows.local_stack.certificates import Certificates
 from flows.local_stack.deployments import all_deployments
 from flows.local_stack.warm_cluster import Loaded
@@ -64,11 +64,8 @@ class Ready:
     def commands(self) -> dict[str, str]:
         """Shell commands for another terminal."""
         prefect = shutil.which("prefect") or str(Path(sys.executable).parent / "prefect")
-        words = [f"PREFECT_API_URL={self.api}"]
-        if self.password:
-            words += [f'{CLIENT_PASSWORD}="${PASSWORD}"']
-        if self.certificates is not None:
-            words += [f"PREFECT_API_SSL_CERT_FILE={shlex.quote(self.certificates.files['ca-file'])}"]
+        authority = None if self.certificates is None else self.certificates.files["ca-file"]
+        words = server_words(self.api, self.password, authority)
         run = " ".join([*words, shlex.quote(_short(prefect))])
         return {
             "run": f"{run} deployment run daily/manual",

@@ -28,15 +28,15 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Scheduled
 
+from flows.common.by_hand import deployment_of
+from flows.common.flow_names import FLOWS
 from flows.common.states import INTERRUPTED
 from flows.local_stack.abandoned import Reach, abandoned
 from flows.local_stack.stored import stored_values
 from flows.local_stack.to_do import leave_to_do
 
-FLOWS = ("daily", "backfill", "evaluate", "maintain")
 MOST_TASK_RUNS = 2_000
 """Task runs that are ended at one start; what is left waits for the next."""
 _STORING = ("daily", "backfill")
@@ -61,7 +61,7 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
         asked = run.state_type == StateType.CANCELLING
         _end_task_runs(client, FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), Cancelled if asked else Crashed)
         flow = client.read_flow(run.flow_id).name
-        deployment = _deployment(client, run)
+        deployment = deployment_of(client, run)
         state = _next_state(client, home, flow, run, deployment)
         message = state.message or ""
         if state.type == StateType.SCHEDULED:
@@ -98,16 +98,6 @@ def _next_state(
     if flow in FLOWS and deployment is not None and not before:
         return Scheduled(name=INTERRUPTED, scheduled_time=due, message=f"{happened} It goes on by itself, once.")
     return Crashed(message=f"{happened} It does not go on by itself.")
-
-
-def _deployment(client: SyncPrefectClient, run: FlowRun) -> DeploymentResponse | None:
-    """The run's deployment, without which no worker would begin it."""
-    if run.deployment_id is None:
-        return None
-    try:
-        return client.read_deployment(run.deployment_id)
-    except ObjectNotFound:
-        return None
 
 
 def _forget_process(client: SyncPrefectClient, run: FlowRun) -> None:

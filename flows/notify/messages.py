@@ -4,20 +4,19 @@ import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from flows.common.server_words import server_words
+from flows.common.server_words import words_of_client
 from flows.common.states import INCOMPLETE, INTERRUPTED
 
 EVENTS: Final = {
     "failed": ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"),
-    "late": ("prefect.flow-run.Late",),
     "interrupted": (f"prefect.flow-run.{INTERRUPTED}",),
+    "late": ("prefect.flow-run.Late",),
     "incomplete": (f"prefect.flow-run.{INCOMPLETE}",),
     "completed": ("prefect.flow-run.Completed", f"prefect.flow-run.{INCOMPLETE}"),
 }
 """Events of Prefect by what a person asks for; a run has at most one of each kind at its end."""
 DEFAULT: Final = ("failed", "interrupted", "late", "incomplete")
 """Whatever leaves a session without some of its values, or did until it was made good."""
-FLOWS: Final = ("daily", "backfill", "evaluate", "maintain")
 _LONGEST: Final = 1_000
 """Characters of a reason; the page of the run has all of it."""
 
@@ -33,7 +32,7 @@ SUBJECT: Final = f"kline: {{{{ flow.name }}}} {{{{ {_RUN} }}}} {{{{ flow_run.sta
 
 def _to_do(pages: str) -> str:
     """Expression of Jinja for what a person can do."""
-    server = " ".join(server_words(f"{pages}/api"))
+    server = " ".join(words_of_client(f"{pages}/api"))
     again = json.dumps(f"when that is mended, run it again: {server} prefect flow-run retry ")
     late = "see whether `kline up` runs, and prefect/logs/worker.log in its home; started, it begins the run"
     incomplete = "bring in what is missing, or mend it; the next run makes the values"

@@ -11,8 +11,9 @@ from prefect.events.actions import CallWebhook, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
+from flows.common.flow_names import FLOWS
 from flows.notify.channels import Channel
-from flows.notify.messages import EVENTS, FLOWS, SUBJECT, payload, text
+from flows.notify.messages import EVENTS, SUBJECT, payload, text
 from flows.notify.server import connected, pages_of
 from kline_core.errors import SettingError
 

@@ -10,9 +10,9 @@ from flows.backfill import backfill
 from flows.daily import daily
 from flows.steps import patterns
 from kline_core.bars.sessions import sessions_until
-from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import HomeError
 from tests.support.prefect_server import Server
+from tests.support.vendor_folder import deliver
 
 SESSIONS = sessions_until(pd.Timestamp("2024-10-10").to_numpy().astype("datetime64[D]"), 90, "XNYS")
 LAST, BEFORE = (str(day) for day in SESSIONS[[-1, -2]])
@@ -28,11 +28,7 @@ def source(tmp_path: Path) -> Path:
     """Bars of three symbols up to the last session, without those of S00002 on it."""
     folder = tmp_path / "delivered"
     folder.mkdir()
-    frame = random_walk(3, len(SESSIONS), seed=3).to_frame(prefix="S")
-    frame["date"] = list(SESSIONS) * 3
-    late = (frame["symbol"] == "S00002") & (frame["date"] == SESSIONS[-1])
-    for symbol, rows in frame[~late].groupby("symbol"):
-        rows.to_csv(folder / f"{symbol}.csv", index=False)
+    deliver(folder, SESSIONS, LAST, {"S00002": BEFORE})
     return folder
 
 

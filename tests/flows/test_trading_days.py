@@ -18,6 +18,7 @@ from kline_core.errors import BarsMissingError, DateError
 from kline_core.store.home import Home
 from tests.support.prefect_server import Server
 from tests.support.run_logs import errors_of, log_of
+from tests.support.vendor_folder import deliver
 
 SESSIONS = sessions_until(pd.Timestamp("2024-10-09").to_numpy().astype("datetime64[D]"), 120, "XSHG")
 
@@ -32,15 +33,8 @@ def source(tmp_path: Path) -> Path:
     """Bars of three symbols up to 2024-10-08, without those of S00002 on that day."""
     folder = tmp_path / "delivered"
     folder.mkdir()
-    deliver(folder, "2024-10-08", {"S00002": "2024-09-30"})
+    deliver(folder, SESSIONS, "2024-10-08", {"S00002": "2024-09-30"})
     return folder
-
-
-def deliver(folder: Path, until: str, sooner: dict[str, str]) -> None:
-    frame = random_walk(3, len(SESSIONS), seed=3).to_frame(prefix="S")
-    frame["date"] = list(SESSIONS) * 3
-    for symbol, rows in frame.groupby("symbol"):
-        rows[rows["date"] <= sooner.get(str(symbol), until)].to_csv(folder / f"{symbol}.csv", index=False)
 
 
 def run(home: Path, source: Path, **parameters: Any) -> Any:
@@ -109,7 +103,7 @@ def test_bars_that_arrive_late_are_waited_for(
         looked.append(given)
         found = arrivals(*given)
         if len(looked) == 2:
-            deliver(source, "2024-10-08", {})
+            deliver(source, SESSIONS, "2024-10-08", {})
         return found
 
     monkeypatch.setattr(bars_module, "arrivals", late)
@@ -157,7 +151,7 @@ def test_what_is_left_to_do_is_done_once_a_later_run_completes(api: Server, tmp_
     # Neither does a run of fewer symbols.
     assert run(home, source, as_of="2024-10-08", symbols="S00001", max_missing_share=1.0).is_completed()
     assert to_do(api) == left
-    deliver(source, "2024-10-08", {})
+    deliver(source, SESSIONS, "2024-10-08", {})
     assert run(home, source, as_of="2024-10-08").is_completed()
     done, _, before = to_do(api).splitlines()
     assert done.startswith(f"done: run XSHG 2024-10-08 completed on {datetime.now(UTC):%Y}-")
@@ -183,14 +177,14 @@ def test_a_few_missing_symbols_are_said_and_do_not_stop_the_run(api: Server, tmp
 
 
 def test_no_bar_after_the_day_is_used(tmp_path: Path, source: Path) -> None:
-    deliver(source, "2024-10-09", {})
+    deliver(source, SESSIONS, "2024-10-09", {})
     assert run(tmp_path / "home", source, as_of="2024-10-08").is_completed()
     days = Home(tmp_path / "home").read("factors", ["date"])["date"].to_pylist()
     assert str(max(days)) == "2024-10-08"
 
 
 def test_bars_of_another_exchange_are_refused(tmp_path: Path, source: Path) -> None:
-    deliver(source, "2024-10-09", {})
+    deliver(source, SESSIONS, "2024-10-09", {})
     state = run(tmp_path / "home", source, calendar="XNYS", as_of="2024-10-08")
     assert state.is_failed()
     assert "calendar is XNYS, but " in state.message
@@ -221,7 +215,7 @@ def test_a_run_that_is_tried_again_later_is_still_for_its_day(api: Server, tmp_p
         state = run_flow(daily, client.read_flow_run(made), return_type="state")
         assert "S00002" in state.message
         # Bars of the next day have come as well; what Retry on the page of the run sends, far from its day.
-        deliver(source, "2024-10-09", {})
+        deliver(source, SESSIONS, "2024-10-09", {})
         retry = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
         assert api.post(f"flow_runs/{made}/set_state", state=retry)["status"] == "ACCEPT"
         state = run_flow(daily, client.read_flow_run(made), return_type="state")

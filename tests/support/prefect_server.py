@@ -137,8 +137,13 @@ def prefect_server(folder: Path, port: int | None = None, tables: Path | None = 
 @contextmanager
 def reporting_to(server: Server) -> Iterator[None]:
     """Flows that this process runs itself report to the server."""
+    # What is still to be sent is sent while its server is there, by threads that know one server alone.
+    _send_all()
     with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.folder / "client"}):
         yield
-        # What is still to be sent is sent while the server is there.
-        APILogWorker.instance().drain()
-        EventsWorker.drain_all()
+        _send_all()
+
+
+def _send_all() -> None:
+    APILogWorker.instance().drain()
+    EventsWorker.drain_all()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.common.flow_names import FLOWS
 from flows.common.states import INTERRUPTED
 from flows.local_stack import abandoned, recovery
 from flows.local_stack.abandoned import Reach
@@ -144,7 +145,7 @@ def test_the_order_of_sessions_stays(desk: Desk) -> None:
     assert [each["flow_run"]["id"] for each in asked if each["flow_run"]["id"] in ours] == [monday, tuesday, wednesday]
 
 
-@pytest.mark.parametrize("flow", recovery.FLOWS)
+@pytest.mark.parametrize("flow", FLOWS)
 def test_an_interrupted_run_goes_on_by_itself_once(desk: Desk, flow: str) -> None:
     deployment = desk.deployment(flow)
     run = desk.run(deployment, "PENDING", "RUNNING", symbols="AAPL", source="akshare:csi300")

@@ -54,7 +54,7 @@ def test_a_failed_run_sends_one_message_and_a_completed_one_none(
 ) -> None:
     code, out, _ = ask(capsys, "--home", str(tmp_path / "mine"), "notify", "--webhook", hook.url)
     assert code == 0
-    said = "has failed or is late or has completed with something missing"
+    said = "has failed or is interrupted or is late or has completed with something missing"
     assert f"a message goes to the webhook at 127.0.0.1 of each run that {said}\n" in out
     assert "secret" not in out
     # Typed twice.
@@ -72,7 +72,8 @@ def test_a_failed_run_sends_one_message_and_a_completed_one_none(
     assert (said["flow"], said["state"]) == ("daily", "Failed")
     assert "there is no home at" in said["reason"]
     run = reporting.get(f"flow_runs/{said['link'].rpartition('/')[2]}")
-    assert (run["name"], run["state_type"]) == (said["run"], "FAILED")
+    # Its name on the pages has the reason behind it.
+    assert (run["name"].partition(": ")[0], run["state_type"]) == (said["run"], "FAILED")
     assert said["link"].startswith(reporting.url.removesuffix("/api"))
     assert said["todo"].endswith(f"/api prefect flow-run retry {run['id']}")
     for name in ("reason", "todo", "home", "link"):
@@ -120,6 +121,7 @@ def test_one_message_for_each_thing_that_went_wrong(
     poll(lambda: any(message["run"] == "the last" for message in hook.messages), "last message")
     told = [(message["run"], message["state"]) for message in hook.messages]
     assert sorted(told) == [
+        ("goes on by itself", "Interrupted"),
         ("killed", "Crashed"),
         ("lacks bars", "Incomplete"),
         ("late, then well", "Late"),

@@ -1,0 +1,5 @@
+"""Names of the flows."""
+
+from typing import Final
+
+FLOWS: Final = ("daily", "backfill", "evaluate", "maintain")
