@@ -124,7 +124,7 @@ class Desk:
 
 def deliveries(folder: Path) -> Path:
     """A file of the bars before the week, and one for each of its sessions."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     sessions = sessions_until(np.datetime64(WEEK[-1]), HISTORY + len(WEEK), "XNYS")
     assert [str(day) for day in sessions[HISTORY:]] == WEEK
     frame = random_walk(SYMBOLS, len(sessions), seed=1).to_frame(prefix="S")

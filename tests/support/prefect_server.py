@@ -145,5 +145,5 @@ def reporting_to(server: Server) -> Iterator[None]:
 
 
 def _send_all() -> None:
-    APILogWorker.instance().drain()
+    APILogWorker.drain_all()
     EventsWorker.drain_all()

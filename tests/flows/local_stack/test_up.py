@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,11 @@ def starts_again_what_dies(desk: Desk, up: Up) -> None:
         psutil.Process(pid).kill()
 
     def alive() -> bool:
-        names = [" ".join(process.cmdline()) for process in desk.left()]
+        names = []
+        for process in desk.left():
+            # One that was just killed may end while it is looked at.
+            with suppress(psutil.Error):
+                names.append(" ".join(process.cmdline()))
         wanted = ("prefect server", "dask scheduler", "dask worker", "prefect worker")
         return all(any(each in name for name in names) for each in wanted)
 
