@@ -7,19 +7,22 @@ That happens if server, worker and flow runs are all killed at once, as by a pow
 3. an interrupted run of `FLOWS`, which use again what is stored, goes on by itself once;
 4. any other is Crashed, and leaves a person the command that runs it again.
 
-A run that goes on is the same one: it keeps its page, its day and its place before the runs that are due after it. Task
-runs end with the process that worked on them.
+A run that goes on is the same one: it keeps its page, its day and its place before the runs that are due after it and
+waited for its slot. Task runs end with the process that worked on them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterEndTime,
     FlowRunFilterId,
+    FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     TaskRunFilter,
@@ -28,7 +31,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.states import AwaitingRetry, Cancelled, Crashed, Scheduled
+from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Crashed, Scheduled
 
 from flows.common.by_hand import deployment_of
 from flows.common.flow_names import FLOWS
@@ -45,6 +48,8 @@ _ENDED = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 _PAGE = 200
 _RECORDED_LATE = timedelta(minutes=10)
 """The server records task runs some time after they end."""
+_GIVE_WAY = timedelta(minutes=1)
+"""How long runs that wait for a slot leave it to the one that had it: a worker starts within seconds."""
 _GONE = "Its process is gone: the machine or kline was stopped"
 
 
@@ -56,7 +61,7 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
         home: Home of runs that name none.
         reach: Which runs are looked after.
     """
-    lines = []
+    lines, going_on = [], []
     for run in abandoned(client, reach):
         asked = run.state_type == StateType.CANCELLING
         _end_task_runs(client, FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), Cancelled if asked else Crashed)
@@ -71,6 +76,9 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
         # Forced, since Prefect's rules for transitions assume that a run can continue.
         client.set_flow_run_state(run.id, state, force=True)
         lines.append(f"{flow} {run.name}: {message}")
+        if state.type == StateType.SCHEDULED and deployment is not None and deployment.global_concurrency_limit:
+            going_on.append((deployment, run))
+    _let_go_first(client, going_on)
     long_ago = FlowRunFilterEndTime.model_validate({"before_": datetime.now(UTC) - _RECORDED_LATE})
     ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=_ENDED))
     _end_task_runs(client, FlowRunFilter(state=ended, end_time=long_ago), Crashed)
@@ -103,6 +111,21 @@ def _next_state(
 def _forget_process(client: SyncPrefectClient, run: FlowRun) -> None:
     """Take the process from a run that is to be queued again, so that it can be cancelled meanwhile."""
     client.request("PATCH", "/flow_runs/{id}", path_params={"id": run.id}, json={"infrastructure_pid": None})
+
+
+def _let_go_first(client: SyncPrefectClient, going_on: Sequence[tuple[DeploymentResponse, FlowRun]]) -> None:
+    """Have the other runs of their deployments that are due wait, since a worker takes all at once, in any order."""
+    now = datetime.now(UTC)
+    due = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime.model_validate({"before_": now + _GIVE_WAY}),
+    )
+    first = {run.id for _, run in going_on}
+    for deployment in {deployment.id for deployment, _ in going_on}:
+        of = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+        for run in client.read_flow_runs(deployment_filter=of, flow_run_filter=due):
+            if run.id not in first:
+                client.set_flow_run_state(run.id, AwaitingConcurrencySlot(scheduled_time=now + _GIVE_WAY), force=True)
 
 
 def _end_task_runs(client: SyncPrefectClient, of: FlowRunFilter, end: Callable[..., State[Any]]) -> None:

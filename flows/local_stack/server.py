@@ -144,6 +144,7 @@ def prefect_environment(home: Path, folder: Path, place: Place) -> dict[str, str
         # On disk, since a restarted server forgets leases in memory, and a run that cannot renew its lease is
         # terminated.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "flows.local_stack.ordering",
         # Otherwise any page in a browser on this machine may read and change everything.
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{place.ui},{place.ui.replace(place.host, 'localhost')}",
         "PREFECT_WORKER_QUERY_SECONDS": "2",

@@ -5,8 +5,9 @@
 3. Deploy what has changed, and recover the runs that the server has as under way without a process. Only then start the
    worker, so that no schedule that is about to be paused begins a run.
 4. Watch everything, and restart what dies.
-5. On a signal, ask flow runs to end, and give them time to store and report what they have; then end the other parts in
-   the opposite order of their start. A second signal ends everything at once.
+5. On a signal, end the server, then ask flow runs to end, and give them time to store what they have; then end the
+   other parts in the opposite order of their start. A second signal ends everything at once. The next start finds the
+   runs as after a power loss, and they go on.
 """
 
 import shutil
@@ -54,6 +55,7 @@ from kline_core.store.folder import home_uri
 from kline_core.store.home import Home
 
 LEFT_OVER_SECONDS = 5.0
+SERVER_SECONDS = 3.0
 FLOW_RUN_SECONDS = 15.0
 PART_SECONDS = 8.0
 
@@ -215,6 +217,8 @@ class _Control:
         """End everything that was started, descendants included."""
         self._warming.cancel()
         path = Path(self._home.uri)
+        # First: while the server listens, a run that is told to end has crashed, for good, and messages go out.
+        self._server.end(_Patience(SERVER_SECONDS, self._signals)())
         end_all(marked(path, flow_runs_only=True), _Patience(FLOW_RUN_SECONDS, self._signals))
         for part in reversed(self._parts):
             part.end(_Patience(PART_SECONDS, self._signals)())

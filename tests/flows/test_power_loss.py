@@ -1,4 +1,4 @@
-"""`kline up` and all its programs are killed at once, twice, and started again: each session has its values.
+"""`kline up` is stopped, or killed with all its programs, and started again: each session has its values.
 
 What ran is half done, has a process that has not begun to work, waits for its turn, or is being cancelled.
 """
@@ -211,4 +211,22 @@ def test_after_a_power_loss_every_session_has_its_values(desk: Desk) -> None:
     limits = desk.server.post("v2/concurrency_limits/filter")
     assert limits
     assert {limit["active_slots"] for limit in limits} == {0}
+    assert stop(desk.running) == 0
+
+
+def test_a_run_at_work_goes_on_after_kline_up_was_stopped(desk: Desk) -> None:
+    (desk.home / "hold").write_text(str(SYMBOLS // 2))
+    working = desk.start("held")
+    desk.half_way(working)
+    assert stop(desk.running) == 0
+    stored = desk.seen.read("factors", ["status"])["status"].to_pylist().count("ok")
+    (desk.home / "hold").unlink()
+
+    desk.open()
+    happened = f"{GONE} while it worked. {stored} values of it are stored. It goes on by itself, once."
+    assert desk.notes == [f"daily all symbols: {happened}"]
+    desk.until(working, "Completed")
+    assert desk.values() == values(desk.home.with_name("undisturbed"))
+    # No message went out meanwhile.
+    assert desk.messages(working, "Crashed") == []
     assert stop(desk.running) == 0
