@@ -1,14 +1,15 @@
 """A week at the desk: seven sessions and a holiday under `kline up`, on each of which something goes wrong.
 
 At its end every session has the values that an undisturbed week gives, bit for bit, with no help but that one run was
-asked for again; and who asked for messages has got one for each thing that went wrong.
+asked for again; and who asked for messages has got one for each thing that went wrong. A short week has what happens
+without a process of its own, as the flow is called.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ import pandas as pd
 import psutil
 import pytest
 
+import flows.daily
 import kline_core as kl
+from flows.daily import daily
+from flows.steps.waiting import WaitNotice
 from kline_core.bars.sessions import sessions_until
 from kline_core.encoder.synthetic import random_walk
 from kline_core.store.home import Home
+from tests.support.command import ask
 from tests.support.desk import power_loss, start_up, stop
 from tests.support.prefect_server import ROOT, Server
 from tests.support.processes import poll
@@ -135,11 +140,11 @@ def deliveries(folder: Path) -> Path:
     return folder
 
 
-def undisturbed(place: Path) -> dict[str, list[tuple[Any, ...]]]:
+def undisturbed(place: Path, week: Sequence[str] = WEEK) -> dict[str, list[tuple[Any, ...]]]:
     """The rows of a week on which nothing happens."""
     days, home = deliveries(place / "days"), Home(place / "home", create=True)
     kl.ingest(home, days / "history.csv")
-    for day in WEEK:
+    for day in week:
         kl.ingest(home, days / f"{day}.csv")
         kl.update_patterns(home)
         kl.compute_factor(home, samples=600, as_of=day, max_failed_share=1.0)
@@ -239,3 +244,61 @@ def one_message_for_each_thing_that_went_wrong(received: Received) -> None:
     wanted = [(f"XNYS {WEEK[2]}", "Interrupted"), (f"XNYS {WEEK[4]}", "Incomplete"), (f"XNYS {WEEK[6]}", "Failed")]
     poll(lambda: len(received.messages) >= len(wanted), "messages", 120)
     assert sorted((each["run"], each["state"]) for each in received.messages) == wanted
+
+
+@pytest.mark.usefixtures("reporting")
+def test_a_short_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    week, days = WEEK[:4], deliveries(tmp_path / "days")
+    home, vendor = Home(tmp_path / "home", create=True), tmp_path / "vendor"
+    vendor.mkdir()
+
+    def deliver(day: str) -> None:
+        shutil.copy(days / f"{day}.csv", vendor)
+
+    def ended(day: str, retries: int = 0) -> tuple[str, str]:
+        asked = {"source": str(vendor), "calendar": "XNYS", "as_of": day, "max_failed_share": 1.0, "threads": 2}
+        wait = {"arrival_retries": retries, "arrival_retry_seconds": 0.1}
+        state = daily(str(home.uri), **asked, **wait, return_state=True)
+        return state.name, state.message or ""
+
+    deliver("history")
+    with webhook_receiver() as received, monkeypatch.context() as patch:
+        assert ask(capsys, "--home", str(home.uri), "notify", "--webhook", received.url, *ON)[0] == 0
+        say, extend = WaitNotice.say, flows.daily.update
+
+        def come_late(self: WaitNotice, *what: Any) -> None:
+            say(self, *what)
+            deliver(week[0])
+
+        patch.setattr(WaitNotice, "say", come_late)
+        assert ended(week[0], retries=1)[0] == "Completed"
+        patch.setattr(WaitNotice, "say", say)
+
+        deliver(week[1])
+
+        def overtaken(*given: Any, **more: Any) -> Any:
+            updated = extend(*given, **more)
+            deliver(week[2])
+            kl.ingest(home, vendor)
+            return updated
+
+        patch.setattr(flows.daily, "update", overtaken)
+        name, message = ended(week[1])
+        assert name == "Completed"
+        assert "bars came during the run" in message
+        patch.setattr(flows.daily, "update", extend)
+
+        assert ended(HOLIDAY)[1].startswith("nothing to do")
+        bad = vendor / "bad.csv"
+        bad.write_text("gone,wrong\n1,2\n")
+        assert ended(week[2])[0] == "Incomplete"
+        bad.unlink()
+        assert ended(week[3])[0] == "Failed"
+        deliver(week[3])
+        assert ended(week[3])[0] == "Completed"
+        poll(lambda: len(received.messages) >= 2, "messages")
+        assert [(each["run"], each["state"]) for each in received.messages] == [
+            (f"XNYS {week[2]}", "Incomplete"),
+            (f"XNYS {week[3]}", "Failed"),
+        ]
+    assert rows(home) == undisturbed(tmp_path / "calm", week)

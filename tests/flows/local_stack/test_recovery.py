@@ -109,6 +109,24 @@ def desk(server: Server, tmp_path: Path) -> Iterator[Desk]:
         yield Desk(server, client, tmp_path / "home")
 
 
+def test_one_that_goes_on_goes_before_those_that_waited_for_its_slot(desk: Desk) -> None:
+    deployment, others = desk.deployment(), desk.deployment(name="others")
+    working = desk.run(deployment, "PENDING", "RUNNING")
+    waiting, elsewhere = desk.run(deployment), desk.run(others)
+    tomorrow = desk.run(deployment, due=datetime.now(UTC) + timedelta(days=1))
+    before = {run: desk.server.get(f"flow_runs/{run}") for run in (waiting, elsewhere, tomorrow)}
+    desk.recover()
+    after = {run: desk.server.get(f"flow_runs/{run}") for run in (working, *before)}
+    assert after[working]["state"]["name"] == INTERRUPTED
+    assert datetime.fromisoformat(after[working]["next_scheduled_start_time"]) == DUE
+    assert after[waiting]["state"]["name"] == "AwaitingConcurrencySlot"
+    begins = datetime.fromisoformat(after[waiting]["next_scheduled_start_time"])
+    assert timedelta(0) < begins - datetime.now(UTC) <= timedelta(minutes=1)
+    assert after[waiting]["expected_start_time"] == before[waiting]["expected_start_time"]
+    for run in (elsewhere, tomorrow):
+        assert after[run] == before[run] | {"estimated_start_time_delta": after[run]["estimated_start_time_delta"]}
+
+
 def test_one_that_never_began_is_queued_again_for_its_own_day(desk: Desk) -> None:
     deployment = desk.deployment()
     run = desk.run(deployment, "PENDING")
