@@ -11,6 +11,8 @@ from tests.support.processes import scheduler_process
 
 # A machine that is busy with something else makes an example late, and says nothing of the code.
 settings.register_profile("kline", deadline=None, max_examples=50)
+# What must pass before a change lands, each time with other examples.
+settings.register_profile("gate", deadline=None, max_examples=20)
 # What runs beside the gate, by `--hypothesis-profile thorough`, draws far more.
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("kline")

@@ -122,6 +122,7 @@ def test_alphalens_measures_the_returns_that_evaluate_measures(common_days, fact
 
 
 # alphalens 0.5.1 and seaborn 0.13 use what pandas 3.1 and matplotlib will take away.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
 def test_alphalens_draws_its_tear_sheet(common_days, tmp_path, monkeypatch, capsys):

@@ -636,6 +636,7 @@ def test_verify_tells_work_that_is_pending_from_damage(
     assert "nowhere.safetensors cannot be read" in refused(capsys, *words, "--encoder", "nowhere.safetensors")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_full_mode_beside_fast_mode(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     place = tmp_path / "home"

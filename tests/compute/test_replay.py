@@ -117,6 +117,7 @@ def test_dates_of_earlier_runs_that_it_refreshed_are_compared_too(bench, in_proc
     all_same(again(bench, in_process, report), 3)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_runs_at_once_are_each_told_from_the_other(bench, in_process):
     other = Bench(bench.home, replace(SMALL_SETTINGS, factor=FactorSettings(return_horizon=3, top_k=7)), bench.weights)

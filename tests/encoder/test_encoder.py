@@ -223,6 +223,7 @@ def test_an_encoder_that_has_seen_no_day_that_exists_is_refused(through):
         Encoder(AttentionEncoder(8), "0" * 16, through)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_encoder_is_loaded_without_the_compiler_of_torch():
     """Which takes two seconds to import, in every process that computes."""

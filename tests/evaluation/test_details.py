@@ -135,6 +135,7 @@ def test_settings_tried_are_counted_in_the_home(tmp_path):
     assert same.to_dict() == found.to_dict()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_ic_and_returns_by_quantile_are_those_of_alphalens():

@@ -236,6 +236,7 @@ def test_all_symbols_that_break(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert state.message == "1 of 1 symbols broke: S00001 (ValueError: bars)"
 
 
+@pytest.mark.long
 def test_a_commit_that_fails_once_is_made_by_the_next(
     api: Server, home: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +267,7 @@ def test_too_many_failed_samples(home: Path) -> None:
     assert len(values(home)) == 90
 
 
+@pytest.mark.long
 def test_a_symbol_with_too_few_bars_is_said(api: Server, home: Path, tmp_path: Path) -> None:
     random_walk(1, 12, seed=2).to_frame(prefix="NEW").to_csv(tmp_path / "new.csv", index=False)
     state = run(home=str(home), source=str(tmp_path / "new.csv"))
@@ -277,6 +279,7 @@ def test_a_symbol_with_too_few_bars_is_said(api: Server, home: Path, tmp_path: P
     assert "NEW00000: too few bars" in alone.message
 
 
+@pytest.mark.long
 def test_symbols_with_signs_and_other_spellings(api: Server, home: Path, tmp_path: Path) -> None:
     odd = ["600519.SH", "M&M.NS", "NaN", "RDS/A", "^GSPC"]
     bars = random_walk(len(odd), 60, seed=2).to_frame()
@@ -360,6 +363,7 @@ def test_a_defect_is_told_first_and_traced_last(api: Server, home: Path, monkeyp
     assert second.count("Traceback") == 1
 
 
+@pytest.mark.long
 def test_home_from_the_environment(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KLINE_HOME", raising=False)
     assert "set the parameter home, or KLINE_HOME" in run().message

@@ -48,6 +48,7 @@ def first(place: Path) -> DemoReport:
     return report
 
 
+@pytest.mark.long
 def test_every_bar_and_sample_is_accounted_for(first: DemoReport) -> None:
     assert first.ingested.read == first.ingested.stored_new == 12_154
     assert first.patterns.added == first.patterns.total > 11_000
@@ -62,6 +63,7 @@ def test_every_bar_and_sample_is_accounted_for(first: DemoReport) -> None:
     assert first.picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_what_it_says(first: DemoReport) -> None:
     text = first.text()
     for symbol in SYMBOLS:
@@ -73,6 +75,7 @@ def test_what_it_says(first: DemoReport) -> None:
     assert [line["symbol"] for line in document["symbols"]] == list(SYMBOLS)
 
 
+@pytest.mark.long
 def test_nothing_of_it_keeps_running(first: DemoReport) -> None:
     assert marked(first.home) == []
     assert {path.name for path in (first.home / "prefect").iterdir()}.isdisjoint({"up.json", "tmp"})
@@ -93,6 +96,7 @@ def test_a_second_time_everything_is_used_again(first: DemoReport, place: Path) 
     assert not pairs.duplicated().any()
 
 
+@pytest.mark.long
 def test_its_server_knows_the_whole_run_afterwards(first: DemoReport) -> None:
     where, folder = Place(free_port()), first.home / "prefect"
     with locked(first.home):
@@ -116,6 +120,7 @@ def test_its_server_knows_the_whole_run_afterwards(first: DemoReport) -> None:
             part.end(10)
 
 
+@pytest.mark.long
 def test_commands_that_it_names_work(first: DemoReport, capsys: pytest.CaptureFixture[str]) -> None:
     command = next(line for line in first.commands if " match " in line)
     words = command.split()[1 : command.split().index("--png")]
@@ -123,6 +128,7 @@ def test_commands_that_it_names_work(first: DemoReport, capsys: pytest.CaptureFi
     assert "AAPL 2008-10-10: value" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_it_waits_for_no_one_who_runs_for_its_home(first: DemoReport) -> None:
     with locked(first.home), pytest.raises(HomeError, match=rf"already \(process {os.getpid()}\).*kill {os.getpid()}"):
         demo(first.home)

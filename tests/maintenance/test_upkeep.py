@@ -199,6 +199,7 @@ for number in range(40):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_writer_in_another_process_loses_and_doubles_nothing(home):
     for number in range(10):

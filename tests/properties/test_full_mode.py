@@ -51,6 +51,7 @@ def test_another_future_leaves_the_past_as_it_was(day, truth, in_process, tmp_pa
     assert other.rows("factors") != truth.rows("factors"), "the other future is another one"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_values_are_the_same_on_workers_elsewhere_and_in_batches_of_any_size(truth, elsewhere, in_process, tmp_path):
     there = truth.copy(tmp_path / "there")

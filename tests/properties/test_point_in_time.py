@@ -55,6 +55,7 @@ def test_another_future_on_a_standing_cluster(day, truth, future, standing):
     assert_same_until(truth, other, day)
 
 
+@pytest.mark.long
 def test_another_future_on_workers_elsewhere(truth, future, elsewhere):
     day = CUTS[2]
     other = future(day)

@@ -112,6 +112,7 @@ def test_a_stride_takes_a_part_of_the_windows_of_all_scales(small_weights, tmp_p
     assert set(np.unique(every.end)) - set(np.unique(some.end))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_loaded")
 def test_the_approximate_index_takes_vectors_of_all_scales(small_weights, in_process, tmp_path, monkeypatch):

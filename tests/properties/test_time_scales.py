@@ -97,6 +97,7 @@ def test_another_future_leaves_the_past_as_it_was(day, truth, future, in_process
     assert_same_until(truth, other, day)
 
 
+@pytest.mark.long
 def test_another_future_on_a_cluster(truth, future, elsewhere):
     day = CUTS[1]
     other = future(day)

@@ -12,6 +12,7 @@ from kline_core.search.full_mode import similarity_parts
 from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.support.bar_markets import KINDS, bar_market
+from tests.support.examples import examples
 from tests.support.searches import assert_same
 
 
@@ -58,7 +59,7 @@ def assert_plain(made, factor, order, matches):
 
 @pytest.mark.slow
 @given(cases(), st.integers(1, 5))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_equals_the_plain_loop(case, size):
     made, factor, order = case
     with pytest.MonkeyPatch.context() as patch:

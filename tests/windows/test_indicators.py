@@ -12,6 +12,7 @@ from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.windows.indicators import Trend, VolumeFigures, bar_returns, market_returns
 from tests import naive
+from tests.support.examples import examples
 
 FIGURES = ("volume_ratio", "obv_slope", "cmf", "mfi")
 
@@ -50,7 +51,7 @@ def assert_same(found, wanted):
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_equal_the_plain_loops(seed):
     frame = market(seed)
     for bars in bars_by_symbol(frame).values():
@@ -67,7 +68,7 @@ def test_equal_the_plain_loops(seed):
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_the_market_is_the_mean_of_the_symbols_that_trade(seed):
     frame = market(seed)
     days, returns = market_returns(bars_by_symbol(frame))
@@ -78,7 +79,7 @@ def test_the_market_is_the_mean_of_the_symbols_that_trade(seed):
 
 @pytest.mark.slow
 @given(st.integers(0, 1000), st.integers(0, 89))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_later_bars_change_nothing(seed, day):
     frame = market(seed, symbols=2)
     last = np.sort(frame["date"].unique())[min(day, frame["date"].nunique() - 1)]
@@ -103,7 +104,7 @@ def test_later_bars_change_nothing(seed, day):
 
 @pytest.mark.slow
 @given(st.integers(0, 1000), st.sampled_from([0.01, 1000.0, 0.3, 1 / 7]))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_the_scale_of_prices_or_factors_changes_nothing(seed, by):
     frame = market(seed)
     before = bars_by_symbol(frame)

@@ -16,6 +16,7 @@ from kline_core.patterns.catalogue import build_catalogue, window_outcomes
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from tests import naive
 from tests.support.bench import SMALL_SETTINGS, Bench
+from tests.support.examples import examples
 from tests.support.homes import SMALL, add_bars, market
 
 STEPS = replace(SMALL, market_relative=True)
@@ -60,7 +61,7 @@ def test_default_settings_are_what_they_were():
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000))
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 def test_equal_to_the_plain_loop(seed):
     frame = with_gaps(market(3, 45, seed), seed)
     jump = (frame["symbol"] == "S00001") & (frame["date"] >= frame["date"].iloc[20])

@@ -135,6 +135,7 @@ def test_calls_that_nobody_waits_for_any_more_are_given_up(opened):
     poll(lambda: not set(opened.client.futures) - before, "end of the calls")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @both
 def test_a_picture_drawn_by_a_worker(opened, bench):
@@ -147,6 +148,7 @@ def test_a_picture_drawn_by_a_worker(opened, bench):
         opened.call(tasks.picture, bench.key, "S00001", "2020-01-11")
 
 
+@pytest.mark.long
 def test_with_a_standing_cluster_a_process_loads_nothing_heavy(elsewhere, bench, tmp_path):
     home = make_home(tmp_path / "home", market(2, 40))
     code = """

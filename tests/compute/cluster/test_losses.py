@@ -128,6 +128,7 @@ def test_a_scheduler_that_dies_under_the_work(tmp_path):
             work.result()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.usefixtures("impatient")

@@ -38,6 +38,7 @@ def copy(folder):
     return shutil.copytree(PACKAGE, folder / "kline_core", ignore=shutil.ignore_patterns("__pycache__"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_a_worker_of_a_changed_copy_computes_nothing(bench, tmp_path):

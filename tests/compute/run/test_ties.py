@@ -71,6 +71,7 @@ def scored(bench, cluster):
     return gate
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_matches_of_a_run_that_died_do_not_stay_when_the_bars_go_back(bench, in_process, undisturbed):
     bench.run(in_process, samples=30)

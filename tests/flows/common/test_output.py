@@ -60,6 +60,7 @@ def test_a_process_whose_reader_is_gone_goes_on(tmp_path: Path, way: str) -> Non
     assert left_alone(way, tmp_path, PREFECT__FLOW_RUN_ID="one") == 0
 
 
+@pytest.mark.long
 @pytest.mark.flows
 @pytest.mark.slow
 def test_all_at_once_and_into_the_log_of_the_worker(tmp_path: Path) -> None:
