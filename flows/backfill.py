@@ -107,5 +107,6 @@ def backfill(
     create_markdown_artifact(
         summary.markdown(), key=artifact_key("backfill", "summary", None), description=summary.headline
     )
-    say_result(summary.headline)
-    return settled(summary.state(max_failed_share, report.to_dict()))
+    state = settled(summary.state(max_failed_share, report.to_dict()))
+    say_result(summary.headline, state)
+    return state

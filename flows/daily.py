@@ -13,7 +13,7 @@ With a standing cluster this process holds no encoder and no index.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,12 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.artifacts.advice import leave_advice, settled
-from flows.artifacts.board_series import board_begins, board_ends
+from flows.artifacts.board_series import WORKS, board_begins, board_ends, board_follows
 from flows.artifacts.progress import LiveProgress
 from flows.artifacts.publish import Results, publish
 from flows.artifacts.result_line import name_failure, say_result
 from flows.artifacts.summary import Summary
-from flows.common.artifact_keys import artifact_key
+from flows.common.artifact_keys import market_key
 from flows.common.chosen_settings import ChosenSettings, settings_from
 from flows.common.context import open_home, opened_cluster
 from flows.common.ending import answering, carried_out
@@ -106,7 +106,8 @@ def daily(
             tushare:all or yfinance:AAPL,MSFT, or a folder of files. Empty: bars are ingested by other means.
         calendar: Exchange whose sessions decide whether there is anything to do, such as XSHG or XNYS. Empty: no
             calendar is asked, and the newest bars are taken as they are.
-        symbols: Symbols as a list, or one text with commas: AAPL,MSFT or 600519,sz000001. Empty: all symbols with bars.
+        symbols: Symbols as a list, or one text with commas: AAPL,MSFT or 600519,sz000001. Their bars alone are waited
+            for, and the market's board stays as it is. Empty: all symbols with bars.
         samples: Sample dates per symbol.
         as_of: The day that the run is for, YYYY-MM-DD; no later bar is used. Empty: with a calendar the scheduled day
             where the exchange is, without one the day of the newest bar.
@@ -128,8 +129,9 @@ def daily(
             # Weeks before the first run that is refused.
             get_run_logger().warning("calendar %s", soon)
         if not session.is_session:
-            say_result("no session")
-            return Completed(message=f"nothing to do: {session.reason}")
+            idle: State[Any] = Completed(message=f"nothing to do: {session.reason}")
+            say_result("no session", idle)
+            return idle
     store = open_home(home, source, awaited=session is not None)
     # A live source is told by the fetch that its market is not the home's.
     if source is None or not is_live(source):
@@ -137,13 +139,17 @@ def daily(
         if stranger is not None:
             return Completed(message=f"nothing to do: {stranger}; `kline up` pauses its schedule at the next start")
     asked = symbol_list(symbols)
+
+    def key_of(what: str) -> str:
+        return market_key("daily", what, calendar, asked is not None)
+
     # Before anything else, so that a missing cluster shows within seconds.
     with opened_cluster(scheduler, threads) as cluster:
         info = BarsInfo(None, None)
         if source is not None or session is not None:
-            waiting = artifact_key("daily", "waiting", calendar)
-            patience = Patience(arrival_retries, arrival_retry_seconds, waiting)
-            info = carried_out(refresh_bars, store, source, session, max_missing_share, patience)
+            follow = partial(board_follows, "what it waits for")
+            patience = Patience(arrival_retries, arrival_retry_seconds, key_of("waiting"), follow)
+            info = carried_out(refresh_bars, store, source, session, max_missing_share, patience, asked)
         if asked is not None:
             asked = known_symbols(store, asked)
         chosen = settings_from(settings)
@@ -158,7 +164,7 @@ def daily(
             patterns=updated,
             max_failed_share=max_failed_share,
             check=False,
-            progress=partial(LiveProgress, artifact_key("daily", "progress", calendar)),
+            progress=partial(_followed_progress, key_of("progress")),
             execute=partial(score_all, in_flight=IN_FLIGHT),
         )
         report, key = result.report, result.key
@@ -174,8 +180,17 @@ def daily(
         failure = summary.failure(max_failed_share)
         results = Results(summary, latest, weighted, horizon, failure, pictures, [] if asked is None else scored)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
-        carried_out(publish, quote(results), calendar)  # type: ignore[arg-type]
-    return settled(summary.state(max_failed_share, summary))
+        line = carried_out(publish, quote(results), calendar)  # type: ignore[arg-type]
+    state = settled(summary.state(max_failed_share, summary))
+    say_result(line, state)
+    return state
+
+
+def _followed_progress(key: str, expected: Mapping[str, int]) -> LiveProgress:
+    """Progress of the run, to which the board links from now on."""
+    progress = LiveProgress(key, expected)
+    board_follows("its progress", WORKS, progress.artifact)
+    return progress
 
 
 def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:

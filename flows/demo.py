@@ -74,7 +74,6 @@ def demo(path: Path, *, threads: int | None = None, samples: int = 600) -> DemoR
                 source=str(source),
                 calendar=CALENDAR,
                 as_of=LAST_DAY,
-                symbols=list(SYMBOLS),
                 samples=samples,
                 arrival_retries=0,
                 threads=threads,

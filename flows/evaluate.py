@@ -80,5 +80,6 @@ def evaluate(
     for line in found.text().splitlines():
         get_run_logger().info(line)
     carried_out(publish_evaluation, found)
-    say_result(found.verdict)
-    return settled(Completed(message=found.verdict, data=found.to_dict()))
+    state = settled(Completed(message=found.verdict, data=found.to_dict()))
+    say_result(found.verdict, state)
+    return state

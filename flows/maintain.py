@@ -90,5 +90,6 @@ def maintain(
     if not checked.ok:
         failure = f"{checked.headline}; nothing was compacted or removed"
         return Failed(message=failure, data=RunFailedError(failure, report=checked))
-    say_result(checked.headline)
-    return settled(Completed(message="; ".join([checked.headline, *(part.headline for part in done)])))
+    state = settled(Completed(message="; ".join([checked.headline, *(part.headline for part in done)])))
+    say_result(checked.headline, state)
+    return state

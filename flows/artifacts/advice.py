@@ -1,6 +1,7 @@
 """What to do after a failed flow run: one line with the reason, and the command that runs it again.
 
-The artifacts of one flow and market are one series. A later run that completes closes it.
+The artifacts of one flow and market are one series, those of its chosen symbols another. A later run that completes
+closes it.
 """
 
 from datetime import UTC, datetime
@@ -21,9 +22,11 @@ from prefect.settings import PREFECT_API_URL
 from flows.artifacts.result_line import plain_reason
 from flows.common.artifact_keys import to_do_key
 from flows.common.by_hand import CONTINUED, command_again, day_of, deployment_of
+from flows.common.parameters import symbol_list
+from flows.common.session import without_result
 from kline_core._logging import one_line
 from kline_core._secrets import masked
-from kline_core.errors import KlineError
+from kline_core.errors import KlineError, SettingError
 
 _ANSWERS = (KlineError, ParameterTypeError)
 """Errors that are answers for a person."""
@@ -36,7 +39,7 @@ def leave_advice(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     Hooks of a run whose process was killed run in another one, without the run's context.
     """
     ended = state.name.lower() if state.name else "ended"
-    line = masked(f"{flow.name} {flow_run.name} {ended}: {plain_reason(state).rstrip('.')}")
+    line = masked(f"{flow.name} {without_result(flow_run.name)} {ended}: {plain_reason(state).rstrip('.')}")
     # A defect alone has a traceback, and it comes last: any other error is an answer.
     error = getattr(state.data, "result", None)
     defect = error if isinstance(error, Exception) and not isinstance(error, _ANSWERS) else None
@@ -64,30 +67,31 @@ def settled(state: State[Any]) -> State[Any]:
     """The state in which the current flow run is about to end, as it is.
 
     If it is completed, what is left to do of earlier runs of its flow and market is marked as done. A run of chosen
-    symbols does not do that for one of all symbols, nor one for a day before that of the other. A server that does not
+    symbols does not do that for one of others, nor one for a day before that of the other. A server that does not
     answer causes a warning in the log.
     """
     context = FlowRunContext.get()
     if not state.is_completed() or context is None or context.flow_run is None or context.flow is None:
         return state
     run = context.flow_run
-    key = to_do_key(context.flow.name, run.parameters)
+    # What is left of chosen symbols is done by a run of all as well.
+    keys = sorted({to_do_key(context.flow.name, run.parameters | {"symbols": each}) for each in (None, "chosen")})
     try:
         with get_client(sync_client=True) as client:
-            to_do = _open(client, key)
-            if to_do is not None and _settles(client, run, to_do):
-                line = f"{_DONE}run {run.name} completed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-                page = f"{line}\n\nIt was to do before: {str(to_do.data).splitlines()[0]}\n"
-                _publish(client, key, page, "Nothing is left to do", run.id)
+            for to_do in _open(client, keys):
+                if _settles(client, run, to_do):
+                    line = f"{_DONE}run {run.name} completed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+                    page = f"{line}\n\nIt was to do before: {str(to_do.data).splitlines()[0]}\n"
+                    _publish(client, str(to_do.key), page, "Nothing is left to do", run.id)
     except (httpx.HTTPError, PrefectException) as error:
-        get_run_logger().warning("the artifact %s may be out of date (%s)", key, one_line(error))
+        get_run_logger().warning("the artifact %s may be out of date (%s)", keys[0], one_line(error))
     return state
 
 
-def _open(client: SyncPrefectClient, key: str) -> ArtifactCollection | None:
-    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+def _open(client: SyncPrefectClient, keys: list[str]) -> list[ArtifactCollection]:
+    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=keys))
     found = client.read_latest_artifacts(artifact_filter=wanted)
-    return next((each for each in found if each.data and not str(each.data).startswith(_DONE)), None)
+    return [each for each in found if each.data and not str(each.data).startswith(_DONE)]
 
 
 def _settles(client: SyncPrefectClient, run: FlowRun, to_do: ArtifactCollection) -> bool:
@@ -98,10 +102,26 @@ def _settles(client: SyncPrefectClient, run: FlowRun, to_do: ArtifactCollection)
         other = None
     if other is None:
         return not run.parameters.get("symbols")
-    if run.parameters.get("symbols") and not other.parameters.get("symbols"):
+    if not _symbols_of(run, other):
         return False
     done, left = day_of(run), day_of(other)
     return done is None or left is None or done >= left
+
+
+def _symbols_of(run: FlowRun, other: FlowRun) -> bool:
+    """Whether a run is of all symbols that another one was of."""
+    chosen, others = _chosen(run), _chosen(other)
+    return chosen is None or (others is not None and others <= chosen)
+
+
+def _chosen(run: FlowRun) -> set[str] | None:
+    """Symbols that a run was asked for; None for all."""
+    asked = run.parameters.get("symbols")
+    try:
+        return None if asked is None else set(symbol_list(asked) or ())
+    except (SettingError, TypeError):
+        # The run was refused for them, and there are none to make up for.
+        return set()
 
 
 def _publish(client: SyncPrefectClient, key: str, page: str, description: str, flow_run: UUID) -> None:

@@ -13,33 +13,25 @@ import numpy as np
 from flows.artifacts.coverage import Coverage
 from flows.artifacts.links import artifact_link
 from flows.artifacts.summary import Summary, listed
-from kline_core._text import counted, markdown_table
+from kline_core._text import markdown_table
 from kline_core.evaluation.session_change import Change, Move
 
-WHOLE: Final = 10**9
-"""Stands for all symbols; more than are ever chosen."""
 COMPLETED: Final = "completed"
-"""How a run ended that found nothing to do."""
+"""How a run ended that had no values to show, such as one that found nothing to do."""
+_BREAK: Final = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a run is for: a session of a market, of all symbols or of chosen ones."""
+    """What a run is for: a session of a market."""
 
     calendar: str
     session: np.datetime64
-    symbols: int = WHOLE
-    """Number of chosen symbols; `WHOLE` for all."""
 
     @property
     def name(self) -> str:
         """Market and session, such as `XSHG 2026-11-24`."""
-        chosen = f" ({counted(self.symbols, 'chosen symbol')})" if self.symbols != WHOLE else ""
-        return f"{self.calendar} {self.session}{chosen}"
-
-    def replaces(self, other: "Scope") -> bool:
-        """Whether a board of it takes the place of another: never that of a newer session, or of more symbols."""
-        return bool((self.session, self.symbols) >= (other.session, other.symbols))
+        return f"{self.calendar} {self.session}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,41 +42,72 @@ class Ended:
     artifact: str
 
 
-def under_way(scope: Scope, since: datetime, run: str, before: Ended | None) -> str:
-    """Page of a session whose run works, or has been killed since.
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a run is that has no values yet, or ended without them."""
+
+    title: str
+    """Of a page without values."""
+    line: str
+    """The same in one line."""
+    does: str
+    """After the words for the run, such as `is at work`."""
+    text: str
+    """The rest, as Markdown."""
+
+
+def under_way(since: datetime, does: str, where: Sequence[str]) -> Status:
+    """Of a run that works or waits, or has been killed since.
 
     Args:
-        scope: What the run is for.
         since: Its start, in the time zone of the exchange.
-        run: Link to it.
-        before: What was there before.
+        does: What it does, such as `is at work`.
+        where: Links to it, and to what tells how far it is.
     """
-    return _page(
-        f"# {scope.name}: no values yet",
-        f"Begun {since:%Y-%m-%d %H:%M %Z}: {run} says how far it is, or what became of it.",
-        _before(before),
-    )
+    says = f"Begun {since:%Y-%m-%d %H:%M %Z}; it {does}. {' or '.join(where)} says how far it is, or what became of it."
+    return Status("no values yet", "no values yet", does, says)
 
 
-def without_values(scope: Scope, ended: str, reason: str, run: str, before: Ended | None) -> str:
-    """Page of a session whose run ended without its pages.
+def ended_without(ended: str, reason: str, run: str) -> Status:
+    """Of a run that ended without its pages.
 
     Args:
-        scope: What the run was for.
         ended: How, such as failed, cancelled or `COMPLETED`.
         reason: Why, in one line.
         run: Link to it.
-        before: What was there before.
     """
-    # Fenced by more than a reason would hold, so that nothing in it is taken for Markdown.
-    return _page(
-        f"# {scope.name}: {ended}",
-        f"````\n{reason}\n````",
+    then = (
         f"What was finished is stored. Once that is mended, Retry on the page of {run} runs it again."
         if ended != COMPLETED
-        else f"Nothing was to be done: {run}.",
-        _before(before),
+        else f"So says {run}, and there is nothing to run again."
     )
+    does = {COMPLETED: "completed without values", "cancelled": "was cancelled"}.get(ended, ended)
+    # Fenced by more than a reason would hold, so that nothing in it is taken for Markdown.
+    return Status(ended, f"{ended}: {reason}", does, f"````\n{reason}\n````\n\n{then}")
+
+
+def without_values(scope: Scope, status: Status, before: Ended | None) -> str:
+    """Page of a session without values.
+
+    Args:
+        scope: What the run is for.
+        status: How the run is.
+        before: What was there before.
+    """
+    return _page(f"# {scope.name}: {status.title}", status.text, _before(before))
+
+
+def with_note(page: str, status: Status) -> tuple[str, int]:
+    """A page of values that says beneath its title how the latest run of its session is, and the length of that."""
+    title, _, rest = page.partition(_BREAK)
+    note = _page(f"**The latest run {status.does}; the values below are from before it.**", status.text, "---")
+    return _page(title, f"{note}{_BREAK}{rest}"), len(f"{note}{_BREAK}")
+
+
+def without_note(page: str, length: int) -> str:
+    """The page without its note, which is as long as `with_note` says; 0 if there is none."""
+    title, _, rest = page.partition(_BREAK)
+    return _page(title, rest[length:])
 
 
 def with_values(
@@ -122,7 +145,7 @@ def with_values(
 
 
 def _page(*parts: str) -> str:
-    return "\n\n".join(part for part in parts if part)
+    return _BREAK.join(part for part in parts if part)
 
 
 def _before(before: Ended | None) -> str:

@@ -35,7 +35,7 @@ class LiveProgress:
         self._over = threading.Event()
         self._silent = False
         self._logger = get_run_logger()
-        self._id: UUID = create_progress_artifact(0.0, key=key, description=self.line())  # type: ignore[assignment]
+        self.artifact: UUID = create_progress_artifact(0.0, key=key, description=self.line())  # type: ignore[assignment]
         # In Prefect's context, from which the artifact's client takes its server.
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._keep_up,), daemon=True)
 
@@ -80,7 +80,7 @@ class LiveProgress:
     def _send(self) -> None:
         share = self.count.finished / self.count.total if self.count.total else 1.0
         try:
-            update_progress_artifact(self._id, 100 * min(1.0, share), self.line())
+            update_progress_artifact(self.artifact, 100 * min(1.0, share), self.line())
         except (httpx.HTTPError, PrefectException) as error:
             if not self._silent:
                 self._logger.warning("progress cannot be shown (%s); the run goes on", one_line(error))

@@ -17,10 +17,9 @@ from flows.artifacts.board import with_values
 from flows.artifacts.board_series import scope_of, show_values
 from flows.artifacts.coverage import coverage
 from flows.artifacts.links import artifact_links, run_link, series_link
-from flows.artifacts.result_line import say_result
 from flows.artifacts.summary import Summary
 from flows.artifacts.symbols import MEAN, SymbolTables
-from flows.common.artifact_keys import artifact_key, symbol_key
+from flows.common.artifact_keys import artifact_key, market_key, symbol_key
 from flows.common.ending import cancellable
 from kline_core._text import counted
 from kline_core.bars.sessions import ending, trading_day
@@ -65,16 +64,16 @@ def show_picture(png: bytes, key: str, description: str) -> UUID:
 
 @task(task_run_name="publish summary", cache_policy=NO_CACHE)
 @cancellable
-def publish(results: Results, calendar: str | None) -> None:
-    """Publish quality of the bars, all symbols, ranking, pictures, summary and board, and the result behind the name.
+def publish(results: Results, calendar: str | None) -> str:
+    """Publish quality of the bars, all symbols, ranking, pictures, summary and board; returns the result in one line.
 
-    The summary and the board link to the others.
+    The summary and the board link to the others. Chosen symbols of a market have series of their own, and no board.
     """
     summary, latest = results.summary, results.latest
     made: dict[str, UUID] = {}
 
     def key(what: str) -> str:
-        return artifact_key("daily", what, calendar)
+        return market_key("daily", what, calendar, bool(results.chosen))
 
     def table(what: str, name: str, rows: list[dict[str, Any]], description: str) -> None:
         made[name] = create_table_artifact(rows, key=key(what), description=description)  # type: ignore[assignment]
@@ -100,11 +99,11 @@ def publish(results: Results, calendar: str | None) -> None:
     to_board = [] if calendar is None else [series_link("board", artifact_key("board", None, calendar))]
     page = summary.markdown(" · ".join([*links, *to_board]))
     summed: UUID = create_markdown_artifact(page, key=key("summary"), description=summary.headline)  # type: ignore[assignment]
-    say_result(_show_board(results, {"summary": summed} | made, distribution))
+    return _show_board(results, {"summary": summed} | made, distribution)
 
 
 def _show_board(results: Results, made: Mapping[str, UUID], distribution: str) -> str:
-    """Publish the board of the market, if the run is of one; returns the result of the run in one line."""
+    """Publish the board of the market, if the run is of all its symbols; returns its result in one line."""
     context = FlowRunContext.get()
     assert context is not None, "it is published by a flow"
     run = context.flow_run
@@ -116,9 +115,12 @@ def _show_board(results: Results, made: Mapping[str, UUID], distribution: str) -
     soon = ending(scope.calendar, scope.session)
     alarms = [*([results.failure] if results.failure else []), *summary.warnings, *([soon] if soon else [])]
     line = "; ".join([found.line, *([counted(len(alarms), "alarm")] if alarms else [])])
+    if results.chosen:
+        return line
     links = [run_link("run", run.id), *artifact_links(made)]
     following = trading_day(scope.session, scope.calendar).next
-    show_values(scope, run.id, with_values(scope, found, summary, alarms, links, distribution, following), line)
+    page = with_values(scope, found, summary, alarms, links, distribution, following)
+    show_values(scope, run.id, page, line, found.scored, results.failure is not None)
     return line
 
 

@@ -8,33 +8,25 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
+from flows.common.session import SEPARATOR, with_result
 from kline_core import errors
 from kline_core._secrets import masked
-from kline_core._text import shortened
 
-SEPARATOR: Final = ": "
-"""Between what a run is for and what came of it; no name has it otherwise."""
-_LONGEST: Final = 100
 _PREFIXES: Final = ("Flow run encountered an exception: ", "Validation of flow parameters failed with error: ")
 
 
-def say_result(line: str) -> None:
-    """Put a line behind the name of the flow run that works, in the place of one that is there."""
-    _rename(UUID(flow_run.id), flow_run.name, line)
+def say_result(line: str, state: State[Any]) -> None:
+    """Put what came of it behind the name of the flow run that works: a line, or the reason if it is about to fail.
+
+    `state` is the one in which it is about to end. Call it last, so that nothing fails after a name that tells of a
+    success.
+    """
+    _rename(UUID(flow_run.id), flow_run.name, line if state.is_completed() else reason_of(state))
 
 
 def name_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  Prefect's
     """Put the reason of a run that failed or crashed behind its name."""
     _rename(flow_run.id, flow_run.name, reason_of(state))
-
-
-def with_result(name: str, line: str) -> str:
-    """The name of a run with what came of it.
-
-    >>> with_result("XSHG 2026-11-24: failed", "5 of 5 scored")
-    'XSHG 2026-11-24: 5 of 5 scored'
-    """
-    return f"{name.partition(SEPARATOR)[0]}{SEPARATOR}{shortened(line, _LONGEST)}"
 
 
 def plain_reason(state: State[Any]) -> str:

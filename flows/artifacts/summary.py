@@ -37,7 +37,7 @@ class Summary:
         if self.bars.ingested is not None and self.bars.ingested.errors:
             said.append(f"{len(self.bars.ingested.errors)} files of bars could not be used")
         if self.bars.arrived is not None and self.bars.arrived.missing:
-            said.append(f"{len(self.bars.arrived.missing)} symbols without a bar of the session")
+            said.append(f"{len(self.bars.arrived.missing)} {self.bars.arrived.noun} without a bar of the session")
         if self.bars.quality is not None and self.bars.quality.problems:
             said.append(self.bars.quality.headline)
         if self.report.newer is not None:
@@ -128,7 +128,7 @@ class Summary:
             data += [f"file not used: {error}" for error in bars.errors]
         if (arrived := self.bars.arrived) is not None:
             data.append(
-                f"session: {arrived.expected - len(arrived.missing)} of {arrived.expected} symbols have its bar"
+                f"session: {arrived.expected - len(arrived.missing)} of {arrived.expected} {arrived.noun} have its bar"
             )
             data += [f"no bar of the session: {abbreviated(arrived.missing, SHOWN)}"] if arrived.missing else []
         data.append(f"patterns: {patterns.added} added, {patterns.removed} removed, {patterns.total} in all")

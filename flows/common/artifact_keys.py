@@ -12,10 +12,20 @@ def artifact_key(flow: str, what: str | None, calendar: str | None) -> str:
     return "-".join(part.lower() for part in (flow, calendar, what) if part).replace("/", "-")
 
 
+def market_key(flow: str, what: str, calendar: str | None, chosen: bool) -> str:
+    """Key of a series of a flow and market; a series of its own for runs of chosen symbols of a market.
+
+    >>> market_key("daily", "summary", "XSHG", False), market_key("daily", "summary", "XSHG", True)
+    ('daily-xshg-summary', 'daily-xshg-chosen-summary')
+    """
+    return artifact_key(flow, f"chosen-{what}" if chosen and calendar is not None else what, calendar)
+
+
 def to_do_key(flow: str, parameters: Mapping[str, Any]) -> str:
-    """Key of what is to do about runs of a flow and of the market that a run's parameters name."""
+    """Key of what is to do about runs of a flow, and of the market or its chosen symbols that their parameters name."""
     calendar = parameters.get("calendar")
-    return artifact_key(flow, "to-do", calendar if calendar in calendar_names() else None)
+    known = calendar if calendar in calendar_names() else None
+    return market_key(flow, "to-do", known, bool(parameters.get("symbols")))
 
 
 def symbol_key(symbol: str) -> str:

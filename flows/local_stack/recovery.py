@@ -35,6 +35,7 @@ from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Cr
 
 from flows.common.by_hand import deployment_of
 from flows.common.flow_names import FLOWS
+from flows.common.session import with_result, without_result
 from flows.common.states import INTERRUPTED
 from flows.local_stack.abandoned import Reach, abandoned
 from flows.local_stack.stored import stored_values
@@ -73,9 +74,12 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
             _forget_process(client, run)
         elif state.type == StateType.CRASHED and flow in FLOWS:
             leave_to_do(client, flow, run, deployment, message)
+        if run.state_type != StateType.PENDING:
+            # It may have named its result, and then not ended.
+            client.update_flow_run(run.id, name=with_result(run.name, message))
         # Forced, since Prefect's rules for transitions assume that a run can continue.
         client.set_flow_run_state(run.id, state, force=True)
-        lines.append(f"{flow} {run.name}: {message}")
+        lines.append(f"{flow} {without_result(run.name)}: {message}")
         if state.type == StateType.SCHEDULED and deployment is not None and deployment.global_concurrency_limit:
             going_on.append((deployment, run))
     _let_go_first(client, going_on)

@@ -7,6 +7,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from flows.common.artifact_keys import to_do_key
 from flows.common.by_hand import CONTINUED, command_again
+from flows.common.session import without_result
 from kline_core._secrets import masked
 
 
@@ -29,7 +30,7 @@ def leave_to_do(
         key=to_do_key(flow, run.parameters),
         type="markdown",
         description="What to do about it",
-        data=masked(f"{flow} {run.name} crashed: {what} Run it again:\n\n```\n{command}\n```\n"),
+        data=masked(f"{flow} {without_result(run.name)} crashed: {what} Run it again:\n\n```\n{command}\n```\n"),
         flow_run_id=run.id,
     )
     # Not `create_artifact`, which also sends an event to the server that this process's own settings name.

@@ -25,8 +25,14 @@ _REASON: Final = (
     "if flow_run.state.name == 'Late' else 'none is recorded'))"
     f" | replace('Flow run encountered an exception: ', '') | truncate({_LONGEST}))"
 )
-_RUN: Final = "flow_run.name.split(': ')[0]"
-"""What a run is for: its name, without the result that it gets at its end, perhaps after the message."""
+_RUN: Final = (
+    "(flow_run.name.split(': ')[0]"
+    " ~ (' (chosen symbols)' if flow_run.state.name == 'Late' and flow_run.parameters.symbols else ''))"
+)
+"""What a run is for: its name, without the result that it gets at its end, perhaps after the message.
+
+The name of one that was not begun does not tell yet what it is for.
+"""
 SUBJECT: Final = f"kline: {{{{ flow.name }}}} {{{{ {_RUN} }}}} {{{{ flow_run.state.name | lower }}}}"
 
 

@@ -6,7 +6,7 @@ two of them as a crash.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.common.ending import cancellable
-from flows.steps.waiting import WaitNotice
+from flows.steps.waiting import Follow, WaitNotice
 from kline_core._logging import listening
 from kline_core._text import abbreviated
 from kline_core.api.data import ingest
@@ -24,6 +24,7 @@ from kline_core.bars.arrivals import Arrivals, arrivals
 from kline_core.bars.ingest_report import IngestReport
 from kline_core.bars.quality_report import QualityReport
 from kline_core.bars.sessions import TradingDay
+from kline_core.compute.request import known_symbols
 from kline_core.errors import BarsMissingError, InputError, SourceError
 from kline_core.sources.fetch_report import FAILED
 from kline_core.sources.registry import is_live
@@ -55,6 +56,8 @@ class Patience:
     """Between two looks."""
     key: str = "waiting"
     """Of the artifact that tells of the wait."""
+    follow: Follow | None = None
+    """Told of that artifact, see `WaitNotice`."""
 
 
 @task(task_run_name="refresh bars", cache_policy=NO_CACHE)
@@ -65,16 +68,19 @@ def refresh_bars(
     session: TradingDay | None,
     max_missing_share: float,
     patience: Patience = Patience(),
+    symbols: Sequence[str] | None = None,
 ) -> BarsInfo:
     """Fetch from a live source, or ingest the files of a folder, and check that the bars of the session have arrived.
 
-    Looks again while they have not, as long as `patience` lasts. Raises `BarsMissingError` if they have not arrived
-    then, `InputError` if no file can be used, and `SourceError` if nothing could be fetched.
+    Looks again while they have not, as long as `patience` lasts. Where `symbols` are chosen, their bars alone are
+    waited for and checked. Raises `BarsMissingError` if they have not arrived then, `InputError` if no file can be
+    used, `SourceError` if nothing could be fetched, and as `known_symbols` at once.
     """
     if session is None:
-        return _looked(home, source, None, max_missing_share)
-    with WaitNotice(session, source, patience.key) as notice:
-        info = _awaited(lambda: _looked(home, source, session, max_missing_share), patience, notice)
+        return _looked(home, source, None, max_missing_share, symbols)
+    noun = "symbols" if symbols is None else "chosen symbols"
+    with WaitNotice(session, source, patience.key, noun, patience.follow) as notice:
+        info = _awaited(lambda: _looked(home, source, session, max_missing_share, symbols), patience, notice)
         assert info.arrived is not None, "a session was asked for"
         notice.arrived(info.arrived)
     return info
@@ -91,25 +97,37 @@ def _awaited(look: Callable[[], BarsInfo], patience: Patience, notice: WaitNotic
     return look()
 
 
-def _looked(home: Home, source: str | None, session: TradingDay | None, max_missing_share: float) -> BarsInfo:
+def _looked(
+    home: Home, source: str | None, session: TradingDay | None, max_missing_share: float, symbols: Sequence[str] | None
+) -> BarsInfo:
     taken = None
     if source is not None:
         taken = _fetch(home, source) if is_live(source) else _take_in(home, source)
     if session is None:
         return BarsInfo(taken, None, None if taken is None else _checked(taken.quality))
-    found = arrivals(home, session.calendar, session.day)
+    chosen = None if symbols is None else _chosen(home, symbols)
+    found = arrivals(home, session.calendar, session.day, chosen)
     found.check_calendar()
     found.check(max_missing_share)
     logger = get_run_logger()
     if found.missing:
         logger.warning(
-            "%d of %d symbols have no bar of %s: %s",
-            *(len(found.missing), found.expected, session.day, abbreviated(found.missing)),
+            "%d of %d %s have no bar of %s: %s",
+            *(len(found.missing), found.expected, found.noun, session.day, abbreviated(found.missing)),
         )
     else:
-        logger.info("all %d symbols have a bar of %s", found.expected, session.day)
-    came = None if taken is None else taken.quality
-    return BarsInfo(taken, found, _checked(came or check(home, first=session.day - _LAST_WEEKS)))
+        logger.info("all %d %s have a bar of %s", found.expected, found.noun, session.day)
+    if chosen is not None and not found.expected:
+        # They have no bars of the last weeks, whose quality could be told.
+        return BarsInfo(taken, found)
+    came = None if taken is None or chosen is not None else taken.quality
+    return BarsInfo(taken, found, _checked(came or check(home, chosen, first=session.day - _LAST_WEEKS)))
+
+
+def _chosen(home: Home, symbols: Sequence[str]) -> list[str]:
+    """Chosen symbols as the home knows them; as they were typed while it holds no bars, which are waited for."""
+    known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
+    return known_symbols(home, symbols, known) if known else list(symbols)
 
 
 def _checked(quality: QualityReport | None) -> QualityReport | None:

@@ -23,6 +23,7 @@ from kline_core.bars.arrivals import Arrivals
 from kline_core.bars.sessions import TradingDay, time_zone
 from kline_core.errors import BarsMissingError, KlineError
 
+Follow = Callable[[str, UUID], None]
 WAITING = "Waiting"
 """Name of the state of a flow run that waits; Prefect's own name for it would be Running."""
 SHOWN = 20
@@ -48,10 +49,20 @@ class WaitNotice:
     """The notice of one wait for the bars of a session, while it is entered; nothing shows before the first `say`.
 
     A server that does not answer causes one warning in the log, and does not end the wait.
+
+    Args:
+        session: Whose bars are waited for.
+        source: Where they should come from; None if by other means.
+        key: Of the artifact.
+        noun: What is waited for: symbols, or chosen ones.
+        follow: Called with what the run does, and with the artifact: when it waits, and when the bars are there.
     """
 
-    def __init__(self, session: TradingDay, source: str | None, key: str) -> None:
-        self._session, self._where, self._key = session, _where(source), key
+    def __init__(
+        self, session: TradingDay, source: str | None, key: str, noun: str = "symbols", follow: Follow | None = None
+    ) -> None:
+        self._session, self._where, self._key, self._noun = session, _where(source), key, noun
+        self._follow = follow
         self._zone = time_zone(session.calendar)
         self._began = _now()
         self._id: UUID | None = None
@@ -73,25 +84,32 @@ class WaitNotice:
     def say(self, why: KlineError, looks_left: int, seconds: float) -> None:
         """Tell that bars have not arrived, why, how many looks are left, and how many seconds lie between them."""
         outlook = Outlook(_now(), looks_left, seconds).line(self._zone)
-        line = f"waiting for {_what(why, self._session)}, {outlook}"
+        line = f"waiting for {self._what(why)}, {outlook}"
         get_run_logger().info("%s", line)
         first = self._id is None
         self._show(line, [*_missing(why), f"They should come {self._where}.", f"The last look said: {why}"])
         if first:
             self._name_state(Running(name=WAITING, message=line))
+            self._tell_of("waits for bars")
 
     def arrived(self, found: Arrivals) -> None:
         """Tell that the bars are there, if they were waited for."""
-        there = f"{found.expected - len(found.missing)} of {found.expected} symbols have a bar of {found.session}"
+        there = f"{found.expected - len(found.missing)} of {found.expected} {found.noun} have a bar of {found.session}"
         if self._end(f"{there} since {self._clock()}", f"The run waited since {self._clock(self._began)}."):
             get_run_logger().info("%s since %s", there, self._clock())
             self._name_state(Running())
+            self._tell_of("is at work")
 
     def _end(self, line: str, more: str) -> bool:
         if self._id is None:
             return False
         self._show(line, [more])
         return True
+
+    def _what(self, why: KlineError) -> str:
+        if isinstance(why, BarsMissingError) and why.expected and why.missing is not None:
+            return f"{len(why.missing)} of {why.expected} {self._noun}"
+        return f"bars of {self._session.day}"
 
     def _clock(self, moment: datetime | None = None) -> str:
         now = _now()
@@ -109,6 +127,10 @@ class WaitNotice:
 
         self._tell(show)
 
+    def _tell_of(self, doing: str) -> None:
+        if self._follow is not None and self._id is not None:
+            self._follow(doing, self._id)
+
     def _name_state(self, state: State[Any]) -> None:
         # Not forced: a run that is being cancelled stays so.
         self._tell(lambda client: client.set_flow_run_state(flow_run.id, state))
@@ -125,12 +147,6 @@ class WaitNotice:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _what(why: KlineError, session: TradingDay) -> str:
-    if isinstance(why, BarsMissingError) and why.expected and why.missing is not None:
-        return f"{len(why.missing)} of {why.expected} symbols"
-    return f"bars of {session.day}"
 
 
 def _missing(why: KlineError) -> list[str]:

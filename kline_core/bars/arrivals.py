@@ -4,9 +4,11 @@
    as missing for ten sessions; a suspended day that is delivered as a row counts as a bar.
 2. Bars of an exchange lie on its sessions. If more than one in a hundred of the last year's rows does not, the bars
    belong to another exchange: New York trades on about ten days a year on which Shanghai does not, and vice versa.
-3. In a home of several markets, only symbols count that are of the calendar's market, or of none.
+3. In a home of several markets, only symbols count that are of the calendar's market, or of none. Where symbols are
+   chosen, only those of them that are expected.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +48,17 @@ class Arrivals:
     """Share of the last 250 sessions' rows that lie on no session, 0..1."""
     off_days: list[np.datetime64]
     """Days of these rows, sorted."""
+    others: int | None = None
+    """How many more symbols are expected, besides the chosen ones; None if none were chosen."""
+
+    @property
+    def noun(self) -> str:
+        """What is counted: symbols, or chosen ones."""
+        return "symbols" if self.others is None else "chosen symbols"
 
     def check(self, max_missing_share: float) -> None:
         """Raise `BarsMissingError` if no symbol is expected, or more than this share (0..1) of them is missing."""
-        if not self.expected:
+        if not self.expected and not self.others:
             held = "no bars at all" if self.newest is None else f"no bars after {self.newest}"
             raise BarsMissingError(
                 f"the home holds {held} up to the session of {self.session} on {self.calendar}; ingest that session's",
@@ -58,9 +67,9 @@ class Arrivals:
                 missing=self.missing,
                 expected=self.expected,
             )
-        if len(self.missing) / self.expected > max_missing_share:
+        if self.missing and len(self.missing) / self.expected > max_missing_share:
             raise BarsMissingError(
-                f"{len(self.missing)} of {self.expected} symbols have no bar of the session of {self.session} on "
+                f"{len(self.missing)} of {self.expected} {self.noun} have no bar of the session of {self.session} on "
                 f"{self.calendar}: {abbreviated(self.missing, 20)}; the newest bar is of {self.newest}; ingest the "
                 "session's bars and run it again",
                 calendar=self.calendar,
@@ -81,8 +90,10 @@ class Arrivals:
             )
 
 
-def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
+def arrivals(home: Home, calendar: str, session: np.datetime64, symbols: Collection[str] | None = None) -> Arrivals:
     """Arrival of the bars of a session (datetime64[D]) in a home.
+
+    `symbols`: those that are asked for, as the home knows them; None for all.
 
     Raises:
         DateError: The day is no session, or lies outside the calendar.
@@ -104,15 +115,17 @@ def arrivals(home: Home, calendar: str, session: np.datetime64) -> Arrivals:
     off = year & ~np.isin(days, sessions)
     recent = (days >= sessions[-min(len(sessions), RECENT_SESSIONS + 1)]) & (days <= session)
     expected = _symbols(bars, recent)
-    missing = sorted(expected - _symbols(bars, days == session))
+    chosen = expected if symbols is None else expected.intersection(symbols)
+    missing = sorted(chosen - _symbols(bars, days == session))
     return Arrivals(
         calendar=calendar,
         session=session,
-        expected=len(expected),
+        expected=len(chosen),
         missing=missing,
         newest=newest,
         off_calendar=float(off.sum() / year.sum()) if year.any() else 0.0,
         off_days=list(np.unique(days[off])),
+        others=None if symbols is None else len(expected) - len(chosen),
     )
 
 
