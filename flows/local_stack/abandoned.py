@@ -26,10 +26,11 @@ _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _PAGE = 200
 _WORKER_LABEL = "prefect.worker.name"
 _WORKER_FILE = "worker"
-_OF_A_DATABASE = (
+OF_A_DATABASE = (
     "PREFECT_API_DATABASE_CONNECTION_URL",
     *(f"PREFECT_SERVER_DATABASE_{name}" for name in ("CONNECTION_URL", "DRIVER", "HOST")),
 )
+"""Variables that name another database for the server than that in the home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Reach:
             scratch = file.with_suffix(".new")
             scratch.write_text(f"kline-up-{uuid.uuid4().hex[:8]}\n")
             scratch.replace(file)
-        return cls(file.read_text().strip(), ip_address(host).is_loopback and env.keys().isdisjoint(_OF_A_DATABASE))
+        return cls(file.read_text().strip(), ip_address(host).is_loopback and env.keys().isdisjoint(OF_A_DATABASE))
 
 
 def abandoned(client: SyncPrefectClient, reach: Reach) -> list[FlowRun]:

@@ -32,6 +32,7 @@ from flows.local_stack.locking import locked, write_note
 from flows.local_stack.processes import Part, end_all, marked
 from flows.local_stack.ready import Ready, deployment_lines
 from flows.local_stack.recovery import recover
+from flows.local_stack.second_home import SILENT, Original, came_along, keep_place, original_of, pause_copied
 from flows.local_stack.server import (
     HOST,
     Place,
@@ -172,6 +173,11 @@ class _Control:
         first = (
             "" if (self._folder / "prefect.db").exists() else "; the first start makes its database, and takes longer"
         )
+        original = original_of(Path(self._home.uri), self._folder, self._env)
+        paused: list[str] = []
+        if original is not None and original.there:
+            stage(f"this home comes from {original.home}, which is still there: what came along is paused first")
+            paused = self._paused(original)
         stage(f"server and cluster start{first}")
         for part in (self._server, *self._cluster):
             part.start()
@@ -180,7 +186,9 @@ class _Control:
         stage(f"the server answers; deployments of {project_line(self._project)}")
         with connect(self._place, self._env.get(PASSWORD)) as client:
             ensure_pool(client)
-            notes = deploy(client, self._home, self._project, self._env, self._folder, pause)
+            notes = paused + deploy(client, self._home, self._project, self._env, self._folder, pause)
+            if original is not None and not original.there:
+                notes = came_along(client, original, self._place.ui) + notes
             notes += set_source(client, self._home, self._folder, self._source)
             notes += pause_strangers(client, self._home, self._source)
             # Only now: a schedule that is paused takes the runs along that wait to begin.
@@ -193,6 +201,7 @@ class _Control:
                 stage("the cluster loads the patterns")
             wait_until(lambda: self._warming.loaded is not None, self._cluster[-1], pause)
             deployments = deployment_lines(client)
+        keep_place(Path(self._home.uri), self._folder)
         return Ready(
             home=self._home.uri,
             ui=self._place.ui,
@@ -208,6 +217,20 @@ class _Control:
             logs=str(self._folder / "logs"),
             seconds=time.monotonic() - began,
         )
+
+    def _paused(self, original: Original) -> list[str]:
+        """Pause what came along from another home, by a server that sends none of its messages.
+
+        Raises `StoppedError` and `StartError`.
+        """
+        server = server_part(self._env | SILENT, self._folder, self._place)
+        server.start()
+        try:
+            wait_until(lambda: answers(self._place), server, self._signals.pause)
+            with connect(self._place, self._env.get(PASSWORD)) as client:
+                return pause_copied(client, original, self._place.ui)
+        finally:
+            server.end(PART_SECONDS)
 
     def watch(self) -> None:
         """Restart what dies. Raises `StoppedError` and `StartError`."""

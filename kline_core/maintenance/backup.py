@@ -9,6 +9,7 @@ The backup is made beside its place, under another name, and gets its own at the
 that is half.
 """
 
+import json
 import os
 import re
 import shlex
@@ -35,6 +36,8 @@ from kline_core.store.run_records import RunRecord, copy_records
 
 _PREFECT = "prefect"
 _DATABASE = "prefect.db"
+PLACE_NOTE = "place.json"
+"""File in a home's folder `prefect` that tells in which folder its server has worked."""
 _SETTINGS = ("source.json",)
 """What `kline up` keeps beside the database, and a start on the backup asks for."""
 _BUSY_SECONDS = 60.0
@@ -184,4 +187,6 @@ def _copy_prefect(source: Path, target: Path) -> bool:
     for name in _SETTINGS:
         with suppress(FileNotFoundError):
             shutil.copy(source / name, target / name)
+    # For the first `kline up` of the backup, whose schedules and messages are those of the home.
+    (target / PLACE_NOTE).write_text(json.dumps({"home": str(source.parent.resolve()), "backup": True}) + "\n")
     return True

@@ -1,0 +1,103 @@
+"""A home that is a copy of another one: its server's database has the other's schedules and messages.
+
+So it is with a backup, and with a folder that was copied or moved by other means. Where the other home is still in its
+place, both would work by the same schedules, and send the same messages: those of the copy are paused before its server
+sends any. Else the copy stands in for the other one, and goes on; it says so, since that one may work elsewhere.
+"""
+
+import json
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.schemas.automations import Automation
+
+from flows.local_stack.abandoned import OF_A_DATABASE
+from flows.local_stack.deployments import all_deployments
+from kline_core._text import counted
+from kline_core.maintenance.backup import PLACE_NOTE
+
+DATABASE: Final = "prefect.db"
+"""The server's database in the folder `prefect` of a home."""
+SILENT: Final = {"PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false"}
+"""Environment of a server that sends no messages."""
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The home that another one is a copy of."""
+
+    home: Path
+    there: bool
+    """Whether it is still in its place, with its server's database."""
+
+
+def original_of(home: Path, folder: Path, env: Mapping[str, str]) -> Original | None:
+    """The home that this one is a copy of; None if it is none, or if that is not known.
+
+    Args:
+        home: Folder of the home, resolved.
+        folder: Its folder `prefect`.
+        env: Environment of its server. One that names a database elsewhere has nothing that came along.
+    """
+    note = folder / PLACE_NOTE
+    if not note.is_file() or not env.keys().isdisjoint(OF_A_DATABASE):
+        return None
+    noted = json.loads(note.read_text())
+    other = Path(noted["home"])
+    if other.resolve() == home:
+        return Original(other, there=False) if noted["backup"] else None
+    return Original(other, there=(other / "prefect" / DATABASE).is_file())
+
+
+def keep_place(home: Path, folder: Path) -> None:
+    """Note that the home's server works in this place."""
+    scratch = folder / f"{PLACE_NOTE}.new"
+    scratch.write_text(json.dumps({"home": str(home), "backup": False}) + "\n")
+    scratch.replace(folder / PLACE_NOTE)
+
+
+def pause_copied(client: SyncPrefectClient, original: Original, ui: str) -> list[str]:
+    """Pause all schedules and automations that came along; one line says so, none if there was nothing to pause."""
+    schedules, automations = _active(client)
+    for deployment, schedule in schedules:
+        client.update_deployment_schedule(deployment, schedule, active=False)
+    for automation in automations:
+        client.pause_automation(automation)
+    if not schedules and not automations:
+        return []
+    return [
+        f"this home comes from {original.home}, which is still there: {_both(schedules, automations)} that came along "
+        "are PAUSED, so that the two do not do and send the same. If this one is to work by schedule, resume them on "
+        f"{ui}/deployments, and messages on {ui}/automations or by `kline notify` as before"
+    ]
+
+
+def came_along(client: SyncPrefectClient, original: Original, ui: str) -> list[str]:
+    """One line that says which schedules and automations came along and go on, none if there are none."""
+    schedules, automations = _active(client)
+    if not schedules and not automations:
+        return []
+    return [
+        f"this home comes from {original.home}: {_both(schedules, automations)} that came along are ACTIVE. If another "
+        f"copy of it works somewhere, the two do and send the same: pause them there, or here on {ui}/deployments and "
+        f"{ui}/automations"
+    ]
+
+
+def _active(client: SyncPrefectClient) -> tuple[list[tuple[UUID, UUID]], list[UUID]]:
+    """Schedules, each with its deployment, and automations that are not paused."""
+    deployments = [each for each in all_deployments(client) if not each.paused]
+    schedules = [(each.id, schedule.id) for each in deployments for schedule in each.schedules if schedule.active]
+    automations: list[Automation] = []
+    while page := client.read_automations(limit=_PAGE, offset=len(automations)):
+        automations += page
+    return schedules, [each.id for each in automations if each.enabled]
+
+
+def _both(schedules: Sized, automations: Sized) -> str:
+    return f"{counted(len(schedules), 'schedule')} and {counted(len(automations), 'automation')} for messages"
