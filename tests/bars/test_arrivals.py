@@ -63,6 +63,21 @@ def test_who_is_expected_and_who_is_missing(fill):
         found.check(0.49)
 
 
+def test_chosen_symbols_are_waited_for_alone(fill):
+    home = fill(bars("THERE", until(SESSION)), bars("LATE", until("2024-09-30")), bars("GONE", until("2024-08-01")))
+    there = arrivals(home, "XSHG", SESSION, ["THERE"])
+    assert (there.expected, there.missing, there.others, there.noun) == (1, [], 1, "chosen symbols")
+    there.check(0.0)
+    late = arrivals(home, "XSHG", SESSION, ["LATE", "GONE"])
+    assert (late.expected, late.missing) == (1, ["LATE"])
+    with pytest.raises(BarsMissingError, match=r"1 of 1 chosen symbols have no bar of the session .*: LATE; "):
+        late.check(0.5)
+    # As in a run of all: nobody waits for one that has had no bars for long.
+    arrivals(home, "XSHG", SESSION, ["GONE"]).check(0.0)
+    with pytest.raises(BarsMissingError, match="no bars after 2013-03-01"):
+        arrivals(fill(bars("OLD", until("2013-03-01"))), "XSHG", np.datetime64("2013-12-02"), ["OLD"]).check(1.0)
+
+
 def test_no_bars_at_all_and_none_for_long(fill):
     with pytest.raises(BarsMissingError, match="no bars at all"):
         arrivals(fill(), "XSHG", SESSION).check(1.0)

@@ -15,7 +15,7 @@ def test_a_run_warns_weeks_before_the_first_that_is_refused(
 ) -> None:
     """Days without a session, on which nothing else is done."""
     monkeypatch.setattr(flows.daily, "get_run_logger", lambda: logging.getLogger("daily"))
-    monkeypatch.setattr(flows.daily, "say_result", lambda _: None)
+    monkeypatch.setattr(flows.daily, "say_result", lambda *_: None)
     with caplog.at_level(logging.INFO, "daily"):
         state = daily.fn(calendar="XSHG", as_of=day)
     assert state.message.startswith(f"nothing to do: {day} is no session of XSHG")

@@ -1,5 +1,6 @@
 """A backup is a home: sound, with the same values bit for bit, whatever others wrote while it was made."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from kline_core.api.backup import back_up
 from kline_core.api.runs import replay_run
 from kline_core.errors import HomeError
 from kline_core.maintenance import backup
+from kline_core.maintenance.backup import PLACE_NOTE
 from kline_core.store.copying import copy_table
 from kline_core.store.home import Home
 from kline_core.store.run_records import DONE, read_record, recorded_runs, write_record
@@ -203,7 +205,9 @@ def test_the_database_of_the_server_comes_along_while_it_is_written(bench, datab
         assert connection.execute("SELECT name FROM flow_run").fetchall() == [("XSHG 2026-11-24",)]
     assert (folder / "source.json").read_text() == '{"source": "none"}'
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in folder.iterdir()} == {"prefect.db", "source.json"}
+    assert {path.name for path in folder.iterdir()} == {"prefect.db", "source.json", PLACE_NOTE}
+    # For the first `kline up` of the backup.
+    assert json.loads((folder / PLACE_NOTE).read_text()) == {"home": str(bench.home.folder.resolve()), "backup": True}
 
 
 def test_the_database_of_the_server_is_left_out_if_asked(bench, database, tmp_path):

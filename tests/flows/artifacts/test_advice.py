@@ -10,7 +10,7 @@ import yaml
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows.artifacts.advice import again
+from flows.artifacts.advice import _symbols_of, again
 from flows.backfill import backfill
 from flows.common.artifact_keys import to_do_key
 from flows.daily import daily
@@ -90,7 +90,24 @@ def test_a_shell_that_knows_no_server_is_told_which() -> None:
 def test_a_run_for_a_calendar_that_there_is_not_is_repeated_as_it_was(calendar: Any) -> None:
     assert again(daily, run_of(calendar=calendar), "manual")[1:] == [f"-p calendar={calendar}"]
     assert to_do_key("daily", {"calendar": calendar}) == "daily-to-do"
-    assert to_do_key("daily", {"calendar": "XSHG"}) == "daily-xshg-to-do"
+    assert to_do_key("daily", {"calendar": "XSHG", "symbols": None}) == "daily-xshg-to-do"
+    assert to_do_key("daily", {"calendar": "XSHG", "symbols": "A"}) == "daily-xshg-chosen-to-do"
+    assert to_do_key("backfill", {"symbols": "A"}) == "backfill-to-do"
+
+
+@pytest.mark.parametrize(
+    ("done", "left", "settled"),
+    [
+        (None, None, True),
+        (None, "A,B", True),
+        ("A,B", None, False),
+        ("A", "A,B", False),
+        ("A,B,C", ["B", "A"], True),
+        ("A", " , ", True),
+    ],
+)
+def test_a_run_makes_up_for_one_of_the_same_symbols_or_of_fewer(done: Any, left: Any, settled: bool) -> None:
+    assert _symbols_of(run_of(symbols=done), run_of(symbols=left)) is settled
 
 
 @pytest.mark.parametrize("password", [None, "u:p"])

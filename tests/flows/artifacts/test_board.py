@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from prefect.states import Crashed, Failed
 
-from flows.artifacts.board import Ended, Scope, under_way, with_values, without_values
+from flows.artifacts.board import (
+    Ended,
+    Scope,
+    Status,
+    ended_without,
+    under_way,
+    with_note,
+    with_values,
+    without_note,
+    without_values,
+)
 from flows.artifacts.coverage import coverage
-from flows.artifacts.result_line import reason_of, with_result
-from flows.common.artifact_keys import artifact_key, symbol_key
+from flows.artifacts.result_line import reason_of
+from flows.common.artifact_keys import artifact_key, market_key, symbol_key
+from flows.common.session import with_result
 from kline_core.compute.run_report import SymbolResult
 from tests.support.results import BEFORE, SESSION, change, latest, report, scored, summary
 
@@ -56,51 +67,56 @@ def test_the_first_session_of_all_without_an_alarm() -> None:
 
 def test_a_session_that_failed_says_so_and_why_and_where_the_one_before_is() -> None:
     reason = "20 of 20 symbols have no bar of the session of 2026-11-24 on XSHG: *A*, `B`"
-    page = without_values(SCOPE, "failed", reason, RUN, Ended("XSHG 2026-11-23: 20 of 20 scored", "77"))
+    failed = ended_without("failed", reason, RUN)
+    assert failed.line == f"failed: {reason}"
+    page = without_values(SCOPE, failed, Ended("XSHG 2026-11-23: 20 of 20 scored", "77"))
     assert page.startswith(f"# XSHG 2026-11-24: failed\n\n````\n{reason}\n````\n\n")
     assert f"Retry on the page of {RUN} runs it again" in page
     assert page.endswith("[XSHG 2026-11-23: 20 of 20 scored](../../artifacts/artifact/77)")
 
 
 def test_a_run_that_found_nothing_to_do_needs_no_retry() -> None:
-    page = without_values(SCOPE, "completed", "nothing to do: the home is of another market", RUN, None)
+    idle = ended_without("completed", "nothing to do: the home is of another market", RUN)
+    page = without_values(SCOPE, idle, None)
     assert page.startswith("# XSHG 2026-11-24: completed\n\n````\nnothing to do: ")
     assert "Retry" not in page
 
 
+SINCE = datetime(2026, 11, 24, 17, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
+
+
 def test_a_session_under_way_shows_no_values_of_another() -> None:
-    since = datetime(2026, 11, 24, 17, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
-    page = under_way(SCOPE, since, RUN, None)
-    assert page.startswith("# XSHG 2026-11-24: no values yet\n\nBegun 2026-11-24 17:30 CST: ")
+    page = without_values(SCOPE, under_way(SINCE, "waits for bars", [RUN, "[what it waits for](x)"]), None)
+    begun = "Begun 2026-11-24 17:30 CST; it waits for bars."
+    assert page.startswith(f"# XSHG 2026-11-24: no values yet\n\n{begun} {RUN} or [what it waits for](x) says how far")
     assert page.endswith("No session before it has a board.")
 
 
 @pytest.mark.parametrize(
-    ("day", "symbols", "replaced"),
+    ("status", "says"),
     [
-        ("2026-11-23", None, True),
-        ("2026-11-24", None, True),
-        ("2026-11-25", None, False),
-        ("2026-11-24", 2, True),
-        ("2026-11-25", 2, False),
+        (under_way(SINCE, "is at work", [RUN]), "is at work"),
+        (ended_without("failed", "no bars\n\n# of it", RUN), "failed"),
+        (ended_without("cancelled", "on request", RUN), "was cancelled"),
     ],
 )
-def test_a_newer_session_stays(day: str, symbols: int | None, replaced: bool) -> None:
-    there = Scope("XSHG", np.datetime64(day), *([] if symbols is None else [symbols]))
-    assert SCOPE.replaces(there) is replaced
-
-
-def test_chosen_symbols_do_not_take_the_place_of_all_of_the_same_session() -> None:
-    chosen = Scope("XSHG", np.datetime64(SESSION), 2)
-    assert not chosen.replaces(SCOPE)
-    assert chosen.replaces(Scope("XSHG", np.datetime64(BEFORE)))
-    assert chosen.name == "XSHG 2026-11-24 (2 chosen symbols)"
+def test_values_stay_beneath_what_a_later_run_does(status: Status, says: str) -> None:
+    good = "# XSHG 2026-11-24: 2 of 3 scored\n\n[run](1) \u00b7 [summary](2)\n\n### Alarms\n\nNone."
+    page, length = with_note(good, status)
+    title, head, *_ = page.split("\n\n")
+    assert title == "# XSHG 2026-11-24: 2 of 3 scored"
+    assert head == f"**The latest run {says}; the values below are from before it.**"
+    assert RUN in page
+    assert page.endswith("[run](1) \u00b7 [summary](2)\n\n### Alarms\n\nNone.")
+    assert without_note(page, length) == good == without_note(good, 0)
 
 
 def test_keys() -> None:
     assert artifact_key("board", None, "XSHG") == "board-xshg"
     assert artifact_key("board", None, "24/5") == "board-24-5"
     assert artifact_key("daily", "history-aapl", "XNYS") == "daily-xnys-history-aapl"
+    assert market_key("daily", "symbols", "XNYS", True) == "daily-xnys-chosen-symbols"
+    assert market_key("daily", "symbols", None, True) == "daily-symbols"
     assert [symbol_key(each) for each in ("600519.SH", "^GSPC", "M&M.NS")] == ["600519-sh", "x5egspc", "mx26m-ns"]
 
 

@@ -43,6 +43,15 @@ def test_the_scheduled_day_is_that_of_the_exchange(asked: Any, calendar: str, sc
     assert run_name() == f"{calendar} {day}"
 
 
+@pytest.mark.parametrize(
+    ("symbols", "named"),
+    [("600519,000001", "2 chosen symbols"), (600519, "1 chosen symbol"), (["A", "B", "C", "A"], "3 chosen symbols")],
+)
+def test_a_run_of_chosen_symbols_is_not_named_as_one_of_the_market(asked: Any, symbols: Any, named: str) -> None:
+    asked("2024-10-08T09:30:00+00:00", calendar="XSHG", symbols=symbols)
+    assert run_name() == f"XSHG 2024-10-08 {named}"
+
+
 def test_a_day_that_is_named_wins(asked: Any) -> None:
     asked("2024-10-08T09:30:00+00:00", calendar="XSHG", as_of=date(2024, 9, 30))
     assert asked_day("XSHG", date(2024, 9, 30)) == np.datetime64("2024-09-30")

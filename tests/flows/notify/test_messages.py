@@ -79,6 +79,13 @@ def test_what_a_person_can_do(state: str, message: str | None, reason: str, todo
     assert lines[1].startswith(f"todo: {todo}")
 
 
+def test_a_late_run_of_chosen_symbols_is_told_of_as_such() -> None:
+    assert "chosen symbols" in filled(SUBJECT, name="Late", symbols="AAPL")
+    assert "chosen symbols" not in filled(SUBJECT, name="Late", symbols=None)
+    # Its name says so from its begin on.
+    assert "chosen symbols" not in filled(SUBJECT, symbols="AAPL")
+
+
 def test_templates_are_ones_that_the_server_takes() -> None:
     for template in (SUBJECT, text('odd "home" {{', PAGES)):
         SendNotification.validate_template(template, "body")

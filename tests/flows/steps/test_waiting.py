@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from flows.steps import waiting
 from flows.steps.waiting import Outlook, WaitNotice
+from kline_core.bars.arrivals import Arrivals
 from kline_core.bars.sessions import trading_day
 from kline_core.errors import BarsMissingError, SourceError
 
@@ -27,6 +29,29 @@ NOW = datetime(2026, 11, 27, 20, 17, tzinfo=SHANGHAI)
 )
 def test_the_next_look_and_the_last_one_are_told_by_the_clock_of_the_exchange(now: datetime, said: str) -> None:
     assert Outlook(now, looks_left=12, seconds=600).line(SHANGHAI) == said
+
+
+def test_a_wait_for_chosen_symbols_says_so_and_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, UUID]] = []
+    shown: list[str] = []
+
+    def show(notice: WaitNotice, line: str, _: list[str]) -> None:
+        notice._id = notice._id or UUID(int=7)
+        shown.append(line)
+
+    monkeypatch.setattr(WaitNotice, "_show", show)
+    monkeypatch.setattr(WaitNotice, "_name_state", lambda *_: None)
+    monkeypatch.setattr(waiting, "get_run_logger", lambda: logging.getLogger("wait"))
+    monkeypatch.setattr(waiting, "_now", lambda: NOW)
+    session = trading_day(np.datetime64("2026-11-27"), "XSHG")
+    follow = lambda does, artifact: told.append((does, artifact))  # noqa: E731
+    with WaitNotice(session, None, "daily-xshg-chosen-waiting", "chosen symbols", follow) as notice:
+        for _ in range(2):
+            notice.say(BarsMissingError("late", missing=["A"], expected=2, session=session.day), 2, 60)
+        notice.arrived(Arrivals("XSHG", session.day, 2, [], session.day, 0.0, [], 40))
+    assert shown[0].startswith("waiting for 1 of 2 chosen symbols, next look 20:18")
+    assert shown[-1].startswith("2 of 2 chosen symbols have a bar of 2026-11-27 since ")
+    assert told == [("waits for bars", UUID(int=7)), ("is at work", UUID(int=7))]
 
 
 def test_a_wait_names_the_first_symbols_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,110 @@
+"""What comes along with a copy of a home, without a server."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from flows.local_stack import second_home
+from flows.local_stack.second_home import DATABASE, Original, came_along, keep_place, original_of, pause_copied
+from kline_core.api.backup import back_up
+from tests.support.homes import make_home, market
+
+UI = "http://127.0.0.1:4200"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home for which `kline up` has worked."""
+    folder = tmp_path / "home"
+    (folder / "prefect").mkdir(parents=True)
+    (folder / "prefect" / DATABASE).touch()
+    keep_place(folder, folder / "prefect")
+    return folder
+
+
+def found(home: Path, **env: str) -> Original | None:
+    return original_of(home, home / "prefect", env)
+
+
+def test_a_home_in_its_own_place_is_no_copy(home: Path, tmp_path: Path) -> None:
+    assert found(home) is None
+    (tmp_path / "new" / "prefect").mkdir(parents=True)
+    assert found(tmp_path / "new") is None
+
+
+def test_a_copy_beside_its_original_and_one_that_stands_in_for_it(home: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    assert found(copy) == Original(home, there=True)
+    # With a database elsewhere nothing has come along.
+    assert found(copy, PREFECT_API_DATABASE_CONNECTION_URL="postgresql+asyncpg://x/y") is None
+    keep_place(copy, copy / "prefect")
+    assert found(copy) is None
+    moved = home.rename(tmp_path / "moved")
+    assert found(moved) == Original(home, there=False)
+    # The old path still leads here.
+    home.symlink_to(moved)
+    assert found(moved) is None
+
+
+def test_a_backup_is_known_as_one_even_where_it_is_restored_to_its_own_place(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", market(1, 30))
+    (tmp_path / "home" / "prefect").mkdir()
+    (tmp_path / "home" / "prefect" / DATABASE).touch()
+    assert back_up(home, tmp_path / "backup").database
+    assert found(tmp_path / "backup") == Original(tmp_path / "home", there=True)
+    shutil.rmtree(tmp_path / "home")
+    assert found(tmp_path / "backup") == Original(tmp_path / "home", there=False)
+    (tmp_path / "backup").rename(tmp_path / "home")
+    assert found(tmp_path / "home") == Original(tmp_path / "home", there=False)
+    keep_place(tmp_path / "home", tmp_path / "home" / "prefect")
+    assert found(tmp_path / "home") is None
+
+
+class Client:
+    """A server with two schedules, one of them paused, and two automations, one of them paused."""
+
+    def __init__(self) -> None:
+        self.schedules = [SimpleNamespace(id=uuid4(), active=active) for active in (True, False)]
+        self.automations = [SimpleNamespace(id=uuid4(), enabled=enabled) for enabled in (True, False)]
+
+    def read_automations(self, limit: int, offset: int) -> list[SimpleNamespace]:
+        return self.automations[offset : offset + limit]
+
+    def pause_automation(self, automation: UUID) -> None:
+        next(each for each in self.automations if each.id == automation).enabled = False
+
+    def update_deployment_schedule(self, _: UUID, schedule: UUID, active: bool) -> None:
+        next(each for each in self.schedules if each.id == schedule).active = active
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = Client()
+    deployment = SimpleNamespace(id=uuid4(), paused=False, schedules=made.schedules)
+    monkeypatch.setattr(second_home, "all_deployments", lambda _: [deployment])
+    return made
+
+
+def test_all_that_came_along_is_paused_and_said(client: Any, tmp_path: Path) -> None:
+    (line,) = pause_copied(client, Original(tmp_path, there=True), UI)
+    assert line.startswith(
+        f"this home comes from {tmp_path}, which is still there: 1 schedule and 1 automation for mess"
+    )
+    assert f"resume them on {UI}/deployments, and messages on {UI}/automations" in line
+    assert not any(each.active for each in client.schedules)
+    assert not any(each.enabled for each in client.automations)
+    assert pause_copied(client, Original(tmp_path, there=True), UI) == []
+
+
+def test_what_goes_on_is_said(client: Any, tmp_path: Path) -> None:
+    (line,) = came_along(client, Original(tmp_path, there=False), UI)
+    assert "1 schedule and 1 automation for messages that came along are ACTIVE" in line
+    assert any(each.active for each in client.schedules)
+    client.schedules.clear()
+    client.automations.clear()
+    assert came_along(client, Original(tmp_path, there=False), UI) == []
