@@ -13,6 +13,8 @@ from typing import Final
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.schemas.automations import Automation
 
 from flows.local_stack.abandoned import OF_A_DATABASE
@@ -62,12 +64,17 @@ def keep_place(home: Path, folder: Path) -> None:
 
 
 def pause_copied(client: SyncPrefectClient, original: Original, ui: str) -> list[str]:
-    """Pause all schedules and automations that came along; one line says so, none if there was nothing to pause."""
+    """Pause all schedules and automations that came along; one line says so, none if there was nothing to pause.
+
+    The runs that the schedules have planned go: the server itself removes only those that are due later.
+    """
     schedules, automations = _active(client)
     for deployment, schedule in schedules:
         client.update_deployment_schedule(deployment, schedule, active=False)
     for automation in automations:
         client.pause_automation(automation)
+    for run in _planned(client):
+        client.delete_flow_run(run)
     if not schedules and not automations:
         return []
     return [
@@ -97,6 +104,15 @@ def _active(client: SyncPrefectClient) -> tuple[list[tuple[UUID, UUID]], list[UU
     while page := client.read_automations(limit=_PAGE, offset=len(automations)):
         automations += page
     return schedules, [each.id for each in automations if each.enabled]
+
+
+def _planned(client: SyncPrefectClient) -> list[UUID]:
+    """Runs that schedules have planned, and that never began."""
+    waits = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+    found: list[FlowRun] = []
+    while page := client.read_flow_runs(flow_run_filter=waits, limit=_PAGE, offset=len(found)):
+        found += page
+    return [each.id for each in found if each.auto_scheduled and not each.run_count]
 
 
 def _both(schedules: Sized, automations: Sized) -> str:

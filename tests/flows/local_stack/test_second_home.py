@@ -72,6 +72,15 @@ class Client:
         self.schedules = [SimpleNamespace(id=uuid4(), active=active) for active in (True, False)]
         self.automations = [SimpleNamespace(id=uuid4(), enabled=enabled) for enabled in (True, False)]
 
+        kinds = [(True, 0), (True, 1), (False, 0)]
+        self.runs = [SimpleNamespace(id=uuid4(), auto_scheduled=auto, run_count=count) for auto, count in kinds]
+
+    def read_flow_runs(self, offset: int, limit: int, **_: Any) -> list[SimpleNamespace]:
+        return self.runs[offset : offset + limit]
+
+    def delete_flow_run(self, run: UUID) -> None:
+        self.runs = [each for each in self.runs if each.id != run]
+
     def read_automations(self, limit: int, offset: int) -> list[SimpleNamespace]:
         return self.automations[offset : offset + limit]
 
@@ -98,6 +107,8 @@ def test_all_that_came_along_is_paused_and_said(client: Any, tmp_path: Path) -> 
     assert f"resume them on {UI}/deployments, and messages on {UI}/automations" in line
     assert not any(each.active for each in client.schedules)
     assert not any(each.enabled for each in client.automations)
+    # Those that somebody asked for, or that are to go on, stay.
+    assert [(each.auto_scheduled, each.run_count) for each in client.runs] == [(True, 1), (False, 0)]
     assert pause_copied(client, Original(tmp_path, there=True), UI) == []
 
 
