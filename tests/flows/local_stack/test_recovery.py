@@ -190,9 +190,11 @@ def test_an_interrupted_run_goes_on_by_itself_once(desk: Desk, flow: str) -> Non
     assert f"{GONE} while it worked, for the second time." in message
     assert message.endswith("It does not go on by itself.")
     assert line == f"{flow} run 1: {message}"
+    # Whatever it may have been named just before.
+    assert desk.server.get(f"flow_runs/{run}")["name"].startswith(f"run 1: {GONE}")
     assert desk.slots(deployment) == 0
     ((key, text),) = desk.server.artifacts(run).items()
-    assert key == f"{flow}-xnys-to-do"
+    assert key == f"{flow}-xnys-chosen-to-do"
     words = [f"PREFECT_API_URL={desk.server.url}", f"prefect deployment run {flow}/us"]
     words += [f"-p {each}" for each in ("as_of=2024-12-03", "source=akshare:csi300", "symbols=AAPL")]
     command = " \\\n  ".join(words)
