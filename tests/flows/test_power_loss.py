@@ -172,7 +172,7 @@ def test_after_a_power_loss_every_session_has_its_values(desk: Desk) -> None:
     assert desk.run(waiting)["run_count"] == 0
     (desk.home / "shut").unlink()
     ended = desk.until(unbegun, "Completed")
-    assert ended["name"] == "XSHG 2024-10-01"
+    assert ended["name"] == "XSHG 2024-10-01: no session"
     assert ended["state"]["message"].startswith("nothing to do")
     assert ended["run_count"] == 1
     cancelled = desk.start("free")
