@@ -1,11 +1,17 @@
 """The processor, and those of its instructions on which speed and the last bits of vectors depend."""
 
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from kline_core.errors import SettingError
+
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
+LEAVE_OUT = "KLINE_LEAVE_OUT"
+"""Environment variable that names instructions to do without, separated by commas, so that what is done on other
+processors can be measured on this one."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -32,6 +38,16 @@ def processor() -> Processor:
     except OSError:
         return Processor(platform.processor() or platform.machine() or "unknown", None)
     return described(text)
+
+
+def left_out() -> frozenset[str]:
+    """Those of `INSTRUCTIONS` that `LEAVE_OUT` names. Raises `SettingError` for others."""
+    named = frozenset(name.strip() for name in os.environ.get(LEAVE_OUT, "").split(",") if name.strip())
+    if unknown := sorted(named.difference(INSTRUCTIONS)):
+        bound = f"some of {', '.join(INSTRUCTIONS)}"
+        text = f"{LEAVE_OUT} names {unknown[0]!r}; give {bound}, separated by commas, or unset it"
+        raise SettingError(text, parameter=LEAVE_OUT, value=unknown[0], bound=bound)
+    return named
 
 
 def described(cpuinfo: str) -> Processor:

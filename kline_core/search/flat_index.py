@@ -1,9 +1,10 @@
 """The flat FAISS index: built once from patterns, shared by threads and never changed.
 
 The index is flat, because the search must be exact. It owns the one copy of the vectors; `rows` shows it as an array,
-and `attach` makes the patterns use it too. If this machine multiplies 8-bit numbers faster, the index also holds the
-vectors rounded to 8 bits: they propose the rows of several queries (`kline_core.search.int8_scan`), FAISS those of a
-single one.
+and `attach` makes the patterns use it too. A scan beside it proposes the rows of several queries. If this machine
+multiplies 8-bit numbers faster, it scans the vectors rounded to 8 bits (`kline_core.search.int8_scan`); otherwise, of
+many rows, it goes by their principal directions (`kline_core.search.principal_scan`). FAISS proposes the rows of a
+single query, and of all queries where there is no scan.
 
 A query is always confined to a prefix of the rows, those known on its date. FAISS's scores are float32 and off by up
 to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
@@ -18,6 +19,7 @@ import numpy as np
 
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.int8_scan import Int8Scan, int8_pays
+from kline_core.search.principal_scan import PrincipalScan
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _BATCH_FROM = 8
@@ -27,8 +29,11 @@ Measured with faiss 1.15.1, 128 dims, 100,000 rows: 4 queries 8 ms by scan and 1
 18, 600 queries 1160 and 220. FAISS's own bound of 128,000 (queries x dims) would scan 1,000 queries singly.
 """
 _SCAN_FROM = 2
-"""Smallest number of queries for which the 8-bit vectors propose. Measured with 400,000 rows of 64 dimensions: they
-take 4.5 ms for 1 to 7 queries together, FAISS takes 3 ms for each."""
+"""Smallest number of queries for which a scan proposes. Measured with 400,000 rows of 64 dimensions: 8-bit vectors take
+4.5 ms for 1 to 7 queries together, FAISS 3 ms for each; on a slower processor principal directions take 19 ms for 2 and
+28 for 8, FAISS 29 and 39."""
+_DIVIDED_FROM = 32_768
+"""Rows from which on principal directions propose: of fewer, bounds leave out too little."""
 _MANY = 512
 """Rows of a query from which on all above a likely score are collected, rather than the best held in order. Measured
 with 600 queries, 400,000 rows of 64 dimensions and 2,200 rows a query: FAISS takes four times as long as for 32."""
@@ -49,8 +54,8 @@ class FlatIndex:
     """The `faiss.IndexFlatIP`."""
     rows: Floats32
     """float32 (P, d), read-only: the index's own memory, kept alive by the array."""
-    scan: Int8Scan | None
-    """The vectors rounded to 8 bits; None if FAISS serves all queries."""
+    scan: Int8Scan | PrincipalScan | None
+    """What proposes the rows of several queries; None if FAISS does."""
 
     def __len__(self) -> int:
         """Number of patterns P."""
@@ -65,14 +70,15 @@ class FlatIndex:
         """
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * patterns.dim
         flat, rows = _flat([patterns.vectors], patterns.dim)
-        return cls(flat=flat, rows=rows, scan=Int8Scan.of(rows) if int8_pays(patterns.dim) else None)
+        return cls(flat=flat, rows=rows, scan=_scan(rows))
 
     def followed_by(self, vectors: Floats32) -> "FlatIndex":
         """A new index of these rows and then `vectors`, float32 (n, d)."""
         if len(vectors) == 0:
             return FlatIndex(flat=self.flat, rows=self.rows, scan=self.scan)
         flat, rows = _flat([self.rows, vectors], self.rows.shape[1])
-        return FlatIndex(flat=flat, rows=rows, scan=None if self.scan is None else self.scan.followed_by(vectors, rows))
+        scan = _scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows)
+        return FlatIndex(flat=flat, rows=rows, scan=scan)
 
     def attach(self, patterns: Patterns) -> Patterns:
         """The same patterns with `rows` as their vectors, which frees the copy that the index was built from.
@@ -97,7 +103,7 @@ class FlatIndex:
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose the best-scoring rows of a prefix for each query, by exact scan.
 
-        The 8-bit vectors, if there are any, serve several queries. Otherwise FAISS searches a block of rows for all
+        The scan, if there is one, serves several queries. Otherwise FAISS searches a block of rows for all
         queries that may see the whole block: the first block ends at the median of `known` and serves the queries from
         the median on; the earlier queries, and the rows after the block, are divided in the same way until every query
         has searched its prefix and nothing else. Most of the work falls into a few large blocks.
@@ -191,6 +197,13 @@ class FlatIndex:
                     part = scores[query - first, : seen[query]]
                     lowest[query] = np.partition(part, len(part) - rank)[len(part) - rank]
         return lowest
+
+
+def _scan(rows: Floats32) -> Int8Scan | PrincipalScan | None:
+    """The scan that is the fastest for this processor and these rows, float32 (P, d)."""
+    if int8_pays(rows.shape[1]):
+        return Int8Scan.of(rows)
+    return PrincipalScan.of(rows) if len(rows) >= _DIVIDED_FROM else None
 
 
 def _flat(parts: Sequence[Floats32], dim: int) -> tuple[Any, Floats32]:

@@ -1,6 +1,7 @@
 """How fast the samples of one symbol are computed, beside other ways of answering the same question.
 
-    python -m tests.benchmarks [--home H [--symbol S] | --place DIR] [--only a,b,c,d,e,f] [--json FILE]
+    python -m tests.benchmarks [--home H [--symbol S] | --place DIR] [--only a,b,c,d,e,f]
+                               [--without avx512_vnni,avx512f] [--json FILE]
 
     a  the serial way of the note that this project grew from
     b  the same by a pool of 16 threads
@@ -13,6 +14,10 @@ Every way works in a process of its own, and they take turns: a round is one tur
 one run is compared. Before the rounds each has a turn that does not count. Where a way does a part of the samples in a
 round, its seconds are scaled up, and the table says so. Ours with two threads in process is measured in any case, since
 it is what all are compared with; so is the machine's own peak, from which the limit follows.
+
+`--without` leaves out abilities of the processor, so that what is done on lesser ones is measured on this one: without
+avx512_vnni the search scans in float32; without avx512f or avx2 torch, oneDNN and OpenBLAS go without
+them too, and so does the limit. FAISS takes what it finds.
 
 Without a home, a synthetic market is built first (a minute for the default size), and kept where `--place` says.
 a, b and stumpy need `pip install '.[bench]'`.
@@ -29,7 +34,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.benchmarks.away import Away
-from tests.benchmarks.machine import LIBRARIES, Elsewhere, Machine, Peaks, best, description
+from tests.benchmarks.machine import LIBRARIES, Elsewhere, Machine, Peaks, best, description, leave_out
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, TIMES, Ours, cold
 from tests.benchmarks.question import Question, synthetic_home
@@ -42,6 +47,8 @@ Way = Callable[[int], Measured]
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
+    if options.without:
+        leave_out(options.without)
     home = options.home or synthetic_home(options.place, options.symbols, options.bars).uri
     question = Question.of(home, options.symbol, options.samples)
     extra: tuple[str, ...] = ()
@@ -125,6 +132,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--serial-samples", type=int, default=600, help="samples that c computes in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", type=_letters, default="a,b,c,d,e,f", help="the ways to measure, such as a,c")
+    parser.add_argument("--without", help="abilities of the processor to leave out, such as avx512_vnni,avx512f")
     parser.add_argument("--json", type=Path, help="file for everything that was found")
     return parser.parse_args(arguments)
 

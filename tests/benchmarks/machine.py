@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -16,30 +15,48 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.nn import functional
 
+from kline_core._processor import LEAVE_OUT, left_out, processor
+
 LIBRARIES = ("numpy", "torch", "faiss-cpu", "pandas", "pyarrow", "deltalake", "dask", "distributed")
 THREADS = (1, 2)
 _SECONDS, _TRIES = 0.01, 2
+_LIMITS = (
+    (
+        "avx2",
+        {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
+    ),
+    (
+        "avx512f",
+        {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
+    ),
+)
+"""By instruction, the narrowest first: what torch, oneDNN and OpenBLAS are told so that they do without it."""
 _STREAM = 1 << 26
 """Float32 numbers in an array that no cache holds (256 MiB)."""
 
 
 def description(libraries: tuple[str, ...]) -> dict[str, object]:
-    """Processor, cores, memory, system, and the versions of the libraries."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line.partition(":") for line in info.read_text().splitlines()]
-        model = next((value.strip() for name, _, value in lines if name.strip() == "model name"), model)
+    """Processor with its abilities and those left out, cores, memory, system, and the versions of the libraries."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "processor": model,
-        "capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": str(processor()),
+        "left_out": sorted(left_out()),
         "cores": cores,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in libraries},
     }
+
+
+def leave_out(names: str) -> None:
+    """Have the processes that are started from now on, and their libraries, do without instructions of the processor.
+
+    Raises `SettingError` for names that are not those of `kline_core._processor.INSTRUCTIONS`.
+    """
+    os.environ[LEAVE_OUT] = names
+    narrow = next((limit for name, limit in _LIMITS if name in left_out()), {})
+    os.environ.update(narrow)
 
 
 class Elsewhere:

@@ -98,7 +98,7 @@ def _head(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return "\n".join(
         [
-            f"{results.date}: {machine['processor']} ({machine['capability']}), {machine['cores']} cores, "
+            f"{results.date}: {machine['processor']}{_without(machine['left_out'])}, {machine['cores']} cores, "
             f"{machine['memory_gib']} GiB; {machine['system']}, Python {machine['python']}",
             versions,
             f"{facts.samples} samples of {results.symbol} from {facts.first} to {facts.last} "
@@ -109,6 +109,10 @@ def _head(results: Results) -> str:
             + "; measure again when they do not" * (results.elsewhere > NOISE),
         ]
     )
+
+
+def _without(left_out: list[str]) -> str:
+    return f" without {', '.join(left_out)}" if left_out else ""
 
 
 def _ways(results: Results) -> str:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,10 +11,11 @@ import torch
 
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
+from kline_core.errors import SettingError
 from kline_core.store.home import Home
 from tests.benchmarks import ingest as ingest_benchmark
 from tests.benchmarks.__main__ import main
-from tests.benchmarks.machine import Elsewhere, Peaks, best, description
+from tests.benchmarks.machine import Elsewhere, Peaks, best, description, leave_out
 from tests.benchmarks.measured import Measured, Spread, added, middle_round, ratio
 from tests.benchmarks.others import known_closes
 from tests.benchmarks.ours import IN_PROCESS, Ours
@@ -168,6 +170,18 @@ def test_the_best_of_all_rounds_is_the_peak():
     assert found.bytes == {1: 2e9, 2: 2e9}
 
 
+@pytest.mark.parametrize(
+    ("names", "told"), [("avx512_vnni", None), ("avx512_vnni,avx512f", "Haswell"), ("avx512f,avx2", "Nehalem")]
+)
+def test_abilities_that_are_left_out(monkeypatch, names, told):
+    monkeypatch.setattr(os, "environ", {})
+    leave_out(names)
+    assert os.environ.get("OPENBLAS_CORETYPE") == told
+    assert description(())["left_out"] == sorted(names.split(","))
+    with pytest.raises(SettingError, match="KLINE_LEAVE_OUT names 'avx'"):
+        leave_out("avx")
+
+
 @pytest.mark.slow
 def test_what_this_program_spends_is_not_spent_elsewhere():
     elsewhere = Elsewhere()
@@ -195,10 +209,22 @@ def test_tables_and_document_agree(ours):
 @pytest.mark.slow
 def test_the_command(tmp_path, question):
     command = [sys.executable, "-m", "tests.benchmarks", "--home", question.key.home, "--symbol", "S00001"]
-    command += ["--samples", "20", "--rounds", "1", "--only", "c", "--json", str(tmp_path / "found.json")]
+    command += [
+        "--samples",
+        "20",
+        "--rounds",
+        "1",
+        "--only",
+        "c",
+        "--without",
+        "avx512_vnni",
+        "--json",
+        str(tmp_path / "found.json"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "20 samples of S00001" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
+    assert f"{found['machine']['processor']} without avx512_vnni, " in done.stdout
     assert list(found["ways"]) == ["c ours, done serially", OURS]
     assert found["check"]["identical"] == 20
 

@@ -3,7 +3,8 @@
 import pytest
 
 from kline_core import _processor
-from kline_core._processor import described, processor
+from kline_core._processor import LEAVE_OUT, described, left_out, processor
+from kline_core.errors import SettingError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,17 @@ def test_a_system_that_does_not_tell(monkeypatch, tmp_path):
     assert processor().instructions is None
     assert processor().name
     processor.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("said", "names"), [("", set()), ("avx512_vnni", {"avx512_vnni"}), (" avx2, avx512f,", {"avx2", "avx512f"})]
+)
+def test_instructions_that_are_left_out(monkeypatch, said, names):
+    monkeypatch.setenv(LEAVE_OUT, said)
+    assert left_out() == names
+
+
+def test_an_instruction_that_nobody_knows(monkeypatch):
+    monkeypatch.setenv(LEAVE_OUT, "avx2,sse9")
+    with pytest.raises(SettingError, match=r"KLINE_LEAVE_OUT names 'sse9'; give some of avx2, .*i8mm, separated"):
+        left_out()
