@@ -197,8 +197,8 @@ def test_after_a_power_loss_every_session_has_its_values(desk: Desk) -> None:
     assert desk.until(working, "Crashed")["state"]["message"] == message
     assert desk.until(cancelled, "Cancelled")["state"]["message"].startswith(f"{GONE} while it was being cancelled.")
     text = desk.server.artifacts(working)["daily-to-do"]
-    command = re.findall("```\n(.*)\n```", text)[0]
-    assert command == f"PREFECT_API_URL={desk.server.url} prefect deployment run daily/held"
+    command = re.findall("```\n(.*)\n```", text, re.DOTALL)[0]
+    assert command == f"PREFECT_API_URL={desk.server.url} \\\n  prefect deployment run daily/held"
     assert desk.until(waiting, "Completed")["run_count"] == 1
     subprocess.run(["sh", "-c", command], env=environment(desk.home), check=True, capture_output=True)
     poll(lambda: desk.newest("held")["state_name"] == "Completed", "end of the run that was typed", SECONDS)
