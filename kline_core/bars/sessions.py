@@ -4,17 +4,19 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
 import numpy as np
 import pandas as pd
-from exchange_calendars.errors import CalendarError
 
 from kline_core.errors import DateError, SettingError
 from kline_core.markets import MARKETS
 from kline_core.symbols import market_of
 from kline_core.typing import Dates, Flags, Int64s
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
 
 # The count of sessions begins here, or with the calendar if that begins later.
 _ORIGIN = pd.Timestamp("1990-01-01")
@@ -201,6 +203,8 @@ def no_sessions(days: Dates, calendar: str) -> Flags:
 @cache
 def calendar_names() -> tuple[str, ...]:
     """Names of all calendars, without their aliases, sorted."""
+    import exchange_calendars
+
     return tuple(sorted(exchange_calendars.get_calendar_names(include_aliases=False)))
 
 
@@ -210,8 +214,12 @@ def time_zone(calendar: str) -> ZoneInfo:
 
 
 @lru_cache(maxsize=8)
-def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+def _calendar(name: str) -> "ExchangeCalendar":
     """A calendar from `_ORIGIN`, or from its own beginning if that is later, to its end."""
+    # Imported here, since it takes longer than the bars of a day, and most runs ask for no session.
+    import exchange_calendars
+    from exchange_calendars.errors import CalendarError
+
     try:
         with warnings.catch_warnings():
             # exchange_calendars 4.13 uses features that pandas 3 deprecates.

@@ -26,7 +26,7 @@ from kline_core.encoder.network import AttentionEncoder
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values
-from kline_core.patterns.encode import joined_vectors
+from kline_core.patterns.encode import AnyEncoder, joined_vectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
@@ -90,12 +90,12 @@ def _flat(prices: WindowPrices) -> Floats64:
     return charts.reshape(len(charts), math.prod(charts.shape[1:])).astype(np.float64) / 255.0
 
 
-def encoded_by(encoder: Encoder) -> Vectors:
+def encoded_by(encoder: AnyEncoder) -> Vectors:
     """Vectors of an encoder: float32 (n, dim)."""
     return lambda prices: encoder.encode(render_charts(*prices))
 
 
-def untrained(encoder: Encoder) -> Vectors:
+def untrained(encoder: AnyEncoder) -> Vectors:
     """Vectors of the network of an encoder with random weights."""
     import torch
 

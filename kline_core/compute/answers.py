@@ -16,7 +16,7 @@ from distributed.scheduler import NoValidWorkerError
 from kline_core._logging import Listener, listening
 from kline_core.compute import tasks
 from kline_core.compute.patience import WorkerLostError
-from kline_core.compute.program import Program, check_once
+from kline_core.compute.program import Program, check_loaded_since, check_once
 from kline_core.errors import KlineError, SchedulerError
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def answered_call(program: Program, topic: str | None, function: Callable[..., A
 
     def checked() -> Any:
         check_once(program, dask_worker.address, topic)
-        return function(*arguments)
+        answer = function(*arguments)
+        check_loaded_since(dask_worker.address)
+        return answer
 
     with listening(listener):
         try:

@@ -19,7 +19,8 @@ from kline_core.errors import SchedulerError
 _LIBRARIES: Final = {"numpy": "numpy", "torch": "torch", "faiss": "faiss-cpu"}
 """Libraries whose releases may round differently: module and distribution."""
 _LATE: Final = ("factor.scoring", "factor.explain", "factor.state", "patterns.encode")
-"""Modules that tasks import when they are called: with what these import, all that makes values."""
+"""Modules that tasks import when they are called: with what these import, all that makes values but the network of the
+encoder, which is loaded with the first window that is encoded."""
 _LOG = logger(__name__)
 
 
@@ -76,7 +77,7 @@ def check_once(program: Program, address: str, client: str | None) -> None:  # n
 
 
 @cache
-def _check_unchanged(address: str | None = None) -> None:
+def _check_unchanged(address: str | None = None, modules: int = 0) -> None:  # noqa: ARG001  part of the cache's key
     """Raise `ProgramError` if the modules on the disk are not those that this process began with."""
     found = _code.code_hash()
     if found != _code.CODE:
@@ -93,7 +94,19 @@ def _check_loaded(address: str) -> None:
     """Load all modules that make values, and check that none of them was replaced before it was loaded."""
     for name in _LATE:
         import_module(f"kline_core.{name}")
-    _check_unchanged(address)
+    _check_unchanged(address, _modules_loaded())
+
+
+def check_loaded_since(address: str) -> None:
+    """After a call: compare the code again if the call loaded modules of the package.
+
+    Raises `ProgramError` if these may be of another program than what was loaded before.
+    """
+    _check_unchanged(address, _modules_loaded())
+
+
+def _modules_loaded() -> int:
+    return sum(name.startswith("kline_core.") for name in tuple(sys.modules))
 
 
 @cache

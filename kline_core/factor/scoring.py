@@ -86,7 +86,9 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     with clock.stage("encode"):
         vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
         vectors[~new] = state.patterns.vectors[stored[~new]]
-        vectors[new] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
+        # The network is loaded with the first window that needs it.
+        if new.any():
+            vectors[new] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
     queries = Queries(vectors, dates, codes, bars, prices)
     with clock.stage("search"):
         found = search(

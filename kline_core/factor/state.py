@@ -22,7 +22,7 @@ from kline_core._clock import StageClock
 from kline_core._logging import logger
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.encoder_cache import KeptEncoder
 from kline_core.errors import StaleError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue
@@ -50,7 +50,7 @@ class LoadedState:
     shapes: PatternShapes
     """Shapes of the patterns, which modes that compare bars need."""
     index: FlatIndex
-    encoder: Encoder
+    encoder: KeptEncoder
     recall: Recall | None
     """Measured recall of an approximate index; None for the exact one."""
     verified: VerifiedPatterns | None
@@ -114,7 +114,7 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
     return _finished(key, frames, encoder, verified, index, patterns, clock)
 
 
-def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, Encoder]:
+def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, KeptEncoder]:
     """Home, bars and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
     # Of the key's version, since patterns that were made again go on with the versions of those before, which a replay
@@ -163,7 +163,7 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
 def _finished(
     key: StateKey,
     frames: BarsBySymbol,
-    encoder: Encoder,
+    encoder: KeptEncoder,
     verified: VerifiedPatterns | None,
     index: FlatIndex,
     patterns: Patterns,

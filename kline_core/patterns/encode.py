@@ -12,13 +12,14 @@ similarities of their charts, scale by scale. So the search, and all its rules, 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from kline_core._threads import single_threaded
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.encoder.encoder import Encoder
+from kline_core.encoder.encoder_cache import KeptEncoder
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.update import SLICE
 from kline_core.settings import PatternSettings
@@ -26,11 +27,16 @@ from kline_core.typing import Floats32, Int32s, Int64s
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import prices_of_windows
 
+if TYPE_CHECKING:
+    from kline_core.encoder.encoder import Encoder
+
+AnyEncoder: TypeAlias = "Encoder | KeptEncoder"
+
 
 class LocalWindowEncoder:
     """A `WindowEncoder` that runs in threads of this process; see `kline_core.patterns.update`."""
 
-    def __init__(self, encoder: Encoder, threads: int = 2) -> None:
+    def __init__(self, encoder: AnyEncoder, threads: int = 2) -> None:
         self._encoder, self._threads = encoder, threads
         self.fingerprint, self.window_bars, self.dim = encoder.fingerprint, encoder.window_bars, encoder.dim
 
@@ -67,7 +73,7 @@ def encode_windows(
     symbols: Sequence[str],
     code: Int32s,
     bar: Int64s,
-    encoder: Encoder,
+    encoder: AnyEncoder,
     settings: PatternSettings,
 ) -> Floats32:
     """Vectors of n windows, float32 `(n, dim * scales)`, made in the calling thread.

@@ -26,9 +26,8 @@ from typing import Any, Self
 
 import faiss
 import numpy as np
-import torch
 
-from kline_core._processor import left_out
+from kline_core._processor import left_out, processor
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.typing import Floats32, Floats64, Int8s, Int64s
 
@@ -93,6 +92,8 @@ class Int8Scan:
 
     def _best_cells(self, queries: Int8s, known: Int64s, count: int) -> Int64s:
         """The `count` cells with the highest scores for each query: int64 (q, count), in no order, -1 for none."""
+        import torch
+
         block = _BLOCK * -(-_FULL // max(1, len(queries)))
         limits, columns = known.tolist(), self.codes.T
         scores = np.empty(len(queries) * block, dtype=np.int32)
@@ -186,6 +187,12 @@ def int8_pays(dim: int) -> bool:
     """
     if dim > _EXACT_DIM or "avx512_vnni" in left_out():
         return False
+    # Before torch is asked, which takes longer to import than all else.
+    instructions = processor().instructions
+    if instructions is not None and "avx512_vnni" not in instructions:
+        return False
+    import torch
+
     if not torch.cpu.get_capabilities().get("avx512_vnni", False):
         return False
     numbers = np.arange(_BLOCK * _WIDTH * -(-dim // _WIDTH)) * 37 % (2 * _MOST + 1) - _MOST

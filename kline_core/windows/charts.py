@@ -11,11 +11,15 @@ The tensor is time-major, `(windows, 3 * bars, 64)`: row 0 of the last axis is t
 chart upright for people.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from PIL import Image
 
 from kline_core.typing import Flags, Floats64, Pixels
 from kline_core.windows.chart_rows import HEIGHT, PIXELS_PER_BAR, chart_rows
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 WICK, FALLING, RISING = 96, 160, 255
 """Brightness of a wick, and of the body of a falling and of a rising bar, on a background of 0."""
@@ -63,11 +67,13 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
     return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
 
 
-def to_picture(chart: Pixels, enlarge: int = 6) -> Image.Image:
+def to_picture(chart: Pixels, enlarge: int = 6) -> "Image.Image":
     """The encoder's own pixels of a chart, upright (time to the right, price upwards) and enlarged.
 
     `chart` is uint8 `(width, 64)`; returns a grey Pillow image of `width * enlarge` x `64 * enlarge` pixels.
     """
+    from PIL import Image
+
     upright = np.ascontiguousarray(chart.T[::-1])
     picture = Image.fromarray(upright)
     return picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST)

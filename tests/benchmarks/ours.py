@@ -5,15 +5,11 @@ makes, hold the rows. A round is the median of several. Nothing is stored and no
 worker are processes of their own. That all of these give the same answers is checked.
 
 Cold is the time from the start of a fresh Python process until that process holds the values of all samples, with the
-files in the system's cache. Run as a module, this is that process:
-
-    python -m tests.benchmarks.ours HOME SYMBOL --samples 600 --threads 2
+files in the system's cache: `tests.benchmarks.cold`.
 """
 
-import argparse
 import gc
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,9 +26,6 @@ from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
 from kline_core.factor.batch import Scored
-from kline_core.factor.state_key import StateKey
-from kline_core.settings import Settings
-from kline_core.store.home import Home
 from tests.benchmarks.answer import Answer, answers
 from tests.benchmarks.measured import Measured, added, middle_round
 from tests.benchmarks.question import Question
@@ -140,7 +133,7 @@ def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
 
 def cold(question: Question, threads: int) -> Measured:
     """A fresh process, from its start to all values; its stages are those of loading."""
-    command = [sys.executable, "-m", "tests.benchmarks.ours", question.key.home, question.symbol]
+    command = [sys.executable, "-m", "tests.benchmarks.cold", question.key.home, question.symbol]
     command += ["--samples", str(question.samples), "--threads", str(threads)]
     started = perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -151,26 +144,3 @@ def cold(question: Question, threads: int) -> Measured:
         raise subprocess.CalledProcessError(process.returncode, command)
     said = json.loads(line)
     return Measured(seconds, said["samples"], said["load"], said["peak_mib"])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("home")
-    parser.add_argument("symbol")
-    parser.add_argument("--samples", type=int, default=600)
-    parser.add_argument("--threads", type=int)
-    options = parser.parse_args()
-    key = StateKey.newest(Home(options.home), Settings(), device="cpu")
-    with open_cluster(threads=options.threads) as cluster:
-        overview = cluster.load(key)
-        scored = samples_of(cluster, Question(key, options.symbol, options.samples))
-        said = {
-            "samples": sum(part.factors.num_rows for part in scored),
-            "load": overview.seconds,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
-        print(json.dumps(said), flush=True)
-
-
-if __name__ == "__main__":
-    main()

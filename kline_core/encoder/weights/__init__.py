@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "default.safetensors"
+DEFAULT_FINGERPRINT: Final = "58eaea1039d18570"
+"""Fingerprint of the default weights as they are released. A file that has it is whole, and fits the network."""
 FORMAT = "kline-attention-cae-1"
 SYNTHETIC = "synthetic charts only"
 """How `trained_on` of a model card begins if the encoder has seen no market."""
