@@ -24,6 +24,7 @@ from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.encoder.encoder_cache import KeptEncoder
 from kline_core.errors import StaleError
+from kline_core.factor.index_cache import NEW_SHARE, cached_state, file_stamps, keep_state
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.patterns import Patterns
@@ -69,19 +70,33 @@ def loaded_state(key: StateKey) -> LoadedState:
 
 
 def load_state(key: StateKey) -> LoadedState:
-    """Load a state from its tables.
+    """Load a state: from the index cache, with what was added since, or from its tables in full.
 
     Raises `StaleError` if the patterns are not exactly those of the bars, `EncoderError` if this machine's encoder is
     not the key's, `RecallError` if the recall of an approximate index is too low, and what `Home` raises.
     """
     clock = StageClock()
-    home, frames, encoder = _open(key, clock)
-    with clock.stage("patterns"):
-        verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
-    with clock.stage("index"):
-        index = FlatIndex.build(read)
-        patterns = index.attach(read)
-    return _finished(key, frames, encoder, verified, index, patterns, clock)
+    home, encoder = _open(key, clock)
+    with clock.stage("cache"):
+        cached = cached_state(home, key)
+        stamps = file_stamps(home, key)
+    if cached is not None and cached.key == key:
+        check_patterns(home, key.patterns_table, key.settings.patterns, key.encoder.fingerprint, key.patterns_version)
+        return _indexed(key, encoder, cached.verified, cached.patterns, clock)
+    state = None
+    if cached is not None:
+        earlier = _indexed(cached.key, encoder, cached.verified, cached.patterns, clock)
+        state = advance_state(key, cached.key, earlier)
+        if state is not None and len(state.patterns) - len(earlier.patterns) <= NEW_SHARE * len(state.patterns):
+            return state
+    if state is None:
+        with clock.stage("bars"):
+            key.bars.frames()
+        with clock.stage("patterns"):
+            verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
+        state = _indexed(key, encoder, verified, read, clock)
+    keep_state(home, key, loaded(key.bars), state.patterns, stamps)
+    return state
 
 
 def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> LoadedState | None:
@@ -96,7 +111,9 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
     if before is None or version is None:
         return None
     clock = StageClock()
-    home, frames, encoder = _open(key, clock)
+    home, encoder = _open(key, clock)
+    with clock.stage("bars"):
+        key.bars.frames()
     steps = key.settings.patterns
     with clock.stage("patterns"):
         check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
@@ -111,11 +128,20 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
     with clock.stage("index"):
         index = state.index.followed_by(later.vectors)
         patterns = state.patterns.followed_by(later, index.rows)
-    return _finished(key, frames, encoder, verified, index, patterns, clock)
+    return _finished(key, encoder, verified, index, patterns, clock)
 
 
-def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, KeptEncoder]:
-    """Home, bars and encoder, which every state needs, loaded in full or advanced."""
+def _indexed(
+    key: StateKey, encoder: KeptEncoder, verified: VerifiedPatterns | None, read: Patterns, clock: StageClock
+) -> LoadedState:
+    with clock.stage("index"):
+        index = FlatIndex.build(read)
+        patterns = index.attach(read)
+    return _finished(key, encoder, verified, index, patterns, clock)
+
+
+def _open(key: StateKey, clock: StageClock) -> tuple[Home, KeptEncoder]:
+    """Home and encoder, which every state needs, loaded in full or advanced."""
     home = Home(key.home)
     # Of the key's version, since patterns that were made again go on with the versions of those before, which a replay
     # reads. A version that is not there is named when its rows are read.
@@ -126,9 +152,7 @@ def _open(key: StateKey, clock: StageClock) -> tuple[Home, BarsBySymbol, KeptEnc
         raise table_replaced(key.home)
     with clock.stage("encoder"):
         encoder = loaded(key.encoder)
-    with clock.stage("bars"):
-        frames = key.bars.frames()
-    return home, frames, encoder
+    return home, encoder
 
 
 def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPatterns | None, Patterns]:
@@ -162,7 +186,6 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
 
 def _finished(
     key: StateKey,
-    frames: BarsBySymbol,
     encoder: KeptEncoder,
     verified: VerifiedPatterns | None,
     index: FlatIndex,
@@ -170,7 +193,7 @@ def _finished(
     clock: StageClock,
 ) -> LoadedState:
     """The state, with an approximate index if the settings ask for one."""
-    recall = None
+    recall, frames = None, key.bars.frames()
     factor = key.settings.factor
     if factor.index == "ivf":
         with clock.stage("ivf"):

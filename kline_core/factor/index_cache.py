@@ -1,0 +1,246 @@
+"""The index cache of a home: bars and patterns of a loaded state, ready to be mapped into memory.
+
+To load a state from its tables, a process decodes them, compares their files with checksums, builds the catalogue of
+the bars and compares the patterns with it. The result of all this is kept in the folder `index-cache` of the home, as
+arrays (`kline_core.store.array_folder`), so that the next process maps them. It holds nothing that the tables do not
+give again, and may be removed at any moment.
+
+An entry stands in for the tables only if
+
+1. the same code, settings and encoder made it, from tables of the same identities,
+2. the table versions that it was made from are those of the key, or earlier ones that the key's continue; then the
+   added rows are read and compared as in a process that holds the earlier state (`kline_core._cache`),
+3. each data file of these versions has the size and the times of change that it had before it was read, so that a file
+   that was touched since is read again, and its damage found, and
+4. every byte of the entry is what was written.
+
+In every other case the tables are read as if there were no cache, and a new entry is written. What cannot be written is
+said in the log and left. Homes in an object store, and small ones, have no cache.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kline_core._cache import hold
+from kline_core._code import CODE
+from kline_core._logging import logger
+from kline_core._text import refusal
+from kline_core.bars.bars_cache import LoadedBars, files_hash
+from kline_core.bars.jumps import released
+from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.errors import HomeError
+from kline_core.factor.state_key import StateKey
+from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
+from kline_core.patterns.patterns import Patterns
+from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
+from kline_core.settings import pattern_fingerprint
+from kline_core.store.array_folder import (
+    DamagedArraysError,
+    array_folders,
+    read_arrays,
+    read_description,
+    remove_abandoned,
+    remove_arrays,
+    write_arrays,
+)
+from kline_core.store.folder import check_space
+from kline_core.store.home import Home
+
+FOLDER: Final = "index-cache"
+FORMAT: Final = 1
+LEAST_PATTERNS: Final = 20_000
+"""Patterns from which on a cache is written: fewer load as fast from their table."""
+NEW_SHARE: Final = 1 / 32
+"""Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
+KEPT: Final = 2
+"""Entries kept per table of patterns, as a process keeps states: runs on the version before may still read theirs."""
+_BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
+_PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
+
+_LOG = logger(__name__)
+
+Stamps = Mapping[str, Mapping[str, list[int]]]
+"""By table and data file: size, and times of the last change of content and of the file, in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedState:
+    """What an entry holds, of the key that it was made for."""
+
+    key: StateKey
+    verified: VerifiedPatterns
+    patterns: Patterns
+
+
+def file_stamps(home: Home, key: StateKey) -> Stamps | None:
+    """Stamps of the data files of a key's versions, to be taken before these are read; None where no cache is kept."""
+    if home.folder is None or key.bars.version is None or key.patterns_version is None:
+        return None
+    versions = {"bars": key.bars.version, key.patterns_table: key.patterns_version}
+    try:
+        return {
+            table: {name: _stamp(home.folder / table / name) for name in sorted(home.files(table, version))}
+            for table, version in versions.items()
+        }
+    except OSError:
+        # A file is gone, which the read that follows says.
+        return None
+
+
+def cached_state(home: Home, key: StateKey) -> CachedState | None:
+    """The newest entry that fits a key, or is of an earlier version of it; None if there is none.
+
+    The process then holds the entry's bars, catalogue and comparison under their keys. An entry that is damaged is
+    removed. Raises what `Home` raises.
+    """
+    if home.folder is None:
+        return None
+    for folder in _entries(home.folder, key):
+        try:
+            described = read_description(folder)
+            made_for = _key_of(described, key)
+            if not _fits(described, made_for, home):
+                continue
+            found = _held(home, made_for, described, read_arrays(folder))
+        except (OSError, HomeError):
+            # Removed meanwhile, or of a version that is kept no more; the tables say what else is wrong.
+            continue
+        except (DamagedArraysError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _LOG.warning("the index cache %s is damaged and made again (%s); no value depends on it", folder, error)
+            _remove(folder)
+            continue
+        _LOG.info("patterns mapped from %s", folder)
+        return found
+    return None
+
+
+def keep_state(home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, stamps: Stamps | None) -> None:
+    """Write the entry of a state, and remove those before the last; what fails is logged, as nothing depends on it.
+
+    `stamps`: those of `file_stamps` from before the state was read.
+    """
+    if home.folder is None or stamps is None or len(patterns) < LEAST_PATTERNS or stamps != file_stamps(home, key):
+        return
+    parent, folder = home.folder / FOLDER, _entry(home.folder, key)
+    symbols = sorted(bars.frames)
+    frames = [bars.frames[symbol] for symbol in symbols]
+    arrays = {f"bars.{name}": np.concatenate([getattr(each, name) for each in frames]) for name in _BARS}
+    arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS}
+    described = {
+        "origin": _origin(key),
+        "bars_version": key.bars.version,
+        "patterns_version": key.patterns_version,
+        "newest": None if bars.newest is None else bars.newest.isoformat(),
+        "bars": {symbol: len(frame) for symbol, frame in zip(symbols, frames, strict=True)},
+        "symbols": patterns.symbols,
+        "files": stamps,
+    }
+    try:
+        parent.mkdir(exist_ok=True)
+        remove_abandoned(parent)
+        check_space(parent, 2 * sum(array.nbytes for array in arrays.values()))
+        if folder.is_dir():
+            # It did not fit, or it would have been read.
+            remove_arrays(folder)
+        write_arrays(folder, described, arrays)
+        for old in _of_table(parent, key.patterns_table)[KEPT:]:
+            remove_arrays(old)
+    except OSError as error:
+        _LOG.info("the index cache %s was not written (%s); the next process reads the tables", folder, refusal(error))
+
+
+def _entries(home: Path, key: StateKey) -> Iterator[Path]:
+    """Entries of a key's origin and of no later version, newest first."""
+    parent, own = home / FOLDER, _entry(home, key)
+    prefix = own.name.rpartition("-")[0].rpartition("-")[0]
+    try:
+        names = array_folders(parent)
+    except OSError:
+        return
+    found = []
+    for name in names:
+        origin, _, versions = name.partition(f"{prefix}-")
+        bars, _, patterns = versions.partition("-")
+        if origin == "" and bars.isdecimal() and patterns.isdecimal():
+            found.append((int(bars), int(patterns), parent / name))
+    limit = (key.bars.version or 0, key.patterns_version or 0)
+    for bars_version, patterns_version, folder in sorted(found, reverse=True):
+        if bars_version <= limit[0] and patterns_version <= limit[1]:
+            yield folder
+
+
+def _entry(home: Path, key: StateKey) -> Path:
+    digest = hashlib.blake2b(json.dumps(_origin(key), sort_keys=True).encode(), digest_size=8).hexdigest()
+    return home / FOLDER / f"{key.patterns_table}-{digest}-{key.bars.version}-{key.patterns_version}"
+
+
+def _of_table(parent: Path, table: str) -> list[Path]:
+    """Entries of a table of patterns, the last written first."""
+    named = [parent / name for name in array_folders(parent) if name.rsplit("-", 3)[0] == table]
+    return sorted(named, key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+
+
+def _origin(key: StateKey) -> dict[str, Any]:
+    """All that made an entry but the versions of the tables."""
+    return {
+        "format": FORMAT,
+        "code": CODE,
+        "patterns": pattern_fingerprint(key.settings.patterns, key.encoder.fingerprint),
+        "table": key.patterns_table,
+        "bars_identity": key.bars.identity,
+        "patterns_identity": key.patterns_identity,
+    }
+
+
+def _key_of(described: Mapping[str, Any], key: StateKey) -> StateKey:
+    """The key that an entry was made for, if it has the origin of another key."""
+    files = files_hash(described["files"]["bars"])
+    bars = replace(key.bars, version=described["bars_version"], files=files)
+    return replace(key, bars=bars, patterns_version=described["patterns_version"])
+
+
+def _fits(described: Mapping[str, Any], key: StateKey, home: Home) -> bool:
+    """Whether the data files of an entry are those of its versions, and lie there as they did."""
+    return bool(described["origin"] == _origin(key)) and described["files"] == file_stamps(home, key)
+
+
+def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CachedState:
+    bounds = np.cumsum([0, *described["bars"].values()])
+    columns = [arrays[f"bars.{name}"] for name in _BARS]
+    frames = {
+        symbol: SymbolBars(symbol, *(column[first:last] for column in columns))
+        for symbol, first, last in zip(described["bars"], bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    }
+    newest = None if described["newest"] is None else date.fromisoformat(described["newest"])
+    files = frozenset(described["files"]["bars"])
+    patterns = Patterns(symbols=described["symbols"], **{name: arrays[f"patterns.{name}"] for name in _PATTERNS})
+    symbols = list(frames)
+    code = np.searchsorted(symbols, patterns.symbols).astype(np.int32)[patterns.code]
+    windows = Catalogue(
+        symbols, code, patterns.bar.astype(np.int64), patterns.end, patterns.known_on, patterns.content
+    )
+    releases = released(home.notes(key.bars.version))
+    now = PatternsKey.of(home, described["patterns_version"], key.catalogue, key.patterns_table)
+    hold(key.bars, LoadedBars(frames, newest, files, releases))
+    hold(key.catalogue, LoadedCatalogue(windows, files))
+    return CachedState(key, now.hold_as_complete(), patterns)
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _remove(folder: Path) -> None:
+    try:
+        remove_arrays(folder)
+    except OSError as error:
+        _LOG.info("the index cache %s cannot be removed (%s)", folder, refusal(error))

@@ -1,0 +1,141 @@
+"""Arrays in a folder: written whole under a name of their own, never changed, and read through memory maps.
+
+Each array is a `.npy` file, and `arrays.json` describes all of them, with the CRC-32 of each file. The folder is filled
+under another name and renamed, so that a reader sees all of it or none; whatever is cut off leaves no folder of that
+name. What is mapped stays readable after the folder was removed, since nothing is ever written in place.
+
+A reader compares every byte with the checksums before it uses one, which takes as long as reading from memory. CRC-32
+tells every change of up to 32 bits in a row for certain; it is no protection against someone who means to deceive.
+"""
+
+import io
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+_DESCRIPTION: Final = "arrays.json"
+_WAITING: Final = ".waiting-"
+_ABANDONED_SECONDS: Final = 3600.0
+"""Age from which on a folder that was never renamed is taken for one whose writer is gone."""
+_HEADER_BYTES: Final = 1024
+
+
+class DamagedArraysError(Exception):
+    """A folder of arrays is not what was written."""
+
+
+def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Write a folder of arrays with a description of JSON values, unless there is one of that name.
+
+    Returns whether it was written: False if another writer was faster. Its parent must be there. Raises OSError if it
+    cannot be written; nothing is left then.
+    """
+    waiting = folder.with_name(f"{_WAITING}{uuid4().hex}")
+    waiting.mkdir()
+    try:
+        checksums = {name: _write(waiting / f"{name}.npy", array) for name, array in arrays.items()}
+        text = json.dumps({"described": described, "crc32": checksums}, sort_keys=True)
+        (waiting / _DESCRIPTION).write_text(f"{text}\n{zlib.crc32(text.encode()):08x}", "utf-8")
+        try:
+            waiting.rename(folder)
+        except OSError:
+            # A folder with something in it is never replaced.
+            if folder.is_dir():
+                return False
+            raise
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
+    return True
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The description of a folder of arrays. Raises `DamagedArraysError`, and OSError if there is none."""
+    described: dict[str, Any] = _read_json(folder)["described"]
+    return described
+
+
+def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a folder, each compared with its checksum: read-only, and mapped.
+
+    Raises `DamagedArraysError`, and OSError if there is none.
+    """
+    return {name: _read(folder / f"{name}.npy", checksum) for name, checksum in _read_json(folder)["crc32"].items()}
+
+
+def array_folders(parent: Path) -> list[str]:
+    """Names of the folders of arrays in a folder, sorted; none if it is not there. Raises OSError."""
+    with suppress(FileNotFoundError):
+        return sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
+    return []
+
+
+def remove_arrays(folder: Path) -> None:
+    """Remove a folder of arrays, under another name, so that no reader finds a part of it. Raises OSError."""
+    removed = folder.with_name(f"{_WAITING}{uuid4().hex}")
+    # Another process may have removed it.
+    with suppress(FileNotFoundError):
+        folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders of writers that were cut off. Raises OSError."""
+    for waiting in _abandoned(parent):
+        shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _abandoned(parent: Path) -> Iterator[Path]:
+    for entry in parent.glob(f"{_WAITING}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+                yield entry
+
+
+class _Summed:
+    """A binary stream whose CRC-32 is taken of what is written, not of what arrives on the disk."""
+
+    def __init__(self, stream: io.BufferedWriter) -> None:
+        self._stream, self.checksum = stream, 0
+
+    def write(self, data: Any) -> int:
+        self.checksum = zlib.crc32(data, self.checksum)
+        return self._stream.write(data)
+
+
+def _write(path: Path, array: NDArray[Any]) -> int:
+    with path.open("wb") as stream:
+        summed = _Summed(stream)
+        npy.write_array(summed, np.ascontiguousarray(array), allow_pickle=False)
+    return summed.checksum
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    text, _, checksum = (folder / _DESCRIPTION).read_bytes().rpartition(b"\n")
+    if f"{zlib.crc32(text):08x}".encode() != checksum:
+        raise DamagedArraysError(f"{folder / _DESCRIPTION} is not what was written")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _read(path: Path, checksum: int) -> NDArray[Any]:
+    if path.stat().st_size == 0:
+        raise DamagedArraysError(f"{path} is empty")
+    mapped = np.memmap(path, np.uint8, "r").view(np.ndarray)
+    if zlib.crc32(mapped) != checksum:
+        raise DamagedArraysError(f"{path} is not what was written")
+    # From the bytes that were compared, since the name may belong to another file by now.
+    header = io.BytesIO(mapped[:_HEADER_BYTES].tobytes())
+    npy.read_magic(header)
+    shape, _, dtype = npy.read_array_header_1_0(header)
+    array: NDArray[Any] = mapped[header.tell() :].view(dtype).reshape(shape)
+    return array
