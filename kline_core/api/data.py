@@ -192,8 +192,9 @@ def update_patterns(
     check_settings(settings, PatternSettings)
     if cluster is not None and not rebuild:
         return cluster.update_patterns(store, settings, encoder, device, max_removed_share)
+    from kline_core._cache import loaded
     from kline_core.compute.opening import checked_threads
-    from kline_core.encoder.encoder import Encoder
+    from kline_core.encoder.encoder_cache import EncoderKey
     from kline_core.patterns.encode import LocalWindowEncoder
     from kline_core.patterns.update import update_patterns as update
 
@@ -201,7 +202,7 @@ def update_patterns(
     encoding = (
         cluster.encoding(encoder, device)
         if cluster is not None
-        else LocalWindowEncoder(Encoder.load(encoder, device), count)
+        else LocalWindowEncoder(loaded(EncoderKey.of(encoder, device)), count)
     )
     with shown(progress, "index", " windows") as told:
         return update(store, settings, encoding, rebuild=rebuild, progress=told, max_removed_share=max_removed_share)

@@ -32,6 +32,7 @@ class ClusterWindowEncoder:
     def __init__(self, cluster: "Cluster", encoder: EncoderKey) -> None:
         self._cluster, self._encoder = cluster, encoder
         self.fingerprint = encoder.fingerprint
+        self.devices = ()
         self.dim, self.window_bars = weights_shape(encoder.path)
 
     def vectors(

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from kline_core.encoder.weights import DEFAULT_FINGERPRINT, WeightsFile, WeightsHeader, weights_fingerprint, weights_path
+from kline_core.encoder.weights import (
+    DEFAULT_FINGERPRINT,
+    WeightsFile,
+    WeightsHeader,
+    weights_fingerprint,
+    weights_path,
+)
 from kline_core.errors import EncoderError
 from kline_core.typing import Floats32, Pixels
 

@@ -40,28 +40,26 @@ from kline_core.errors import HomeError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
 from kline_core.patterns.patterns import Patterns
+from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
 from kline_core.settings import pattern_fingerprint
 from kline_core.store.array_folder import (
+    INDEX_CACHE,
     DamagedArraysError,
     array_folders,
     read_arrays,
     read_description,
     remove_abandoned,
     remove_arrays,
+    remove_superseded,
     write_arrays,
 )
 from kline_core.store.folder import check_space
 from kline_core.store.home import Home
 
-FOLDER: Final = "index-cache"
 FORMAT: Final = 1
-LEAST_PATTERNS: Final = 20_000
-"""Patterns from which on a cache is written: fewer load as fast from their table."""
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
-KEPT: Final = 2
-"""Entries kept per table of patterns, as a process keeps states: runs on the version before may still read theirs."""
 _BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
 _PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
 
@@ -127,9 +125,9 @@ def keep_state(home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, 
 
     `stamps`: those of `file_stamps` from before the state was read.
     """
-    if home.folder is None or stamps is None or len(patterns) < LEAST_PATTERNS or stamps != file_stamps(home, key):
+    if home.folder is None or stamps is None or len(patterns) < LEAST_CACHED or stamps != file_stamps(home, key):
         return
-    parent, folder = home.folder / FOLDER, _entry(home.folder, key)
+    parent, folder = home.folder / INDEX_CACHE, _entry(home.folder, key)
     symbols = sorted(bars.frames)
     frames = [bars.frames[symbol] for symbol in symbols]
     arrays = {f"bars.{name}": np.concatenate([getattr(each, name) for each in frames]) for name in _BARS}
@@ -151,15 +149,14 @@ def keep_state(home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, 
             # It did not fit, or it would have been read.
             remove_arrays(folder)
         write_arrays(folder, described, arrays)
-        for old in _of_table(parent, key.patterns_table)[KEPT:]:
-            remove_arrays(old)
+        remove_superseded(parent, _kind(key))
     except OSError as error:
         _LOG.info("the index cache %s was not written (%s); the next process reads the tables", folder, refusal(error))
 
 
 def _entries(home: Path, key: StateKey) -> Iterator[Path]:
     """Entries of a key's origin and of no later version, newest first."""
-    parent, own = home / FOLDER, _entry(home, key)
+    parent, own = home / INDEX_CACHE, _entry(home, key)
     prefix = own.name.rpartition("-")[0].rpartition("-")[0]
     try:
         names = array_folders(parent)
@@ -179,13 +176,12 @@ def _entries(home: Path, key: StateKey) -> Iterator[Path]:
 
 def _entry(home: Path, key: StateKey) -> Path:
     digest = hashlib.blake2b(json.dumps(_origin(key), sort_keys=True).encode(), digest_size=8).hexdigest()
-    return home / FOLDER / f"{key.patterns_table}-{digest}-{key.bars.version}-{key.patterns_version}"
+    return home / INDEX_CACHE / f"{_kind(key)}{digest}-{key.bars.version}-{key.patterns_version}"
 
 
-def _of_table(parent: Path, table: str) -> list[Path]:
-    """Entries of a table of patterns, the last written first."""
-    named = [parent / name for name in array_folders(parent) if name.rsplit("-", 3)[0] == table]
-    return sorted(named, key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+def _kind(key: StateKey) -> str:
+    """How the names of all entries with the settings and the encoder of a key begin, whatever else made them."""
+    return f"state-{pattern_fingerprint(key.settings.patterns, key.encoder.fingerprint)}-"
 
 
 def _origin(key: StateKey) -> dict[str, Any]:
@@ -224,9 +220,7 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     patterns = Patterns(symbols=described["symbols"], **{name: arrays[f"patterns.{name}"] for name in _PATTERNS})
     symbols = list(frames)
     code = np.searchsorted(symbols, patterns.symbols).astype(np.int32)[patterns.code]
-    windows = Catalogue(
-        symbols, code, patterns.bar.astype(np.int64), patterns.end, patterns.known_on, patterns.content
-    )
+    windows = Catalogue(symbols, code, patterns.bar.astype(np.int64), patterns.end, patterns.known_on, patterns.content)
     releases = released(home.notes(key.bars.version))
     now = PatternsKey.of(home, described["patterns_version"], key.catalogue, key.patterns_table)
     hold(key.bars, LoadedBars(frames, newest, files, releases))

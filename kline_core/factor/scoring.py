@@ -3,7 +3,8 @@
 1. Look up each sample date among the symbol's bars; a date without a bar, or without a usable window, fails with its
    reason.
 2. Skip the samples whose stored value has the same lineage: the same bars and the same visible patterns.
-3. Take the vectors of the others from the patterns; render and encode together the windows that are none.
+3. Take the vectors of the others from the patterns, and from the recent windows that are none yet; render and encode
+   together those that are in neither.
 4. Find their matches under the point-in-time rule, and weigh these into values.
 """
 
@@ -78,14 +79,17 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     codes, bars = state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32)
     # The same numbers as encoded anew, and by the device that encoded what they are compared with.
     stored = state.patterns.rows_of(codes, bars)
-    new = stored < 0
+    content = [window_content(each.bars.content, each.ends, 1 - steps.span_bars, 0) for each in checked]
+    recent = np.where(stored < 0, state.recent.find(np.concatenate(content)), -1)
+    new = (stored < 0) & (recent < 0)
     with clock.stage("render"):
         prices = _prices(checked, steps.window_bars, 1)
         candles = (prices if scale == 1 else _prices(checked, steps.window_bars, scale) for scale in steps.scales)
         charts = [render_charts(*(price[new] for price in each)) for each in candles]
     with clock.stage("encode"):
         vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
-        vectors[~new] = state.patterns.vectors[stored[~new]]
+        vectors[stored >= 0] = state.patterns.vectors[stored[stored >= 0]]
+        vectors[recent >= 0] = state.recent.vectors[recent[recent >= 0]]
         # The network is loaded with the first window that needs it.
         if new.any():
             vectors[new] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)

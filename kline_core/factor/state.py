@@ -28,6 +28,7 @@ from kline_core.factor.index_cache import NEW_SHARE, cached_state, file_stamps, 
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.patterns import Patterns
+from kline_core.patterns.recent import RecentVectors
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns, added_since, check_patterns, compare_patterns
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.ivf_index import IvfIndex, measured_recall
@@ -56,6 +57,8 @@ class LoadedState:
     """Measured recall of an approximate index; None for the exact one."""
     verified: VerifiedPatterns | None
     """Record that the patterns are those of the bars; None if there are no patterns."""
+    recent: RecentVectors
+    """Vectors of windows that are no patterns yet."""
     seconds: dict[str, float]
     """Seconds that each part took to load."""
 
@@ -206,7 +209,8 @@ def _finished(
     took = ", ".join(f"{name} {each:.1f} s" for name, each in clock.seconds.items())
     _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
     shapes = PatternShapes(patterns, frames, key.settings.patterns.window_bars)
-    return LoadedState(key, frames, patterns, shapes, index, encoder, recall, verified, clock.seconds)
+    recent = RecentVectors.of(Home(key.home), key.settings.patterns, encoder.fingerprint, key.encoder.device)
+    return LoadedState(key, frames, patterns, shapes, index, encoder, recall, verified, recent, clock.seconds)
 
 
 def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: PatternSettings, dim: int) -> Patterns:

@@ -9,6 +9,8 @@
    at work, such a version may have been superseded before them, and
 3. it is older than these days, so that no writer at work has yet to commit it.
 
+Of the index cache, what was written before the days to keep of the values goes: the next load writes it again.
+
 Files of Delta's log go if only versions before these days need them, and a checkpoint stands in for them. Records of
 runs go if they began before the days to keep of the inputs: what they name is no longer kept, and each day adds some.
 
@@ -32,6 +34,7 @@ import pyarrow.fs as pafs
 from kline_core._text import table
 from kline_core.bars.bars_cache import files_hash
 from kline_core.errors import SettingError
+from kline_core.store.array_folder import INDEX_CACHE, remove_unused
 from kline_core.store.checksums import CHECKED, forget
 from kline_core.store.home import Home
 from kline_core.store.log import actions, commits, forget_before
@@ -162,6 +165,9 @@ def vacuum(home: Home, values_keep_days: int = 30, inputs_keep_days: int = 365, 
         with home.explained(name, "write"):
             recorded = _recorded(home, name, runs) if kind_of(name) in INPUTS else {}
             done.append(_vacuum(home, name, now - timedelta(days=days), recorded))
+    if home.folder is not None:
+        with home.explained("bars", "write"):
+            remove_unused(home.folder / INDEX_CACHE, (now - timedelta(days=values_keep_days)).timestamp())
     # Last, so that a vacuum that is cut off leaves a record too many, not one too few.
     return Upkeep("vacuum", done, kept_days, forget_records(home, since, runs))
 

@@ -5,9 +5,9 @@
    damaged bars is left out.
 3. Values and matches by themselves, against each other, and against bars and patterns (`verify_values`).
 
-Verification changes nothing. Workers derive the index and all else that they hold from these tables, so there is no
-more to check. Runs may write meanwhile: each table is read at one version, and `factors` and `matches` at versions that
-belong together.
+Verification changes nothing, and reads all from the tables. Workers derive from these what they hold, or map it from
+the index cache, whose checksums are compared too. Runs may write meanwhile: each table is read at one version, and
+`factors` and `matches` at versions that belong together.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core._logging import one_line
 from kline_core._text import abbreviated
 from kline_core.bars.jumps import released
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
@@ -31,6 +32,7 @@ from kline_core.maintenance.verify_values import check_rows, check_values, check
 from kline_core.patterns.pattern_table import FIRST
 from kline_core.patterns.update_source import UpdateSource, update_source
 from kline_core.settings import METHOD, PatternSettings, Settings, pattern_fingerprint
+from kline_core.store.array_folder import INDEX_CACHE, DamagedArraysError, array_folders, read_arrays
 from kline_core.store.home import Home
 from kline_core.store.remedies import ANEW, REBUILD, UNREADABLE, remedy_of
 from kline_core.store.schemas import kind_of, table_schema
@@ -110,6 +112,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
                 f"{len(bare)} files of {name} have no checksum, such as {bare[0]}: they were taken as they are; the "
                 "next write to the table gives them one"
             )
+    ledger.notes += _damaged_cache(home)
     damaged = check_bars(tables["bars"], ledger) if "bars" in tables else []
     weights = _Weights(weights_fingerprint(encoder_path), encoder_path)
     sources = []
@@ -132,6 +135,21 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
             check_win_rates(joined, joined.ok, ledger)
             ledger.notes.append(f"values were checked by themselves only, because {whys[0]}")
     return VerifyReport(ledger.findings, ledger.notes, rows, versions)
+
+
+def _damaged_cache(home: Home) -> list[str]:
+    """Notes on the parts of the index cache that are not what was written; no value depends on them."""
+    if home.folder is None:
+        return []
+    parent, notes = home.folder / INDEX_CACHE, []
+    for name in array_folders(parent):
+        try:
+            read_arrays(parent / name)
+        except FileNotFoundError:
+            continue
+        except (DamagedArraysError, OSError, ValueError, KeyError) as error:
+            notes.append(f"{INDEX_CACHE}/{name} is damaged ({one_line(error)}); no value depends on it, remove it")
+    return notes
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,16 @@ class LocalWindowEncoder:
         self._encoder, self._threads = encoder, threads
         self.fingerprint, self.window_bars, self.dim = encoder.fingerprint, encoder.window_bars, encoder.dim
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of its device; see `kline_core.patterns.update.WindowEncoder`. None of a GPU, of which there are many
+        kinds."""
+        from kline_core.encoder.encoder import choose_device
+
+        own = (self._encoder.loaded() if isinstance(self._encoder, KeptEncoder) else self._encoder).device
+        names = ("cpu", "auto") if choose_device() == own else ("cpu",)
+        return names if own.type == "cpu" else ()
+
     def vectors(
         self,
         bars: BarsKey,

@@ -9,6 +9,7 @@
 3. Draw and encode the missing windows in order of `known_on`, a slice per thread at a time.
 4. Append them, in commits of bounded size. An interrupted run leaves whole commits; the next one finds the missing
    windows in the same way.
+5. Encode the windows whose outcomes are not known yet, for runs that ask for them (`kline_core.patterns.recent`).
 
 A rebuild encodes all windows before it replaces the table, and holds their vectors in memory until then, as every run
 does. If it is interrupted while it encodes, the table is as it was; if it is interrupted in the seconds in which it
@@ -21,7 +22,7 @@ A `WindowEncoder` draws and encodes, in threads of this process (`kline_core.pat
 (`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to a cluster.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +36,7 @@ from kline_core.errors import EncoderError, HomeError, SettingError
 from kline_core.patterns.catalogue import Catalogue, CatalogueKey, window_outcomes
 from kline_core.patterns.pattern_table import pattern_table, table_to_update
 from kline_core.patterns.patterns import wrong_lengths
+from kline_core.patterns.recent import keep_recent, recent_first
 from kline_core.patterns.update_source import source_metadata
 from kline_core.patterns.verified import PatternsKey, check_patterns
 from kline_core.settings import METHOD, PatternSettings, pattern_fingerprint
@@ -45,6 +47,8 @@ SLICE = 2048
 """Windows that are encoded as one piece of work, which takes some tenths of a second."""
 COMMIT = 250_000
 """Patterns of one commit, at most."""
+LEAST_CACHED = 20_000
+"""Patterns from which on a home has an index cache: fewer are loaded and encoded as fast without."""
 MAX_REMOVED_SHARE = 0.2
 """Share of the stored patterns that an update may remove for good."""
 
@@ -81,6 +85,10 @@ class WindowEncoder(Protocol):
     @property
     def dim(self) -> int:
         """Length of a chart's vector."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """Names of the device that vectors are made on in this process, as a run may ask for it; none if in others."""
 
     def vectors(
         self,
@@ -209,12 +217,17 @@ def update_patterns(
         metadata = source_metadata(catalogue.bars, len(missing))
         version = home.delete(table, restated, metadata, expected_version=version)
     left = len(missing)
+    large = len(windows) >= LEAST_CACHED
+    if large and left:
+        encoding = recent_first(home, settings, encoding)
     for part, vectors in _encoded(encoding, catalogue, windows.take(missing), progress):
         left -= len(part)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         rows = _rows(frames, part, vectors, settings)
         version = home.append(table, rows, source_metadata(catalogue.bars, left), expected_version=version)
     PatternsKey.of(home, version, catalogue, table).hold_as_complete()
+    if large:
+        keep_recent(home, catalogue.bars, settings, encoding)
     return PatternsUpdate(len(missing), removed, len(windows), restated, version, table, catalogue.bars)
 
 
@@ -263,6 +276,8 @@ def _rebuild(
         stop.args = ("interrupted while the patterns were replaced; run `kline index` with the same options again",)
         raise
     PatternsKey.of(home, version, catalogue, table).hold_as_complete()
+    if len(windows) >= LEAST_CACHED:
+        keep_recent(home, catalogue.bars, settings, encoding)
     return PatternsUpdate(len(windows), 0, len(windows), [], version, table, catalogue.bars)
 
 

@@ -23,11 +23,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+INDEX_CACHE: Final = "index-cache"
+"""Folder of a home that holds folders of arrays: what its tables give again, and may be removed at any moment."""
 _DESCRIPTION: Final = "arrays.json"
 _WAITING: Final = ".waiting-"
 _ABANDONED_SECONDS: Final = 3600.0
 """Age from which on a folder that was never renamed is taken for one whose writer is gone."""
 _HEADER_BYTES: Final = 1024
+KEPT: Final = 2
+"""Folders of one kind that are kept, as a process keeps states: runs on the version before may still read theirs."""
 
 
 class DamagedArraysError(Exception):
@@ -88,6 +92,30 @@ def remove_arrays(folder: Path) -> None:
     shutil.rmtree(removed, ignore_errors=True)
 
 
+def remove_superseded(parent: Path, prefix: str) -> None:
+    """Of the folders whose names begin with a prefix, leave the `KEPT` last written. Raises OSError."""
+    written: dict[str, int] = {}
+    for name in array_folders(parent):
+        # Another process may have removed it.
+        with suppress(FileNotFoundError):
+            if name.startswith(prefix):
+                written[name] = (parent / name).stat().st_mtime_ns
+    for name in sorted(written, key=lambda name: written[name], reverse=True)[KEPT:]:
+        remove_arrays(parent / name)
+
+
+def remove_unused(parent: Path, before: float) -> None:
+    """Remove the folders of arrays that were written before a moment (Unix time), and what was cut off.
+
+    Raises OSError.
+    """
+    for name in array_folders(parent):
+        with suppress(FileNotFoundError):
+            if (parent / name).stat().st_mtime < before:
+                remove_arrays(parent / name)
+    remove_abandoned(parent)
+
+
 def remove_abandoned(parent: Path) -> None:
     """Remove the folders of writers that were cut off. Raises OSError."""
     for waiting in _abandoned(parent):
@@ -131,7 +159,7 @@ def _read(path: Path, checksum: int) -> NDArray[Any]:
     if path.stat().st_size == 0:
         raise DamagedArraysError(f"{path} is empty")
     mapped = np.memmap(path, np.uint8, "r").view(np.ndarray)
-    if zlib.crc32(mapped) != checksum:
+    if zlib.crc32(mapped.data) != checksum:
         raise DamagedArraysError(f"{path} is not what was written")
     # From the bytes that were compared, since the name may belong to another file by now.
     header = io.BytesIO(mapped[:_HEADER_BYTES].tobytes())

@@ -1,7 +1,4 @@
-"""The process that `tests.benchmarks.ours.cold` starts; it imports nothing that a run does not.
-
-    python -m tests.benchmarks.cold HOME SYMBOL --samples 600 --threads 2
-"""
+"""The process that `tests.benchmarks.ours.cold` starts; it imports nothing that a run does not."""
 
 import argparse
 import json
