@@ -274,6 +274,17 @@ def test_a_flow_with_a_standing_cluster_loads_no_encoder_and_no_index():
 
 
 @pytest.mark.slow
+def test_a_worker_loads_no_network_no_calendar_and_no_picture_before_it_needs_them():
+    """Nor does a process that scores: it imports torch with the first window that it encodes."""
+    code = (
+        "import sys, kline_core.compute.opening, kline_core.compute.program as program; "
+        "program._check_loaded('here'); "
+        "print(*sorted({'torch', 'exchange_calendars', 'matplotlib', 'PIL', 'scipy'} & sys.modules.keys()))"
+    )
+    assert output_of(code).split() == []
+
+
+@pytest.mark.slow
 def test_nothing_leaves_the_environment_changed():
     for module in LIBRARY:
         for node in ast.walk(TREES[module]):

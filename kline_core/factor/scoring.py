@@ -89,7 +89,8 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     with clock.stage("encode"):
         vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
         vectors[stored >= 0] = state.patterns.vectors[stored[stored >= 0]]
-        vectors[recent >= 0] = state.recent.vectors[recent[recent >= 0]]
+        if (kept := recent >= 0).any():
+            vectors[kept] = state.recent.vectors[recent[kept]]
         # The network is loaded with the first window that needs it.
         if new.any():
             vectors[new] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)

@@ -183,13 +183,13 @@ def recent_windows(frames: BarsBySymbol, settings: PatternSettings) -> Catalogue
         bar.append(ends)
         end.append(bars.dates[ends])
         content.append(window_content(bars.content, ends, 1 - settings.span_bars, 0))
-    ends = np.concatenate([np.zeros(0, "datetime64[D]"), *end])
+    days = np.concatenate([np.zeros(0, "datetime64[D]"), *end])
     return Catalogue(
         symbols,
         np.concatenate([np.zeros(0, np.int32), *code]),
         np.concatenate([np.zeros(0, np.int64), *bar]),
-        ends,
-        np.full_like(ends, np.datetime64("NaT")),
+        days,
+        np.full_like(days, np.datetime64("NaT")),
         np.concatenate([np.zeros(0, np.uint64), *content]),
     )
 

@@ -41,7 +41,7 @@ def test_patterns_in_memory_are_those_of_the_table(home, extend, newest):
     assert np.shares_memory(loaded.patterns.vectors, loaded.index.rows)
     assert not loaded.patterns.vectors.flags.writeable
     assert loaded.encoder.fingerprint == loaded.key.encoder.fingerprint
-    assert set(loaded.seconds) == {"encoder", "bars", "patterns", "index"}
+    assert set(loaded.seconds) == {"encoder", "cache", "bars", "patterns", "index"}
 
 
 @pytest.mark.slow

@@ -124,7 +124,6 @@ def test_all_that_makes_values_is_loaded_before_it_is_checked():
     """Imports inside functions come later, and may then find another file."""
     module._check_loaded("tcp://127.0.0.1:1")
     lazy = {
-        "encoder.encoder",
         "factor.state",
         "factor.scoring",
         "factor.explain",
@@ -132,3 +131,16 @@ def test_all_that_makes_values_is_loaded_before_it_is_checked():
         "search.ivf_index",
     }
     assert {f"kline_core.{name}" for name in lazy} <= sys.modules.keys()
+
+
+def test_a_call_that_loads_more_of_the_package_has_it_compared_again(monkeypatch):
+    address, hashes = "tcp://127.0.0.1:2", []
+    real = _code.code_hash
+    monkeypatch.setattr(_code, "code_hash", lambda: hashes.append(1) or real())
+    module.check_loaded_since(address)
+    module.check_loaded_since(address)
+    assert len(hashes) == 1
+    monkeypatch.setitem(sys.modules, "kline_core.loaded_later", sys)
+    monkeypatch.setattr(_code, "code_hash", lambda: "1" * 16)
+    with pytest.raises(ProgramError, match="replaced after the worker at"):
+        module.check_loaded_since(address)

@@ -1,0 +1,146 @@
+"""Vectors of windows that are no patterns yet: the same bits, and no network where they are kept."""
+
+import numpy as np
+import pytest
+
+from kline_core import _cache
+from kline_core.factor import index_cache
+from kline_core.factor.scoring import plan_dates, score_batch
+from kline_core.factor.state import load_state
+from kline_core.patterns import recent as module
+from kline_core.patterns import update
+from kline_core.patterns.catalogue import build_catalogue
+from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.recent import RecentVectors, recent_windows, spanned_content
+from kline_core.patterns.update import update_patterns
+from kline_core.store.array_folder import INDEX_CACHE, array_folders
+from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
+from tests.support.homes import SMALL, add_bars, market
+
+pytestmark = pytest.mark.usefixtures("nothing_loaded")
+
+FRAME = market(3, 30)
+LAST = FRAME["date"].max()
+
+
+@pytest.fixture(autouse=True)
+def small_homes_have_them(monkeypatch):
+    monkeypatch.setattr(update, "LEAST_CACHED", 1)
+    monkeypatch.setattr(index_cache, "LEAST_CACHED", 1)
+
+
+@pytest.fixture
+def bench(tmp_path, small_weights):
+    return Bench.of(tmp_path / "home", FRAME[FRAME["date"] < LAST], SMALL_SETTINGS, small_weights)
+
+
+class Counting:
+    """A `WindowEncoder` that counts what it encodes."""
+
+    def __init__(self, encoding):
+        self._encoding, self.windows = encoding, 0
+        self.fingerprint, self.window_bars, self.dim = encoding.fingerprint, encoding.window_bars, encoding.dim
+        self.devices = encoding.devices
+
+    def vectors(self, bars, windows, settings, progress=None):
+        self.windows += len(windows)
+        return self._encoding.vectors(bars, windows, settings, progress)
+
+
+def counting(bench):
+    return Counting(LocalWindowEncoder(_cache.loaded(bench.key.encoder)))
+
+
+def scored(key):
+    _cache._caches.clear()
+    state = load_state(key)
+    encoded = []
+    state.encoder.encode, real = lambda charts: encoded.append(len(charts)) or real(charts), state.encoder.encode
+    parts = [score_batch(state, batch_of(name, plan_dates(state, name, 100, None))) for name in sorted(state.frames)]
+    return [(part.factors, part.matches) for part in parts], sum(encoded)
+
+
+def kept(bench):
+    return [name for name in array_folders(bench.home.folder / INDEX_CACHE) if name.startswith("recent-")]
+
+
+def test_they_are_the_usable_windows_without_a_pattern(bench):
+    frames = bench.key.bars.frames()
+    windows, patterns = recent_windows(frames, SMALL), build_catalogue(frames, SMALL)
+    assert len(windows) == 3 * SMALL.outcome_bars
+    assert np.isnat(windows.known_on).all()
+    pairs = {(code, bar) for each in (windows, patterns) for code, bar in zip(each.code, each.bar, strict=True)}
+    assert len(pairs) == len(windows) + len(patterns) == 3 * (29 - SMALL.window_bars + 1)
+    np.testing.assert_array_equal(spanned_content(frames, windows, SMALL), windows.content)
+    assert len(recent_windows({}, SMALL)) == 0
+
+
+def test_samples_take_their_vectors_from_there_bit_for_bit(bench, monkeypatch):
+    with_them, encoded = scored(bench.key)
+    assert encoded == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(RecentVectors, "of", lambda *_: RecentVectors.none())
+        without, encoded = scored(bench.key)
+    assert encoded == 3 * SMALL.outcome_bars
+    for one, other in zip(with_them, without, strict=True):
+        assert one[0].equals(other[0])
+        assert one[1].equals(other[1])
+
+
+def test_each_window_is_encoded_once(bench):
+    again = counting(bench)
+    assert update_patterns(bench.home, SMALL, again).added == 0
+    assert again.windows == 0
+    add_bars(bench.home, FRAME[FRAME["date"] == LAST])
+    later, told = counting(bench), []
+    assert update_patterns(bench.home, SMALL, later, progress=lambda *at: told.append(at)).added == 3
+    assert later.windows == 3, "the newest of each symbol alone"
+    assert told == [(3, 3)]
+    stored = bench.home.read("patterns").sort_by([("symbol", "ascending"), ("end", "ascending")])
+    whole = Bench.of(bench.home.folder.parent / "whole", FRAME, SMALL_SETTINGS, bench.weights)
+    assert stored.equals(whole.home.read("patterns").sort_by([("symbol", "ascending"), ("end", "ascending")]))
+    assert scored(bench.key)[1] == 0
+
+
+@pytest.mark.parametrize("what", ["code", "torch", "processor", "device"])
+def test_those_that_may_have_other_bits_are_not_used(bench, monkeypatch, what):
+    key = bench.key
+    if what == "code":
+        monkeypatch.setattr(module, "CODE", "0" * 16)
+    elif what == "torch":
+        monkeypatch.setattr(module, "version", lambda _: "0.0")
+    elif what == "processor":
+        monkeypatch.setattr(module, "processor", lambda: "another")
+    else:
+        assert len(RecentVectors.of(bench.home, SMALL, key.encoder.fingerprint, "cpu").content)
+        assert len(RecentVectors.of(bench.home, SMALL, key.encoder.fingerprint, "cuda").content) == 0
+        return
+    assert scored(key)[1] == 3 * SMALL.outcome_bars
+
+
+def test_damaged_ones_are_said_left_and_made_again(bench):
+    folder = bench.home.folder / INDEX_CACHE / kept(bench)[0]
+    file = folder / "vectors.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert scored(bench.key)[1] == 3 * SMALL.outcome_bars
+    bench.extend()
+    assert file.read_bytes() == content
+    assert scored(bench.key)[1] == 0
+
+
+def test_a_home_that_takes_none_is_updated_all_the_same(bench, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module, "check_space", full)
+    add_bars(bench.home, FRAME[FRAME["date"] == LAST])
+    assert update_patterns(bench.home, SMALL, counting(bench)).added == 3
+
+
+def test_the_last_two_are_kept(bench):
+    bench.add(FRAME[FRAME["date"] == LAST])
+    assert len(kept(bench)) == 2
+    frame = market(3, 31)
+    bench.add(frame[frame["date"] > LAST])
+    assert len(kept(bench)) == 2
