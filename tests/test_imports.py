@@ -232,10 +232,9 @@ def test_no_module_imports_itself_by_a_detour(module):
 
 MAY_BE_HEAVY = {
     *("kline_core.encoder.encoder", "kline_core.encoder.network", "kline_core.encoder.training"),
-    *("kline_core.encoder.model_card", "kline_core.windows.charts", "kline_core.patterns.encode"),
+    "kline_core.encoder.model_card",
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
-    *("kline_core.factor.attention", "kline_core.factor.explanation", "kline_core.factor.explain_stored"),
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
     *("kline_core.plots.attention_plot", "kline_core.plots.candles"),

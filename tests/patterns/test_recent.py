@@ -1,5 +1,7 @@
 """Vectors of windows that are no patterns yet: the same bits, and no network where they are kept."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,11 @@ from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.recent import RecentVectors, recent_windows, spanned_content
 from kline_core.patterns.update import update_patterns
+from kline_core.settings import Settings
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.homes import SMALL, add_bars, market
+from tests.support.processes import output_of
 
 pytestmark = pytest.mark.usefixtures("nothing_loaded")
 
@@ -144,3 +148,29 @@ def test_the_last_two_are_kept(bench):
     frame = market(3, 31)
     bench.add(frame[frame["date"] > LAST])
     assert len(kept(bench)) == 2
+
+
+@pytest.mark.slow
+def test_a_fresh_process_that_asks_for_what_is_kept_loads_no_network(tmp_path):
+    bench = Bench.of(tmp_path / "home", market(3, 60), Settings())
+    _cache._caches.clear()
+    load_state(bench.key)
+    code = (
+        "import sys\n"
+        "from kline_core.factor import index_cache\n"
+        "from kline_core.factor.explain import explain_sample\n"
+        "from kline_core.settings import Settings\n"
+        "from kline_core.store.home import Home\n"
+        "index_cache.LEAST_CACHED = 1\n"
+        "for date in (None, '2020-03-02'):\n"
+        "    found = explain_sample(Home(sys.argv[1]), 'S00001', date, Settings(), device='cpu')\n"
+        "    print(found.factor['value'], len(found.matches))\n"
+        "print('torch' in sys.modules)\n"
+    )
+    *said, torch = output_of(code, bench.home.uri).splitlines()
+    assert torch == "False"
+    shutil.rmtree(bench.home.folder / INDEX_CACHE)
+    *anew, torch = output_of(code, bench.home.uri).splitlines()
+    assert torch == "True"
+    assert said == anew
+    assert all(line.split()[1] != "0" for line in said)
