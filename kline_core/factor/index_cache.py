@@ -42,6 +42,7 @@ from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
+from kline_core.search.flat_index import Divided
 from kline_core.settings import pattern_fingerprint
 from kline_core.store.array_folder import (
     INDEX_CACHE,
@@ -76,6 +77,8 @@ class CachedState:
     key: StateKey
     verified: VerifiedPatterns
     patterns: Patterns
+    divided: Divided | None
+    """Of the index, see `FlatIndex.divided`."""
 
 
 def file_stamps(home: Home, key: StateKey) -> Stamps | None:
@@ -120,7 +123,9 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
     return None
 
 
-def keep_state(home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, stamps: Stamps | None) -> None:
+def keep_state(
+    home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, divided: Divided | None, stamps: Stamps | None
+) -> None:
     """Write the entry of a state, and remove those before the last; what fails is logged, as nothing depends on it.
 
     `stamps`: those of `file_stamps` from before the state was read.
@@ -132,6 +137,8 @@ def keep_state(home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, 
     frames = [bars.frames[symbol] for symbol in symbols]
     arrays = {f"bars.{name}": np.concatenate([getattr(each, name) for each in frames]) for name in _BARS}
     arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS}
+    if divided is not None:
+        arrays |= {"index.directions": divided[0], "index.heads": divided[1]}
     described = {
         "origin": _origin(key),
         "bars_version": key.bars.version,
@@ -225,7 +232,8 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     now = PatternsKey.of(home, described["patterns_version"], key.catalogue, key.patterns_table)
     hold(key.bars, LoadedBars(frames, newest, files, releases))
     hold(key.catalogue, LoadedCatalogue(windows, files))
-    return CachedState(key, now.hold_as_complete(), patterns)
+    divided = (arrays["index.directions"], arrays["index.heads"]) if "index.heads" in arrays else None
+    return CachedState(key, now.hold_as_complete(), patterns, divided)
 
 
 def _stamp(path: Path) -> list[int]:

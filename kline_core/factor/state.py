@@ -30,7 +30,7 @@ from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.recent import RecentVectors
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns, added_since, check_patterns, compare_patterns
-from kline_core.search.flat_index import FlatIndex
+from kline_core.search.flat_index import Divided, FlatIndex
 from kline_core.search.ivf_index import IvfIndex, measured_recall
 from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
@@ -85,10 +85,10 @@ def load_state(key: StateKey) -> LoadedState:
         stamps = file_stamps(home, key)
     if cached is not None and cached.key == key:
         check_patterns(home, key.patterns_table, key.settings.patterns, key.encoder.fingerprint, key.patterns_version)
-        return _indexed(key, encoder, cached.verified, cached.patterns, clock)
+        return _indexed(key, encoder, cached.verified, cached.patterns, cached.divided, clock)
     state = None
     if cached is not None:
-        earlier = _indexed(cached.key, encoder, cached.verified, cached.patterns, clock)
+        earlier = _indexed(cached.key, encoder, cached.verified, cached.patterns, cached.divided, clock)
         state = advance_state(key, cached.key, earlier)
         if state is not None and len(state.patterns) - len(earlier.patterns) <= NEW_SHARE * len(state.patterns):
             return state
@@ -97,8 +97,8 @@ def load_state(key: StateKey) -> LoadedState:
             key.bars.frames()
         with clock.stage("patterns"):
             verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
-        state = _indexed(key, encoder, verified, read, clock)
-    keep_state(home, key, loaded(key.bars), state.patterns, stamps)
+        state = _indexed(key, encoder, verified, read, None, clock)
+    keep_state(home, key, loaded(key.bars), state.patterns, state.index.divided, stamps)
     return state
 
 
@@ -135,10 +135,15 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
 
 
 def _indexed(
-    key: StateKey, encoder: KeptEncoder, verified: VerifiedPatterns | None, read: Patterns, clock: StageClock
+    key: StateKey,
+    encoder: KeptEncoder,
+    verified: VerifiedPatterns | None,
+    read: Patterns,
+    divided: Divided | None,
+    clock: StageClock,
 ) -> LoadedState:
     with clock.stage("index"):
-        index = FlatIndex.build(read)
+        index = FlatIndex.build(read, divided)
         patterns = index.attach(read)
     return _finished(key, encoder, verified, index, patterns, clock)
 

@@ -12,7 +12,7 @@ to `score_error`, differently for every shape of batch: good for proposing rows,
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import faiss
 import numpy as np
@@ -42,6 +42,8 @@ _SAMPLED = 16
 _GROUP, _BLOCK = 16, 8192
 """Queries and rows of one block of scores in `_above`: 512 KB, which stay in the processor's cache."""
 
+Divided: TypeAlias = tuple[Floats64, Floats32]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlatIndex:
@@ -62,15 +64,22 @@ class FlatIndex:
         return len(self.rows)
 
     @classmethod
-    def build(cls, patterns: Patterns) -> Self:
+    def build(cls, patterns: Patterns, divided: Divided | None = None) -> Self:
         """Index the vectors of `patterns`; row i of the index is row i of the patterns.
+
+        `divided`: what an index of the same vectors had under this name.
 
         Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
         is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
         """
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * patterns.dim
         flat, rows = _flat([patterns.vectors], patterns.dim)
-        return cls(flat=flat, rows=rows, scan=_scan(rows))
+        return cls(flat=flat, rows=rows, scan=_scan(rows, divided))
+
+    @property
+    def divided(self) -> Divided | None:
+        """Directions and heads of its principal scan, which take the longest to make; None if it has no such scan."""
+        return (self.scan.directions, self.scan.heads) if isinstance(self.scan, PrincipalScan) else None
 
     def followed_by(self, vectors: Floats32) -> "FlatIndex":
         """A new index of these rows and then `vectors`, float32 (n, d)."""
@@ -199,10 +208,12 @@ class FlatIndex:
         return lowest
 
 
-def _scan(rows: Floats32) -> Int8Scan | PrincipalScan | None:
+def _scan(rows: Floats32, divided: Divided | None = None) -> Int8Scan | PrincipalScan | None:
     """The scan that is the fastest for this processor and these rows, float32 (P, d)."""
     if int8_pays(rows.shape[1]):
         return Int8Scan.of(rows)
+    if divided is not None:
+        return PrincipalScan.of_parts(rows, *divided)
     return PrincipalScan.of(rows) if len(rows) >= _DIVIDED_FROM else None
 
 

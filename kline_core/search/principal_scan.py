@@ -76,6 +76,11 @@ class PrincipalScan:
         divided = rows if directions.size else rows[:0]
         return cls(rows, directions, _divided(divided, directions), _error(directions))
 
+    @classmethod
+    def of_parts(cls, rows: Floats32, directions: Floats64, heads: Floats32) -> Self:
+        """The scan of vectors that were divided before into these `heads` along these `directions`."""
+        return cls(rows, directions, heads, _error(directions))
+
     def followed_by(self, vectors: Floats32, rows: Floats32) -> "PrincipalScan":
         """The scan of `rows`, of which `vectors` are the last and these the ones before."""
         if not self.directions.size:

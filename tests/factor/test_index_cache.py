@@ -21,6 +21,7 @@ from kline_core.maintenance.verify import verify
 from kline_core.patterns import update
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.patterns import Patterns
+from kline_core.search import flat_index
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.homes import add_bars, market, replace_bars
@@ -98,6 +99,20 @@ def test_a_fresh_process_maps_what_another_loaded(bench, monkeypatch):
     assert not again.patterns.returns.flags.owndata
     assert_same(first, again)
     assert_same(again, without_cache(bench.key, monkeypatch))
+
+
+def test_the_scan_of_the_index_is_mapped_too(bench, monkeypatch):
+    monkeypatch.setattr(flat_index, "int8_pays", lambda _: False)
+    monkeypatch.setattr(flat_index, "_DIVIDED_FROM", 1)
+    first = fresh(bench.key)
+    again = fresh(bench.key)
+    assert mapped(again)
+    for one, other in zip(first.index.divided, again.index.divided, strict=True):
+        assert one.tobytes() == other.tobytes()
+        assert other.flags.c_contiguous
+        assert not other.flags.owndata
+    assert first.index.scan.error == again.index.scan.error
+    assert_same(again, first)
 
 
 def test_added_days_are_read_and_the_rest_is_mapped(bench, monkeypatch):
@@ -256,7 +271,8 @@ def test_processes_that_write_at_once_leave_one(bench):
     shutil.rmtree(bench.home.folder / INDEX_CACHE)
     with ThreadPoolExecutor(4) as pool:
         written = [
-            pool.submit(index_cache.keep_state, bench.home, bench.key, bars, loaded.patterns, stamps) for _ in range(12)
+            pool.submit(index_cache.keep_state, bench.home, bench.key, bars, loaded.patterns, None, stamps)
+            for _ in range(12)
         ]
         for each in written:
             each.result()
@@ -269,7 +285,7 @@ def test_a_file_that_changed_while_it_was_read_is_not_vouched_for(bench):
     stamps = index_cache.file_stamps(bench.home, bench.key)
     shutil.rmtree(bench.home.folder / INDEX_CACHE)
     os.utime(bench.home.folder / "patterns" / next(iter(bench.home.files("patterns"))))
-    index_cache.keep_state(bench.home, bench.key, bench.key.bars.load(), loaded.patterns, stamps)
+    index_cache.keep_state(bench.home, bench.key, bench.key.bars.load(), loaded.patterns, None, stamps)
     assert entries(bench) == []
 
 

@@ -275,5 +275,5 @@ def test_loading_says_what_was_loaded_and_how_long_it_took(home, extend, newest)
     ((level, message),) = said
     assert level == logging.INFO
     number = r"\d+\.\d s"
-    took = ", ".join(f"{part} {number}" for part in ("encoder", "bars", "patterns", "index"))
+    took = ", ".join(f"{part} {number}" for part in ("encoder", "cache", "bars", "patterns", "index"))
     assert re.fullmatch(f"loaded 3 symbols, 63 patterns of {home.uri}: {took}", message)
