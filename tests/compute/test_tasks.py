@@ -61,7 +61,7 @@ def test_overview(key):
     overview = tasks.overview(key)
     assert overview.symbols == ["S00000", "S00001"]
     assert overview.n_patterns == 2 * (50 - 4 - 5)
-    assert set(overview.seconds) == {"encoder", "bars", "patterns", "index"}
+    assert set(overview.seconds) == {"encoder", "cache", "bars", "patterns", "index"}
     assert overview.windows == [46, 46]
     assert 1 <= overview.cores <= os.cpu_count()
     assert tasks.overview(key, DAYS[7]) == replace(overview, windows=[4, 4])
