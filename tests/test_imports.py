@@ -32,6 +32,7 @@ WINGS = {
     "maintenance": {"store", "bars", "windows", "encoder", "patterns", "search", "factor"},
     "plots": {"bars", "windows", "factor", "evaluation", "baselines"},
     "compute": {"store", "bars", "windows", "encoder", "patterns", "search", "factor", "plots"},
+    "planning": {"store", "bars", "windows", "encoder", "patterns", "search", "factor", "compute"},
     "api": {
         "store",
         "bars",
@@ -44,6 +45,7 @@ WINGS = {
         "maintenance",
         "plots",
         "compute",
+        "planning",
     },
     "demo": {"store", "bars", "patterns", "factor", "evaluation", "plots", "compute", "api"},
     "cli": {"store", "bars", "sources", "encoder", "factor", "evaluation", "plots", "compute", "api", "flows"},

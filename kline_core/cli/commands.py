@@ -13,6 +13,7 @@ from kline_core.cli.doctor_command import doctor
 from kline_core.cli.factor_commands import baselines, evaluate, export, history, match, run
 from kline_core.cli.fetch_command import fetch
 from kline_core.cli.notify_command import notify
+from kline_core.cli.plan_command import plan
 from kline_core.cli.program_commands import demo, train, up
 from kline_core.cli.quality_commands import check, release
 from kline_core.cli.run_commands import replay, runs
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "runs": runs,
     "replay": replay,
     "doctor": doctor,
+    "plan": plan,
     "backup": backup,
     "train": train,
     "up": up,

@@ -355,6 +355,25 @@ def build_parser() -> argparse.ArgumentParser:
         "named, a home; 1 where there is a problem. Changes nothing.",
     )
 
+    plan = command(
+        "plan",
+        "What a home, or a market of so many symbols and years, costs on this machine: patterns, memory, disk, seconds "
+        "and workers, by a measurement of some ten seconds. Changes nothing.",
+    )
+    plan.add_argument("--symbols", type=int, metavar="N", help="a market of so many symbols, in the place of a home")
+    about = "of the market's history; with a home, of the backfill (default: all of it)"
+    plan.add_argument("--years", type=float, metavar="Y", help=about)
+    about = "sample dates per symbol of the first run (default %(default)s)"
+    plan.add_argument("--samples", type=int, default=600, help=about)
+    about = "count the workers, each on a machine like this one, that are done within so many seconds"
+    plan.add_argument("--within", type=float, metavar="SECONDS", help=about)
+    about = "say whether a worker with so much memory (10^9 bytes each) holds everything, and what it would hold"
+    plan.add_argument("--memory", type=float, metavar="GB", help=about)
+    add_factor_options(plan)
+    add_pattern_options(plan)
+    add_device(plan)
+    add_threads(plan)
+
     backup = command(
         "backup",
         "Copy the home, while others work on it, into a new folder that is a home itself: to restore it, name it, or "
