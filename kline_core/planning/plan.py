@@ -86,11 +86,10 @@ class Plan:
         if self.within is None:
             return []
         never = [job for job in self.jobs if job.workers(self.within) is None]
-        return [
-            f"{job.name}: no number of workers is enough, since {_seconds(job.fixed)} s of it cannot be divided: "
-            "loading, which each of them does, and storing, which one process does"
-            for job in never
-        ]
+        if not never:
+            return []
+        parts = ", ".join(f"{_seconds(job.fixed)} s of {job.name}" for job in never)
+        return [f"none: {parts} cannot be divided, since each worker loads everything and one process stores"]
 
     def _memory_lines(self) -> list[str]:
         room = self.memory.patterns_within

@@ -11,8 +11,8 @@ everything; the difference to a larger one tells what a bar, a pattern or a samp
    are these with a little noise, so that there may be many. Patterns of every session are made, whatever the stride.
 3. Runs on the larger home: one sample, one sample of every symbol, many samples of few symbols. They tell what a run, a
    symbol and a sample cost, values stored.
-4. `scan_daily`, `scan_many`: what one more pattern costs one sample, from searches that may see half of the patterns
-   and all of them, in batches as daily and long runs have them, by as many threads as compute at once.
+4. `scan_daily`, `scan_many`: what one more pattern costs one sample, from searches that may see a quarter of the
+   patterns and all of them, in batches as daily and long runs have them, by as many threads as compute at once.
 5. Bytes: those of the arrays of the loaded state, of the rows as Arrow has them while they are read, and of the files
    of each table.
 
@@ -56,6 +56,7 @@ from kline_core.windows.prices import prices_of_windows
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
     from kline_core.factor.state import LoadedState
+    from kline_core.windows.rounded_shapes import RoundedShapes
 
 PATTERNS = 100_000
 """Patterns of the larger home: enough for the index to search as it does in large homes."""
@@ -167,7 +168,7 @@ def rehearse(
 
     with open_cluster(threads=threads) as cluster, TemporaryDirectory(prefix="kline-plan-") as place:
         loaded(key)
-        import_everything()
+        _import_everything()
         start, base = perf_counter() - began, psutil.Process().memory_info().rss
         at_once = min(cluster.threads, CORE_COUNT)
         tiny = _Stage.of(Path(place) / "tiny", settings, key, at_once, *_TINY, 256)
@@ -177,7 +178,7 @@ def rehearse(
         runs = _Runs.of(large, cluster, settings)
         scans = [_scan_seconds(large.state, batch, at_once) for batch in batches]
         held = [held_bytes(stage.state.frames) for stage in (tiny, large)]
-        whole = [held_bytes(stage.state, stage.windows) for stage in (tiny, large)]
+        whole = [held_bytes(stage.state, stage.windows, stage.shapes) for stage in (tiny, large)]
 
         def line(of: Callable[[_Stage], tuple[float, float]]) -> Line:
             return Line.through(of(tiny), of(large))
@@ -218,7 +219,7 @@ def rehearse(
         )
 
 
-def import_everything() -> None:
+def _import_everything() -> None:
     """Import what a run imports, so that it counts as start."""
     import kline_core.factor.scoring
     import kline_core.patterns.encode  # noqa: F401
@@ -296,9 +297,13 @@ class _Stage:
         compared = PatternsKey.of(home, made.version, CatalogueKey(bars, steps), made.table)
         _timed(seconds, "compare", compared.load)
         key = StateKey.newest(home, settings, encoder.path, encoder.device)
-        state = loaded_state(key)
-        seconds["load"] = state.seconds["patterns"] + state.seconds["index"]
+        state = _timed(seconds, "load", lambda: loaded_state(key))
         return cls(home, key, state, windows, symbols * count, seconds, seconds["encode"] / len(some))
+
+    @property
+    def shapes(self) -> "RoundedShapes | None":
+        """Shapes of the patterns, which modes that compare bars hold."""
+        return None if self.key.settings.factor.mode == "fast" else self.state.shapes.shapes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,8 +387,8 @@ def _scan_seconds(state: "LoadedState", batch: int, threads: int) -> float:
     prices = prices_of_windows(state.frames, patterns.symbols, *windows, settings.patterns.window_bars)
     vectors = np.ascontiguousarray(patterns.vectors[rows])
     strangers = np.full(batch, -1, dtype=np.int32), np.zeros(batch, dtype=np.int32)
-    half, full = patterns.known_on[len(patterns) // 2], patterns.known_on[-1]
-    took: dict[Any, list[float]] = {half: [], full: []}
+    few, full = patterns.known_on[len(patterns) // 4], patterns.known_on[-1]
+    took: dict[Any, list[float]] = {few: [], full: []}
 
     def work(day: Any) -> None:
         single_threaded()
@@ -399,8 +404,8 @@ def _scan_seconds(state: "LoadedState", batch: int, threads: int) -> float:
                 began = perf_counter()
                 list(pool.map(work, [day] * threads))
                 seconds.append(perf_counter() - began)
-    more = int(np.diff(patterns.n_known(np.array([half, full])))[0])
-    return max(0.0, (median(took[full]) - median(took[half])) / max(1, threads * batch * more))
+    more = int(np.diff(patterns.n_known(np.array([few, full])))[0])
+    return max(0.0, (median(took[full]) - median(took[few])) / max(1, threads * batch * more))
 
 
 def _timed(seconds: dict[str, float], name: str, function: Callable[[], Any]) -> Any:

@@ -13,7 +13,7 @@ from kline_core.factor.state import loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.planning.held_bytes import held_bytes
 from kline_core.planning.rehearsal import table_bytes
-from kline_core.settings import Settings
+from kline_core.settings import FactorSettings, Settings
 from kline_core.store.home import Home
 from tests.support.bench import SMALL_SETTINGS
 from tests.support.homes import make_home, market, write_encoder
@@ -98,7 +98,9 @@ def test_workers_are_counted_for_a_time(made):
     assert f"workers for {half.within:g} s" in half.text()
     assert slowest.workers(half.within) == 2
     never = replace(made, within=slowest.fixed / 2)
-    assert f"{slowest.name}: no number of workers is enough, since " in never.text()
+    line = next(line for line in never.text().splitlines() if line.startswith("none: "))
+    assert f" s of {slowest.name}" in line
+    assert "cannot be divided, since each worker loads everything and one process stores" in line
     assert {job["workers"] for job in never.to_dict()["projected"] if job["name"] == slowest.name} == {None}
 
 
@@ -115,6 +117,16 @@ def test_a_memory_that_is_too_small_names_a_stride_that_fits(made):
 def test_a_home_whose_patterns_are_there_has_their_size(done, weights):
     again = plan(done[0], settings=SMALL_SETTINGS, encoder=weights, device="cpu", rehearsed=1_000)
     assert again.disk["patterns"] == table_bytes(done[0], "patterns")
+
+
+@pytest.mark.long
+def test_full_mode_holds_the_shapes_of_its_patterns_too(done, weights):
+    settings = Settings(SMALL_SETTINGS.patterns, FactorSettings.of_mode("full", return_horizon=3, isolation_bars=5))
+    found = plan(done[0], settings=settings, encoder=weights, device="cpu", rehearsed=1_000)
+    key = StateKey.newest(done[0], settings, weights, "cpu")
+    state = loaded_state(key)
+    held = held_bytes(state, state.shapes.shapes(), key.catalogue.windows())
+    assert found.memory.loaded - found.memory.program == pytest.approx(held, rel=0.05)
 
 
 @pytest.mark.parametrize(
