@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kline_core.api import plan
 from kline_core.cli.parser import build_parser, main
 from kline_core.compute import standing
 from kline_core.encoder.synthetic import random_walk
@@ -52,6 +53,7 @@ def test_absurd_values_are_refused_in_one_line(
     option: str,
 ) -> None:
     monkeypatch.setattr(standing, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(plan, "PATTERNS", 500)
     monkeypatch.delenv("KLINE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     place = str(home)
