@@ -76,8 +76,9 @@ def ended_without(ended: str, reason: str, run: str) -> Status:
         reason: Why, in one line.
         run: Link to it.
     """
+    once = "Retry" if ended == "cancelled" else "Once that is mended, Retry"
     then = (
-        f"What was finished is stored. Once that is mended, Retry on the page of {run} runs it again."
+        f"What was finished is stored. {once} on the page of {run} runs it again."
         if ended != COMPLETED
         else f"So says {run}, and there is nothing to run again."
     )

@@ -20,7 +20,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.local_stack.deployments import POOL
-from flows.local_stack.processes import FLOW_RUN
+from flows.local_stack.notes import write_whole
+from flows.local_stack.processes import FLOW_RUN, MARK
 
 _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _PAGE = 200
@@ -41,6 +42,8 @@ class Reach:
     """Name of the home's own worker."""
     alone: bool
     """Whether all processes that work for the server are on this machine."""
+    home: str
+    """Folder of the home, as in `processes.MARK`."""
 
     @classmethod
     def of(cls, folder: Path, host: str, env: Mapping[str, str]) -> Self:
@@ -52,11 +55,12 @@ class Reach:
             env: Environment of the server. One that names a database may share it with servers of other machines.
         """
         file = folder / _WORKER_FILE
-        if not file.is_file():
-            scratch = file.with_suffix(".new")
-            scratch.write_text(f"kline-up-{uuid.uuid4().hex[:8]}\n")
-            scratch.replace(file)
-        return cls(file.read_text().strip(), ip_address(host).is_loopback and env.keys().isdisjoint(OF_A_DATABASE))
+        worker = file.read_text(errors="replace").strip() if file.is_file() else ""
+        if not worker:
+            worker = f"kline-up-{uuid.uuid4().hex[:8]}"
+            write_whole(file, f"{worker}\n")
+        alone = ip_address(host).is_loopback and env.keys().isdisjoint(OF_A_DATABASE)
+        return cls(worker, alone, str(folder.parent))
 
 
 def abandoned(client: SyncPrefectClient, reach: Reach) -> list[FlowRun]:
@@ -68,7 +72,7 @@ def abandoned(client: SyncPrefectClient, reach: Reach) -> list[FlowRun]:
     found: list[FlowRun] = []
     while page := client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE, offset=len(found)):
         found += page
-    alive = _flow_runs_here()
+    alive = _flow_runs_here(reach.home)
     gone = [run for run in found if str(run.id) not in alive and not _elsewhere(run, reach)]
     return sorted(gone, key=lambda run: run.expected_start_time or datetime.now(UTC))
 
@@ -82,11 +86,13 @@ def _elsewhere(run: FlowRun, reach: Reach) -> bool:
     return not reach.alone and worker != reach.worker and (worker is not None or run.deployment_id is None)
 
 
-def _flow_runs_here() -> set[str]:
-    """Flow runs that processes of this machine work on."""
+def _flow_runs_here(home: str) -> set[str]:
+    """Flow runs that processes of this machine work on, those of other homes aside: a copy has runs of the same id."""
     found = set()
     for process in psutil.process_iter():
         # Other users' programs hide their environment, and ended ones have none.
         with suppress(psutil.Error, OSError):
-            found.add(process.environ().get(FLOW_RUN, ""))
+            environ = process.environ()
+            if environ.get(MARK, home) == home:
+                found.add(environ.get(FLOW_RUN, ""))
     return found

@@ -4,15 +4,17 @@ That happens if server, worker and flow runs are all killed at once, as by a pow
 
 1. a run that was being cancelled is Cancelled;
 2. a run that never began is queued again;
-3. an interrupted run of `FLOWS`, which use again what is stored, goes on by itself once;
+3. a run of `FLOWS`, which use again what is stored, goes on by itself if it was stopped together with `kline up`, if it
+   only waited for bars, or if it is interrupted for the first time;
 4. any other is Crashed, and leaves a person the command that runs it again.
 
 A run that goes on is the same one: it keeps its page, its day and its place before the runs that are due after it and
 waited for its slot. Task runs end with the process that worked on them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -36,8 +38,9 @@ from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Cancelled, Cr
 from flows.common.by_hand import deployment_of
 from flows.common.flow_names import FLOWS
 from flows.common.session import with_result, without_result
-from flows.common.states import INTERRUPTED
+from flows.common.states import INTERRUPTED, STOPPED, WAITING
 from flows.local_stack.abandoned import Reach, abandoned
+from flows.local_stack.pages import end_pages
 from flows.local_stack.stored import stored_values
 from flows.local_stack.to_do import leave_to_do
 
@@ -52,15 +55,17 @@ _RECORDED_LATE = timedelta(minutes=10)
 _GIVE_WAY = timedelta(minutes=1)
 """How long runs that wait for a slot leave it to the one that had it: a worker starts within seconds."""
 _GONE = "Its process is gone: the machine or kline was stopped"
+_STOPPED = "kline up was stopped"
 
 
-def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
+def recover(client: SyncPrefectClient, home: str, reach: Reach, stopped: Collection[str] = ()) -> list[str]:
     """Queue abandoned runs again, or end them; one line for each says what became of it.
 
     Args:
         client: Client of the home's server, while no worker of the home runs.
         home: Home of runs that name none.
         reach: Which runs are looked after.
+        stopped: Ids of runs that a stop of `kline up` has ended.
     """
     lines, going_on = [], []
     for run in abandoned(client, reach):
@@ -68,7 +73,7 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
         _end_task_runs(client, FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), Cancelled if asked else Crashed)
         flow = client.read_flow(run.flow_id).name
         deployment = deployment_of(client, run)
-        state = _next_state(client, home, flow, run, deployment)
+        state = _next_state(client, home, flow, run, deployment, str(run.id) in stopped)
         message = state.message or ""
         if state.type == StateType.SCHEDULED:
             _forget_process(client, run)
@@ -79,6 +84,7 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
             client.update_flow_run(run.id, name=with_result(run.name, message))
         # Forced, since Prefect's rules for transitions assume that a run can continue.
         client.set_flow_run_state(run.id, state, force=True)
+        end_pages(client, flow, run, state)
         lines.append(f"{flow} {without_result(run.name)}: {message}")
         if state.type == StateType.SCHEDULED and deployment is not None and deployment.global_concurrency_limit:
             going_on.append((deployment, run))
@@ -90,7 +96,12 @@ def recover(client: SyncPrefectClient, home: str, reach: Reach) -> list[str]:
 
 
 def _next_state(
-    client: SyncPrefectClient, home: str, flow: str, run: FlowRun, deployment: DeploymentResponse | None
+    client: SyncPrefectClient,
+    home: str,
+    flow: str,
+    run: FlowRun,
+    deployment: DeploymentResponse | None,
+    stopped: bool,
 ) -> State[Any]:
     """State of an abandoned run from now on."""
     # In the place that it had: before those that were due later, whose sessions come later.
@@ -100,15 +111,21 @@ def _next_state(
         if deployment is None:
             return Crashed(message=f"{happened} It does not begin by itself.")
         return AwaitingRetry(scheduled_time=due, message=f"{happened} It is queued again.")
-    states = client.read_flow_run_states(run.id)
-    before = any(state.name == INTERRUPTED for state in states)
+    gone = _STOPPED if stopped else _GONE
+    states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+    # A wait has done nothing that could have killed its process.
+    before = any(state.name == INTERRUPTED and last.name != WAITING for last, state in pairwise(states))
+    waited = run.state_name == WAITING
     began = max((state.timestamp for state in states if state.type == StateType.RUNNING), default=None)
     stored = f" {stored_values(run, home, began, before)}." if flow in _STORING and began is not None else ""
     if run.state_type == StateType.CANCELLING:
-        return Cancelled(message=f"{_GONE} while it was being cancelled.{stored}")
-    happened = f"{_GONE} while it worked{', for the second time' if before else ''}.{stored}"
-    if flow in FLOWS and deployment is not None and not before:
-        return Scheduled(name=INTERRUPTED, scheduled_time=due, message=f"{happened} It goes on by itself, once.")
+        return Cancelled(message=f"{gone} while it was being cancelled.{stored}")
+    does = "waited for bars" if waited else "worked"
+    again = stopped or waited
+    happened = f"{gone} while it {does}{', for the second time' if before and not again else ''}.{stored}"
+    if flow in FLOWS and deployment is not None and (again or not before):
+        message = f"{happened} It goes on by itself{'' if again else ', once'}."
+        return Scheduled(name=STOPPED if stopped else INTERRUPTED, scheduled_time=due, message=message)
     return Crashed(message=f"{happened} It does not go on by itself.")
 
 

@@ -5,8 +5,7 @@ place, both would work by the same schedules, and send the same messages: those 
 sends any. Else the copy stands in for the other one, and goes on; it says so, since that one may work elsewhere.
 """
 
-import json
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from prefect.events.schemas.automations import Automation
 
 from flows.local_stack.abandoned import OF_A_DATABASE
 from flows.local_stack.deployments import all_deployments
+from flows.local_stack.notes import read_note, write_note
 from kline_core._text import counted
 from kline_core.maintenance.backup import PLACE_NOTE
 
@@ -35,32 +35,45 @@ class Original:
 
     home: Path
     there: bool
-    """Whether it is still in its place, with its server's database."""
+    """Whether it is still in its place, with its server's database, or may be."""
 
 
-def original_of(home: Path, folder: Path, env: Mapping[str, str]) -> Original | None:
+def original_of(home: Path, folder: Path, env: Mapping[str, str], say: Callable[[str], None]) -> Original | None:
     """The home that this one is a copy of; None if it is none, or if that is not known.
 
     Args:
         home: Folder of the home, resolved.
         folder: Its folder `prefect`.
         env: Environment of its server. One that names a database elsewhere has nothing that came along.
+        say: Called with a line if the home's note on that is damaged.
     """
-    note = folder / PLACE_NOTE
-    if not note.is_file() or not env.keys().isdisjoint(OF_A_DATABASE):
+    noted = read_note(folder / PLACE_NOTE)
+    if noted is None or not env.keys().isdisjoint(OF_A_DATABASE):
         return None
-    noted = json.loads(note.read_text())
-    other = Path(noted["home"])
-    if other.resolve() == home:
-        return Original(other, there=False) if noted["backup"] else None
-    return Original(other, there=(other / "prefect" / DATABASE).is_file())
+    named, backup = noted.get("home"), noted.get("backup")
+    if not isinstance(named, str) or "\0" in named or not isinstance(backup, bool):
+        say(
+            f"{folder / PLACE_NOTE} is damaged, and is made anew: whether this home is a copy is not known. If it is "
+            "one, pause its schedules and messages, so that the two do not do and send the same"
+        )
+        return None
+    other = Path(named)
+    try:
+        if other.resolve() == home:
+            return Original(other, there=False) if backup else None
+        database = other / "prefect" / DATABASE
+        # The same folder may be seen under two names.
+        own = database.is_file() and (folder / DATABASE).is_file() and database.samefile(folder / DATABASE)
+        return None if own else Original(other, there=database.is_file())
+    except OSError:
+        # Of another user, who may be working with it.
+        return Original(other, there=True)
 
 
-def keep_place(home: Path, folder: Path) -> None:
-    """Note that the home's server works in this place."""
-    scratch = folder / f"{PLACE_NOTE}.new"
-    scratch.write_text(json.dumps({"home": str(home), "backup": False}) + "\n")
-    scratch.replace(folder / PLACE_NOTE)
+def keep_place(home: Path, folder: Path, env: Mapping[str, str]) -> None:
+    """Note that the home's server works in this place, with the database that lies there."""
+    if env.keys().isdisjoint(OF_A_DATABASE):
+        write_note(folder / PLACE_NOTE, {"home": str(home), "backup": False})
 
 
 def pause_copied(client: SyncPrefectClient, original: Original, ui: str) -> list[str]:

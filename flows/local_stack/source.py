@@ -3,7 +3,6 @@
 It is kept in the home's folder `prefect` and holds at every start, until another one is named, or none.
 """
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,9 @@ from prefect.client.schemas.actions import DeploymentUpdate
 
 from flows.common.context import check_bars_source
 from flows.local_stack.deployments import all_deployments
+from flows.local_stack.notes import read_note, write_note
 from kline_core.bars.home_market import market_of_all, noted_market
+from kline_core.errors import HomeError
 from kline_core.markets import MARKETS, Market
 from kline_core.sources.registry import SOURCES, is_live, parse_universe
 from kline_core.store.home import Home
@@ -26,11 +27,17 @@ def checked_source(named: str | None, folder: Path) -> str | None:
     """The source that is to hold: the named one, else the one that the home's folder `prefect` keeps; None for neither.
 
     As a worker in another folder finds it: a live one as it is, a folder with its whole path. Raises `InputError`,
-    `SettingError` or `SourceError` if one that is named cannot be used.
+    `SettingError` or `SourceError` if one that is named cannot be used, `HomeError` if what the home keeps is damaged.
     """
     if named is None:
-        note = folder / _NOTE
-        kept: str = json.loads(note.read_text())["source"] if note.is_file() else NONE
+        note = read_note(folder / _NOTE)
+        kept = NONE if note is None else note.get("source")
+        if not isinstance(kept, str):
+            raise HomeError(
+                f"{folder / _NOTE} is damaged, and does not say where bars come from; say it with --source, which also "
+                f"takes {NONE}",
+                home=str(folder.parent),
+            )
         # Not looked at again: a folder that is away for now is waited for by the runs, which say so.
         return None if kept == NONE else kept
     if named == NONE:
@@ -58,7 +65,7 @@ def set_source(client: SyncPrefectClient, home: Home, folder: Path, source: str 
             parameters = deployment.parameters | {"source": value}
             client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
         lines.append(f"{deployment.name} takes bars from {'no source' if value is None else value}")
-    (folder / _NOTE).write_text(json.dumps({"source": source}) + "\n")
+    write_note(folder / _NOTE, {"source": source})
     return lines
 
 

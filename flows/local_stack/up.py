@@ -46,6 +46,7 @@ from flows.local_stack.server import (
 )
 from flows.local_stack.signals import Signals, StoppedError
 from flows.local_stack.source import checked_source, set_source
+from flows.local_stack.stops import forget_stopped, note_stopped, stopped_before
 from flows.local_stack.strangers import pause_strangers
 from flows.local_stack.supervision import watch
 from flows.local_stack.user_settings import check, inherited
@@ -56,7 +57,7 @@ from kline_core.store.folder import home_uri
 from kline_core.store.home import Home
 
 LEFT_OVER_SECONDS = 5.0
-SERVER_SECONDS = 3.0
+SERVER_SECONDS, WORKER_SECONDS = 3.0, 1.0
 FLOW_RUN_SECONDS = 15.0
 PART_SECONDS = 8.0
 
@@ -173,7 +174,7 @@ class _Control:
         first = (
             "" if (self._folder / "prefect.db").exists() else "; the first start makes its database, and takes longer"
         )
-        original = original_of(Path(self._home.uri), self._folder, self._env)
+        original = original_of(Path(self._home.uri), self._folder, self._env, _say)
         paused: list[str] = []
         if original is not None and original.there:
             stage(f"this home comes from {original.home}, which is still there: what came along is paused first")
@@ -192,7 +193,8 @@ class _Control:
             notes += set_source(client, self._home, self._folder, self._source)
             notes += pause_strangers(client, self._home, self._source)
             # Only now: a schedule that is paused takes the runs along that wait to begin.
-            notes += recover(client, self._home.uri, self._reach)
+            notes += recover(client, self._home.uri, self._reach, stopped_before(self._folder))
+            forget_stopped(self._folder)
             asked = datetime.now(UTC)
             stage("the worker starts")
             self._worker.start()
@@ -201,7 +203,7 @@ class _Control:
                 stage("the cluster loads the patterns")
             wait_until(lambda: self._warming.loaded is not None, self._cluster[-1], pause)
             deployments = deployment_lines(client)
-        keep_place(Path(self._home.uri), self._folder)
+        keep_place(Path(self._home.uri), self._folder, self._env)
         return Ready(
             home=self._home.uri,
             ui=self._place.ui,
@@ -242,7 +244,11 @@ class _Control:
         path = Path(self._home.uri)
         # First: while the server listens, a run that is told to end has crashed, for good, and messages go out.
         self._server.end(_Patience(SERVER_SECONDS, self._signals)())
-        end_all(marked(path, flow_runs_only=True), _Patience(FLOW_RUN_SECONDS, self._signals))
+        runs = marked(path, flow_runs_only=True)
+        note_stopped(self._folder, runs)
+        end_all(runs, _Patience(FLOW_RUN_SECONDS, self._signals))
+        # A worker tries in vain to tell the server.
+        self._worker.end(_Patience(WORKER_SECONDS, self._signals)())
         for part in reversed(self._parts):
             part.end(_Patience(PART_SECONDS, self._signals)())
         end_all(marked(path), _Patience(PART_SECONDS, self._signals))

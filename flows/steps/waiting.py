@@ -17,6 +17,7 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Running
 
+from flows.common.states import WAITING
 from kline_core._logging import one_line
 from kline_core._text import abbreviated
 from kline_core.bars.arrivals import Arrivals
@@ -24,8 +25,6 @@ from kline_core.bars.sessions import TradingDay, time_zone
 from kline_core.errors import BarsMissingError, KlineError
 
 Follow = Callable[[str, UUID], None]
-WAITING = "Waiting"
-"""Name of the state of a flow run that waits; Prefect's own name for it would be Running."""
 SHOWN = 20
 
 

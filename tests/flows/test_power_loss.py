@@ -223,8 +223,9 @@ def test_a_run_at_work_goes_on_after_kline_up_was_stopped(desk: Desk) -> None:
     (desk.home / "hold").unlink()
 
     desk.open()
-    happened = f"{GONE} while it worked. {stored} values of it are stored. It goes on by itself, once."
+    happened = f"kline up was stopped while it worked. {stored} values of it are stored. It goes on by itself."
     assert desk.notes == [f"daily all symbols: {happened}"]
+    assert desk.messages(working, "Stopped") == [happened]
     desk.until(working, "Completed")
     assert desk.values() == values(desk.home.with_name("undisturbed"))
     # No message went out meanwhile.

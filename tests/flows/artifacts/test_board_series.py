@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from prefect import State
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Completed, Failed, Running
 
@@ -35,12 +36,14 @@ class Boards:
     def read_artifacts(self, **_: Any) -> list[SimpleNamespace]:
         return self.all[-1:]
 
-    def create_artifact(self, made: Any) -> None:
-        self.all.append(SimpleNamespace(id=uuid4(), **made.model_dump()))
-
-    def update_artifact(self, artifact: UUID, changed: Any) -> None:
-        (there,) = [each for each in self.all if each.id == artifact]
-        vars(there).update(changed.model_dump(exclude_unset=True))
+    def request(self, method: str, path: str, json: dict[str, Any]) -> None:
+        if method == "POST":
+            empty: dict[str, Any] = dict.fromkeys(ArtifactCreate.model_fields)
+            made = empty | json | {"id": uuid4(), "flow_run_id": UUID(json["flow_run_id"])}
+            self.all.append(SimpleNamespace(**made))
+            return
+        (there,) = [each for each in self.all if path.endswith(str(each.id))]
+        vars(there).update(json)
 
     @property
     def newest(self) -> SimpleNamespace:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from flows.common.flow_names import FLOWS
-from flows.common.states import INTERRUPTED
+from flows.common.states import INTERRUPTED, STOPPED, WAITING
 from flows.local_stack import abandoned, recovery
 from flows.local_stack.abandoned import Reach
+from flows.local_stack.processes import FLOW_RUN, MARK
 from flows.local_stack.recovery import recover
 from kline_core.store.home import Home
 from kline_core.store.run_records import write_record
@@ -26,8 +28,8 @@ from tests.support.values import store, value_rows
 
 pytestmark = [pytest.mark.flows, pytest.mark.slow, pytest.mark.long]
 
-HERE = Reach("kline-up-mine", alone=True)
-SHARED = Reach("kline-up-mine", alone=False)
+HERE = Reach("kline-up-mine", alone=True, home="/home/mine")
+SHARED = Reach("kline-up-mine", alone=False, home="/home/mine")
 DUE = datetime(2024, 12, 3, 23, 30, tzinfo=UTC)
 """Half past six in New York."""
 GONE = "Its process is gone: the machine or kline was stopped"
@@ -127,6 +129,54 @@ def test_one_that_goes_on_goes_before_those_that_waited_for_its_slot(desk: Desk)
         assert after[run] == before[run] | {"estimated_start_time_delta": after[run]["estimated_start_time_delta"]}
 
 
+def test_one_that_was_stopped_with_kline_up_goes_on_however_often(desk: Desk) -> None:
+    run = desk.run(desk.deployment(), "PENDING", "RUNNING")
+    message = "kline up was stopped while it worked. What was finished is stored. It goes on by itself."
+    for _ in range(2):
+        assert recover(desk.client, str(desk.home), HERE, [run]) == [f"daily run 1: {message}"]
+        assert desk.state(run) == ("SCHEDULED", STOPPED, message)
+        for state in ("PENDING", "RUNNING"):
+            desk.to(run, state)
+    # A power loss after these is the first.
+    assert "It goes on by itself, once." in desk.recover()[0]
+
+
+def test_one_that_waited_for_bars_goes_on_however_often_and_its_page_says_so(desk: Desk) -> None:
+    run = desk.run(desk.deployment(), "PENDING", "RUNNING")
+    waiting = {"key": "daily-xnys-waiting", "type": "markdown", "data": "waiting", "flow_run_id": run}
+    made = desk.server.post("artifacts/", **waiting)["id"]
+    for _ in range(2):
+        desk.server.post(f"flow_runs/{run}/set_state", state={"type": "RUNNING", "name": WAITING}, force=True)
+        (line,) = desk.recover()
+        assert f"{GONE} while it waited for bars." in line
+        assert line.endswith("It goes on by itself.")
+        assert desk.state(run)[1] == INTERRUPTED
+        ended = desk.server.get(f"artifacts/{made}")
+        assert ended["description"] == "its run was stopped before the bars had arrived"
+        for state in ("PENDING", "RUNNING"):
+            desk.to(run, state)
+    assert "It goes on by itself, once." in desk.recover()[0]
+
+
+def test_the_board_says_what_became_of_one_that_does_not_go_on(desk: Desk) -> None:
+    run = desk.run(desk.deployment(), "PENDING", "RUNNING", as_of="2024-12-03", calendar="XNYS")
+    desk.to(run, "CANCELLING")
+    desk.recover()
+    board = desk.server.artifacts(run)["board-xnys"]
+    assert board.startswith("# XNYS 2024-12-03: cancelled\n")
+    assert "mended" not in board
+
+
+def test_a_process_of_a_copy_of_the_home_is_not_this_ones(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = desk.run(desk.deployment(), "PENDING", "RUNNING")
+    elsewhere = SimpleNamespace(environ=lambda: {FLOW_RUN: run, MARK: "/home/copy"})
+    here = SimpleNamespace(environ=lambda: {FLOW_RUN: run, MARK: HERE.home})
+    monkeypatch.setattr(abandoned.psutil, "process_iter", lambda: [elsewhere, here])
+    assert desk.recover() == []
+    monkeypatch.setattr(abandoned.psutil, "process_iter", lambda: [elsewhere])
+    assert len(desk.recover()) == 1
+
+
 def test_one_that_never_began_is_queued_again_for_its_own_day(desk: Desk) -> None:
     deployment = desk.deployment()
     run = desk.run(deployment, "PENDING")
@@ -213,7 +263,7 @@ def test_one_whose_cancellation_was_asked_for_is_cancelled(desk: Desk) -> None:
     assert message.startswith(f"{GONE} while it was being cancelled.")
     assert desk.task_state(task) == "CANCELLED"
     assert desk.slots(deployment) == 0
-    assert desk.server.artifacts(run) == {}
+    assert not [key for key in desk.server.artifacts(run) if "to-do" in key]
 
 
 def test_flows_of_others_are_not_begun_twice(desk: Desk) -> None:

@@ -11,6 +11,7 @@ import pytest
 from flows.local_stack import second_home
 from flows.local_stack.second_home import DATABASE, Original, came_along, keep_place, original_of, pause_copied
 from kline_core.api.backup import back_up
+from kline_core.maintenance.backup import PLACE_NOTE
 from tests.support.homes import make_home, market
 
 UI = "http://127.0.0.1:4200"
@@ -22,12 +23,12 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     (folder / "prefect").mkdir(parents=True)
     (folder / "prefect" / DATABASE).touch()
-    keep_place(folder, folder / "prefect")
+    keep_place(folder, folder / "prefect", {})
     return folder
 
 
 def found(home: Path, **env: str) -> Original | None:
-    return original_of(home, home / "prefect", env)
+    return original_of(home, home / "prefect", env, lambda line: pytest.fail(line))
 
 
 def test_a_home_in_its_own_place_is_no_copy(home: Path, tmp_path: Path) -> None:
@@ -42,13 +43,52 @@ def test_a_copy_beside_its_original_and_one_that_stands_in_for_it(home: Path, tm
     assert found(copy) == Original(home, there=True)
     # With a database elsewhere nothing has come along.
     assert found(copy, PREFECT_API_DATABASE_CONNECTION_URL="postgresql+asyncpg://x/y") is None
-    keep_place(copy, copy / "prefect")
+    # Nor is it known from then on for one of its own.
+    keep_place(copy, copy / "prefect", {"PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://x/y"})
+    assert found(copy) == Original(home, there=True)
+    keep_place(copy, copy / "prefect", {})
     assert found(copy) is None
     moved = home.rename(tmp_path / "moved")
     assert found(moved) == Original(home, there=False)
     # The old path still leads here.
     home.symlink_to(moved)
     assert found(moved) is None
+
+
+@pytest.mark.parametrize(
+    "note", ["", "{}", "null", "[]", "\xff", '{"home": 5, "backup": true}', '{"home": "a\\u0000b", "backup": true}']
+)
+def test_a_damaged_note_is_said_and_stops_nothing(home: Path, note: str) -> None:
+    (home / "prefect" / PLACE_NOTE).write_bytes(note.encode("latin-1"))
+    said: list[str] = []
+    assert original_of(home, home / "prefect", {}, said.append) is None
+    assert len(said) == 1
+    assert f"{PLACE_NOTE} is damaged" in said[0]
+
+
+def test_the_same_folder_under_another_name_is_no_copy(home: Path, tmp_path: Path) -> None:
+    # As through a second mount, whose paths no name tells.
+    other = tmp_path / "other" / "prefect"
+    other.mkdir(parents=True)
+    (other / DATABASE).hardlink_to(home / "prefect" / DATABASE)
+    shutil.copy(home / "prefect" / PLACE_NOTE, other)
+    assert found(other.parent) is None
+
+
+def test_an_original_that_may_not_be_looked_at_may_be_there(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    look = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.is_relative_to(home):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert found(copy) == Original(home, there=True)
 
 
 def test_a_backup_is_known_as_one_even_where_it_is_restored_to_its_own_place(tmp_path: Path) -> None:
@@ -61,7 +101,7 @@ def test_a_backup_is_known_as_one_even_where_it_is_restored_to_its_own_place(tmp
     assert found(tmp_path / "backup") == Original(tmp_path / "home", there=False)
     (tmp_path / "backup").rename(tmp_path / "home")
     assert found(tmp_path / "home") == Original(tmp_path / "home", there=False)
-    keep_place(tmp_path / "home", tmp_path / "home" / "prefect")
+    keep_place(tmp_path / "home", tmp_path / "home" / "prefect", {})
     assert found(tmp_path / "home") is None
 
 

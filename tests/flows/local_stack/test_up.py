@@ -308,12 +308,13 @@ def ends_runs_when_it_is_stopped(desk: Desk, up: Up) -> None:
 def remembers(desk: Desk, up: Up) -> None:
     run = (desk.home / "run").read_text()
     # A flow of others, which may be no good to begin twice.
-    assert desk.state(run) == ("Crashed", LOST)
+    stopped = "kline up was stopped while it worked. It does not go on by itself."
+    assert desk.state(run) == ("Crashed", stopped)
     paused = {each["name"] for each in up.ready["deployments"] if "paused" in each["schedule"]}
     assert paused == {"waits/a-share", "waits/weekly"}
     assert len(up.ready["notes"]) == 1
     assert up.ready["notes"][0].startswith("waits ")
-    assert up.ready["notes"][0].endswith(LOST)
+    assert up.ready["notes"][0].endswith(stopped)
     assert next(each for each in up.ready["deployments"] if each["name"] == "waits/monthly")["next"] is not None
     # Next time prefect.yaml has changed.
     with (desk.project / "prefect.yaml").open("a") as file:
