@@ -236,6 +236,8 @@ class _Borrowed:
     def __init__(self, key: EncoderKey, vectors: Floats32) -> None:
         self.fingerprint, self._vectors = key.fingerprint, vectors
         self.dim, self.window_bars = weights_shape(key.path)
+        # Of none, so that none are kept for windows whose outcomes lie ahead.
+        self.devices: tuple[str, ...] = ()
         self.seconds = 0.0
 
     def vectors(
