@@ -23,7 +23,8 @@ process stores all values. Each of them loads everything, at the same time. So a
                                                                          order beside the index's own
 
 What a run itself holds, such as its rows until they are stored, comes on top. Sizes of a home's files are its own where
-they are there, else lines of the rehearsal's. What a table keeps of earlier versions is not in them.
+they are there, else lines of the rehearsal's. What a table keeps of earlier versions is not in them, nor the index
+cache. Loading is that from the tables, the cache written: the next process, which maps the cache, needs less.
 
 Linear in v is what the search is by measurement (README, "Speed": 600 samples that may see 1,000,000 and 3,000,000
 patterns take 0.32 and 0.86 s). That a run's other parts are linear in n is an assumption: a value is merged into a

@@ -167,7 +167,7 @@ def rehearse(
     from kline_core.compute.opening import open_cluster
 
     with open_cluster(threads=threads) as cluster, TemporaryDirectory(prefix="kline-plan-") as place:
-        loaded(key)
+        loaded(key).loaded()
         _import_everything()
         start, base = perf_counter() - began, psutil.Process().memory_info().rss
         at_once = min(cluster.threads, CORE_COUNT)
@@ -235,6 +235,8 @@ class _Borrowed:
 
     def __init__(self, key: EncoderKey, vectors: Floats32) -> None:
         self.fingerprint, self._vectors = key.fingerprint, vectors
+        # None, so that no vector of the index cache passes for an encoded one.
+        self.devices = ()
         self.dim, self.window_bars = weights_shape(key.path)
         # Of none, so that none are kept for windows whose outcomes lie ahead.
         self.devices: tuple[str, ...] = ()
