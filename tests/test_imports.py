@@ -237,6 +237,7 @@ MAY_BE_HEAVY = {
     "kline_core.encoder.model_card",
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
+    "kline_core.factor.index_cache",
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
     *("kline_core.plots.attention_plot", "kline_core.plots.candles"),

@@ -235,10 +235,8 @@ class _Borrowed:
 
     def __init__(self, key: EncoderKey, vectors: Floats32) -> None:
         self.fingerprint, self._vectors = key.fingerprint, vectors
-        # None, so that no vector of the index cache passes for an encoded one.
-        self.devices = ()
         self.dim, self.window_bars = weights_shape(key.path)
-        # Of none, so that none are kept for windows whose outcomes lie ahead.
+        # None, so that no vector of the index cache passes for an encoded one, and none is kept there.
         self.devices: tuple[str, ...] = ()
         self.seconds = 0.0
 
