@@ -55,7 +55,8 @@ FLOOR = {
     "common": set(),
     "artifacts": {"common", "steps"},
     "steps": {"common"},
-    "local_stack": {"common"},
+    # To say on a run's pages what became of it, where the run cannot any more.
+    "local_stack": {"common", "artifacts"},
     "notify": {"common", "local_stack"},
 }
 """By part of `flows`: the parts that it may import; the flows themselves may import all of them."""
