@@ -93,7 +93,7 @@ def _write_bars(path: Path, market: Market, sessions: "np.ndarray[tuple[int], np
 
 def _extend(home: Home, market: Market) -> None:
     with open_cluster() as cluster:
-        update_patterns(home, market.settings.patterns, cluster.encoding(home))
+        update_patterns(home, market.settings.patterns, cluster.encoding())
 
 
 def _score(home: Home, market: Market) -> None:

@@ -106,10 +106,11 @@ def encode(windows: int, threads: int, device: str) -> dict[str, Any]:
     known = known.take(np.arange(min(windows, len(known))))
     encoding = LocalWindowEncoder(Encoder.load(device=device), threads)
     bars = BarsKey("nowhere", None, None)
-    hold(bars, LoadedBars(frames, None, frozenset()))
-    encoding.vectors(bars, known.take(np.arange(2 * SLICE)))
+    settings = PatternSettings()
+    hold(bars, LoadedBars(frames, None, frozenset(), {}))
+    encoding.vectors(bars, known.take(np.arange(2 * SLICE)), settings)
     started = time.perf_counter()
-    encoding.vectors(bars, known)
+    encoding.vectors(bars, known, settings)
     return {"windows": len(known), "rate": len(known) / (time.perf_counter() - started), "peak": peak_megabytes()}
 
 
@@ -118,7 +119,7 @@ def index(folder: str, market: Market, threads: int) -> dict[str, Any]:
     home = Home(linked(Path(folder) / "home", Path(folder) / "copy"))
     with open_cluster(threads=threads) as cluster:
         started = time.perf_counter()
-        made = update_patterns(home, market.settings.patterns, cluster.encoding(home), rebuild=True)
+        made = update_patterns(home, market.settings.patterns, cluster.encoding(), rebuild=True)
         seconds = time.perf_counter() - started
     return {"windows": made.total, "rate": made.total / seconds, "peak": peak_megabytes()}
 
