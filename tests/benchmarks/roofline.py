@@ -44,7 +44,7 @@ class Work:
 def least_work(state: LoadedState, known: Int64s) -> dict[str, Work]:
     """Work by stage for samples that may see the first `known` (q,) patterns each."""
     window_bars, top_k = state.key.settings.patterns.window_bars, state.key.settings.factor.top_k
-    network, patterns = state.encoder.network, state.patterns
+    network, patterns = state.encoder.loaded().network, state.patterns
     count = len(known)
     prices = count * window_bars * PRICES * 8
     charts = count * window_bars * PIXELS_PER_BAR * HEIGHT

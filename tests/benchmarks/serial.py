@@ -58,7 +58,7 @@ class Serial:
     def __init__(self, question: Question, samples: int) -> None:
         self.loaded, self.samples = question.load(), samples
         state = self.loaded.state
-        self.settings, self.patterns, self.encoder = question.key.settings, state.patterns, state.encoder
+        self.settings, self.patterns, self.encoder = question.key.settings, state.patterns, state.encoder.loaded()
         self.own = int(self.patterns.codes_of([question.symbol])[0])
         self.flat = faiss.IndexFlatIP(self.patterns.dim)
         self.flat.add(self.patterns.vectors)
