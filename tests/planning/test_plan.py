@@ -42,7 +42,7 @@ def made(place, weights):
         encoder=weights,
         device="cpu",
         rehearsed=4_000,
-        memory=1.0,
+        memory=64.0,
     )
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before, "a plan changes nothing"
     return found
@@ -85,7 +85,7 @@ def test_every_job_takes_time_and_the_text_says_where_it_comes_from(made):
     assert all(0 < job.fixed < job.seconds for job in made.jobs)
     text = made.text()
     assert "counted: 12 symbols, 3,600 bars, " in text
-    assert "computed: a worker fits into 1.00 GB, with up to " in text
+    assert "computed: a worker fits into 64.00 GB, with up to " in text
     assert "projected, with one worker on this machine:" in text
     document = json.loads(json.dumps(made.to_dict(), allow_nan=False))
     assert document["counted"]["patterns"] == made.extent.patterns

@@ -1,4 +1,5 @@
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,6 +137,7 @@ def test_later_rows_are_rounded_alike_where_the_scale_holds():
 
 
 def test_the_processor_decides_where_the_products_are_right(monkeypatch):
+    monkeypatch.setattr(scan_module, "processor", lambda: SimpleNamespace(instructions=("avx512_vnni",)))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
     for dim in (1, 6, 64):
         assert int8_pays(dim)
@@ -154,6 +156,7 @@ def test_a_machine_without_such_instructions_is_served_by_faiss(said, monkeypatc
 
 @pytest.mark.slow
 def test_more_dimensions_than_float32_holds_sums_of_are_served_by_faiss(monkeypatch):
+    monkeypatch.setattr(scan_module, "processor", lambda: SimpleNamespace(instructions=("avx512_vnni",)))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
     most = 127 * 127 * scan_module._EXACT_DIM
     assert int(np.float32(most)) == most <= 2**24 < most + 127 * 127
