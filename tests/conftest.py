@@ -6,6 +6,8 @@ from hypothesis import settings
 
 from kline_core import _cache
 from kline_core.compute.opening import open_cluster
+from kline_core.factor import index_cache
+from kline_core.patterns import update
 from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
 
@@ -83,6 +85,13 @@ def elsewhere(tmp_path_factory):
 def nothing_loaded(monkeypatch):
     """A process that holds no bars, patterns, encoders or states yet."""
     monkeypatch.setattr(_cache, "_caches", {})
+
+
+@pytest.fixture
+def small_homes_cached(monkeypatch):
+    """Homes of any size have an index cache."""
+    for module in (index_cache, update):
+        monkeypatch.setattr(module, "LEAST_CACHED", 1)
 
 
 @pytest.fixture(scope="session")

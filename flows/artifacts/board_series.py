@@ -8,7 +8,7 @@ already, the artifact shows them, beneath a note on how the run is. Runs of chos
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
@@ -35,6 +35,7 @@ from flows.artifacts.board import (
 )
 from flows.artifacts.links import artifact_link, run_link
 from flows.artifacts.result_line import reason_of
+from flows.common import artifacts
 from flows.common.artifact_keys import artifact_key
 from flows.common.session import scheduled_day
 from kline_core._logging import one_line
@@ -212,16 +213,12 @@ class _Series:
             notes |= {_BEFORE: before.artifact, _BEFORE_LINE: before.line}
         if self._newest is not None and self._newest.flow_run_id == self._run:
             changed = ArtifactUpdate(data=page, description=line, metadata_=notes)
-            self._send("PATCH", f"/artifacts/{self._newest.id}", changed)
+            artifacts.update(self._client, self._newest.id, changed)
             return
         made = ArtifactCreate(
             key=self.key, type="markdown", data=page, description=line, metadata_=notes, flow_run_id=self._run
         )
-        self._send("POST", "/artifacts/", made)
-
-    def _send(self, method: Literal["POST", "PATCH"], path: Any, what: ArtifactCreate | ArtifactUpdate) -> None:
-        # Not by the client's own functions, which also send an event to the server that this process's settings name.
-        self._client.request(method, path, json=what.model_dump(mode="json", exclude_unset=True))
+        artifacts.create(self._client, made)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Lock of a home: one `kline up` or `kline demo` at a time."""
 
 import fcntl
-import json
 import os
 import shlex
 import stat
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flows.local_stack.notes import read_json, write_json
 from kline_core._text import refusal
 from kline_core.errors import HomeError
 
@@ -52,16 +52,13 @@ def locked(home: Path) -> Iterator[Path]:
 
 def write_note(folder: Path, note: dict[str, Any]) -> None:
     """Record who holds the lock, for the next process that asks."""
-    text = json.dumps({"pid": os.getpid()} | note)
-    scratch = folder / f"{NOTE}.new"
-    scratch.write_text(text + "\n")
-    scratch.replace(folder / NOTE)
+    write_json(folder / NOTE, {"pid": os.getpid()} | note)
 
 
 def _who(home: Path, note: Path) -> str:
     known: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        known = json.loads(note.read_text())
+    with suppress(OSError):
+        known = read_json(note) or {}
     process = f" (process {known['pid']})" if "pid" in known else ""
     link = f" at {known['ui']}" if "ui" in known else ""
     stop = f"kill {known['pid']}" if "pid" in known else "end that process"

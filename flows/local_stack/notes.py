@@ -16,12 +16,12 @@ def write_whole(file: Path, text: str) -> None:
     scratch.replace(file)
 
 
-def write_note(file: Path, note: dict[str, Any]) -> None:
+def write_json(file: Path, note: dict[str, Any]) -> None:
     """Write a note as JSON, as `write_whole`."""
     write_whole(file, json.dumps(note) + "\n")
 
 
-def read_note(file: Path) -> dict[str, Any] | None:
+def read_json(file: Path) -> dict[str, Any] | None:
     """What a note says: None if there is none, nothing if it is damaged. Raises OSError if it cannot be read."""
     if not file.is_file():
         return None

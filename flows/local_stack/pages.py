@@ -3,11 +3,12 @@
 from typing import Any, Final
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import ArtifactSort
 
-from flows.artifacts.board_series import end_board
+from flows.common import artifacts
 from flows.common.states import WAITING
 
 _WAITS: Final = "-waiting"
@@ -24,6 +25,9 @@ def end_pages(client: SyncPrefectClient, flow: str, run: FlowRun, state: State[A
         state: Its state from now on.
     """
     if flow == "daily" and state.is_final():
+        # Loaded for such a run alone, since it takes a tenth of what a start loads.
+        from flows.artifacts.board_series import end_board
+
         end_board(client, run, state)
     if run.state_name == WAITING:
         _end_wait(client, run, state)
@@ -37,6 +41,5 @@ def _end_wait(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> Non
         limit=1,
     )
     for each in found:
-        page = {"data": f"## {_ENDED}\n\n{state.message}\n", "description": _ENDED}
-        # Not `update_artifact`, which also sends an event to the server that this process's own settings name.
-        client.request("PATCH", "/artifacts/{id}", path_params={"id": each.id}, json=page)
+        page = f"## {_ENDED}\n\n{state.message}\n"
+        artifacts.update(client, each.id, ArtifactUpdate(data=page, description=_ENDED))

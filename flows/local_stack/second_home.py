@@ -18,7 +18,7 @@ from prefect.events.schemas.automations import Automation
 
 from flows.local_stack.abandoned import OF_A_DATABASE
 from flows.local_stack.deployments import all_deployments
-from flows.local_stack.notes import read_note, write_note
+from flows.local_stack.notes import read_json, write_json
 from kline_core._text import counted
 from kline_core.maintenance.backup import PLACE_NOTE
 
@@ -47,7 +47,7 @@ def original_of(home: Path, folder: Path, env: Mapping[str, str], say: Callable[
         env: Environment of its server. One that names a database elsewhere has nothing that came along.
         say: Called with a line if the home's note on that is damaged.
     """
-    noted = read_note(folder / PLACE_NOTE)
+    noted = read_json(folder / PLACE_NOTE)
     if noted is None or not env.keys().isdisjoint(OF_A_DATABASE):
         return None
     named, backup = noted.get("home"), noted.get("backup")
@@ -73,7 +73,7 @@ def original_of(home: Path, folder: Path, env: Mapping[str, str], say: Callable[
 def keep_place(home: Path, folder: Path, env: Mapping[str, str]) -> None:
     """Note that the home's server works in this place, with the database that lies there."""
     if env.keys().isdisjoint(OF_A_DATABASE):
-        write_note(folder / PLACE_NOTE, {"home": str(home), "backup": False})
+        write_json(folder / PLACE_NOTE, {"home": str(home), "backup": False})
 
 
 def pause_copied(client: SyncPrefectClient, original: Original, ui: str) -> list[str]:

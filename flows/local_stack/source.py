@@ -11,7 +11,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 
 from flows.common.context import check_bars_source
 from flows.local_stack.deployments import all_deployments
-from flows.local_stack.notes import read_note, write_note
+from flows.local_stack.notes import read_json, write_json
 from kline_core.bars.home_market import market_of_all, noted_market
 from kline_core.errors import HomeError
 from kline_core.markets import MARKETS, Market
@@ -30,7 +30,7 @@ def checked_source(named: str | None, folder: Path) -> str | None:
     `SettingError` or `SourceError` if one that is named cannot be used, `HomeError` if what the home keeps is damaged.
     """
     if named is None:
-        note = read_note(folder / _NOTE)
+        note = read_json(folder / _NOTE)
         kept = NONE if note is None else note.get("source")
         if not isinstance(kept, str):
             raise HomeError(
@@ -65,7 +65,7 @@ def set_source(client: SyncPrefectClient, home: Home, folder: Path, source: str 
             parameters = deployment.parameters | {"source": value}
             client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
         lines.append(f"{deployment.name} takes bars from {'no source' if value is None else value}")
-    write_note(folder / _NOTE, {"source": source})
+    write_json(folder / _NOTE, {"source": source})
     return lines
 
 

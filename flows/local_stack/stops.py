@@ -7,7 +7,7 @@ from typing import Final
 
 import psutil
 
-from flows.local_stack.notes import read_note, write_note
+from flows.local_stack.notes import read_json, write_json
 from flows.local_stack.processes import FLOW_RUN
 
 _NOTE: Final = "stopped.json"
@@ -25,15 +25,15 @@ def note_stopped(folder: Path, runs: Sequence[psutil.Process]) -> None:
             ids |= {each.environ()[FLOW_RUN]}
     # The home itself may be gone, or its disk full.
     with suppress(OSError):
-        write_note(folder / _NOTE, {"flow_runs": sorted(ids)})
+        write_json(folder / _NOTE, {"flow_runs": sorted(ids)})
 
 
 def stopped_before(folder: Path) -> frozenset[str]:
     """Ids of the flow runs that were ended by stops since the last recovery; none if the note is damaged."""
+    found: object = None
     with suppress(OSError):
-        found = (read_note(folder / _NOTE) or {}).get("flow_runs", [])
-        return frozenset(each for each in found if isinstance(each, str)) if isinstance(found, list) else frozenset()
-    return frozenset()
+        found = (read_json(folder / _NOTE) or {}).get("flow_runs")
+    return frozenset(each for each in found if isinstance(each, str)) if isinstance(found, list) else frozenset()
 
 
 def forget_stopped(folder: Path) -> None:

@@ -5,6 +5,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
+from flows.common import artifacts
 from flows.common.artifact_keys import to_do_key
 from flows.common.by_hand import CONTINUED, command_again
 from flows.common.session import without_result
@@ -33,5 +34,4 @@ def leave_to_do(
         data=masked(f"{flow} {without_result(run.name)} crashed: {what} Run it again:\n\n```\n{command}\n```\n"),
         flow_run_id=run.id,
     )
-    # Not `create_artifact`, which also sends an event to the server that this process's own settings name.
-    client.request("POST", "/artifacts/", json=artifact.model_dump(mode="json", exclude_unset=True))
+    artifacts.create(client, artifact)

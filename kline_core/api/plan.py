@@ -19,7 +19,8 @@ from kline_core.patterns.pattern_table import pattern_table
 from kline_core.planning.extent import Extent, check_years
 from kline_core.planning.plan import GB, Plan
 from kline_core.planning.projection import batch, jobs, memory_of
-from kline_core.planning.rehearsal import PATTERNS, Rehearsal, rehearse, table_bytes
+from kline_core.planning.rates import Rehearsal
+from kline_core.planning.rehearsal import PATTERNS, rehearse, table_bytes
 from kline_core.settings import Settings, pattern_fingerprint
 from kline_core.store.home import Home
 

@@ -18,8 +18,6 @@ In every other case the tables are read as if there were no cache, and a new ent
 said in the log and left. Homes in an object store, and small ones, have no cache.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
@@ -48,14 +46,12 @@ from kline_core.store.array_folder import (
     INDEX_CACHE,
     DamagedArraysError,
     array_folders,
+    digest_of,
+    put_arrays,
     read_arrays,
     read_description,
-    remove_abandoned,
     remove_arrays,
-    remove_superseded,
-    write_arrays,
 )
-from kline_core.store.folder import check_space
 from kline_core.store.home import Home
 
 FORMAT: Final = 1
@@ -132,8 +128,7 @@ def keep_state(
     """
     if home.folder is None or stamps is None or len(patterns) < LEAST_CACHED or stamps != file_stamps(home, key):
         return
-    parent, folder = home.folder / INDEX_CACHE, _entry(home.folder, key)
-    symbols = sorted(bars.frames)
+    folder, symbols = _entry(home.folder, key), sorted(bars.frames)
     frames = [bars.frames[symbol] for symbol in symbols]
     arrays = {f"bars.{name}": np.concatenate([getattr(each, name) for each in frames]) for name in _BARS}
     arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS}
@@ -149,14 +144,7 @@ def keep_state(
         "files": stamps,
     }
     try:
-        parent.mkdir(exist_ok=True)
-        remove_abandoned(parent)
-        check_space(parent, 2 * sum(array.nbytes for array in arrays.values()))
-        if folder.is_dir():
-            # It did not fit, or it would have been read.
-            remove_arrays(folder)
-        write_arrays(folder, described, arrays)
-        remove_superseded(parent, _kind(key))
+        put_arrays(folder, described, arrays, _kind(key))
     except OSError as error:
         _LOG.info("the index cache %s was not written (%s); the next process reads the tables", folder, refusal(error))
 
@@ -182,8 +170,8 @@ def _entries(home: Path, key: StateKey) -> Iterator[Path]:
 
 
 def _entry(home: Path, key: StateKey) -> Path:
-    digest = hashlib.blake2b(json.dumps(_origin(key), sort_keys=True).encode(), digest_size=8).hexdigest()
-    return home / INDEX_CACHE / f"{_kind(key)}{digest}-{key.bars.version}-{key.patterns_version}"
+    name = f"{_kind(key)}{digest_of(_origin(key))}-{key.bars.version}-{key.patterns_version}"
+    return home / INDEX_CACHE / name
 
 
 def _kind(key: StateKey) -> str:

@@ -73,14 +73,14 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     with clock.stage("plan"):
         checked = [_check_samples(state, part) for part in batch.parts]
     which = np.repeat(np.arange(len(checked)), [len(each.ends) for each in checked])
-    dates, ends, history, seen = (
-        np.concatenate([getattr(each, name) for each in checked]) for name in ("dates", "ends", "history", "seen")
+    dates, ends, content, history, seen = (
+        np.concatenate([getattr(each, name) for each in checked])
+        for name in ("dates", "ends", "content", "history", "seen")
     )
     codes, bars = state.patterns.codes_of(batch.symbols)[which], ends.astype(np.int32)
     # The same numbers as encoded anew, and by the device that encoded what they are compared with.
     stored = state.patterns.rows_of(codes, bars)
-    content = [window_content(each.bars.content, each.ends, 1 - steps.span_bars, 0) for each in checked]
-    recent = np.where(stored < 0, state.recent.find(np.concatenate(content)), -1)
+    recent = np.where(stored < 0, state.recent.find(content), -1)
     new = (stored < 0) & (recent < 0)
     with clock.stage("render"):
         prices = _prices(checked, steps.window_bars, 1)
@@ -125,12 +125,14 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
 class _CheckedSamples:
     """Samples of one symbol after steps 1 and 2 of this module.
 
-    `dates`, `ends`, `history` and `seen` have one entry for each sample that is still to be computed.
+    `dates`, `ends`, `content`, `history` and `seen` have one entry for each sample that is still to be computed.
     """
 
     bars: SymbolBars
     dates: Dates
     ends: Int64s
+    content: Hashes
+    """Hash of the bars that the window spans."""
     history: Int64s
     seen: Flags
     reused: Dates
@@ -151,8 +153,10 @@ def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSample
     scorable = (codes == USABLE) | (codes == SEEN) & settings.factor.allow_seen
     refused = np.flatnonzero(~scorable)
     reasons = np.array([_reason(state, bars, dates[at], codes[at], ends[at]) for at in refused], dtype=object)
-    hashes = np.empty(len(dates), dtype=np.uint64)
-    hashes[scorable] = _history(state, bars, dates[scorable], codes[scorable], ends[scorable])
+    content, hashes = np.zeros((2, len(dates)), dtype=np.uint64)
+    content[scorable] = window_content(bars.content, ends[scorable], 1 - settings.patterns.span_bars, 0)
+    visible = state.patterns.history[state.patterns.n_known(dates[scorable])]
+    hashes[scorable] = sample_history(codes[scorable], content[scorable], visible)
     # By the reason, so that a changed one is stored again, as when a holiday no longer lies after the last bar.
     hashes[refused] = [text_hash(reason) for reason in reasons]
     history = hashes.view(np.int64)
@@ -163,7 +167,9 @@ def _check_samples(state: LoadedState, samples: SymbolSamples) -> _CheckedSample
         rest = refused[fresh]
         failed = failed_rows(samples.symbol, dates[rest], reasons[fresh], history[rest])
     seen = codes[usable] == SEEN
-    return _CheckedSamples(bars, dates[usable], ends[usable], history[usable], seen, dates[reused], failed)
+    return _CheckedSamples(
+        bars, dates[usable], ends[usable], content[usable], history[usable], seen, dates[reused], failed
+    )
 
 
 def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s, Int64s]:
@@ -185,13 +191,6 @@ def _classify(state: LoadedState, bars: SymbolBars, dates: Dates) -> tuple[Int8s
     if through is not None:
         codes[(codes == USABLE) & (dates <= through)] = SEEN
     return codes, ends
-
-
-def _history(state: LoadedState, bars: SymbolBars, dates: Dates, codes: Int8s, ends: Int64s) -> Hashes:
-    """Lineage of each sample beside the settings, of its window and the patterns visible to it: uint64 (n,)."""
-    window = window_content(bars.content, ends, 1 - state.key.settings.patterns.span_bars, 0)
-    visible = state.patterns.history[state.patterns.n_known(dates)]
-    return sample_history(codes, window, visible)
 
 
 def _reason(state: LoadedState, bars: SymbolBars, date: np.datetime64, code: np.int8, end: np.int64) -> str:

@@ -9,8 +9,6 @@ the same encoder and settings, on the same kind of processor, by the same code a
 the file: without it windows are encoded when they are asked for.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kline_core._code import CODE
 from kline_core._logging import logger
@@ -32,13 +31,11 @@ from kline_core.store.array_folder import (
     INDEX_CACHE,
     DamagedArraysError,
     array_folders,
+    digest_of,
+    put_arrays,
     read_arrays,
     read_description,
-    remove_arrays,
-    remove_superseded,
-    write_arrays,
 )
-from kline_core.store.folder import check_space
 from kline_core.store.home import Home
 from kline_core.typing import Floats32, Hashes, Int64s
 from kline_core.windows.windows import usable_ends, window_content
@@ -152,17 +149,11 @@ def keep_recent(home: Home, bars: BarsKey, settings: PatternSettings, encoding: 
         # An update of the patterns, and a run, refuse it when it is asked for.
         return
     content, first = np.unique(windows.content, return_index=True)
-    parent = home.folder / INDEX_CACHE
-    prefix = _prefix(settings, encoding.fingerprint)
-    folder = parent / f"{prefix}{bars.version}"
+    folder = home.folder / INDEX_CACHE / f"{_prefix(settings, encoding.fingerprint)}{bars.version}"
     described = {"origin": _origin(settings, encoding.fingerprint), "devices": list(encoding.devices)}
     try:
-        parent.mkdir(exist_ok=True)
-        check_space(parent, 2 * vectors.nbytes)
-        if folder.is_dir():
-            remove_arrays(folder)
-        write_arrays(folder, described, {"content": content, "vectors": vectors[first]})
-        remove_superseded(parent, _kind(settings, encoding.fingerprint))
+        arrays: dict[str, NDArray[Any]] = {"content": content, "vectors": vectors[first]}
+        put_arrays(folder, described, arrays, _kind(settings, encoding.fingerprint))
     except OSError as error:
         _LOG.info("vectors of recent windows were not kept in %s (%s)", folder, refusal(error))
 
@@ -216,8 +207,7 @@ def _origin(settings: PatternSettings, encoder: str) -> dict[str, Any]:
 
 
 def _prefix(settings: PatternSettings, encoder: str) -> str:
-    text = json.dumps(_origin(settings, encoder), sort_keys=True)
-    return f"{_kind(settings, encoder)}{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}-"
+    return f"{_kind(settings, encoder)}{digest_of(_origin(settings, encoder))}-"
 
 
 def _kind(settings: PatternSettings, encoder: str) -> str:

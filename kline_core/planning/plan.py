@@ -8,7 +8,7 @@ from kline_core._processor import Processor
 from kline_core._text import table
 from kline_core.planning.extent import Extent
 from kline_core.planning.projection import Job, Memory
-from kline_core.planning.rehearsal import Rehearsal
+from kline_core.planning.rates import Rehearsal
 
 GB = 10**9
 _JOBS = {

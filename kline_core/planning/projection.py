@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 from kline_core.compute.workload import GROUP_SAMPLES
 from kline_core.planning.extent import Extent, Samples
-from kline_core.planning.rehearsal import Rehearsal
+from kline_core.planning.rates import Rehearsal
 
 
 @dataclass(frozen=True, slots=True)

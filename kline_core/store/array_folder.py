@@ -8,6 +8,7 @@ A reader compares every byte with the checksums before it uses one, which takes 
 tells every change of up to 32 bits in a row for certain; it is no protection against someone who means to deceive.
 """
 
+import hashlib
 import io
 import json
 import shutil
@@ -22,6 +23,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+
+from kline_core.store.folder import check_space
 
 INDEX_CACHE: Final = "index-cache"
 """Folder of a home that holds folders of arrays: what its tables give again, and may be removed at any moment."""
@@ -60,6 +63,27 @@ def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
     return True
+
+
+def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kind: str) -> None:
+    """Write a folder of arrays in the place of one that is there, and leave the `KEPT` last written of its kind.
+
+    `kind`: how the names of all folders of the kind begin. Raises OSError, also if there is too little room.
+    """
+    parent = folder.parent
+    parent.mkdir(exist_ok=True)
+    remove_abandoned(parent)
+    check_space(parent, 2 * sum(array.nbytes for array in arrays.values()))
+    if folder.is_dir():
+        # It did not fit, or it would have been read.
+        remove_arrays(folder)
+    write_arrays(folder, described, arrays)
+    remove_superseded(parent, kind)
+
+
+def digest_of(origin: Mapping[str, Any]) -> str:
+    """Digest of what made a folder of arrays, JSON values, for its name."""
+    return hashlib.blake2b(json.dumps(origin, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def read_description(folder: Path) -> dict[str, Any]:

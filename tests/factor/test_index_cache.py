@@ -18,25 +18,19 @@ from kline_core.factor.scoring import plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.maintenance.upkeep import vacuum
 from kline_core.maintenance.verify import verify
-from kline_core.patterns import update
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.patterns import Patterns
 from kline_core.search import flat_index
+from kline_core.store import array_folder
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.homes import add_bars, market, replace_bars
 
-pytestmark = pytest.mark.usefixtures("nothing_loaded")
+pytestmark = pytest.mark.usefixtures("nothing_loaded", "small_homes_cached")
 
 DAYS = 24
 FRAME = market(3, 30)
 LAST = FRAME["date"].drop_duplicates().iloc[DAYS]
-
-
-@pytest.fixture(autouse=True)
-def small_homes_have_one(monkeypatch):
-    monkeypatch.setattr(index_cache, "LEAST_CACHED", 1)
-    monkeypatch.setattr(update, "LEAST_CACHED", 1)
 
 
 @pytest.fixture
@@ -252,7 +246,7 @@ def test_a_home_without_room_or_that_cannot_be_written_is_loaded_as_before(bench
     def full(*_):
         raise OSError("no space left: the disk has 0.0 MB free")
 
-    monkeypatch.setattr(index_cache, "check_space", full)
+    monkeypatch.setattr(array_folder, "check_space", full)
     with listening(lambda _, text: said.append(text)):
         assert len(fresh(bench.key).patterns)
     assert any("was not written (no space left" in text for text in said)

@@ -6,31 +6,24 @@ import numpy as np
 import pytest
 
 from kline_core import _cache
-from kline_core.factor import index_cache
 from kline_core.factor.scoring import plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.patterns import recent as module
-from kline_core.patterns import update
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.recent import RecentVectors, recent_windows, spanned_content
 from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
+from kline_core.store import array_folder
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.homes import SMALL, add_bars, market
 from tests.support.processes import output_of
 
-pytestmark = pytest.mark.usefixtures("nothing_loaded")
+pytestmark = pytest.mark.usefixtures("nothing_loaded", "small_homes_cached")
 
 FRAME = market(3, 30)
 LAST = FRAME["date"].max()
-
-
-@pytest.fixture(autouse=True)
-def small_homes_have_them(monkeypatch):
-    monkeypatch.setattr(update, "LEAST_CACHED", 1)
-    monkeypatch.setattr(index_cache, "LEAST_CACHED", 1)
 
 
 @pytest.fixture
@@ -137,7 +130,7 @@ def test_a_home_that_takes_none_is_updated_all_the_same(bench, monkeypatch):
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(module, "check_space", full)
+    monkeypatch.setattr(array_folder, "check_space", full)
     add_bars(bench.home, FRAME[FRAME["date"] == LAST])
     assert update_patterns(bench.home, SMALL, counting(bench)).added == 3
 

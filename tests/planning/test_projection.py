@@ -4,7 +4,7 @@ import pytest
 
 from kline_core.planning.extent import Extent, Samples
 from kline_core.planning.projection import Job, batch, jobs, memory_of
-from kline_core.planning.rehearsal import Line, Rehearsal
+from kline_core.planning.rates import Line, Rehearsal
 
 NOTHING = Line(0.0, 0.0)
 RATES = Rehearsal(

@@ -1,4 +1,3 @@
-import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,17 @@ from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import similarity
 from tests.support.examples import examples
-from tests.support.searches import asked, assert_naive, assert_same, built, cases, drawn, market, some
+from tests.support.searches import (
+    asked,
+    assert_naive,
+    assert_room_for_one_query_with_very_many_hits,
+    assert_same,
+    built,
+    cases,
+    drawn,
+    market,
+    some,
+)
 
 
 @pytest.fixture
@@ -165,25 +174,7 @@ def test_more_dimensions_than_float32_holds_sums_of_are_served_by_faiss(monkeypa
 
 
 def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
-    # To the one every row comes closer than all before it; the others, and there are many, see few rows.
-    count = 200_000
-    rows = np.zeros((count, 8), dtype=np.float32)
-    angle = np.linspace(np.pi / 2, 0, count)
-    rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)
-    vectors = np.repeat(np.eye(1, 8, dtype=np.float32), 600, axis=0)
-    known = np.full(600, 648)
-    known[-1] = count
-    scan = Int8Scan.of(rows)
-    tracemalloc.start()
-    proposed, floor = scan.nearest(vectors, known, 5)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 20_000_000
-    for row, bound, limit in zip(proposed, floor, known, strict=True):
-        assert len(set(row.tolist())) == 5
-        assert row.min() >= 0
-        assert row.max() < limit
-        assert (np.delete(rows[:limit, 0].astype(np.float64), row) <= bound).all()
+    assert_room_for_one_query_with_very_many_hits(Int8Scan.of, 20_000_000)
 
 
 @pytest.mark.parametrize("visible", [1, 127, 1023, 1024, 1025, 2500])

@@ -1,5 +1,3 @@
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,16 @@ from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.naive import similarity
 from tests.support.examples import examples
-from tests.support.searches import assert_naive, assert_same, assert_threads_share, built, cases, market, some
+from tests.support.searches import (
+    assert_naive,
+    assert_room_for_one_query_with_very_many_hits,
+    assert_same,
+    assert_threads_share,
+    built,
+    cases,
+    market,
+    some,
+)
 
 
 @pytest.fixture
@@ -205,25 +212,7 @@ def test_rows_that_are_all_the_same(directions):
 
 
 def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
-    # To the one every row comes closer than all before it; the others, and there are many, see few rows.
-    count = 200_000
-    rows = np.zeros((count, 8), dtype=np.float32)
-    angle = np.linspace(np.pi / 2, 0, count)
-    rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)
-    vectors = np.repeat(np.eye(1, 8, dtype=np.float32), 600, axis=0)
-    known = np.full(600, 648)
-    known[-1] = count
-    scan = PrincipalScan.of(rows)
-    tracemalloc.start()
-    proposed, floor = scan.nearest(vectors, known, 5)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 40_000_000
-    for row, bound, limit in zip(proposed, floor, known, strict=True):
-        assert len(set(row.tolist())) == 5
-        assert row.min() >= 0
-        assert row.max() < limit
-        assert (np.delete(rows[:limit, 0].astype(np.float64), row) <= bound + 1e-6).all()
+    assert_room_for_one_query_with_very_many_hits(PrincipalScan.of, 40_000_000, 1e-6)
 
 
 def test_an_index_of_many_rows_goes_by_directions_where_whole_numbers_do_not_pay(monkeypatch):

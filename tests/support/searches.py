@@ -1,6 +1,7 @@
 """Made-up markets of patterns with their queries, indexes over them, and what a plain loop finds."""
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -138,3 +139,29 @@ def drawn(seed, rows, dim, kinds, shares):
     known = np.sort(np.array([round(share * rows) for share in shares], dtype=np.int64))
     vectors = index.rows[np.random.default_rng(seed + 1).integers(0, rows, len(known))]
     return index, vectors, known
+
+
+def assert_room_for_one_query_with_very_many_hits(make, most, slack=0.0):
+    """A scan made by `make` of rows takes no more room than `most` bytes where one query of many has hits everywhere.
+
+    `slack`: how far a score of it may be off.
+    """
+    # To the one every row comes closer than all before it; the others, and there are many, see few rows.
+    count = 200_000
+    rows = np.zeros((count, 8), dtype=np.float32)
+    angle = np.linspace(np.pi / 2, 0, count)
+    rows[:, 0], rows[:, 1] = np.cos(angle), np.sin(angle)
+    vectors = np.repeat(np.eye(1, 8, dtype=np.float32), 600, axis=0)
+    known = np.full(600, 648)
+    known[-1] = count
+    scan = make(rows)
+    tracemalloc.start()
+    proposed, floor = scan.nearest(vectors, known, 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < most
+    for row, bound, limit in zip(proposed, floor, known, strict=True):
+        assert len(set(row.tolist())) == 5
+        assert row.min() >= 0
+        assert row.max() < limit
+        assert (np.delete(rows[:limit, 0].astype(np.float64), row) <= bound + slack).all()

@@ -36,13 +36,15 @@ class Boards:
     def read_artifacts(self, **_: Any) -> list[SimpleNamespace]:
         return self.all[-1:]
 
-    def request(self, method: str, path: str, json: dict[str, Any]) -> None:
+    def request(self, method: str, path: str, json: dict[str, Any], path_params: dict[str, UUID] | None = None) -> None:
+        assert path.startswith("/artifacts/")
         if method == "POST":
             empty: dict[str, Any] = dict.fromkeys(ArtifactCreate.model_fields)
             made = empty | json | {"id": uuid4(), "flow_run_id": UUID(json["flow_run_id"])}
             self.all.append(SimpleNamespace(**made))
             return
-        (there,) = [each for each in self.all if path.endswith(str(each.id))]
+        assert path_params is not None
+        (there,) = [each for each in self.all if each.id == path_params["id"]]
         vars(there).update(json)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.local_stack.abandoned import Reach
-from flows.local_stack.notes import read_note, write_note, write_whole
+from flows.local_stack.notes import read_json, write_json, write_whole
 from flows.local_stack.processes import FLOW_RUN
 from flows.local_stack.source import checked_source
 from flows.local_stack.stops import forget_stopped, note_stopped, stopped_before
@@ -18,17 +18,17 @@ DAMAGED = [b"", b"[]", b"null", b"\xff\xfe", b'{"flow_runs"']
 
 def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "note.json"
-    assert read_note(file) is None
-    write_note(file, {"a": 1})
-    write_note(file, {"b": "\N{BULLET}"})
-    assert read_note(file) == {"b": "\N{BULLET}"}
+    assert read_json(file) is None
+    write_json(file, {"a": 1})
+    write_json(file, {"b": "\N{BULLET}"})
+    assert read_json(file) == {"b": "\N{BULLET}"}
     assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_note_says_nothing(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "note.json").write_bytes(damage)
-    assert read_note(tmp_path / "note.json") == {}
+    assert read_json(tmp_path / "note.json") == {}
 
 
 @pytest.mark.parametrize("damage", [*DAMAGED, b'{"source": 5}'])
