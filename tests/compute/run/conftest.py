@@ -21,4 +21,4 @@ def bench(made, tmp_path):
 @pytest.fixture
 def forgetful(monkeypatch):
     """Every stored value is out of date."""
-    return lambda: monkeypatch.setattr(scoring, "_history", lambda *a: np.full(len(a[2]), 7, np.uint64))
+    return lambda: monkeypatch.setattr(scoring, "sample_history", lambda codes, *_: np.full(len(codes), 7, np.uint64))
