@@ -1,7 +1,6 @@
 """Summary of a daily run: a line, a page, and a row per symbol."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -21,14 +20,14 @@ SHOWN = 20
 _FILES_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
 class Summary:
-    """Summary of a daily run."""
+    """Summary of a daily run.
 
-    report: RunReport
-    bars: BarsInfo
-    patterns: PatternsUpdate
-    change: Change | None
+    No dataclass: as the data of a flow's state, Prefect would search one for futures, symbol by symbol.
+    """
+
+    def __init__(self, report: RunReport, bars: BarsInfo, patterns: PatternsUpdate, change: Change | None) -> None:
+        self.report, self.bars, self.patterns, self.change = report, bars, patterns, change
 
     @property
     def warnings(self) -> list[str]:

@@ -24,7 +24,7 @@ from kline_core.compute.workload import GROUP_SAMPLES
 from kline_core.errors import RunFailedError
 
 NAMED = 50
-FEWEST = 16
+FEWEST = 8
 TASK_RUNS = 100
 
 

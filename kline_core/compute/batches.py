@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from kline_core.compute import tasks
 from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.tasks import BrokenBatchError
-from kline_core.factor.batch import BROKE, Batch, Scored
+from kline_core.factor.batch import BROKE, MOST_COMPUTED, Batch, LargeBatchError, Scored
 from kline_core.factor.state_key import StateKey
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class BatchScorer:
         for batch, answer in zip(batches, answers, strict=True):
             try:
                 scored = answer.result()
+            except LargeBatchError:
+                # It was taken for little work, and many stored values no longer hold.
+                yield from self.scored(batch.cut(MOST_COMPUTED), alone=alone, split=split)
+                continue
             except BrokenBatchError as error:
                 reason = str(error)
             except WorkerLostError:

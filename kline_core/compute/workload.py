@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 GROUP_SAMPLES = 512
 """New samples that are worth a batch: their search makes full use of matrix products."""
-GROUP_DATES = 10_000
-"""Most sample dates of a group, new or stored: all of them are computed if the stored values no longer hold."""
+GROUP_DATES = 320_000
+"""Most sample dates of a group, new or stored: whether the stored values hold is looked at together."""
 
 
 class Workload:

@@ -5,12 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from kline_core.errors import KlineError
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.rows import failed_rows, no_matches
 from kline_core.typing import Dates, Int64s
 
 BROKE = "error: "
 """How the reason of a sample begins whose computation broke."""
+MOST_COMPUTED = 10_000
+"""Samples that a batch of several symbols may compute, so that they fit into memory and progress shows."""
+
+
+class LargeBatchError(KlineError):
+    """More samples of a batch are to be computed than `MOST_COMPUTED`; the caller cuts it (`Batch.cut`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +69,18 @@ class Batch:
             return [self]
         (part,) = self.parts
         return [Batch((part.at(slice(first, None, count)),)) for first in range(min(count, len(part.dates)))]
+
+    def cut(self, at_most: int) -> list["Batch"]:
+        """Batches of neighbouring symbols with at most so many samples each; a symbol with more is alone."""
+        batches: list[list[SymbolSamples]] = [[]]
+        count = 0
+        for part in self.parts:
+            count += len(part.dates)
+            if batches[-1] and count > at_most:
+                batches.append([])
+                count = len(part.dates)
+            batches[-1].append(part)
+        return [Batch(tuple(parts)) for parts in batches]
 
     def samples(self) -> list["Batch"]:
         """One batch per sample."""

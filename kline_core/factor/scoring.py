@@ -18,7 +18,7 @@ from kline_core._clock import StageClock
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import DateError, UnknownSymbolError
-from kline_core.factor.batch import Batch, Scored, SymbolSamples
+from kline_core.factor.batch import MOST_COMPUTED, Batch, LargeBatchError, Scored, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED, NO_BAR, SEEN, sample_history
 from kline_core.factor.match_digest import match_digests, value_digests
 from kline_core.factor.rows import factor_rows, failed_rows, match_rows
@@ -65,13 +65,18 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     """Factor values of a batch of samples.
 
     Each value is the one that its sample has by itself; rendering, encoding and searching a batch together only costs
-    less. A sample without a value is a row with its reason, not an error. Raises `UnknownSymbolError`.
+    less. A sample without a value is a row with its reason, not an error.
+
+    Raises `UnknownSymbolError`, and `LargeBatchError` before anything is computed.
     """
     clock = StageClock()
     settings = state.key.settings
     steps = settings.patterns
     with clock.stage("plan"):
         checked = [_check_samples(state, part) for part in batch.parts]
+        new = sum(len(each.ends) for each in checked)
+        if len(checked) > 1 and new > MOST_COMPUTED:
+            raise LargeBatchError(f"{new} samples of {batch} are to be computed, and at most {MOST_COMPUTED} together")
     which = np.repeat(np.arange(len(checked)), [len(each.ends) for each in checked])
     dates, ends, content, history, seen = (
         np.concatenate([getattr(each, name) for each in checked])
@@ -81,19 +86,19 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     # The same numbers as encoded anew, and by the device that encoded what they are compared with.
     stored = state.patterns.rows_of(codes, bars)
     recent = np.where(stored < 0, state.recent.find(content), -1)
-    new = (stored < 0) & (recent < 0)
+    unknown = (stored < 0) & (recent < 0)
     with clock.stage("render"):
         prices = _prices(checked, steps.window_bars, 1)
         candles = (prices if scale == 1 else _prices(checked, steps.window_bars, scale) for scale in steps.scales)
-        charts = [render_charts(*(price[new] for price in each)) for each in candles]
+        charts = [render_charts(*(price[unknown] for price in each)) for each in candles]
     with clock.stage("encode"):
         vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
         vectors[stored >= 0] = state.patterns.vectors[stored[stored >= 0]]
         if (kept := recent >= 0).any():
             vectors[kept] = state.recent.vectors[recent[kept]]
         # The network is loaded with the first window that needs it.
-        if new.any():
-            vectors[new] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
+        if unknown.any():
+            vectors[unknown] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
     queries = Queries(vectors, dates, codes, bars, prices)
     with clock.stage("search"):
         found = search(

@@ -88,8 +88,9 @@ class StoredValues:
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # Slices of one table, since millions of values as Python objects would take a gigabyte.
         key, match_key = row_keys(table, symbols), row_keys(matches, symbols)
-        left = np.setdiff1d(match_key, key)
-        history = np.where(_tied(table, key, matches, match_key), table["history"].to_numpy(), NEVER_REUSED)
+        sample, own = samples_of(match_key, key)
+        left = np.unique(match_key[~own])
+        history = np.where(_tied(table, matches, sample, own), table["history"].to_numpy(), NEVER_REUSED)
         key = np.concatenate([key, left])
         order = np.argsort(key, kind="stable")
         bounds: list[int] = np.searchsorted(key[order], np.arange(len(symbols) + 1, dtype=np.int64) << 32).tolist()
@@ -137,17 +138,28 @@ def _dates(key: Int64s) -> Dates:
     return days
 
 
-def _tied(factors: pa.Table, key: Int64s, matches: pa.Table, match_key: Int64s) -> Flags:
-    """Whether each value and its matches are those that were stored: bool (n,). Keys are those of `row_keys`."""
-    order = np.argsort(key, kind="stable")
-    at = np.searchsorted(key, match_key, sorter=order)
-    inside = np.flatnonzero(at < len(key))
-    sample = order[at[inside]]
-    own = key[sample] == match_key[inside]
+def samples_of(match_key: Int64s, key: Int64s) -> tuple[Int64s, Flags]:
+    """Position in `key` of the sample of each of m matches, int64 (m,), and whether there is one, bool (m,).
+
+    Keys are those of `row_keys`. A position without a sample has no meaning.
+    """
+    if len(key) == 0:
+        return np.zeros(len(match_key), dtype=np.int64), np.zeros(len(match_key), dtype=bool)
+    # Once for matches of one sample that stand together, as they are stored.
+    begins = np.append(True, match_key[1:] != match_key[:-1])[: len(match_key)]
+    asked, order = match_key[begins], np.argsort(key, kind="stable")
+    place = order[np.minimum(np.searchsorted(key, asked, sorter=order), len(key) - 1)]
+    which = np.cumsum(begins) - 1
+    return place[which], (key[place] == asked)[which]
+
+
+def _tied(factors: pa.Table, matches: pa.Table, sample: Int64s, own: Flags) -> Flags:
+    """Whether each value and its matches are those that were stored: bool (n,). The last two as from `samples_of`."""
     digests = pc.fill_null(matches["digest"], 0).to_numpy().view(np.uint64)
-    tied = are_tied(factors, digests[inside[own]], sample[own])
+    sample = sample[own]
+    tied = are_tied(factors, digests[own], sample)
     # The number of matches stands in a cell of its own, which the digest does not see.
-    tied &= np.bincount(sample[own], minlength=len(key)) == factors["matches"].to_numpy()
+    tied &= np.bincount(sample, minlength=factors.num_rows) == factors["matches"].to_numpy()
     return tied
 
 

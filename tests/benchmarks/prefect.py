@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core._text import table
-from kline_core.bars.ingest import ingest
+from kline_core.api.data import ingest
 from kline_core.bars.sessions import sessions_until
 from kline_core.compute import tasks
 from kline_core.compute.opening import open_cluster
@@ -42,9 +42,12 @@ from kline_core.encoder.synthetic import synthetic_market
 from kline_core.evaluation.session_change import session_change
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values, ranking
+from kline_core.factor.symbol_history import symbol_history
+from kline_core.factor.weighted_outcomes import weighted_outcomes
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
 from kline_core.plots.factor_plots import values_picture
+from kline_core.plots.history_plot import history_png
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from tests.support.postgres import binaries, postgres
@@ -57,7 +60,7 @@ def plain(home: Home, file: Path, samples: int) -> None:
     """The same work without Prefect, what the artifacts show included."""
     settings = Settings()
     with open_cluster() as cluster:
-        ingest([file], home)
+        ingest(home, [file])
         cluster.update_patterns(home, settings.patterns)
         run = Run(home, cluster, StateKey.newest(home, settings), Request(samples=samples))
         report = run_symbols(run)
@@ -65,8 +68,10 @@ def plain(home: Home, file: Path, samples: int) -> None:
         newest = ranking(latest).iloc[0]
         day = np.datetime64(newest["date"].date(), "D")
         session_change(home, report.fingerprint, run.symbols, day)
+        weighted_outcomes(home, latest, report.fingerprint, settings.factor.return_horizon)
         values_picture(latest["value"].to_numpy(dtype=np.float64), "values")
         cluster.call(tasks.picture, run.key, newest["symbol"], day)
+        history_png(symbol_history(home, newest["symbol"], report.fingerprint, last=day))
 
 
 def prepared(place: Path, symbols: int, bars: int, days: int, samples: int, every: bool) -> None:
@@ -78,7 +83,7 @@ def prepared(place: Path, symbols: int, bars: int, days: int, samples: int, ever
         frame[frame["date"] == pd.Timestamp(day)].to_parquet(place / f"{day}.parquet", index=False)
     frame[frame["date"] < pd.Timestamp(sessions[-days])].to_parquet(place / "history.parquet", index=False)
     home = Home(place / "home", create=True)
-    ingest([place / "history.parquet"], home)
+    ingest(home, [place / "history.parquet"])
     update_patterns(home, Settings().patterns, LocalWindowEncoder(Encoder.load()))
     if every:
         return

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.stored_values import Stored, StoredValues, latest_values, ranking
+from kline_core.factor.stored_values import Stored, StoredValues, latest_values, ranking, samples_of
 from kline_core.store.home import Home
 from kline_core.store.schemas import table_schema
 from tests.support.values import FINGERPRINT, store, value_rows
@@ -45,6 +45,14 @@ def test_looked_up_as_in_a_dictionary(held, asked):
     dates = DAY_0 + np.array(asked, dtype=np.int64)
     assert stored.history_on(dates).tolist() == [held[day][0] if day in held else NEVER_REUSED for day in asked]
     assert stored.reasons_on(dates) == [f"why {day}" for day in asked if day in held and held[day][1]]
+
+
+@given(st.lists(st.integers(0, 9), unique=True), st.lists(st.integers(0, 9)))
+@settings(deadline=None)
+def test_each_match_is_of_the_sample_with_its_key(keys, match_keys):
+    sample, own = samples_of(np.array(match_keys, dtype=np.int64), np.array(keys, dtype=np.int64))
+    assert own.tolist() == [key in keys for key in match_keys]
+    assert [keys[at] for at in sample[own]] == [key for key in match_keys if key in keys]
 
 
 @pytest.fixture

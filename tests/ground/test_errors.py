@@ -47,6 +47,7 @@ from kline_core.errors import (
     StartError,
     UnknownSymbolError,
 )
+from kline_core.factor.batch import LargeBatchError
 from kline_core.factor.dates_file import read_dates
 from kline_core.patterns.update import RemovalError
 from kline_core.search.recall import Recall
@@ -62,7 +63,8 @@ TREE = [
     *(BarsMissingError, StaleError, SchedulerError, RecallError, RunFailedError, StartError, ServerError),
 ]
 CLASSES = [
-    *(KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError, BrokenBatchError),
+    *(KlineError, *TREE, TableChangedError, UnreachableError, RemovalError, NothingUsableError),
+    *(BrokenBatchError, LargeBatchError),
     AmbiguousSymbolError,
 ]
 

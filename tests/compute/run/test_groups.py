@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from kline_core.compute import tasks, workload
+from kline_core.compute import batches, tasks, workload
 from kline_core.compute.run import run_symbols
 from kline_core.errors import HomeError
 from kline_core.factor import scoring
@@ -127,6 +127,32 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     assert again.workload.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "what is stored is little work"
     monkeypatch.setattr(workload, "GROUP_DATES", 15)
     assert again.workload.groups(SYMBOLS, 10) == [[symbol] for symbol in SYMBOLS]
+
+
+@pytest.mark.slow
+def test_a_group_that_is_more_work_than_it_was_taken_for_is_cut(bench, made, in_process, monkeypatch, tmp_path):
+    alone = made.copy(tmp_path / "alone")
+    alone.run(in_process, samples=10)
+    real, computed = scoring.score_batch, []
+
+    def seen(state, batch):
+        scored = real(state, batch)
+        computed.append(len(batch))
+        return scored
+
+    monkeypatch.setattr(scoring, "score_batch", seen)
+    for where in (scoring, batches):
+        monkeypatch.setattr(where, "MOST_COMPUTED", 25)
+    cluster, said = overheard(in_process)
+    run = bench.start(cluster, samples=10)
+    run.score(run.symbols)
+    assert counts(run.finish())[0] == 40
+    assert (computed, said) == ([20, 20], []), "nothing broke"
+    same_rows(bench, alone)
+    run = bench.start(cluster, samples=10)
+    run.score(run.symbols)
+    run.finish()
+    assert computed[2:] == [40], "what is stored and holds is no work"
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """What the summary says of runs that a test would have to wait for."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,11 @@ from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.patterns.update import PatternsUpdate
 
 
-def summary(results: list[SymbolResult], broken: dict[str, str]) -> Summary:
+def summary(results: list[SymbolResult], broken: dict[str, str], bars: BarsInfo = BarsInfo(None, None)) -> Summary:
     versions: dict[str, int | None] = {"bars": 3, "patterns": 5}
     broke = [SymbolResult(symbol, problem=problem, broke=True) for symbol, problem in broken.items()]
     report = RunReport("run-1", "abc", versions, 7, [*results, *broke], {"load": 1.5, "total": 2.25})
-    bars = BarsKey("home", 3, "id")
-    return Summary(report, BarsInfo(None, None), PatternsUpdate(1, 2, 3, [], 5, "patterns", bars), None)
+    return Summary(report, bars, PatternsUpdate(1, 2, 3, [], 5, "patterns", BarsKey("home", 3, "id")), None)
 
 
 def test_all_is_well() -> None:
@@ -79,7 +77,7 @@ def test_a_run_that_lacks_something_is_completed_by_another_name() -> None:
     arrived = Arrivals("XSHG", SESSION, 20, ["B", "C"], SESSION, 0.0, [])
     # Older ones were told of on their day.
     seen = quality(("jump", "D", "2024-09-30"), ("jump", "E", "2024-10-08"), ("stale", "F", "2024-10-08"))
-    lacks = replace(whole, bars=BarsInfo(ingested, arrived, seen))
+    lacks = summary([SymbolResult("A", 10, 10)], {}, BarsInfo(ingested, arrived, seen))
     assert lacks.lacking == [
         "no bar of 2024-10-08: B, C; the next run takes them up",
         *(f"file not used: {number}.csv: it is empty" for number in range(3)),
@@ -94,11 +92,12 @@ def test_a_run_that_lacks_something_is_completed_by_another_name() -> None:
 def test_what_waits_for_a_look_since_weeks_is_not_told_of_again() -> None:
     arrived = Arrivals("XSHG", SESSION, 20, [], SESSION, 0.0, [])
     seen = quality(("jump", "D", "2024-09-30"))
-    done = replace(summary([SymbolResult("A", 10, 10)], {}), bars=BarsInfo(None, arrived, seen))
+    done = summary([SymbolResult("A", 10, 10)], {}, BarsInfo(None, arrived, seen))
     assert done.state(0.2, None).name == "Completed"
     assert "1 x jump" in done.headline
     # Without a session, all that was delivered is of now.
-    assert replace(done, bars=BarsInfo(None, None, seen)).state(0.2, None).name == "Incomplete"
+    alone = summary([SymbolResult("A", 10, 10)], {}, BarsInfo(None, None, seen))
+    assert alone.state(0.2, None).name == "Incomplete"
 
 
 def test_no_symbols() -> None:
