@@ -15,11 +15,13 @@ from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.patterns.update import PatternsUpdate
 
 
-def summary(results: list[SymbolResult], broken: dict[str, str], bars: BarsInfo = BarsInfo(None, None)) -> Summary:
+def summary(results: list[SymbolResult], broken: dict[str, str], bars: BarsInfo | None = None) -> Summary:
     versions: dict[str, int | None] = {"bars": 3, "patterns": 5}
     broke = [SymbolResult(symbol, problem=problem, broke=True) for symbol, problem in broken.items()]
     report = RunReport("run-1", "abc", versions, 7, [*results, *broke], {"load": 1.5, "total": 2.25})
-    return Summary(report, bars, PatternsUpdate(1, 2, 3, [], 5, "patterns", BarsKey("home", 3, "id")), None)
+    return Summary(
+        report, bars or BarsInfo(None, None), PatternsUpdate(1, 2, 3, [], 5, "patterns", BarsKey("home", 3, "id")), None
+    )
 
 
 def test_all_is_well() -> None:
