@@ -9,13 +9,14 @@ For a sample on date t, the candidates are defined as:
 
 They are computed as:
 
-1. The index proposes a few rows of each query's prefix by their scores (`PatternIndex.nearest`).
-2. Recompute the similarities of these pair by pair, and apply steps 2 and 3 of the definition to them alone.
+1. The index proposes a few rows of each query's prefix by their scores, and gives their exact similarities
+   (`PatternIndex.proposals`).
+2. Apply steps 2 and 3 of the definition to these alone.
 3. A row that was not proposed scores at most as high as the worst proposed row. If the last candidate that is needed
    is better than that by more than a score can be wrong, no other row can change the answer. Ask the index again, for
    more rows, for each undecided query.
 4. Ties may leave a query undecided even then (identical charts are common among limit-locked stocks). Settle it with
-   every row above a bound that the first `search_k` cannot fall below (`PatternIndex.at_least`).
+   every row above a bound that the first `search_k` cannot fall below (`PatternIndex.reaching`).
 
 A caller that selects only a few of the best candidates says so, and is spared the work for the others.
 
@@ -29,7 +30,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
-from kline_core.search.pattern_index import PatternIndex
+from kline_core.search.pattern_index import PatternIndex, Proposals
 from kline_core.typing import Dates, Flags, Floats32, Floats64, Int32s, Int64s, Positions
 from kline_core.windows.prices import WindowPrices
 
@@ -39,8 +40,6 @@ _ASK_GROWTH = 4
 """Factor from one ask of an undecided query to the next."""
 _SPARE = 10
 """One row in so many is asked for beyond those that are needed, where all candidates are."""
-_PAIRS = 2048
-"""Pairs whose products are made at a time, so that they stay in the processor's cache (2 MB at 128 dims)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +148,7 @@ def first_candidates(
         selected: Result of `select` for them; None without it.
     """
     known = visible.known
-    job = _Job(index.rows, patterns, queries, search_k, window_bars, select)
+    job = _Job(patterns, queries, search_k, window_bars, select)
     undecided = np.argsort(known, kind="stable")
     undecided = undecided[known[undecided] > 0]
     enough = search_k + int(visible.own.max(initial=0))
@@ -162,15 +161,18 @@ def first_candidates(
     for ask in _asks(first, enough):
         if len(undecided) == 0:
             return
-        rows, floor = index.nearest(queries.vectors[undecided], known[undecided], ask)
-        candidates, selected, decided, bound = _rank(job, undecided, rows, floor + index.score_error)
+        proposals = index.proposals(queries.vectors[undecided], known[undecided], ask)
+        candidates, selected, decided, bound = _rank(job, undecided, proposals)
         if decided.any():
             part = None if selected is None else selected[decided]
             yield undecided[decided], candidates.of(np.flatnonzero(decided)), part
         undecided, bound = undecided[~decided], bound[~decided]
-    found = index.at_least(queries.vectors[undecided], known[undecided], bound)
-    for query, rows in zip(undecided, found, strict=True):
-        candidates, selected, _, _ = _rank(job, query[None], rows[None], np.array([-np.inf]))
+    if len(undecided) == 0:
+        return
+    found = index.reaching(queries.vectors[undecided], known[undecided], bound)
+    for query, (rows, similarity) in zip(undecided, found, strict=True):
+        hits = Proposals(rows[None], similarity[None], np.array([-np.inf]))
+        candidates, selected, _, _ = _rank(job, query[None], hits)
         yield query[None], candidates, selected
 
 
@@ -178,7 +180,6 @@ def first_candidates(
 class _Job:
     """The constant inputs of one search."""
 
-    vectors: Floats32
     patterns: Patterns
     queries: Queries
     search_k: int
@@ -210,16 +211,13 @@ def check_fit(index: PatternIndex, patterns: Patterns, queries: Queries) -> None
         raise ValueError(f"query {int(bad.argmax())} has a vector that is not L2-normalised")
 
 
-def _rank(
-    job: _Job, asked: Int64s, rows: Int64s, certain_above: Floats64
-) -> tuple[Candidates, Int64s | None, Flags, Floats64]:
-    """Rank the proposed rows of m queries exactly, and tell which queries no other row can change.
+def _rank(job: _Job, asked: Int64s, proposals: Proposals) -> tuple[Candidates, Int64s | None, Flags, Floats64]:
+    """Rank the rows proposed to m queries, and tell which queries no other row can change.
 
     Args:
         job: Constant inputs of the search.
         asked: int64 (m,), positions of the queries.
-        rows: int64 (m, c), their proposed rows, -1 for none.
-        certain_above: float64 (m,): every row of the prefix that is more similar than this was proposed.
+        proposals: Of these m queries.
 
     Returns:
         candidates: Candidates of the m queries among the proposed rows.
@@ -228,10 +226,10 @@ def _rank(
         bound: float64 (m,): similarity of the last of the first `search_k` candidates, -inf if there are fewer. The
             whole prefix's first `search_k` are at least as similar.
     """
-    patterns = job.patterns
+    patterns, rows, certain_above = job.patterns, proposals.rows, proposals.certain_above
     code, bar = patterns.code[rows], patterns.bar[rows]
     own = (code == job.queries.codes[asked, None]) & (np.abs(bar - job.queries.bars[asked, None]) < job.window_bars)
-    similarity = np.where((rows < 0) | own, -np.inf, _similarities(job, asked, rows))
+    similarity = np.where((rows < 0) | own, -np.inf, proposals.similarity)
     order = _best_first(similarity, code, patterns.end[rows])[:, : job.search_k]
     candidates = Candidates(rows, code, bar, similarity).take(order)
 
@@ -257,18 +255,3 @@ def _best_first(similarity: Floats64, code: Int32s, end: Dates) -> Int64s:
     tied = np.flatnonzero(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > -np.inf)).any(axis=-1))
     order[tied] = np.lexsort((end[tied], code[tied], -similarity[tied]), axis=-1)
     return order
-
-
-def _similarities(job: _Job, asked: Int64s, rows: Int64s) -> Floats64:
-    """Exact similarity of each of m queries with each of its proposed rows: float64, shaped like `rows` (m, c).
-
-    Each pair is summed on its own, so that a similarity does not depend on the other pairs.
-    """
-    query, row = np.repeat(asked, rows.shape[1]), rows.ravel()
-    value = np.empty(len(row))
-    for first in range(0, len(row), _PAIRS):
-        pair = slice(first, first + _PAIRS)
-        product = job.vectors[row[pair]].astype(np.float64)
-        product *= job.queries.vectors[query[pair]]
-        value[pair] = product.sum(axis=-1)
-    return value.reshape(rows.shape)

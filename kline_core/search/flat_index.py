@@ -19,6 +19,7 @@ import numpy as np
 
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.int8_scan import Int8Scan, int8_pays
+from kline_core.search.pattern_index import Hits, Proposals, exact_similarities
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -72,8 +73,14 @@ class FlatIndex:
         Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
         is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
         """
-        faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * patterns.dim
-        flat, rows = _flat([patterns.vectors], patterns.dim)
+        return cls.over(patterns.vectors, divided)
+
+    @classmethod
+    def over(cls, vectors: Floats32, divided: Divided | None = None) -> Self:
+        """As `build`, of vectors float32 (P, d)."""
+        dim = int(vectors.shape[1])
+        faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * dim
+        flat, rows = _flat([vectors], dim)
         return cls(flat=flat, rows=rows, scan=_scan(rows, divided))
 
     @property
@@ -109,6 +116,23 @@ class FlatIndex:
         error = int(self.rows.shape[1]) * 2.0**-24
         return error / (1 - error) * MAX_LENGTH**2 * 1.01 + 1e-30
 
+    def vectors_of(self, rows: Int64s) -> Floats32:
+        """See `PatternIndex.vectors_of`."""
+        return self.rows[rows]
+
+    def proposals(self, vectors: Floats32, known: Int64s, count: int) -> Proposals:
+        """See `PatternIndex.proposals`."""
+        rows, floor = self.nearest(vectors, known, count)
+        return Proposals(rows, exact_similarities(self.rows, vectors, rows), floor + self.score_error)
+
+    def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
+        """See `PatternIndex.reaching`."""
+        found = self.at_least(vectors, known, bound)
+        return [
+            (rows, exact_similarities(self.rows, vectors[query : query + 1], rows[None])[0])
+            for query, rows in enumerate(found)
+        ]
+
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose the best-scoring rows of a prefix for each query, by exact scan.
 
@@ -120,7 +144,14 @@ class FlatIndex:
         Of many rows, those above a score are collected that a sample of the rows makes likely; where they are too few,
         with a lower one.
 
-        Arguments and results are those of `PatternIndex.nearest`.
+        Args:
+            vectors: float32 (q, d), C-contiguous.
+            known: int64 (q,), ascending: the query may see rows `0:known`.
+            count: rows wanted.
+
+        Returns:
+            rows: int64 (q, count) in no order, -1 if the prefix is shorter.
+            floor: float64 (q,): no other row of the prefix scores above this; -inf if there is no other row.
         """
         if count >= _MANY:
             return self._nearest_many(vectors, known, count)
@@ -145,7 +176,8 @@ class FlatIndex:
         return row, np.where(known <= count, -np.inf, score.min(axis=1).astype(np.float64))
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """Every row of a prefix whose exact inner product reaches the query's bound; see `PatternIndex.at_least`."""
+        """For each query the rows of its prefix, int64 ascending, whose exact inner product reaches its bound, and a few
+        just below it; arguments as of `PatternIndex.reaching`."""
         # Rounded down, so that turning the bound into float32 loses no row.
         lowest = np.nextafter((bound - self.score_error).astype(np.float32), np.float32(-np.inf))
         return [rows for rows, _ in self._above(vectors, known, lowest)]

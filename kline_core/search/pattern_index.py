@@ -1,49 +1,89 @@
 """The protocol of an index over the vectors of patterns.
 
 A query is always confined to a prefix of the rows, those known on its date (`Patterns.n_known`). An index proposes rows
-by scores that may be rounded; the search ranks the proposed rows by exact similarities.
+by scores that may be rounded, and gives the exact similarity of each: the sum, in float64 and in one fixed order, of
+the products of the two float32 vectors. Nothing else is asked of the vectors, so that they may lie elsewhere.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeAlias
+
+import numpy as np
 
 from kline_core.typing import Floats32, Floats64, Int64s
+
+_PAIRS = 2048
+"""Pairs whose products are made at a time, so that they stay in the processor's cache (2 MB at 128 dims)."""
+
+Hits: TypeAlias = tuple[Int64s, Floats64]
+"""Rows, int64 (n,) in no order, and their exact similarities, float64 (n,)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Rows proposed to m queries."""
+
+    rows: Int64s
+    """int64 (m, c) in no order, -1 for none."""
+    similarity: Floats64
+    """float64 (m, c): exact; -inf for none."""
+    certain_above: Floats64
+    """float64 (m,): every row of the prefix that is more similar than this was proposed; -inf if all rows were."""
+
+    @classmethod
+    def merged(cls, parts: Sequence[Self]) -> Self:
+        """Those of an index from those of its parts, each with the same m queries and rows of the whole index."""
+        return cls(
+            np.concatenate([part.rows for part in parts], axis=1),
+            np.concatenate([part.similarity for part in parts], axis=1),
+            np.max([part.certain_above for part in parts], axis=0),
+        )
 
 
 class PatternIndex(Protocol):
     """Rows of vectors, searched by inner product. Searching from several threads at once is safe."""
 
-    @property
-    def rows(self) -> Floats32:
-        """float32 (P, d), read-only: the vectors, in the order of the patterns."""
-
-    @property
-    def score_error(self) -> float:
-        """Largest difference of a score that the index compares from the exact inner product."""
-
     def __len__(self) -> int:
         """Number of patterns P."""
 
-    def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
+    def vectors_of(self, rows: Int64s) -> Floats32:
+        """Vectors of n rows: float32 (n, d)."""
+
+    def proposals(self, vectors: Floats32, known: Int64s, count: int) -> Proposals:
         """Propose the best-scoring rows of a prefix for each query.
 
         Args:
             vectors: float32 (q, d), C-contiguous.
             known: int64 (q,), ascending: the query may see rows `0:known`.
-            count: rows wanted.
-
-        Returns:
-            rows: int64 (q, count) in no order, -1 if the prefix is shorter.
-            floor: float64 (q,): no other row of the prefix scores above this; -inf if there is no other row.
+            count: rows wanted; no fewer than these are proposed unless the prefix is shorter.
         """
 
-    def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """Rows of each prefix whose exact inner product reaches the query's bound, and a few just below it.
+    def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
+        """For each query every row of its prefix whose exact similarity reaches its bound, and a few just below it.
 
         Args:
             vectors: float32 (q, d).
-            known: int64 (q,), ascending, as in `nearest`.
+            known: int64 (q,), ascending, as in `proposals`.
             bound: float64 (q,).
-
-        Returns:
-            int64 rows, ascending, for each query.
         """
+
+
+def exact_similarities(held: Floats32, vectors: Floats32, rows: Int64s) -> Floats64:
+    """Exact similarity of each of m queries with each of its rows: float64 (m, c), -inf where a row is -1.
+
+    Each pair is summed on its own, so that a similarity depends neither on the other pairs nor on what else is held.
+
+    Args:
+        held: float32 (P, d): vectors of all rows.
+        vectors: float32 (m, d): vectors of the queries.
+        rows: int64 (m, c).
+    """
+    similarity = np.full(rows.size, -np.inf)
+    there = np.flatnonzero(rows.ravel() >= 0)
+    for first in range(0, len(there), _PAIRS):
+        place = there[first : first + _PAIRS]
+        product = held[rows.ravel()[place]].astype(np.float64)
+        product *= vectors[place // rows.shape[1]]
+        similarity[place] = product.sum(axis=-1)
+    return similarity.reshape(rows.shape)

@@ -76,10 +76,13 @@ def search(
     def select(candidates: Candidates) -> Int64s:
         return isolated(candidates, settings.top_k, settings.isolation_bars)
 
-    found = first_candidates(
-        *(index, patterns, queries, settings.candidates, span_bars, visible),
-        select=select if mode is None else None,
-        at_first=settings.top_k,
+    # All of them before a mode compares the first: an index whose vectors lie elsewhere may break off until then.
+    found = list(
+        first_candidates(
+            *(index, patterns, queries, settings.candidates, span_bars, visible),
+            select=select if mode is None else None,
+            at_first=settings.top_k,
+        )
     )
     for asked, candidates, selected in found:
         parts: Iterable[Ranked]

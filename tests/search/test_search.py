@@ -9,6 +9,7 @@ from kline_core.errors import DateError
 from kline_core.patterns.patterns import Patterns
 from kline_core.search import candidates as search_module
 from kline_core.search import flat_index as index_module
+from kline_core.search import pattern_index
 from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
@@ -28,7 +29,7 @@ def test_equals_the_plain_loop(case):
     with pytest.MonkeyPatch.context() as patch:
         # Small enough for every stage to be reached by small sets.
         patch.setattr(search_module, "_FIRST_ASK", first_ask)
-        patch.setattr(search_module, "_PAIRS", 7)
+        patch.setattr(pattern_index, "_PAIRS", 7)
         patch.setattr(index_module, "_BLOCK", 11)
         patch.setattr(index_module, "_GROUP", 3)
         matches = search(index, patterns, queries, factor, window_bars)

@@ -11,6 +11,7 @@ from kline_core.patterns.patterns import Patterns
 from kline_core.search.candidates import Queries
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
+from kline_core.search.shards import AnsweredIndex, Share, Unanswered
 from kline_core.settings import FactorSettings
 from tests.naive import search_one
 from tests.support.patterns import columns
@@ -165,3 +166,20 @@ def assert_room_for_one_query_with_very_many_hits(make, most, slack=0.0):
         assert row.min() >= 0
         assert row.max() < limit
         assert (np.delete(rows[:limit, 0].astype(np.float64), row) <= bound + slack).all()
+
+
+def in_shards(patterns, number):
+    """Indexes over every `number`-th vector of the patterns, each with its share."""
+    return [(FlatIndex.over(patterns.vectors[at::number]), Share(at, number)) for at in range(number)]
+
+
+def asked_of_all(shards, search_with, count):
+    """What `search_with` finds with an index whose answers come of the shards, and what it asked."""
+    questions, answers = [], []
+    while True:
+        try:
+            return search_with(AnsweredIndex(count, answers)), questions
+        except Unanswered as unanswered:
+            question = unanswered.question
+            questions.append(question)
+            answers.append(question.joined([question.put_to(*shard) for shard in shards]))
