@@ -203,7 +203,7 @@ def _picture_of(cluster: Cluster, key: StateKey) -> Callable[[str, np.datetime64
     """A function that draws a symbol's query with its matches on a worker, which holds them."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
-        return cluster.call(tasks.picture, key, symbol, date)
+        return cluster.computed(tasks.picture, cluster.sharded(key), symbol, date)
 
     return draw
 

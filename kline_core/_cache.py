@@ -8,7 +8,7 @@ advanced, the key loads the value in full (`Key.load`).
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
 
 Value = TypeVar("Value")
@@ -90,13 +90,25 @@ class Key(Hashable, Protocol[Loaded]):
         """The value, made from that of an earlier key and the rows added since; None if that is not possible."""
 
 
-_caches: dict[type, SingleFlightCache[Any]] = {}
+_caches: dict[Hashable, SingleFlightCache[Any]] = {}
 _guard = threading.Lock()
 
 
-def _of_kind(kind: type) -> SingleFlightCache[Any]:
+def _of_kind(kind: Hashable) -> SingleFlightCache[Any]:
     with _guard:
         return _caches.setdefault(kind, SingleFlightCache(STATES))
+
+
+def _kind_of(key: Key[Any]) -> Hashable:
+    """Keys of one kind share a cache: those of a class, unless its keys name a `kind`, (class, ...), of their own."""
+    return getattr(key, "kind", type(key))
+
+
+def let_go(of: type, but: Collection[Hashable]) -> None:
+    """Hold no value any more of the kinds of a class, but for some of these kinds."""
+    with _guard:
+        for kind in [kind for kind in _caches if isinstance(kind, tuple) and kind[0] is of and kind not in but]:
+            del _caches[kind]
 
 
 def loaded(key: Key[Loaded]) -> Loaded:
@@ -104,7 +116,7 @@ def loaded(key: Key[Loaded]) -> Loaded:
 
     Raises what the key's `load` and `advance` raise.
     """
-    cache = _of_kind(type(key))
+    cache = _of_kind(_kind_of(key))
 
     def make() -> Loaded:
         for earlier, value in cache.items():
@@ -120,4 +132,4 @@ def loaded(key: Key[Loaded]) -> Loaded:
 
 def hold(key: Key[Loaded], value: Loaded) -> None:
     """Hold a value under its key without loading it."""
-    _of_kind(type(key)).put(key, value)
+    _of_kind(_kind_of(key)).put(key, value)

@@ -120,6 +120,8 @@ class HomeError(KlineError):
     """Folder or URL of the home."""
     table: str | None = None
     """Name of the table; None where it is not a matter of one."""
+    worker: str | None = None
+    """Address of the Dask worker that sees the home so; None where this process does."""
 
 
 class UnknownSymbolError(KlineError):
@@ -166,6 +168,8 @@ class EncoderError(KlineError):
     """The device that cannot be used."""
     trained_through: "np.datetime64 | None" = None
     """Last day of the market data that the encoder has seen."""
+    worker: str | None = None
+    """Address of the Dask worker that cannot use the weights or the device; None where this process cannot."""
 
 
 class BarsMissingError(KlineError):

@@ -17,7 +17,7 @@ from kline_core._logging import Listener, listening
 from kline_core.compute import tasks
 from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.program import Program, check_loaded_since, check_once
-from kline_core.errors import KlineError, SchedulerError
+from kline_core.errors import EncoderError, HomeError, KlineError, SchedulerError
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
@@ -145,8 +145,16 @@ def answered_call(program: Program, topic: str | None, function: Callable[..., A
 
     with listening(listener):
         try:
-            return tasks.answered(checked)
+            return _named(tasks.answered(checked), dask_worker.address)
         except RecursionError as error:
             message = str(error)
     # Raised anew, since Dask cannot send so deep a traceback: its client would trip over what comes, and wait for ever.
     raise RecursionError(message)
+
+
+def _named(answer: Any, address: str) -> Any:
+    """An answer of the worker at an address, which an error names if it may be one of this worker alone."""
+    if isinstance(answer, HomeError | EncoderError) and not address.startswith("inproc://"):
+        answer.worker = address
+        answer.args = (f"{answer} (so says the worker at {address})",)
+    return answer

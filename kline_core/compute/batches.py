@@ -1,22 +1,31 @@
 """Batches on a cluster, smaller ones where the computation of a larger one breaks."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kline_core.compute import tasks
 from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.tasks import BrokenBatchError
+from kline_core.errors import EncoderError, HomeError, KlineError
 from kline_core.factor.batch import BROKE, MOST_COMPUTED, Batch, LargeBatchError, Scored
 from kline_core.factor.state_key import StateKey
 
 if TYPE_CHECKING:
-    from kline_core.compute.answers import PendingAnswer
     from kline_core.compute.cluster import Cluster
+    from kline_core.compute.shards import Shards
 
 KILLED: Final = "killed its worker"
 """Reason of a sample under which a worker died twice."""
 MAX_KILLERS: Final = 10
 """Samples that may kill their workers before the run gives up; each costs a worker two lives."""
+
+
+class Answer(Protocol):
+    """A batch at work."""
+
+    def result(self) -> Scored:
+        """Wait for it. Raises what a cluster raises."""
 
 
 class BatchScorer:
@@ -35,17 +44,18 @@ class BatchScorer:
         `alone`: compute one batch after the other, so that one which kills its worker is known. `split`: score the
         symbols of a batch that broke one by one; if false, `BrokenBatchError` is raised. Raises what a cluster raises.
         """
-        answers: Iterable[PendingAnswer[Scored]]
-        if alone:
-            answers = map(self._ask_alone, batches)
-        else:
-            answers = self._cluster.submit(tasks.score, [(self._key, batch) for batch in batches])
+        answers: Iterable[Answer] = map(self._ask_alone, batches) if alone else self._ask(batches)
         for batch, answer in zip(batches, answers, strict=True):
             try:
                 scored = answer.result()
             except LargeBatchError:
                 # It was taken for little work, and many stored values no longer hold.
                 yield from self.scored(batch.cut(MOST_COMPUTED), alone=alone, split=split)
+                continue
+            except (HomeError, EncoderError) as error:
+                if not self._cluster.refuse(error):
+                    raise
+                yield from self.scored([batch], alone=alone, split=split)
                 continue
             except BrokenBatchError as error:
                 reason = str(error)
@@ -69,10 +79,32 @@ class BatchScorer:
             else:
                 yield batch, self._failed(batch, reason)
 
-    def _ask_alone(self, batch: Batch) -> "PendingAnswer[Scored]":
+    def _ask(self, batches: Sequence[Batch]) -> Iterator["Answer"]:
+        if self._key.shards == 1:
+            yield from self._cluster.submit(tasks.score, [(self._key, batch) for batch in batches])
+            return
+        # A thread each, since this process puts together what the shards say.
+        pool = ThreadPoolExecutor(max(1, min(len(batches), self._cluster.threads)), "shards")
+        try:
+            yield from [pool.submit(self._shards.scored, self._key, batch) for batch in batches]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _ask_alone(self, batch: Batch) -> "Answer":
         """The batch, given to one worker: if this dies, Dask gives it to no other, which would die too."""
-        (answer,) = self._cluster.submit(tasks.score, [(self._key, batch)], self._cluster.any_worker())
+        worker = self._cluster.any_worker()
+        if self._key.shards == 1:
+            return self._cluster.submit(tasks.score, [(self._key, batch)], worker)[0]
+        answer: Future[Scored] = Future()
+        try:
+            answer.set_result(self._shards.scored(self._key, batch, worker))
+        except KlineError as error:
+            answer.set_exception(error)
         return answer
+
+    @property
+    def _shards(self) -> "Shards":
+        return self._cluster.shards_of(self._key)
 
     def _once_more(self, sample: Batch) -> Scored:
         """A sample whose worker died under it, tried again, since the worker may have died of something else."""

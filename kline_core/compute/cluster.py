@@ -7,7 +7,7 @@ workers keep what they have loaded from run to run (`kline_core.compute.opening`
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -18,15 +18,16 @@ import numpy as np
 from distributed import Client, Future
 from distributed.client import ClosedClientError
 
-from kline_core._logging import Listener
+from kline_core._logging import Listener, listening, logger
 from kline_core.compute.answers import Gathering, PendingAnswer, answered_call
 from kline_core.compute.encoding import ClusterWindowEncoder, update_on_workers
 from kline_core.compute.loading import load_on_all
 from kline_core.compute.patience import ClockWatch, Patience
 from kline_core.compute.program import Program
-from kline_core.compute.tasks import Overview
+from kline_core.compute.shards import Shards
+from kline_core.compute.tasks import Asked, Overview
 from kline_core.encoder.encoder_cache import EncoderKey
-from kline_core.errors import SchedulerError
+from kline_core.errors import EncoderError, HomeError, SchedulerError, SettingError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.update import MAX_REMOVED_SHARE, PatternsUpdate
 from kline_core.settings import PatternSettings
@@ -39,6 +40,7 @@ LOOK_SECONDS = 0.2
 SLICES_PER_THREAD = 3
 """Calls in flight per thread: one at work, and others queued, so that no thread waits for its next one."""
 _SAID = "kline-said"
+_LOG = logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,6 +57,13 @@ class Cluster:
     log: Listener | None = None
     """Called with the log records of the tasks that workers run for this client."""
     clock: ClockWatch = field(default_factory=ClockWatch, repr=False, compare=False)
+    shards: int = 1
+    """Number of shards that vectors lie in; 1 if every worker holds all."""
+    _loaded_on: set[str] = field(default_factory=set, repr=False, compare=False)
+    """Addresses of workers that have loaded a state."""
+    _refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Why workers get no work, by address."""
+    _shards: dict[StateKey, Shards] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def topic(self) -> str:
@@ -66,9 +75,13 @@ class Cluster:
     def workers(self) -> dict[str, str]:
         """Addresses of the scheduler's present workers, with Dask's word for the state of each, such as `running`.
 
-        Raises `SchedulerError` if the scheduler leaves the question unanswered.
+        Those that are refused are left out. Raises `SchedulerError` if the scheduler leaves the question unanswered.
         """
-        return {address: str(worker["status"]) for address, worker in known_workers(self.client, self.address).items()}
+        return {
+            address: str(worker["status"])
+            for address, worker in known_workers(self.client, self.address).items()
+            if address not in self._refused
+        }
 
     @property
     def lost(self) -> bool:
@@ -84,7 +97,53 @@ class Cluster:
         Workers that come meanwhile load it too, in the place of those that left. Raises what loading raises, and, like
         the other methods, `SchedulerError` if the workers are lost, here also if they die again and again.
         """
-        return load_on_all(self, key, as_of)
+        loaded = load_on_all(self, key, as_of)
+        self._loaded_on.update(loaded.workers)
+        for error in loaded.unable:
+            self.refuse(error)
+        if key.shards > 1:
+            self.shards_of(key).load()
+        return loaded.overview
+
+    def sharded(self, key: StateKey) -> StateKey:
+        """The same key, of a state that lies in as many shards as this cluster's do.
+
+        Raises `SettingError` if its settings ask for an approximate index, which shards have not.
+        """
+        if self.shards > 1 and key.settings.factor.index != "exact":
+            raise SettingError(
+                f"index {key.settings.factor.index} cannot be divided into shards; leave --shards (KLINE_SHARDS) away, "
+                "or --index for the exact search",
+                parameter="index",
+                value=key.settings.factor.index,
+                bound="exact where there are shards",
+            )
+        return replace(key, shards=self.shards)
+
+    def shards_of(self, key: StateKey) -> Shards:
+        """The shards of a state, as this client knows them; those of the same vectors are the same."""
+        return self._shards.setdefault(key.loads, Shards(self, key.loads))
+
+    def computed(self, function: Callable[..., T | Asked], key: StateKey, *arguments: Any) -> T:
+        """Result of a function of `kline_core.compute.tasks` that may ask shards, with their answers.
+
+        Raises what the function raises, and `SchedulerError`.
+        """
+        return self.shards_of(key).computed(function, key, *arguments)
+
+    def refuse(self, error: HomeError | EncoderError) -> bool:
+        """Give no more work to a worker that never loaded a state, and says that it cannot, if there are others.
+
+        Returns whether it is refused; False too if the error is none of a worker.
+        """
+        address = error.worker
+        if address is None or address in self._loaded_on or not self._loaded_on.intersection(self.workers):
+            return False
+        if address not in self._refused:
+            self._refused[address] = str(error)
+            with listening(self.log):
+                _LOG.warning("the worker at %s gets no work: %s", address, error)
+        return True
 
     def patience(self) -> Patience:
         """Patience of a new wait."""
@@ -123,6 +182,7 @@ class Cluster:
         if not calls:
             return []
         topic = None if self.log is None else self.topic
+        able = [worker] if worker is not None else list(self.workers) if self._refused else None
         name = getattr(function, "__name__", "call")
         try:
             # One message, so that all calls begin at once.
@@ -131,7 +191,7 @@ class Cluster:
                 *zip(*calls, strict=True),
                 # The keys name the function for Dask's dashboard.
                 key=[f"{name}-{uuid4().hex}" for _ in calls],
-                workers=None if worker is None else [worker],
+                workers=able,
                 pure=False,
             )
         except ClosedClientError as error:

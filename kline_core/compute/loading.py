@@ -1,5 +1,6 @@
 """The loading of a state by all workers of a cluster at the same time, whichever of them come, leave or pause."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,7 @@ from kline_core.compute import tasks
 from kline_core.compute.answers import PATIENCE_SECONDS, PendingAnswer, StillWaiting
 from kline_core.compute.patience import PAUSED, WorkerLostError
 from kline_core.compute.tasks import Overview
+from kline_core.errors import EncoderError, HomeError
 from kline_core.factor.state_key import StateKey
 
 if TYPE_CHECKING:
@@ -17,11 +19,27 @@ LOADING_LOSSES = 4
 """Times that each worker, on average, may die while it loads; Dask allows a task as many."""
 
 
-def load_on_all(cluster: "Cluster", key: StateKey, as_of: np.datetime64 | None) -> Overview:
-    """Overview of one of the workers, once those that take up work have loaded the state; see `Cluster.load`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """What came of loading a state on all workers."""
+
+    overview: Overview
+    """That of one of them."""
+    workers: set[str]
+    """Addresses of those that have loaded it."""
+    unable: list[HomeError | EncoderError]
+    """What the others said, each naming its worker."""
+
+
+def load_on_all(cluster: "Cluster", key: StateKey, as_of: np.datetime64 | None) -> Loaded:
+    """Have the workers that take up work load the state; see `Cluster.load`.
+
+    Raises what loading raises, unless some workers cannot read the home or the weights and others can.
+    """
     patience = cluster.patience()
     asked: dict[str, PendingAnswer[Overview]] = {}
     loaded: dict[str, Overview] = {}
+    unable: dict[str, HomeError | EncoderError] = {}
     lost = allowed = 0
     while True:
         workers = cluster.workers
@@ -31,6 +49,7 @@ def load_on_all(cluster: "Cluster", key: StateKey, as_of: np.datetime64 | None) 
             # Dask would keep a call for an address that has left, whoever comes.
             del asked[address]
             loaded.pop(address, None)
+            unable.pop(address, None)
             lost += 1
             if lost >= allowed > 0:
                 raise WorkerLostError(
@@ -42,19 +61,29 @@ def load_on_all(cluster: "Cluster", key: StateKey, as_of: np.datetime64 | None) 
         for address in workers.keys() - asked.keys():
             (asked[address],) = cluster.submit(tasks.overview, [(key, as_of)], address)
         # One that is paused takes up nothing; those that are not do the work without it.
-        if loaded and all(address in loaded or state == PAUSED for address, state in workers.items()):
-            return next(iter(loaded.values()))
-        _wait_for_any(cluster, asked, loaded)
+        ended = loaded.keys() | unable.keys()
+        if ended and all(address in ended or state == PAUSED for address, state in workers.items()):
+            if not loaded:
+                raise next(iter(unable.values()))
+            return Loaded(next(iter(loaded.values())), set(loaded), list(unable.values()))
+        _wait_for_any(cluster, asked, loaded, unable)
 
 
-def _wait_for_any(cluster: "Cluster", asked: dict[str, PendingAnswer[Overview]], loaded: dict[str, Overview]) -> None:
-    """Wait a moment for workers, or for the answers of those that have none in `loaded`, and note these there."""
+def _wait_for_any(
+    cluster: "Cluster",
+    asked: dict[str, PendingAnswer[Overview]],
+    loaded: dict[str, Overview],
+    unable: dict[str, HomeError | EncoderError],
+) -> None:
+    """Wait a moment for workers, or for the answers of those that have none yet, and note these."""
     if not asked:
         cluster.pause()
-    waiting = asked.keys() - loaded.keys()
+    waiting = asked.keys() - loaded.keys() - unable.keys()
     for address in waiting:
         try:
             loaded[address] = asked[address].within(PATIENCE_SECONDS / len(waiting))
+        except (HomeError, EncoderError) as error:
+            unable[address] = error
         except StillWaiting:
             # The others may have answered; this one may never.
             continue

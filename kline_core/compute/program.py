@@ -18,7 +18,7 @@ from kline_core.errors import SchedulerError
 
 _LIBRARIES: Final = {"numpy": "numpy", "torch": "torch", "faiss": "faiss-cpu"}
 """Libraries whose releases may round differently: module and distribution."""
-_LATE: Final = ("factor.scoring", "factor.explain", "factor.state", "patterns.encode")
+_LATE: Final = ("factor.scoring", "factor.explain", "factor.shard", "patterns.encode")
 """Modules that tasks import when they are called: with what these import, all that makes values but the network of the
 encoder, which is loaded with the first window that is encoded."""
 _LOG = logger(__name__)

@@ -98,6 +98,7 @@ def replay(
     Raises `HomeError` if the run was cut off before it stored anything, what loading raises, and `SchedulerError`.
     """
     started = perf_counter()
+    key = cluster.sharded(key)
     again = _Replay(home, cluster, key, record)
     overview = cluster.load(key)
     symbols = again.symbols(overview.symbols)

@@ -55,10 +55,12 @@ class Run:
     ) -> None:
         """Have the workers load the state and check the request against it.
 
-        Raises `UnknownSymbolError`, `AmbiguousSymbolError`, `DateError` and what loading raises.
+        Raises `UnknownSymbolError`, `AmbiguousSymbolError`, `DateError`, `SettingError` if the settings do not go with
+        the cluster's shards, and what loading raises.
         """
         self._started, started = perf_counter(), datetime.now(UTC)
-        self.home, self.cluster, self.key = home, cluster, key
+        self.home, self.cluster = home, cluster
+        self.key = key = cluster.sharded(key)
         self.run_id = new_run_id(started)
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started

@@ -6,8 +6,9 @@ share it (`kline_core.factor.state`).
 
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from kline_core._processor import Processor, processor
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
-from kline_core.factor.batch import Batch, Scored
+from kline_core.factor.batch import Batch, PreparedBatch, Scored
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.update import MAX_REMOVED_SHARE, ManyWindowsError, PatternsUpdate, update_patterns
 from kline_core.search.recall import Recall
+from kline_core.search.shards import AnsweredIndex, Question, Unanswered
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.typing import Dates, Floats32, Int32s, Int64s
@@ -29,6 +31,8 @@ from kline_core.typing import Dates, Floats32, Int32s, Int64s
 if TYPE_CHECKING:
     from kline_core.factor.state import LoadedState
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _LOG = logger(__name__)
 
 
@@ -97,11 +101,85 @@ def score(key: StateKey, batch: Batch) -> Scored:
     """
     from kline_core.factor.scoring import score_batch
 
+    return _computed(score_batch, _loaded(key), batch)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a step on a worker cannot go on without: the answer of all shards to a question."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardAnswer:
+    """Answer of one shard."""
+
+    answer: Any
+    """As `put_to` of the question."""
+    seconds: float
+    """Seconds that it took, without loading."""
+
+
+def hold(key: StateKey, numbers: Sequence[int]) -> None:
+    """Load these shards of a state unless they are loaded, and let go of all others. Raises as `load_state`."""
+    from kline_core.factor.shard import load_shards
+
+    load_shards(key, numbers)
+
+
+def ask_shard(key: StateKey, number: int, question: Question) -> ShardAnswer:
+    """Answer a question out of one shard, which is loaded unless it is. Raises as `load_state`."""
+    from kline_core.factor.shard import ShardKey
+
+    shard_key = ShardKey.of(key, number)
+    shard = loaded(shard_key)
+    _threads.single_threaded()
+    started = perf_counter()
+    answer = _computed(question.put_to, shard.index, shard_key.share)
+    return ShardAnswer(answer, perf_counter() - started)
+
+
+def prepare(key: StateKey, batch: Batch, answers: Sequence[Any]) -> PreparedBatch | Asked:
+    """Prepare a batch of a state in shards; see `kline_core.factor.scoring.prepare_batch`.
+
+    `answers`: those to the questions that it asked before. Raises as `score`.
+    """
+    from kline_core.factor.scoring import prepare_batch
+
+    return _step(key, answers, lambda state: _computed(prepare_batch, state, batch))
+
+
+def finish(key: StateKey, batch: PreparedBatch, answers: Sequence[Any]) -> Scored | Asked:
+    """Finish a prepared batch of a state in shards; see `kline_core.factor.scoring.finish_batch`.
+
+    `answers`: as for `prepare`. Raises as `score`.
+    """
+    from kline_core.factor.scoring import finish_batch
+
+    return _step(key, answers, lambda state: _computed(finish_batch, state, batch))
+
+
+def _step(key: StateKey, answers: Sequence[Any], step: Callable[["LoadedState"], T]) -> T | Asked:
+    """A step that asks no shard itself: it would hold a core, and a thread of Dask's, that the shard may need."""
     state = _loaded(key)
+    if key.shards > 1:
+        state = replace(state, index=AnsweredIndex(len(state.patterns), answers))
+    try:
+        return step(state)
+    except Unanswered as unanswered:
+        return Asked(unanswered.question)
+
+
+def _computed(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What a function computes on a core of its own.
+
+    Raises `BrokenBatchError` for what is no error of the package, and no question.
+    """
     try:
         with _threads.CORES:
-            return score_batch(state, batch)
-    except KlineError:
+            return function(*arguments, **named)
+    except (KlineError, Unanswered):
         raise
     except Exception as error:
         raise BrokenBatchError(one_line(error)) from error
@@ -151,15 +229,18 @@ def update(
         return None
 
 
-def picture(key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None) -> bytes:
+def picture(
+    key: StateKey, symbol: str, date: str | datetime.date | np.datetime64 | None, answers: Sequence[Any] = ()
+) -> bytes | Asked:
     """PNG of a query with its matches.
 
-    See `kline_core.factor.explain.explain_loaded` and `kline_core.plots.match_plot.match_png`.
+    See `kline_core.factor.explain.explain_loaded` and `kline_core.plots.match_plot.match_png`. `answers`: as for
+    `prepare`.
     """
     from kline_core.factor.explain import explain_loaded
     from kline_core.plots.match_plot import match_png
 
-    return match_png(explain_loaded(_loaded(key), symbol, date))
+    return _step(key, answers, lambda state: match_png(explain_loaded(state, symbol, date)))
 
 
 def _loaded(key: StateKey) -> "LoadedState":

@@ -1,4 +1,4 @@
-"""Batches of samples and their results. Both travel between processes, so this imports neither torch nor FAISS."""
+"""Batches of samples and their results. All travel between processes, so this imports neither torch nor FAISS."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,8 @@ import pyarrow as pa
 from kline_core.errors import KlineError
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.rows import failed_rows, no_matches
-from kline_core.typing import Dates, Int64s
+from kline_core.search.candidates import Queries
+from kline_core.typing import Dates, Flags, Int64s
 
 BROKE = "error: "
 """How the reason of a sample begins whose computation broke."""
@@ -112,3 +113,26 @@ class Scored:
     """datetime64[D], one array per part of the batch: samples whose stored values still hold."""
     seconds: dict[str, float]
     """Seconds by stage: plan, render, encode, search, factor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedBatch:
+    """A batch whose samples were checked and encoded, and are to be matched; it travels between processes."""
+
+    symbols: list[str]
+    which: Int64s
+    """int64 (q,): position of each sample's symbol in `symbols`."""
+    queries: Queries
+    history: Int64s
+    """int64 (q,): lineage of each sample."""
+    seen: Flags
+    """bool (q,): whether the encoder was trained through the sample's date."""
+    failed: list[pa.Table]
+    """Rows of the samples without a value."""
+    reused: list[Dates]
+    """As `Scored.reused`."""
+    seconds: dict[str, float]
+
+    def __len__(self) -> int:
+        """Number of samples to be matched."""
+        return len(self.queries)

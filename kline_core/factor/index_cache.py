@@ -18,11 +18,11 @@ In every other case the tables are read as if there were no cache, and a new ent
 said in the log and left. Homes in an object store, and small ones, have no cache.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +53,19 @@ from kline_core.store.array_folder import (
     remove_arrays,
 )
 from kline_core.store.home import Home
+from kline_core.typing import Floats32
 
 FORMAT: Final = 1
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
 _BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
 _PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
+_VECTORS: Final = frozenset({"patterns.vectors", "index.directions", "index.heads"})
+"""Arrays that only an index needs."""
 
 _LOG = logger(__name__)
+
+Found = TypeVar("Found")
 
 Stamps = Mapping[str, Mapping[str, list[int]]]
 """By table and data file: size, and times of the last change of content and of the file, in nanoseconds."""
@@ -73,8 +78,20 @@ class CachedState:
     key: StateKey
     verified: VerifiedPatterns
     patterns: Patterns
+    """Without their vectors if the key has shards."""
     divided: Divided | None
     """Of the index, see `FlatIndex.divided`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedVectors:
+    """The vectors that an entry holds, mapped."""
+
+    vectors: Floats32
+    """float32 (n, d), in the order of the patterns of its version."""
+    divided: Divided | None
+    files: frozenset[str]
+    """Data files of the patterns of its version."""
 
 
 def file_stamps(home: Home, key: StateKey) -> Stamps | None:
@@ -98,6 +115,28 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
     The process then holds the entry's bars, catalogue and comparison under their keys. An entry that is damaged is
     removed. Raises what `Home` raises.
     """
+    wanted = None if key.shards == 1 else (lambda name: name not in _VECTORS)
+
+    def held(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedState:
+        return _held(home, made_for, described, read_arrays(folder, wanted))
+
+    return _newest(home, key, held)
+
+
+def cached_vectors(home: Home, key: StateKey) -> CachedVectors | None:
+    """The vectors of the entry that `cached_state` finds, if it finds any. Raises what `Home` raises."""
+
+    def mapped(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedVectors:
+        arrays = read_arrays(folder, _VECTORS.__contains__)
+        return CachedVectors(
+            arrays["patterns.vectors"], _divided(arrays), frozenset(described["files"][made_for.patterns_table])
+        )
+
+    return _newest(home, key, mapped)
+
+
+def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], StateKey], Found]) -> Found | None:
+    """What `read` makes of the newest entry that fits a key: its folder, its description and the key of its own."""
     if home.folder is None:
         return None
     for folder in _entries(home.folder, key):
@@ -106,7 +145,7 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
             made_for = _key_of(described, key)
             if not _fits(described, made_for, home):
                 continue
-            found = _held(home, made_for, described, read_arrays(folder))
+            found = read(folder, described, made_for)
         except (OSError, HomeError):
             # Removed meanwhile, or of a version that is kept no more; the tables say what else is wrong.
             continue
@@ -212,7 +251,9 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     }
     newest = None if described["newest"] is None else date.fromisoformat(described["newest"])
     files = frozenset(described["files"]["bars"])
-    patterns = Patterns(symbols=described["symbols"], **{name: arrays[f"patterns.{name}"] for name in _PATTERNS})
+    vectors = arrays.get("patterns.vectors", np.zeros((0, 0), dtype=np.float32))
+    others = {name: arrays[f"patterns.{name}"] for name in _PATTERNS if name != "vectors"}
+    patterns = Patterns(symbols=described["symbols"], vectors=vectors, **others)
     symbols = list(frames)
     code = np.searchsorted(symbols, patterns.symbols).astype(np.int32)[patterns.code]
     windows = Catalogue(symbols, code, patterns.bar.astype(np.int64), patterns.end, patterns.known_on, patterns.content)
@@ -220,8 +261,11 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     now = PatternsKey.of(home, described["patterns_version"], key.catalogue, key.patterns_table)
     hold(key.bars, LoadedBars(frames, newest, files, releases))
     hold(key.catalogue, LoadedCatalogue(windows, files))
-    divided = (arrays["index.directions"], arrays["index.heads"]) if "index.heads" in arrays else None
-    return CachedState(key, now.hold_as_complete(), patterns, divided)
+    return CachedState(key, now.hold_as_complete(), patterns, _divided(arrays))
+
+
+def _divided(arrays: Mapping[str, NDArray[Any]]) -> Divided | None:
+    return (arrays["index.directions"], arrays["index.heads"]) if "index.heads" in arrays else None
 
 
 def _stamp(path: Path) -> list[int]:

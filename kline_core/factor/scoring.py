@@ -18,7 +18,7 @@ from kline_core._clock import StageClock
 from kline_core._hashing import text_hash
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import DateError, UnknownSymbolError
-from kline_core.factor.batch import MOST_COMPUTED, Batch, LargeBatchError, Scored, SymbolSamples
+from kline_core.factor.batch import MOST_COMPUTED, Batch, LargeBatchError, PreparedBatch, Scored, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED, NO_BAR, SEEN, sample_history
 from kline_core.factor.match_digest import match_digests, value_digests
 from kline_core.factor.rows import factor_rows, failed_rows, match_rows
@@ -69,9 +69,13 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
 
     Raises `UnknownSymbolError`, and `LargeBatchError` before anything is computed.
     """
+    return finish_batch(state, prepare_batch(state, batch))
+
+
+def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
+    """Steps 1 to 3 of this module: all but the search and what comes after it. Raises `UnknownSymbolError`."""
     clock = StageClock()
-    settings = state.key.settings
-    steps = settings.patterns
+    steps = state.key.settings.patterns
     with clock.stage("plan"):
         checked = [_check_samples(state, part) for part in batch.parts]
         new = sum(len(each.ends) for each in checked)
@@ -87,43 +91,60 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     stored = state.patterns.rows_of(codes, bars)
     recent = np.where(stored < 0, state.recent.find(content), -1)
     unknown = (stored < 0) & (recent < 0)
+    vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
+    if (known := stored >= 0).any():
+        # Before anything is drawn, since an index whose vectors lie elsewhere may break off here.
+        vectors[known] = state.index.vectors_of(stored[known])
     with clock.stage("render"):
         prices = _prices(checked, steps.window_bars, 1)
         candles = (prices if scale == 1 else _prices(checked, steps.window_bars, scale) for scale in steps.scales)
         charts = [render_charts(*(price[unknown] for price in each)) for each in candles]
     with clock.stage("encode"):
-        vectors = np.empty((len(stored), state.patterns.dim), dtype=np.float32)
-        vectors[stored >= 0] = state.patterns.vectors[stored[stored >= 0]]
         if (kept := recent >= 0).any():
             vectors[kept] = state.recent.vectors[recent[kept]]
         # The network is loaded with the first window that needs it.
         if unknown.any():
             vectors[unknown] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
-    queries = Queries(vectors, dates, codes, bars, prices)
+    return PreparedBatch(
+        symbols=batch.symbols,
+        which=which,
+        queries=Queries(vectors, dates, codes, bars, prices),
+        history=history,
+        seen=seen,
+        failed=[each.failed for each in checked if each.failed is not None],
+        reused=[each.reused for each in checked],
+        seconds=clock.seconds,
+    )
+
+
+def finish_batch(state: LoadedState, batch: PreparedBatch) -> Scored:
+    """Step 4 of this module: values of the samples of a prepared batch."""
+    clock = StageClock()
+    settings, queries = state.key.settings, batch.queries
+    steps = settings.patterns
     with clock.stage("search"):
         found = search(
             *(state.index, state.patterns, queries, settings.factor),
             *(steps.window_bars, state.shapes, steps.span_bars),
         )
     with clock.stage("factor"):
-        rows = factor_values(state.patterns, found, dates, settings)
+        rows = factor_values(state.patterns, found, queries.dates, settings)
         names = np.array(batch.symbols, dtype=object)
-        columns = {"symbol": names[which], **rows.columns()}
-        marked = seen & (columns["status"] != FAILED)
+        columns = {"symbol": names[batch.which], **rows.columns()}
+        marked = batch.seen & (columns["status"] != FAILED)
         mark = f"encoder trained through {state.encoder.trained_through}"
         columns["reason"] = np.where(marked, mark, columns["reason"])
         pairs = match_columns(state.patterns, found, rows, steps.horizons)
         sample = pairs.pop("sample")
-        matches = match_rows({"symbol": names[which[sample]], **pairs})
-        digests = match_digests(matches, history[sample].view(np.uint64))
+        matches = match_rows({"symbol": names[batch.which[sample]], **pairs})
+        digests = match_digests(matches, batch.history[sample].view(np.uint64))
         place = matches.schema.get_field_index("digest")
         matches = matches.set_column(place, matches.schema.field(place), pa.array(digests.view(np.int64)))
         ties = value_digests(rows.value, digests, sample)
-        factors = factor_rows(columns | {"history": history, "match_digest": ties.view(np.int64)})
-        failed = [each.failed for each in checked if each.failed is not None]
-        if failed:
-            factors = pa.concat_tables([factors, *failed])
-    return Scored(factors, matches, [each.reused for each in checked], clock.seconds)
+        factors = factor_rows(columns | {"history": batch.history, "match_digest": ties.view(np.int64)})
+        if batch.failed:
+            factors = pa.concat_tables([factors, *batch.failed])
+    return Scored(factors, matches, batch.reused, batch.seconds | clock.seconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

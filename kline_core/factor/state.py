@@ -34,6 +34,7 @@ from kline_core.search.flat_index import Divided, FlatIndex
 from kline_core.search.ivf_index import IvfIndex, measured_recall
 from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
+from kline_core.search.shards import AnsweredIndex
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.store.remedies import INDEX, with_options
@@ -51,7 +52,8 @@ class LoadedState:
     patterns: Patterns
     shapes: PatternShapes
     """Shapes of the patterns, which modes that compare bars need."""
-    index: FlatIndex
+    index: FlatIndex | AnsweredIndex
+    """The latter if the vectors lie in shards."""
     encoder: KeptEncoder
     recall: Recall | None
     """Measured recall of an approximate index; None for the exact one."""
@@ -98,7 +100,8 @@ def load_state(key: StateKey) -> LoadedState:
         with clock.stage("patterns"):
             verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
         state = _indexed(key, encoder, verified, read, None, clock)
-    keep_state(home, key, loaded(key.bars), state.patterns, state.index.divided, stamps)
+    if isinstance(state.index, FlatIndex):
+        keep_state(home, key, loaded(key.bars), state.patterns, state.index.divided, stamps)
     return state
 
 
@@ -108,8 +111,7 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
     Raises as `load_state`.
     """
     version, before = key.patterns_version, state.verified
-    same = (earlier.home, earlier.bars.identity, earlier.patterns_identity, earlier.settings.patterns, earlier.encoder)
-    if same != (key.home, key.bars.identity, key.patterns_identity, key.settings.patterns, key.encoder):
+    if not key.goes_on(earlier):
         return None
     if before is None or version is None:
         return None
@@ -122,15 +124,20 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
         check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
         # Lists the files before the rows are read: if the home is restored in between, no state continues this one.
         now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
-        columns = [*(f"r{h}" for h in steps.horizons), "barrier", "vector"]
+        columns = [*(f"r{h}" for h in steps.horizons), "barrier", *_vector_column(key)]
         found = added_since(home, key.patterns_table, before, version, key.catalogue.windows(), columns)
         if found is None or len(found.missing):
             return None
         verified = now.hold_as_complete()
         later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim * len(steps.scales))
     with clock.stage("index"):
-        index = state.index.followed_by(later.vectors)
-        patterns = state.patterns.followed_by(later, index.rows)
+        index: FlatIndex | AnsweredIndex
+        if isinstance(state.index, FlatIndex):
+            index = state.index.followed_by(later.vectors)
+            patterns = state.patterns.followed_by(later, index.rows)
+        else:
+            patterns = state.patterns.followed_by(later, later.vectors)
+            index = AnsweredIndex(len(patterns))
     return _finished(key, encoder, verified, index, patterns, clock)
 
 
@@ -142,6 +149,10 @@ def _indexed(
     divided: Divided | None,
     clock: StageClock,
 ) -> LoadedState:
+    if key.shards > 1:
+        elsewhere = np.zeros((0, encoder.dim * len(key.settings.patterns.scales)), dtype=np.float32)
+        patterns = replace(read, vectors=elsewhere)
+        return _finished(key, encoder, verified, AnsweredIndex(len(read)), patterns, clock)
     with clock.stage("index"):
         index = FlatIndex.build(read, divided)
         patterns = index.attach(read)
@@ -178,7 +189,8 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
     check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
     # Before the rows are read, as in `advance_state`.
     now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
-    table = home.read(key.patterns_table, version=version)
+    columns = ["symbol", "end", "content", *(f"r{h}" for h in steps.horizons), "barrier", *_vector_column(key)]
+    table = home.read(key.patterns_table, columns, version)
     comparison = compare_patterns(table, windows)
     missing, invalid = len(comparison.missing), int((~comparison.sound).sum())
     if missing or invalid:
@@ -196,14 +208,14 @@ def _finished(
     key: StateKey,
     encoder: KeptEncoder,
     verified: VerifiedPatterns | None,
-    index: FlatIndex,
+    index: FlatIndex | AnsweredIndex,
     patterns: Patterns,
     clock: StageClock,
 ) -> LoadedState:
     """The state, with an approximate index if the settings ask for one."""
     recall, frames = None, key.bars.frames()
     factor = key.settings.factor
-    if factor.index == "ivf":
+    if factor.index == "ivf" and isinstance(index, FlatIndex):
         with clock.stage("ivf"):
             approximate = IvfIndex.of(index, factor.probes)
         with clock.stage("recall"):
@@ -233,7 +245,9 @@ def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: Patt
             returns=returns,
             barrier=table["barrier"].to_numpy()[order],
             content=windows.content,
-            vectors=_vectors(table["vector"], dim)[order],
+            vectors=vectors_of(table["vector"], dim)[order]
+            if "vector" in table.column_names
+            else np.zeros((0, dim), "f4"),
         )
     except StaleError as error:
         # Only here it is known which options reach this table.
@@ -241,7 +255,12 @@ def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: Patt
         raise
 
 
-def _vectors(column: pa.ChunkedArray, dim: int) -> Floats32:
+def _vector_column(key: StateKey) -> list[str]:
+    """The column with the vectors, unless they lie in shards."""
+    return ["vector"] if key.shards == 1 else []
+
+
+def vectors_of(column: pa.ChunkedArray, dim: int) -> Floats32:
     """The `vector` column as float32 (n, dim). Raises `StaleError` if a vector has another length."""
     parts = []
     for chunk in column.chunks:

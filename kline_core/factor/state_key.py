@@ -29,6 +29,9 @@ class StateKey:
     encoder: EncoderKey
     patterns_table: str
     """Name of the table of patterns, see `kline_core.patterns.pattern_table`."""
+    shards: int = 1
+    """Number of shards that the vectors lie in (`kline_core.factor.shard`); 1 if the state holds them itself. Of how
+    values are computed, and so no part of their fingerprint."""
 
     @classmethod
     def newest(
@@ -80,6 +83,14 @@ class StateKey:
             return self
         steps = self.settings.patterns
         return replace(self, settings=Settings(steps, FactorSettings(return_horizon=steps.horizons[0])))
+
+    def goes_on(self, earlier: Self) -> bool:
+        """Whether this may be a later version of an earlier key's tables, computed in the same way."""
+        mine, before = (
+            (key.home, key.bars.identity, key.patterns_identity, key.settings.patterns, key.encoder, key.shards)
+            for key in (self, earlier)
+        )
+        return mine == before
 
     def load(self) -> "LoadedState":
         """Load the state from its tables; see `kline_core.factor.state.load_state`."""

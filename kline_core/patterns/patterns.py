@@ -48,7 +48,7 @@ class Patterns:
     content: Hashes
     """uint64 (P,): hash of the bars from the window's first to its outcome's last."""
     vectors: Floats32
-    """float32 (P, d), C-contiguous, L2-normalised."""
+    """float32 (P, d), C-contiguous, L2-normalised; (0, d) where they lie elsewhere (`kline_core.search.shards`)."""
     history: Hashes
     """uint64 (P + 1,): `history[n]` identifies the first n patterns."""
     symbol_keys: Int64s
@@ -79,7 +79,8 @@ class Patterns:
     ) -> Self:
         """Sort P patterns given in any order, and check them.
 
-        Shapes as in the class; `symbol` is (P,), a name per pattern. Vectors already in order are not copied.
+        Shapes as in the class; `symbol` is (P,), a name per pattern. Vectors already in order are not copied, and may
+        be none at all.
 
         Raises:
             ValueError: arrays of different lengths or of a wrong type.
@@ -97,7 +98,8 @@ class Patterns:
         order = np.lexsort((end, code, known_on))
         if not np.array_equal(order, np.arange(count)):
             code, end, known_on, bars = code[order], end[order], known_on[order], bars[order]
-            returns, labels, content, vectors = returns[order], labels[order], content[order], vectors[order]
+            returns, labels, content = returns[order], labels[order], content[order]
+            vectors = vectors[order] if len(vectors) else vectors
         symbols = [str(name) for name in names]
         _check_values(symbols, code, end, known_on, returns, vectors)
         return cls._ordered(
@@ -116,7 +118,7 @@ class Patterns:
     def followed_by(self, later: "Patterns", vectors: Floats32) -> "Patterns":
         """These patterns and then `later` ones, checked as in `from_arrays`.
 
-        `vectors`: float32 (P, d), C-contiguous: the vectors of both.
+        `vectors`: float32 (P, d), C-contiguous: the vectors of both; (0, d) where they lie elsewhere.
 
         Raises:
             ValueError: a later pattern comes before one of these in the order of (known_on, symbol, end), or `vectors`
@@ -125,8 +127,9 @@ class Patterns:
         """
         if len(self) and len(later) and later._place(0) <= self._place(-1):
             raise ValueError(f"{later._place(0)} does not come after {self._place(-1)}")
-        if vectors.shape != (len(self) + len(later), self.dim):
-            raise ValueError(f"vectors is {vectors.shape}; it must be {(len(self) + len(later), self.dim)}")
+        count = len(self) + len(later)
+        if vectors.shape not in ((count, self.dim), (0, self.dim)):
+            raise ValueError(f"vectors is {vectors.shape}; it must be {(count, self.dim)}")
         symbols = sorted({*self.symbols, *later.symbols})
         code = np.concatenate(
             [np.searchsorted(symbols, part.symbols).astype(np.int32)[part.code] for part in (self, later)]
@@ -170,6 +173,13 @@ class Patterns:
             content=np.zeros(0, dtype=np.uint64),
             vectors=np.zeros((0, dim), dtype=np.float32),
         )
+
+    def check_vectors(self, vectors: Floats32, rows: Int64s) -> None:
+        """Check vectors, float32 (n, d), of some of the patterns that came without theirs.
+
+        Raises `StaleError` if one is not L2-normalised.
+        """
+        _check_lengths(vectors, rows, self.symbols, self.code, self.end)
 
     def n_known(self, dates: Dates) -> Int64s:
         """Number of patterns known at the close of each date: int64, shaped like `dates` (datetime64[D]).
@@ -249,7 +259,7 @@ def _check_types(
             raise ValueError(f"{name} is {table.dtype} {table.shape}; it must be float32 with two axes")
     if content.dtype != np.uint64:
         raise ValueError(f"content is {content.dtype}; it must be uint64")
-    lengths = [count, len(returns), len(vectors), len(content), *(len(column) for column in columns)]
+    lengths = [count, len(returns), len(vectors) or count, len(content), *(len(column) for column in columns)]
     if len(set(lengths)) != 1:
         raise ValueError(f"the arrays of the patterns have different lengths: {lengths}")
 
@@ -262,9 +272,13 @@ def _check_values(
 
     refuse(known_on <= end, "its outcome is known no later than its window")
     refuse(np.logical_not(np.isfinite(returns).all(axis=1)), "a forward return is not finite")
+    _check_lengths(vectors, np.arange(len(code)), symbols, code, end)
+
+
+def _check_lengths(vectors: Floats32, rows: Int64s, symbols: list[str], code: Int32s, end: Dates) -> None:
     length = np.einsum("ij,ij->i", vectors, vectors)
     # As a negated comparison, so that NaN is refused too.
-    refuse(~(length <= MAX_LENGTH**2), "its vector is not L2-normalised")
+    _refuse(~(length <= MAX_LENGTH**2), rows, symbols, code, end, "its vector is not L2-normalised")
 
 
 def _check_neighbours(

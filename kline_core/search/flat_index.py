@@ -176,8 +176,10 @@ class FlatIndex:
         return row, np.where(known <= count, -np.inf, score.min(axis=1).astype(np.float64))
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """For each query the rows of its prefix, int64 ascending, whose exact inner product reaches its bound, and a few
-        just below it; arguments as of `PatternIndex.reaching`."""
+        """For each query the rows of its prefix whose exact inner product reaches its bound, and a few just below it.
+
+        int64, ascending. Arguments as of `PatternIndex.reaching`.
+        """
         # Rounded down, so that turning the bound into float32 loses no row.
         lowest = np.nextafter((bound - self.score_error).astype(np.float32), np.float32(-np.inf))
         return [rows for rows, _ in self._above(vectors, known, lowest)]

@@ -14,7 +14,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -92,12 +92,17 @@ def read_description(folder: Path) -> dict[str, Any]:
     return described
 
 
-def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(folder: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of a folder, each compared with its checksum: read-only, and mapped.
 
-    Raises `DamagedArraysError`, and OSError if there is none.
+    `wanted`: says of an array's name whether it is read; None for all of them. Raises `DamagedArraysError`, and OSError
+    if there is none.
     """
-    return {name: _read(folder / f"{name}.npy", checksum) for name, checksum in _read_json(folder)["crc32"].items()}
+    return {
+        name: _read(folder / f"{name}.npy", checksum)
+        for name, checksum in _read_json(folder)["crc32"].items()
+        if wanted is None or wanted(name)
+    }
 
 
 def array_folders(parent: Path) -> list[str]:

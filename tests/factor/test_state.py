@@ -17,7 +17,7 @@ from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import EncoderError, FingerprintError, HomeError, StaleError
 from kline_core.factor import state as module
-from kline_core.factor.state import _vectors, load_state, loaded_state
+from kline_core.factor.state import load_state, loaded_state, vectors_of
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.update import update_patterns
@@ -193,10 +193,10 @@ def test_vectors_out_of_any_chunks():
     raw = np.random.default_rng(0).normal(size=(9, 3)).astype("<f4")
     whole = pa.array([row.tobytes() for row in raw], pa.binary())
     column = pa.chunked_array([whole.slice(2, 3), whole.slice(0, 0), whole.slice(5)], pa.binary())
-    np.testing.assert_array_equal(_vectors(column, 3), raw[2:])
-    assert _vectors(pa.chunked_array([], pa.binary()), 3).shape == (0, 3)
+    np.testing.assert_array_equal(vectors_of(column, 3), raw[2:])
+    assert vectors_of(pa.chunked_array([], pa.binary()), 3).shape == (0, 3)
     with pytest.raises(StaleError, match="is not 4 numbers long"):
-        _vectors(column, 4)
+        vectors_of(column, 4)
 
 
 @pytest.mark.slow
