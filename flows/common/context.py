@@ -7,10 +7,11 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from kline_core._text import quoted
 from kline_core.api.data import check_paths
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
-from kline_core.errors import HomeError, InputError
+from kline_core.errors import HomeError, InputError, SettingError
 from kline_core.sources.registry import SOURCES, check_source, is_live
 from kline_core.store.home import Home
 
@@ -52,8 +53,26 @@ def check_bars_source(source: str) -> None:
 def opened_cluster(scheduler: str | None, threads: int | None) -> Iterator[Cluster]:
     """The standing cluster at `scheduler`, or at KLINE_SCHEDULER, or else one inside this process.
 
-    Log records of its tasks go to the log of the flow run. Raises as `open_cluster`.
+    KLINE_SHARDS says how many shards the vectors lie in, if any. Log records of its tasks go to the log of the flow
+    run. Raises as `open_cluster`, and `SettingError` if KLINE_SHARDS is no whole number.
     """
     logger = get_run_logger()
-    with open_cluster(scheduler or os.environ.get("KLINE_SCHEDULER") or None, threads, log=logger.log) as cluster:
+    address = scheduler or os.environ.get("KLINE_SCHEDULER") or None
+    # Of the deployment, not of a flow: whether a worker can hold all is a matter of the workers.
+    shards = shards_named(os.environ.get("KLINE_SHARDS"))
+    with open_cluster(address, threads, log=logger.log, shards=shards) as cluster:
         yield cluster
+
+
+def shards_named(text: str | None) -> int | None:
+    """The number that KLINE_SHARDS is, None if it is not set or empty. Raises `SettingError` if it is none."""
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise SettingError(
+            f"KLINE_SHARDS is {quoted(text)}; it must be a whole number",
+            parameter="KLINE_SHARDS",
+            value=text,
+            bound="a whole number",
+        )
+    return int(text)

@@ -132,6 +132,7 @@ def compute_factor(
     device: str = "auto",
     scheduler: str | None = None,
     threads: int | None = None,
+    shards: int | None = None,
     cluster: "Cluster | None" = None,
     patterns: "PatternsUpdate | None" = None,
     max_failed_share: float = 0.2,
@@ -164,7 +165,9 @@ def compute_factor(
         device: auto, cpu, cuda or mps.
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
-        cluster: A cluster that is open already, instead of `scheduler` and `threads`.
+        shards: Shards that the vectors lie in, over the workers of the standing cluster; None if each of them holds
+            all. No value depends on it.
+        cluster: A cluster that is open already, instead of `scheduler`, `threads` and `shards`.
         patterns: What `update_patterns` returned: computes from these patterns and the bars that they are of, whatever
             was ingested since. None for the newest ones.
         max_failed_share: Share of samples that may be without a value, 0 to 1.
@@ -216,7 +219,7 @@ def compute_factor(
             value=patterns.bars.home,
             bound=store.uri,
         )
-    with _opened(cluster, scheduler, threads) as opened:
+    with _opened(cluster, scheduler, threads, shards) as opened:
         run = Run(store, opened, key, request)
         with _shown(progress)(run.workload.expected) as run.results.progress:
             report = (execute or run_symbols)(run)
@@ -265,10 +268,12 @@ def _versions(home: Home) -> dict[str, int | None]:
 
 
 @contextmanager
-def _opened(cluster: "Cluster | None", scheduler: str | None, threads: int | None) -> Iterator["Cluster"]:
+def _opened(
+    cluster: "Cluster | None", scheduler: str | None, threads: int | None, shards: int | None
+) -> Iterator["Cluster"]:
     from kline_core.compute.opening import open_cluster
 
-    with nullcontext(cluster) if cluster is not None else open_cluster(scheduler, threads) as opened:
+    with nullcontext(cluster) if cluster is not None else open_cluster(scheduler, threads, shards=shards) as opened:
         yield opened
 
 

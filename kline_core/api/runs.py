@@ -61,6 +61,7 @@ def replay_run(
     *,
     encoder: str | Path | None = None,
     scheduler: str | None = None,
+    shards: int | None = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> "ReplayReport":
@@ -71,6 +72,7 @@ def replay_run(
         run_id: Id of the run.
         encoder: Where the run's weights lie now; None for where they lay then.
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
+        shards: As for `compute_factor`.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
         progress: Show a bar on standard error.
 
@@ -86,5 +88,5 @@ def replay_run(
     store = as_home(home)
     record = read_record(store, run_id)
     key = replay_key(store, record, encoder)
-    with open_cluster(scheduler, threads) as cluster, shown(progress, "replay", " symbols") as told:
+    with open_cluster(scheduler, threads, shards=shards) as cluster, shown(progress, "replay", " symbols") as told:
         return replay(store, cluster, key, record, told)

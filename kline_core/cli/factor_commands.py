@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> Answer:
             encoder=options.encoder,
             device=options.device,
             scheduler=options.scheduler,
+            shards=options.shards,
             threads=options.threads,
             progress=True,
         )

@@ -18,6 +18,7 @@ from kline_core.cli import process
 from kline_core.cli.console import ReaderGoneError, show, write
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
 from kline_core.cli.shared_options import (
+    add_cluster,
     add_device,
     add_factor_options,
     add_min_recall,
@@ -221,7 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dates", type=path_of, metavar="FILE", help="CSV with columns symbol,date: these samples instead"
     )
-    run.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    add_cluster(run)
     run.add_argument("--max-failed-share", type=float, default=0.2, help="fail above this share (default %(default)s)")
     add_factor_options(run)
     add_min_recall(run)
@@ -346,7 +347,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("run", metavar="RUN_ID", help="as `kline run` and `kline runs` name it")
     replay.add_argument("--encoder", metavar="FILE", help="weights of the run (default: where they lay then)")
-    replay.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    add_cluster(replay)
     add_threads(replay)
 
     command(

@@ -65,6 +65,7 @@ def replay(options: argparse.Namespace) -> Answer:
         options.run,
         encoder=options.encoder,
         scheduler=options.scheduler,
+        shards=options.shards,
         threads=options.threads,
         progress=True,
     )

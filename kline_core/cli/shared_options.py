@@ -23,6 +23,13 @@ def path_of(text: str) -> Path:
     return Path(text)
 
 
+def add_cluster(command: argparse.ArgumentParser) -> None:
+    """Options of a command that a standing cluster may compute."""
+    command.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    about = "shards that the vectors lie in, over its workers (default: every worker holds all); no value depends on it"
+    command.add_argument("--shards", type=int, metavar="N", help=about)
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Threads of a cluster inside the process."""
     parser.add_argument("--threads", type=int, metavar="N", help="default: one per core, at most 16")

@@ -27,22 +27,28 @@ MEASURED_SELDOM = {
 It delays work in the same process: an idle cluster took 30 ms of each second, and takes 4 ms at these intervals.
 """
 MAX_THREADS = 16
+MAX_SHARDS = 1024
 
 
 @contextmanager
 def open_cluster(
-    address: str | None = None, threads: int | None = None, log: Listener | None = None
+    address: str | None = None,
+    threads: int | None = None,
+    log: Listener | None = None,
+    shards: int | None = None,
 ) -> Iterator[Cluster]:
     """The standing cluster at `address`, or one of `threads` threads inside this process.
 
     `threads`: None for one per core, at most `MAX_THREADS`. `log`: called with level and message of the log records of
-    this client's tasks, in a thread of its own, which must not wait for the cluster.
+    this client's tasks, in a thread of its own, which must not wait for the cluster. `shards`: number of shards that
+    vectors lie in, over the workers of the standing cluster; None or 1 if each of them holds all.
 
-    Raises `SettingError` if `threads` is out of bounds, and `SchedulerError` if no scheduler answers at `address` or it
-    has no workers.
+    Raises `SettingError` if `threads` or `shards` is out of bounds, and `SchedulerError` if no scheduler answers at
+    `address` or it has no workers.
     """
+    shards = checked_shards(shards, address)
     if address is not None:
-        with standing_cluster(address, log) as cluster:
+        with standing_cluster(address, log, shards) as cluster:
             yield _ready(cluster)
         return
     threads = checked_threads(threads)
@@ -77,6 +83,27 @@ def checked_threads(threads: int | None) -> int:
         bound = "between 1 and 256"
         raise SettingError(f"threads is {threads}; it must be {bound}", parameter="threads", value=threads, bound=bound)
     return threads
+
+
+def checked_shards(shards: int | None, address: str | None) -> int:
+    """`shards` itself, for a cluster at `address`; 1 for None.
+
+    Raises `SettingError` if it is out of bounds, or there are shards and no standing cluster.
+    """
+    if shards is None:
+        return 1
+    if not 1 <= shards <= MAX_SHARDS:
+        bound = f"between 1 and {MAX_SHARDS}"
+        raise SettingError(f"shards is {shards}; it must be {bound}", parameter="shards", value=shards, bound=bound)
+    if shards > 1 and address is None:
+        raise SettingError(
+            f"shards is {shards}, and there is no standing cluster to hold them; name one with --scheduler "
+            "(KLINE_SCHEDULER), or leave the shards away",
+            parameter="shards",
+            value=shards,
+            bound="1 without a standing cluster",
+        )
+    return shards
 
 
 def _streams(local: SpecCluster) -> list[Any]:

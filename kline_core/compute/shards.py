@@ -12,6 +12,7 @@ shard, its answer is the same.
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -79,21 +80,32 @@ class Shards:
         `arguments` begin with the key of the state. `worker`: the only one that may compute it; None for any. Raises
         what the function raises, and `SchedulerError`.
         """
+        return self._computed(function, arguments, worker)[0]
+
+    def scored(self, key: StateKey, batch: Batch, worker: str | None = None) -> Scored:
+        """`tasks.score` of a batch, by the settings of a key whose vectors are these. Raises as `computed`."""
+        prepared, plan = self._computed(tasks.prepare, (key, batch), worker)
+        scored, search = self._computed(tasks.finish, (key, prepared), worker)
+        spent = scored.seconds
+        return replace(scored, seconds=spent | {"plan": spent["plan"] + plan, "search": spent["search"] + search})
+
+    def _computed(
+        self, function: Callable[..., T | Asked], arguments: tuple[Any, ...], worker: str | None
+    ) -> tuple[T, float]:
+        """The result of `computed`, and seconds that shards took for it, all together."""
         answers: list[Any] = []
+        seconds = 0.0
         while True:
             (step,) = self._cluster.submit(function, [(*arguments, answers)], worker)
             result = step.result()
             if not isinstance(result, Asked):
-                return result
-            answers.append(self._answer(result.question))
+                return result, seconds
+            answer, spent = self._answer(result.question)
+            answers.append(answer)
+            seconds += spent
 
-    def scored(self, key: StateKey, batch: Batch, worker: str | None = None) -> Scored:
-        """`tasks.score` of a batch, by the settings of a key whose vectors are these. Raises as `computed`."""
-        prepared = self.computed(tasks.prepare, key, batch, worker=worker)
-        return self.computed(tasks.finish, key, prepared, worker=worker)
-
-    def _answer(self, question: Question) -> Any:
-        """The answer of all shards."""
+    def _answer(self, question: Question) -> tuple[Any, float]:
+        """The answer of all shards, and the seconds that they took."""
         answers: dict[int, ShardAnswer] = {}
         holders, lost = self._look(), 0
         while True:
@@ -112,7 +124,8 @@ class Shards:
                     if not self._cluster.refuse(error):
                         raise
             if len(answers) == self._key.shards:
-                return question.joined([answers[number].answer for number in range(self._key.shards)])
+                found = [answers[number] for number in range(self._key.shards)]
+                return question.joined([each.answer for each in found]), sum(each.seconds for each in found)
             holders = self._look(at_once=True)
 
     def _look(self, at_once: bool = False) -> dict[int, str]:

@@ -22,7 +22,7 @@ _CERTIFICATES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("C
 
 
 @contextmanager
-def standing_cluster(address: str, log: Listener | None) -> Iterator[Cluster]:
+def standing_cluster(address: str, log: Listener | None, shards: int = 1) -> Iterator[Cluster]:
     """The cluster at an address; see `open_cluster`.
 
     Raises `SchedulerError` if no scheduler answers there, it has no workers, or the certificates do not fit.
@@ -41,7 +41,7 @@ def standing_cluster(address: str, log: Listener | None) -> Iterator[Cluster]:
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`",
                 address=address,
             )
-        yield Cluster(client, threads, address, log)
+        yield Cluster(client, threads, address, log, shards=shards)
 
 
 def scheduler_threads(address: str, seconds: float) -> list[int]:

@@ -44,6 +44,19 @@ def scheduler_process(folder, workers=1, threads=2, options=("--no-nanny",), **e
                 end(process)
 
 
+@contextmanager
+def worker_process(folder, threads=2, options=("--no-nanny",), **env):
+    """One more `dask worker` of the `scheduler_process` in a folder."""
+    command = [sys.executable, "-m", "dask", "worker", "--nthreads", str(threads), *options, "--host", "127.0.0.1"]
+    command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(folder / "scheduler.json")]
+    with (folder / "log-of-one-more").open("w") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **env})
+        try:
+            yield running
+        finally:
+            end(running)
+
+
 def output_of(code: str, *arguments: str) -> str:
     """What a fresh interpreter prints that runs some code to its end."""
     command = [sys.executable, "-c", code, *arguments]
