@@ -67,9 +67,11 @@ class PendingAnswer(Generic[T]):
     future: Gathering
     worker: str | None = None
     """Address of the only worker that may answer; None for any."""
+    again: Callable[[], "PendingAnswer[T]"] | None = None
+    """Calls again, where any worker may answer."""
 
     def result(self) -> T:
-        """Wait for the result.
+        """Wait for the result, that of another worker if one cannot read what the others can.
 
         Raises what the call raises, `SchedulerError` if the work is lost, and `WorkerLostError` if it was lost with its
         worker.
@@ -81,6 +83,10 @@ class PendingAnswer(Generic[T]):
         while True:
             try:
                 return self.within(PATIENCE_SECONDS)
+            except (HomeError, EncoderError) as error:
+                if self.again is None or not cluster.refuse(error):
+                    raise
+                return self.again().result()
             except StillWaiting:
                 workers = cluster.workers
             if self.worker is not None and self.worker not in workers:

@@ -53,6 +53,7 @@ class BatchScorer:
                 yield from self.scored(batch.cut(MOST_COMPUTED), alone=alone, split=split)
                 continue
             except (HomeError, EncoderError) as error:
+                # Of the one worker that it was given to.
                 if not self._cluster.refuse(error):
                     raise
                 yield from self.scored([batch], alone=alone, split=split)

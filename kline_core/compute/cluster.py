@@ -139,11 +139,16 @@ class Cluster:
         address = error.worker
         if address is None or address in self._loaded_on or not self._loaded_on.intersection(self.workers):
             return False
-        if address not in self._refused:
-            self._refused[address] = str(error)
-            with listening(self.log):
-                _LOG.warning("the worker at %s gets no work: %s", address, error)
+        self.leave_out(address, str(error))
         return True
+
+    def leave_out(self, address: str, why: str) -> None:
+        """Give no more work to the worker at an address, and say why."""
+        if address in self._refused:
+            return
+        self._refused[address] = why
+        with listening(self.log):
+            _LOG.warning("the worker at %s gets no work: %s", address, why)
 
     def patience(self) -> Patience:
         """Patience of a new wait."""
@@ -196,7 +201,14 @@ class Cluster:
             )
         except ClosedClientError as error:
             raise self.gone() from error
-        return [PendingAnswer(self, Gathering(self.client, future), worker) for future in futures]
+
+        def again(call: tuple[Any, ...]) -> PendingAnswer[T]:
+            return self.submit(function, [call])[0]
+
+        return [
+            PendingAnswer(self, Gathering(self.client, future), worker, None if worker else partial(again, call))
+            for future, call in zip(futures, calls, strict=True)
+        ]
 
     def answers_in_order(self, function: Callable[..., T], calls: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Results of a function of `kline_core.compute.tasks` for many calls, in the order of the calls.

@@ -41,7 +41,44 @@ def standing_cluster(address: str, log: Listener | None, shards: int = 1) -> Ite
                 f"the Dask scheduler at {address} has no workers; start one with `dask worker {address} --nthreads N`",
                 address=address,
             )
-        yield Cluster(client, threads, address, log, shards=shards)
+        cluster = Cluster(client, threads, address, log, shards=shards)
+        _refuse_bare(cluster)
+        yield cluster
+
+
+def _refuse_bare(cluster: Cluster) -> None:
+    """Give no work to workers that cannot import this package: the first call would end them, without a word to here.
+
+    Raises `SchedulerError` if there are no others.
+    """
+
+    # Inside, so that it travels as code: under its name, a worker could not find it.
+    def imports() -> str | None:
+        import importlib
+        import sys
+
+        try:
+            importlib.import_module("kline_core")
+        except Exception as error:  # noqa: BLE001  whatever it is, no call would get past it
+            return f"{type(error).__name__}: {error}, in Python {sys.version.split()[0]} at {sys.executable}"
+        return None
+
+    client: Any = cluster.client
+    try:
+        found = client.sync(client._run, imports, on_error="return", callback_timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        # A worker that is busy says nothing now; what it cannot do is found out with its first call.
+        return
+    bare = {worker: str(said) for worker, said in found.items() if said is not None}
+    if bare and len(bare) == len(found):
+        worker, why = next(iter(bare.items()))
+        raise SchedulerError(
+            f"no worker of the cluster at {cluster.address} can import kline_core; the one at {worker} says: {why}; "
+            "install the same version there, and start the workers again",
+            address=cluster.address,
+        )
+    for worker, why in bare.items():
+        cluster.leave_out(worker, f"it cannot import kline_core ({why}); install the same version there")
 
 
 def scheduler_threads(address: str, seconds: float) -> list[int]:

@@ -15,6 +15,7 @@ import numpy as np
 from kline_core import _threads
 from kline_core._cache import loaded
 from kline_core._logging import logger, one_line
+from kline_core._malloc import undo_trimming
 from kline_core._processor import Processor, processor
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -198,6 +199,7 @@ def encode(
     from kline_core.patterns.encode import encode_windows
 
     network, frames = loaded(encoder), bars.frames()
+    undo_trimming()
     _threads.single_threaded()
     with _threads.CORES:
         return encode_windows(frames, symbols, code, bar, network, settings)
@@ -222,6 +224,7 @@ def update(
     home = Home(bars.home)
     if home.identity("bars") != bars.identity:
         raise table_replaced(bars.home)
+    undo_trimming()
     encoding = LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT))
     try:
         return update_patterns(home, settings, encoding, at_most=at_most, max_removed_share=max_removed_share)
@@ -247,6 +250,7 @@ def _loaded(key: StateKey) -> "LoadedState":
     from kline_core.factor.state import loaded_state
 
     state = loaded_state(key)
+    undo_trimming()
     # After loading, which imports libraries, so that these are limited too.
     _threads.single_threaded()
     return state

@@ -7,12 +7,13 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+from distributed import Client
 
 from kline_core.compute import shards as module
 from kline_core.compute.opening import open_cluster
 from kline_core.compute.run import run_symbols
-from kline_core.errors import HomeError
-from tests.support import blind_worker
+from kline_core.errors import HomeError, SchedulerError
+from tests.support import bare_worker, blind_worker
 from tests.support.bench import Bench
 from tests.support.homes import market
 from tests.support.processes import poll, scheduler_process, worker_process, workers_of
@@ -20,6 +21,7 @@ from tests.support.processes import poll, scheduler_process, worker_process, wor
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 BLIND = ("--no-nanny", "--preload", blind_worker.__file__)
+BARE = ("--no-nanny", "--preload", bare_worker.__file__)
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +161,27 @@ def test_a_late_worker_takes_over_shards(bench, whole, tmp_path, monkeypatch):
             return sorted(map(len, held(cluster).values())) == [2, 2]
 
         poll(even, "even share")
+
+
+def test_a_worker_without_the_package_is_named_and_gets_no_work(bench, whole, tmp_path, said):
+    with ExitStack() as stack:
+        address, _ = stack.enter_context(scheduler_process(tmp_path, workers=2))
+        stack.enter_context(worker_process(tmp_path, options=BARE))
+        with Client(address) as client:
+            client.wait_for_workers(3, timeout=90)
+        cluster = stack.enter_context(open_cluster(address, shards=2))
+        assert len(cluster.workers) == 2
+        assert values(bench, cluster, tmp_path) == whole
+    (line,) = [line for line in said() if "gets no work" in line]
+    assert line.startswith("the worker at tcp://127.0.0.1:")
+    assert "it cannot import kline_core (ModuleNotFoundError: No module named 'kline_core', in Python" in line
+
+
+def test_no_worker_has_the_package(tmp_path):
+    says = r"no worker of .* can import kline_core; the one at tcp://127.0.0.1:\d+ says: ModuleNotFoundError"
+    with (
+        scheduler_process(tmp_path, workers=1, options=BARE) as (address, _),
+        pytest.raises(SchedulerError, match=says),
+        open_cluster(address),
+    ):
+        pass
