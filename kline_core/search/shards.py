@@ -23,7 +23,7 @@ import numpy as np
 from kline_core.search.pattern_index import Hits, PatternIndex, Proposals
 from kline_core.typing import Floats32, Floats64, Int64s
 
-_DEVIATIONS = 4
+_DEVIATIONS = 1
 """How far the share of the best rows that lie in one shard may exceed its mean, in standard deviations of chance."""
 
 
