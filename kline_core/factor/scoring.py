@@ -73,7 +73,7 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
 
 
 def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
-    """Steps 1 to 3 of this module: all but the search and what comes after it. Raises `UnknownSymbolError`."""
+    """Steps 1 to 3 of this module: all but the search and what comes after it. Raises as `score_batch`."""
     clock = StageClock()
     steps = state.key.settings.patterns
     with clock.stage("plan"):
