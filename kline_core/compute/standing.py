@@ -13,6 +13,7 @@ from distributed.core import rpc
 
 from kline_core._logging import Listener, one_line
 from kline_core.compute.cluster import Cluster, known_workers
+from kline_core.compute.tls_fault import tls_fault
 from kline_core.errors import SchedulerError
 
 T = TypeVar("T")
@@ -131,6 +132,8 @@ def _check_certificates(address: str) -> None:
 def _unanswered(address: str, error: Exception) -> SchedulerError:
     """The error for an address at which no scheduler answers; `error` may be anything, as addresses can be wrong in
     more ways than Dask has exceptions for."""
+    if (fault := tls_fault(address, CONNECT_SECONDS)) is not None:
+        return SchedulerError(f"no Dask scheduler answers at {address}: {fault}", address=address)
     return SchedulerError(
         f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, "
         f"{_if_it_is_there(address)}, or leave the address out to compute in this process",

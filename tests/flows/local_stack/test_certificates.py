@@ -14,6 +14,7 @@ from distributed import LocalCluster, Security
 
 from flows.local_stack.certificates import Certificates, certificates_of, encryption_is_required, made, named
 from kline_core.compute.opening import open_cluster
+from kline_core.compute.tls_fault import tls_fault
 from kline_core.errors import SchedulerError, SettingError
 
 HOST = "127.0.0.1"
@@ -39,7 +40,8 @@ def scheduler(ours: Certificates) -> Iterator[str]:
             processes=False,
             n_workers=1,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=f"{HOST}:0",
+            worker_dashboard_address=f"{HOST}:0",
             host=HOST,
         )
     with cluster:
@@ -65,13 +67,24 @@ def test_who_has_another_certificate_does_not(
     monkeypatch.setattr("kline_core.compute.standing.CONNECT_SECONDS", 1.0)
     # Their scheduler is none that we take; a CA that is known does not make their own certificate one of ours.
     mixed = configuration(theirs, ca_file=ours.files["ca-file"])
-    for settings in (theirs.dask, mixed):
+    for settings, says in (
+        (theirs.dask, f"its certificate is not taken by the CA in {theirs.files['ca-file']} "),
+        (mixed, f"it does not take the certificate {theirs.files['client.cert']} of this process .*UNKNOWN_CA"),
+    ):
         with (
             dask.config.set(settings),
-            pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tls://.*certificates of its own CA"),
+            pytest.raises(SchedulerError, match=f"no Dask scheduler answers at {scheduler}: {says}"),
             open_cluster(scheduler),
         ):
             pass
+
+
+def test_what_listens_without_tls_is_told_from_what_does_not_listen(ours: Certificates, standing: str) -> None:
+    with dask.config.set(ours.dask):
+        said = tls_fault(standing.replace("tcp://", "tls://"), 5.0)
+        assert said == f"what listens there uses no TLS; name it {standing} if it is a scheduler"
+        assert tls_fault("tls://127.0.0.1:9", 5.0) is None
+        assert tls_fault(standing, 5.0) is None
 
 
 def test_who_has_none_is_told_what_to_name(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
