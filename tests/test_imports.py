@@ -14,7 +14,7 @@ HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect"
 
 GROUND = {
     *("errors", "settings", "typing", "symbols", "symbol_lookup", "markets", "dates"),
-    *("_cache", "_clock", "_code", "_hashing", "_logging", "_processor", "_secrets", "_setting_types"),
+    *("_cache", "_clock", "_code", "_hashing", "_logging", "_malloc", "_processor", "_secrets", "_setting_types"),
     *("_sums", "_text", "_threads"),
 }
 """Small modules that every wing may import, and that import only each other."""
@@ -237,7 +237,7 @@ MAY_BE_HEAVY = {
     *("kline_core.encoder.encoder", "kline_core.encoder.network", "kline_core.encoder.training"),
     "kline_core.encoder.model_card",
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
-    *("kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
+    *("kline_core.factor.shard", "kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     "kline_core.factor.index_cache",
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
@@ -245,6 +245,7 @@ MAY_BE_HEAVY = {
     *("kline_core.plots.history_plot", "kline_core.plots.evaluation_plots", "kline_core.plots.evaluation_page"),
     *("kline_core.plots.html_page", "kline_core.plots.baselines_page"),
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
+    *("kline_core.compute.shards", "kline_core.compute.tls_fault"),
     *("kline_core.compute.opening", "kline_core.compute.standing", "kline_core.api.views", "kline_core.demo.demo"),
 }
 """All others may be imported by a flow that leaves the work to a standing cluster, and load nothing heavy."""
