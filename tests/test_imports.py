@@ -245,7 +245,7 @@ MAY_BE_HEAVY = {
     *("kline_core.plots.history_plot", "kline_core.plots.evaluation_plots", "kline_core.plots.evaluation_page"),
     *("kline_core.plots.html_page", "kline_core.plots.baselines_page"),
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
-    *("kline_core.compute.shards", "kline_core.compute.tls_fault"),
+    "kline_core.compute.shards",
     *("kline_core.compute.opening", "kline_core.compute.standing", "kline_core.api.views", "kline_core.demo.demo"),
 }
 """All others may be imported by a flow that leaves the work to a standing cluster, and load nothing heavy."""

@@ -132,8 +132,12 @@ def _check_certificates(address: str) -> None:
 def _unanswered(address: str, error: Exception) -> SchedulerError:
     """The error for an address at which no scheduler answers; `error` may be anything, as addresses can be wrong in
     more ways than Dask has exceptions for."""
-    if (fault := tls_fault(address, CONNECT_SECONDS)) is not None:
-        return SchedulerError(f"no Dask scheduler answers at {address}: {fault}", address=address)
+    if address.startswith("tls://"):
+        context = Security().get_connection_args("client")["ssl_context"]
+        authority, own = (dask.config.get(f"distributed.comm.tls.{key}") for key in ("ca-file", "client.cert"))
+        fault = tls_fault(address, context, authority, own, CONNECT_SECONDS)
+        if fault is not None:
+            return SchedulerError(f"no Dask scheduler answers at {address}: {fault}", address=address)
     return SchedulerError(
         f"no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask scheduler`, "
         f"{_if_it_is_there(address)}, or leave the address out to compute in this process",

@@ -2,33 +2,33 @@
 
 import socket
 import ssl
-
-import dask
-from distributed import Security
-from distributed.comm.addressing import get_address_host_port
+from urllib.parse import urlsplit
 
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 """OpenSSL's names for an answer that is none of TLS."""
 
 
-def tls_fault(address: str, seconds: float) -> str | None:
+def tls_fault(address: str, context: ssl.SSLContext, authority: str, own: str, seconds: float) -> str | None:
     """Try the handshake with a scheduler at `address` once more, and say what fails, and what to do about it.
 
-    None if it is none of TLS: an address without, nobody there, or a silent one.
+    None if it is none of TLS: nobody is there, or a silent one.
+
+    Args:
+        address: Begins with tls://.
+        context: That of this process as a client.
+        authority: File with the CA that it takes.
+        own: File with the certificate that it shows.
+        seconds: Time to wait for the scheduler, at most.
     """
-    if not address.startswith("tls://"):
-        return None
-    context = Security().get_connection_args("client")["ssl_context"]
-    own = dask.config.get("distributed.comm.tls.client.cert")
+    place = urlsplit(address)
     try:
         with (
-            socket.create_connection(get_address_host_port(address), timeout=seconds) as plain,
+            socket.create_connection((place.hostname, place.port), timeout=seconds) as plain,
             context.wrap_socket(plain) as encrypted,
         ):
             # A server says only after the handshake that it does not take the client's certificate.
             encrypted.recv(1)
     except ssl.SSLCertVerificationError as error:
-        authority = dask.config.get("distributed.comm.tls.ca-file")
         return (
             f"its certificate is not taken by the CA in {authority} ({error.verify_message}); name the CA of its "
             "cluster as distributed.comm.tls.ca-file in Dask's configuration, or give the scheduler a new certificate"

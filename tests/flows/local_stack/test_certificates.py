@@ -81,10 +81,10 @@ def test_who_has_another_certificate_does_not(
 
 def test_what_listens_without_tls_is_told_from_what_does_not_listen(ours: Certificates, standing: str) -> None:
     with dask.config.set(ours.dask):
-        said = tls_fault(standing.replace("tcp://", "tls://"), 5.0)
-        assert said == f"what listens there uses no TLS; name it {standing} if it is a scheduler"
-        assert tls_fault("tls://127.0.0.1:9", 5.0) is None
-        assert tls_fault(standing, 5.0) is None
+        context = Security().get_connection_args("client")["ssl_context"]
+    said = tls_fault(standing.replace("tcp://", "tls://"), context, "ca.pem", "own.pem", 5.0)
+    assert said == f"what listens there uses no TLS; name it {standing} if it is a scheduler"
+    assert tls_fault("tls://127.0.0.1:9", context, "ca.pem", "own.pem", 5.0) is None
 
 
 def test_who_has_none_is_told_what_to_name(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
