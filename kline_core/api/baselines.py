@@ -45,7 +45,7 @@ def compare_baselines(
             ``momentum_20``, ``boosting``); None for all.
         settings: Settings of the values.
         encoder: Weights of the encoder; None for the bundled ones.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, mps or onnx.
         progress: Called with the name of each baseline before it begins.
 
     Returns:

@@ -168,7 +168,7 @@ def update_patterns(
         home: A home, or the folder or URL of one.
         settings: What a window is, what counts as its outcome, and which windows become patterns.
         encoder: Weights written by ``kline train``; None for the bundled ones, trained on synthetic charts only.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, mps or onnx.
         threads: Threads that encode in this process; None for one per core, at most 16.
         cluster: A cluster whose workers encode instead of this process's threads.
         rebuild: Make all patterns again, with the given settings and encoder.

@@ -162,7 +162,7 @@ def compute_factor(
             levels (date, asset), a frame with the columns symbol (or asset) and date, or dates by symbol.
         settings: What patterns are, and how matches become values.
         encoder: Weights written by ``kline train``; None for the bundled ones.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, mps or onnx.
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
         shards: Shards that the vectors lie in, over the workers of the standing cluster; None if each of them holds

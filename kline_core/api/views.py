@@ -121,7 +121,7 @@ def explain(
         date: Last day of the sample's window; None for the newest usable day.
         settings: As for `compute_factor`.
         encoder: Weights written by ``kline train``; None for the bundled ones.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, mps or onnx.
         run: Id of a past run, whose value and matches are shown as it stored or re-used them, also after patterns have
             grown or changed, with the bars that it read as far as these are kept (``.notes`` say so). It has settings
             and an encoder of its own. None: compute live, in the newest state.

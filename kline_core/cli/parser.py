@@ -388,7 +388,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=path_of, required=True, metavar="FILE", help="weights; card and picture beside it")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
     train.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    add_device(train)
+    add_device(train, training=True)
     add_threads(train)
     return parser
 

@@ -116,9 +116,10 @@ def add_pattern_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Device of the encoder."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+def add_device(parser: argparse.ArgumentParser, training: bool = False) -> None:
+    """Device of the encoder, or of its training."""
+    names = "auto, cpu, cuda or mps" if training else "auto, cpu, cuda, mps or onnx"
+    parser.add_argument("--device", default="auto", help=f"{names} (default %(default)s)")
 
 
 def add_sample_days(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ must not depend on how the work was cut.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 from uuid import uuid4
 
 import numpy as np
@@ -32,6 +32,8 @@ GPU_BATCH = 1024
 """The same on a GPU of CUDA, which 64 charts leave idle most of the time: six times as quick on an H200."""
 UNIT_TOLERANCE = 1e-3
 """By how much the length of a vector may differ from 1."""
+ONNX: Final = "onnx"
+"""Name of the device that is the processor by ONNX Runtime instead of torch; see `kline_core.encoder.onnx_network`."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -67,10 +69,13 @@ class Encoder:
         fingerprint: str,
         trained_through: np.datetime64 | None = None,
         device: torch.device | None = None,
+        *,
+        onnx: bool = False,
     ) -> None:
-        """Wrap a network; use `Encoder.load` for stored weights.
+        """Wrap a network; use `Encoder.load` for stored weights. `onnx`: whether ONNX Runtime encodes, not torch.
 
-        Raises `DateError` if `trained_through` is NaT, which every date would count as later than, or no day.
+        Raises `DateError` if `trained_through` is NaT, which every date would count as later than, or no day; and
+        `EncoderError` if ONNX Runtime is asked for and cannot be imported.
         """
         self.device = device or torch.device("cpu")
         self._batch = BATCH
@@ -80,6 +85,8 @@ class Encoder:
             # vectors by 1e-4 from those of a processor; in float32 it is 5e-7.
             torch.backends.cudnn.allow_tf32 = False
         self.network = without_batch_norm(network.eval()).requires_grad_(False).to(self.device)
+        self.device_name = ONNX if onnx else str(self.device)
+        self._vectors = _by_onnx_runtime(self.network) if onnx else self._by_torch
         self.dim, self.window_bars = network.dim, network.window_bars
         self.fingerprint = fingerprint
         self.trained_through = optional_date(trained_through, "trained_through")
@@ -88,16 +95,18 @@ class Encoder:
     def load(cls, path: str | Path | None = None, device: str = "auto") -> Self:
         """Read an encoder from a safetensors file; without a path, from the default weights of the package.
 
-        `device` is as for `choose_device`. Raises `EncoderError` if the file is missing, damaged, holds another network
-        than its header says (see `WeightsFile.header`) or numbers that are not finite, or leaves open which market data
-        it has seen, or if the device cannot be used.
+        `device` is as for `choose_device`, or `onnx`. Raises `EncoderError` if the file is missing, damaged, holds
+        another network than its header says (see `WeightsFile.header`) or numbers that are not finite, or leaves open
+        which market data it has seen, or if the device cannot be used.
         """
         file = WeightsFile.read(path)
         header = file.header()
         _check_size(AttentionEncoder, header, file)
         network = AttentionEncoder(header.dim, header.window_bars)
         _fill(network, "encoder.", file)
-        encoder = cls(network, file.fingerprint, header.trained_through, choose_device(device))
+        onnx = device == ONNX
+        where = choose_device("cpu" if onnx else device)
+        encoder = cls(network, file.fingerprint, header.trained_through, where, onnx=onnx)
         # Once more: a negative variance is finite, what batch normalisation makes of it is not.
         _check_finite(encoder.network, file.path)
         return encoder
@@ -121,17 +130,32 @@ class Encoder:
                 batch = charts[start : start + self._batch]
                 if (missing := self._batch - len(batch)) > 0:
                     batch = np.concatenate([batch, np.zeros((missing, width, HEIGHT), np.uint8)])
-                encoded = self.network(to_input(batch, self.device)).cpu().numpy()
-                vectors[start : start + self._batch] = encoded[: len(vectors) - start]
+                vectors[start : start + self._batch] = self._vectors(batch)[: len(vectors) - start]
         length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         # As a negated comparison, so that NaN is refused too.
         if (wrong := ~(np.abs(length - 1) <= UNIT_TOLERANCE)).any():
             raise EncoderError(
                 f"the encoder with fingerprint {self.fingerprint} made a vector of length {length[wrong][0]} on "
-                f"{self.device}, and each must have the length 1; try --device cpu, or train the weights again",
-                device=str(self.device),
+                f"{self.device_name}, and each must have the length 1; try --device cpu, or train the weights again",
+                device=self.device_name,
             )
         return vectors
+
+    def _by_torch(self, batch: Pixels) -> Floats32:
+        vectors: Floats32 = self.network(to_input(batch, self.device)).cpu().numpy()
+        return vectors
+
+
+def _by_onnx_runtime(network: AttentionEncoder) -> Callable[[Pixels], Floats32]:
+    try:
+        from kline_core.encoder.onnx_network import OnnxNetwork
+    except ImportError as error:
+        raise EncoderError(
+            f"device {ONNX!r} needs ONNX Runtime ({error}): pip install 'kline-factor[onnx]', or use auto, cpu, cuda "
+            "or mps",
+            device=ONNX,
+        ) from error
+    return OnnxNetwork(network, BATCH).vectors
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def explain_sample(
         date: Last day of the query's window; None for the newest usable day.
         settings: As for a run.
         encoder_path: Weights of the encoder; None for the default ones.
-        device: Device of the encoder: auto, cpu, cuda or mps.
+        device: Device of the encoder: auto, cpu, cuda, mps or onnx.
         attention: Whether the attention map is made too (`kline_core.factor.attention`).
 
     Raises:

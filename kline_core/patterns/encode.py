@@ -44,11 +44,13 @@ class LocalWindowEncoder:
     def devices(self) -> tuple[str, ...]:
         """Names of its device; see `kline_core.patterns.update.WindowEncoder`. None of a GPU, of which there are many
         kinds."""
-        from kline_core.encoder.encoder import choose_device
+        from kline_core.encoder.encoder import ONNX, choose_device
 
-        own = (self._encoder.loaded() if isinstance(self._encoder, KeptEncoder) else self._encoder).device
-        names = ("cpu", "auto") if choose_device() == own else ("cpu",)
-        return names if own.type == "cpu" else ()
+        encoder = self._encoder.loaded() if isinstance(self._encoder, KeptEncoder) else self._encoder
+        if encoder.device_name == ONNX:
+            return (ONNX,)
+        names = ("cpu", "auto") if choose_device() == encoder.device else ("cpu",)
+        return names if encoder.device.type == "cpu" else ()
 
     def vectors(
         self,

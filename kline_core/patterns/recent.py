@@ -5,13 +5,13 @@ keeps them in the home's index cache (`kline_core.store.array_folder`), so that 
 network. A window is encoded once: when its outcome is known, its vector is taken from here.
 
 A vector is found by the hash of the window's bars. It is used only where it would come out the same, bit for bit: with
-the same encoder and settings, on the same kind of processor, by the same code and version of torch. Nothing depends on
-the file: without it windows are encoded when they are asked for.
+the same encoder and settings, on the same device and kind of processor, by the same code and versions of torch and ONNX
+Runtime. Nothing depends on the file: without it windows are encoded when they are asked for.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -203,7 +203,15 @@ def _origin(settings: PatternSettings, encoder: str) -> dict[str, Any]:
         "patterns": pattern_fingerprint(settings, encoder),
         "processor": str(processor()),
         "torch": version("torch"),
+        "onnxruntime": _version_if_installed("onnxruntime"),
     }
+
+
+def _version_if_installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _prefix(settings: PatternSettings, encoder: str) -> str:

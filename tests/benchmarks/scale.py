@@ -19,6 +19,7 @@ import argparse
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def daily(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def encode(options: argparse.Namespace) -> list[dict[str, Any]]:
-    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    devices = ["cpu"] + (["onnx"] if find_spec("onnxruntime") else []) + (["cuda"] if torch.cuda.is_available() else [])
     results = []
     for device in devices:
         for threads in (1, 2):

@@ -1,3 +1,4 @@
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -188,10 +189,21 @@ def test_a_file_that_lacks_a_layer(tmp_path):
         Encoder.load(tmp_path / "odd")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "meta", "hpu", "mkldnn", "privateuseone", "cuda:-1", "\udcff"])
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:99", "", "meta", "hpu", "mkldnn", "privateuseone", "cuda:-1", "onnx", "\udcff"]
+)
 def test_devices_that_cannot_be_used(name):
     with pytest.raises(EncoderError, match=r"cannot be used .*use auto, cpu, cuda or mps"):
         choose_device(name)
+
+
+def test_what_onnx_runtime_lacks_is_said_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kline_core.encoder.onnx_network", None)
+    with pytest.raises(
+        EncoderError, match=r"device 'onnx' needs ONNX Runtime .*pip install 'kline-factor\[onnx\]'"
+    ) as raised:
+        Encoder.load(device="onnx")
+    assert raised.value.device == "onnx"
 
 
 def test_a_device_is_chosen():

@@ -1,6 +1,7 @@
 """Vectors of windows that are no patterns yet: the same bits, and no network where they are kept."""
 
 import shutil
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -99,13 +100,13 @@ def test_each_window_is_encoded_once(bench):
     assert scored(bench.key)[1] == 0
 
 
-@pytest.mark.parametrize("what", ["code", "torch", "processor", "device"])
+@pytest.mark.parametrize("what", ["code", "torch", "onnxruntime", "processor", "device"])
 def test_those_that_may_have_other_bits_are_not_used(bench, monkeypatch, what):
     key = bench.key
     if what == "code":
         monkeypatch.setattr(module, "CODE", "0" * 16)
-    elif what == "torch":
-        monkeypatch.setattr(module, "version", lambda _: "0.0")
+    elif what in ("torch", "onnxruntime"):
+        monkeypatch.setattr(module, "version", lambda name: "0.0" if name == what else version(name))
     elif what == "processor":
         monkeypatch.setattr(module, "processor", lambda: "another")
     else:
