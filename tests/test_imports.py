@@ -195,6 +195,10 @@ def test_only_the_sources_know_vendors_clients():
     assert not {module for module in LIBRARY if {name.split(".")[0] for name in AT_IMPORT[module]} & clients}
 
 
+def test_only_one_module_knows_onnx():
+    assert users("onnx", "onnxruntime") == {"kline_core.encoder.onnx_network"}
+
+
 def test_only_the_sessions_know_calendars():
     assert users("exchange_calendars") == {"kline_core.bars.sessions"}
 
@@ -235,7 +239,7 @@ def test_no_module_imports_itself_by_a_detour(module):
 
 MAY_BE_HEAVY = {
     *("kline_core.encoder.encoder", "kline_core.encoder.network", "kline_core.encoder.training"),
-    "kline_core.encoder.model_card",
+    *("kline_core.encoder.model_card", "kline_core.encoder.onnx_network"),
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
     *("kline_core.factor.shard", "kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     "kline_core.factor.index_cache",
