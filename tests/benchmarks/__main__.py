@@ -1,7 +1,7 @@
 """How fast the samples of one symbol are computed, beside other ways of answering the same question.
 
     python -m tests.benchmarks [--home H [--symbol S] | --place DIR] [--only a,b,c,d,e,f]
-                               [--without avx512_vnni,avx512f] [--json FILE]
+                               [--without avx512_vnni,avx512f] [--json FILE] [--keep]
 
     a  the serial way of the note that this project grew from
     b  the same by a pool of 16 threads
@@ -19,6 +19,8 @@ it is what all are compared with; so is the machine's own peak, from which the l
 avx512_vnni the search scans in float32; without avx512f or avx2 torch, oneDNN and OpenBLAS go without
 them too, and so does the limit. FAISS takes what it finds.
 
+With `--keep` everything that was found is kept with the version; see `tests.benchmarks.history`.
+
 Without a home, a synthetic market is built first (a minute for the default size), and kept where `--place` says.
 a, b and stumpy need `pip install '.[bench]'`.
 """
@@ -34,6 +36,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.benchmarks.away import Away
+from tests.benchmarks.history import keep
 from tests.benchmarks.machine import LIBRARIES, Elsewhere, Machine, Peaks, best, description, leave_out
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.ours import IN_PROCESS, TCP, THREADS, TIMES, Ours, cold
@@ -117,6 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(text(results))
     if options.json is not None:
         options.json.write_text(json.dumps(document(results), indent=2) + "\n")
+    if options.keep:
+        print(f"kept in {keep(document(results))}")
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -134,6 +139,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=_letters, default="a,b,c,d,e,f", help="the ways to measure, such as a,c")
     parser.add_argument("--without", help="abilities of the processor to leave out, such as avx512_vnni,avx512f")
     parser.add_argument("--json", type=Path, help="file for everything that was found")
+    parser.add_argument("--keep", action="store_true", help="keep it in the history of versions")
     return parser.parse_args(arguments)
 
 

@@ -98,7 +98,7 @@ def _head(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return "\n".join(
         [
-            f"{results.date}: {machine['processor']}{_without(machine['left_out'])}, {machine['cores']} cores, "
+            f"{results.date}: {machine['processor']}{without(machine['left_out'])}, {machine['cores']} cores, "
             f"{machine['memory_gib']} GiB; {machine['system']}, Python {machine['python']}",
             versions,
             f"{facts.samples} samples of {results.symbol} from {facts.first} to {facts.last} "
@@ -111,7 +111,8 @@ def _head(results: Results) -> str:
     )
 
 
-def _without(left_out: list[str]) -> str:
+def without(left_out: list[str]) -> str:
+    """What was left out of a processor's instructions, as it follows its name."""
     return f" without {', '.join(left_out)}" if left_out else ""
 
 

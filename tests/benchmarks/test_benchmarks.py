@@ -9,10 +9,13 @@ import psutil
 import pytest
 import torch
 
+from kline_core import __version__
+from kline_core._code import CODE
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
 from kline_core.errors import SettingError
 from kline_core.store.home import Home
+from tests.benchmarks import history
 from tests.benchmarks import ingest as ingest_benchmark
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.machine import Elsewhere, Peaks, best, description, leave_out
@@ -203,6 +206,28 @@ def test_tables_and_document_agree(ours):
     assert "other programs kept 0.50 cores busy meanwhile; measure again" in shown
     assert told["elsewhere"] == 0.5
     assert told["machine"]["versions"] == {"numpy": np.__version__}
+
+
+def test_what_is_kept_of_versions_stands_side_by_side(tmp_path, ours):
+    found = results(ours.facts(), dict.fromkeys(("plan", "render", "encode", "search", "factor"), 0.1))
+    folder = tmp_path / "history"
+    folder.mkdir()
+    assert "nothing was kept" in history.text(folder)
+    first = document(replace(found, machine=found.machine | {"processor": "AMD EPYC (avx2)", "left_out": []}))
+    assert history.keep(first, folder).name == f"{__version__}-2026-01-01-amd-epyc-avx2.json"
+    later = {"ways": {OURS: found.ways[OURS]}, "date": "2026-02-01"}
+    narrow = found.machine | {"processor": "Any", "left_out": ["avx512f"]}
+    history.keep(document(replace(found, machine=narrow, **later)), folder)
+    history.keep(document(replace(found, machine=narrow, **later)), folder)
+    head, _, one, other = history.text(folder).splitlines()
+    assert "times limit: ours, 2 threads" in head
+    assert "times ours: slow" in head
+    assert "AMD EPYC (avx2)" in one
+    assert one.split()[-1] == "10.00"
+    assert "Any without avx512f" in other
+    assert "10.00" not in other, "a way that was left out"
+    kept = json.loads(next(folder.glob("*avx512f*")).read_text())
+    assert (kept["version"], kept["code"], kept["date"]) == (__version__, CODE, "2026-02-01")
 
 
 @pytest.mark.long
