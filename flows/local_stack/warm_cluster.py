@@ -46,7 +46,8 @@ def cluster_parts(env: dict[str, str], folder: Path, address: str, threads: int)
 def measured_seldom() -> dict[str, str]:
     """Variables by which Dask measures itself as seldom as inside a process, but for what the user has set.
 
-    At Dask's own intervals a worker keeps what it measured for an hour, and grows by a hundred MB meanwhile.
+    At Dask's own intervals a worker keeps what it measured for an hour, and grows by a hundred MB meanwhile. A
+    scheduler keeps its last thousand messages.
     """
     own = dask.config.collect()
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from distributed import Client
 
 from flows.local_stack import warm_cluster as module
 from flows.local_stack.certificates import made
@@ -14,6 +15,7 @@ from flows.local_stack.supervision import TRIES
 from flows.local_stack.warm_cluster import Loaded, Warming, cluster_address, cluster_parts, measured_seldom
 from kline_core.compute.program import ProgramError
 from kline_core.errors import SchedulerError
+from tests.support.processes import scheduler_process
 
 
 @pytest.fixture
@@ -77,3 +79,15 @@ def test_only_what_asks_for_certificates_leaves_loopback(
         assert options["--dashboard-address"] == "127.0.0.1:0"
     assert address in commands[1]
     assert address.rpartition(":")[2] in commands[0]
+
+
+@pytest.mark.cluster
+def test_a_scheduler_does_not_keep_what_it_sent(tmp_path):
+    def kept(dask_scheduler):
+        return [len(stream.recent_message_log) for stream in dask_scheduler.stream_comms.values()]
+
+    with scheduler_process(tmp_path, **measured_seldom()) as (address, _), Client(address) as client:
+        for number in range(30):
+            client.submit(abs, number, pure=False).result()
+        (messages,) = client.run_on_scheduler(kept)
+    assert 0 < messages <= 10
