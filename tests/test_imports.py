@@ -14,7 +14,18 @@ HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect"
 
 GROUND = {
     *("errors", "settings", "typing", "symbols", "symbol_lookup", "markets", "dates"),
-    *("_cache", "_clock", "_code", "_hashing", "_logging", "_malloc", "_processor", "_secrets", "_setting_types"),
+    *(
+        "_cache",
+        "_clock",
+        "_code",
+        "_hashing",
+        "_logging",
+        "_malloc",
+        "_memory",
+        "_processor",
+        "_secrets",
+        "_setting_types",
+    ),
     *("_sums", "_text", "_threads"),
 }
 """Small modules that every wing may import, and that import only each other."""

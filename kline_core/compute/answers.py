@@ -14,6 +14,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
 from kline_core._logging import Listener, listening
+from kline_core._memory import grant
 from kline_core.compute import tasks
 from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.program import Program, check_loaded_since, check_once
@@ -137,6 +138,7 @@ def answered_call(program: Program, topic: str | None, function: Callable[..., A
     Log records are published under `topic`, if there is one.
     """
     dask_worker = get_worker()
+    grant(dask_worker.memory_manager.memory_limit)
     listener: Listener | None = None
     if topic is not None:
 

@@ -37,14 +37,18 @@ from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import HomeError
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
+from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
-from kline_core.search.flat_index import Divided
+from kline_core.search.disk_index import DiskIndex
+from kline_core.search.flat_index import Divided, FlatIndex
+from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.settings import pattern_fingerprint
 from kline_core.store.array_folder import (
     INDEX_CACHE,
     DamagedArraysError,
+    Parts,
     array_folders,
     digest_of,
     put_arrays,
@@ -59,6 +63,7 @@ FORMAT: Final = 1
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
 _BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
+_QUANTISED: Final = tuple(field.name for field in fields(QuantisedScan))
 _PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
 _VECTORS: Final = frozenset({"patterns.vectors", "index.directions", "index.heads"})
 """Arrays that only an index needs."""
@@ -81,6 +86,14 @@ class CachedState:
     """Without their vectors if the key has shards."""
     divided: Divided | None
     """Of the index, see `FlatIndex.divided`."""
+    quantised: QuantisedScan | None
+    """The scan of an index of vectors on disk."""
+
+    def has_scan_of(self, index: FlatIndex | DiskIndex) -> bool:
+        """Whether the scan of an index did not have to be made."""
+        if isinstance(index, DiskIndex):
+            return self.quantised is not None
+        return self.divided is not None or index.divided is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +128,7 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
     The process then holds the entry's bars, catalogue and comparison under their keys. An entry that is damaged is
     removed. Raises what `Home` raises.
     """
-    wanted = None if key.shards == 1 else (lambda name: name not in _VECTORS)
+    wanted = None if key.shards == 1 else (lambda name: name not in _VECTORS and not name.startswith("quantised."))
 
     def held(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedState:
         return _held(home, made_for, described, read_arrays(folder, wanted))
@@ -159,7 +172,12 @@ def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], 
 
 
 def keep_state(
-    home: Home, key: StateKey, bars: LoadedBars, patterns: Patterns, divided: Divided | None, stamps: Stamps | None
+    home: Home,
+    key: StateKey,
+    bars: LoadedBars,
+    patterns: Patterns,
+    index: FlatIndex | DiskIndex,
+    stamps: Stamps | None,
 ) -> None:
     """Write the entry of a state, and remove those before the last; what fails is logged, as nothing depends on it.
 
@@ -169,9 +187,13 @@ def keep_state(
         return
     folder, symbols = _entry(home.folder, key), sorted(bars.frames)
     frames = [bars.frames[symbol] for symbol in symbols]
-    arrays = {f"bars.{name}": np.concatenate([getattr(each, name) for each in frames]) for name in _BARS}
-    arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS}
-    if divided is not None:
+    arrays: dict[str, Parts] = {f"bars.{name}": [getattr(each, name) for each in frames] for name in _BARS}
+    arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS if name != "vectors"}
+    vectors = patterns.vectors
+    arrays["patterns.vectors"] = vectors.parts if isinstance(vectors, MappedVectors) else vectors
+    if isinstance(index, DiskIndex):
+        arrays |= {f"quantised.{name}": getattr(index.scan, name) for name in _QUANTISED}
+    elif (divided := index.divided) is not None:
         arrays |= {"index.directions": divided[0], "index.heads": divided[1]}
     described = {
         "origin": _origin(key),
@@ -251,7 +273,9 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     }
     newest = None if described["newest"] is None else date.fromisoformat(described["newest"])
     files = frozenset(described["files"]["bars"])
-    vectors = arrays.get("patterns.vectors", np.zeros((0, 0), dtype=np.float32))
+    vectors: Vectors = arrays.get("patterns.vectors", np.zeros((0, 0), dtype=np.float32))
+    if isinstance(vectors, np.ndarray) and key.vectors_on_disk(*vectors.shape):
+        vectors = MappedVectors(vectors, vectors[:0])
     others = {name: arrays[f"patterns.{name}"] for name in _PATTERNS if name != "vectors"}
     patterns = Patterns(symbols=described["symbols"], vectors=vectors, **others)
     symbols = list(frames)
@@ -261,7 +285,10 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     now = PatternsKey.of(home, described["patterns_version"], key.catalogue, key.patterns_table)
     hold(key.bars, LoadedBars(frames, newest, files, releases))
     hold(key.catalogue, LoadedCatalogue(windows, files))
-    return CachedState(key, now.hold_as_complete(), patterns, _divided(arrays))
+    quantised = None
+    if "quantised.heads" in arrays:
+        quantised = QuantisedScan(*(arrays[f"quantised.{name}"] for name in _QUANTISED))
+    return CachedState(key, now.hold_as_complete(), patterns, _divided(arrays), quantised)
 
 
 def _divided(arrays: Mapping[str, NDArray[Any]]) -> Divided | None:

@@ -12,7 +12,9 @@ encoded (`kline_core.compute.tasks.encode`) before there is a state.
 memory, since the earlier state stays as it is.
 """
 
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,23 +22,29 @@ import pyarrow as pa
 from kline_core._cache import loaded
 from kline_core._clock import StageClock
 from kline_core._logging import logger
+from kline_core._memory import VECTORS
+from kline_core._text import refusal
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.encoder.encoder_cache import KeptEncoder
-from kline_core.errors import StaleError
-from kline_core.factor.index_cache import NEW_SHARE, cached_state, file_stamps, keep_state
+from kline_core.errors import HomeError, StaleError
+from kline_core.factor.index_cache import NEW_SHARE, CachedState, cached_state, file_stamps, keep_state
 from kline_core.factor.state_key import StateKey
-from kline_core.patterns.catalogue import Catalogue
+from kline_core.patterns.catalogue import Catalogue, WindowFinder
+from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.recent import RecentVectors
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns, added_since, check_patterns, compare_patterns
-from kline_core.search.flat_index import Divided, FlatIndex
+from kline_core.search.disk_index import DiskIndex
+from kline_core.search.flat_index import FlatIndex, Room
 from kline_core.search.ivf_index import IvfIndex, measured_recall
 from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
 from kline_core.search.shards import AnsweredIndex
 from kline_core.settings import PatternSettings
+from kline_core.store.array_folder import INDEX_CACHE
 from kline_core.store.home import Home
+from kline_core.store.mapping import release, scratch
 from kline_core.store.remedies import INDEX, with_options
 from kline_core.typing import Floats32, Int64s
 
@@ -52,8 +60,8 @@ class LoadedState:
     patterns: Patterns
     shapes: PatternShapes
     """Shapes of the patterns, which modes that compare bars need."""
-    index: FlatIndex | AnsweredIndex
-    """The latter if the vectors lie in shards."""
+    index: FlatIndex | DiskIndex | AnsweredIndex
+    """The last if the vectors lie in shards."""
     encoder: KeptEncoder
     recall: Recall | None
     """Measured recall of an approximate index; None for the exact one."""
@@ -85,12 +93,16 @@ def load_state(key: StateKey) -> LoadedState:
     with clock.stage("cache"):
         cached = cached_state(home, key)
         stamps = file_stamps(home, key)
+    state: LoadedState | None
     if cached is not None and cached.key == key:
         check_patterns(home, key.patterns_table, key.settings.patterns, key.encoder.fingerprint, key.patterns_version)
-        return _indexed(key, encoder, cached.verified, cached.patterns, cached.divided, clock)
+        state = _of_cache(cached, encoder, clock)
+        if not isinstance(state.index, AnsweredIndex) and not cached.has_scan_of(state.index):
+            keep_state(home, key, loaded(key.bars), state.patterns, state.index, stamps)
+        return state
     state = None
     if cached is not None:
-        earlier = _indexed(cached.key, encoder, cached.verified, cached.patterns, cached.divided, clock)
+        earlier = _of_cache(cached, encoder, clock)
         state = advance_state(key, cached.key, earlier)
         if state is not None and len(state.patterns) - len(earlier.patterns) <= NEW_SHARE * len(state.patterns):
             return state
@@ -98,10 +110,10 @@ def load_state(key: StateKey) -> LoadedState:
         with clock.stage("bars"):
             key.bars.frames()
         with clock.stage("patterns"):
-            verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
-        state = _indexed(key, encoder, verified, read, None, clock)
-    if isinstance(state.index, FlatIndex):
-        keep_state(home, key, loaded(key.bars), state.patterns, state.index.divided, stamps)
+            verified, read, room = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
+        state = _indexed(key, encoder, verified, read, clock, room=room)
+    if not isinstance(state.index, AnsweredIndex):
+        keep_state(home, key, loaded(key.bars), state.patterns, state.index, stamps)
     return state
 
 
@@ -129,15 +141,19 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
         if found is None or len(found.missing):
             return None
         verified = now.hold_as_complete()
-        later = _patterns(found.rows, found.windows, found.place, steps, encoder.dim * len(steps.scales))
+        dim = encoder.dim * len(steps.scales)
+        vectors = np.empty((len(found.windows) if key.shards == 1 else 0, dim), dtype=np.float32)
+        if key.shards == 1:
+            vectors[found.place] = vectors_of(found.rows["vector"], dim)
+        later = _patterns(found.rows, found.windows, found.place, steps, vectors)
     with clock.stage("index"):
-        index: FlatIndex | AnsweredIndex
-        if isinstance(state.index, FlatIndex):
-            index = state.index.followed_by(later.vectors)
-            patterns = state.patterns.followed_by(later, index.rows)
-        else:
+        index: FlatIndex | DiskIndex | AnsweredIndex
+        if isinstance(state.index, AnsweredIndex):
             patterns = state.patterns.followed_by(later, later.vectors)
             index = AnsweredIndex(len(patterns))
+        else:
+            index = state.index.followed_by(vectors)
+            patterns = state.patterns.followed_by(later, index.rows)
     return _finished(key, encoder, verified, index, patterns, clock)
 
 
@@ -146,17 +162,26 @@ def _indexed(
     encoder: KeptEncoder,
     verified: VerifiedPatterns | None,
     read: Patterns,
-    divided: Divided | None,
     clock: StageClock,
+    cached: CachedState | None = None,
+    room: Room | None = None,
 ) -> LoadedState:
     if key.shards > 1:
         elsewhere = np.zeros((0, encoder.dim * len(key.settings.patterns.scales)), dtype=np.float32)
         patterns = replace(read, vectors=elsewhere)
         return _finished(key, encoder, verified, AnsweredIndex(len(read)), patterns, clock)
     with clock.stage("index"):
-        index = FlatIndex.build(read, divided)
+        index: FlatIndex | DiskIndex
+        if isinstance(read.vectors, MappedVectors):
+            index = DiskIndex.build(read.vectors, None if cached is None else cached.quantised)
+        else:
+            index = FlatIndex.build(read, None if cached is None else cached.divided, room)
         patterns = index.attach(read)
     return _finished(key, encoder, verified, index, patterns, clock)
+
+
+def _of_cache(cached: CachedState, encoder: KeptEncoder, clock: StageClock) -> LoadedState:
+    return _indexed(cached.key, encoder, cached.verified, cached.patterns, clock, cached)
 
 
 def _open(key: StateKey, clock: StageClock) -> tuple[Home, KeptEncoder]:
@@ -174,7 +199,8 @@ def _open(key: StateKey, clock: StageClock) -> tuple[Home, KeptEncoder]:
     return home, encoder
 
 
-def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPatterns | None, Patterns]:
+def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPatterns | None, Patterns, Room | None]:
+    """The patterns of the table; beside them the room for the index that their vectors are in, unless on disk."""
     steps, version = key.settings.patterns, key.patterns_version
     windows = key.catalogue.windows()
     if version is None:
@@ -185,13 +211,28 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
                 missing=len(windows),
                 invalid=0,
             )
-        return None, Patterns.empty(dim, len(steps.horizons))
+        return None, Patterns.empty(dim, len(steps.horizons)), None
     check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
     # Before the rows are read, as in `advance_state`.
     now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
+    places, parts = [], []
+    # File by file, each vector to its place at once: all rows together take twice the memory, and their order as much.
+    finder = WindowFinder.of(windows)
+    room, written = _room(home, key, len(windows), dim)
     columns = ["symbol", "end", "content", *(f"r{h}" for h in steps.horizons), "barrier", *_vector_column(key)]
-    table = home.read(key.patterns_table, columns, version)
-    comparison = compare_patterns(table, windows)
+    for part in home.parts(key.patterns_table, columns, version):
+        place = finder.find(part["symbol"], part["end"])
+        if key.shards == 1:
+            there = place >= 0
+            vectors = vectors_of(part["vector"], dim)
+            written[place[there]] = vectors if there.all() else vectors[there]
+            release(written)
+            part = part.drop_columns(["vector"])
+        places.append(place)
+        parts.append(part)
+    del finder
+    table, place = pa.concat_tables(parts), np.concatenate(places)
+    comparison = compare_patterns(table, windows, place)
     missing, invalid = len(comparison.missing), int((~comparison.sound).sum())
     if missing or invalid:
         raise StaleError(
@@ -201,14 +242,43 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
             missing=missing,
             invalid=invalid,
         )
-    return now.hold_as_complete(), _patterns(table, windows, comparison.place, steps, dim)
+    written.setflags(write=False)
+    held = MappedVectors(written, written[:0]) if room is None and key.shards == 1 else written
+    return now.hold_as_complete(), _patterns(table, windows, place, steps, held), room
+
+
+def _room(home: Home, key: StateKey, count: int, dim: int) -> tuple[Room | None, Floats32]:
+    """Room for the vectors of a state: that of an index, or without one in a file, or none if they lie in shards."""
+    if key.shards > 1:
+        return None, np.empty((0, dim), dtype=np.float32)
+    if key.vectors_on_disk(count, dim):
+        return None, _scratch(home, count, dim)
+    room = Room.of(count, dim)
+    return room, room.vectors
+
+
+def _scratch(home: Home, count: int, dim: int) -> Floats32:
+    """Room for vectors in a file, in the home's folder of caches or else where temporary files go."""
+    size = 4 * count * dim
+    for folder in (None if home.folder is None else home.folder / INDEX_CACHE, Path(tempfile.gettempdir())):
+        try:
+            if folder is not None:
+                folder.mkdir(exist_ok=True)
+                return scratch(folder, size).view("<f4").reshape(count, dim)
+        except OSError as error:
+            refused = refusal(error)
+    raise HomeError(
+        f"the vectors of {home.uri} take {size / 1e9:.2f} GB of disk, and neither its folder nor that of temporary "
+        f"files takes them ({refused}); make room, name another folder in TMPDIR, or set {VECTORS}=memory",
+        home=home.uri,
+    )
 
 
 def _finished(
     key: StateKey,
     encoder: KeptEncoder,
     verified: VerifiedPatterns | None,
-    index: FlatIndex | AnsweredIndex,
+    index: FlatIndex | DiskIndex | AnsweredIndex,
     patterns: Patterns,
     clock: StageClock,
 ) -> LoadedState:
@@ -230,24 +300,27 @@ def _finished(
     return LoadedState(key, frames, patterns, shapes, index, encoder, recall, verified, recent, clock.seconds)
 
 
-def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, settings: PatternSettings, dim: int) -> Patterns:
-    """Rows of the table as patterns in the order of `windows`; `place` int64 (rows,): each row's position there."""
+def _patterns(
+    table: pa.Table, windows: Catalogue, place: Int64s, settings: PatternSettings, vectors: Vectors
+) -> Patterns:
+    """Rows of the table as patterns in the order of `windows`; `place` int64 (rows,): each row's position there.
+
+    `vectors`: those of the windows, in their order.
+    """
     order = np.empty(len(windows), dtype=np.int64)
     order[place] = np.arange(table.num_rows)
     returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in settings.horizons], axis=1)
-    names = np.array(windows.symbols, dtype=object)
     try:
-        return Patterns.from_arrays(
-            symbol=names[windows.code],
+        return Patterns.from_codes(
+            symbols=windows.symbols,
+            code=windows.code,
             end=windows.end,
             known_on=windows.known_on,
             bar=windows.bar,
             returns=returns,
             barrier=table["barrier"].to_numpy()[order],
             content=windows.content,
-            vectors=vectors_of(table["vector"], dim)[order]
-            if "vector" in table.column_names
-            else np.zeros((0, dim), "f4"),
+            vectors=vectors,
         )
     except StaleError as error:
         # Only here it is known which options reach this table.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kline_core._memory import on_disk
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.patterns.catalogue import CatalogueKey
@@ -91,6 +92,14 @@ class StateKey:
             for key in (self, earlier)
         )
         return mine == before
+
+    def vectors_on_disk(self, count: int, dim: int) -> bool:
+        """Whether so many vectors are to be read from disk; shards and an approximate index hold theirs.
+
+        Raises as `on_disk`.
+        """
+        held = self.shards > 1 or self.settings.factor.index != "exact"
+        return not held and count > 0 and on_disk(4 * count * dim)
 
     def load(self) -> "LoadedState":
         """Load the state from its tables; see `kline_core.factor.state.load_state`."""

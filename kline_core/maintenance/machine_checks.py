@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from kline_core import __version__
+from kline_core._memory import container_limit
 from kline_core._processor import Processor, processor
 from kline_core._threads import CORE_COUNT
 from kline_core.maintenance.checkup import Check
@@ -26,7 +27,6 @@ FEW_DISK, LITTLE_DISK = 10 * GIB, GIB
 ZONES = ("Asia/Shanghai", "America/New_York")
 """Zones of the schedules."""
 CALENDARS = ("XSHG", "XNYS")
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def check_machine(folder: Path | None) -> Iterator[Check]:
@@ -36,7 +36,11 @@ def check_machine(folder: Path | None) -> Iterator[Check]:
     yield Check("cores", "ok", f"{CORE_COUNT}{granted}")
     memory = psutil.virtual_memory()
     yield _room(
-        "memory", min(memory.available, _limit()), memory.total, (FEW_MEMORY, LITTLE_MEMORY), "close other programs"
+        "memory",
+        min(memory.available, container_limit()),
+        memory.total,
+        (FEW_MEMORY, LITTLE_MEMORY),
+        "close other programs",
     )
     yield check_processor(processor())
     if folder is not None:
@@ -58,15 +62,6 @@ def check_processor(has: Processor) -> Check:
         text = f"{has}: no AVX-512 VNNI, so a search takes two to three times as long; values are exact all the same"
         return Check("processor", "note", text)
     return Check("processor", "note", f"{has}: neither AVX2 nor NEON; everything takes several times as long")
-
-
-def _limit() -> int:
-    """Memory that a container is granted, in bytes; a huge number if there is no limit."""
-    try:
-        text = _CGROUP.read_text().strip()
-    except OSError:
-        text = "max"
-    return int(text) if text.isdecimal() else sys.maxsize
 
 
 def _room(subject: str, free: int, total: int, bounds: tuple[int, int], remedy: str) -> Check:

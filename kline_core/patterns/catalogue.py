@@ -80,18 +80,7 @@ class Catalogue:
 
     def find(self, symbol: pa.ChunkedArray, end: pa.ChunkedArray) -> Int64s:
         """Position of each (symbol, end) among the windows: int64, as long as `symbol`, -1 if it is none of them."""
-        names = pa.array(self.symbols, pa.string())
-        code = pc.fill_null(pc.index_in(symbol.cast(pa.string()), value_set=names), -1).to_numpy()
-        keys = _keys(self.code, self.end)
-        by_key = np.argsort(keys)
-        asked = _keys(code, end.to_numpy().astype("datetime64[D]"))
-        at = np.searchsorted(keys, asked, sorter=by_key)
-        found = np.full(len(asked), -1, dtype=np.int64)
-        inside = np.flatnonzero(at < len(keys))
-        candidate = by_key[at[inside]]
-        hit = keys[candidate] == asked[inside]
-        found[inside[hit]] = candidate[hit]
-        return found
+        return WindowFinder.of(self).find(symbol, end)
 
     def _codes_in(self, symbols: list[str]) -> Int32s:
         """Codes of the windows as positions in other `symbols`, a superset of the catalogue's."""
@@ -99,6 +88,36 @@ class Catalogue:
             return self.code
         position = {name: at for at, name in enumerate(symbols)}
         return np.array([position[name] for name in self.symbols], dtype=np.int32)[self.code]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowFinder:
+    """Windows of a catalogue by symbol and end, sorted once for all that is looked up."""
+
+    names: pa.Array
+    """Symbols of the catalogue."""
+    keys: Int64s
+    """int64 (n,), ascending: symbol and end as one number."""
+    place: Int64s
+    """int64 (n,): position of each in the catalogue."""
+
+    @classmethod
+    def of(cls, windows: Catalogue) -> Self:
+        """Sort the windows of a catalogue."""
+        keys = _keys(windows.code, windows.end)
+        place = np.argsort(keys)
+        return cls(pa.array(windows.symbols, pa.string()), keys[place], place)
+
+    def find(self, symbol: pa.ChunkedArray, end: pa.ChunkedArray) -> Int64s:
+        """As `Catalogue.find`."""
+        code = pc.fill_null(pc.index_in(symbol.cast(pa.string()), value_set=self.names), -1).to_numpy()
+        asked = _keys(code, end.to_numpy().astype("datetime64[D]"))
+        at = np.searchsorted(self.keys, asked)
+        found = np.full(len(asked), -1, dtype=np.int64)
+        inside = np.flatnonzero(at < len(self.keys))
+        hit = inside[self.keys[at[inside]] == asked[inside]]
+        found[hit] = self.place[at[hit]]
+        return found
 
 
 def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mapping[str, int] | None = None) -> Catalogue:

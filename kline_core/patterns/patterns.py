@@ -17,11 +17,14 @@ import numpy.typing as npt
 from kline_core._hashing import mix64, text_hash
 from kline_core.dates import as_days
 from kline_core.errors import StaleError
+from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
 from kline_core.store.remedies import REBUILD
 from kline_core.typing import Dates, Flags, Floats32, Floats64, Hashes, Int8s, Int32s, Int64s, Objects
 
 MAX_LENGTH = 1.001
 """Longest vector taken for L2-normalised; the search's rounding bound is derived from it."""
+_SLICE = 65_536
+"""Vectors that are checked at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +50,7 @@ class Patterns:
     """int8 (P,): +1 upper barrier first, -1 lower barrier first, 0 neither."""
     content: Hashes
     """uint64 (P,): hash of the bars from the window's first to its outcome's last."""
-    vectors: Floats32
+    vectors: Vectors
     """float32 (P, d), C-contiguous, L2-normalised; (0, d) where they lie elsewhere (`kline_core.search.shards`)."""
     history: Hashes
     """uint64 (P + 1,): `history[n]` identifies the first n patterns."""
@@ -82,16 +85,40 @@ class Patterns:
         Shapes as in the class; `symbol` is (P,), a name per pattern. Vectors already in order are not copied, and may
         be none at all.
 
+        Raises as `from_codes`.
+        """
+        names, inverse = np.unique(np.asarray(symbol, dtype=object).astype(str), return_inverse=True)
+        symbols, code = [str(name) for name in names], inverse.astype(np.int32)
+        return cls.from_codes(symbols, code, end, known_on, bar, returns, barrier, content, np.asarray(vectors))
+
+    @classmethod
+    def from_codes(
+        cls,
+        symbols: list[str],
+        code: Int32s,
+        end: Dates,
+        known_on: Dates,
+        bar: npt.NDArray[np.integer],
+        returns: Floats32,
+        barrier: npt.NDArray[np.integer],
+        content: Hashes,
+        vectors: Vectors,
+    ) -> Self:
+        """As `from_arrays`, with the symbols, sorted, and the place of each pattern's among them, int32 (P,).
+
+        Symbols without a pattern are left out. Mapped vectors have to be in order already.
+
         Raises:
             ValueError: arrays of different lengths or of a wrong type.
             StaleError: contents that no consistent table holds (a duplicate (symbol, end), outcomes known before the
                 window's end, bars that contradict the dates, a value that is not finite, a vector not normalised).
         """
         end, known_on = as_days(end, "end"), as_days(known_on, "known_on")
-        names, inverse = np.unique(np.asarray(symbol, dtype=object).astype(str), return_inverse=True)
-        code, bars = inverse.astype(np.int32), np.asarray(bar).astype(np.int32)
-        count = len(code)
-        returns, vectors = np.asarray(returns), np.asarray(vectors)
+        there = np.bincount(code, minlength=len(symbols)) > 0
+        code = (np.cumsum(there) - 1).astype(np.int32)[code]
+        symbols = [name for name, has in zip(symbols, there.tolist(), strict=True) if has]
+        bars, count = np.asarray(bar).astype(np.int32), len(code)
+        returns = np.asarray(returns)
         labels, content = np.asarray(barrier).astype(np.int8), np.asarray(content)
         _check_types(count, returns, vectors, content, end, known_on, bars, labels)
 
@@ -100,7 +127,6 @@ class Patterns:
             code, end, known_on, bars = code[order], end[order], known_on[order], bars[order]
             returns, labels, content = returns[order], labels[order], content[order]
             vectors = vectors[order] if len(vectors) else vectors
-        symbols = [str(name) for name in names]
         _check_values(symbols, code, end, known_on, returns, vectors)
         return cls._ordered(
             symbols=symbols,
@@ -111,11 +137,11 @@ class Patterns:
             returns=np.ascontiguousarray(returns),
             barrier=labels,
             content=content,
-            vectors=np.ascontiguousarray(vectors),
+            vectors=vectors if isinstance(vectors, MappedVectors) else np.ascontiguousarray(vectors),
             history=_history(symbols, code, end, known_on, bars, content),
         )
 
-    def followed_by(self, later: "Patterns", vectors: Floats32) -> "Patterns":
+    def followed_by(self, later: "Patterns", vectors: Vectors) -> "Patterns":
         """These patterns and then `later` ones, checked as in `from_arrays`.
 
         `vectors`: float32 (P, d), C-contiguous: the vectors of both; (0, d) where they lie elsewhere.
@@ -154,8 +180,8 @@ class Patterns:
         _check_neighbours(symbols, code, columns["end"], columns["known_on"], by_key, keys)
         patterns = cls(symbols=symbols, code=code, bar=bar, symbol_keys=keys, symbol_rows=by_key, **columns)
         for field in fields(patterns):
-            if field.name != "symbols":
-                getattr(patterns, field.name).setflags(write=False)
+            if isinstance(column := getattr(patterns, field.name), np.ndarray):
+                column.setflags(write=False)
         return patterns
 
     @classmethod
@@ -252,10 +278,10 @@ def _history(symbols: list[str], code: Int32s, end: Dates, known_on: Dates, bar:
 
 
 def _check_types(
-    count: int, returns: Floats32, vectors: Floats32, content: Hashes, *columns: npt.NDArray[np.generic]
+    count: int, returns: Floats32, vectors: Vectors, content: Hashes, *columns: npt.NDArray[np.generic]
 ) -> None:
     for name, table in (("returns", returns), ("vectors", vectors)):
-        if table.ndim != 2 or table.dtype != np.float32:
+        if len(table.shape) != 2 or table.dtype != np.float32:
             raise ValueError(f"{name} is {table.dtype} {table.shape}; it must be float32 with two axes")
     if content.dtype != np.uint64:
         raise ValueError(f"content is {content.dtype}; it must be uint64")
@@ -265,7 +291,7 @@ def _check_types(
 
 
 def _check_values(
-    symbols: list[str], code: Int32s, end: Dates, known_on: Dates, returns: Floats32, vectors: Floats32
+    symbols: list[str], code: Int32s, end: Dates, known_on: Dates, returns: Floats32, vectors: Vectors
 ) -> None:
     def refuse(bad: Flags, what: str) -> None:
         _refuse(bad, np.arange(len(code)), symbols, code, end, what)
@@ -275,8 +301,11 @@ def _check_values(
     _check_lengths(vectors, np.arange(len(code)), symbols, code, end)
 
 
-def _check_lengths(vectors: Floats32, rows: Int64s, symbols: list[str], code: Int32s, end: Dates) -> None:
-    length = np.einsum("ij,ij->i", vectors, vectors)
+def _check_lengths(vectors: Vectors, rows: Int64s, symbols: list[str], code: Int32s, end: Dates) -> None:
+    length = np.empty(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors), _SLICE):
+        part = vectors[start : start + _SLICE]
+        np.einsum("ij,ij->i", part, part, out=length[start : start + _SLICE])
     # As a negated comparison, so that NaN is refused too.
     _refuse(~(length <= MAX_LENGTH**2), rows, symbols, code, end, "its vector is not L2-normalised")
 

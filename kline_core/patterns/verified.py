@@ -32,9 +32,13 @@ class PatternsComparison:
     """int64, increasing: positions of the windows without a sound pattern."""
 
 
-def compare_patterns(stored: pa.Table, windows: Catalogue) -> PatternsComparison:
-    """Compare stored patterns (columns symbol, end, content) with a catalogue."""
-    place = windows.find(stored["symbol"], stored["end"])
+def compare_patterns(stored: pa.Table, windows: Catalogue, place: Int64s | None = None) -> PatternsComparison:
+    """Compare stored patterns (columns symbol, end, content) with a catalogue.
+
+    `place`: what `windows.find` says of them, where the caller knows it.
+    """
+    if place is None:
+        place = windows.find(stored["symbol"], stored["end"])
     times = np.bincount(place[place >= 0], minlength=len(windows))
     content = stored["content"].to_numpy().view(np.uint64)
     sound = place >= 0

@@ -58,6 +58,7 @@ class Plan:
             f"computed: memory of a worker {_gb(memory.loaded)}, {_gb(memory.peak)} while it loads, "
             f"of which {_gb(memory.program)} are the program's",
             "computed: disk " + ", ".join(f"{_gb(size)} {name}" for name, size in self.disk.items()),
+            *self._vector_lines(),
             *self._memory_lines(),
             "",
             "projected, with one worker on this machine:",
@@ -90,6 +91,10 @@ class Plan:
             return []
         parts = ", ".join(f"{_seconds(job.fixed)} s of {job.name}" for job in never)
         return [f"none: {parts} cannot be divided, since each worker loads everything and one process stores"]
+
+    def _vector_lines(self) -> list[str]:
+        size = self.memory.vectors_on_disk
+        return [f"computed: {_gb(size)} of vectors are read from disk, 8 bits of each number are held"] if size else []
 
     def _memory_lines(self) -> list[str]:
         room = self.memory.patterns_within

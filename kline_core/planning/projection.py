@@ -16,11 +16,13 @@ see v patterns (`kline_core.planning.extent`). Small letters with a dot are what
 like this one, divide what they compute: index's P r.encode, and of a run everything but r.run and n r.write, since one
 process stores all values. Each of them loads everything, at the same time. So a job takes fixed + divided / w.
 
-    memory   = r.base + N r.bar + P r.pattern                            once it is loaded
+    index    = r.vector + r.scan                                         a pattern's vector in memory, or
+               r.vector / 4 + 2                                          on disk (`kline_core._memory`): 8 bits for 32
+    memory   = r.base + N r.bar + P (r.pattern + index)                  once it is loaded
     peak     = r.base + the larger of N (r.bar_row + 2 r.bar)            while bars are read: rows, their columns, and a
                                                                          copy in order
-               and N r.bar + P (r.pattern + r.pattern_row + r.vector)    while patterns are: rows, and the vectors in
-                                                                         order beside the index's own
+               and N r.bar + P (r.pattern + index + r.pattern_row)       while patterns are: their rows without vectors,
+                   + F (r.pattern_row + r.vector)                        and the F rows of one file as they are
 
 What a run itself holds, such as its rows until they are stored, comes on top. Sizes of a home's files are its own where
 they are there, else lines of the rehearsal's. What a table keeps of earlier versions is not in them, nor the index
@@ -32,9 +34,12 @@ table that grows.
 """
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
+from kline_core._memory import on_disk
 from kline_core.compute.workload import GROUP_SAMPLES
+from kline_core.patterns.update import COMMIT
 from kline_core.planning.extent import Extent, Samples
 from kline_core.planning.rates import Rehearsal
 
@@ -72,6 +77,8 @@ class Memory:
     loaded: int
     peak: int
     """While it loads."""
+    vectors_on_disk: int
+    """Bytes of vectors that are read from disk; 0 if they are in memory."""
     patterns_within: int | None
     """Patterns up to which the peak is within what it may have, below zero if the bars alone are not; None if nothing
     was said about that."""
@@ -101,14 +108,32 @@ def memory_of(extent: Extent, rates: Rehearsal, may_have: float | None) -> Memor
     """Memory of a worker, in bytes; `may_have`: bytes that it may have at its peak."""
     bars, program = extent.bars * rates.bar_bytes, rates.base_bytes
     reading = extent.bars * (rates.bar_row_bytes + 2 * rates.bar_bytes)
-    each = rates.pattern_bytes + rates.pattern_row_bytes + rates.vector_bytes
+    limit = None if may_have is None else int(may_have)
+
+    def held(patterns: int, disk: bool) -> float:
+        index = rates.vector_bytes / 4 + 2 if disk else rates.vector_bytes + rates.scan_bytes
+        return patterns * (rates.pattern_bytes + index)
+
+    def peak(patterns: int, disk: bool) -> float:
+        one_file = min(patterns, COMMIT) * (rates.pattern_row_bytes + rates.vector_bytes)
+        return program + max(reading, bars + held(patterns, disk) + patterns * rates.pattern_row_bytes + one_file)
+
+    def most(disk: bool) -> int:
+        some = range(int((may_have or 0) / rates.pattern_bytes) + 1)
+        return bisect_right(some, may_have or 0, key=lambda patterns: peak(patterns, disk)) - 1
+
+    vectors = extent.patterns * rates.vector_bytes
+    disk = on_disk(vectors, limit)
     within = None
     if may_have is not None:
-        within = -1 if program + max(reading, bars) > may_have else int((may_have - program - bars) / each)
+        within = most(disk=True)
+        if not on_disk(max(0, within) * rates.vector_bytes, limit):
+            within = most(disk=False)
     return Memory(
         program=program,
-        loaded=round(program + bars + extent.patterns * rates.pattern_bytes),
-        peak=round(program + max(reading, bars + extent.patterns * each)),
+        loaded=round(program + bars + held(extent.patterns, disk)),
+        peak=round(peak(extent.patterns, disk)),
+        vectors_on_disk=vectors if disk else 0,
         patterns_within=within,
     )
 

@@ -60,12 +60,14 @@ class Rehearsal:
     bar_bytes: float
     """Bytes of a bar in memory."""
     pattern_bytes: float
-    """Bytes of a pattern in memory, those of the index and of the catalogue among them."""
+    """Bytes of a pattern in memory, those of the catalogue among them, without its vector and the index's scan."""
     bar_row_bytes: float
     """Bytes of a bar as it is read."""
     pattern_row_bytes: float
-    """Bytes of a pattern as it is read."""
+    """Bytes of a pattern as it is read, without its vector."""
     vector_bytes: int
+    scan_bytes: float
+    """Bytes of a pattern in the scan of an index whose vectors are in memory."""
     bars_disk: Line
     """Bytes of the files, by bars; likewise the others."""
     patterns_disk: Line

@@ -117,7 +117,7 @@ def rehearse(
 
         patterns_held = Line.through(
             *(
-                (len(stage.windows), all_of - bars)
+                (len(stage.windows), all_of - bars - held_bytes(stage.state.index))
                 for stage, all_of, bars in zip((tiny, large), whole, held, strict=True)
             )
         )
@@ -143,8 +143,9 @@ def rehearse(
             bar_bytes=held[1] / large.bars,
             pattern_bytes=patterns_held.each,
             bar_row_bytes=large.home.read("bars", COLUMNS).nbytes / large.bars,
-            pattern_row_bytes=large.home.read("patterns").nbytes / len(large.windows),
-            vector_bytes=large.state.patterns.vectors.itemsize * large.state.patterns.dim,
+            pattern_row_bytes=large.home.read("patterns").drop_columns(["vector"]).nbytes / len(large.windows),
+            vector_bytes=large.state.patterns.vectors.dtype.itemsize * large.state.patterns.dim,
+            scan_bytes=(held_bytes(large.state.index) - large.state.patterns.vectors.nbytes) / len(large.windows),
             bars_disk=line(lambda stage: (stage.bars, table_bytes(stage.home, "bars"))),
             patterns_disk=line(lambda stage: (len(stage.windows), table_bytes(stage.home, "patterns"))),
             values_disk=runs.disk,

@@ -10,7 +10,6 @@ A query is always confined to a prefix of the rows, those known on its date. FAI
 to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
@@ -65,23 +64,29 @@ class FlatIndex:
         return len(self.rows)
 
     @classmethod
-    def build(cls, patterns: Patterns, divided: Divided | None = None) -> Self:
+    def build(cls, patterns: Patterns, divided: Divided | None = None, room: "Room | None" = None) -> Self:
         """Index the vectors of `patterns`; row i of the index is row i of the patterns.
 
-        `divided`: what an index of the same vectors had under this name.
+        Args:
+            patterns: Patterns, whose vectors are copied.
+            divided: What an index of the same vectors had under this name.
+            room: Room that the patterns' vectors are in already, so that nothing is copied.
 
         Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
         is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
         """
-        return cls.over(patterns.vectors, divided)
+        return cls.over(patterns.vectors[:], divided, room)
 
     @classmethod
-    def over(cls, vectors: Floats32, divided: Divided | None = None) -> Self:
+    def over(cls, vectors: Floats32, divided: Divided | None = None, room: "Room | None" = None) -> Self:
         """As `build`, of vectors float32 (P, d)."""
         dim = int(vectors.shape[1])
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * dim
-        flat, rows = _flat([vectors], dim)
-        return cls(flat=flat, rows=rows, scan=_scan(rows, divided))
+        if room is None:
+            room = Room.of(len(vectors), dim)
+            room.vectors[:] = vectors
+        rows = room.read_only()
+        return cls(flat=room.flat, rows=rows, scan=_scan(rows, divided))
 
     @property
     def divided(self) -> Divided | None:
@@ -92,7 +97,9 @@ class FlatIndex:
         """A new index of these rows and then `vectors`, float32 (n, d)."""
         if len(vectors) == 0:
             return FlatIndex(flat=self.flat, rows=self.rows, scan=self.scan)
-        flat, rows = _flat([self.rows, vectors], self.rows.shape[1])
+        room = Room.of(len(self) + len(vectors), self.rows.shape[1])
+        np.concatenate([self.rows, vectors], out=room.vectors)
+        flat, rows = room.flat, room.read_only()
         scan = _scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows)
         return FlatIndex(flat=flat, rows=rows, scan=scan)
 
@@ -242,6 +249,28 @@ class FlatIndex:
         return lowest
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """A flat index whose vectors are still to be written, so that they need no memory but the index's own."""
+
+    flat: Any
+    """The `faiss.IndexFlatIP`."""
+    vectors: Floats32
+    """float32 (count, d): its memory."""
+
+    @classmethod
+    def of(cls, count: int, dim: int) -> Self:
+        """Room for so many vectors."""
+        flat = faiss.IndexFlatIP(dim)
+        flat.codes.resize(count * flat.code_size)
+        flat.ntotal = count
+        return cls(flat, np.asarray(_Memory(flat, read_only=False)))
+
+    def read_only(self) -> Floats32:
+        """The vectors, once they are all written."""
+        return np.asarray(_Memory(self.flat, read_only=True))
+
+
 def _scan(rows: Floats32, divided: Divided | None = None) -> Int8Scan | PrincipalScan | None:
     """The scan that is the fastest for this processor and these rows, float32 (P, d)."""
     if int8_pays(rows.shape[1]):
@@ -249,19 +278,6 @@ def _scan(rows: Floats32, divided: Divided | None = None) -> Int8Scan | Principa
     if divided is not None:
         return PrincipalScan.of_parts(rows, *divided)
     return PrincipalScan.of(rows) if len(rows) >= _DIVIDED_FROM else None
-
-
-def _flat(parts: Sequence[Floats32], dim: int) -> tuple[Any, Floats32]:
-    """Flat index of the vectors of all parts, and its memory as rows."""
-    flat = faiss.IndexFlatIP(dim)
-    count = sum(map(len, parts))
-    if count:
-        # Reserve memory for all parts at once: one `add` per part would move earlier rows and double the memory.
-        flat.codes.resize(count * flat.code_size)
-        memory = faiss.rev_swig_ptr(flat.codes.data(), count * flat.code_size).view("<f4")
-        np.concatenate(parts, out=memory.reshape(count, dim))
-        flat.ntotal = count
-    return flat, np.asarray(_Memory(flat))
 
 
 def _merge(score: Floats32, row: Int64s, more_score: Floats32, more_row: Int64s) -> None:
@@ -277,12 +293,12 @@ def _merge(score: Floats32, row: Int64s, more_score: Floats32, more_row: Int64s)
 class _Memory:
     """The codes of a flat index through NumPy's array interface; the array made of it keeps the index alive."""
 
-    def __init__(self, flat: Any) -> None:
+    def __init__(self, flat: Any, read_only: bool) -> None:
         self._flat = flat
         self.__array_interface__ = {
             "version": 3,
             "shape": (int(flat.ntotal), int(flat.d)),
             "typestr": "<f4",
             # An empty vector has no address, but NumPy needs one even for no elements.
-            "data": (int(flat.codes.data()) if flat.ntotal else np.zeros(1).ctypes.data, True),
+            "data": (int(flat.codes.data()) if flat.ntotal else np.zeros(1).ctypes.data, read_only),
         }

@@ -11,6 +11,7 @@ from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 
+from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _PAIRS = 2048
@@ -69,7 +70,7 @@ class PatternIndex(Protocol):
         """
 
 
-def exact_similarities(held: Floats32, vectors: Floats32, rows: Int64s) -> Floats64:
+def exact_similarities(held: Vectors, vectors: Floats32, rows: Int64s) -> Floats64:
     """Exact similarity of each of m queries with each of its rows: float64 (m, c), -inf where a row is -1.
 
     Each pair is summed on its own, so that a similarity depends neither on the other pairs nor on what else is held.

@@ -14,10 +14,10 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from kline_core.store.folder import check_space
+from kline_core.store.mapping import map_file, release
 
 INDEX_CACHE: Final = "index-cache"
 """Folder of a home that holds folders of arrays: what its tables give again, and may be removed at any moment."""
@@ -33,6 +34,10 @@ _WAITING: Final = ".waiting-"
 _ABANDONED_SECONDS: Final = 3600.0
 """Age from which on a folder that was never renamed is taken for one whose writer is gone."""
 _HEADER_BYTES: Final = 1024
+_PIECE: Final = 1 << 26
+"""Bytes that are compared at a time."""
+Parts: TypeAlias = NDArray[Any] | Sequence[NDArray[Any]]
+"""An array, or one in parts along its first axis, which are never joined in memory."""
 KEPT: Final = 2
 """Folders of one kind that are kept, as a process keeps states: runs on the version before may still read theirs."""
 
@@ -41,7 +46,7 @@ class DamagedArraysError(Exception):
     """A folder of arrays is not what was written."""
 
 
-def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bool:
+def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, Parts]) -> bool:
     """Write a folder of arrays with a description of JSON values, unless there is one of that name.
 
     Returns whether it was written: False if another writer was faster. Its parent must be there. Raises OSError if it
@@ -65,7 +70,7 @@ def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str
     return True
 
 
-def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kind: str) -> None:
+def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, Parts], kind: str) -> None:
     """Write a folder of arrays in the place of one that is there, and leave the `KEPT` last written of its kind.
 
     `kind`: how the names of all folders of the kind begin. Raises OSError, also if there is too little room.
@@ -73,7 +78,7 @@ def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, 
     parent = folder.parent
     parent.mkdir(exist_ok=True)
     remove_abandoned(parent)
-    check_space(parent, 2 * sum(array.nbytes for array in arrays.values()))
+    check_space(parent, 2 * sum(part.nbytes for array in arrays.values() for part in _parts(array)))
     if folder.is_dir():
         # It did not fit, or it would have been read.
         remove_arrays(folder)
@@ -169,10 +174,23 @@ class _Summed:
         return self._stream.write(data)
 
 
-def _write(path: Path, array: NDArray[Any]) -> int:
+def _parts(array: Parts) -> Sequence[NDArray[Any]]:
+    return [array] if isinstance(array, np.ndarray) else array
+
+
+def _write(path: Path, array: Parts) -> int:
+    parts = _parts(array)
+    first = parts[0]
+    shape = (sum(map(len, parts)), *first.shape[1:])
     with path.open("wb") as stream:
         summed = _Summed(stream)
-        npy.write_array(summed, np.ascontiguousarray(array), allow_pickle=False)
+        description = {"descr": npy.dtype_to_descr(first.dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(summed, description)
+        for part in parts:
+            for start in range(0, len(part), rows := max(1, _PIECE * len(part) // max(1, part.nbytes))):
+                summed.write(np.ascontiguousarray(part[start : start + rows]).view(np.uint8).data)
+                # What is copied from another file is not kept in memory.
+                release(part)
     return summed.checksum
 
 
@@ -187,8 +205,12 @@ def _read_json(folder: Path) -> dict[str, Any]:
 def _read(path: Path, checksum: int) -> NDArray[Any]:
     if path.stat().st_size == 0:
         raise DamagedArraysError(f"{path} is empty")
-    mapped = np.memmap(path, np.uint8, "r").view(np.ndarray)
-    if zlib.crc32(mapped.data) != checksum:
+    mapped, found = map_file(path), 0
+    for start in range(0, len(mapped), _PIECE):
+        found = zlib.crc32(mapped[start : start + _PIECE].data, found)
+        # What was only compared is no memory that this process needs.
+        release(mapped)
+    if found != checksum:
         raise DamagedArraysError(f"{path} is not what was written")
     # From the bytes that were compared, since the name may belong to another file by now.
     header = io.BytesIO(mapped[:_HEADER_BYTES].tobytes())

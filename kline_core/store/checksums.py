@@ -14,7 +14,7 @@ where the log ends before it, a commit was lost, which nothing in the log tells.
 import hashlib
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -126,17 +126,24 @@ def read_checked(
 
     A file that statistics rule out as a whole is neither read nor compared. Raises `DamagedFileError`.
     """
+    return pa.concat_tables(checked_parts(dataset, storage, columns, condition))
+
+
+def checked_parts(
+    dataset: FileSystemDataset, storage: pafs.FileSystem, columns: Sequence[str] | None, condition: pc.Expression | None
+) -> Iterator[pa.Table]:
+    """As `read_checked`, a table without rows and then one for each file."""
     have = recorded(storage)
     names = dataset.schema.names if columns is None else list(columns)
-    parts = [dataset.schema.empty_table().select(names)]
+    yield dataset.schema.empty_table().select(names)
     for fragment in dataset.get_fragments(condition):
         content = pa.BufferReader(checked_content(storage, fragment.path, have))
         part = dataset.format.make_fragment(content, partition_expression=fragment.partition_expression)
         try:
-            parts.append(part.to_table(schema=dataset.schema, columns=names, filter=condition))
+            rows = part.to_table(schema=dataset.schema, columns=names, filter=condition)
         except (OSError, pa.ArrowException) as error:
             raise DamagedFileError(f"its file {fragment.path} cannot be decoded: {error}") from error
-    return pa.concat_tables(parts)
+        yield rows
 
 
 def checked_content(storage: pafs.FileSystem, name: str, have: Mapping[str, str]) -> pa.Buffer:

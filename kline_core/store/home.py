@@ -9,7 +9,7 @@ Every write is one commit: a reader sees all of it or none of it, and older vers
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,13 @@ class Home:
                 (`kline_core.store.checksums`), or it has no such version.
         """
         return self._table(table).read(columns, version, symbols, fingerprint, where)
+
+    def parts(self, table: str, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
+        """Rows of a version of `bars` or of patterns as `read` returns them, but a file at a time.
+
+        The first has no rows, so that there is always one. Raises as `read`.
+        """
+        return self._table(table).parts(columns, version)
 
     def appended(self, table: str, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
         """Rows that a version has beyond the data files `old`, or None if it lacks any of these.

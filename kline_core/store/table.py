@@ -4,7 +4,7 @@ A table that lost a file, whose log is not whole, or that another program made, 
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
@@ -232,6 +232,11 @@ class StoredTable:
             asked = None if columns is None else [name for name in columns if name not in lacking]
             rows = self._rows(dataset, asked, condition)
         return with_later_columns(rows, columns, self.name) if lacking else rows
+
+    def parts(self, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
+        """Rows of a version of a table that has checksums, a file at a time; see `Home.parts`."""
+        with self.explained(self._reading(version)):
+            yield from checksums.checked_parts(self.open(version).to_pyarrow_dataset(), self.storage, columns, None)
 
     def appended(self, columns: Sequence[str], old: Collection[str], version: int) -> pa.Table | None:
         """Rows that a version has beyond the data files `old`; see `Home.appended`."""

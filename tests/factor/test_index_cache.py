@@ -11,6 +11,7 @@ import pytest
 
 from kline_core import _cache
 from kline_core._logging import listening
+from kline_core._memory import VECTORS
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import HomeError, StaleError
 from kline_core.factor import index_cache, state
@@ -19,8 +20,12 @@ from kline_core.factor.state import load_state
 from kline_core.maintenance.upkeep import vacuum
 from kline_core.maintenance.verify import verify
 from kline_core.patterns.catalogue import Catalogue
+from kline_core.patterns.mapped_vectors import MappedVectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.search import flat_index
+from kline_core.search.disk_index import DiskIndex
+from kline_core.search.flat_index import FlatIndex
+from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.store import array_folder
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
@@ -28,6 +33,7 @@ from tests.support.homes import add_bars, market, replace_bars
 
 pytestmark = pytest.mark.usefixtures("nothing_loaded", "small_homes_cached")
 
+ROUND = QuantisedScan.of
 DAYS = 24
 FRAME = market(3, 30)
 LAST = FRAME["date"].drop_duplicates().iloc[DAYS]
@@ -66,6 +72,7 @@ def without_cache(key, monkeypatch):
 def columns(thing, kind):
     for field in fields(kind):
         value = getattr(thing, field.name)
+        value = value[:] if isinstance(value, MappedVectors) else value
         yield field.name, value if isinstance(value, list | str) else (value.dtype, value.shape, value.tobytes())
 
 
@@ -76,7 +83,7 @@ def assert_same(one, other):
         assert dict(columns(bars, SymbolBars)) == dict(columns(other.frames[symbol], SymbolBars))
     assert dict(columns(one.verified.windows, Catalogue)) == dict(columns(other.verified.windows, Catalogue))
     assert one.verified.files == other.verified.files
-    assert one.index.rows.tobytes() == other.index.rows.tobytes()
+    assert one.index.rows[:].tobytes() == other.index.rows[:].tobytes()
     for symbol in one.frames:
         dates = plan_dates(one, symbol, 30, None)
         np.testing.assert_array_equal(dates, plan_dates(other, symbol, 30, None))
@@ -107,6 +114,88 @@ def test_the_scan_of_the_index_is_mapped_too(bench, monkeypatch):
         assert not other.flags.owndata
     assert first.index.scan.error == again.index.scan.error
     assert_same(again, first)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    monkeypatch.setenv(VECTORS, "disk")
+
+
+def test_vectors_on_disk_give_the_same_state(bench, monkeypatch):
+    held = without_cache(bench.key, monkeypatch)
+    assert isinstance(held.index, FlatIndex)
+    monkeypatch.setenv(VECTORS, "disk")
+    first = fresh(bench.key)
+    assert isinstance(first.index, DiskIndex)
+    again = fresh(bench.key)
+    assert mapped(again)
+    for part in (again.index.rows.mapped, again.index.scan.heads, again.index.scan.tails):
+        assert not part.flags.owndata
+    assert_same(first, again)
+    assert_same(again, held)
+
+
+@pytest.mark.usefixtures("disk")
+def test_later_vectors_stand_beside_those_on_disk_until_a_new_entry_is_written(bench, monkeypatch):
+    monkeypatch.setattr(state, "NEW_SHARE", 0.5)
+    before = fresh(bench.key)
+    bench.add(FRAME[FRAME["date"] == LAST])
+    advanced = fresh(bench.key)
+    assert len(advanced.index.rows.mapped) == len(before.patterns) < len(advanced.patterns)
+    assert_same(advanced, without_cache(bench.key, monkeypatch))
+    monkeypatch.setattr(state, "NEW_SHARE", 0)
+    fresh(bench.key)
+    assert len(fresh(bench.key).index.rows.mapped) == len(advanced.patterns)
+    assert_same(fresh(bench.key), advanced)
+
+
+def test_an_entry_made_with_vectors_in_memory_serves_those_on_disk_and_the_other_way_round(bench, monkeypatch):
+    held = fresh(bench.key)
+    rounded = []
+    monkeypatch.setattr(QuantisedScan, "of", lambda vectors: rounded.append(len(vectors)) or ROUND(vectors))
+    monkeypatch.setenv(VECTORS, "disk")
+    for _ in range(2):
+        again = fresh(bench.key)
+        assert mapped(again)
+        assert isinstance(again.index, DiskIndex)
+    # What has to be rounded is written beside the rest.
+    assert rounded == [len(held.patterns)]
+    assert_same(again, held)
+    monkeypatch.delenv(VECTORS)
+    assert isinstance(fresh(bench.key).index, FlatIndex)
+
+
+@pytest.mark.usefixtures("disk")
+def test_vectors_on_disk_of_a_home_that_takes_no_file(bench, monkeypatch, tmp_path):
+    held = fresh(bench.key)
+    asked = []
+    real = state.scratch
+
+    def refuse(folder, size):
+        asked.append(folder)
+        if folder.name == INDEX_CACHE:
+            raise OSError("read-only file system")
+        return real(folder, size)
+
+    monkeypatch.setattr(state, "scratch", refuse)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert_same(without_cache(bench.key, monkeypatch), held)
+    assert asked == [bench.home.folder / INDEX_CACHE, tmp_path]
+
+    def none(folder, size):
+        raise OSError(f"no space left in {folder.name} for {size}")
+
+    monkeypatch.setattr(state, "scratch", none)
+    with pytest.raises(HomeError, match=r"no space left in .*; make room, .*TMPDIR, or set KLINE_VECTORS=memory"):
+        without_cache(bench.key, monkeypatch)
+
+
+@pytest.mark.usefixtures("disk")
+def test_an_approximate_index_holds_its_vectors(bench, monkeypatch):
+    settings = bench.key.settings
+    approximate = replace(settings.factor, index="ivf", min_recall=0)
+    key = replace(bench.key, settings=replace(settings, factor=approximate))
+    assert isinstance(without_cache(key, monkeypatch).index, FlatIndex)
 
 
 def test_added_days_are_read_and_the_rest_is_mapped(bench, monkeypatch):
@@ -265,7 +354,7 @@ def test_processes_that_write_at_once_leave_one(bench):
     shutil.rmtree(bench.home.folder / INDEX_CACHE)
     with ThreadPoolExecutor(4) as pool:
         written = [
-            pool.submit(index_cache.keep_state, bench.home, bench.key, bars, loaded.patterns, None, stamps)
+            pool.submit(index_cache.keep_state, bench.home, bench.key, bars, loaded.patterns, loaded.index, stamps)
             for _ in range(12)
         ]
         for each in written:
@@ -279,7 +368,7 @@ def test_a_file_that_changed_while_it_was_read_is_not_vouched_for(bench):
     stamps = index_cache.file_stamps(bench.home, bench.key)
     shutil.rmtree(bench.home.folder / INDEX_CACHE)
     os.utime(bench.home.folder / "patterns" / next(iter(bench.home.files("patterns"))))
-    index_cache.keep_state(bench.home, bench.key, bench.key.bars.load(), loaded.patterns, None, stamps)
+    index_cache.keep_state(bench.home, bench.key, bench.key.bars.load(), loaded.patterns, loaded.index, stamps)
     assert entries(bench) == []
 
 

@@ -19,11 +19,13 @@ import kline_core.compute.standing
 import kline_core.factor.stored_values
 from flows.backfill import backfill
 from flows.daily import daily
+from kline_core._memory import VECTORS
 from kline_core.compute import workload
 from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
 from kline_core.errors import HomeError, InputError, RunFailedError, SchedulerError, UnknownSymbolError
+from kline_core.search.disk_index import DiskIndex
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from tests.support.prefect_server import SYMBOLS, Server
@@ -95,6 +97,20 @@ def test_values_of_other_settings_stand_beside_the_others(home: Path) -> None:
     assert run(home=str(home)).is_completed()
     both = Home(home).read("factors", ["fingerprint"])["fingerprint"].to_pylist()
     assert len(set(both)) == 2
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("nothing_loaded", "small_homes_cached")
+def test_values_are_the_same_where_vectors_are_on_disk(
+    stored: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VECTORS, "disk")
+    places = []
+    build = DiskIndex.build
+    monkeypatch.setattr(DiskIndex, "build", lambda *parts: places.append("disk") or build(*parts))
+    assert run(home=str(home)).is_completed()
+    assert places == ["disk"]
+    assert values(home) == values(stored)
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import psutil
 import pytest
 from packaging.requirements import Requirement
 
+from kline_core import _memory
 from kline_core._processor import Processor
 from kline_core.bars.sessions import last_known_day
 from kline_core.maintenance import machine_checks
@@ -51,7 +52,7 @@ def test_memory_that_is_short(monkeypatch, tmp_path, free, state):
 
 def test_memory_that_a_container_is_granted(monkeypatch, tmp_path):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(64 * GIB, 32 * GIB))
-    monkeypatch.setattr(machine_checks, "_CGROUP", tmp_path / "memory.max")
+    monkeypatch.setattr(_memory, "_CGROUPS", (tmp_path / "memory.max",))
     (tmp_path / "memory.max").write_text(f"{GIB}\n")
     (memory,) = (check for check in check_machine(None) if check.subject == "memory")
     assert (memory.state, memory.text) == ("note", "1.0 GiB free of 64.0; close other programs")

@@ -87,6 +87,9 @@ def test_every_job_takes_time_and_the_text_says_where_it_comes_from(made):
     assert "counted: 12 symbols, 3,600 bars, " in text
     assert "computed: a worker fits into 64.00 GB, with up to " in text
     assert "projected, with one worker on this machine:" in text
+    assert "vectors are read from disk" not in text
+    large = replace(made, memory=replace(made.memory, vectors_on_disk=2_560_000_000))
+    assert "computed: 2.56 GB of vectors are read from disk, 8 bits of each number are held" in large.text()
     document = json.loads(json.dumps(made.to_dict(), allow_nan=False))
     assert document["counted"]["patterns"] == made.extent.patterns
     assert document["computed"]["disk_bytes"]["bars"] == made.disk["bars"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kline_core._memory import VECTORS
 from kline_core.planning.extent import Extent, Samples
 from kline_core.planning.projection import Job, batch, jobs, memory_of
 from kline_core.planning.rates import Line, Rehearsal
@@ -26,10 +27,11 @@ RATES = Rehearsal(
     scan_many=1e-6,
     base_bytes=400_000,
     bar_bytes=65.0,
-    pattern_bytes=400.0,
+    pattern_bytes=100.0,
     bar_row_bytes=64.0,
-    pattern_row_bytes=300.0,
+    pattern_row_bytes=50.0,
     vector_bytes=256,
+    scan_bytes=44.0,
     bars_disk=NOTHING,
     patterns_disk=NOTHING,
     values_disk=NOTHING,
@@ -64,14 +66,29 @@ def test_workers_are_as_many_as_it_takes_and_none_where_none_are_enough():
 def test_memory_is_that_of_the_arrays_and_while_it_loads_of_the_rows():
     memory = memory_of(EXTENT, RATES, None)
     assert memory.loaded == 400_000 + 650_000 + 3_600_000
-    assert memory.peak == 400_000 + 650_000 + 9_000 * 956
+    # The rows without vectors, and those of one file as they are.
+    assert memory.peak == 400_000 + 650_000 + 9_000 * (400 + 50 + 306)
+    assert memory.vectors_on_disk == 0
     assert memory.patterns_within is None
 
 
-def test_what_fits_into_a_memory_fills_it():
+def test_vectors_on_disk_take_a_quarter_and_two_bytes(monkeypatch):
+    monkeypatch.setenv(VECTORS, "disk")
+    memory = memory_of(EXTENT, RATES, None)
+    assert memory.loaded == 400_000 + 650_000 + 9_000 * (100 + 64 + 2)
+    assert memory.vectors_on_disk == 9_000 * 256
+
+
+def test_what_fits_into_a_memory_fills_it(monkeypatch):
+    # Their vectors would take more than an eighth of it.
     room = memory_of(EXTENT, RATES, 6e6).patterns_within
     assert room is not None
-    assert 400_000 + 650_000 + room * 956 <= 6e6 < 400_000 + 650_000 + (room + 1) * 956
+    each = 100 + 66 + 50 + 306
+    assert 400_000 + 650_000 + room * each <= 6e6 < 400_000 + 650_000 + (room + 1) * each
+    monkeypatch.setenv(VECTORS, "memory")
+    fewer = memory_of(EXTENT, RATES, 6e6).patterns_within
+    assert fewer is not None
+    assert 400_000 + 650_000 + fewer * 756 <= 6e6 < 400_000 + 650_000 + (fewer + 1) * 756
     assert memory_of(EXTENT, RATES, 2e6).patterns_within == -1, "the bars alone take more while they are read"
 
 

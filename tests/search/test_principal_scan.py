@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core._processor import LEAVE_OUT
-from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.search import bounded_scan
 from kline_core.search import flat_index as index_module
 from kline_core.search import principal_scan as scan_module
 from kline_core.search.flat_index import FlatIndex
@@ -24,56 +24,21 @@ from tests.support.searches import (
     market,
     some,
 )
+from tests.support.vector_sets import assert_proposals, few_directions, small_steps, unit, vector_sets
 
 
 @pytest.fixture
 def small_blocks():
     """Small enough for every stage to be reached by small sets, and bounds used wherever there are some."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("_SCORES", 60), ("_FIRST", 1), ("_FEW", 1), ("_PAIRS", 3), ("_SLICE", 7)):
-            patch.setattr(scan_module, name, size)
+        small_steps(patch, scan_module)
         yield
-
-
-def unit(vectors):
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(length == 0, 1, length)).astype(np.float32)
-
-
-@st.composite
-def vector_sets(draw):
-    """Rows with few or many directions that matter, repeated, all alike, or as long as a vector may be."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    count, dim = draw(st.integers(1, 70)), draw(st.sampled_from([1, 3, 8, 17, 64]))
-    rank = draw(st.integers(1, dim))
-    rows = rng.standard_normal((count, rank)) @ rng.standard_normal((rank, dim))
-    rows += draw(st.sampled_from([0.0, 1e-7, 1e-3, 0.3])) * rng.standard_normal((count, dim))
-    rows = unit(rows[rng.integers(0, draw(st.integers(1, count)), count)])
-    if draw(st.booleans()):
-        rows *= np.float32(MAX_LENGTH - 1e-5)
-    asked = draw(st.integers(1, 12))
-    strangers = unit(rng.standard_normal((asked, dim)))
-    vectors = np.where(rng.random((asked, 1)) < 0.7, rows[rng.integers(0, count, asked)], strangers)
-    known = np.sort(rng.integers(0, count + 1, asked))
-    return rows, vectors, known
 
 
 def with_directions(rows, count, seed=0):
     """A scan along directions that have nothing to do with the rows."""
     directions, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((rows.shape[1], count)))
-    return PrincipalScan(rows, directions, scan_module._divided(rows, directions), scan_module._error(directions))
-
-
-def assert_proposals(scan, rows, vectors, known, count):
-    error = built(2, dim=rows.shape[1]).score_error
-    proposed, floor = scan.nearest(vectors, known, count)
-    for query, limit in enumerate(known.tolist()):
-        there = [row for row in proposed[query].tolist() if row >= 0]
-        assert len(set(there)) == len(there) == min(count, limit)
-        assert all(row < limit for row in there)
-        for row in set(range(limit)) - set(there):
-            assert similarity(vectors[query], rows[row]) <= floor[query] + error
-        assert (floor[query] == -np.inf) == (limit <= count)
+    return PrincipalScan(rows, directions, scan_module.divided(rows, directions), scan_module._error(directions))
 
 
 @given(vector_sets(), st.data())
@@ -86,7 +51,7 @@ def test_bounds_hold_for_every_pair(sets, data):
     ):
         if not scan.directions.size:
             continue
-        queries = scan_module._divided(vectors, scan.directions)
+        queries = scan_module.divided(vectors, scan.directions)
         for query, vector in enumerate(vectors):
             exact = [similarity(vector, row) for row in rows]
             for beaten in (-3.0, *exact[:3]):
@@ -128,7 +93,7 @@ def test_search_along_directions_equals_the_plain_loop(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", [3, 40, 5000])
 def test_whole_blocks_equal_faiss_and_whole_numbers(kinds, monkeypatch):
-    monkeypatch.setattr(scan_module, "_SCORES", 1 << 15)
+    monkeypatch.setattr(bounded_scan, "_SCORES", 1 << 15)
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 11))
     index = FlatIndex.build(patterns)
@@ -145,12 +110,6 @@ def test_threads_share_a_scan():
     assert_threads_share(FlatIndex(index.flat, index.rows, with_directions(index.rows, 6)), patterns, queries)
 
 
-def few_directions(count, dim=32, rank=4):
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((count, rank)) @ rng.standard_normal((rank, dim))
-    return unit(rows + 0.1 * rng.standard_normal((count, dim)))
-
-
 def test_directions_are_few_where_few_matter_and_none_where_all_do():
     scan = PrincipalScan.of(few_directions(2000))
     assert scan.heads.shape == (2000, scan.directions.shape[1] + 2)
@@ -165,13 +124,13 @@ def test_few_rows_are_scored_on_their_own(monkeypatch):
     rows = few_directions(20_000)
     known = np.full(40, len(rows))
     scored = []
-    score = PrincipalScan._score
+    score = bounded_scan._scores
 
-    def counted(self, vectors, found, best):
-        scored.extend(len(row) for _, row in found)
-        score(self, vectors, found, best)
+    def counted(rows, queries, query, row):
+        scored.append(len(row))
+        return score(rows, queries, query, row)
 
-    monkeypatch.setattr(PrincipalScan, "_score", counted)
+    monkeypatch.setattr(bounded_scan, "_scores", counted)
     PrincipalScan.of(rows).nearest(rows[:40], known, 5)
     assert 0 < sum(scored) < 40 * len(rows) / 20
 
@@ -182,14 +141,14 @@ def test_later_rows_keep_the_directions():
     longer = short.followed_by(rows[300:], rows)
     assert longer.directions is short.directions
     assert longer.error == short.error
-    assert np.array_equal(longer.heads, scan_module._divided(rows, short.directions))
+    assert np.array_equal(longer.heads, scan_module.divided(rows, short.directions))
     assert short.heads.shape[0] == 300
 
 
 def test_tails_are_rounded_up_and_nothing_is_left_of_a_vector_within_the_directions():
     directions = np.eye(6)[:, :2]
     vectors = np.array([[0.6, 0.8, 0, 0, 0, 0], [0.6, 0, 0.8, 0, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=np.float32)
-    heads = scan_module._divided(vectors, directions)
+    heads = scan_module.divided(vectors, directions)
     assert heads[:, :2].tolist() == vectors[:, :2].tolist()
     assert heads[:, 3].tolist() == [1, 1, 1]
     assert 0 < heads[0, 2] < 1e-8

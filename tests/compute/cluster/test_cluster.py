@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from kline_core import _memory
+from kline_core._memory import on_disk
 from kline_core.compute import cluster as module
 from kline_core.compute import tasks
 from kline_core.compute.opening import open_cluster
@@ -47,6 +49,15 @@ def test_samples_in_pieces(opened, bench, chunks, pieces):
     assert len(parts) == pieces
     found = sorted(date for part in parts for date in part.factors["date"].to_pylist())
     assert found == dates.tolist()
+
+
+def test_the_memory_that_a_cluster_allows_its_worker_counts_there(monkeypatch):
+    monkeypatch.setattr(_memory, "_granted", [])
+    with open_cluster(threads=1) as cluster:
+        (worker,) = cluster.client.cluster.workers.values()
+        assert not cluster.call(on_disk, 100_000)
+        worker.memory_manager.memory_limit = 100_000
+        assert cluster.call(on_disk, 100_000)
 
 
 @pytest.mark.parametrize("opened", [STANDING], indirect=True)

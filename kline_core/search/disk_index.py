@@ -1,0 +1,59 @@
+"""The exact index of vectors that are not in memory: they lie in a file, and rounded coordinates stand for them.
+
+`kline_core.search.quantised_scan` proposes rows by 8 bits a coordinate, and proves what it leaves out. Only the vectors
+of proposed rows are read, some dozens of a query, and ranked as everywhere else. So the answer is that of a
+`FlatIndex`, bit for bit, for a quarter of its memory.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from kline_core.patterns.mapped_vectors import MappedVectors
+from kline_core.patterns.patterns import Patterns
+from kline_core.search.pattern_index import Hits, Proposals, exact_similarities
+from kline_core.search.quantised_scan import QuantisedScan
+from kline_core.typing import Floats32, Floats64, Int64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DiskIndex:
+    """A `PatternIndex` over mapped vectors. Searching from several threads at once is safe: nothing ever changes."""
+
+    rows: MappedVectors
+    scan: QuantisedScan
+
+    def __len__(self) -> int:
+        """Number of patterns P."""
+        return len(self.rows)
+
+    @classmethod
+    def build(cls, vectors: MappedVectors, scan: QuantisedScan | None = None) -> Self:
+        """Index vectors; row i of the index is vector i. `scan`: what an index of the same vectors had there."""
+        return cls(vectors, QuantisedScan.of(vectors) if scan is None else scan)
+
+    def followed_by(self, vectors: Floats32) -> "DiskIndex":
+        """A new index of these rows and then `vectors`, float32 (n, d), which stay in memory."""
+        if len(vectors) == 0:
+            return self
+        rows = self.rows.followed_by(vectors)
+        return DiskIndex(rows, self.scan.followed_by(vectors, rows))
+
+    def attach(self, patterns: Patterns) -> Patterns:
+        """The same patterns: their vectors are the index's own already."""
+        return patterns
+
+    def vectors_of(self, rows: Int64s) -> Floats32:
+        """See `PatternIndex.vectors_of`."""
+        return self.rows[rows]
+
+    def proposals(self, vectors: Floats32, known: Int64s, count: int) -> Proposals:
+        """See `PatternIndex.proposals`."""
+        rows, floor = self.scan.nearest(vectors, known, count)
+        return Proposals(rows, exact_similarities(self.rows, vectors, rows), floor)
+
+    def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
+        """See `PatternIndex.reaching`."""
+        return [
+            (rows, exact_similarities(self.rows, vectors[query : query + 1], rows[None])[0])
+            for query, rows in enumerate(self.scan.at_least(vectors, known, bound))
+        ]

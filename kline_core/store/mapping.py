@@ -1,0 +1,47 @@
+"""Files mapped into memory, and the letting go of what was read of them."""
+
+import mmap
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kline_core.store.folder import check_space
+from kline_core.typing import Pixels
+
+
+def map_file(path: Path) -> Pixels:
+    """The bytes of a file that is not empty, uint8 (n,), read-only; mapped as long as there is a view of them."""
+    with path.open("rb") as stream:
+        return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def scratch(folder: Path, size: int) -> Pixels:
+    """A new file of so many bytes, more than none, mapped to be written: uint8 (size,). It is gone with the mapping.
+
+    Raises OSError.
+    """
+    check_space(folder, size)
+    with TemporaryFile(dir=folder) as stream:
+        stream.truncate(size)
+        return np.frombuffer(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_WRITE), np.uint8)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of the pages that this process has of a mapped file, of which an array is a part.
+
+    They are read again where they are needed, most likely from the system's own memory, which it takes back when others
+    need it. Does nothing to other arrays, and on systems that know no such thing.
+    """
+    mapping = _mapping_of(array)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
+    owner: Any = array
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    return owner if isinstance(owner, mmap.mmap) else None

@@ -1,0 +1,57 @@
+"""Vectors to be scanned, and what a scan has to propose of them."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from kline_core.patterns.patterns import MAX_LENGTH
+from kline_core.search import bounded_scan
+from tests.naive import similarity
+from tests.support.searches import built
+
+
+def small_steps(patch, scan_module):
+    """Small enough for every stage to be reached by small sets, and bounds used wherever there are some."""
+    for name, size in (("_SCORES", 60), ("_FIRST", 1), ("_FEW", 1), ("_PAIRS", 3)):
+        patch.setattr(bounded_scan, name, size)
+    patch.setattr(scan_module, "_SLICE", 7)
+
+
+def unit(vectors):
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(length == 0, 1, length)).astype(np.float32)
+
+
+@st.composite
+def vector_sets(draw):
+    """Rows with few or many directions that matter, repeated, all alike, or as long as a vector may be."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, dim = draw(st.integers(1, 70)), draw(st.sampled_from([1, 3, 8, 17, 64]))
+    rank = draw(st.integers(1, dim))
+    rows = rng.standard_normal((count, rank)) @ rng.standard_normal((rank, dim))
+    rows += draw(st.sampled_from([0.0, 1e-7, 1e-3, 0.3])) * rng.standard_normal((count, dim))
+    rows = unit(rows[rng.integers(0, draw(st.integers(1, count)), count)])
+    if draw(st.booleans()):
+        rows *= np.float32(MAX_LENGTH - 1e-5)
+    asked = draw(st.integers(1, 12))
+    strangers = unit(rng.standard_normal((asked, dim)))
+    vectors = np.where(rng.random((asked, 1)) < 0.7, rows[rng.integers(0, count, asked)], strangers)
+    known = np.sort(rng.integers(0, count + 1, asked))
+    return rows, vectors, known
+
+
+def assert_proposals(scan, rows, vectors, known, count):
+    error = built(2, dim=rows.shape[1]).score_error
+    proposed, floor = scan.nearest(vectors, known, count)
+    for query, limit in enumerate(known.tolist()):
+        there = [row for row in proposed[query].tolist() if row >= 0]
+        assert len(set(there)) == len(there) == min(count, limit)
+        assert all(row < limit for row in there)
+        for row in set(range(limit)) - set(there):
+            assert similarity(vectors[query], rows[row]) <= floor[query] + error
+        assert (floor[query] == -np.inf) == (limit <= count)
+
+
+def few_directions(count, dim=32, rank=4):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((count, rank)) @ rng.standard_normal((rank, dim))
+    return unit(rows + 0.1 * rng.standard_normal((count, dim)))
