@@ -145,8 +145,9 @@ def _vectors(
 
 def _with_vectors(known: Patterns, vectors: Floats32) -> Patterns:
     """The same patterns with other vectors, float32 (P, d)."""
-    return Patterns.from_arrays(
-        symbol=np.array(known.symbols, dtype=object)[known.code],
+    return Patterns.from_codes(
+        symbols=known.symbols,
+        code=known.code,
         end=known.end,
         known_on=known.known_on,
         bar=known.bar,

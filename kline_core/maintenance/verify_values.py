@@ -204,8 +204,9 @@ def check_win_rates(joined: Joined, where: Flags, ledger: Ledger) -> None:
 def _as_patterns(expected: Expected) -> Patterns:
     """The patterns that the bars give, with vectors of length 0."""
     windows = expected.windows
-    return Patterns.from_arrays(
-        symbol=np.array(windows.symbols, dtype=object)[windows.code],
+    return Patterns.from_codes(
+        symbols=windows.symbols,
+        code=windows.code,
         end=windows.end,
         known_on=windows.known_on,
         bar=windows.bar,

@@ -10,7 +10,7 @@ from typing import Self
 
 from kline_core.patterns.mapped_vectors import MappedVectors
 from kline_core.patterns.patterns import Patterns
-from kline_core.search.pattern_index import Hits, Proposals, exact_similarities
+from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -53,7 +53,4 @@ class DiskIndex:
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
         """See `PatternIndex.reaching`."""
-        return [
-            (rows, exact_similarities(self.rows, vectors[query : query + 1], rows[None])[0])
-            for query, rows in enumerate(self.scan.at_least(vectors, known, bound))
-        ]
+        return with_similarities(self.rows, vectors, self.scan.at_least(vectors, known, bound))

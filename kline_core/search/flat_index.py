@@ -18,7 +18,7 @@ import numpy as np
 
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.int8_scan import Int8Scan, int8_pays
-from kline_core.search.pattern_index import Hits, Proposals, exact_similarities
+from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -134,11 +134,7 @@ class FlatIndex:
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
         """See `PatternIndex.reaching`."""
-        found = self.at_least(vectors, known, bound)
-        return [
-            (rows, exact_similarities(self.rows, vectors[query : query + 1], rows[None])[0])
-            for query, rows in enumerate(found)
-        ]
+        return with_similarities(self.rows, vectors, self.at_least(vectors, known, bound))
 
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose the best-scoring rows of a prefix for each query, by exact scan.

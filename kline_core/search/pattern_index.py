@@ -88,3 +88,10 @@ def exact_similarities(held: Vectors, vectors: Floats32, rows: Int64s) -> Floats
         product *= vectors[place // rows.shape[1]]
         similarity[place] = product.sum(axis=-1)
     return similarity.reshape(rows.shape)
+
+
+def with_similarities(held: Vectors, vectors: Floats32, found: Sequence[Int64s]) -> list[Hits]:
+    """Rows that were found for each of q queries, with their exact similarities; arguments as above."""
+    return [
+        (rows, exact_similarities(held, vectors[query : query + 1], rows[None])[0]) for query, rows in enumerate(found)
+    ]

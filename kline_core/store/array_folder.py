@@ -187,7 +187,8 @@ def _write(path: Path, array: Parts) -> int:
         description = {"descr": npy.dtype_to_descr(first.dtype), "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(summed, description)
         for part in parts:
-            for start in range(0, len(part), rows := max(1, _PIECE * len(part) // max(1, part.nbytes))):
+            rows = max(1, _PIECE * len(part) // max(1, part.nbytes))
+            for start in range(0, len(part), rows):
                 summed.write(np.ascontiguousarray(part[start : start + rows]).view(np.uint8).data)
                 # What is copied from another file is not kept in memory.
                 release(part)

@@ -1,6 +1,4 @@
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,19 +7,17 @@ from safetensors.torch import load_file, save_file
 
 from kline_core.encoder.encoder import BATCH, Encoder, choose_device, load_decoder, save_weights
 from kline_core.encoder.network import AttentionEncoder, ChartDecoder, to_input
-from kline_core.encoder.synthetic import synthetic_market
-from kline_core.encoder.training import WindowPool
 from kline_core.encoder.weights import DEFAULT_WEIGHTS, weights_fingerprint
 from kline_core.errors import DateError, EncoderError
 from kline_core.windows.chart_rows import HEIGHT
+from tests.support.charts import assert_threads_encode_the_same, some_charts
 from tests.support.homes import write_encoder, write_synthetic_card
 from tests.support.processes import output_of
 
 
 @pytest.fixture(scope="module")
 def charts():
-    pool = WindowPool.from_bars(synthetic_market(8, 200, 5), stride=7, seed=5)
-    return pool.charts(np.arange(BATCH + 9))
+    return some_charts()
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +56,7 @@ def test_a_chart_alone_has_the_same_vector(encoder, vectors, charts, at):
 
 
 def test_threads_encode_the_same(encoder, vectors, charts):
-    start = threading.Barrier(3)
-
-    def work(first):
-        start.wait()
-        return encoder.encode(charts[first:])
-
-    with ThreadPoolExecutor(3) as pool:
-        for first, encoded in zip((0, 5, 30), pool.map(work, (0, 5, 30)), strict=True):
-            np.testing.assert_array_equal(encoded, vectors[first:])
+    assert_threads_encode_the_same(encoder, vectors, charts)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

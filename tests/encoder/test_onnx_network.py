@@ -1,8 +1,5 @@
 """The encoder by ONNX Runtime: within some 1e-7 of torch's, the same vector of a chart whatever else is encoded."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
@@ -10,16 +7,15 @@ import kline_core as kl
 from kline_core import _cache
 from kline_core.compute.opening import open_cluster
 from kline_core.compute.replay import replay, replay_key
-from kline_core.encoder.encoder import BATCH, Encoder
+from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
-from kline_core.encoder.synthetic import synthetic_market
-from kline_core.encoder.training import WindowPool
 from kline_core.errors import EncoderError
 from kline_core.patterns.encode import LocalWindowEncoder
 from kline_core.patterns.recent import RecentVectors
 from kline_core.store.run_records import read_record
 from kline_core.windows.chart_rows import HEIGHT
 from tests.support.bench import SMALL_SETTINGS
+from tests.support.charts import assert_threads_encode_the_same, some_charts
 from tests.support.homes import SMALL, make_home, market, write_encoder
 
 pytest.importorskip("onnx", reason="needs the extra onnx")
@@ -28,8 +24,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
 @pytest.fixture(scope="module")
 def charts():
-    pool = WindowPool.from_bars(synthetic_market(8, 200, 5), stride=7, seed=5)
-    return pool.charts(np.arange(BATCH + 9))
+    return some_charts()
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +49,7 @@ def test_a_vector_does_not_depend_on_position_or_company(encoder, vectors, chart
 
 
 def test_threads_encode_the_same(encoder, vectors, charts):
-    start = threading.Barrier(3)
-
-    def work(first):
-        start.wait()
-        return encoder.encode(charts[first:])
-
-    with ThreadPoolExecutor(3) as pool:
-        for first, encoded in zip((0, 5, 30), pool.map(work, (0, 5, 30)), strict=True):
-            np.testing.assert_array_equal(encoded, vectors[first:])
+    assert_threads_encode_the_same(encoder, vectors, charts)
 
 
 @pytest.mark.parametrize("window_bars", [4, 5, 7])

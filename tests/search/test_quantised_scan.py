@@ -15,8 +15,7 @@ from tests.support.vector_sets import assert_proposals, few_directions, small_st
 
 @pytest.fixture
 def small_blocks():
-    with pytest.MonkeyPatch.context() as patch:
-        small_steps(patch, scan_module)
+    with small_steps(scan_module):
         yield
 
 

@@ -1,6 +1,9 @@
 """Vectors to be scanned, and what a scan has to propose of them."""
 
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from kline_core.patterns.patterns import MAX_LENGTH
@@ -9,11 +12,14 @@ from tests.naive import similarity
 from tests.support.searches import built
 
 
-def small_steps(patch, scan_module):
+@contextmanager
+def small_steps(scan_module):
     """Small enough for every stage to be reached by small sets, and bounds used wherever there are some."""
-    for name, size in (("_SCORES", 60), ("_FIRST", 1), ("_FEW", 1), ("_PAIRS", 3)):
-        patch.setattr(bounded_scan, name, size)
-    patch.setattr(scan_module, "_SLICE", 7)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in (("_SCORES", 60), ("_FIRST", 1), ("_FEW", 1), ("_PAIRS", 3)):
+            patch.setattr(bounded_scan, name, size)
+        patch.setattr(scan_module, "_SLICE", 7)
+        yield
 
 
 def unit(vectors):
