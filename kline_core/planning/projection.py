@@ -34,7 +34,6 @@ table that grows.
 """
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 
 from kline_core._memory import on_disk
@@ -109,29 +108,31 @@ def memory_of(extent: Extent, rates: Rehearsal, may_have: float | None) -> Memor
     bars, program = extent.bars * rates.bar_bytes, rates.base_bytes
     reading = extent.bars * (rates.bar_row_bytes + 2 * rates.bar_bytes)
     limit = None if may_have is None else int(may_have)
+    file_row = rates.pattern_row_bytes + rates.vector_bytes
 
-    def held(patterns: int, disk: bool) -> float:
-        index = rates.vector_bytes / 4 + 2 if disk else rates.vector_bytes + rates.scan_bytes
-        return patterns * (rates.pattern_bytes + index)
+    def each(disk: bool) -> float:
+        return rates.pattern_bytes + (rates.vector_bytes / 4 + 2 if disk else rates.vector_bytes + rates.scan_bytes)
 
     def peak(patterns: int, disk: bool) -> float:
-        one_file = min(patterns, COMMIT) * (rates.pattern_row_bytes + rates.vector_bytes)
-        return program + max(reading, bars + held(patterns, disk) + patterns * rates.pattern_row_bytes + one_file)
+        read = patterns * rates.pattern_row_bytes + min(patterns, COMMIT) * file_row
+        return program + max(reading, bars + patterns * each(disk) + read)
 
-    def most(disk: bool) -> int:
-        some = range(int((may_have or 0) / rates.pattern_bytes) + 1)
-        return bisect_right(some, may_have or 0, key=lambda patterns: peak(patterns, disk)) - 1
+    def most(may_have: float, disk: bool) -> int:
+        if peak(0, disk) > may_have:
+            return -1
+        room, step = may_have - program - bars, each(disk) + rates.pattern_row_bytes
+        return int(max(min(COMMIT, room / (step + file_row)), (room - COMMIT * file_row) / step))
 
     vectors = extent.patterns * rates.vector_bytes
     disk = on_disk(vectors, limit)
     within = None
     if may_have is not None:
-        within = most(disk=True)
+        within = most(may_have, disk=True)
         if not on_disk(max(0, within) * rates.vector_bytes, limit):
-            within = most(disk=False)
+            within = most(may_have, disk=False)
     return Memory(
         program=program,
-        loaded=round(program + bars + held(extent.patterns, disk)),
+        loaded=round(program + bars + extent.patterns * each(disk)),
         peak=round(peak(extent.patterns, disk)),
         vectors_on_disk=vectors if disk else 0,
         patterns_within=within,
