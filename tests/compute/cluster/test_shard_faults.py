@@ -35,10 +35,17 @@ def whole(bench, in_process, tmp_path_factory):
     return values(bench, in_process, tmp_path_factory.mktemp("whole"))
 
 
-def values(bench, cluster, path, during=lambda _: None):
-    """Rows of a run on a copy of a home; `during` is called with each result as it comes."""
+def values(bench, cluster, path, between=None):
+    """Rows of a run on a copy of a home; with `between`, symbol after symbol, and it is called after each."""
     copy = bench.copy(path / "copy")
-    run_symbols(copy.start(cluster, during, samples=40)).check(1.0)
+    run = copy.start(cluster, samples=40)
+    if between is None:
+        run_symbols(run).check(1.0)
+    else:
+        for symbol in run.symbols:
+            run.score([symbol])
+            between(symbol)
+        run.finish().check(1.0)
     return [copy.rows(table) for table in ("factors", "matches")]
 
 
