@@ -24,7 +24,6 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
 
 from kline_core._text import counted, refusal, table
 from kline_core.errors import HomeError
@@ -155,8 +154,7 @@ def _whole(place: Path) -> Iterator[Path]:
         # A power cut right after the new name must not leave empty files under it.
         os.sync()
         scratch.rename(place)
-    except (OSError, pa.ArrowException, DeltaError) as error:
-        # The last for names that Delta takes for none, such as one with a line break.
+    except (OSError, pa.ArrowException) as error:
         raise HomeError(
             f"backup {place} cannot be written ({refusal(error)}); nothing of it is left, make room or name another "
             "folder",

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+from deltalake.exceptions import DeltaError
 
 from kline_core.store import checksums
 from kline_core.store.checksums import DamagedFileError, checked_content, checksum_file, content_of
+from kline_core.store.delta import cause_of
 from kline_core.store.folder import check_space
 from kline_core.store.home import Home
 from kline_core.store.log import actions, check_log, files_until, first_readable
@@ -40,17 +42,22 @@ def copy_table(home: Home, name: str, version: int, place: Path) -> CopiedTable:
 
     Raises:
         HomeError: The log is damaged, or a data file of the version is gone or not what was written.
-        OSError: The folder cannot be written; its other content is left as it is.
+        OSError: The folder cannot be written, or has a name that Delta cannot read; its other content is left as it is.
     """
     copy = StoredTable(str(place), name)
     with home.explained(name, "read"):
         source = home.storage(name)
         check_log(source, every=True)
     first = _copy_log(home, name, version, source, place / name)
+    try:
+        written = copy.storage
+    except DeltaError as error:
+        # Delta takes some names of folders for none, such as one with a line break.
+        raise OSError(cause_of(error)) from error
     older = {
         action["add"]["path"]
         for number in range(first + 1, version + 1)
-        for action in actions(copy.storage, number)
+        for action in actions(written, number)
         if "add" in action
     }
     needed = copy.files(version)
@@ -71,7 +78,7 @@ def copy_table(home: Home, name: str, version: int, place: Path) -> CopiedTable:
             _write(place / name / path, line)
         count, size = count + 1, size + len(content)
     # Of the data files none: what has no checksum may have changed since it was written.
-    checksums.record(copy.storage, (), version)
+    checksums.record(written, (), version)
     return CopiedTable(name, version, count, size)
 
 

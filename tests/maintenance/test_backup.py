@@ -144,6 +144,12 @@ def test_a_url_is_no_place(bench):
         back_up(bench.home, "s3://bucket/x")
 
 
+def test_a_name_that_delta_does_not_take_is_refused_and_nothing_is_left(bench, tmp_path):
+    with pytest.raises(HomeError, match=r"cannot be written \(.*illegal character.*; nothing of it is left"):
+        back_up(bench.home, tmp_path / "a\nb")
+    assert untouched(tmp_path / "a\nb")
+
+
 def test_an_empty_folder_is_taken(bench, tmp_path):
     (tmp_path / "empty").mkdir()
     assert back_up(bench.home, tmp_path / "empty").tables
