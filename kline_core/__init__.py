@@ -15,6 +15,7 @@ From bars to values:
 * `context`: regime, volume and money flow on days; no value depends on them;
 * `evaluate`: IC, rank IC and quantile returns of the values; `compare`: how far two kinds of values agree;
   `compare_baselines`: simple methods beside them;
+* `study`: metrics that are taught what followed, walk-forward;
 * `verify`: the tables checked against each other;
 * `Settings`, `PatternSettings`, `FactorSettings`: every setting, with its default;
 * `Encoder`, `render_charts`: the parts by themselves;
@@ -52,6 +53,7 @@ _PUBLIC = {
     "read_factor": "kline_core.api.factor",
     "release_jump": "kline_core.api.quality",
     "render_charts": "kline_core.windows.charts",
+    "study": "kline_core.api.study",
     "update_patterns": "kline_core.api.data",
     "verify": "kline_core.api.data",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "read_factor",
     "release_jump",
     "render_charts",
+    "study",
     "update_patterns",
     "verify",
 ]
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
     from kline_core.api.factor import compute_factor, read_factor
     from kline_core.api.fetch import fetch
     from kline_core.api.quality import check, release_jump
+    from kline_core.api.study import study
     from kline_core.api.views import evaluate, explain, history
     from kline_core.demo.stocks import load_us_stocks
     from kline_core.encoder.encoder import Encoder

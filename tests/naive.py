@@ -294,23 +294,38 @@ def factor_change(factor, before):
 # --- charts, full-mode score ---------------------------------------------------------------------------------------
 
 
-def chart(bars):
+def chart(bars, rows=64):
     """`chart.render_charts` for one window of (open, high, low, close): columns from left to right, each bottom up."""
     bottom = min(low for _, _, low, _ in bars)
     top = max(high for _, high, _, _ in bars)
     flat = top - bottom <= 1e-9 * top
 
     def row(price):
-        return math.floor((0.5 if flat else (price - bottom) / (top - bottom)) * 63 + (0.5 + 1e-9))
+        return math.floor((0.5 if flat else (price - bottom) / (top - bottom)) * (rows - 1) + (0.5 + 1e-9))
 
     columns = []
     for open_, high, low, close in bars:
-        body, wick = [0] * 64, [0] * 64
+        body, wick = [0] * rows, [0] * rows
         for y in range(row(low), row(high) + 1):
             wick[y] = 96
         for y in range(min(row(open_), row(close)), max(row(open_), row(close)) + 1):
             body[y] = wick[y] = 255 if close >= open_ * (1.0 - 1e-9) else 160
         columns += [body, wick, body]
+    return columns
+
+
+def volume_chart(bars, volumes, averages):
+    """`volume_charts.render_volume_charts` for one window: 12 rows of volume, an empty one, and 51 of candles."""
+    bottom, top = min(bar[2] for bar in bars), max(bar[1] for bar in bars)
+    most = max((v for v in volumes if v > 0), default=1.0)
+    columns = []
+    for at, column in enumerate(chart(bars, rows=51)):
+        volume, average = volumes[at // 3], averages[at // 3]
+        lit = math.floor(volume / most * 12 + (0.5 + 1e-9)) if volume > 0 and at % 3 == 1 else 0
+        if top - bottom > 1e-9 * top and bottom <= average <= top:
+            row = math.floor((average - bottom) / (top - bottom) * 50 + (0.5 + 1e-9))
+            column[row] = max(column[row], 64)
+        columns.append([128] * lit + [0] * (13 - lit) + column)
     return columns
 
 

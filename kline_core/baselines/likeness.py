@@ -115,7 +115,7 @@ def likeness_values(state: LoadedState, samples: Samples, vectors: Vectors | Non
     queried = _vectors(state, samples.names, samples.code, samples.bar, made, steps)
     if vectors is not None:
         rows = _vectors(state, patterns.symbols, patterns.code, patterns.bar.astype(np.int64), made, steps)
-        patterns = _with_vectors(patterns, rows)
+        patterns = with_vectors(patterns, rows)
         index = FlatIndex.build(patterns)
         patterns = index.attach(patterns)
     asked = samples.prices(state.frames, steps.window_bars)
@@ -143,16 +143,17 @@ def _vectors(
     return np.concatenate(found)
 
 
-def _with_vectors(known: Patterns, vectors: Floats32) -> Patterns:
-    """The same patterns with other vectors, float32 (P, d)."""
+def with_vectors(known: Patterns, vectors: Floats32) -> Patterns:
+    """The first n patterns with other vectors, float32 (n, d)."""
+    count = len(vectors)
     return Patterns.from_codes(
         symbols=known.symbols,
-        code=known.code,
-        end=known.end,
-        known_on=known.known_on,
-        bar=known.bar,
-        returns=known.returns,
-        barrier=known.barrier,
-        content=known.content,
+        code=known.code[:count],
+        end=known.end[:count],
+        known_on=known.known_on[:count],
+        bar=known.bar[:count],
+        returns=known.returns[:count],
+        barrier=known.barrier[:count],
+        content=known.content[:count],
         vectors=vectors,
     )

@@ -17,6 +17,7 @@ from kline_core.cli.plan_command import plan
 from kline_core.cli.program_commands import demo, train, up
 from kline_core.cli.quality_commands import check, release
 from kline_core.cli.run_commands import replay, runs
+from kline_core.cli.study_command import study
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "demo": demo,
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer | None]] = {
     "history": history,
     "evaluate": evaluate,
     "baselines": baselines,
+    "study": study,
     "export": export,
     "verify": verify,
     "runs": runs,

@@ -286,6 +286,23 @@ def build_parser() -> argparse.ArgumentParser:
     add_pattern_options(baselines)
     add_device(baselines)
 
+    study = command(
+        "study",
+        "Metrics taught walk-forward what followed windows, and the factor that they make, beside the seed factor, "
+        "similar closes, reversal, momentum and a gradient-boosted model on the same samples.",
+    )
+    about = "sessions from one sample of a symbol to the next (default %(default)s)"
+    study.add_argument("--every", type=int, default=1, metavar="N", help=about)
+    study.add_argument("--first", metavar="DATE", help="first sample date (default: the first session)")
+    study.add_argument("--last", metavar="DATE", help="last sample date (default: the newest session)")
+    about = "only this learner, such as bars or charts; may be given several times, the preferred one first"
+    study.add_argument("--learner", action="append", metavar="NAME", help=about)
+    about = "keep what is learned for each year in this folder, so that a study that is broken off goes on"
+    study.add_argument("--keep", type=path_of, metavar="FOLDER", help=about)
+    add_page(study, "write the study as one page with a picture, which needs no network")
+    study.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
+    add_threads(study)
+
     export = command("export", "Stored values for other programs, as a file or, for alphalens and Qlib, as a folder.")
     about = "ends in .parquet, .arrow, .feather or .csv; a folder for alphalens and qlib"
     export.add_argument("file", type=path_of, metavar="FILE", help=about)

@@ -31,6 +31,8 @@ from kline_core.typing import Dates, Floats32, Int32s, Int64s
 
 if TYPE_CHECKING:
     from kline_core.factor.state import LoadedState
+    from kline_core.learning.many import KernelMeans
+    from kline_core.learning.protocol import StudyKey
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -244,6 +246,14 @@ def picture(
     from kline_core.plots.match_plot import match_png
 
     return _step(key, answers, lambda state: match_png(explain_loaded(state, symbol, date)))
+
+
+def study_fold(key: "StudyKey", learner: str, year: int) -> "KernelMeans":
+    """Means of the samples of a year of a study; see `kline_core.learning.folds.fold_means`."""
+    study = loaded(key)
+    undo_trimming()
+    _threads.single_threaded()
+    return study.answer(learner, year)
 
 
 def _loaded(key: StateKey) -> "LoadedState":

@@ -100,10 +100,7 @@ class Encoder:
         which market data it has seen, or if the device cannot be used.
         """
         file = WeightsFile.read(path)
-        header = file.header()
-        _check_size(AttentionEncoder, header, file)
-        network = AttentionEncoder(header.dim, header.window_bars)
-        _fill(network, "encoder.", file)
+        header, network = file.header(), network_of(file)
         onnx = device == ONNX
         where = choose_device("cpu" if onnx else device)
         encoder = cls(network, file.fingerprint, header.trained_through, where, onnx=onnx)
@@ -125,7 +122,7 @@ class Encoder:
                 f"charts are {charts.dtype} of shape {charts.shape}; this encoder takes uint8 (n, {width}, {HEIGHT})"
             )
         vectors = np.empty((len(charts), self.dim), dtype=np.float32)
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             for start in range(0, len(charts), self._batch):
                 batch = charts[start : start + self._batch]
                 if (missing := self._batch - len(batch)) > 0:
@@ -159,7 +156,7 @@ def _by_onnx_runtime(network: AttentionEncoder) -> Callable[[Pixels], Floats32]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch thread in the calling thread: on some processors convolutions round differently with several."""
     before = torch.get_num_threads()
     if before == 1:
@@ -195,6 +192,15 @@ def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, h
         waiting.replace(path)
     finally:
         waiting.unlink(missing_ok=True)
+
+
+def network_of(file: WeightsFile) -> AttentionEncoder:
+    """The network of a weights file. Raises `EncoderError` as `Encoder.load`."""
+    header = file.header()
+    _check_size(AttentionEncoder, header, file)
+    network = AttentionEncoder(header.dim, header.window_bars)
+    _fill(network, "encoder.", file)
+    return network
 
 
 def load_decoder(path: str | Path | None = None) -> ChartDecoder:

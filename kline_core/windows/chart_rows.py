@@ -35,7 +35,12 @@ class ChartRows(NamedTuple):
         return ChartRows(self.low[at], self.bottom[at], self.top[at], self.high[at], self.rising[at])
 
 
-def chart_rows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) -> ChartRows:
+def rounded_rows(place: Floats64) -> Positions:
+    """The rows next to places that are given in rows from the lowest: intp, of the same shape."""
+    return np.floor(place + _HALF).astype(np.intp)
+
+
+def chart_rows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64, rows_in_all: int = HEIGHT) -> ChartRows:
     """Rows of the charts that `kline_core.windows.charts.render_charts` draws of the same windows."""
     bottom = low.min(axis=1, keepdims=True)
     top = high.max(axis=1, keepdims=True)
@@ -45,7 +50,7 @@ def chart_rows(open_: Floats64, high: Floats64, low: Floats64, close: Floats64) 
 
     def row(price: Floats64) -> Positions:
         scaled = np.where(flat, 0.5, (price - bottom) / height)
-        return np.floor(scaled * (HEIGHT - 1) + _HALF).astype(np.intp)
+        return rounded_rows(scaled * (rows_in_all - 1))
 
     first, last = row(open_), row(close)
     rising = close >= open_ * (1.0 - SAME_PRICE)

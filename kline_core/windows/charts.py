@@ -57,14 +57,19 @@ def render_charts(open_: Floats64, high: Floats64, low: Floats64, close: Floats6
         >>> kl.render_charts(close - 0.1, close + 0.2, close - 0.2, close).shape
         (1, 60, 64)
     """
-    rows = chart_rows(open_, high, low, close)
     count, n_bars = open_.shape
-    charts = np.empty((count, n_bars, PIXELS_PER_BAR, HEIGHT), dtype=np.uint8)
-    body = _BODIES[rows.rising.astype(np.intp), rows.bottom, rows.top]
-    charts[:, :, 0] = body
-    charts[:, :, 2] = body
-    np.maximum(body, _WICKS[rows.low, rows.high], out=charts[:, :, 1])
-    return charts.reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
+    return candles(open_, high, low, close).reshape(count, n_bars * PIXELS_PER_BAR, HEIGHT)
+
+
+def candles(open_: Floats64, high: Floats64, low: Floats64, close: Floats64, height: int = HEIGHT) -> Pixels:
+    """The candles of n windows in so many rows, up to 64: uint8 (n, bars, 3, height)."""
+    rows = chart_rows(open_, high, low, close, height)
+    drawn = np.empty((*open_.shape, PIXELS_PER_BAR, height), dtype=np.uint8)
+    body = _BODIES[rows.rising.astype(np.intp), rows.bottom, rows.top, :height]
+    drawn[:, :, 0] = body
+    drawn[:, :, 2] = body
+    np.maximum(body, _WICKS[rows.low, rows.high, :height], out=drawn[:, :, 1])
+    return drawn
 
 
 def to_picture(chart: Pixels, enlarge: int = 6) -> "Image.Image":

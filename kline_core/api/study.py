@@ -1,0 +1,82 @@
+"""What to call similar, learned walk-forward, beside the seed factor and simple methods."""
+
+import datetime
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kline_core.api.data import as_home, check_settings
+from kline_core.dates import optional_date
+from kline_core.errors import SettingError
+from kline_core.settings import Settings
+from kline_core.store.home import Home
+
+if TYPE_CHECKING:
+    from kline_core.learning.study import Study
+
+
+def study(
+    home: Home | str | Path,
+    *,
+    every: int = 1,
+    first: str | datetime.date | np.datetime64 | None = None,
+    last: str | datetime.date | np.datetime64 | None = None,
+    learners: Iterable[str] | None = None,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    keep: str | Path | None = None,
+    scheduler: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> "Study":
+    """Teach metrics walk-forward what followed windows, and judge the factor that they make.
+
+    Brings the patterns up to date first. Nothing is stored in the home but these.
+
+    .. warning::
+        A study that is run again with other settings until it shows something shows nothing. Fix them before.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        every: Sessions from one sample of a symbol to the next.
+        first: First sample date; None for the first session.
+        last: Last sample date; None for the last session.
+        learners: Names of learners (``bars``, ``charts``, ``volume_charts``, ``forest``), in the order of preference;
+            None for all.
+        settings: What a pattern is; horizon of the return that is judged.
+        keep: Folder for the answers of the folds, so that a study that was broken off goes on; None to keep none.
+        scheduler: Address of a standing cluster; None for threads of this process.
+        threads: Threads of this process; None for one per core.
+        progress: Called with what is done next.
+
+    Returns:
+        The study: ``.verdict`` (one sentence), ``.rows``, ``.text()``, ``.markdown()``.
+
+    Raises:
+        SettingError: A learner is not known, `every` is no positive whole number, or the history is too short.
+        StaleError, EncoderError, SchedulerError: As for `compute_factor`.
+    """
+    from kline_core._cache import loaded
+    from kline_core.compute.opening import open_cluster
+    from kline_core.factor.state_key import StateKey
+    from kline_core.learning.kept_folds import KeptFolds
+    from kline_core.learning.learners import LEARNERS
+    from kline_core.learning.protocol import StudyKey
+    from kline_core.learning.study import checked_learners
+    from kline_core.learning.study import study as run_study
+
+    check_settings(settings, Settings)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise SettingError(
+            f"every is {every!r}; it must be a whole number of at least 1", parameter="every", value=every, bound=">= 1"
+        )
+    names = checked_learners(LEARNERS if learners is None else learners)
+    store = as_home(home)
+    kept = None if keep is None else Path(keep)
+    with open_cluster(scheduler, threads) as cluster:
+        updated = cluster.update_patterns(store, settings.patterns)
+        state = StateKey.of_update(updated, settings)
+        key = StudyKey(state, every, optional_date(first, "first"), optional_date(last, "last"))
+        folds = KeptFolds(kept, key, cluster)
+        return run_study(loaded(key), folds.answers, names, progress=progress)

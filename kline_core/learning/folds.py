@@ -1,0 +1,135 @@
+"""Walk-forward folds: the samples of each year are answered by a metric that was learned before it.
+
+1. A fold is a calendar year of sample dates. Its metric is learned from patterns whose outcome was known before the
+   year began: `known_on` is earlier. At most `MOST` of them, drawn by the year alone.
+2. Learned from what is known on the last day before, a metric may answer every sample of the year: `trained_through` is
+   the day before the year's first.
+3. A sample's neighbours are found among the patterns known on its own date, as those of the factor
+   (`kline_core.search.candidates`): the nearest `NEIGHBOURS`, exactly. Patterns of the year itself are among them once
+   they are known, with vectors of the same metric.
+4. Its value is the kernel-weighted mean of their relative returns (`kline_core.learning.many`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from kline_core.baselines.likeness import with_vectors
+from kline_core.baselines.samples import Samples
+from kline_core.factor.state import LoadedState
+from kline_core.learning.inputs import Windows
+from kline_core.learning.learners import Learner
+from kline_core.learning.many import KernelMeans, kernel_means, kernel_weights
+from kline_core.learning.outcomes import rank_targets, relative_outcomes
+from kline_core.patterns.patterns import Patterns
+from kline_core.search.candidates import Queries, Visible, first_candidates
+from kline_core.search.flat_index import FlatIndex
+from kline_core.settings import Settings
+from kline_core.typing import Dates, Floats32, Floats64, Int64s
+
+MOST: Final = 100_000
+"""Windows that a metric is learned from, at most."""
+LEAST: Final = 5_000
+"""Windows below which none is learned, and the year's samples have no value."""
+NEIGHBOURS: Final = 500
+HORIZONS: Final = (5, 20)
+"""Horizons, in bars, whose rank targets are learned together."""
+SEED: Final = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """The patterns of a home as metrics see them."""
+
+    patterns: Patterns
+    windows: Windows
+    """Those of the P patterns."""
+    targets: Floats32
+    """float32 (P, h): rank targets, NaN where there is none."""
+    outcome: Floats64
+    """float64 (P,): relative return over the horizon of the factor, NaN where there is no market."""
+
+    @classmethod
+    def of(cls, state: LoadedState, settings: Settings) -> Self:
+        """The patterns of a loaded state."""
+        steps, patterns = settings.patterns, state.patterns
+        main = settings.factor.return_horizon
+        targets = []
+        for horizon in {main: 0} | {each: 0 for each in HORIZONS if each in steps.horizons}:
+            returns = patterns.returns[:, steps.horizons.index(horizon)].astype(np.float64)
+            targets.append(rank_targets(patterns.end, patterns.known_on, returns))
+        return cls(
+            patterns,
+            Windows.of_patterns(state.frames, patterns, steps.window_bars),
+            np.stack(targets, axis=1).astype(np.float32),
+            relative_outcomes(state.frames, patterns, main, steps),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """A year of samples, and what its metric is learned from."""
+
+    year: int
+    samples: Int64s
+    """int64 (s,): which of the m usable samples are of the year."""
+    learned: Int64s
+    """int64 (n,), ascending: rows of the patterns that are learned from."""
+
+
+def folds_of(taught: Taught, dates: Dates) -> Iterator[Fold]:
+    """The folds of m usable samples, by year, without years before which too little was known.
+
+    `dates`: datetime64[D] (m,).
+    """
+    years = dates.astype("datetime64[Y]")
+    for year in np.unique(years):
+        known = int(np.searchsorted(taught.patterns.known_on, year.astype("datetime64[D]"), side="left"))
+        rows = np.flatnonzero(~np.isnan(taught.targets[:known]).any(axis=1))
+        if len(rows) < LEAST:
+            continue
+        if len(rows) > MOST:
+            # By the year, so that no other year that is asked for changes the draw.
+            draw = np.random.default_rng([SEED, int(year.astype(np.int64))])
+            rows = np.sort(draw.choice(rows, MOST, replace=False))
+        yield Fold(int(year.astype(np.int64)) + 1970, np.flatnonzero(years == year), rows)
+
+
+def fold_means(state: LoadedState, taught: Taught, samples: Samples, fold: Fold, learner: Learner) -> KernelMeans:
+    """Means of the s samples of a fold, by a metric that is learned for it: float64 (s,) each."""
+    vectors = learner(taught.windows.part(fold.learned), taught.targets[fold.learned])
+    asked = Windows.of_samples(state.frames, samples, taught.windows.window_bars).part(fold.samples)
+    dates = samples.dates[samples.usable][fold.samples]
+    # What nobody may see on the last of these dates needs no vector.
+    seen = slice(0, int(taught.patterns.n_known(dates).max()))
+    return nearest_means(taught, vectors(taught.windows.part(seen)), asked, vectors(asked), dates)
+
+
+def nearest_means(taught: Taught, vectors: Floats32, asked: Windows, queried: Floats32, dates: Dates) -> KernelMeans:
+    """Means of s samples over their nearest neighbours.
+
+    Args:
+        taught: The patterns.
+        vectors: float32 (n, d): of the first n of them, which are all that are known on the last of the dates.
+        asked: Windows of the samples.
+        queried: float32 (s, d): their vectors.
+        dates: datetime64[D] (s,)
+    """
+    patterns = with_vectors(taught.patterns, vectors)
+    index = FlatIndex.build(patterns)
+    patterns = index.attach(patterns)
+    codes = patterns.codes_of(asked.symbols)[asked.code]
+    queries = Queries(queried, dates, codes, asked.bar.astype(np.int32))
+    similarity = np.full((len(asked), NEIGHBOURS), np.nan)
+    rows = np.zeros(similarity.shape, dtype=np.int64)
+    window_bars = taught.windows.window_bars
+    visible = Visible.of(patterns, queries, window_bars)
+    for which, found, _ in first_candidates(index, patterns, queries, NEIGHBOURS, window_bars, visible):
+        width = found.rows.shape[1]
+        rows[which, :width] = np.where(found.there, found.rows, 0)
+        similarity[which, :width] = np.where(found.there, found.similarity, np.nan)
+    # Fewer would be all that there are, near or not.
+    similarity[np.isnan(similarity[:, -1])] = np.nan
+    return kernel_means(kernel_weights(similarity), taught.outcome[rows], patterns.end[rows])

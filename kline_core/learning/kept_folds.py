@@ -1,0 +1,84 @@
+"""Folds of a study that are computed on a cluster, and kept in a folder, so that a study that was broken off goes on.
+
+A file is named by what its figures depend on: the state of the home, the samples, the learner, the year, and the code.
+It holds arrays alone, and nothing in it is ever executed.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+
+from kline_core._code import CODE
+from kline_core._text import refusal
+from kline_core.compute import tasks
+from kline_core.errors import SettingError
+from kline_core.learning.many import KernelMeans
+from kline_core.learning.protocol import StudyKey
+
+if TYPE_CHECKING:
+    from kline_core.compute.cluster import Cluster
+
+
+class KeptFolds:
+    """Answers the folds of one study. `folder`: None to keep none."""
+
+    def __init__(self, folder: Path | None, key: StudyKey, cluster: "Cluster") -> None:
+        """Make the folder if it is not there. Raises `SettingError` if it cannot be used."""
+        self._folder, self._key, self._cluster = folder, key, cluster
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SettingError(
+                    f"keep is {folder}, which cannot be used ({refusal(error)}); name another folder",
+                    parameter="keep",
+                    value=folder,
+                ) from error
+
+    def answers(self, asked: list[tuple[str, int]]) -> Iterator[KernelMeans]:
+        """Means of the samples of each learner and year, in the order asked. Raises `SchedulerError`."""
+        kept = [self._read(*each) for each in asked]
+        missing = [each for each, found in zip(asked, kept, strict=True) if found is None]
+        made = self._cluster.answers_in_order(tasks.study_fold, ((self._key, *each) for each in missing))
+        for each, found in zip(asked, kept, strict=True):
+            if found is None:
+                found = next(made)
+                self._write(*each, found)
+            yield found
+
+    def _path(self, learner: str, year: int) -> Path | None:
+        if self._folder is None:
+            return None
+        state = {name: str(value) for name, value in asdict(self._key).items()}
+        text = f"{CODE} {sorted(state.items())} {learner} {year}"
+        return self._folder / f"{learner}-{year}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+
+    def _read(self, learner: str, year: int) -> KernelMeans | None:
+        path = self._path(learner, year)
+        if path is None or not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return KernelMeans(**{field.name: kept[field.name] for field in fields(KernelMeans)})
+        except (OSError, ValueError, KeyError) as error:
+            raise SettingError(
+                f"{path} cannot be read ({refusal(error)}); remove it, and the fold is made again",
+                parameter="keep",
+                value=path,
+            ) from error
+
+    def _write(self, learner: str, year: int, found: KernelMeans) -> None:
+        path = self._path(learner, year)
+        if path is None:
+            return
+        waiting = path.with_name(f".{uuid4().hex}.npz")
+        try:
+            np.savez(waiting, **{field.name: getattr(found, field.name) for field in fields(KernelMeans)})
+            waiting.replace(path)
+        finally:
+            waiting.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""Ways to learn what to call similar. Each makes, of windows and what followed them, a metric to search by.
+
+* `bars`: a small network on the numbers of a window, three of them from different seeds, whose unit vectors stand one
+  after the other;
+* `charts`: the encoder of the package, which has seen synthetic charts alone, trained on to tell what follows;
+* `volume_charts`: the same on charts that carry volume and a moving average (`kline_core.windows.volume_charts`);
+* `forest`: see `kline_core.learning.forest`.
+
+What each does was fixed before any result was looked at; the study counts them as tries.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import numpy as np
+
+from kline_core.encoder.encoder import network_of
+from kline_core.encoder.weights import WeightsFile
+from kline_core.learning.inputs import Charts, Numbers, VolumeCharts, Windows
+from kline_core.learning.networks import NumbersNetwork, Plan, body_vectors, seeded, train_body
+from kline_core.typing import Floats32
+
+SEEDS: Final = (0, 1, 2)
+NUMBERS_PLAN: Final = Plan(epochs=3, rate=3e-3, batch=1024)
+CHARTS_PLAN: Final = Plan(epochs=2, rate=1e-3)
+MOST_CHARTS: Final = 50_000
+"""Windows whose charts a network is taught, at most: an epoch of them takes a core half a minute."""
+
+Vectors = Callable[[Windows], Floats32]
+"""Unit vectors of n windows: float32 (n, d)."""
+
+
+class Learner(Protocol):
+    """A way to learn a metric."""
+
+    def __call__(self, windows: Windows, targets: Floats32) -> Vectors:
+        """Learn from n windows and their rank targets, float32 (n, h)."""
+
+
+def learn_bars(windows: Windows, targets: Floats32) -> Vectors:
+    """See `bars` at the top of this module."""
+    taught, bodies = Numbers.of(windows), []
+    for seed in SEEDS:
+        with seeded(seed):
+            body = NumbersNetwork(taught.numbers.shape[1], seed)
+        bodies.append(train_body(body, taught, targets, NUMBERS_PLAN, seed))
+
+    def vectors(asked: Windows) -> Floats32:
+        numbers = Numbers.of(asked)
+        parts = [body_vectors(body, numbers) for body in bodies]
+        return np.concatenate(parts, axis=1) / np.float32(math.sqrt(len(parts)))
+
+    return vectors
+
+
+def _learn_charts(drawn: type[Charts] | type[VolumeCharts]) -> Learner:
+    def learn(windows: Windows, targets: Floats32) -> Vectors:
+        if len(windows) > MOST_CHARTS:
+            at = np.linspace(0, len(windows) - 1, MOST_CHARTS).astype(np.int64)
+            windows, targets = windows.part(at), targets[at]
+        body = train_body(network_of(WeightsFile.read()), drawn.of(windows), targets, CHARTS_PLAN, SEEDS[0])
+        return lambda asked: body_vectors(body, drawn.of(asked))
+
+    return learn
+
+
+LEARNERS: Final[Mapping[str, Learner]] = {
+    "bars": learn_bars,
+    "charts": _learn_charts(Charts),
+    "volume_charts": _learn_charts(VolumeCharts),
+}

@@ -1,0 +1,98 @@
+"""A value from many matches: the kernel-weighted mean of what followed the nearest hundreds, with an interval.
+
+The kernel is Epanechnikov's with the distance to the k-th neighbour as its width (D. Loftsgaarden and C. Quesenberry, A
+Nonparametric Estimate of a Multivariate Density Function, Annals of Mathematical Statistics 36, 1965; T. Hastie, R.
+Tibshirani and J. Friedman, The Elements of Statistical Learning, 2nd ed., equation 6.4): a neighbour at distance d
+weighs 1 - (d / d_k)^2. Between unit vectors with inner product s the squared distance is 2 - 2 s, so that a weight is
+(s - s_k) / (1 - s_k).
+
+Neighbours of one season share the market's move, and overlapping returns share days. So the error of the mean counts
+blocks of time, not neighbours: all of one calendar month are one observation,
+
+    se^2 = G / (G - 1) * sum over months of (sum of w (y - mean) in the month)^2 / (sum of w)^2
+
+(K.-Y. Liang and S. Zeger, Longitudinal Data Analysis Using Generalized Linear Models, Biometrika 73, 1986), with G the
+effective number of months, 1 / sum of their squared shares of the weight. The interval has Student's t with G - 1
+degrees of freedom.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from kline_core._sums import row_sums
+from kline_core.typing import Dates, Floats64, Int64s
+
+LEVEL: Final = 0.95
+"""Coverage of the interval."""
+FEWEST: Final = 3.0
+"""Effective months below which a sample has no value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KernelMeans:
+    """Means of q samples: float64 (q,) each, NaN where there is no value."""
+
+    value: Floats64
+    """Weighted mean outcome, a fraction."""
+    se: Floats64
+    low: Floats64
+    high: Floats64
+    """Ends of the interval of `LEVEL`."""
+    months: Floats64
+    """Effective months."""
+
+
+def kernel_weights(similarity: Floats64) -> Floats64:
+    """Weights of k neighbours, from similarities (q, k) in descending order, NaN where there are fewer: (q, k).
+
+    Where all are equally near, all weigh the same.
+    """
+    there = ~np.isnan(similarity)
+    last = np.where(there, similarity, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    weights = np.where(there, similarity - last, 0.0)
+    equal = ~(weights > 0).any(axis=1)
+    weights[equal] = there[equal]
+    return weights
+
+
+def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMeans:
+    """Means of q samples over their k neighbours.
+
+    Args:
+        weights: float64 (q, k), 0 where there is no neighbour.
+        outcome: float64 (q, k), NaN where a neighbour has none, which then has no weight.
+        end: datetime64[D] (q, k): last day of each neighbour's window.
+    """
+    from scipy.special import stdtrit
+
+    weights = np.where(np.isnan(outcome), 0.0, weights)
+    outcome = np.where(np.isnan(outcome), 0.0, outcome)
+    total = row_sums(weights)
+    share = weights / np.where(total > 0, total, 1.0)[:, None]
+    mean = row_sums(share * outcome)
+    pull = share * (outcome - mean[:, None])
+    months = end.astype("datetime64[M]").astype(np.int64)
+    effective = 1.0 / np.maximum(_squares_by_month(months, share), 1e-300)
+    known = (total > 0) & (effective >= FEWEST)
+    degrees = np.where(known, effective - 1.0, 1.0)
+    se = np.sqrt(effective / degrees * _squares_by_month(months, pull))
+    reach = stdtrit(degrees, (1.0 + LEVEL) / 2.0) * se
+    shown = [np.where(known, each, np.nan) for each in (mean, se, mean - reach, mean + reach, effective)]
+    return KernelMeans(*shown)
+
+
+def _squares_by_month(months: Int64s, figures: Floats64) -> Floats64:
+    """Sum over months of the squared sum of the figures in each: float64 (q,), of (q, k)."""
+    order = np.argsort(months, axis=1, kind="stable")
+    sorted_months = np.take_along_axis(months, order, axis=1)
+    ordered = np.take_along_axis(figures, order, axis=1)
+    query = np.broadcast_to(np.arange(len(months))[:, None], months.shape)
+    fresh = np.ones(months.shape, dtype=bool)
+    fresh[:, 1:] = sorted_months[:, 1:] != sorted_months[:, :-1]
+    starts = np.flatnonzero(fresh.ravel())
+    if not len(starts):
+        return np.zeros(len(months))
+    sums = np.add.reduceat(ordered.ravel(), starts)
+    return np.bincount(query.ravel()[starts], weights=sums**2, minlength=len(months)).astype(np.float64)

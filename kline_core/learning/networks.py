@@ -1,0 +1,133 @@
+"""Networks whose last layer is taught to tell what follows: windows that it puts near each other were followed alike.
+
+A network turns a window into a unit vector; a linear layer on it predicts the rank targets of all horizons
+(`kline_core.learning.outcomes`). Trained, the layer is left away, and what remains is a vector to search by. Two
+windows with the same vector have the same prediction; how far vectors may differ at one prediction is left to the
+network.
+
+The optimiser is AdamW under a one-cycle learning rate. The same windows, targets and seed give the same weights on one
+machine, since each network is trained in one thread.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kline_core.encoder.encoder import one_thread
+from kline_core.encoder.network import AttentionEncoder
+from kline_core.learning.inputs import Inputs
+from kline_core.typing import Floats32
+
+_SLICE = 4096
+_SEEDING = Lock()
+"""Torch draws first weights from one generator of the process, and folds are trained in several threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a network is trained."""
+
+    epochs: int
+    rate: float
+    """Highest learning rate."""
+    batch: int = 256
+    decay: float = 1e-2
+    """Weight decay."""
+
+
+class Dropout(nn.Module):
+    """Dropout by a generator of its own, which no other thread draws from (N. Srivastava et al., JMLR 15, 2014)."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        """Leave out this share of the numbers."""
+        super().__init__()
+        self.kept = 1.0 - share
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Leave numbers out while training."""
+        if not self.training:
+            return numbers
+        mask = torch.empty_like(numbers).bernoulli_(self.kept, generator=self.generator)
+        return numbers * mask / self.kept
+
+
+class NumbersNetwork(nn.Module):
+    """Numbers of windows, float (n, m), to unit vectors (n, dim)."""
+
+    def __init__(self, numbers: int, seed: int, dim: int = 16, width: int = 96, dropout: float = 0.2) -> None:
+        """A network with random weights."""
+        super().__init__()
+        self.dim = dim
+        self.layers = nn.Sequential(
+            *(nn.Linear(numbers, width), nn.GELU(), Dropout(dropout, seed)),
+            *(nn.Linear(width, width), nn.GELU(), Dropout(dropout, seed + 1)),
+            nn.Linear(width, dim),
+        )
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Encode a batch."""
+        return functional.normalize(self.layers(numbers), dim=1)
+
+
+Body: TypeAlias = AttentionEncoder | NumbersNetwork
+"""A network to unit vectors."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """First weights that are made in the block are those of the seed, whatever other threads do."""
+    with _SEEDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def train_body(body: Body, inputs: Inputs, targets: Floats32, plan: Plan, seed: int) -> Body:
+    """Train a network in the calling thread: `body`, to unit vectors of length `body.dim`, which is changed.
+
+    Args:
+        body: The network, with the weights to start from.
+        inputs: Of n windows.
+        targets: float32 (n, h), finite.
+        plan: How it is trained.
+        seed: Of the order of the windows and the last layer.
+    """
+    with seeded(seed):
+        head = nn.Linear(body.dim, targets.shape[1])
+    generator = torch.Generator().manual_seed(seed)
+    with one_thread():
+        parameters = [*body.parameters(), *head.parameters()]
+        batch = min(plan.batch, len(inputs))
+        steps = len(inputs) // batch
+        optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=plan.decay)
+        total = steps * plan.epochs
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=total, pct_start=0.2)
+        body.train()
+        for _ in range(plan.epochs):
+            order = torch.randperm(len(inputs), generator=generator).numpy()
+            for start in range(0, steps * batch, batch):
+                at = np.sort(order[start : start + batch])
+                predicted = head(body(inputs.take(at)))
+                loss = functional.mse_loss(predicted, torch.from_numpy(targets[at]))
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+    return body.eval()
+
+
+def body_vectors(body: Body, inputs: Inputs) -> Floats32:
+    """Unit vectors of n windows, float32 (n, dim), made in the calling thread."""
+    found = np.empty((len(inputs), body.dim), dtype=np.float32)
+    with one_thread(), torch.inference_mode():
+        for start in range(0, len(inputs), _SLICE):
+            part = slice(start, start + _SLICE)
+            found[part] = body(inputs.take(part)).numpy()
+    return found

@@ -1,0 +1,123 @@
+"""A study is walk-forward: no value depends on what was not known on its date, training included."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kline_core as kl
+from kline_core.evaluation.evaluate import as_rows, joined_panel
+from kline_core.factor.state_key import StateKey
+from kline_core.learning import folds, learners, protocol
+from kline_core.learning.protocol import StudyKey, chosen_by_year
+from kline_core.settings import Settings
+from tests.support.homes import make_home
+from tests.support.made_markets import noise_market
+
+pytestmark = pytest.mark.slow
+SETTINGS = Settings()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(folds, "LEAST", 500)
+    monkeypatch.setattr(folds, "NEIGHBOURS", 60)
+    monkeypatch.setattr(learners, "MOST_CHARTS", 256)
+
+
+def bars_of(market):
+    frames = market.frames
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "symbol": symbol,
+                "date": bars.dates.astype("datetime64[s]"),
+                **{name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume")},
+            }
+        )
+        for symbol, bars in frames.items()
+    )
+
+
+def study_of(folder, frame, **request):
+    home = make_home(folder, frame.assign(amount=np.nan, adj_factor=1.0, suspended=False))
+    kl.update_patterns(home, device="cpu")
+    return StudyKey(StateKey.newest(home, SETTINGS, None, "cpu"), **request).load()
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return bars_of(noise_market(3, symbols=8, sessions=420))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory, frame):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folds, "LEAST", 500)
+        return study_of(tmp_path_factory.mktemp("study") / "home", frame, every=3)
+
+
+@pytest.mark.parametrize("learner", learners.LEARNERS)
+def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, learner):
+    cut = np.datetime64("2016-06-01")
+    later = frame["date"].to_numpy().astype("datetime64[D]") > cut
+    other = frame.copy()
+    prices = ["open", "high", "low", "close"]
+    rng = np.random.default_rng(5)
+    other.loc[later, prices] = other.loc[later, prices].to_numpy() * rng.uniform(0.9, 1.1, (later.sum(), 1))
+    other.loc[later, "volume"] = rng.uniform(1, 9, later.sum())
+    changed = study_of(tmp_path / "home", other, every=3)
+    dates = loaded.samples.dates[loaded.samples.usable][loaded.folds[2016].samples]
+    before = dates <= cut
+    assert before.sum() > 100
+    for name in ("value", "se", "low"):
+        mine, others = (getattr(study.answer(learner, 2016), name)[: len(dates)][before] for study in (loaded, changed))
+        np.testing.assert_array_equal(mine, others)
+        assert not np.isnan(mine).all()
+    # The test has teeth: the other future is seen by what comes after it.
+    after = changed.answer(learner, 2016).value[: len(dates)][~before]
+    assert (after != loaded.answer(learner, 2016).value[~before]).any()
+
+
+def test_a_fold_learns_from_what_was_known_before_its_year(loaded):
+    assert sorted(loaded.folds) == [2016]
+    fold = loaded.folds[2016]
+    assert loaded.taught.patterns.known_on[fold.learned].max() < np.datetime64("2016-01-01")
+    years = loaded.samples.dates[loaded.samples.usable].astype("datetime64[Y]")
+    assert set(years[fold.samples]) == {np.datetime64("2016")}
+
+
+def test_samples_are_every_third_session_of_every_symbol(loaded):
+    days = np.unique(loaded.samples.dates)
+    assert len(days) == 140
+    assert len(loaded.samples) == 140 * 8
+
+
+def test_each_year_is_answered_by_the_learner_that_ranked_best_before_it():
+    market = noise_market(0, symbols=8, sessions=800)
+    ahead = market.ahead(5)
+    early = np.arange(len(market.days)) < 500
+    good_then, good_later = (np.where((early if first else ~early)[:, None], ahead, -ahead) for first in (True, False))
+    panels = {
+        name: joined_panel(as_rows(market.rows(values)), market.frames, SETTINGS)
+        for name, values in (("late", good_later), ("soon", good_then))
+    }
+    years = sorted(set(market.days.astype("datetime64[Y]").astype(int) + 1970))
+    assert years == [2015, 2016, 2017, 2018]
+    chosen = chosen_by_year(panels, years, market.frames, SETTINGS)
+    # Nothing is known before the first year, so that the first named answers it.
+    assert chosen == {2015: "late", 2016: "soon", 2017: "soon", 2018: "soon"}
+
+
+def test_the_choice_knows_no_return_that_ends_in_the_year_itself():
+    market = noise_market(0, symbols=8, sessions=300)
+    ahead = market.ahead(5)
+    year = np.datetime64("2016-01-01")
+    # Good only where the return ends in 2016.
+    end = np.minimum(np.arange(len(market.days)) + 6, len(market.days) - 1)
+    good = np.where((market.days[end] >= year)[:, None], ahead, -ahead)
+    panels = {
+        name: joined_panel(as_rows(market.rows(values)), market.frames, SETTINGS)
+        for name, values in (("good", good), ("nothing", np.zeros_like(ahead) + np.arange(8.0)))
+    }
+    assert chosen_by_year(panels, [2016], market.frames, SETTINGS) == {2016: "nothing"}
+    assert protocol.LEARNED == "learned"
