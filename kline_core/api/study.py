@@ -42,7 +42,7 @@ def study(
         every: Sessions from one sample of a symbol to the next.
         first: First sample date; None for the first session.
         last: Last sample date; None for the last session.
-        learners: Names of learners (``bars``, ``charts``, ``volume_charts``, ``forest``), in the order of preference;
+        learners: Names of learners (``bars``, ``charts``, ``volume_charts``), in the order of preference;
             None for all.
         settings: What a pattern is; horizon of the return that is judged.
         keep: Folder for the answers of the folds, so that a study that was broken off goes on; None to keep none.
@@ -56,11 +56,16 @@ def study(
     Raises:
         SettingError: A learner is not known, `every` is no positive whole number, or the history is too short.
         StaleError, EncoderError, SchedulerError: As for `compute_factor`.
+
+    Examples:
+        >>> found = kl.study(home, every=60, first="2009-01-01", learners=["bars"])
+        >>> found.rows[0].name, sorted(found.chosen.values())[0]
+        ('learned', 'bars')
     """
     from kline_core._cache import loaded
+    from kline_core.compute.kept_folds import KeptFolds
     from kline_core.compute.opening import open_cluster
     from kline_core.factor.state_key import StateKey
-    from kline_core.learning.kept_folds import KeptFolds
     from kline_core.learning.learners import LEARNERS
     from kline_core.learning.protocol import StudyKey
     from kline_core.learning.study import checked_learners

@@ -1,1 +1,1 @@
-"""What to call similar, learned walk-forward: does a taught metric find charts that tell what follows?"""
+"""What to call similar, learned walk-forward: metrics that are taught what followed windows."""

@@ -2,11 +2,11 @@
 
 * `bars`: a small network on the numbers of a window, three of them from different seeds, whose unit vectors stand one
   after the other;
-* `charts`: the encoder of the package, which has seen synthetic charts alone, trained on to tell what follows;
+* `charts`: the encoder of the package, which has seen synthetic charts alone, with a new last layer, trained on to tell
+  what follows;
 * `volume_charts`: the same on charts that carry volume and a moving average (`kline_core.windows.volume_charts`);
-* `forest`: see `kline_core.learning.forest`.
 
-What each does was fixed before any result was looked at; the study counts them as tries.
+The study counts them as tries.
 """
 
 import math
@@ -15,10 +15,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from kline_core.encoder.encoder import network_of
 from kline_core.encoder.weights import WeightsFile
 from kline_core.learning.inputs import Charts, Numbers, VolumeCharts, Windows
-from kline_core.learning.networks import NumbersNetwork, Plan, body_vectors, seeded, train_body
+from kline_core.learning.networks import NumbersNetwork, Plan, body_vectors, chart_network, seeded, train_body
 from kline_core.typing import Floats32
 
 SEEDS: Final = (0, 1, 2)
@@ -59,7 +58,9 @@ def _learn_charts(drawn: type[Charts] | type[VolumeCharts]) -> Learner:
         if len(windows) > MOST_CHARTS:
             at = np.linspace(0, len(windows) - 1, MOST_CHARTS).astype(np.int64)
             windows, targets = windows.part(at), targets[at]
-        body = train_body(network_of(WeightsFile.read()), drawn.of(windows), targets, CHARTS_PLAN, SEEDS[0])
+        body = train_body(
+            chart_network(WeightsFile.read(), SEEDS[0]), drawn.of(windows), targets, CHARTS_PLAN, SEEDS[0]
+        )
         return lambda asked: body_vectors(body, drawn.of(asked))
 
     return learn

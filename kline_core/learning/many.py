@@ -16,12 +16,14 @@ effective number of months, 1 / sum of their squared shares of the weight. The i
 degrees of freedom.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final, Self
 
 import numpy as np
 
 from kline_core._sums import row_sums
+from kline_core.evaluation.estimate import t_quantile
 from kline_core.typing import Dates, Floats64, Int64s
 
 LEVEL: Final = 0.95
@@ -35,13 +37,18 @@ class KernelMeans:
     """Means of q samples: float64 (q,) each, NaN where there is no value."""
 
     value: Floats64
-    """Weighted mean outcome, a fraction."""
+    """Weighted mean outcome, in the unit of the outcomes."""
     se: Floats64
     low: Floats64
     high: Floats64
     """Ends of the interval of `LEVEL`."""
     months: Floats64
     """Effective months."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The means of all samples of some parts, at least one."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def kernel_weights(similarity: Floats64) -> Floats64:
@@ -65,8 +72,6 @@ def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMean
         outcome: float64 (q, k), NaN where a neighbour has none, which then has no weight.
         end: datetime64[D] (q, k): last day of each neighbour's window.
     """
-    from scipy.special import stdtrit
-
     weights = np.where(np.isnan(outcome), 0.0, weights)
     outcome = np.where(np.isnan(outcome), 0.0, outcome)
     total = row_sums(weights)
@@ -78,21 +83,17 @@ def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMean
     known = (total > 0) & (effective >= FEWEST)
     degrees = np.where(known, effective - 1.0, 1.0)
     se = np.sqrt(effective / degrees * _squares_by_month(months, pull))
-    reach = stdtrit(degrees, (1.0 + LEVEL) / 2.0) * se
+    reach = t_quantile(degrees, LEVEL) * se
     shown = [np.where(known, each, np.nan) for each in (mean, se, mean - reach, mean + reach, effective)]
     return KernelMeans(*shown)
 
 
 def _squares_by_month(months: Int64s, figures: Floats64) -> Floats64:
     """Sum over months of the squared sum of the figures in each: float64 (q,), of (q, k)."""
-    order = np.argsort(months, axis=1, kind="stable")
-    sorted_months = np.take_along_axis(months, order, axis=1)
-    ordered = np.take_along_axis(figures, order, axis=1)
-    query = np.broadcast_to(np.arange(len(months))[:, None], months.shape)
-    fresh = np.ones(months.shape, dtype=bool)
-    fresh[:, 1:] = sorted_months[:, 1:] != sorted_months[:, :-1]
-    starts = np.flatnonzero(fresh.ravel())
-    if not len(starts):
+    if months.size == 0:
         return np.zeros(len(months))
-    sums = np.add.reduceat(ordered.ravel(), starts)
-    return np.bincount(query.ravel()[starts], weights=sums**2, minlength=len(months)).astype(np.float64)
+    first = months.min()
+    width = int(months.max() - first) + 1
+    place = (months - first) + width * np.arange(len(months))[:, None]
+    sums = np.bincount(place.ravel(), weights=figures.ravel(), minlength=width * len(months)).astype(np.float64)
+    return row_sums(sums.reshape(len(months), width) ** 2)

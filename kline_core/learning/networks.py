@@ -13,18 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kline_core.encoder.encoder import one_thread
+from kline_core.encoder.encoder import network_of, one_thread
 from kline_core.encoder.network import AttentionEncoder
+from kline_core.encoder.weights import WeightsFile
 from kline_core.learning.inputs import Inputs
 from kline_core.typing import Floats32
 
+DIM: Final = 3
+"""Numbers of a vector. Little is known of what follows a window, and each direction more spreads those that are alike
+in it: with 16, a mean over the nearest says less than the layer that they were trained by."""
 _SLICE = 4096
 _SEEDING = Lock()
 """Torch draws first weights from one generator of the process, and folds are trained in several threads."""
@@ -62,7 +66,7 @@ class Dropout(nn.Module):
 class NumbersNetwork(nn.Module):
     """Numbers of windows, float (n, m), to unit vectors (n, dim)."""
 
-    def __init__(self, numbers: int, seed: int, dim: int = 16, width: int = 96, dropout: float = 0.2) -> None:
+    def __init__(self, numbers: int, seed: int, dim: int = DIM, width: int = 96, dropout: float = 0.2) -> None:
         """A network with random weights."""
         super().__init__()
         self.dim = dim
@@ -79,6 +83,16 @@ class NumbersNetwork(nn.Module):
 
 Body: TypeAlias = AttentionEncoder | NumbersNetwork
 """A network to unit vectors."""
+
+
+def chart_network(weights: WeightsFile, seed: int) -> AttentionEncoder:
+    """The encoder of a weights file but for its last layer, whose weights are random and give `DIM` numbers."""
+    start = network_of(weights)
+    with seeded(seed):
+        body = AttentionEncoder(DIM, start.window_bars)
+    kept = {name: tensor for name, tensor in start.state_dict().items() if not name.startswith("latent.")}
+    body.load_state_dict(kept, strict=False)
+    return body
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """What a metric is taught, and what the mean of many matches is of: outcomes beside those of the same days.
 
-* *Relative return*: the forward return less the market's over the same days (`kline_core.windows.market`).
-* *Rank target*: the rank of the forward return among those of all patterns whose window ends on the same day, from -1/2
-  to +1/2, ties at their average rank. Of a return over few bars most is noise, and ranks leave no room for its size.
+The *rank target* of a pattern is the rank of its forward return among those of all patterns whose window ends on the
+same day, from -1/2 to +1/2, ties at their average rank. It is relative to the market of its day, and it leaves no room
+for the size of a return, of which most is noise: a mean of hundreds of returns is decided by a few large ones.
 
 Point in time: a pattern is ranked among those of its day that are known on its own `known_on`. What becomes known
 later, after a suspension, changes no rank of before.
@@ -14,21 +14,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from kline_core.bars.symbol_bars import BarsBySymbol
-from kline_core.patterns.patterns import Patterns
-from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Floats64, Int64s
-from kline_core.windows.market import market_returns_of, relative_returns
 
-FEWEST: Final = 5
+FEWEST: Final = 2
 """Patterns of one day below which none of them has a rank."""
-
-
-def relative_outcomes(frames: BarsBySymbol, patterns: Patterns, horizon: int, settings: PatternSettings) -> Floats64:
-    """Relative returns of P patterns over a horizon in bars: float64 (P,), NaN where there is no market."""
-    column = settings.horizons.index(horizon)
-    own, market = market_returns_of(frames, patterns.symbols, patterns.code, patterns.bar.astype(np.int64), settings)
-    return relative_returns(own[:, column], market[:, column])
 
 
 def rank_targets(end: Dates, known_on: Dates, returns: Floats64) -> Floats64:

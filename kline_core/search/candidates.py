@@ -61,6 +61,11 @@ class Queries:
         """Number of samples q."""
         return len(self.vectors)
 
+    def part(self, at: slice) -> "Queries":
+        """Some of the samples."""
+        prices = None if self.prices is None else WindowPrices(*(each[at] for each in self.prices))
+        return Queries(self.vectors[at], self.dates[at], self.codes[at], self.bars[at], prices)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:

@@ -18,7 +18,7 @@ def test_the_exported_names():
         *("Encoder", "FactorSettings", "Home", "PatternSettings", "Settings"),
         *("check", "compare", "compare_baselines", "compute_factor", "context", "errors", "evaluate", "explain"),
         *("fetch", "history", "ingest", "load_us_stocks"),
-        *("read_factor", "release_jump", "render_charts", "update_patterns", "verify"),
+        *("read_factor", "release_jump", "render_charts", "study", "update_patterns", "verify"),
     ]
     assert set(kl.__all__) <= set(dir(kl))
     for name in kl.__all__:

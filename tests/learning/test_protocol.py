@@ -1,17 +1,15 @@
 """A study is walk-forward: no value depends on what was not known on its date, training included."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-import kline_core as kl
 from kline_core.evaluation.evaluate import as_rows, joined_panel
 from kline_core.factor.state_key import StateKey
 from kline_core.learning import folds, learners, protocol
 from kline_core.learning.protocol import StudyKey, chosen_by_year
 from kline_core.settings import Settings
-from tests.support.homes import make_home
 from tests.support.made_markets import noise_market
+from tests.support.studies import bars_of, home_of
 
 pytestmark = pytest.mark.slow
 SETTINGS = Settings()
@@ -24,24 +22,8 @@ def small(monkeypatch):
     monkeypatch.setattr(learners, "MOST_CHARTS", 256)
 
 
-def bars_of(market):
-    frames = market.frames
-    return pd.concat(
-        pd.DataFrame(
-            {
-                "symbol": symbol,
-                "date": bars.dates.astype("datetime64[s]"),
-                **{name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume")},
-            }
-        )
-        for symbol, bars in frames.items()
-    )
-
-
 def study_of(folder, frame, **request):
-    home = make_home(folder, frame.assign(amount=np.nan, adj_factor=1.0, suspended=False))
-    kl.update_patterns(home, device="cpu")
-    return StudyKey(StateKey.newest(home, SETTINGS, None, "cpu"), **request).load()
+    return StudyKey(StateKey.newest(home_of(folder, frame), SETTINGS, None, "cpu"), **request).load()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Folds of a study that are computed on a cluster, and kept in a folder, so that a study that was broken off goes on.
 
 A file is named by what its figures depend on: the state of the home, the samples, the learner, the year, and the code.
-It holds arrays alone, and nothing in it is ever executed.
+It holds a row for each sample of the year (`kline_core.learning.many.KernelMeans`).
 """
 
 import hashlib
@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from kline_core._code import CODE
 from kline_core._text import refusal
 from kline_core.compute import tasks
 from kline_core.errors import SettingError
 from kline_core.learning.many import KernelMeans
-from kline_core.learning.protocol import StudyKey
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
+    from kline_core.learning.protocol import StudyKey
 
 
 class KeptFolds:
     """Answers the folds of one study. `folder`: None to keep none."""
 
-    def __init__(self, folder: Path | None, key: StudyKey, cluster: "Cluster") -> None:
+    def __init__(self, folder: Path | None, key: "StudyKey", cluster: "Cluster") -> None:
         """Make the folder if it is not there. Raises `SettingError` if it cannot be used."""
         self._folder, self._key, self._cluster = folder, key, cluster
         if folder is not None:
@@ -56,16 +57,16 @@ class KeptFolds:
             return None
         state = {name: str(value) for name, value in asdict(self._key).items()}
         text = f"{CODE} {sorted(state.items())} {learner} {year}"
-        return self._folder / f"{learner}-{year}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+        return self._folder / f"{learner}-{year}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
 
     def _read(self, learner: str, year: int) -> KernelMeans | None:
         path = self._path(learner, year)
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as kept:
-                return KernelMeans(**{field.name: kept[field.name] for field in fields(KernelMeans)})
-        except (OSError, ValueError, KeyError) as error:
+            kept = pq.read_table(path)
+            return KernelMeans(**{field.name: kept[field.name].to_numpy() for field in fields(KernelMeans)})
+        except (OSError, pa.ArrowException, KeyError) as error:
             raise SettingError(
                 f"{path} cannot be read ({refusal(error)}); remove it, and the fold is made again",
                 parameter="keep",
@@ -76,9 +77,9 @@ class KeptFolds:
         path = self._path(learner, year)
         if path is None:
             return
-        waiting = path.with_name(f".{uuid4().hex}.npz")
+        waiting = path.with_name(f".{uuid4().hex}")
         try:
-            np.savez(waiting, **{field.name: getattr(found, field.name) for field in fields(KernelMeans)})
+            pq.write_table(pa.table({field.name: getattr(found, field.name) for field in fields(KernelMeans)}), waiting)
             waiting.replace(path)
         finally:
             waiting.unlink(missing_ok=True)

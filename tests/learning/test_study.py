@@ -1,0 +1,105 @@
+"""A study as a person sees it: verdict, tables, page, command; and markets of known truth."""
+
+import html
+import json
+
+import numpy as np
+import pytest
+
+import kline_core as kl
+from kline_core.cli.parser import main
+from kline_core.compute.kept_folds import KeptFolds
+from kline_core.encoder.synthetic import random_walk
+from kline_core.errors import SettingError
+from kline_core.learning import folds
+from kline_core.learning.study import LEARNED, checked_learners
+from kline_core.plots.study_page import study_page
+from tests.support.made_markets import noise_market
+from tests.support.planted import planted_market
+from tests.support.studies import bars_of, home_of
+
+pytestmark = pytest.mark.slow
+BARS = ["bars"]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(folds, "LEAST", 500)
+    monkeypatch.setattr(folds, "NEIGHBOURS", 60)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return home_of(tmp_path_factory.mktemp("study") / "home", bars_of(noise_market(3, symbols=8, sessions=520)))
+
+
+def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys):
+    page, kept = tmp_path / "study.html", tmp_path / "kept"
+    words = ["--home", home.uri, "study", "--every", "2", "--learner", "bars", "--keep", str(kept)]
+    assert main([*words, "--html", str(page)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("The learned factor's rank IC with the 5-bar return is ")
+    for name in ("learned", "bars", "seed factor", "closes", "reversal_5", "momentum_20", "boosting"):
+        assert f"\n{name} " in said
+    assert "Learner of each year, chosen by the years before it: 2016 bars" in said
+    assert "<h1>The learned factor" in page.read_text()
+    assert [path.name[:10] for path in kept.iterdir()] == ["bars-2016-"]
+
+    def broken(*_):
+        raise AssertionError("what is kept is not made again")
+
+    monkeypatch.setattr(folds, "fold_means", broken)
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"] == said.splitlines()[0]
+    assert [row["name"] for row in document["rows"]][:2] == ["learned", "bars"]
+    # One learner: the learned factor is that one.
+    assert document["rows"][0]["rank_ic"] == document["rows"][1]["rank_ic"]
+
+
+def test_a_kept_fold_that_is_damaged_is_named(home, tmp_path):
+    kl.study(home, every=4, learners=BARS, keep=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(SettingError, match=f"{file.name} cannot be read .*; remove it, and the fold is made again"):
+        kl.study(home, every=4, learners=BARS, keep=tmp_path)
+
+
+def test_what_cannot_be_studied_is_said(home, tmp_path):
+    with pytest.raises(SettingError, match="learner 'magic' is not known; name one of bars, "):
+        kl.study(home, learners=["magic"])
+    with pytest.raises(SettingError, match="every is 0; it must be a whole number of at least 1"):
+        kl.study(home, every=0)
+    with pytest.raises(SettingError, match=r"patterns of .* are too few to learn from before any of these years"):
+        kl.study(home, last="2015-12-31", learners=BARS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"keep is .*file.*, which cannot be used .*; name another folder"):
+        KeptFolds(tmp_path / "file" / "x", None, None)
+    assert checked_learners(["bars", "bars"]) == BARS
+
+
+def test_a_planted_signal_is_found(tmp_path):
+    frame, _ = planted_market(12, 700, seed=1, tells=True)
+    found = kl.study(home_of(tmp_path / "home", frame), every=2, learners=BARS)
+    row = found.row(LEARNED)
+    assert row.t > 4
+    assert "distinguishable from noise" in found.verdict
+    assert "not distinguishable" not in found.verdict
+    assert found.verdict in html.unescape(study_page(found))
+
+
+@pytest.mark.long
+def test_noise_and_coins_are_not_taken_for_signals(tmp_path):
+    scores = {"noise": [], "coins": []}
+    for seed in range(10):
+        markets = {
+            "noise": random_walk(12, 600, seed).to_frame(),
+            "coins": planted_market(12, 600, seed=seed, tells=False)[0],
+        }
+        for name, frame in markets.items():
+            found = kl.study(home_of(tmp_path / f"{name}{seed}", frame), every=2)
+            scores[name].append(found.row(LEARNED).t)
+    for name, found in scores.items():
+        mean = np.mean(found) * len(found) ** 0.5
+        print(name, np.round(found, 2), f"z of the mean {mean:+.2f}")
+        assert abs(mean) < 2
