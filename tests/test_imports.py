@@ -260,7 +260,10 @@ MAY_BE_HEAVY = {
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
     *("kline_core.plots.attention_plot", "kline_core.plots.candles"),
     *("kline_core.plots.history_plot", "kline_core.plots.evaluation_plots", "kline_core.plots.evaluation_page"),
-    *(f"kline_core.learning.{name}" for name in ("folds", "inputs", "learners", "networks", "protocol", "study")),
+    *(
+        f"kline_core.learning.{name}"
+        for name in ("alike", "folds", "inputs", "learners", "networks", "protocol", "study")
+    ),
     *("kline_core.plots.html_page", "kline_core.plots.baselines_page", "kline_core.plots.study_page"),
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),
     "kline_core.compute.shards",

@@ -1,7 +1,7 @@
 """Folds of a study that are computed on a cluster, and kept in a folder, so that a study that was broken off goes on.
 
 A file is named by what its figures depend on: the state of the home, the samples, the learner, the year, and the code.
-It holds a row for each sample of the year (`kline_core.learning.many.KernelMeans`).
+It holds a row for each sample of the year (`kline_core.learning.folds.FoldAnswer`).
 """
 
 import hashlib
@@ -22,7 +22,11 @@ from kline_core.learning.many import KernelMeans
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
+    from kline_core.learning.folds import FoldAnswer
     from kline_core.learning.protocol import StudyKey
+
+_MEANS = tuple(field.name for field in fields(KernelMeans))
+_ALIKE = "alike"
 
 
 class KeptFolds:
@@ -41,7 +45,7 @@ class KeptFolds:
                     value=folder,
                 ) from error
 
-    def answers(self, asked: list[tuple[str, int]]) -> Iterator[KernelMeans]:
+    def answers(self, asked: list[tuple[str, int]]) -> "Iterator[FoldAnswer]":
         """Means of the samples of each learner and year, in the order asked. Raises `SchedulerError`."""
         kept = [self._read(*each) for each in asked]
         missing = [each for each, found in zip(asked, kept, strict=True) if found is None]
@@ -59,27 +63,31 @@ class KeptFolds:
         text = f"{CODE} {sorted(state.items())} {learner} {year}"
         return self._folder / f"{learner}-{year}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
 
-    def _read(self, learner: str, year: int) -> KernelMeans | None:
+    def _read(self, learner: str, year: int) -> "FoldAnswer | None":
+        from kline_core.learning.folds import FoldAnswer
+
         path = self._path(learner, year)
         if path is None or not path.exists():
             return None
         try:
             kept = pq.read_table(path)
-            return KernelMeans(**{field.name: kept[field.name].to_numpy() for field in fields(KernelMeans)})
+            means, alike = KernelMeans(**{name: kept[name].to_numpy() for name in _MEANS}), kept[_ALIKE].to_numpy()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise SettingError(
                 f"{path} cannot be read ({refusal(error)}); remove it, and the fold is made again",
                 parameter="keep",
                 value=path,
             ) from error
+        return FoldAnswer(means, alike)
 
-    def _write(self, learner: str, year: int, found: KernelMeans) -> None:
+    def _write(self, learner: str, year: int, found: "FoldAnswer") -> None:
         path = self._path(learner, year)
         if path is None:
             return
         waiting = path.with_name(f".{uuid4().hex}")
         try:
-            pq.write_table(pa.table({field.name: getattr(found, field.name) for field in fields(KernelMeans)}), waiting)
+            columns = {name: getattr(found.means, name) for name in _MEANS} | {_ALIKE: found.alike}
+            pq.write_table(pa.table(columns), waiting)
             waiting.replace(path)
         finally:
             waiting.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from kline_core.typing import Dates, Floats32, Int32s, Int64s
 
 if TYPE_CHECKING:
     from kline_core.factor.state import LoadedState
-    from kline_core.learning.many import KernelMeans
+    from kline_core.learning.folds import FoldAnswer
     from kline_core.learning.protocol import StudyKey
 
 P = ParamSpec("P")
@@ -248,8 +248,8 @@ def picture(
     return _step(key, answers, lambda state: match_png(explain_loaded(state, symbol, date)))
 
 
-def study_fold(key: "StudyKey", learner: str, year: int) -> "KernelMeans":
-    """Means of the samples of a year of a study; see `kline_core.learning.folds.fold_means`."""
+def study_fold(key: "StudyKey", learner: str, year: int) -> "FoldAnswer":
+    """What a learner says of the samples of a year of a study; see `kline_core.learning.folds.answer_fold`."""
     study = loaded(key)
     undo_trimming()
     _threads.single_threaded()

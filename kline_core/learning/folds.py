@@ -20,6 +20,7 @@ import numpy as np
 from kline_core.baselines.likeness import with_vectors
 from kline_core.baselines.samples import Samples
 from kline_core.factor.state import LoadedState
+from kline_core.learning.alike import LOOKED, full_scores
 from kline_core.learning.inputs import Windows
 from kline_core.learning.learners import Learner
 from kline_core.learning.many import KernelMeans, kernel_means, kernel_weights
@@ -105,18 +106,28 @@ def folds_of(taught: Taught, dates: Dates) -> Iterator[Fold]:
         yield Fold(int(year.astype(np.int64)) + 1970, np.flatnonzero(years == year), rows)
 
 
-def fold_means(state: LoadedState, taught: Taught, samples: Samples, fold: Fold, learner: Learner) -> KernelMeans:
-    """Means of the s samples of a fold, by a metric that is learned for it: float64 (s,) each."""
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldAnswer:
+    """What a metric says of the s samples of a fold."""
+
+    means: KernelMeans
+    alike: Floats64
+    """float64 (s,): how alike a sample's five best matches look (`kline_core.learning.alike`); NaN of those that were
+    not looked at."""
+
+
+def answer_fold(state: LoadedState, taught: Taught, samples: Samples, fold: Fold, learner: Learner) -> FoldAnswer:
+    """Answer the samples of a fold by a metric that is learned for it."""
     vectors = learner(taught.windows.part(fold.learned), taught.targets[fold.learned])
     asked = Windows.of_samples(state.frames, samples, taught.windows.window_bars).part(fold.samples)
     dates = samples.dates[samples.usable][fold.samples]
     # What nobody may see on the last of these dates needs no vector.
     seen = slice(0, int(taught.patterns.n_known(dates).max()))
-    return nearest_means(taught, vectors(taught.windows.part(seen)), asked, vectors(asked), dates)
+    return by_vectors(taught, vectors(taught.windows.part(seen)), asked, vectors(asked), dates)
 
 
-def nearest_means(taught: Taught, vectors: Floats32, asked: Windows, queried: Floats32, dates: Dates) -> KernelMeans:
-    """Means of s samples over their nearest neighbours.
+def by_vectors(taught: Taught, vectors: Floats32, asked: Windows, queried: Floats32, dates: Dates) -> FoldAnswer:
+    """Answer s samples by their nearest neighbours.
 
     Args:
         taught: The patterns.
@@ -144,4 +155,9 @@ def nearest_means(taught: Taught, vectors: Floats32, asked: Windows, queried: Fl
         # Fewer would be all that there are, near or not.
         similarity[np.isnan(similarity[:, -1])] = np.nan
         parts.append(kernel_means(kernel_weights(similarity), outcome[rows], patterns.end[rows]))
-    return KernelMeans.joined(parts)
+    alike = np.full(len(asked), np.nan)
+    alike[::LOOKED] = full_scores(
+        *(index, patterns, queries.part(slice(None, None, LOOKED))),
+        *(asked.part(slice(None, None, LOOKED)), taught.windows),
+    )
+    return FoldAnswer(KernelMeans.joined(parts), alike)

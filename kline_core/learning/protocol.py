@@ -26,9 +26,8 @@ from kline_core.evaluation.information_coefficient import cross_section_rank_ic
 from kline_core.evaluation.panel import Panel
 from kline_core.factor.state import LoadedState
 from kline_core.factor.state_key import StateKey
-from kline_core.learning.folds import Fold, Taught, fold_means, folds_of
+from kline_core.learning.folds import Fold, FoldAnswer, Taught, answer_fold, folds_of
 from kline_core.learning.learners import LEARNERS
-from kline_core.learning.many import KernelMeans
 from kline_core.settings import Settings
 from kline_core.typing import Floats64
 
@@ -69,9 +68,9 @@ class LoadedStudy:
     folds: dict[int, Fold]
     """By year."""
 
-    def answer(self, learner: str, year: int) -> KernelMeans:
-        """Means of the samples of a year by a learner; see `kline_core.learning.folds.fold_means`."""
-        return fold_means(self.state, self.taught, self.samples, self.folds[year], LEARNERS[learner])
+    def answer(self, learner: str, year: int) -> FoldAnswer:
+        """What a learner says of the samples of a year; see `kline_core.learning.folds.answer_fold`."""
+        return answer_fold(self.state, self.taught, self.samples, self.folds[year], LEARNERS[learner])
 
 
 def samples_of(

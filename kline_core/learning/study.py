@@ -19,16 +19,20 @@ from kline_core.evaluation.multiple_testing import expected_best
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.persistence import autocorrelations
 from kline_core.evaluation.report import plain_json
+from kline_core.learning.alike import LOOKED, full_scores
+from kline_core.learning.folds import FoldAnswer
+from kline_core.learning.inputs import Windows
 from kline_core.learning.learners import LEARNERS
-from kline_core.learning.many import KernelMeans
 from kline_core.learning.protocol import LEARNED, LoadedStudy, chosen_by_year
+from kline_core.patterns.encode import encode_windows
+from kline_core.search.candidates import Queries
 from kline_core.typing import Floats64
 
 BESIDE: Final = ("encoder", "closes", "reversal_5", "momentum_20", "boosting")
 """Baselines that stand beside the learned factor; `encoder` gives the seed factor's values."""
 SEED_FACTOR: Final = "seed factor"
 
-Answers: TypeAlias = Callable[[list[tuple[str, int]]], Iterable[KernelMeans]]
+Answers: TypeAlias = Callable[[list[tuple[str, int]]], Iterable[FoldAnswer]]
 """Answers of pairs of a learner and a year, in their order (`LoadedStudy.answer`)."""
 Progress: TypeAlias = Callable[[str], None]
 """Called with what is done next."""
@@ -52,6 +56,9 @@ class Row:
     """Rank IC by horizon in bars."""
     by_year: dict[int, float]
     """Mean rank IC by year of the sample."""
+    alike: float
+    """Mean full-mode score of samples with their five best matches (`kline_core.learning.alike`); NaN for a method that
+    has no matches."""
     seconds: float | None
     """Of this process and its cluster; of a learner those of all its folds added up; None for the learned factor."""
     problem: str | None = None
@@ -105,6 +112,10 @@ class Study:
             f"{self.samples} samples of {self.symbols} symbols, {self.first} to {self.last}, the same for all; ± is "
             "one standard error of sessions whose returns do not overlap."
         )
+        yield (
+            "Turnover: 1 less the rank autocorrelation of values from one session to the next. Alike: mean full-mode "
+            "score of a sample with its five best matches, 0 to 1, which no metric is taught."
+        )
         chosen = ", ".join(f"{year} {name}" for year, name in self.chosen.items())
         yield f"Learner of each year, chosen by the years before it: {chosen or 'none'}."
         if self.tried > 1:
@@ -139,12 +150,16 @@ class Study:
         worth: list[list[object]] = [
             [
                 *(row.name, row.values, row.rank_ic, _number(row.t, "+.1f"), row.rank_ic.n, _number(row.icir, "+.3f")),
-                *(_number(row.turnover, ".2f"), "-" if row.seconds is None else f"{row.seconds:.1f}"),
+                *(
+                    _number(row.turnover, ".2f"),
+                    _number(row.alike, ".3f"),
+                    "-" if row.seconds is None else f"{row.seconds:.1f}",
+                ),
             ]
             for row in self.rows
         ]
         main = f"rank IC, {self.horizon} bars"
-        head = ("method", "values", main, "t", "sessions", "ICIR", "turnover", "seconds")
+        head = ("method", "values", main, "t", "sessions", "ICIR", "turnover", "alike", "seconds")
         decay: list[list[object]] = [[row.name, *(row.decay.get(bars, "-") for bars in horizons)] for row in self.rows]
         by_year: list[list[object]] = [
             [row.name, *(_number(row.by_year.get(year, math.nan), "+.3f") for year in years)] for row in self.rows
@@ -189,22 +204,24 @@ def study(
         return joined_panel(as_rows(values[["symbol", "date", "value", "status", "reason"]]), frames, settings)
 
     walked: dict[str, Floats64] = {}
+    alike: dict[str, Floats64] = {}
     seconds: dict[str, float] = {}
     years = sorted(loaded.folds)
     for name in names:
         told(name)
-        began, values = perf_counter(), np.full(len(samples.usable), np.nan)
-        for year, means in zip(years, answers([(name, year) for year in years]), strict=True):
-            values[loaded.folds[year].samples] = means.value
-        walked[name], seconds[name] = values, perf_counter() - began
+        began, (values, scores) = perf_counter(), np.full((2, len(samples.usable)), np.nan)
+        for year, answer in zip(years, answers([(name, year) for year in years]), strict=True):
+            values[loaded.folds[year].samples] = answer.means.value
+            scores[loaded.folds[year].samples] = answer.alike
+        walked[name], alike[name], seconds[name] = values, scores, perf_counter() - began
     panels = {name: panel_of(values) for name, values in walked.items()}
     chosen = chosen_by_year(panels, years, frames, settings)
-    learned = np.full(len(samples.usable), np.nan)
+    learned, looked = np.full((2, len(samples.usable)), np.nan)
     for year, name in chosen.items():
         mine = loaded.folds[year].samples
-        learned[mine] = walked[name][mine]
-    rows = [_row(LEARNED, panel_of(learned), loaded, None)]
-    rows += [_row(name, panels[name], loaded, seconds[name]) for name in names]
+        learned[mine], looked[mine] = walked[name][mine], alike[name][mine]
+    rows = [_row(LEARNED, panel_of(learned), loaded, _mean(looked), None)]
+    rows += [_row(name, panels[name], loaded, _mean(alike[name]), seconds[name]) for name in names]
     for name, method in ({name: BASELINES[name] for name in BESIDE} if beside is None else beside).items():
         told(name)
         called = SEED_FACTOR if name == "encoder" else name
@@ -214,10 +231,11 @@ def study(
         except ImportError as error:
             problem = f"{error}; pip install 'kline-factor[baselines]' brings it"
             none = Estimate(math.nan, math.nan, 0, problem)
-            rows.append(Row(called, 0, none, math.nan, math.nan, math.nan, {}, {}, None, problem))
+            rows.append(Row(called, 0, none, math.nan, math.nan, math.nan, {}, {}, math.nan, None, problem))
             continue
         took = perf_counter() - began
-        rows.append(_row(called, panel_of(figures), loaded, took))
+        scored = _mean(_seed_scores(loaded)) if called == SEED_FACTOR else math.nan
+        rows.append(_row(called, panel_of(figures), loaded, scored, took))
     return Study(
         home=loaded.state.key.home,
         samples=len(samples),
@@ -243,7 +261,7 @@ def checked_learners(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _row(name: str, panel: Panel, loaded: LoadedStudy, seconds: float | None) -> Row:
+def _row(name: str, panel: Panel, loaded: LoadedStudy, alike: float, seconds: float | None) -> Row:
     settings = loaded.state.key.settings
     steps, horizon = settings.patterns, settings.factor.return_horizon
     found: dict[int, CrossSectionIC] = {
@@ -264,8 +282,28 @@ def _row(name: str, panel: Panel, loaded: LoadedStudy, seconds: float | None) ->
         turnover=1.0 - _kept(panel),
         decay={bars: across_sessions(each) for bars, each in found.items()},
         by_year={int(str(year)): float(mean) for year, mean in by_session.groupby(level=0).mean().items()},
+        alike=alike,
         seconds=seconds,
     )
+
+
+def _seed_scores(loaded: LoadedStudy) -> Floats64:
+    """How alike the matches of the encoder look, of samples that the learners are looked at by: float64 (q,)."""
+    state, samples = loaded.state, loaded.samples
+    at = np.concatenate([fold.samples[::LOOKED] for fold in loaded.folds.values()])
+    asked = Windows.of_samples(state.frames, samples, loaded.taught.windows.window_bars).part(at)
+    vectors = encode_windows(
+        state.frames, samples.names, asked.code, asked.bar, state.encoder, state.key.settings.patterns
+    )
+    codes = state.patterns.codes_of(samples.names)[asked.code]
+    queries = Queries(vectors, samples.dates[samples.usable][at], codes, asked.bar.astype(np.int32))
+    return full_scores(state.index, state.patterns, queries, asked, loaded.taught.windows)
+
+
+def _mean(figures: Floats64) -> float:
+    """Mean of what is known, NaN for nothing."""
+    known = figures[~np.isnan(figures)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _kept(panel: Panel) -> float:

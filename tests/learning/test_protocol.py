@@ -51,13 +51,14 @@ def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, lear
     dates = loaded.samples.dates[loaded.samples.usable][loaded.folds[2016].samples]
     before = dates <= cut
     assert before.sum() > 100
+    answers = [study.answer(learner, 2016) for study in (loaded, changed)]
     for name in ("value", "se", "low"):
-        mine, others = (getattr(study.answer(learner, 2016), name)[: len(dates)][before] for study in (loaded, changed))
+        mine, others = (getattr(answer.means, name)[: len(dates)][before] for answer in answers)
         np.testing.assert_array_equal(mine, others)
         assert not np.isnan(mine).all()
     # The test has teeth: the other future is seen by what comes after it.
-    after = changed.answer(learner, 2016).value[: len(dates)][~before]
-    assert (after != loaded.answer(learner, 2016).value[~before]).any()
+    mine, others = (answer.means.value[: len(dates)][~before] for answer in answers)
+    assert (mine != others).any()
 
 
 def test_a_fold_learns_from_what_was_known_before_its_year(loaded):

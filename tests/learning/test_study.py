@@ -11,7 +11,7 @@ from kline_core.cli.parser import main
 from kline_core.compute.kept_folds import KeptFolds
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import SettingError
-from kline_core.learning import folds
+from kline_core.learning import folds, protocol
 from kline_core.learning.study import LEARNED, checked_learners
 from kline_core.plots.study_page import study_page
 from tests.support.made_markets import noise_market
@@ -48,7 +48,7 @@ def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys)
     def broken(*_):
         raise AssertionError("what is kept is not made again")
 
-    monkeypatch.setattr(folds, "fold_means", broken)
+    monkeypatch.setattr(protocol, "answer_fold", broken)
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"] == said.splitlines()[0]
