@@ -61,6 +61,15 @@ def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, lear
     assert (mine != others).any()
 
 
+@pytest.mark.parametrize("learner", learners.LEARNERS)
+def test_the_vector_of_a_window_does_not_depend_on_the_others(loaded, learner):
+    taught = loaded.taught
+    some = loaded.folds[2016].learned[:300]
+    vectors = learners.LEARNERS[learner](taught.windows.part(some), taught.targets[some])
+    together = vectors(taught.windows.part(slice(0, 700)))
+    np.testing.assert_array_equal(vectors(taught.windows.part(slice(37, 391))), together[37:391])
+
+
 def test_a_fold_learns_from_what_was_known_before_its_year(loaded):
     assert sorted(loaded.folds) == [2016]
     fold = loaded.folds[2016]
