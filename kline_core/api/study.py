@@ -14,6 +14,7 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
+    from kline_core.compute.year_training import YearTraining
     from kline_core.learning.study import Study
 
 
@@ -85,3 +86,42 @@ def study(
         key = StudyKey(state, every, optional_date(first, "first"), optional_date(last, "last"))
         folds = KeptFolds(kept, key, cluster)
         return run_study(loaded(key), folds.answers, names, progress=progress)
+
+
+def train_by_year(
+    home: Home | str | Path,
+    folder: str | Path,
+    *,
+    settings: Settings = Settings(),  # noqa: B008  immutable
+    scheduler: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> "YearTraining":
+    """Teach the default encoder what followed the windows of a home, once for each year, by what was known before it.
+
+    Brings the patterns up to date first. A training that was broken off goes on where it was.
+
+    Args:
+        home: A home, or the folder or URL of one.
+        folder: Folder for weights and cards, named by their year.
+        settings: What a pattern is.
+        scheduler: Address of a standing cluster, whose workers train a year each; None for threads of this process.
+        threads: Threads of this process; None for one per core.
+        progress: Called with the years that are done and all that were missing.
+
+    Raises:
+        SettingError: The history is too short, or the folder cannot be used or holds encoders of other patterns.
+        StaleError, EncoderError, SchedulerError: As for `compute_factor`.
+    """
+    from kline_core._cache import loaded
+    from kline_core.compute.opening import open_cluster
+    from kline_core.compute.year_training import train_by_year as train
+    from kline_core.factor.state_key import StateKey
+    from kline_core.learning.protocol import StudyKey
+
+    check_settings(settings, Settings)
+    store = as_home(home)
+    with open_cluster(scheduler, threads) as cluster:
+        updated = cluster.update_patterns(store, settings.patterns)
+        key = StudyKey(StateKey.of_update(updated, settings))
+        return train(cluster, key, loaded(key), Path(folder), progress)

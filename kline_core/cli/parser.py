@@ -401,8 +401,14 @@ def build_parser() -> argparse.ArgumentParser:
     about = "leave out the Prefect server's database: history, schedules, and messages with their secrets"
     backup.add_argument("--no-prefect", action="store_true", help=about)
 
-    train = command("train", "Train an encoder on synthetic charts.")
-    train.add_argument("--out", type=path_of, required=True, metavar="FILE", help="weights; card and picture beside it")
+    train = command("train", "Train an encoder on synthetic charts; with --market, one for each year of a home.")
+    about = "weights, with card and picture beside them; with --market a folder for those of all years"
+    train.add_argument("--out", type=path_of, required=True, metavar="FILE", help=about)
+    about = "teach the default encoder what followed the home's windows, for each year by what was known before it"
+    train.add_argument("--market", action="store_true", help=about)
+    about = "how often there is a new encoder of the market (default %(default)s)"
+    train.add_argument("--every", choices=["year"], default="year", help=about)
+    train.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster that trains the years of --market")
     train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
     train.add_argument("--seed", type=int, default=0, help="default %(default)s")
     add_device(train, training=True)

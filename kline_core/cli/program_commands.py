@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kline_core.cli.answer import Answer
 from kline_core.cli.console import show
-from kline_core.cli.options import check_writable, named_home
+from kline_core.cli.options import check_outside_tables, check_writable, named_home, opened_home
 from kline_core.compute.progress_bar import bar
 from kline_core.errors import HomeError, SettingError
 
@@ -29,6 +29,8 @@ def demo(options: argparse.Namespace) -> Answer:
 
 def train(options: argparse.Namespace) -> Answer:
     """`kline train`."""
+    if options.market:
+        return _train_on_market(options)
     import torch
 
     from kline_core.compute.opening import checked_threads
@@ -69,6 +71,21 @@ def train(options: argparse.Namespace) -> Answer:
         f"weights {options.out}, card {options.out.with_suffix('.json')}, reconstructions {picture}"
     )
     return Answer(text, card)
+
+
+def _train_on_market(options: argparse.Namespace) -> Answer:
+    from kline_core.api.study import train_by_year
+
+    check_outside_tables("--out", options.out)
+    with bar("train", " years") as progress:
+        found = train_by_year(
+            opened_home(options),
+            options.out,
+            scheduler=options.scheduler,
+            threads=options.threads,
+            progress=lambda done, of: progress(done, of, ""),
+        )
+    return Answer(found.text(), found.to_dict())
 
 
 def up(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kline_core.factor.state import LoadedState
     from kline_core.learning.folds import FoldAnswer
     from kline_core.learning.protocol import StudyKey
+    from kline_core.learning.year_encoders import YearWeights
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -254,6 +255,16 @@ def study_fold(key: "StudyKey", learner: str, year: int) -> "FoldAnswer":
     undo_trimming()
     _threads.single_threaded()
     return study.answer(learner, year)
+
+
+def teach_year(key: "StudyKey", year: int) -> "YearWeights":
+    """Weights of the encoder of a year; see `kline_core.learning.year_encoders.teach_year`."""
+    from kline_core.learning.year_encoders import teach_year as teach
+
+    study = loaded(key)
+    undo_trimming()
+    _threads.single_threaded()
+    return teach(study, year)
 
 
 def _loaded(key: StateKey) -> "LoadedState":

@@ -170,18 +170,21 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder, header: dict[str, str]) -> None:
-    """Write both halves of the autoencoder to a safetensors file; `header` may hold `trained_through` (ISO date).
+def save_weights(path: Path, encoder: AttentionEncoder, decoder: ChartDecoder | None, header: dict[str, str]) -> None:
+    """Write both halves of the autoencoder, or the encoder alone, to a safetensors file.
+
+    `header` may hold `trained_through` (ISO date).
 
     The same weights give the same bytes, and so the same fingerprint. The file appears under its name only once it is
     complete. Raises `EncoderError` if a number is not finite, or for a header that no reader would take.
     """
     metadata = {"format": FORMAT, "dim": str(encoder.dim), "window_bars": str(encoder.window_bars)} | header
     checked_header(path, metadata)
-    for half in (encoder, decoder):
-        _check_finite(half, path)
-    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    for half, prefix in ((encoder, "encoder."), (decoder, "decoder.")):
+        if half is not None:
+            _check_finite(half, path)
+            tensors |= {f"{prefix}{name}": tensor for name, tensor in half.state_dict().items()}
     raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
     # The order in which safetensors writes metadata changes from call to call. Like it, pad the header with spaces.
     length = int.from_bytes(raw[:8], "little")

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from kline_core.encoder.network import AttentionEncoder
 from kline_core.encoder.weights import WeightsFile
 from kline_core.learning.inputs import Charts, Numbers, VolumeCharts, Windows
 from kline_core.learning.networks import NumbersNetwork, Plan, body_vectors, chart_network, seeded, train_body
@@ -53,14 +54,19 @@ def learn_bars(windows: Windows, targets: Floats32) -> Vectors:
     return vectors
 
 
+def teach_charts(drawn: type[Charts] | type[VolumeCharts], windows: Windows, targets: Floats32) -> AttentionEncoder:
+    """The encoder that learns from charts of n windows and their rank targets, float32 (n, h)."""
+    if len(windows) > MOST_CHARTS:
+        at = np.linspace(0, len(windows) - 1, MOST_CHARTS).astype(np.int64)
+        windows, targets = windows.part(at), targets[at]
+    body = chart_network(WeightsFile.read(), SEEDS[0])
+    train_body(body, drawn.of(windows), targets, CHARTS_PLAN, SEEDS[0])
+    return body
+
+
 def _learn_charts(drawn: type[Charts] | type[VolumeCharts]) -> Learner:
     def learn(windows: Windows, targets: Floats32) -> Vectors:
-        if len(windows) > MOST_CHARTS:
-            at = np.linspace(0, len(windows) - 1, MOST_CHARTS).astype(np.int64)
-            windows, targets = windows.part(at), targets[at]
-        body = train_body(
-            chart_network(WeightsFile.read(), SEEDS[0]), drawn.of(windows), targets, CHARTS_PLAN, SEEDS[0]
-        )
+        body = teach_charts(drawn, windows, targets)
         return lambda asked: body_vectors(body, drawn.of(asked))
 
     return learn

@@ -20,6 +20,7 @@ import numpy as np
 from kline_core._cache import loaded
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars
 from kline_core.baselines.samples import Samples
+from kline_core.errors import SettingError
 from kline_core.evaluation.estimate import MIN_SYMBOLS
 from kline_core.evaluation.forward_returns import ForwardReturns
 from kline_core.evaluation.information_coefficient import cross_section_rank_ic
@@ -67,6 +68,18 @@ class LoadedStudy:
     taught: Taught
     folds: dict[int, Fold]
     """By year."""
+
+    def check_long_enough(self) -> None:
+        """Raise `SettingError` if too little was known before every year."""
+        if self.folds:
+            return
+        patterns, dates = self.taught.patterns, self.samples.dates
+        raise SettingError(
+            f"{len(patterns)} patterns of {self.state.key.home} are too few to learn from before any year from "
+            f"{dates.min()} to {dates.max()}; ingest a longer history or more symbols",
+            parameter="home",
+            value=self.state.key.home,
+        )
 
     def answer(self, learner: str, year: int) -> FoldAnswer:
         """What a learner says of the samples of a year; see `kline_core.learning.folds.answer_fold`."""

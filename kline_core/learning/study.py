@@ -192,12 +192,7 @@ def study(
     names = checked_learners(learners)
     told = progress or (lambda _: None)
     samples, frames, settings = loaded.samples, loaded.state.frames, loaded.state.key.settings
-    if not loaded.folds:
-        raise SettingError(
-            f"{len(loaded.taught.patterns)} patterns of {samples.dates.min()} to {samples.dates.max()} are too few to "
-            "learn from before any of these years; ingest a longer history or more symbols",
-            parameter="home",
-        )
+    loaded.check_long_enough()
 
     def panel_of(figures: Floats64) -> Panel:
         values = samples.values(figures)

@@ -13,6 +13,7 @@ from tests.support.studies import bars_of, home_of
 
 pytestmark = pytest.mark.slow
 SETTINGS = Settings()
+EACH = [pytest.param(name, marks=[pytest.mark.long] if name != "bars" else [], id=name) for name in learners.LEARNERS]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def loaded(tmp_path_factory, frame):
         return study_of(tmp_path_factory.mktemp("study") / "home", frame, every=3)
 
 
-@pytest.mark.parametrize("learner", learners.LEARNERS)
+@pytest.mark.parametrize("learner", EACH)
 def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, learner):
     cut = np.datetime64("2016-06-01")
     later = frame["date"].to_numpy().astype("datetime64[D]") > cut
@@ -61,7 +62,7 @@ def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, lear
     assert (mine != others).any()
 
 
-@pytest.mark.parametrize("learner", learners.LEARNERS)
+@pytest.mark.parametrize("learner", EACH)
 def test_the_vector_of_a_window_does_not_depend_on_the_others(loaded, learner):
     taught = loaded.taught
     some = loaded.folds[2016].learned[:300]

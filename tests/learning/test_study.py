@@ -78,6 +78,7 @@ def test_what_cannot_be_studied_is_said(home, tmp_path):
     assert checked_learners(["bars", "bars"]) == BARS
 
 
+@pytest.mark.long
 def test_a_planted_signal_is_found(tmp_path):
     frame, _ = planted_market(12, 700, seed=1, tells=True)
     found = kl.study(home_of(tmp_path / "home", frame), every=2, learners=BARS)

@@ -1,0 +1,68 @@
+"""Encoders by year: each has learned from what was known before it, and scores no day up to then."""
+
+import json
+
+import numpy as np
+import pytest
+
+import kline_core as kl
+from kline_core.api.study import train_by_year
+from kline_core.cli.parser import main
+from kline_core.encoder.encoder import Encoder
+from kline_core.errors import SettingError
+from kline_core.learning import folds, learners, year_encoders
+from tests.support.made_markets import noise_market
+from tests.support.studies import bars_of, home_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(folds, "LEAST", 500)
+    monkeypatch.setattr(learners, "MOST_CHARTS", 256)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return home_of(tmp_path_factory.mktemp("years") / "home", bars_of(noise_market(5, symbols=8, sessions=560)))
+
+
+def test_a_year_is_taught_once_and_scores_no_day_before_it(home, tmp_path, capsys, monkeypatch):
+    words = ["--home", home.uri, "train", "--market", "--out", str(tmp_path / "years")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"for samples of 2017: kline index --encoder {tmp_path}/years/2017.safetensors" in said
+    names = sorted(path.name for path in (tmp_path / "years").iterdir())
+    assert names == ["2016.json", "2016.safetensors", "2017.json", "2017.safetensors"]
+    card = json.loads((tmp_path / "years" / "2017.json").read_text())
+    weights = tmp_path / "years" / "2017.safetensors"
+    encoder = Encoder.load(weights, "cpu")
+    assert (encoder.dim, encoder.fingerprint) == (3, card["fingerprint"])
+    assert encoder.trained_through == np.datetime64("2016-12-31")
+
+    def broken(*_):
+        raise AssertionError("what is there is not trained again")
+
+    monkeypatch.setattr(year_encoders, "teach_year", broken)
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == [2016, 2017]
+
+    # Patterns by it, and a sample of before its year, and one of it.
+    kl.update_patterns(home, encoder=weights, device="cpu")
+    asked = {"M0000": ["2016-12-30", "2017-02-01"]}
+    result = kl.compute_factor(home, dates=asked, encoder=weights, device="cpu", max_failed_share=1)
+    assert result.frame["status"].tolist() == ["failed", "ok"]
+    assert "trained through 2016-12-31" in result.frame["reason"].iloc[0]
+
+
+def test_encoders_of_other_patterns_are_not_mixed_in(home, tmp_path):
+    (tmp_path / "2016.json").write_text('{"learned": "0123456789abcdef"}')
+    with pytest.raises(SettingError, match=r"2016.safetensors has learned from other patterns .*: name another folder"):
+        train_by_year(home, tmp_path)
+    (tmp_path / "2016.json").write_text("[]")
+    with pytest.raises(SettingError, match=r"2016.json is no card of an encoder of a year"):
+        train_by_year(home, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"--out is .*file, which cannot be used .*; name another folder"):
+        train_by_year(home, tmp_path / "file")
