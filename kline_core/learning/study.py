@@ -71,6 +71,7 @@ class Study:
 
     home: str
     samples: int
+    """Samples that are judged: those of the years that the learners answer."""
     symbols: int
     first: np.datetime64
     last: np.datetime64
@@ -198,6 +199,9 @@ def study(
         values = samples.values(figures)
         return joined_panel(as_rows(values[["symbol", "date", "value", "status", "reason"]]), frames, settings)
 
+    # Nothing is judged by years that the learners do not answer.
+    judged = np.zeros(len(samples.usable), dtype=bool)
+    judged[np.concatenate([fold.samples for fold in loaded.folds.values()])] = True
     walked: dict[str, Floats64] = {}
     alike: dict[str, Floats64] = {}
     seconds: dict[str, float] = {}
@@ -229,14 +233,15 @@ def study(
             rows.append(Row(called, 0, none, math.nan, math.nan, math.nan, {}, {}, math.nan, None, problem))
             continue
         took = perf_counter() - began
+        figures = np.where(judged, figures, np.nan)
         scored = _mean(_seed_scores(loaded)) if called == SEED_FACTOR else math.nan
         rows.append(_row(called, panel_of(figures), loaded, scored, took))
     return Study(
         home=loaded.state.key.home,
-        samples=len(samples),
-        symbols=len(np.unique(samples.code)),
-        first=samples.dates.min(),
-        last=samples.dates.max(),
+        samples=int(judged.sum()),
+        symbols=len(np.unique(samples.code[judged])),
+        first=samples.dates[samples.usable][judged].min(),
+        last=samples.dates[samples.usable][judged].max(),
         horizon=settings.factor.return_horizon,
         rows=rows,
         chosen=chosen,

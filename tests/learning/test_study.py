@@ -53,6 +53,9 @@ def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys)
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"] == said.splitlines()[0]
     assert [row["name"] for row in document["rows"]][:2] == ["learned", "bars"]
+    # Of 2015 nothing is judged, though the simple methods have values there.
+    assert document["first"] == "2016-01-04"
+    assert {year for row in document["rows"] for year in row["by_year"]} == {"2016"}
     # One learner: the learned factor is that one.
     assert document["rows"][0]["rank_ic"] == document["rows"][1]["rank_ic"]
 
