@@ -262,7 +262,17 @@ MAY_BE_HEAVY = {
     *("kline_core.plots.history_plot", "kline_core.plots.evaluation_plots", "kline_core.plots.evaluation_page"),
     *(
         f"kline_core.learning.{name}"
-        for name in ("alike", "folds", "inputs", "learners", "networks", "protocol", "study", "year_encoders")
+        for name in (
+            "alike",
+            "boosted",
+            "folds",
+            "inputs",
+            "learners",
+            "networks",
+            "protocol",
+            "study",
+            "year_encoders",
+        )
     ),
     *("kline_core.plots.html_page", "kline_core.plots.baselines_page", "kline_core.plots.study_page"),
     *("kline_core.compute.answers", "kline_core.compute.cluster", "kline_core.compute.loading"),

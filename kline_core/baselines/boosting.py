@@ -26,6 +26,8 @@ MOST: Final = 100_000
 LEAST: Final = 1_000
 """Windows below which no model is trained, and the year's samples have no value."""
 TREES: Final = 100
+RATE: Final = 0.05
+"""Learning rate."""
 CUT: Final = 0.2
 SEED: Final = 0
 
@@ -53,7 +55,7 @@ def boosted_values(state: LoadedState, samples: Samples, settings: Settings) -> 
             *(state.frames, patterns.symbols, patterns.code[rows], patterns.bar[rows].astype(np.int64)),
             steps.window_bars,
         )
-        model: Any = HistGradientBoostingRegressor(max_iter=TREES, learning_rate=0.05, random_state=SEED)
+        model: Any = HistGradientBoostingRegressor(max_iter=TREES, learning_rate=RATE, random_state=SEED)
         model.fit(seen, np.clip(patterns.returns[rows, horizon].astype(np.float64), -CUT, CUT))
         now = years == year
         found[now] = model.predict(asked[now])

@@ -6,7 +6,8 @@
    of its own walk-forward values, over sessions whose returns were known when the year began. In its first year, the
    first of the learners.
 4. Beside it stand the seed factor, similar closes, reversal, momentum and the boosted model (`kline_core.baselines`),
-   on the same samples, by the same rules and with the same errors.
+   and one that is taught what the learners are (`kline_core.learning.boosted`): on the same samples, by the same rules
+   and with the same errors.
 
 Nothing is chosen by what the whole period shows. What is shown of single learners beside it was tried, and is counted.
 """

@@ -1,7 +1,7 @@
 """A study: the learned factor beside the seed factor and simple methods, as figures, text, page and JSON."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -19,6 +19,7 @@ from kline_core.evaluation.multiple_testing import expected_best
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.persistence import autocorrelations
 from kline_core.evaluation.report import plain_json
+from kline_core.learning import boosted
 from kline_core.learning.alike import LOOKED, full_scores
 from kline_core.learning.folds import FoldAnswer
 from kline_core.learning.inputs import Windows
@@ -99,12 +100,14 @@ class Study:
             f"The learned factor's rank IC with the {self.horizon}-bar return is {learned.rank_ic} "
             f"(t {learned.t:+.1f}), {far}"
         )
-        boosted = next((row for row in self.rows if row.name == "boosting" and row.rank_ic.known), None)
-        if boosted is None:
+        models = [row for row in self.rows if row.name in ("boosting", boosted.NAME) and row.rank_ic.known]
+        if not models:
             return f"{said}."
-        less = learned.rank_ic.value - boosted.rank_ic.value
+        best = max(models, key=lambda row: row.rank_ic.value)
+        less = learned.rank_ic.value - best.rank_ic.value
         return (
-            f"{said}; that of the boosted model is {boosted.rank_ic}, {abs(less):.3f} {'less' if less > 0 else 'more'}."
+            f"{said}; that of the better of {len(models)} boosted models is {best.rank_ic}, {abs(less):.3f} "
+            f"{'less' if less > 0 else 'more'}."
         )
 
     def notes(self) -> Iterator[str]:
@@ -176,7 +179,6 @@ def study(
     loaded: LoadedStudy,
     answers: Answers,
     learners: Iterable[str] = tuple(LEARNERS),
-    beside: Mapping[str, Method] | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Run the protocol (`kline_core.learning.protocol`).
@@ -185,7 +187,6 @@ def study(
         loaded: The loaded study.
         answers: Computes the folds.
         learners: Names of learners, in the order of preference.
-        beside: What stands beside them; None for `BESIDE`.
         progress: See `Progress`.
 
     Raises `SettingError` if a learner is not known, or too little was known before every year.
@@ -221,7 +222,9 @@ def study(
         learned[mine], looked[mine] = walked[name][mine], alike[name][mine]
     rows = [_row(LEARNED, panel_of(learned), loaded, _mean(looked), None)]
     rows += [_row(name, panels[name], loaded, _mean(alike[name]), seconds[name]) for name in names]
-    for name, method in ({name: BASELINES[name] for name in BESIDE} if beside is None else beside).items():
+    methods: dict[str, Method] = {name: BASELINES[name] for name in BESIDE}
+    methods[boosted.NAME] = lambda *_: boosted.boosted_ranks(loaded)
+    for name, method in methods.items():
         told(name)
         called = SEED_FACTOR if name == "encoder" else name
         began = perf_counter()

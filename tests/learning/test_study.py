@@ -39,7 +39,7 @@ def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys)
     assert main([*words, "--html", str(page)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("The learned factor's rank IC with the 5-bar return is ")
-    for name in ("learned", "bars", "seed factor", "closes", "reversal_5", "momentum_20", "boosting"):
+    for name in ("learned", "bars", "seed factor", "closes", "reversal_5", "momentum_20", "boosting", "boosting_ranks"):
         assert f"\n{name} " in said
     assert "Learner of each year, chosen by the years before it: 2016 bars" in said
     assert "<h1>The learned factor" in page.read_text()
