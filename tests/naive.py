@@ -322,8 +322,9 @@ def volume_chart(bars, volumes, averages):
     for at, column in enumerate(chart(bars, rows=51)):
         volume, average = volumes[at // 3], averages[at // 3]
         lit = math.floor(volume / most * 12 + (0.5 + 1e-9)) if volume > 0 and at % 3 == 1 else 0
-        if top - bottom > 1e-9 * top and bottom <= average <= top:
-            row = math.floor((average - bottom) / (top - bottom) * 50 + (0.5 + 1e-9))
+        if top - bottom > 1e-9 * top and bottom * (1 - 1e-9) <= average <= top * (1 + 1e-9):
+            share = min(max((average - bottom) / (top - bottom), 0.0), 1.0)
+            row = math.floor(share * 50 + (0.5 + 1e-9))
             column[row] = max(column[row], 64)
         columns.append([128] * lit + [0] * (13 - lit) + column)
     return columns

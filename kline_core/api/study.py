@@ -15,7 +15,7 @@ from kline_core.store.home import Home
 
 if TYPE_CHECKING:
     from kline_core.compute.year_training import YearTraining
-    from kline_core.learning.study import Study
+    from kline_core.learning.report import Study
 
 
 def study(
@@ -24,7 +24,7 @@ def study(
     every: int = 1,
     first: str | datetime.date | np.datetime64 | None = None,
     last: str | datetime.date | np.datetime64 | None = None,
-    learners: Iterable[str] | None = None,
+    learners: str | Iterable[str] | None = None,
     settings: Settings = Settings(),  # noqa: B008  immutable
     keep: str | Path | None = None,
     scheduler: str | None = None,
@@ -55,7 +55,9 @@ def study(
         The study: ``.verdict`` (one sentence), ``.rows``, ``.text()``, ``.markdown()``.
 
     Raises:
-        SettingError: A learner is not known, `every` is no positive whole number, or the history is too short.
+        SettingError: A learner is not known, `every` is no positive whole number, the history is too short, or `keep`
+            cannot be used.
+        InputError, DateError: The home has no bars, or no session from `first` to `last`.
         StaleError, EncoderError, SchedulerError: As for `compute_factor`.
 
     Examples:
@@ -77,14 +79,13 @@ def study(
         raise SettingError(
             f"every is {every!r}; it must be a whole number of at least 1", parameter="every", value=every, bound=">= 1"
         )
-    names = checked_learners(LEARNERS if learners is None else learners)
+    names = checked_learners(LEARNERS if learners is None else [learners] if isinstance(learners, str) else learners)
     store = as_home(home)
-    kept = None if keep is None else Path(keep)
     with open_cluster(scheduler, threads) as cluster:
         updated = cluster.update_patterns(store, settings.patterns)
         state = StateKey.of_update(updated, settings)
         key = StudyKey(state, every, optional_date(first, "first"), optional_date(last, "last"))
-        folds = KeptFolds(kept, key, cluster)
+        folds = KeptFolds(keep, key, cluster)
         return run_study(loaded(key), folds.answers, names, progress=progress)
 
 

@@ -37,8 +37,6 @@ def boosted_values(state: LoadedState, samples: Samples, settings: Settings) -> 
 
     Raises ImportError without scikit-learn.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
     patterns, steps = state.patterns, settings.patterns
     horizon = steps.horizons.index(settings.factor.return_horizon)
     found = np.full(len(samples.usable), np.nan)
@@ -55,11 +53,24 @@ def boosted_values(state: LoadedState, samples: Samples, settings: Settings) -> 
             *(state.frames, patterns.symbols, patterns.code[rows], patterns.bar[rows].astype(np.int64)),
             steps.window_bars,
         )
-        model: Any = HistGradientBoostingRegressor(max_iter=TREES, learning_rate=RATE, random_state=SEED)
-        model.fit(seen, np.clip(patterns.returns[rows, horizon].astype(np.float64), -CUT, CUT))
         now = years == year
-        found[now] = model.predict(asked[now])
+        found[now] = boosted(seen, np.clip(patterns.returns[rows, horizon].astype(np.float64), -CUT, CUT), asked[now])
     return found
+
+
+def boosted(seen: Floats32, target: Floats64, asked: Floats32) -> Floats64:
+    """Predictions for `asked` (m, f) of a model that has learned `target` (n,) from `seen` (n, f): float64 (m,).
+
+    Raises ImportError without scikit-learn.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    # Volumes that nobody delivers: scikit-learn takes no column without a number.
+    there = ~np.isnan(seen).all(axis=0)
+    model: Any = HistGradientBoostingRegressor(max_iter=TREES, learning_rate=RATE, random_state=SEED)
+    model.fit(seen[:, there], target)
+    predicted: Floats64 = model.predict(asked[:, there])
+    return predicted
 
 
 def features(frames: BarsBySymbol, symbols: list[str], code: Int32s, bar: Int64s, window_bars: int) -> Floats32:

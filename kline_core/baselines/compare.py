@@ -189,7 +189,7 @@ def compare(
         table = as_rows(values[["symbol", "date", "value", "status", "reason"]])
         panel = joined_panel(table, state.frames, settings)
         evaluations[name] = evaluate_panel(table, panel, state.frames, settings, called, details=False)
-        return _by_session(panel, settings)
+        return rank_ic_by_session(panel, settings)
 
     factor = judged(FACTOR, stored, fingerprint)
     rows = [_row(FACTOR, evaluations[FACTOR], None, None)]
@@ -204,7 +204,7 @@ def compare(
             rows.append(_row(name, None, None, None, problem))
             continue
         seconds = perf_counter() - began
-        less = _difference(factor, judged(name, samples.values(figures), name), settings)
+        less = mean_difference(factor, judged(name, samples.values(figures), name), settings)
         rows.append(_row(name, evaluations[name], less, seconds))
     return Comparison(fingerprint, len(samples), settings.factor.return_horizon, rows, evaluations)
 
@@ -224,14 +224,14 @@ def chosen(names: list[str] | None) -> Mapping[str, Method]:
     return {name: BASELINES[name] for name in names}
 
 
-def _by_session(panel: Panel, settings: Settings) -> "pd.Series[float]":
+def rank_ic_by_session(panel: Panel, settings: Settings) -> "pd.Series[float]":
     """Rank IC across symbols with the return over the main horizon, by the session's ordinal."""
     main = settings.patterns.horizons.index(settings.factor.return_horizon)
     found = cross_section_rank_ic(panel.sessions, panel.values, panel.forward[:, main], _apart(settings), MIN_SYMBOLS)
     return pd.Series(found.by_session, index=found.sessions)
 
 
-def _difference(factor: "pd.Series[float]", other: "pd.Series[float]", settings: Settings) -> Estimate:
+def mean_difference(factor: "pd.Series[float]", other: "pd.Series[float]", settings: Settings) -> Estimate:
     """Mean difference of two series of rank ICs over their common sessions."""
     both = pd.concat([factor, other], axis=1, join="inner").sort_index()
     difference = (both.iloc[:, 0] - both.iloc[:, 1]).to_numpy(dtype=np.float64)

@@ -3,7 +3,7 @@
 import argparse
 
 from kline_core.cli.answer import Answer
-from kline_core.cli.options import check_outside_tables, check_writable, opened_home, sample_days
+from kline_core.cli.options import check_writable, opened_home, sample_days
 
 
 def study(options: argparse.Namespace) -> Answer:
@@ -13,8 +13,6 @@ def study(options: argparse.Namespace) -> Answer:
 
     if options.html is not None:
         check_writable("--html", options.html)
-    if options.keep is not None:
-        check_outside_tables("--keep", options.keep)
     first, last = sample_days(options)
     found = run_study(
         opened_home(options),

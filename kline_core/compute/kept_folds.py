@@ -14,11 +14,13 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kline_core._cache import loaded
 from kline_core._code import CODE
 from kline_core._text import refusal
 from kline_core.compute import tasks
 from kline_core.errors import SettingError
 from kline_core.learning.many import KernelMeans
+from kline_core.store.folder import table_around
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
@@ -32,21 +34,15 @@ _ALIKE = "alike"
 class KeptFolds:
     """Answers the folds of one study. `folder`: None to keep none."""
 
-    def __init__(self, folder: Path | None, key: "StudyKey", cluster: "Cluster") -> None:
-        """Make the folder if it is not there. Raises `SettingError` if it cannot be used."""
-        self._folder, self._key, self._cluster = folder, key, cluster
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise SettingError(
-                    f"keep is {folder}, which cannot be used ({refusal(error)}); name another folder",
-                    parameter="keep",
-                    value=folder,
-                ) from error
+    def __init__(self, folder: str | Path | None, key: "StudyKey", cluster: "Cluster") -> None:
+        """Make the folder if it is not there. Raises `SettingError` if nothing can be kept in it."""
+        self._folder, self._key, self._cluster = None if folder is None else _checked(folder), key, cluster
 
     def answers(self, asked: list[tuple[str, int]]) -> "Iterator[FoldAnswer]":
-        """Means of the samples of each learner and year, in the order asked. Raises `SchedulerError`."""
+        """What each learner says of each year, in the order asked.
+
+        Raises `SettingError` for a file that is not what was kept, and `SchedulerError`.
+        """
         kept = [self._read(*each) for each in asked]
         missing = [each for each, found in zip(asked, kept, strict=True) if found is None]
         made = self._cluster.answers_in_order(tasks.study_fold, ((self._key, *each) for each in missing))
@@ -70,24 +66,58 @@ class KeptFolds:
         if path is None or not path.exists():
             return None
         try:
-            kept = pq.read_table(path)
-            means, alike = KernelMeans(**{name: kept[name].to_numpy() for name in _MEANS}), kept[_ALIKE].to_numpy()
+            kept = pq.read_table(path, columns=[*_MEANS, _ALIKE])
+            if any(column.type != pa.float64() or column.null_count for column in kept.columns):
+                raise pa.ArrowInvalid("its columns are not numbers")
+            wanted = len(loaded(self._key).folds[year].samples)
+            if kept.num_rows != wanted:
+                raise pa.ArrowInvalid(f"it has {kept.num_rows} rows, and the year {wanted} samples")
         except (OSError, pa.ArrowException, KeyError) as error:
             raise SettingError(
                 f"{path} cannot be read ({refusal(error)}); remove it, and the fold is made again",
                 parameter="keep",
                 value=path,
             ) from error
-        return FoldAnswer(means, alike)
+        means = KernelMeans(**{name: kept[name].to_numpy() for name in _MEANS})
+        return FoldAnswer(means, kept[_ALIKE].to_numpy())
 
     def _write(self, learner: str, year: int, found: "FoldAnswer") -> None:
         path = self._path(learner, year)
         if path is None:
             return
+        columns = {name: getattr(found.means, name) for name in _MEANS} | {_ALIKE: found.alike}
         waiting = path.with_name(f".{uuid4().hex}")
         try:
-            columns = {name: getattr(found.means, name) for name in _MEANS} | {_ALIKE: found.alike}
             pq.write_table(pa.table(columns), waiting)
             waiting.replace(path)
+        except OSError as error:
+            raise _unusable(path.parent, error) from error
         finally:
             waiting.unlink(missing_ok=True)
+
+
+def _checked(named: str | Path) -> Path:
+    """The folder, made unless it is there, in which a file can be written."""
+    try:
+        folder = Path(named)
+        if (inside := table_around(folder / "file")) is not None:
+            raise SettingError(
+                f"keep is {folder}, which lies in the table {inside}; name another folder",
+                parameter="keep",
+                value=named,
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(named, error) from error
+    return folder
+
+
+def _unusable(folder: str | Path, error: Exception) -> SettingError:
+    return SettingError(
+        f"keep is {folder}, which cannot be used ({refusal(error)}); name another folder",
+        parameter="keep",
+        value=folder,
+    )

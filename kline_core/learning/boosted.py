@@ -4,16 +4,12 @@
 before; so both stand beside the learned factor.
 """
 
-from typing import Any, Final
-
 import numpy as np
 
-from kline_core.baselines.boosting import RATE, SEED, TREES, features
+from kline_core.baselines.boosting import boosted, features
 from kline_core.learning.inputs import Windows
 from kline_core.learning.protocol import LoadedStudy
 from kline_core.typing import Floats64
-
-NAME: Final = "boosting_ranks"
 
 
 def boosted_ranks(loaded: LoadedStudy) -> Floats64:
@@ -21,13 +17,10 @@ def boosted_ranks(loaded: LoadedStudy) -> Floats64:
 
     Raises ImportError without scikit-learn.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
     taught = loaded.taught
     asked = Windows.of_samples(loaded.state.frames, loaded.samples, taught.windows.window_bars)
     found = np.full(len(asked), np.nan)
     for fold in loaded.folds.values():
-        model: Any = HistGradientBoostingRegressor(max_iter=TREES, learning_rate=RATE, random_state=SEED)
-        model.fit(features(*taught.windows.part(fold.learned).named), taught.outcome[fold.learned])
-        found[fold.samples] = model.predict(features(*asked.part(fold.samples).named))
+        seen = features(*taught.windows.part(fold.learned).named)
+        found[fold.samples] = boosted(seen, taught.outcome[fold.learned], features(*asked.part(fold.samples).named))
     return found

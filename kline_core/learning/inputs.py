@@ -76,16 +76,17 @@ class Numbers:
     """Prices and volumes of n windows as numbers."""
 
     numbers: Floats32
-    """float32 (n, 5 * window_bars + 1): logarithms of open, high, low and close by the last close, in mean absolute
-    moves of the window's closes; of the volumes by their mean, 0 where there is none; and of that mean move itself."""
+    """float32 (n, 5 * window_bars + 1): logarithms of open, high, low and close by the last close, in units of three
+    mean absolute moves of the window's closes; of the volumes by their mean, the lowest that there is where a bar has
+    none; and of that mean move itself."""
 
     @classmethod
     def of(cls, windows: Windows) -> Self:
         """The numbers of windows."""
         bars = windows.window_bars
         found = features(windows.frames, windows.symbols, windows.code, windows.bar, bars)
-        found[~np.isfinite(found)] = 0.0
         prices, volumes = found[:, : 4 * bars], found[:, 4 * bars :]
+        volumes = np.where(np.isfinite(volumes), volumes, -_MOST_VOLUME)
         move = np.abs(np.diff(found[:, 3 * bars : 4 * bars], axis=1)).mean(axis=1, keepdims=True) + _SMALLEST_MOVE
         scaled = np.clip(prices / (3.0 * move), -_MOST, _MOST)
         whole = [scaled, np.clip(volumes, -_MOST_VOLUME, _MOST_VOLUME), np.log(move / _USUAL_MOVE)]

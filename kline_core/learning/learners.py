@@ -4,7 +4,7 @@
   after the other;
 * `charts`: the encoder of the package, which has seen synthetic charts alone, with a new last layer, trained on to tell
   what follows;
-* `volume_charts`: the same on charts that carry volume and a moving average (`kline_core.windows.volume_charts`);
+* `volume_charts`: the same on charts that carry volume and a moving average (`kline_core.windows.volume_charts`).
 
 The study counts them as tries.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from kline_core.encoder.network import AttentionEncoder
 from kline_core.encoder.weights import WeightsFile
 from kline_core.learning.inputs import Charts, Numbers, VolumeCharts, Windows
-from kline_core.learning.networks import NumbersNetwork, Plan, body_vectors, chart_network, seeded, train_body
+from kline_core.learning.networks import NumbersNetwork, Plan, body_vectors, chart_network, train_body
 from kline_core.typing import Floats32
 
 SEEDS: Final = (0, 1, 2)
@@ -42,8 +42,7 @@ def learn_bars(windows: Windows, targets: Floats32) -> Vectors:
     """See `bars` at the top of this module."""
     taught, bodies = Numbers.of(windows), []
     for seed in SEEDS:
-        with seeded(seed):
-            body = NumbersNetwork(taught.numbers.shape[1], seed)
+        body = NumbersNetwork(taught.numbers.shape[1], seed)
         bodies.append(train_body(body, taught, targets, NUMBERS_PLAN, seed))
 
     def vectors(asked: Windows) -> Floats32:

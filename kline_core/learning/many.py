@@ -7,12 +7,13 @@ weighs 1 - (d / d_k)^2. Between unit vectors with inner product s the squared di
 (s - s_k) / (1 - s_k).
 
 Neighbours of one season share the market's move, and overlapping returns share days. So the error of the mean counts
-blocks of time, not neighbours: all of one calendar month are one observation,
+blocks of time, not neighbours: all of one quarter of a year are one observation, which is three times as long as the
+longest outcome that is taught,
 
-    se^2 = G / (G - 1) * sum over months of (sum of w (y - mean) in the month)^2 / (sum of w)^2
+    se^2 = G / (G - 1) * sum over quarters of (sum of w (y - mean) in the quarter)^2 / (sum of w)^2
 
 (K.-Y. Liang and S. Zeger, Longitudinal Data Analysis Using Generalized Linear Models, Biometrika 73, 1986), with G the
-effective number of months, 1 / sum of their squared shares of the weight. The interval has Student's t with G - 1
+effective number of quarters, 1 / sum of their squared shares of the weight. The interval has Student's t with G - 1
 degrees of freedom.
 """
 
@@ -29,7 +30,7 @@ from kline_core.typing import Dates, Floats64, Int64s
 LEVEL: Final = 0.95
 """Coverage of the interval."""
 FEWEST: Final = 3.0
-"""Effective months below which a sample has no value."""
+"""Effective quarters below which a sample has no value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +43,8 @@ class KernelMeans:
     low: Floats64
     high: Floats64
     """Ends of the interval of `LEVEL`."""
-    months: Floats64
-    """Effective months."""
+    quarters: Floats64
+    """Effective quarters of a year that the neighbours are of."""
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -78,22 +79,22 @@ def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMean
     share = weights / np.where(total > 0, total, 1.0)[:, None]
     mean = row_sums(share * outcome)
     pull = share * (outcome - mean[:, None])
-    months = end.astype("datetime64[M]").astype(np.int64)
-    effective = 1.0 / np.maximum(_squares_by_month(months, share), 1e-300)
+    quarters = end.astype("datetime64[M]").astype(np.int64) // 3
+    effective = 1.0 / np.maximum(_squares_by_quarter(quarters, share), 1e-300)
     known = (total > 0) & (effective >= FEWEST)
     degrees = np.where(known, effective - 1.0, 1.0)
-    se = np.sqrt(effective / degrees * _squares_by_month(months, pull))
+    se = np.sqrt(effective / degrees * _squares_by_quarter(quarters, pull))
     reach = t_quantile(degrees, LEVEL) * se
     shown = [np.where(known, each, np.nan) for each in (mean, se, mean - reach, mean + reach, effective)]
     return KernelMeans(*shown)
 
 
-def _squares_by_month(months: Int64s, figures: Floats64) -> Floats64:
-    """Sum over months of the squared sum of the figures in each: float64 (q,), of (q, k)."""
-    if months.size == 0:
-        return np.zeros(len(months))
-    first = months.min()
-    width = int(months.max() - first) + 1
-    place = (months - first) + width * np.arange(len(months))[:, None]
-    sums = np.bincount(place.ravel(), weights=figures.ravel(), minlength=width * len(months)).astype(np.float64)
-    return row_sums(sums.reshape(len(months), width) ** 2)
+def _squares_by_quarter(quarters: Int64s, figures: Floats64) -> Floats64:
+    """Sum over quarters of the squared sum of the figures in each: float64 (q,), of (q, k)."""
+    if quarters.size == 0:
+        return np.zeros(len(quarters))
+    first = quarters.min()
+    width = int(quarters.max() - first) + 1
+    place = (quarters - first) + width * np.arange(len(quarters))[:, None]
+    sums = np.bincount(place.ravel(), weights=figures.ravel(), minlength=width * len(quarters)).astype(np.float64)
+    return row_sums(sums.reshape(len(quarters), width) ** 2)

@@ -6,13 +6,11 @@ windows with the same vector have the same prediction; how far vectors may diffe
 network.
 
 The optimiser is AdamW under a one-cycle learning rate. The same windows, targets and seed give the same weights on one
-machine, since each network is trained in one thread.
+machine, since each network is trained in one thread and draws from generators of its own.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -31,8 +29,6 @@ DIM: Final = 3
 in it: with 16, a mean over the nearest says less than the layer that they were trained by."""
 _SLICE: Final = 256
 """Windows that are encoded together; fewer are filled up, since products of other shapes round differently."""
-_SEEDING = Lock()
-"""Torch draws first weights from one generator of the process, and folds are trained in several threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +72,7 @@ class NumbersNetwork(nn.Module):
             *(nn.Linear(width, width), nn.GELU(), Dropout(dropout, seed + 1)),
             nn.Linear(width, dim),
         )
+        draw_weights((layer for layer in self.layers if isinstance(layer, nn.Linear)), seed)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Encode a batch."""
@@ -89,8 +86,8 @@ Body: TypeAlias = AttentionEncoder | NumbersNetwork
 def chart_network(weights: WeightsFile, seed: int) -> AttentionEncoder:
     """The encoder of a weights file but for its last layer, whose weights are random and give `DIM` numbers."""
     start = network_of(weights)
-    with seeded(seed):
-        body = AttentionEncoder(DIM, start.window_bars)
+    body = AttentionEncoder(DIM, start.window_bars)
+    draw_weights([body.latent], seed)
     kept = {name: tensor for name, tensor in start.state_dict().items() if not name.startswith("latent.")}
     body.load_state_dict(kept, strict=False)
     # A third quicker to train on a processor without AVX-512.
@@ -98,12 +95,16 @@ def chart_network(weights: WeightsFile, seed: int) -> AttentionEncoder:
     return body
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """First weights that are made in the block are those of the seed, whatever other threads do."""
-    with _SEEDING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+def draw_weights(layers: Iterable[nn.Linear], seed: int) -> None:
+    """Give layers new random weights, by the law that torch itself uses (He et al., ICCV 2015, with a = sqrt(5)).
+
+    By a generator of their own: torch's is one of the whole process, and folds are trained in several threads.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for layer in layers:
+        reach = layer.in_features**-0.5
+        for tensor in (layer.weight, layer.bias):
+            nn.init.uniform_(tensor, -reach, reach, generator=generator)
 
 
 def train_body(body: Body, inputs: Inputs, targets: Floats32, plan: Plan, seed: int) -> Body:
@@ -116,8 +117,8 @@ def train_body(body: Body, inputs: Inputs, targets: Floats32, plan: Plan, seed: 
         plan: How it is trained.
         seed: Of the order of the windows and the last layer.
     """
-    with seeded(seed):
-        head = nn.Linear(body.dim, targets.shape[1])
+    head = nn.Linear(body.dim, targets.shape[1])
+    draw_weights([head], seed)
     generator = torch.Generator().manual_seed(seed)
     with one_thread():
         parameters = [*body.parameters(), *head.parameters()]

@@ -14,27 +14,23 @@ Nothing is chosen by what the whole period shows. What is shown of single learne
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from kline_core._cache import loaded
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars
 from kline_core.baselines.samples import Samples
-from kline_core.errors import SettingError
+from kline_core.errors import DateError, InputError, SettingError
 from kline_core.evaluation.estimate import MIN_SYMBOLS
 from kline_core.evaluation.forward_returns import ForwardReturns
 from kline_core.evaluation.information_coefficient import cross_section_rank_ic
 from kline_core.evaluation.panel import Panel
 from kline_core.factor.state import LoadedState
 from kline_core.factor.state_key import StateKey
-from kline_core.learning.folds import Fold, FoldAnswer, Taught, answer_fold, folds_of
+from kline_core.learning.folds import LEAST, Fold, FoldAnswer, Taught, answer_fold, folds_of
 from kline_core.learning.learners import LEARNERS
 from kline_core.settings import Settings
 from kline_core.typing import Floats64
-
-LEARNED: Final = "learned"
-"""Name of the learned factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +70,13 @@ class LoadedStudy:
         """Raise `SettingError` if too little was known before every year."""
         if self.folds:
             return
-        patterns, dates = self.taught.patterns, self.samples.dates
+        dates = self.samples.dates
+        year = dates.max().astype("datetime64[Y]").astype("datetime64[D]")
+        known = int(np.searchsorted(self.taught.patterns.known_on, year, side="left"))
         raise SettingError(
-            f"{len(patterns)} patterns of {self.state.key.home} are too few to learn from before any year from "
-            f"{dates.min()} to {dates.max()}; ingest a longer history or more symbols",
+            f"{known} patterns were known before {year}, when the last year of the samples ({dates.min()} to "
+            f"{dates.max()}) began; {LEAST} with others of their days are needed: ingest a longer history or more "
+            "symbols, or name later dates",
             parameter="home",
             value=self.state.key.home,
         )
@@ -94,12 +93,23 @@ def samples_of(
     first: np.datetime64 | None,
     last: np.datetime64 | None,
 ) -> Samples:
-    """All symbols on every `every`-th session; sessions are the days on which any of the symbols traded."""
-    days = np.unique(np.concatenate([np.zeros(0, "datetime64[D]"), *(bars.dates for bars in frames.values())]))
-    days = days[::every]
+    """All symbols on every `every`-th session; sessions are the days on which any of the symbols traded.
+
+    Raises `InputError` without any bar, and `DateError` without a session from first to last.
+    """
+    sessions = np.unique(np.concatenate([np.zeros(0, "datetime64[D]"), *(bars.dates for bars in frames.values())]))
+    days = sessions[::every]
     for bound, beyond in ((first, np.less), (last, np.greater)):
         if bound is not None:
             days = days[~beyond(days, bound)]
+    if len(sessions) == 0:
+        raise InputError("the home holds no traded bar; ingest some", source="bars")
+    if len(days) == 0:
+        raise DateError(
+            f"no sample lies from {first or 'the first session'} to {last or 'the last'}; the home's sessions are "
+            f"{sessions[0]} to {sessions[-1]}",
+            value=(first, last),
+        )
     symbols, dates = [], []
     for symbol, bars in frames.items():
         mine = bars.dates[np.isin(bars.dates, days)]

@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from kline_core.learning.study import Study
+from kline_core.learning.report import Study
 from kline_core.plots.factor_plots import figure_title, points_of
 from kline_core.plots.html_page import list_part, page, picture_part, table_part
 from kline_core.plots.style import Figure, sheet, sign_colours

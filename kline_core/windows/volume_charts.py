@@ -45,10 +45,12 @@ def render_volume_charts(prices: WindowPrices, volume: Floats64, average: Floats
     lit = np.arange(VOLUME_ROWS) < rows[:, :, None]
     charts[:, :, 1, :VOLUME_ROWS] = lit.astype(np.uint8) * np.uint8(VOLUME)
     lowest, highest = prices.low.min(axis=1, keepdims=True), prices.high.max(axis=1, keepdims=True)
+    height = highest - lowest
+    # A mean of prices in ticks often is the lowest or the highest of them, which rounding must not decide.
     with np.errstate(invalid="ignore"):
-        inside = (average >= lowest) & (average <= highest) & (highest - lowest > SAME_PRICE * highest)
-    window, bar = np.nonzero(inside)
-    place = (average[window, bar] - lowest[window, 0]) / (highest - lowest)[window, 0]
+        inside = (average >= lowest * (1.0 - SAME_PRICE)) & (average <= highest * (1.0 + SAME_PRICE))
+    window, bar = np.nonzero(inside & (height > SAME_PRICE * highest))
+    place = np.clip((average[window, bar] - lowest[window, 0]) / height[window, 0], 0.0, 1.0)
     row = HEIGHT - PRICE_ROWS + rounded_rows(place * (PRICE_ROWS - 1))
     marked = charts[window, bar, :, row]
     charts[window, bar, :, row] = np.maximum(marked, np.uint8(AVERAGE))

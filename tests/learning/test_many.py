@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 from kline_core.learning.many import FEWEST, kernel_means, kernel_weights
 
 
-def months(numbers):
-    return (np.datetime64("2015-01") + np.asarray(numbers, dtype=np.int64)).astype("datetime64[D]")
+def quarters(numbers):
+    return (np.datetime64("2015-01") + 3 * np.asarray(numbers, dtype=np.int64)).astype("datetime64[D]")
 
 
-def slow_mean(weights, outcome, month):
-    """Mean, its error and the effective months of one sample, term by term."""
+def slow_mean(weights, outcome, quarter):
+    """Mean, its error and the effective quarters of one sample, term by term."""
     total = sum(w for w, y in zip(weights, outcome, strict=True) if not np.isnan(y))
     if not total > 0:
         return np.nan, np.nan, np.nan
-    used = [(w / total, y, m) for w, y, m in zip(weights, outcome, month, strict=True) if not np.isnan(y)]
+    used = [(w / total, y, m) for w, y, m in zip(weights, outcome, quarter, strict=True) if not np.isnan(y)]
     mean = sum(w * y for w, y, _ in used)
     shares = {m: sum(w for w, _, other in used if other == m) for _, _, m in used}
     effective = 1 / sum(share**2 for share in shares.values())
@@ -32,31 +32,31 @@ neighbour = st.tuples(
 
 @given(st.lists(neighbour, min_size=1, max_size=30))
 def test_mean_and_error_are_those_of_the_formula(drawn):
-    weights, outcome, month = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
-    found = kernel_means(weights[None], outcome[None], months(month)[None])
-    mean, se, effective = slow_mean(weights, outcome, month)
+    weights, outcome, quarter = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
+    found = kernel_means(weights[None], outcome[None], quarters(quarter)[None])
+    mean, se, effective = slow_mean(weights, outcome, quarter)
     assert found.value[0] == pytest.approx(mean, abs=1e-12, nan_ok=True)
     assert found.se[0] == pytest.approx(se, abs=1e-12, nan_ok=True)
-    assert found.months[0] == pytest.approx(effective, rel=1e-9, nan_ok=True)
+    assert found.quarters[0] == pytest.approx(effective, rel=1e-9, nan_ok=True)
     if not np.isnan(mean):
         assert found.low[0] <= found.value[0] <= found.high[0]
 
 
-def test_neighbours_of_one_month_are_one_observation():
+def test_neighbours_of_one_quarter_are_one_observation():
     outcome = np.tile([0.01, -0.02, 0.03, 0.00, 0.02], 20)
-    together = kernel_means(np.ones((1, 100)), outcome[None], months(np.repeat(range(5), 20))[None])
-    once = kernel_means(np.ones((1, 5)), outcome.reshape(5, 20).mean(axis=1)[None], months(range(5))[None])
-    assert together.months[0] == pytest.approx(5)
+    together = kernel_means(np.ones((1, 100)), outcome[None], quarters(np.repeat(range(5), 20))[None])
+    once = kernel_means(np.ones((1, 5)), outcome.reshape(5, 20).mean(axis=1)[None], quarters(range(5))[None])
+    assert together.quarters[0] == pytest.approx(5)
     assert together.se[0] == pytest.approx(once.se[0])
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
     samples, count, spells = 2000, 60, 12
-    month = np.tile(np.arange(count) % spells, (samples, 1))
+    quarter = np.tile(np.arange(count) % spells, (samples, 1))
     shock = rng.normal(0, 0.03, (samples, spells))
-    outcome = 0.01 + np.take_along_axis(shock, month, axis=1) + rng.normal(0, 0.02, (samples, count))
-    found = kernel_means(np.ones((samples, count)), outcome, months(month))
+    outcome = 0.01 + np.take_along_axis(shock, quarter, axis=1) + rng.normal(0, 0.02, (samples, count))
+    found = kernel_means(np.ones((samples, count)), outcome, quarters(quarter))
     covered = ((found.low <= 0.01) & (found.high >= 0.01)).mean()
     assert covered == pytest.approx(0.95, abs=0.015)
 
@@ -66,7 +66,7 @@ def test_weights_fall_to_nothing_at_the_last_neighbour():
     assert weights == pytest.approx(np.array([[0.4, 0.2, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0] * 4]))
 
 
-def test_without_neighbours_or_months_there_is_no_value():
-    found = kernel_means(np.array([[0.0, 0.0], [1.0, 1.0]]), np.zeros((2, 2)), months([[0, 1], [3, 3]]))
+def test_without_neighbours_or_quarters_there_is_no_value():
+    found = kernel_means(np.array([[0.0, 0.0], [1.0, 1.0]]), np.zeros((2, 2)), quarters([[0, 1], [3, 3]]))
     assert np.isnan(found.value).all()
     assert np.isnan(found.low).all()

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from kline_core.errors import DateError, InputError
 from kline_core.evaluation.evaluate import as_rows, joined_panel
 from kline_core.factor.state_key import StateKey
-from kline_core.learning import folds, learners, protocol
-from kline_core.learning.protocol import StudyKey, chosen_by_year
+from kline_core.learning import folds, learners
+from kline_core.learning.protocol import StudyKey, chosen_by_year, samples_of
 from kline_core.settings import Settings
 from tests.support.made_markets import noise_market
 from tests.support.studies import bars_of, home_of
@@ -71,6 +72,17 @@ def test_the_vector_of_a_window_does_not_depend_on_the_others(loaded, learner):
     np.testing.assert_array_equal(vectors(taught.windows.part(slice(37, 391))), together[37:391])
 
 
+def test_a_fold_learns_from_a_part_of_what_was_known_before_its_year(loaded, monkeypatch):
+    monkeypatch.setattr(folds, "MOST", 200)
+    dates = loaded.samples.dates[loaded.samples.usable]
+    (fold,) = folds.folds_of(loaded.taught, dates)
+    assert len(np.unique(fold.learned)) == 200
+    assert loaded.taught.patterns.known_on[fold.learned].max() < np.datetime64("2016-01-01")
+    # Another sample of another year changes nothing of what is drawn.
+    (again,) = folds.folds_of(loaded.taught, dates[dates >= np.datetime64("2016-03-01")])
+    np.testing.assert_array_equal(again.learned, fold.learned)
+
+
 def test_a_fold_learns_from_what_was_known_before_its_year(loaded):
     assert sorted(loaded.folds) == [2016]
     fold = loaded.folds[2016]
@@ -83,6 +95,20 @@ def test_samples_are_every_third_session_of_every_symbol(loaded):
     days = np.unique(loaded.samples.dates)
     assert len(days) == 140
     assert len(loaded.samples) == 140 * 8
+
+
+def test_first_and_last_are_samples_themselves(loaded):
+    frames, first, last = loaded.state.frames, np.datetime64("2015-03-02"), np.datetime64("2015-03-05")
+    samples = samples_of(frames, SETTINGS, 1, first, last)
+    assert (samples.dates.min(), samples.dates.max(), len(samples)) == (first, last, 4 * 8)
+
+
+def test_what_holds_no_sample_is_said(loaded):
+    frames = loaded.state.frames
+    with pytest.raises(DateError, match="no sample lies from 2030-01-01 to the last; the home's sessions are 2015-"):
+        samples_of(frames, SETTINGS, 1, np.datetime64("2030-01-01"), None)
+    with pytest.raises(InputError, match="the home holds no traded bar; ingest some"):
+        samples_of({}, SETTINGS, 1, None, None)
 
 
 def test_each_year_is_answered_by_the_learner_that_ranked_best_before_it():
@@ -113,4 +139,3 @@ def test_the_choice_knows_no_return_that_ends_in_the_year_itself():
         for name, values in (("good", good), ("nothing", np.zeros_like(ahead) + np.arange(8.0)))
     }
     assert chosen_by_year(panels, [2016], market.frames, SETTINGS) == {2016: "nothing"}
-    assert protocol.LEARNED == "learned"

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,12 +39,26 @@ def test_every_pixel_is_that_of_the_plain_loop(drawn):
     np.testing.assert_array_equal(render_volume_charts(*parts(drawn)), wanted)
 
 
-@given(windows, st.integers(-30, 30), st.integers(-30, 30))
+@given(windows, st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
 def test_no_unit_matters(drawn, of_price, of_volume):
     prices, volumes, averages = parts(drawn)
-    scaled = WindowPrices(*(each * 2.0**of_price for each in prices))
-    found = render_volume_charts(scaled, volumes * 2.0**of_volume, averages * 2.0**of_price)
+    scaled = WindowPrices(*(each * of_price for each in prices))
+    found = render_volume_charts(scaled, volumes * of_volume, averages * of_price)
     np.testing.assert_array_equal(found, render_volume_charts(prices, volumes, averages))
+
+
+def test_the_unit_decides_no_mark_of_prices_in_ticks():
+    rng = np.random.default_rng(0)
+    closes = np.round(rng.uniform(10.0, 10.05, 400), 2)
+    drawn = []
+    for unit in (1.0, 1.37, 0.91):
+        prices = dict.fromkeys(("open", "high", "low", "close"), closes * unit)
+        bars = SimpleNamespace(volume=np.ones(400), **prices)
+        ends = np.arange(39, 400)
+        shown = volume_windows({"S": bars}, ["S"], np.zeros(len(ends), np.int32), ends, 20)
+        drawn.append(render_volume_charts(*shown))
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    np.testing.assert_array_equal(drawn[0], drawn[2])
 
 
 def test_candles_stand_above_an_empty_row_and_volumes_beneath_it():
