@@ -97,7 +97,7 @@ def test_what_cannot_be_studied_is_said(home, tmp_path):
         kl.study(kl.Home(tmp_path / "empty", create=True), learners=BARS)
     with pytest.raises(SettingError, match=r"keep is .*bars, which lies in the table"):
         KeptFolds(f"{home.uri}/bars", None, None)
-    with pytest.raises(SettingError, match="^keep is a.b, which cannot be used"):
+    with pytest.raises(SettingError, match="embedded null byte"):
         KeptFolds("a\0b", None, None)
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"keep is .*file.*, which cannot be used .*; name another folder"):
