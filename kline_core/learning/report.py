@@ -105,7 +105,7 @@ class Study:
         if not models:
             return f"{said}."
         best = max(models, key=lambda row: row.rank_ic.value)
-        return f"{said}; it lies {best.less} above that of the better of {len(models)} boosted models, {best.rank_ic}."
+        return f"{said}; less that of the better of {len(models)} boosted models, {best.rank_ic}, it is {best.less}."
 
     def notes(self) -> Iterator[str]:
         """Lines on how to read the tables."""
