@@ -61,7 +61,7 @@ def study(
         StaleError, EncoderError, SchedulerError: As for `compute_factor`.
 
     Examples:
-        >>> found = kl.study(home, every=60, first="2009-01-01", learners=["bars"])
+        >>> found = kl.study(home, every=20, first="2012-06-01", learners=["bars"])
         >>> found.rows[0].name, sorted(found.chosen.values())[0]
         ('learned', 'bars')
     """

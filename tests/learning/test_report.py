@@ -27,7 +27,7 @@ def loaded(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folds, "LEAST", 500)
         home = home_of(tmp_path_factory.mktemp("report") / "home", bars_of(MARKET))
-        return StudyKey(StateKey.newest(home, Settings(), None, "cpu"), every=2).load()
+        return StudyKey(StateKey.newest(home, Settings(), None, "cpu"), every=4).load()
 
 
 def made_up(loaded):
@@ -56,7 +56,10 @@ def found(loaded):
             means = KernelMeans(mine, mine * 0, mine - 1, mine + 1, mine * 0 + 9)
             yield FoldAnswer(means, np.full(len(mine), {"bars": 0.25, "charts": 0.75}[name]))
 
-    return study(loaded, answers, ["charts", "bars"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kline_core.learning.study.BESIDE", ("encoder", "reversal_5", "boosting"))
+        patch.setattr("kline_core.baselines.boosting.TREES", 10)
+        return study(loaded, answers, ["charts", "bars"])
 
 
 def by_session(loaded, values, dates):
@@ -110,7 +113,7 @@ def test_turnover_is_what_a_ranking_changes_from_session_to_session(found, loade
 def test_all_are_judged_by_the_same_samples(found, loaded):
     values, dates = learned_values(loaded)
     assert found.samples == (~np.isnan(values)).sum()
-    assert {row.values for row in found.rows if row.name not in ("seed factor", "closes")} == {found.samples}
+    assert {row.values for row in found.rows if row.name != "seed factor"} == {found.samples}
     assert found.row("seed factor").values <= found.samples
     assert found.first == dates[~np.isnan(values)].min() >= np.datetime64("2016-02-01")
     assert sum(found.without.values()) + found.samples == len(loaded.samples)

@@ -38,7 +38,7 @@ def home(tmp_path_factory):
 
 def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys):
     page, kept = tmp_path / "study.html", tmp_path / "kept"
-    words = ["--home", home.uri, "study", "--every", "2", "--learner", "bars", "--keep", str(kept)]
+    words = ["--home", home.uri, "study", "--every", "5", "--learner", "bars", "--keep", str(kept)]
     assert main([*words, "--html", str(page)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("The learned factor's rank IC with the 5-bar return is ")
@@ -64,19 +64,19 @@ def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys)
 
 
 def test_a_kept_fold_that_is_damaged_is_named(home, tmp_path):
-    kl.study(home, every=4, learners=BARS, keep=tmp_path)
+    kl.study(home, every=12, learners=BARS, keep=tmp_path)
     (file,) = tmp_path.iterdir()
     # Another study keeps its own, in the same folder.
-    kl.study(home, every=3, learners=BARS, keep=tmp_path)
+    kl.study(home, every=15, learners=BARS, keep=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     whole = pq.read_table(file)
     for damaged in (whole.slice(0, 1), whole.set_column(0, "value", pa.nulls(whole.num_rows, pa.float64()))):
         pq.write_table(damaged, file)
         with pytest.raises(SettingError, match=f"{file.name} cannot be read .*; remove it, and the fold is made again"):
-            kl.study(home, every=4, learners=BARS, keep=tmp_path)
+            kl.study(home, every=12, learners=BARS, keep=tmp_path)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(SettingError, match=f"{file.name} cannot be read .*; remove it, and the fold is made again"):
-        kl.study(home, every=4, learners=BARS, keep=tmp_path)
+        kl.study(home, every=12, learners=BARS, keep=tmp_path)
 
 
 def test_what_cannot_be_studied_is_said(home, tmp_path):
