@@ -125,4 +125,4 @@ def train_by_year(
     with open_cluster(scheduler, threads) as cluster:
         updated = cluster.update_patterns(store, settings.patterns)
         key = StudyKey(StateKey.of_update(updated, settings))
-        return train(cluster, key, loaded(key), Path(folder), progress)
+        return train(cluster, key, loaded(key), folder, progress)

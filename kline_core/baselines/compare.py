@@ -200,8 +200,7 @@ def compare(
         try:
             figures = method(state, samples, settings)
         except ImportError as error:
-            problem = f"{error}; pip install 'kline-factor[baselines]' brings it"
-            rows.append(_row(name, None, None, None, problem))
+            rows.append(_row(name, None, None, None, without_library(error)))
             continue
         seconds = perf_counter() - began
         less = mean_difference(factor, judged(name, samples.values(figures), name), settings)
@@ -222,6 +221,11 @@ def chosen(names: list[str] | None) -> Mapping[str, Method]:
                 bound=f"one of {', '.join(BASELINES)}",
             )
     return {name: BASELINES[name] for name in names}
+
+
+def without_library(error: ImportError) -> str:
+    """Why a method gave no values, whose library cannot be imported."""
+    return f"{error}; pip install 'kline-factor[baselines]' brings it"
 
 
 def rank_ic_by_session(panel: Panel, settings: Settings) -> "pd.Series[float]":

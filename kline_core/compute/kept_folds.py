@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +17,10 @@ from kline_core._cache import loaded
 from kline_core._code import CODE
 from kline_core._text import refusal
 from kline_core.compute import tasks
+from kline_core.compute.kept_folder import kept_folder
 from kline_core.errors import SettingError
+from kline_core.factor.frame_files import replaced
 from kline_core.learning.many import KernelMeans
-from kline_core.store.folder import table_around
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
@@ -36,12 +36,13 @@ class KeptFolds:
 
     def __init__(self, folder: str | Path | None, key: "StudyKey", cluster: "Cluster") -> None:
         """Make the folder if it is not there. Raises `SettingError` if nothing can be kept in it."""
-        self._folder, self._key, self._cluster = None if folder is None else _checked(folder), key, cluster
+        self._folder, self._key, self._cluster = None if folder is None else kept_folder(folder, "keep"), key, cluster
 
     def answers(self, asked: list[tuple[str, int]]) -> "Iterator[FoldAnswer]":
         """What each learner says of each year, in the order asked.
 
-        Raises `SettingError` for a file that is not what was kept, and `SchedulerError`.
+        Raises `SettingError` for a file that is not what was kept, `InputError` for one that cannot be written, and
+        `SchedulerError`.
         """
         kept = [self._read(*each) for each in asked]
         missing = [each for each, found in zip(asked, kept, strict=True) if found is None]
@@ -86,38 +87,5 @@ class KeptFolds:
         if path is None:
             return
         columns = {name: getattr(found.means, name) for name in _MEANS} | {_ALIKE: found.alike}
-        waiting = path.with_name(f".{uuid4().hex}")
-        try:
+        with replaced(path) as waiting:
             pq.write_table(pa.table(columns), waiting)
-            waiting.replace(path)
-        except OSError as error:
-            raise _unusable(path.parent, error) from error
-        finally:
-            waiting.unlink(missing_ok=True)
-
-
-def _checked(named: str | Path) -> Path:
-    """The folder, made unless it is there, in which a file can be written."""
-    try:
-        folder = Path(named)
-        if (inside := table_around(folder / "file")) is not None:
-            raise SettingError(
-                f"keep is {folder}, which lies in the table {inside}; name another folder",
-                parameter="keep",
-                value=named,
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable(named, error) from error
-    return folder
-
-
-def _unusable(folder: str | Path, error: Exception) -> SettingError:
-    return SettingError(
-        f"keep is {folder}, which cannot be used ({refusal(error)}); name another folder",
-        parameter="keep",
-        value=folder,
-    )

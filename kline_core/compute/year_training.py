@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from kline_core._text import refusal, table
 from kline_core.compute import tasks
+from kline_core.compute.kept_folder import kept_folder
 from kline_core.errors import SettingError
+from kline_core.factor.frame_files import replaced
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
@@ -55,7 +57,7 @@ def train_by_year(
     cluster: "Cluster",
     key: "StudyKey",
     loaded: "LoadedStudy",
-    folder: Path,
+    folder: str | Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> YearTraining:
     """Train the encoders of all years that are not in the folder yet; each is written as soon as it is there.
@@ -65,27 +67,22 @@ def train_by_year(
     Raises:
         SettingError: The folder cannot be used, holds an encoder that has learned from other patterns, or too little
             was known before every year.
+        InputError: A card cannot be written.
         SchedulerError: As a run.
     """
     from kline_core.learning.year_encoders import learned_from, write_year
 
     years = sorted(loaded.folds)
     loaded.check_long_enough()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(
-            f"--out is {folder}, which cannot be used ({refusal(error)}); name another folder",
-            parameter="--out",
-            value=folder,
-        ) from error
+    folder = kept_folder(folder, "--out")
     cards = {year: card for year in years if (card := _card(folder, year, learned_from(loaded, year))) is not None}
     kept, missing = list(cards), [year for year in years if year not in cards]
     for done, found in enumerate(cluster.answers_in_order(tasks.teach_year, ((key, year) for year in missing)), 1):
         weights = folder / f"{found.year}.safetensors"
         card = write_year(found, weights, key.state.home)
         # After the weights: a year is done once its card is there.
-        weights.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+        with replaced(weights.with_suffix(".json")) as waiting:
+            waiting.write_text(json.dumps(card, indent=2) + "\n")
         cards[found.year] = card
         if progress is not None:
             progress(done, len(missing))

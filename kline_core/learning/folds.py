@@ -39,10 +39,16 @@ NEIGHBOURS: Final = 2_000
 """Of what follows a window over some bars, a rank correlation of 0.02 is known. Against the spread of single outcomes
 that drowns in a mean of fewer."""
 HORIZONS: Final = (5, 20)
-"""Horizons, in bars, whose rank targets are learned together."""
+"""Horizons, in bars, whose rank targets are learned together, beside the one that is judged."""
 SEED: Final = 0
 _TOGETHER: Final = 1024
 """Samples whose neighbours are in memory at a time."""
+
+
+def taught_horizons(settings: Settings) -> list[int]:
+    """Horizons, in bars, whose ranks are taught: the one that is judged, and those of `HORIZONS` that patterns have."""
+    others = [horizon for horizon in HORIZONS if horizon in settings.patterns.horizons]
+    return list(dict.fromkeys([settings.factor.return_horizon, *others]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +71,8 @@ class Taught:
     def of(cls, state: LoadedState, settings: Settings) -> Self:
         """The patterns of a loaded state."""
         steps, patterns = settings.patterns, state.patterns
-        main = settings.factor.return_horizon
         targets = []
-        for horizon in {main: 0} | {each: 0 for each in HORIZONS if each in steps.horizons}:
+        for horizon in taught_horizons(settings):
             returns = patterns.returns[:, steps.horizons.index(horizon)].astype(np.float64)
             targets.append(rank_targets(patterns.end, patterns.known_on, returns))
         return cls(

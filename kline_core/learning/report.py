@@ -15,8 +15,9 @@ from kline_core.learning.many import LEVEL as LEVEL_OF_INTERVAL
 
 LEARNED: Final = "learned"
 """Name of the learned factor."""
-BOOSTED: Final = ("boosting", "boosting_ranks")
-"""Names of the boosted models: taught returns, and taught what the learners are."""
+BOOSTED_RANKS: Final = "boosting_ranks"
+"""Name of the boosted model that is taught what the learners are."""
+BOOSTED: Final = ("boosting", BOOSTED_RANKS)
 _SHOWN: Final = 5
 """Symbols of each end in the table of the newest session."""
 

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import pandas as pd
 
-from kline_core.baselines.compare import BASELINES, Method, mean_difference, rank_ic_by_session
+from kline_core.baselines.compare import BASELINES, Method, mean_difference, rank_ic_by_session, without_library
 from kline_core.errors import SettingError
 from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_sessions
 from kline_core.evaluation.evaluate import as_rows, joined_panel
@@ -22,9 +22,10 @@ from kline_core.learning.inputs import Windows
 from kline_core.learning.learners import LEARNERS
 from kline_core.learning.many import FEWEST
 from kline_core.learning.protocol import LoadedStudy, chosen_by_year
-from kline_core.learning.report import BOOSTED, LEARNED, Newest, Row, Study
+from kline_core.learning.report import BOOSTED_RANKS, LEARNED, Newest, Row, Study
 from kline_core.patterns.encode import encode_windows
 from kline_core.search.candidates import Queries
+from kline_core.settings import Settings
 from kline_core.typing import Floats64
 
 BESIDE: Final = ("encoder", "closes", "reversal_5", "momentum_20", "boosting")
@@ -59,8 +60,7 @@ def study(
     loaded.check_long_enough()
 
     def panel_of(figures: Floats64) -> Panel:
-        values = samples.values(figures)
-        return joined_panel(as_rows(values[["symbol", "date", "value", "status", "reason"]]), frames, settings)
+        return joined_panel(as_rows(samples.values(figures)), frames, settings)
 
     walked: dict[str, Floats64] = {}
     ends: dict[str, tuple[Floats64, Floats64]] = {}
@@ -96,14 +96,12 @@ def study(
     by_session = rank_ic_by_session(panel, settings)
 
     def row(name: str, figures: Floats64, scores: Floats64, took: float | None) -> Row:
-        mine = panel_of(np.where(judged, figures, np.nan))
-        less = mean_difference(by_session, rank_ic_by_session(mine, settings), settings)
-        return _row(name, mine, loaded, less, _mean(scores), took)
+        return _row(name, panel_of(np.where(judged, figures, np.nan)), settings, by_session, _mean(scores), took)
 
-    rows = [_row(LEARNED, panel, loaded, _unknown("compared with itself"), _mean(looked), None)]
+    rows = [_row(LEARNED, panel, settings, None, _mean(looked), None)]
     rows += [row(name, walked[name], alike[name], seconds[name]) for name in names]
     methods: dict[str, Method] = {name: BASELINES[name] for name in BESIDE}
-    methods[BOOSTED[1]] = lambda *_: boosted.boosted_ranks(loaded)
+    methods[BOOSTED_RANKS] = lambda *_: boosted.boosted_ranks(loaded)
     for name, method in methods.items():
         told(name)
         called = SEED_FACTOR if name == "encoder" else name
@@ -111,7 +109,7 @@ def study(
         try:
             figures = method(loaded.state, samples, settings)
         except ImportError as error:
-            problem = f"{error}; pip install 'kline-factor[baselines]' brings it"
+            problem = without_library(error)
             none = _unknown(problem)
             rows.append(Row(called, 0, none, none, math.nan, math.nan, math.nan, {}, {}, math.nan, None, problem))
             continue
@@ -161,8 +159,15 @@ def checked_learners(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _row(name: str, panel: Panel, loaded: LoadedStudy, less: Estimate, alike: float, seconds: float | None) -> Row:
-    settings = loaded.state.key.settings
+def _row(
+    name: str,
+    panel: Panel,
+    settings: Settings,
+    learned: "pd.Series[float] | None",
+    alike: float,
+    seconds: float | None,
+) -> Row:
+    """`learned`: rank IC of the learned factor by the session's ordinal; None for its own row."""
     steps, horizon = settings.patterns, settings.factor.return_horizon
     found: dict[int, CrossSectionIC] = {
         bars: cross_section_rank_ic(
@@ -171,7 +176,9 @@ def _row(name: str, panel: Panel, loaded: LoadedStudy, less: Estimate, alike: fl
         for column, bars in enumerate(steps.horizons)
     }
     main, rank_ic = found[horizon], across_sessions(found[horizon])
-    by_session = pd.Series(main.by_session, index=panel.days[main.sessions].astype("datetime64[Y]").astype(int) + 1970)
+    by_session = pd.Series(main.by_session, index=main.sessions)
+    less = _unknown("compared with itself") if learned is None else mean_difference(learned, by_session, settings)
+    years = panel.days[main.sessions].astype("datetime64[Y]").astype(int) + 1970
     spread = float(by_session.std()) if len(by_session) > 1 else math.nan
     return Row(
         name=name,
@@ -182,7 +189,7 @@ def _row(name: str, panel: Panel, loaded: LoadedStudy, less: Estimate, alike: fl
         icir=main.value / spread if spread > 0 else math.nan,
         turnover=1.0 - _kept(panel),
         decay={bars: across_sessions(each) for bars, each in found.items()},
-        by_year={int(str(year)): float(mean) for year, mean in by_session.groupby(level=0).mean().items()},
+        by_year={int(str(year)): float(mean) for year, mean in by_session.groupby(years).mean().items()},
         alike=alike,
         seconds=seconds,
     )

@@ -18,7 +18,7 @@ import torch
 from kline_core.encoder.encoder import save_weights
 from kline_core.encoder.network import AttentionEncoder
 from kline_core.encoder.weights import DEFAULT_FINGERPRINT, weights_fingerprint
-from kline_core.learning.folds import HORIZONS
+from kline_core.learning.folds import taught_horizons
 from kline_core.learning.inputs import Charts
 from kline_core.learning.learners import CHARTS_PLAN, MOST_CHARTS, teach_charts
 from kline_core.learning.networks import DIM
@@ -35,6 +35,8 @@ class YearWeights:
 
     year: int
     window_bars: int
+    horizons: list[int]
+    """Bars over which the returns are whose ranks were taught."""
     arrays: dict[str, npt.NDArray[Any]]
     windows: int
     """Windows that were learned from."""
@@ -46,7 +48,8 @@ def learned_from(loaded: LoadedStudy, year: int) -> str:
     """Name of what the encoder of a year learns from."""
     fold = loaded.folds[year]
     history = loaded.taught.patterns.history[int(fold.learned[-1]) + 1]
-    text = f"{RECIPE} {DEFAULT_FINGERPRINT} {year} {int(history):016x} {len(fold.learned)}"
+    horizons = taught_horizons(loaded.state.key.settings)
+    text = f"{RECIPE} {DEFAULT_FINGERPRINT} {year} {int(history):016x} {len(fold.learned)} {horizons}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -55,7 +58,8 @@ def teach_year(loaded: LoadedStudy, year: int) -> YearWeights:
     learned = loaded.folds[year].learned
     body = teach_charts(Charts, loaded.taught.windows.part(learned), loaded.taught.targets[learned])
     arrays = {name: tensor.contiguous().numpy() for name, tensor in body.state_dict().items()}
-    return YearWeights(year, body.window_bars, arrays, len(learned), learned_from(loaded, year))
+    horizons = taught_horizons(loaded.state.key.settings)
+    return YearWeights(year, body.window_bars, horizons, arrays, len(learned), learned_from(loaded, year))
 
 
 def write_year(found: YearWeights, path: Path, home: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def write_year(found: YearWeights, path: Path, home: str) -> dict[str, Any]:
         "fingerprint": weights_fingerprint(path),
         "trained_on": f"charts of {home} whose outcome was known by {through}, from the default weights",
         "trained_through": through,
-        "taught": f"ranks of the returns over {' and '.join(map(str, HORIZONS))} bars among the windows of a day",
+        "taught": f"ranks of the returns over {' and '.join(map(str, found.horizons))} bars among the windows of a day",
         "windows": min(found.windows, MOST_CHARTS),
         "epochs": CHARTS_PLAN.epochs,
         "learned": found.learned,

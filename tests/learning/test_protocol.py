@@ -17,13 +17,6 @@ SETTINGS = Settings()
 EACH = [pytest.param(name, marks=[pytest.mark.long] if name != "bars" else [], id=name) for name in learners.LEARNERS]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(folds, "LEAST", 500)
-    monkeypatch.setattr(folds, "NEIGHBOURS", 60)
-    monkeypatch.setattr(learners, "MOST_CHARTS", 256)
-
-
 def study_of(folder, frame, **request):
     return StudyKey(StateKey.newest(home_of(folder, frame), SETTINGS, None, "cpu"), **request).load()
 

@@ -13,7 +13,7 @@ from kline_core.cli.parser import main
 from kline_core.compute.kept_folds import KeptFolds
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, InputError, SettingError
-from kline_core.learning import folds, learners, protocol
+from kline_core.learning import learners, protocol
 from kline_core.learning.report import LEARNED
 from kline_core.learning.study import checked_learners
 from kline_core.plots.study_page import study_page
@@ -23,12 +23,6 @@ from tests.support.studies import bars_of, home_of
 
 pytestmark = pytest.mark.slow
 BARS = ["bars"]
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(folds, "LEAST", 500)
-    monkeypatch.setattr(folds, "NEIGHBOURS", 60)
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,11 @@ from kline_core.api.study import train_by_year
 from kline_core.cli.parser import main
 from kline_core.encoder.encoder import Encoder
 from kline_core.errors import SettingError
-from kline_core.learning import folds, learners, year_encoders
+from kline_core.learning import year_encoders
 from tests.support.made_markets import noise_market
 from tests.support.studies import bars_of, home_of
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(folds, "LEAST", 500)
-    monkeypatch.setattr(learners, "MOST_CHARTS", 256)
 
 
 @pytest.fixture(scope="module")
