@@ -16,6 +16,7 @@ from kline_core import __version__
 from kline_core._text import harmless, is_utf8, refusal, shortened
 from kline_core.cli import process
 from kline_core.cli.console import ReaderGoneError, show, write
+from kline_core.cli.learning_options import add_study_options, add_train_options
 from kline_core.cli.process import entry as entry  # scripts that were installed earlier look for it here
 from kline_core.cli.shared_options import (
     add_cluster,
@@ -291,17 +292,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Metrics taught walk-forward what followed windows, and the factor that they make, beside the seed factor, "
         "similar closes, reversal, momentum and a gradient-boosted model on the same samples.",
     )
-    about = "sessions from one sample of a symbol to the next (default %(default)s)"
-    study.add_argument("--every", type=int, default=1, metavar="N", help=about)
-    study.add_argument("--first", metavar="DATE", help="first sample date (default: the first session)")
-    study.add_argument("--last", metavar="DATE", help="last sample date (default: the newest session)")
-    about = "only this learner, such as bars or charts; may be given several times, the preferred one first"
-    study.add_argument("--learner", action="append", metavar="NAME", help=about)
-    about = "keep what is learned for each year in this folder, so that a study that is broken off goes on"
-    study.add_argument("--keep", type=path_of, metavar="FOLDER", help=about)
-    add_page(study, "write the study as one page with a picture, which needs no network")
-    study.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster, such as tcp://127.0.0.1:8786")
-    add_threads(study)
+    add_study_options(study)
 
     export = command("export", "Stored values for other programs, as a file or, for alphalens and Qlib, as a folder.")
     about = "ends in .parquet, .arrow, .feather or .csv; a folder for alphalens and qlib"
@@ -402,17 +393,7 @@ def build_parser() -> argparse.ArgumentParser:
     backup.add_argument("--no-prefect", action="store_true", help=about)
 
     train = command("train", "Train an encoder on synthetic charts; with --market, one for each year of a home.")
-    about = "weights, with card and picture beside them; with --market a folder for those of all years"
-    train.add_argument("--out", type=path_of, required=True, metavar="FILE", help=about)
-    about = "teach the default encoder what followed the home's windows, for each year by what was known before it"
-    train.add_argument("--market", action="store_true", help=about)
-    about = "how often there is a new encoder of the market (default %(default)s)"
-    train.add_argument("--every", choices=["year"], default="year", help=about)
-    train.add_argument("--scheduler", metavar="ADDRESS", help="standing Dask cluster that trains the years of --market")
-    train.add_argument("--steps", type=int, default=8000, help="default %(default)s")
-    train.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    add_device(train, training=True)
-    add_threads(train)
+    add_train_options(train)
     return parser
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kline_core.cli.answer import Answer
 from kline_core.cli.console import show
-from kline_core.cli.options import check_outside_tables, check_writable, named_home, opened_home
+from kline_core.cli.learning_options import STEPS
+from kline_core.cli.options import check_writable, named_home, opened_home
 from kline_core.compute.progress_bar import bar
 from kline_core.errors import HomeError, SettingError
 
@@ -47,26 +48,28 @@ def train(options: argparse.Namespace) -> Answer:
             bound="a name that ends in .safetensors",
         )
     check_writable("--out", options.out)
-    check_training(options.steps, options.seed)
+    steps = STEPS if options.steps is None else options.steps
+    seed = 0 if options.seed is None else options.seed
+    check_training(steps, seed)
     choose_device(options.device)
     torch.set_num_threads(checked_threads(options.threads))
     started = perf_counter()
-    pool = WindowPool.synthetic(options.seed)
+    pool = WindowPool.synthetic(seed)
     with bar("train", " steps") as progress:
         training = train_encoder(
             pool,
-            options.steps,
-            options.seed,
+            steps,
+            seed,
             device=options.device,
-            progress=lambda done, losses: progress(done, options.steps, losses.line()),
+            progress=lambda done, losses: progress(done, steps, losses.line()),
         )
     save_weights(options.out, training.encoder, training.decoder, {})
-    card = write_card(options.out, training, pool, options.seed, perf_counter() - started)
+    card = write_card(options.out, training, pool, seed, perf_counter() - started)
     picture = options.out.with_suffix(".png")
-    reconstruction_picture(options.out, WindowPool.synthetic(options.seed + 1, 200, 200), picture)
+    reconstruction_picture(options.out, WindowPool.synthetic(seed + 1, 200, 200), picture)
     last = card["losses"][-1]
     text = (
-        f"{options.steps} steps in {card['seconds']} s: "
+        f"{steps} steps in {card['seconds']} s: "
         f"pair {last['pair']}, rank {last['rank']}, pixel {last['pixel']}\n"
         f"weights {options.out}, card {options.out.with_suffix('.json')}, reconstructions {picture}"
     )
@@ -76,7 +79,13 @@ def train(options: argparse.Namespace) -> Answer:
 def _train_on_market(options: argparse.Namespace) -> Answer:
     from kline_core.api.study import train_by_year
 
-    check_outside_tables("--out", options.out)
+    for option, usual in (("steps", None), ("seed", None), ("device", "auto")):
+        if (value := getattr(options, option)) != usual:
+            raise SettingError(
+                f"--{option} is {value}, and encoders of --market are all taught alike; leave it away",
+                parameter=f"--{option}",
+                value=value,
+            )
     with bar("train", " years") as progress:
         found = train_by_year(
             opened_home(options),

@@ -50,6 +50,16 @@ def test_a_year_is_taught_once_and_scores_no_day_before_it(home, tmp_path, capsy
     assert "trained through 2016-12-31" in result.frame["reason"].iloc[0]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--steps", "200"), ("--seed", "0"), ("--device", "cpu")])
+def test_what_a_market_encoder_has_no_use_for_is_refused(home, tmp_path, capsys, option, value):
+    words = ["--home", home.uri, "train", "--market", "--out", str(tmp_path / "years"), option, value]
+    assert main(words) == 1
+    assert (
+        f"{option} is {value}, and encoders of --market are all taught alike; leave it away" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "years").exists()
+
+
 def test_encoders_of_other_patterns_are_not_mixed_in(home, tmp_path):
     (tmp_path / "2016.json").write_text('{"learned": "0123456789abcdef"}')
     with pytest.raises(SettingError, match=r"2016.safetensors has learned from other patterns .*: name another folder"):
