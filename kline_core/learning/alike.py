@@ -30,12 +30,22 @@ def full_scores(index: PatternIndex, patterns: Patterns, queries: Queries, asked
         asked: Their windows.
         seen: Windows of the patterns.
     """
-    found = search(index, patterns, queries, FactorSettings(), asked.window_bars).rows
-    whole = np.flatnonzero((found >= 0).all(axis=1))
-    scores = np.full(len(queries), np.nan)
-    count = found.shape[1]
+    return scores_of(search(index, patterns, queries, FactorSettings(), asked.window_bars).rows, asked, seen)
+
+
+def scores_of(matches: Int64s, asked: Windows, seen: Windows) -> Floats64:
+    """Mean full-mode score of q samples with their matches: float64 (q,), NaN where a match is missing.
+
+    Args:
+        matches: int64 (q, n): rows of the patterns, -1 for none.
+        asked: The samples' windows.
+        seen: Windows of the patterns.
+    """
+    whole = np.flatnonzero((matches >= 0).all(axis=1))
+    scores = np.full(len(matches), np.nan)
+    count = matches.shape[1]
     one = _shapes(asked, np.repeat(whole, count))
-    other = _shapes(seen, found[whole].ravel())
+    other = _shapes(seen, matches[whole].ravel())
     scores[whole] = pair_scores(one, other).reshape(-1, count).mean(axis=1, dtype=np.float64)
     return scores
 

@@ -13,7 +13,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from kline_core.baselines.samples import Samples
 from kline_core.factor.state import LoadedState
 from kline_core.learning.alike import LOOKED, full_scores
 from kline_core.learning.inputs import Windows
-from kline_core.learning.learners import Learner
 from kline_core.learning.many import KernelMeans, kernel_means, kernel_weights
 from kline_core.learning.outcomes import rank_targets
 from kline_core.patterns.patterns import Patterns
@@ -30,6 +29,9 @@ from kline_core.search.candidates import Queries, Visible, first_candidates
 from kline_core.search.flat_index import FlatIndex
 from kline_core.settings import Settings
 from kline_core.typing import Dates, Floats32, Floats64, Int64s
+
+if TYPE_CHECKING:
+    from kline_core.learning.learners import Learner
 
 MOST: Final = 100_000
 """Windows that a metric is learned from, at most."""
@@ -121,14 +123,11 @@ class FoldAnswer:
     not looked at."""
 
 
-def answer_fold(state: LoadedState, taught: Taught, samples: Samples, fold: Fold, learner: Learner) -> FoldAnswer:
+def answer_fold(state: LoadedState, taught: Taught, samples: Samples, fold: Fold, learner: "Learner") -> FoldAnswer:
     """Answer the samples of a fold by a metric that is learned for it."""
-    vectors = learner(taught.windows.part(fold.learned), taught.targets[fold.learned])
+    metric = learner(taught.windows.part(fold.learned), taught.targets[fold.learned])
     asked = Windows.of_samples(state.frames, samples, taught.windows.window_bars).part(fold.samples)
-    dates = samples.dates[samples.usable][fold.samples]
-    # What nobody may see on the last of these dates needs no vector.
-    seen = slice(0, int(taught.patterns.n_known(dates).max()))
-    return by_vectors(taught, vectors(taught.windows.part(seen)), asked, vectors(asked), dates)
+    return metric.answer(taught, asked, samples.dates[samples.usable][fold.samples])
 
 
 def by_vectors(taught: Taught, vectors: Floats32, asked: Windows, queried: Floats32, dates: Dates) -> FoldAnswer:

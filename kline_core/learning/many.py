@@ -25,7 +25,7 @@ import numpy as np
 
 from kline_core._sums import row_sums
 from kline_core.evaluation.estimate import t_quantile
-from kline_core.typing import Dates, Floats64, Int64s
+from kline_core.typing import Dates, Flags, Floats64, Int64s
 
 LEVEL: Final = 0.95
 """Coverage of the interval."""
@@ -79,11 +79,34 @@ def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMean
     share = weights / np.where(total > 0, total, 1.0)[:, None]
     mean = row_sums(share * outcome)
     pull = share * (outcome - mean[:, None])
-    quarters = end.astype("datetime64[M]").astype(np.int64) // 3
+    quarters = quarters_of(end)
     effective = 1.0 / np.maximum(_squares_by_quarter(quarters, share), 1e-300)
-    known = (total > 0) & (effective >= FEWEST)
+    return _with_interval(mean, effective, _squares_by_quarter(quarters, pull), total > 0)
+
+
+def quarters_of(end: Dates) -> Int64s:
+    """Quarters of a year that days lie in, counted from 1970: int64, shaped alike."""
+    return end.astype("datetime64[M]").astype(np.int64) // 3
+
+
+def means_of_quarters(weight: Floats64, total: Floats64) -> KernelMeans:
+    """Means of q samples whose weights were summed by quarter.
+
+    Args:
+        weight: float64 (q, g): sum of the weights of each quarter; all of a sample's are 1, or 0 without neighbours.
+        total: float64 (q, g): sum of the weighted outcomes.
+    """
+    mean = row_sums(total)
+    effective = 1.0 / np.maximum(row_sums(weight**2), 1e-300)
+    pulls = row_sums((total - mean[:, None] * weight) ** 2)
+    return _with_interval(mean, effective, pulls, row_sums(weight) > 0)
+
+
+def _with_interval(mean: Floats64, effective: Floats64, pulls: Floats64, there: Flags) -> KernelMeans:
+    """Means with intervals. `pulls`: sums over quarters of the squares in the formula at the top of this module."""
+    known = there & (effective >= FEWEST)
     degrees = np.where(known, effective - 1.0, 1.0)
-    se = np.sqrt(effective / degrees * _squares_by_quarter(quarters, pull))
+    se = np.sqrt(effective / degrees * pulls)
     reach = t_quantile(degrees, LEVEL) * se
     shown = [np.where(known, each, np.nan) for each in (mean, se, mean - reach, mean + reach, effective)]
     return KernelMeans(*shown)

@@ -14,7 +14,9 @@ from tests.support.studies import bars_of, home_of
 
 pytestmark = pytest.mark.slow
 SETTINGS = Settings()
-EACH = [pytest.param(name, marks=[pytest.mark.long] if name != "bars" else [], id=name) for name in learners.LEARNERS]
+EACH = [
+    pytest.param(name, marks=[pytest.mark.long] if "charts" in name else [], id=name) for name in learners.LEARNERS
+]
 
 
 def study_of(folder, frame, **request):
@@ -56,11 +58,11 @@ def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, lear
     assert (mine != others).any()
 
 
-@pytest.mark.parametrize("learner", EACH)
+@pytest.mark.parametrize("learner", [each for each in EACH if each.values != ("leaves",)])
 def test_the_vector_of_a_window_does_not_depend_on_the_others(loaded, learner):
     taught = loaded.taught
     some = loaded.folds[2016].learned[:300]
-    vectors = learners.LEARNERS[learner](taught.windows.part(some), taught.targets[some])
+    vectors = learners.LEARNERS[learner](taught.windows.part(some), taught.targets[some]).vectors
     together = vectors(taught.windows.part(slice(0, 700)))
     np.testing.assert_array_equal(vectors(taught.windows.part(slice(37, 391))), together[37:391])
 
