@@ -5,50 +5,31 @@ import pytest
 
 from kline_core.errors import DateError, InputError
 from kline_core.evaluation.evaluate import as_rows, joined_panel
-from kline_core.factor.state_key import StateKey
 from kline_core.learning import folds, learners
-from kline_core.learning.protocol import StudyKey, chosen_by_year, samples_of
+from kline_core.learning.protocol import chosen_by_year, samples_of
 from kline_core.settings import Settings
 from tests.support.made_markets import noise_market
-from tests.support.studies import bars_of, home_of
+from tests.support.studies import study_of
 
 pytestmark = pytest.mark.slow
 SETTINGS = Settings()
-EACH = [
-    pytest.param(name, marks=[pytest.mark.long] if "charts" in name else [], id=name) for name in learners.LEARNERS
-]
-
-
-def study_of(folder, frame, **request):
-    return StudyKey(StateKey.newest(home_of(folder, frame), SETTINGS, None, "cpu"), **request).load()
-
-
-@pytest.fixture(scope="module")
-def frame():
-    return bars_of(noise_market(3, symbols=8, sessions=420))
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory, frame):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folds, "LEAST", 500)
-        return study_of(tmp_path_factory.mktemp("study") / "home", frame, every=3)
+EACH = [pytest.param(name, marks=[pytest.mark.long] if "charts" in name else [], id=name) for name in learners.LEARNERS]
 
 
 @pytest.mark.parametrize("learner", EACH)
-def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, learner):
+def test_another_future_changes_no_value_of_before(tmp_path, noise_study, noise, learner):
     cut = np.datetime64("2016-06-01")
-    later = frame["date"].to_numpy().astype("datetime64[D]") > cut
-    other = frame.copy()
+    later = noise["date"].to_numpy().astype("datetime64[D]") > cut
+    other = noise.copy()
     prices = ["open", "high", "low", "close"]
     rng = np.random.default_rng(5)
     other.loc[later, prices] = other.loc[later, prices].to_numpy() * rng.uniform(0.9, 1.1, (later.sum(), 1))
     other.loc[later, "volume"] = rng.uniform(1, 9, later.sum())
     changed = study_of(tmp_path / "home", other, every=3)
-    dates = loaded.samples.dates[loaded.samples.usable][loaded.folds[2016].samples]
+    dates = noise_study.samples.dates[noise_study.samples.usable][noise_study.folds[2016].samples]
     before = dates <= cut
     assert before.sum() > 100
-    answers = [study.answer(learner, 2016) for study in (loaded, changed)]
+    answers = [study.answer(learner, 2016) for study in (noise_study, changed)]
     for name in ("value", "se", "low"):
         mine, others = (getattr(answer.means, name)[: len(dates)][before] for answer in answers)
         np.testing.assert_array_equal(mine, others)
@@ -59,47 +40,47 @@ def test_another_future_changes_no_value_of_before(tmp_path, loaded, frame, lear
 
 
 @pytest.mark.parametrize("learner", [each for each in EACH if each.values != ("leaves",)])
-def test_the_vector_of_a_window_does_not_depend_on_the_others(loaded, learner):
-    taught = loaded.taught
-    some = loaded.folds[2016].learned[:300]
+def test_the_vector_of_a_window_does_not_depend_on_the_others(noise_study, learner):
+    taught = noise_study.taught
+    some = noise_study.folds[2016].learned[:300]
     vectors = learners.LEARNERS[learner](taught.windows.part(some), taught.targets[some]).vectors
     together = vectors(taught.windows.part(slice(0, 700)))
     np.testing.assert_array_equal(vectors(taught.windows.part(slice(37, 391))), together[37:391])
 
 
-def test_a_fold_learns_from_a_part_of_what_was_known_before_its_year(loaded, monkeypatch):
+def test_a_fold_learns_from_a_part_of_what_was_known_before_its_year(noise_study, monkeypatch):
     monkeypatch.setattr(folds, "MOST", 200)
-    dates = loaded.samples.dates[loaded.samples.usable]
-    (fold,) = folds.folds_of(loaded.taught, dates)
+    dates = noise_study.samples.dates[noise_study.samples.usable]
+    (fold,) = folds.folds_of(noise_study.taught, dates)
     assert len(np.unique(fold.learned)) == 200
-    assert loaded.taught.patterns.known_on[fold.learned].max() < np.datetime64("2016-01-01")
+    assert noise_study.taught.patterns.known_on[fold.learned].max() < np.datetime64("2016-01-01")
     # Another sample of another year changes nothing of what is drawn.
-    (again,) = folds.folds_of(loaded.taught, dates[dates >= np.datetime64("2016-03-01")])
+    (again,) = folds.folds_of(noise_study.taught, dates[dates >= np.datetime64("2016-03-01")])
     np.testing.assert_array_equal(again.learned, fold.learned)
 
 
-def test_a_fold_learns_from_what_was_known_before_its_year(loaded):
-    assert sorted(loaded.folds) == [2016]
-    fold = loaded.folds[2016]
-    assert loaded.taught.patterns.known_on[fold.learned].max() < np.datetime64("2016-01-01")
-    years = loaded.samples.dates[loaded.samples.usable].astype("datetime64[Y]")
+def test_a_fold_learns_from_what_was_known_before_its_year(noise_study):
+    assert sorted(noise_study.folds) == [2016]
+    fold = noise_study.folds[2016]
+    assert noise_study.taught.patterns.known_on[fold.learned].max() < np.datetime64("2016-01-01")
+    years = noise_study.samples.dates[noise_study.samples.usable].astype("datetime64[Y]")
     assert set(years[fold.samples]) == {np.datetime64("2016")}
 
 
-def test_samples_are_every_third_session_of_every_symbol(loaded):
-    days = np.unique(loaded.samples.dates)
+def test_samples_are_every_third_session_of_every_symbol(noise_study):
+    days = np.unique(noise_study.samples.dates)
     assert len(days) == 140
-    assert len(loaded.samples) == 140 * 8
+    assert len(noise_study.samples) == 140 * 8
 
 
-def test_first_and_last_are_samples_themselves(loaded):
-    frames, first, last = loaded.state.frames, np.datetime64("2015-03-02"), np.datetime64("2015-03-05")
+def test_first_and_last_are_samples_themselves(noise_study):
+    frames, first, last = noise_study.state.frames, np.datetime64("2015-03-02"), np.datetime64("2015-03-05")
     samples = samples_of(frames, SETTINGS, 1, first, last)
     assert (samples.dates.min(), samples.dates.max(), len(samples)) == (first, last, 4 * 8)
 
 
-def test_what_holds_no_sample_is_said(loaded):
-    frames = loaded.state.frames
+def test_what_holds_no_sample_is_said(noise_study):
+    frames = noise_study.state.frames
     with pytest.raises(DateError, match="no sample lies from 2030-01-01 to the last; the home's sessions are 2015-"):
         samples_of(frames, SETTINGS, 1, np.datetime64("2030-01-01"), None)
     with pytest.raises(InputError, match="the home holds no traded bar; ingest some"):

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 
 import kline_core as kl
+from kline_core.factor.state_key import StateKey
+from kline_core.learning.protocol import StudyKey
+from kline_core.settings import Settings
 from tests.support.homes import make_home
 
 
@@ -26,3 +29,8 @@ def home_of(folder, frame) -> kl.Home:
     home = make_home(folder, frame.assign(amount=np.nan, adj_factor=1.0, suspended=False))
     kl.update_patterns(home, device="cpu")
     return home
+
+
+def study_of(folder, frame, **request):
+    """A loaded study of bars in the plain layout."""
+    return StudyKey(StateKey.newest(home_of(folder, frame), Settings(), None, "cpu"), **request).load()
