@@ -43,8 +43,8 @@ def study(
         every: Sessions from one sample of a symbol to the next.
         first: First sample date; None for the first session.
         last: Last sample date; None for the last session.
-        learners: Names of learners (``bars``, ``charts``, ``volume_charts``), in the order of preference;
-            None for all.
+        learners: Names of learners (``bars``, ``charts``, ``volume_charts``, ``leaves``), in the order of
+            preference; None for all.
         settings: What a pattern is; horizon of the return that is judged.
         keep: Folder for the answers of the folds, so that a study that was broken off goes on; None to keep none.
         scheduler: Address of a standing cluster; None for threads of this process.
@@ -55,8 +55,8 @@ def study(
         The study: ``.verdict`` (one sentence), ``.rows``, ``.text()``, ``.markdown()``.
 
     Raises:
-        SettingError: A learner is not known, `every` is no positive whole number, the history is too short, or `keep`
-            cannot be used.
+        SettingError: A learner is not known or lacks its library, `every` is no positive whole number, the history is
+            too short, or `keep` cannot be used.
         InputError, DateError: The home has no bars, or no session from `first` to `last`.
         StaleError, EncoderError, SchedulerError: As for `compute_factor`.
 

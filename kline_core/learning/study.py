@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from time import perf_counter
 from typing import Final, TypeAlias
 
@@ -68,9 +69,11 @@ def study(
     seconds: dict[str, float] = {}
     years = sorted(loaded.folds)
     for name in names:
-        told(name)
         began, (values, low, high, scores) = perf_counter(), np.full((4, len(samples.usable)), np.nan)
-        for year, answer in zip(years, answers([(name, year) for year in years]), strict=True):
+        found = iter(answers([(name, year) for year in years]))
+        for year in years:
+            told(f"{name} {year}")
+            answer = next(found)
             mine = loaded.folds[year].samples
             values[mine], low[mine], high[mine] = answer.means.value, answer.means.low, answer.means.high
             scores[mine] = answer.alike
@@ -148,7 +151,10 @@ def _unknown(reason: str) -> Estimate:
 
 
 def checked_learners(names: Iterable[str]) -> list[str]:
-    """The names, each once. Raises `SettingError` for one that is no learner, or for none at all."""
+    """The names, each once.
+
+    Raises `SettingError` for one that is no learner, for one whose library is not installed, or for none at all.
+    """
     found = list(dict.fromkeys(names))
     for name in found or [""]:
         if name not in LEARNERS:
@@ -156,6 +162,13 @@ def checked_learners(names: Iterable[str]) -> list[str]:
             raise SettingError(
                 f"learner {name!r} is not known; name {bound}", parameter="learners", value=name, bound=bound
             )
+    if "leaves" in found and find_spec("sklearn") is None:
+        others = " ".join(f"--learner {name}" for name in LEARNERS if name != "leaves")
+        raise SettingError(
+            f"the learner leaves grows its trees by scikit-learn: pip install '.[baselines]', or take others: {others}",
+            parameter="learners",
+            value="leaves",
+        )
     return found
 
 

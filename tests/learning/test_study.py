@@ -13,7 +13,7 @@ from kline_core.cli.parser import main
 from kline_core.compute.kept_folds import KeptFolds
 from kline_core.encoder.synthetic import random_walk
 from kline_core.errors import DateError, InputError, SettingError
-from kline_core.learning import learners, protocol
+from kline_core.learning import learners, protocol, study
 from kline_core.learning.report import LEARNED
 from kline_core.learning.study import checked_learners
 from kline_core.plots.study_page import study_page
@@ -34,7 +34,8 @@ def test_verdict_tables_page_and_kept_folds(home, tmp_path, monkeypatch, capsys)
     page, kept = tmp_path / "study.html", tmp_path / "kept"
     words = ["--home", home.uri, "study", "--every", "5", "--learner", "bars", "--keep", str(kept)]
     assert main([*words, "--html", str(page)]) == 0
-    said = capsys.readouterr().out
+    said, progress = capsys.readouterr()
+    assert "bars 2016" in progress
     assert said.startswith("The learned factor's rank IC with the 5-bar return is ")
     for name in ("learned", "bars", "seed factor", "closes", "reversal_5", "momentum_20", "boosting", "boosting_ranks"):
         assert f"\n{name} " in said
@@ -97,6 +98,15 @@ def test_what_cannot_be_studied_is_said(home, tmp_path):
     with pytest.raises(SettingError, match=r"keep is .*file.*, which cannot be used .*; name another folder"):
         KeptFolds(tmp_path / "file" / "x", None, None)
     assert checked_learners(["bars", "bars"]) == BARS
+
+
+def test_a_learner_without_its_library_is_refused_before_others_take_their_time(monkeypatch):
+    monkeypatch.setattr(study, "find_spec", lambda _: None)
+    with pytest.raises(
+        SettingError, match=r"scikit-learn: pip install '.\[baselines\]', or take others: --learner bars"
+    ):
+        checked_learners(learners.LEARNERS)
+    assert checked_learners(["bars", "charts"]) == ["bars", "charts"]
 
 
 def test_a_home_without_volumes_is_studied(tmp_path):
