@@ -22,12 +22,15 @@ FOLDER = Path(__file__).with_name("history")
 
 
 def keep(found: dict[str, Any], folder: Path = FOLDER) -> Path:
-    """Keep the document of a run (`speed_report.document`) with the version that it was of; returns the file."""
+    """Keep the document of a run (`speed_report.document`) with the version that it was of; returns the file.
+
+    Of the home its name is kept, and no folder of the machine.
+    """
     machine = found["machine"]
     seen = " ".join([machine["processor"], *(f"no {name}" for name in machine["left_out"])]).lower()
     place = folder / f"{__version__}-{found['date']}-{re.sub('[^a-z0-9_]+', '-', seen).strip('-')}.json"
     folder.mkdir(exist_ok=True)
-    place.write_text(json.dumps({"version": __version__, "code": CODE} | found, indent=2) + "\n")
+    place.write_text(json.dumps({"version": __version__, "code": CODE} | found | {"home": Path(found["home"]).name}, indent=2) + "\n")
     return place
 
 

@@ -214,7 +214,9 @@ def test_what_is_kept_of_versions_stands_side_by_side(tmp_path, ours):
     folder.mkdir()
     assert "nothing was kept" in history.text(folder)
     first = document(replace(found, machine=found.machine | {"processor": "AMD EPYC (avx2)", "left_out": []}))
-    assert history.keep(first, folder).name == f"{__version__}-2026-01-01-amd-epyc-avx2.json"
+    kept = history.keep(first | {"home": str(tmp_path / "home-135x3008")}, folder)
+    assert kept.name == f"{__version__}-2026-01-01-amd-epyc-avx2.json"
+    assert str(tmp_path) not in kept.read_text()
     later = {"ways": {OURS: found.ways[OURS]}, "date": "2026-02-01"}
     narrow = found.machine | {"processor": "Any", "left_out": ["avx512f"]}
     history.keep(document(replace(found, machine=narrow, **later)), folder)
