@@ -30,7 +30,8 @@ def keep(found: dict[str, Any], folder: Path = FOLDER) -> Path:
     seen = " ".join([machine["processor"], *(f"no {name}" for name in machine["left_out"])]).lower()
     place = folder / f"{__version__}-{found['date']}-{re.sub('[^a-z0-9_]+', '-', seen).strip('-')}.json"
     folder.mkdir(exist_ok=True)
-    place.write_text(json.dumps({"version": __version__, "code": CODE} | found | {"home": Path(found["home"]).name}, indent=2) + "\n")
+    whole = {"version": __version__, "code": CODE} | found | {"home": Path(found["home"]).name}
+    place.write_text(json.dumps(whole, indent=2) + "\n")
     return place
 
 
