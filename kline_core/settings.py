@@ -43,6 +43,8 @@ USUAL_SCALES: Final = {1: 0.6, 5: 0.3, 21: 0.1}
 """Weights of the usual time scales: daily, weekly and monthly candles, by their traded bars."""
 MOST_SCALES = 8
 """Upper bound of time scales, since every one makes the vectors longer."""
+FEWEST_MANY: Final = 3
+"""Windows below which no mean of many has an interval, see `kline_core.factor.kernel_means`."""
 MOST = 1_000_000
 """Upper bound of bars, days, strides and candidates: more than any market has, and far from what a machine's integers
 hold."""
@@ -220,6 +222,8 @@ class FactorSettings:
     fewer than 1, so 1 asks for nothing."""
     min_similarity: float | None = None
     """Patterns that score less, in the mode of the search, are no matches; None: no floor."""
+    many: int = 0
+    """Nearest eligible windows of which a second value is made (`kline_core.factor.many`); 0: none."""
     allow_seen: bool = False
     """Score dates up to an encoder's `trained_through` too, and mark them."""
     index: Index = "exact"
@@ -264,7 +268,11 @@ class FactorSettings:
         check(1 <= effective <= self.top_k, "min_effective_matches", effective, enough)
         floor = self.min_similarity
         check(floor is None or -1 <= floor <= 1, "min_similarity", floor, "between -1 and 1, or None for no floor")
+        check(self.many == 0 or FEWEST_MANY <= self.many <= MOST, "many", self.many, f"0, or {FEWEST_MANY} to {MOST}")
         check(self.index in ("exact", "ivf"), "index", self.index, "'exact' or 'ivf'")
+        if self.index != "exact":
+            bound = "0 where index is 'ivf', which finds not all of the nearest"
+            check(self.many == 0, "many", self.many, bound)
         check(1 <= self.probes <= 1024, "probes", self.probes, "between 1 and 1024")
         check(0 <= self.min_recall <= 1, "min_recall", self.min_recall, "between 0 and 1")
         if self.mode == "full":
@@ -304,6 +312,8 @@ class FactorSettings:
             del values["min_effective_matches"]
         if self.min_similarity is None:
             del values["min_similarity"]
+        if self.many == 0:
+            del values["many"]
         if self.index == "exact":
             del values["index"], values["probes"]
         if self.mode != "full":

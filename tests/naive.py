@@ -7,6 +7,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import scipy.stats
 
 from kline_core.bars.sessions import sessions_between
 
@@ -254,6 +255,57 @@ def factor_one(patterns, kept, date, settings):
         "return_q75": float(np.quantile(returns, 0.75)),
         "return_cvar": sum(tail) / len(tail),
         "effective_matches": effective,
+    }
+
+
+def outcome_rank(patterns, row, horizon):
+    """Rank of a pattern's return among the patterns of its day that were known with it, -1/2 to 1/2; None if alone."""
+    below = equal = among = 0
+    for other in range(len(patterns)):
+        if patterns.end[other] == patterns.end[row] and patterns.known_on[other] <= patterns.known_on[row]:
+            among += 1
+            below += patterns.returns[other, horizon] < patterns.returns[row, horizon]
+            equal += patterns.returns[other, horizon] == patterns.returns[row, horizon]
+    return None if among < 2 else (below + equal / 2) / among - 0.5
+
+
+def from_many(patterns, vector, date, code, bar, settings, window_bars):
+    """Columns of one sample's second value, from many, or the reason why it has none."""
+    many, horizon = settings.factor.many, settings.patterns.horizons.index(settings.factor.return_horizon)
+    eligible = eligible_rows(patterns, date, code, bar, window_bars)
+    if len(eligible) < many:
+        return f"too few windows: {len(eligible)} of {many}"
+    scored = [(row, similarity(vector, patterns.vectors[row])) for row in eligible]
+    scored.sort(key=lambda pair: (-pair[1], patterns.symbols[patterns.code[pair[0]]], patterns.end[pair[0]]))
+    near = scored[:many]
+    last = near[-1][1]
+    alike = all(score == last for _, score in near)
+    total = mean = 0.0
+    used = []
+    for row, score in near:
+        rank = outcome_rank(patterns, row, horizon)
+        if rank is not None:
+            day = patterns.end[row].item()
+            used.append((1.0 if alike else score - last, rank, (day.year, (day.month - 1) // 3)))
+    total = sum(weight for weight, _, _ in used)
+    if total == 0:
+        return "no window has a rank: fewer than 2 were known of each day"
+    mean = sum(weight * rank for weight, rank, _ in used) / total
+    shares, pulls = {}, {}
+    for weight, rank, quarter in used:
+        shares[quarter] = shares.get(quarter, 0.0) + weight / total
+        pulls[quarter] = pulls.get(quarter, 0.0) + weight / total * (rank - mean)
+    quarters = 1.0 / sum(share**2 for share in shares.values())
+    if quarters < 3:
+        return "too few effective quarters"
+    error = math.sqrt(quarters / (quarters - 1) * sum(pull**2 for pull in pulls.values()))
+    reach = float(scipy.stats.t.ppf(0.975, quarters - 1)) * error
+    return {
+        "many_rank": mean,
+        "many_low": mean - reach,
+        "many_high": mean + reach,
+        "many_quarters": quarters,
+        "many_windows": len(used),
     }
 
 

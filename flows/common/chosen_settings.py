@@ -48,6 +48,9 @@ class ChosenSettings(BaseModel):
     )
     barrier_weight: Share | None = Field(None, description="Weight of the barrier win rate in the value.")
     return_horizon: _Count | None = Field(None, description="Horizon, in bars, of the returns that enter the value.")
+    many: Annotated[int, Field(ge=0, le=MOST)] | None = Field(
+        None, description="Make a second value too, of so many nearest windows: their mean rank. 0: none."
+    )
     horizons: _Horizons | None = Field(None, description="Horizons of the forward returns, in bars.")
     barrier_up: _Distance | None = Field(None, description="Upper barrier, as a fraction of the entry.")
     barrier_down: _Distance | None = Field(None, description="Lower barrier, as a fraction of the entry.")

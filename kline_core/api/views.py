@@ -226,6 +226,7 @@ def evaluate(
     universe: str | None = None,
     details: bool = True,
     cost: float = COST,
+    of: str = "value",
 ) -> PicturedEvaluation:
     """Evaluation of stored values: how well they ranked the forward returns. No value is computed again.
 
@@ -249,6 +250,8 @@ def evaluate(
             portfolios, losses, and how many settings were tried.
         cost: Of what the portfolios buy and of what they sell, as a share of it: 0.001 for ten basis points; at most
             0.1.
+        of: What is judged: ``value``, or ``many`` for the second value of settings with `many`, the mean rank of many
+            windows (`kline_core.factor.many`).
 
     Returns:
         The evaluation: ``.verdict`` (one sentence), ``.ic_by_horizon`` (a DataFrame), ``.quantiles``, ``.details``
@@ -258,7 +261,8 @@ def evaluate(
         HomeError, FingerprintError, UnknownSymbolError, DateError: No values are stored at all, under this
             fingerprint, of a symbol, or of these dates.
         AmbiguousSymbolError: A symbol may mean several that have values.
-        SettingError: `symbols` is empty, `cost` is none, or the home keeps no members of `universe`.
+        SettingError: `symbols` is empty, `cost` is none, `of` is neither or the values have no second one, or the home
+            keeps no members of `universe`.
         EncoderError: The weights cannot be read.
 
     Examples:
@@ -278,6 +282,7 @@ def evaluate(
         universe,
         details,
         cost,
+        of,
     )
     return _as(PicturedEvaluation, found)
 

@@ -59,6 +59,9 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
     if refreshed := report.count("refreshed"):
         lines.append(f"{refreshed} values of earlier runs no longer held, and were made again")
     lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]
+    if (many := report.many) is not None:
+        lines.append(f"{many.values} samples have a second value, from many")
+        lines += [f"no second value: {count} x {reason}" for reason, count in many.reasons.most_common(5)]
     short = [result.symbol for result in report.symbols if 0 < result.samples < samples]
     if short and not dates_named:
         lines.append(
@@ -210,6 +213,10 @@ def evaluate(options: argparse.Namespace) -> Answer:
                 parameter="--alphalens",
                 value=options.alphalens,
             )
+    if options.of != "value" and (options.compare is not None or options.alphalens is not None):
+        raise SettingError(
+            "--compare and --alphalens are of values; leave --of away, or these", parameter="--of", value=options.of
+        )
     if options.compare is not None and options.universe is not None:
         raise SettingError(
             "--compare compares all samples stored under both; leave --universe away",
@@ -239,6 +246,7 @@ def evaluate(options: argparse.Namespace) -> Answer:
         encoder=options.encoder,
         fingerprint=options.fingerprint,
         universe=options.universe,
+        of=options.of,
         **({} if options.cost is None else {"cost": options.cost}),
     )
     text, document = found.text(), found.to_dict()

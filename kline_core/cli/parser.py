@@ -264,6 +264,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--universe", metavar="NAME", help=about)
     about = "agreement with the values of this mode, or of this fingerprint, on the samples stored under both"
     evaluate.add_argument("--compare", metavar="MODE", help=about)
+    about = "what is judged: value, or many: the second value of settings with --many (default %(default)s)"
+    evaluate.add_argument("--of", choices=["value", "many"], default="value", help=about)
     about = "of what the portfolios buy and of what they sell, as a share of it (default 0.001, ten basis points)"
     evaluate.add_argument("--cost", type=float, metavar="X", help=about)
     evaluate.add_argument("--png", type=path_of, metavar="FILE", help="draw the IC by horizon and the returns by value")

@@ -68,6 +68,7 @@ def add_factor_options(parser: argparse.ArgumentParser) -> None:
         ("min-similarity", float, "what is less similar is no match (default: no floor)"),
         ("barrier-weight", float, "weight of the barrier win rate in the value, 0 to 1 (default 0.7)"),
         ("return-horizon", int, "horizon, in bars, of the returns that enter the value (default 5)"),
+        ("many", int, "make a second value too, of so many nearest windows: their mean rank (default 0: none)"),
         ("max-price-checks", int, "full mode: candidates compared by their bars, at most (default 2000)"),
         ("rerank-k", int, "full mode: the best of them compared by their charts as well (default 80)"),
         ("pixel-weight", float, "full mode: weight of equal pixels in the similarity (default 0.2)"),

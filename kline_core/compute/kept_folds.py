@@ -20,7 +20,7 @@ from kline_core.compute import tasks
 from kline_core.compute.kept_folder import kept_folder
 from kline_core.errors import SettingError
 from kline_core.factor.frame_files import replaced
-from kline_core.learning.many import KernelMeans
+from kline_core.factor.kernel_means import KernelMeans
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster

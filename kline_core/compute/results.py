@@ -13,8 +13,10 @@ from kline_core.factor.stored_values import Stored
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
 
-Computed = tuple[date, str, str | None]
-"""Date, status and reason of a computed sample."""
+COMPUTED = ("date", "status", "reason", "many_rank", "many_reason")
+"""Columns of `Computed`."""
+Computed = tuple[date, str, str | None, float | None, str | None]
+"""A computed sample: date, status and reason, and a second value, or why there is none; both None without one."""
 
 Progress = Callable[[SymbolResult], None]
 """Called after every chunk with the counts of its symbol so far; from several threads, one at a time.
@@ -73,7 +75,7 @@ def count_samples(
     A date of an earlier run whose computation broke is one sample more: it has lost its value, which must show.
     """
     asked = set(dates.tolist())
-    for day, status, reason in computed:
+    for day, status, reason, rank, why_none in computed:
         if day not in asked:
             if status != FAILED or not str(reason).startswith(BROKE):
                 result.refreshed += 1
@@ -84,8 +86,14 @@ def count_samples(
             result.reasons[str(reason)] += 1
         else:
             result.done += 1
+        result.many += rank is not None
+        if why_none is not None:
+            result.many_reasons[why_none] += 1
     holding = np.intersect1d(reused, dates, assume_unique=True)
     without = stored.reasons_on(holding)
     result.failed += len(without)
     result.reused += len(holding) - len(without)
     result.reasons.update(without)
+    second, why_not = stored.many_on(holding)
+    result.many += second
+    result.many_reasons.update(why_not)

@@ -29,7 +29,7 @@ from kline_core.compute.patience import WorkerLostError
 from kline_core.compute.program import ProgramError
 from kline_core.compute.recording import Recorder
 from kline_core.compute.request import Request
-from kline_core.compute.results import Computed, Progress, Results, count_samples
+from kline_core.compute.results import COMPUTED, Computed, Progress, Results, count_samples
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import Overview
 from kline_core.compute.workload import Workload
@@ -187,7 +187,7 @@ class Run:
             factors.append(scored.factors)
             matches.append(scored.matches)
             computed: dict[str, list[Computed]] = {symbol: [] for symbol in batch.symbols}
-            columns = (scored.factors[name].to_pylist() for name in ("symbol", "date", "status", "reason"))
+            columns = (scored.factors[name].to_pylist() for name in ("symbol", *COMPUTED))
             for symbol, *row in zip(*columns, strict=True):
                 computed[symbol].append(tuple(row))
             share = 1 / len(batch.parts)

@@ -24,6 +24,10 @@ class SymbolResult:
     """Dates of earlier runs, beside the samples, whose stored values no longer held and were computed again."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Failed samples by reason."""
+    many: int = 0
+    """Samples with a second value, from many."""
+    many_reasons: Counter[str] = field(default_factory=Counter)
+    """Samples with a window and without a second value, by reason; empty if none was asked for."""
     problem: str | None = None
     """Why there are no samples at all; None if there are some."""
     broke: bool = False
@@ -35,6 +39,19 @@ class SymbolResult:
         """The result as plain JSON values, without times."""
         counts = {name: getattr(self, name) for name in ("symbol", "samples", "done", "failed", "reused", "refreshed")}
         return counts | {"problem": self.problem, "broke": self.broke, "reasons": dict(self.reasons)}
+
+
+@dataclass(frozen=True, slots=True)
+class SecondValues:
+    """How many samples of a run have a second value, from many."""
+
+    values: int
+    reasons: Counter[str]
+    """Samples with a window and without a second value, by reason."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts as plain JSON values."""
+        return {"values": self.values, "reasons": dict(self.reasons.most_common())}
 
 
 @dataclass(slots=True)
@@ -69,6 +86,13 @@ class RunReport:
     def reasons(self) -> Counter[str]:
         """Failed samples by reason, over all symbols."""
         return sum((result.reasons for result in self.symbols), Counter())
+
+    @property
+    def many(self) -> SecondValues | None:
+        """Second values, over all symbols; None if none was asked for."""
+        reasons = sum((result.many_reasons for result in self.symbols), Counter())
+        values = self.count("many")
+        return SecondValues(values, reasons) if values or reasons else None
 
     @property
     def broken(self) -> list[SymbolResult]:
@@ -121,6 +145,7 @@ class RunReport:
             "recall": None if self.recall is None else self.recall.to_dict(),
             **totals,
             "reasons": dict(self.reasons.most_common()),
+            **({} if (many := self.many) is None else {"many": many.to_dict()}),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "symbols": [result.to_dict() for result in self.symbols],
         }

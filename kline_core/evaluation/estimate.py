@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from kline_core.evaluation.information_coefficient import CrossSectionIC
-from kline_core.typing import Floats64
 
 MIN_SYMBOLS: Final = 5
 """Fewest symbols for a correlation across a session."""
@@ -53,14 +52,6 @@ def across_sessions(found: CrossSectionIC, missing: str | None = None) -> Estima
 def normal_p(estimate: Estimate) -> float:
     """`two_sided_p` by the normal distribution, for an error that is known and not estimated from n figures."""
     return math.erfc(_distance(estimate) / math.sqrt(2))
-
-
-def t_quantile(degrees: Floats64, level: float) -> Floats64:
-    """Half the width, in standard errors, of an interval that covers a mean with the chance `level`: Student's t."""
-    from scipy.special import stdtrit
-
-    found: Floats64 = stdtrit(degrees, (1.0 + level) / 2.0)
-    return found
 
 
 def two_sided_p(estimate: Estimate) -> float:

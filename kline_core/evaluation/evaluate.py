@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core._setting_types import check
 from kline_core.bars.jumps import released
 from kline_core.bars.members import known_membership
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
@@ -46,6 +47,9 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.store.schemas import FAILED, OK
 
+OF: Final = ("value", "many")
+"""Figures that can be judged."""
+_SECOND: Final = ("many_rank", "many_reason")
 MOST_VALUE: Final = 1e100
 """Largest size of a value of any origin, whose square is still a number."""
 
@@ -61,6 +65,7 @@ def evaluate_values(
     universe: str | None = None,
     details: bool = True,
     cost: float = COST,
+    of: str = "value",
 ) -> Evaluation:
     """Evaluate stored values against the present bars of the home.
 
@@ -76,6 +81,7 @@ def evaluate_values(
             day (`kline_core.bars.members`); None for all.
         details: Whether to work out what stands beside the verdict (`Evaluation.details`): most of the time.
         cost: Of what the portfolios buy and of what they sell, as a share of it, up to `MOST_COST`.
+        of: Which figure, one of `OF`: the value, or the second one, from many (`kline_core.factor.many`).
 
     Raises:
         HomeError: The home holds no values.
@@ -83,12 +89,16 @@ def evaluate_values(
         UnknownSymbolError: A symbol that is named has no values.
         AmbiguousSymbolError: Several symbols with values may be meant.
         DateError: No values are stored of these dates, or none of a member.
-        SettingError: `symbols` is empty, `cost` is none, or the home keeps no members of the universe.
+        SettingError: `symbols` is empty, `cost` is none, `of` is none of `OF` or the values have no second one, or the
+            home keeps no members of the universe.
         EncoderError: The weights cannot be read.
     """
     check_cost(cost)
+    check(of in OF, "of", of, f"one of {', '.join(map(repr, OF))}")
     wanted = fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder_path))
-    rows = stored_rows(home, wanted, symbols, first, last)
+    rows = stored_rows(home, wanted, symbols, first, last, _SECOND if of == "many" else ())
+    if of == "many":
+        rows = _second_values(rows, wanted)
     asked = rows.num_rows
     if universe is not None:
         rows = _of_members(home, rows, universe)
@@ -99,7 +109,7 @@ def evaluate_values(
     frames = bars_by_symbol(bars, releases=released(home.notes(version)))
     tried = len(home.read("factors", ["fingerprint"])["fingerprint"].unique()) if details else 1
     found = evaluate_frame(rows, frames, settings, name=wanted, tried=tried, details=details, cost=cost)
-    return replace(found, universe=universe, outside=asked - rows.num_rows)
+    return replace(found, universe=universe, outside=asked - rows.num_rows, of=of)
 
 
 def evaluate_frame(
@@ -228,8 +238,9 @@ def stored_rows(
     symbols: Sequence[str] | None,
     first: np.datetime64 | None,
     last: np.datetime64 | None,
+    beside: Sequence[str] = (),
 ) -> pa.Table:
-    """The rows that are asked for, at least one."""
+    """The rows that are asked for, at least one, with columns `beside` those of a value."""
     if symbols is not None and len(symbols) == 0:
         raise SettingError(
             "symbols is empty; name at least one, or leave it out for all",
@@ -238,7 +249,7 @@ def stored_rows(
             bound="at least one",
         )
     names = None if symbols is None else symbols_with_values(home, fingerprint, symbols)
-    columns = ["symbol", "date", "value", "status", "reason"]
+    columns = ["symbol", "date", "value", "status", "reason", *beside]
     rows = home.read("factors", columns, symbols=names, fingerprint=fingerprint)
     if rows.num_rows == 0:
         raise why_no_values(home, fingerprint)
@@ -254,6 +265,25 @@ def stored_rows(
             value=(first, last),
         )
     return rows.filter(pa.array(chosen))
+
+
+def _second_values(rows: pa.Table, fingerprint: str) -> pa.Table:
+    """Rows with the second value, from many, in the place of the value; one without it has failed, with its reason."""
+    rank, why_none = (rows[name] for name in _SECOND)
+    if rank.null_count == why_none.null_count == len(rows):
+        raise SettingError(
+            f"of is 'many', and the values under fingerprint {fingerprint} have no second one; compute it with "
+            "`kline run --many N`, and name the same N here",
+            parameter="of",
+            value="many",
+            bound="'value'",
+        )
+    there, ok = rank.is_valid(), pc.equal(rows["status"].cast(pa.string()), OK)
+    # Of a value that failed, the reason is its own.
+    mark = pc.if_else(ok, rows["reason"].cast(pa.string()), None)
+    reason = pc.if_else(there, mark, pc.coalesce(why_none.cast(pa.string()), rows["reason"].cast(pa.string())))
+    columns = {"value": rank, "status": pc.if_else(there, OK, FAILED), "reason": reason}
+    return pa.table({name: columns.get(name, rows[name]) for name in ("symbol", "date", "value", "status", "reason")})
 
 
 def _of_members(home: Home, rows: pa.Table, universe: str) -> pa.Table:

@@ -94,6 +94,8 @@ class Evaluation:
     """Index whose members alone were looked at, on the days on which they were; None for all symbols."""
     outside: int = 0
     """Samples that were left out, since their symbol was no member on their day, or nothing is known of that day."""
+    of: str = "value"
+    """What was judged: the value, or "many": the second one, from many, a mean rank from -0.5 to 0.5."""
     details: Details | None = None
     """What stands beside the verdict; None if it was not asked for."""
 
@@ -195,6 +197,8 @@ class Evaluation:
             f"{self.symbols} symbols, {self.samples} samples = {self.values} values + {self.samples - self.values} "
             f"failed, {self.first} to {self.last}, fingerprint {self.fingerprint}"
         )
+        if self.of == "many":
+            yield "judged is many_rank, the mean rank of many windows (-0.5 to 0.5), in the place of the value"
         shown = list(self.failed.items())[:SHOWN_REASONS]
         yield from (f"failed: {count} x {reason}" for reason, count in shown)
         if rest := sum(self.failed.values()) - sum(count for _, count in shown):
@@ -252,9 +256,10 @@ class Evaluation:
         return ("fifth", "mean value", "samples", "mean return", "standard error")
 
     def _quantile_rows(self) -> list[list[object]]:
+        form = ".2f" if self.of == "value" else "+.4f"
         return [
             [
-                *(group.quantile, f"{group.value:.2f}" if group.samples else "-", group.samples),
+                *(group.quantile, f"{group.value:{form}}" if group.samples else "-", group.samples),
                 *(_percent(group.mean), _percent(group.se, ".2f")),
             ]
             for group in self.quantiles.groups

@@ -10,9 +10,11 @@ import pandas as pd
 from kline_core._text import percent
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars
 from kline_core.factor.attention import Attention
+from kline_core.factor.kernel_means import LEVEL
 from kline_core.factor.searchable import Searchable
 from kline_core.search.full_mode import PART_NAMES, similarity_parts
 from kline_core.settings import PatternSettings, Settings
+from kline_core.store.schemas import MANY
 from kline_core.typing import Dates
 from kline_core.windows.market import market_returns_of, relative_returns
 from kline_core.windows.outcomes import UNDECIDED, outcomes
@@ -102,10 +104,9 @@ class Explanation:
 
     def text(self) -> str:
         """The explanation as text for a terminal."""
-        steps, factor = self.settings.patterns, self.factor
+        steps, weights, factor = self.settings.patterns, self.settings.factor, self.factor
         said = f"no value: {factor['reason']}"
         if factor["value"] is not None:
-            weights = self.settings.factor
             said = (
                 f"value {factor['value']:.3f} = {weights.barrier_weight:g} x {factor['barrier_win_rate']:.3f} "
                 f"({percent(steps.barrier_up)} before {percent(-steps.barrier_down)}) + {weights.return_weight:.3g} x "
@@ -126,6 +127,8 @@ class Explanation:
             *([str(self.searchable)] if self.searchable is not None else []),
             *([f"run {self.run}: {'; '.join(self.notes)}"] if self.run is not None else []),
         ]
+        if weights.many:
+            lines.append(self._from_many())
         if not self.matches:
             return "\n".join([*lines, "no matches"])
         if factor["effective_matches"] is not None:
@@ -162,6 +165,7 @@ class Explanation:
             "notes": list(self.notes),
             "searchable": None if self.searchable is None else self.searchable.to_dict(),
             **{name: self.factor[name] for name in (*_FIGURES, *_DISTRIBUTION)},
+            **({name: self.factor[name] for name in MANY} if self.settings.factor.many else {}),
             "outcome": self.outcome,
             "window": [
                 {"date": str(day), "open": o, "high": h, "low": low, "close": c}
@@ -175,6 +179,17 @@ class Explanation:
             "matches": [match.to_dict() for match in self.matches],
             **({} if self.attention is None else {"attention": self.attention.to_dict()}),
         }
+
+    def _from_many(self) -> str:
+        """The second value in words."""
+        factor, settings = self.factor, self.settings.factor
+        if factor["many_rank"] is None:
+            return f"no mean of the nearest {settings.many}: {factor['many_reason']}"
+        return (
+            f"nearest {settings.many}: mean rank {factor['many_rank']:+.4f} ({LEVEL:.0%} {factor['many_low']:+.4f} to "
+            f"{factor['many_high']:+.4f}) of the {settings.return_horizon}-bar returns among those of each day, of "
+            f"{factor['many_windows']} windows with a rank, {factor['many_quarters']:.1f} effective quarters"
+        )
 
     def _larger(self) -> dict[str, list[dict[str, Any]]]:
         """The query's candles in each time scale above 1, by the scale; a candle's date is that of its last bar."""

@@ -12,6 +12,7 @@ from kline_core.errors import FingerprintError, HomeError, KlineError, UnknownSy
 from kline_core.factor.context import context_of
 from kline_core.factor.frame_files import check_file, write_frame
 from kline_core.store.home import Home
+from kline_core.store.schemas import MANY
 from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 from kline_core.typing import Dates
 
@@ -23,11 +24,15 @@ def stored_values(
 ) -> pd.DataFrame:
     """Stored values under one fingerprint, ordered by symbol and date, `LONG_FIRST` first; `date` is datetime64[s].
 
+    Without the columns `MANY` where none has a second value, or a reason why not.
+
     `symbols`: None for all. `version`: version of the table `factors`, None for the newest. Raises what `Home` raises.
     """
     table = home.read("factors", version=version, symbols=symbols, fingerprint=fingerprint)
     frame: pd.DataFrame = table.to_pandas().sort_values(["symbol", "date"], ignore_index=True)
     frame = frame.assign(date=pd.to_datetime(frame["date"]))
+    if frame[list(MANY)].isna().all(axis=None):
+        frame = frame.drop(columns=list(MANY))
     return frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
 
 

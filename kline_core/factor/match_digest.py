@@ -1,11 +1,12 @@
 """The tie between a stored value and its matches, which lie in another table.
 
-Each match carries a digest of its own cells and of its sample's lineage; each value carries a digest of itself and of
-the sum of its matches' digests. Two commits write the two, so a run that is cut off in between, or one that commits at
-the same time, can leave matches that are not those of the value beside them. Such a digest does not fit, and the value
-is computed again.
+Each match carries a digest of its own cells and of its sample's lineage; each value carries a digest of itself, of the
+figures of a second value if there is one (`kline_core.factor.many`), and of the sum of its matches' digests. Two
+commits write the two, so a run that is cut off in between, or one that commits at the same time, can leave matches that
+are not those of the value beside them. Such a digest does not fit, and the value is computed again.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kline_core._hashing import mix64, text_hash
-from kline_core.store.schemas import horizons_of
+from kline_core.store.schemas import MANY_FIGURES, horizons_of
 from kline_core.typing import Flags, Floats64, Hashes, Int64s
 
 
@@ -46,17 +47,24 @@ def match_digests(matches: pa.Table, history: Hashes) -> Hashes:
     return state
 
 
-def value_digests(values: Floats64, digests: Hashes, sample: Int64s) -> Hashes:
+def value_digests(values: Floats64, digests: Hashes, sample: Int64s, many: Sequence[Floats64] = ()) -> Hashes:
     """Digest of each of q values with its matches: uint64 (q,).
 
     Args:
         values: float64 (q,), NaN where the sample failed.
         digests: uint64 (n,): digests of the matches of all samples.
         sample: int64 (n,): position of each match's sample, 0 to q - 1.
+        many: float64 (q,) each: figures of a second value, in the order of `MANY_FIGURES`. One that is NaN was not
+            given, and does not count.
     """
     sums = np.zeros(len(values), dtype=np.uint64)
     np.add.at(sums, sample, digests)
-    return mix64(sums ^ _bits(values))
+    state = mix64(sums ^ _bits(values))
+    for number, figures in enumerate(many):
+        there = ~np.isnan(figures)
+        if there.any():
+            state[there] = mix64(mix64(state[there] ^ np.uint64(number)) ^ _bits(figures[there]))
+    return state
 
 
 def are_tied(factors: pa.Table, digests: Hashes, sample: Int64s) -> Flags:
@@ -64,7 +72,8 @@ def are_tied(factors: pa.Table, digests: Hashes, sample: Int64s) -> Flags:
 
     The arguments are those of `value_digests`, with rows of the `factors` table for the values.
     """
-    ties = value_digests(factors["value"].to_numpy(), digests, sample)
+    many = [factors[name].to_numpy().astype(np.float64) for name in MANY_FIGURES]
+    ties = value_digests(factors["value"].to_numpy(), digests, sample, many)
     said = factors["match_digest"]
     tied: Flags = said.is_valid().to_numpy() & (pc.fill_null(said, 0).to_numpy().view(np.uint64) == ties)
     return tied

@@ -5,7 +5,8 @@
 2. Skip the samples whose stored value has the same lineage: the same bars and the same visible patterns.
 3. Take the vectors of the others from the patterns, and from the recent windows that are none yet; render and encode
    together those that are in neither.
-4. Find their matches under the point-in-time rule, and weigh these into values.
+4. Find their matches under the point-in-time rule, and weigh these into values; and, where the settings ask for it, the
+   second values, from many (`kline_core.factor.many`).
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.errors import DateError, UnknownSymbolError
 from kline_core.factor.batch import MOST_COMPUTED, Batch, LargeBatchError, PreparedBatch, Scored, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED, NO_BAR, SEEN, sample_history
+from kline_core.factor.many import ManyValues
 from kline_core.factor.match_digest import match_digests, value_digests
 from kline_core.factor.rows import factor_rows, failed_rows, match_rows
 from kline_core.factor.sample_dates import choose_dates
@@ -122,10 +124,14 @@ def finish_batch(state: LoadedState, batch: PreparedBatch) -> Scored:
     clock = StageClock()
     settings, queries = state.key.settings, batch.queries
     steps = settings.patterns
+    many = None
+    if wanted := settings.factor.many:
+        many = ManyValues(state.patterns, state.ranks.over(state.key.return_column), wanted, len(queries))
     with clock.stage("search"):
         found = search(
             *(state.index, state.patterns, queries, settings.factor),
             *(steps.window_bars, state.shapes, steps.span_bars),
+            nearest=None if many is None else many.take,
         )
     with clock.stage("factor"):
         rows = factor_values(state.patterns, found, queries.dates, settings)
@@ -140,8 +146,9 @@ def finish_batch(state: LoadedState, batch: PreparedBatch) -> Scored:
         digests = match_digests(matches, batch.history[sample].view(np.uint64))
         place = matches.schema.get_field_index("digest")
         matches = matches.set_column(place, matches.schema.field(place), pa.array(digests.view(np.int64)))
-        ties = value_digests(rows.value, digests, sample)
-        factors = factor_rows(columns | {"history": batch.history, "match_digest": ties.view(np.int64)})
+        second, figures = ({}, []) if many is None else (many.columns(), many.figures)
+        ties = value_digests(rows.value, digests, sample, figures)
+        factors = factor_rows(columns | second | {"history": batch.history, "match_digest": ties.view(np.int64)})
         if batch.failed:
             factors = pa.concat_tables([factors, *batch.failed])
     return Scored(factors, matches, batch.reused, batch.seconds | clock.seconds)

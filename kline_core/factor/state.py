@@ -32,6 +32,7 @@ from kline_core.factor.index_cache import NEW_SHARE, CachedState, cached_state, 
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.catalogue import Catalogue, WindowFinder
 from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
+from kline_core.patterns.outcome_ranks import OutcomeRanks
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.recent import RecentVectors
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns, added_since, check_patterns, compare_patterns
@@ -60,6 +61,8 @@ class LoadedState:
     patterns: Patterns
     shapes: PatternShapes
     """Shapes of the patterns, which modes that compare bars need."""
+    ranks: OutcomeRanks
+    """Ranks of the patterns' outcomes, which values from many need."""
     index: FlatIndex | DiskIndex | AnsweredIndex
     """The last if the vectors lie in shards."""
     encoder: KeptEncoder
@@ -79,6 +82,8 @@ def loaded_state(key: StateKey) -> LoadedState:
     if key.settings.factor.mode != "fast":
         # Here rather than with the first samples, so that what these take is their own.
         state.shapes.shapes()
+    if key.settings.factor.many:
+        state.ranks.over(key.return_column)
     return state
 
 
@@ -297,7 +302,8 @@ def _finished(
     _LOG.info("loaded %d symbols, %d patterns of %s: %s", len(frames), len(patterns), key.home, took)
     shapes = PatternShapes(patterns, frames, key.settings.patterns.window_bars)
     recent = RecentVectors.of(Home(key.home), key.settings.patterns, encoder.fingerprint, key.encoder.device)
-    return LoadedState(key, frames, patterns, shapes, index, encoder, recall, verified, recent, clock.seconds)
+    ranks = OutcomeRanks(patterns)
+    return LoadedState(key, frames, patterns, shapes, ranks, index, encoder, recall, verified, recent, clock.seconds)
 
 
 def _patterns(

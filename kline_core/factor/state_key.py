@@ -73,6 +73,11 @@ class StateKey:
         return CatalogueKey(self.bars, self.settings.patterns)
 
     @property
+    def return_column(self) -> int:
+        """Which column of the patterns' returns is that of `return_horizon`."""
+        return self.settings.patterns.horizons.index(self.settings.factor.return_horizon)
+
+    @property
     def fingerprint(self) -> str:
         """Fingerprint under which values are stored."""
         return self.settings.fingerprint(self.encoder.fingerprint)

@@ -27,7 +27,7 @@ from kline_core.factor.state_key import StateKey
 from kline_core.store.home import TOMBSTONE, Home
 from kline_core.store.remedies import NEW_VALUES
 from kline_core.store.run_records import RunRecord, read_records, recorded_runs
-from kline_core.store.schemas import FAILED
+from kline_core.store.schemas import FAILED, MANY
 from kline_core.typing import Dates, Flags, Int64s
 
 
@@ -43,6 +43,10 @@ class Stored:
     """bool (n,): true if there is no value."""
     reason: pa.ChunkedArray
     """Why there is no value, null if there is one."""
+    many: Flags
+    """bool (n,): true if there is a second value, from many."""
+    many_reason: pa.ChunkedArray
+    """Why there is none, null if there is one, or none was asked for."""
 
     def history_on(self, dates: Dates) -> Int64s:
         """Lineage stored for each of `dates`, `NEVER_REUSED` if nothing is stored: int64 (n,)."""
@@ -57,6 +61,13 @@ class Stored:
         rows = at[there]
         reasons: list[str] = self.reason.take(pa.array(rows[self.failed[rows]])).to_pylist()
         return reasons
+
+    def many_on(self, dates: Dates) -> tuple[int, list[str]]:
+        """Of the samples that are stored on `dates`: how many have a second value, and the reasons of the others."""
+        at, there = self._places(dates)
+        rows = at[there]
+        reasons: list[str] = self.many_reason.take(pa.array(rows)).drop_null().to_pylist()
+        return int(self.many[rows].sum()), reasons
 
     def _places(self, dates: Dates) -> tuple[Int64s, Flags]:
         """Insertion position of each date, int64 (n,), and whether it is stored, bool (n,)."""
@@ -84,7 +95,7 @@ class StoredValues:
         # Matches first, since they are committed first: values that come meanwhile then do not fit, and are computed
         # again, which costs time alone.
         matches = home.read("matches", ["symbol", "date", "digest"], symbols=symbols, fingerprint=fingerprint)
-        columns = ["symbol", "date", "value", "history", "status", "reason", "matches", "match_digest"]
+        columns = ["symbol", "date", "value", "history", "status", "reason", "matches", "match_digest", *MANY]
         table = home.read("factors", columns, symbols=symbols, fingerprint=fingerprint)
         # Slices of one table, since millions of values as Python objects would take a gigabyte.
         key, match_key = row_keys(table, symbols), row_keys(matches, symbols)
@@ -99,8 +110,14 @@ class StoredValues:
         self._history = np.concatenate([history, np.full(len(left), NEVER_REUSED)])[order]
         failed = pc.equal(table["status"].cast(pa.string()), FAILED).to_numpy()
         self._failed = np.concatenate([failed, np.zeros(len(left), dtype=bool)])[order]
-        reason = [*table["reason"].cast(pa.string()).chunks, pa.nulls(len(left), pa.string())]
-        self._reason = pa.chunked_array(reason).take(pa.array(order))
+        second = table["many_rank"].is_valid().to_numpy()
+        self._many = np.concatenate([second, np.zeros(len(left), dtype=bool)])[order]
+        self._reason, self._many_reason = (
+            pa.chunked_array([*table[name].cast(pa.string()).chunks, pa.nulls(len(left), pa.string())]).take(
+                pa.array(order)
+            )
+            for name in ("reason", "many_reason")
+        )
 
     def count(self, symbol: str) -> int:
         """Number of stored samples of a symbol."""
@@ -111,8 +128,10 @@ class StoredValues:
         """Stored samples of a symbol."""
         first, last = self._slices[symbol]
         part = slice(first, last)
+        reason, many_reason = (each.slice(first, last - first) for each in (self._reason, self._many_reason))
         return Stored(
-            self._dates[part], self._history[part], self._failed[part], self._reason.slice(first, last - first)
+            *(self._dates[part], self._history[part], self._failed[part], reason),
+            *(self._many[part], many_reason),
         )
 
 

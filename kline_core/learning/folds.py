@@ -7,8 +7,8 @@
 3. A sample's neighbours are found among the patterns known on its own date, as those of the factor
    (`kline_core.search.candidates`): the nearest `NEIGHBOURS`, exactly. Patterns of the year itself are among them once
    they are known, with vectors of the same metric.
-4. Its value is the kernel-weighted mean of what followed them, as ranks (`kline_core.learning.many`): the mean of the
-   rank targets of all horizons.
+4. Its value is the kernel-weighted mean of what followed them, as ranks (`kline_core.factor.kernel_means`): the mean
+   of the rank targets of all horizons.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ import numpy as np
 
 from kline_core.baselines.likeness import with_vectors
 from kline_core.baselines.samples import Samples
+from kline_core.factor.kernel_means import KernelMeans, kernel_means, kernel_weights
 from kline_core.factor.state import LoadedState
 from kline_core.learning.alike import LOOKED, full_scores
 from kline_core.learning.inputs import Windows
-from kline_core.learning.many import KernelMeans, kernel_means, kernel_weights
-from kline_core.learning.outcomes import rank_targets
+from kline_core.patterns.outcome_ranks import rank_targets
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.candidates import Queries, Visible, first_candidates
 from kline_core.search.flat_index import FlatIndex

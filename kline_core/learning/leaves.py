@@ -8,8 +8,8 @@ where n_t(x) is the number of windows in the leaf of x (N. Meinshausen, Quantile
 these are all patterns that were known on the sample's date and have an outcome, not those alone that the trees were
 grown by, and without those that overlap the sample's window. A tree whose leaf then has none does not count.
 
-The weights are summed by quarter of a year, as the mean and its error need no more (`kline_core.learning.many`): each
-leaf has a table of its windows' number and outcomes by quarter, which grows from one sample date to the next.
+The weights are summed by quarter of a year, as the mean and its error need no more (`kline_core.factor.kernel_means`):
+each leaf has a table of its windows' number and outcomes by quarter, which grows from one sample date to the next.
 
 Trees are scikit-learn's extremely randomised ones (P. Geurts, D. Ernst and L. Wehenkel, Machine Learning 63, 2006).
 """
@@ -19,11 +19,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from kline_core.factor.kernel_means import KernelMeans, means_of_quarters, quarters_of
 from kline_core.learning import folds
 from kline_core.learning.alike import LOOKED, scores_of
 from kline_core.learning.folds import FoldAnswer, Taught
 from kline_core.learning.inputs import Numbers, Windows
-from kline_core.learning.many import KernelMeans, means_of_quarters, quarters_of
 from kline_core.search.candidates import Candidates, Queries, Visible
 from kline_core.search.selection import isolated
 from kline_core.settings import FactorSettings

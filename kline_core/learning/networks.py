@@ -1,7 +1,7 @@
 """Networks whose last layer is taught to tell what follows: windows that it puts near each other were followed alike.
 
 A network turns a window into a unit vector; a linear layer on it predicts the rank targets of all horizons
-(`kline_core.learning.outcomes`). Trained, the layer is left away, and what remains is a vector to search by. Two
+(`kline_core.patterns.outcome_ranks`). Trained, the layer is left away, and what remains is a vector to search by. Two
 windows with the same vector have the same prediction; how far vectors may differ at one prediction is left to the
 network.
 

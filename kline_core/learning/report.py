@@ -11,7 +11,7 @@ from kline_core._text import markdown_table, table
 from kline_core.evaluation.estimate import LEVEL, Estimate, two_sided_p
 from kline_core.evaluation.multiple_testing import expected_best
 from kline_core.evaluation.report import plain_json
-from kline_core.learning.many import LEVEL as LEVEL_OF_INTERVAL
+from kline_core.factor.kernel_means import LEVEL as LEVEL_OF_INTERVAL
 
 LEARNED: Final = "learned"
 """Name of the learned factor."""
@@ -60,7 +60,7 @@ class Newest:
     """Mean rank of what followed the nearest, -1/2 to 1/2."""
     low: float
     high: float
-    """Ends of the interval (`kline_core.learning.many.LEVEL`)."""
+    """Ends of the interval (`kline_core.factor.kernel_means.LEVEL`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from kline_core.evaluation.evaluate import as_rows, joined_panel
 from kline_core.evaluation.information_coefficient import CrossSectionIC, cross_section_rank_ic
 from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.persistence import autocorrelations
+from kline_core.factor.kernel_means import FEWEST
 from kline_core.learning import boosted
 from kline_core.learning.alike import LOOKED, full_scores
 from kline_core.learning.folds import LEAST, NEIGHBOURS, FoldAnswer
 from kline_core.learning.inputs import Windows
 from kline_core.learning.learners import LEARNERS
-from kline_core.learning.many import FEWEST
 from kline_core.learning.protocol import LoadedStudy, chosen_by_year
 from kline_core.learning.report import BOOSTED_RANKS, LEARNED, Newest, Row, Study
 from kline_core.patterns.encode import encode_windows

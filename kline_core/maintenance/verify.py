@@ -27,6 +27,7 @@ from kline_core.maintenance.checkup import table_names
 from kline_core.maintenance.findings import CUT_OFF, DAMAGED, PENDING, Finding, Ledger, State
 from kline_core.maintenance.moment import derived_first, values_with_matches
 from kline_core.maintenance.verify_inputs import Expected, check_bars, compare_with_bars, note_pending
+from kline_core.maintenance.verify_many import check_many
 from kline_core.maintenance.verify_members import check_members
 from kline_core.maintenance.verify_values import check_rows, check_values, check_win_rates
 from kline_core.patterns.pattern_table import FIRST
@@ -123,6 +124,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         check_members(tables["members"], ledger)
     if "factors" in tables and "matches" in tables:
         joined = check_rows(tables["factors"], tables["matches"], ledger)
+        check_many(joined, ledger)
         whys = [_why_not_again(expected, damaged, settings) for expected, _ in sources]
         usable = [
             (expected, Settings(expected.settings, settings.factor), encoder)

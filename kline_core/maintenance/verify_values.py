@@ -11,7 +11,7 @@ before the sample's date. Further checks depend on the row's settings and lineag
   rows. The next run computes them again.
 
 The search is not repeated, since that takes the encoder and the index: no check tells whether these matches are the
-most similar patterns.
+most similar patterns, or computes a second value, from many, again (`kline_core.maintenance.verify_many`).
 """
 
 from collections.abc import Sequence
@@ -319,6 +319,11 @@ def _compute_again(
     compare("status", (made.status == OK) != joined.ok[samples])
     reasons = stored["reason"].to_numpy()
     compare("reason", (made.status == FAILED) & (reasons != made.reason))
+    if factor.many:
+        second, why_none = (stored[name].is_valid().to_numpy() for name in ("many_rank", "many_reason"))
+        kind = "rows with neither a many_rank nor a reason why there is none"
+        bad = ~second & ~why_none
+        ledger.add("factors", kind, bad, lambda row: joined.sample_name(int(samples[row])), NEW_VALUES)
 
 
 def _crowded(sample: Int64s, code: NDArray[np.integer], bar: NDArray[np.integer], distance: int) -> Flags:

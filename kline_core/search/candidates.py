@@ -90,6 +90,11 @@ class Candidates:
         columns: tuple[Any, ...] = (self.rows, self.code, self.bar, self.similarity)
         return Candidates(*(np.take_along_axis(column, order, axis=1) for column in columns))
 
+    def first(self, count: int) -> "Candidates":
+        """The best of each query, at most `count`; a copy if there are more, so that these need not be kept."""
+        columns: tuple[Any, ...] = (self.rows, self.code, self.bar, self.similarity)
+        return Candidates(*(np.ascontiguousarray(column[:, :count]) for column in columns))
+
     def of(self, queries: Positions) -> "Candidates":
         """The candidates of some of the queries, named by their positions, ascending."""
         if len(queries) == len(self.rows):

@@ -10,12 +10,14 @@
    same: whether a candidate is selected depends on better ones alone, and what is better than one above the floor is
    above it too.
 
-In fast mode step 1 stops as soon as the candidates decide the selection.
+In fast mode step 1 stops as soon as the candidates decide the selection. A caller that asks for the `many` nearest is
+given these too, in every mode by the similarity of their vectors: they are the candidates of step 1, as many as that.
 
 The result does not depend on how queries are cut into batches, on their order, or on the number of threads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -30,6 +32,13 @@ from kline_core.search.selection import isolated
 from kline_core.settings import FactorSettings
 from kline_core.typing import Int64s
 
+_PAIRS: Final = 1 << 21
+"""Pairs of a query and one of its many nearest that are in memory at a time."""
+
+Nearest: TypeAlias = Callable[[Int64s, Candidates], None]
+"""Takes some of the q queries, int64 positions, and the `many` nearest of each, best first. Every query that may see
+any pattern comes once."""
+
 
 def search(
     index: PatternIndex,
@@ -39,6 +48,7 @@ def search(
     window_bars: int,
     shapes: PatternShapes | None = None,
     span_bars: int | None = None,
+    nearest: Nearest | None = None,
 ) -> Matches:
     """Find the matches of every query, as defined at the top of this module.
 
@@ -55,6 +65,7 @@ def search(
         shapes: Shapes of the patterns; needed only by modes that compare bars.
         span_bars: Bars that a window spans in all its time scales; two windows of a symbol fewer bars apart than that
             overlap. None if it has the scale 1 only, so that it is `window_bars`.
+        nearest: Takes the `many` nearest of each query, where the settings ask for them.
 
     Raises:
         ValueError: The index or the queries do not fit the patterns, a query's vector is not L2-normalised, or a mode
@@ -77,13 +88,16 @@ def search(
         return isolated(candidates, settings.top_k, settings.isolation_bars)
 
     # All of them before a mode compares the first: an index whose vectors lie elsewhere may break off until then.
-    found = list(
-        first_candidates(
-            *(index, patterns, queries, settings.candidates, span_bars, visible),
-            select=select if mode is None else None,
-            at_first=settings.top_k,
+    if nearest is None:
+        found = list(
+            first_candidates(
+                *(index, patterns, queries, settings.candidates, span_bars, visible),
+                select=select if mode is None else None,
+                at_first=settings.top_k,
+            )
         )
-    )
+    else:
+        found = list(_with_nearest(index, patterns, queries, settings, span_bars, nearest))
     for asked, candidates, selected in found:
         parts: Iterable[Ranked]
         if mode is None or shapes is None:
@@ -99,3 +113,22 @@ def search(
             result.rows[asked[which[query]], rank] = ranked.rows[query, place]
             result.similarity[asked[which[query]], rank] = ranked.similarity[query, place]
     return result
+
+
+def _with_nearest(
+    index: PatternIndex,
+    patterns: Patterns,
+    queries: Queries,
+    settings: FactorSettings,
+    span_bars: int,
+    nearest: Nearest,
+) -> Iterator[tuple[Int64s, Candidates, None]]:
+    """The candidates of all queries, as `first_candidates` gives them; `nearest` takes the many of each."""
+    wanted = max(settings.candidates, settings.many)
+    together = max(1, _PAIRS // wanted)
+    for start in range(0, len(queries), together):
+        part = queries.part(slice(start, start + together))
+        visible = Visible.of(patterns, part, span_bars)
+        for asked, candidates, _ in first_candidates(index, patterns, part, wanted, span_bars, visible):
+            nearest(start + asked, candidates.first(settings.many))
+            yield start + asked, candidates.first(settings.candidates), None

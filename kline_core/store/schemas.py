@@ -10,7 +10,10 @@ TABLES = ("bars", "patterns", "factors", "matches", "members")
 _OTHER_PATTERNS = re.compile("patterns-[0-9a-f]{16}")
 OK, FAILED = "ok", "failed"
 """`status` of a sample with a value, and of one without."""
-LATER_COLUMNS = {"factors": ("match_digest", "effective_matches"), "matches": ("digest",)}
+MANY_FIGURES = ("many_rank", "many_low", "many_high", "many_quarters", "many_windows")
+MANY = (*MANY_FIGURES, "many_reason")
+"""Columns of a second value, from many (`kline_core.factor.many`); null where the settings ask for none."""
+LATER_COLUMNS = {"factors": ("match_digest", "effective_matches", *MANY), "matches": ("digest",)}
 """Columns that tables of older homes lack; they read as null, and come with the first rows that have them."""
 UNTIED_LATER = ("effective_matches",)
 """Those of `LATER_COLUMNS` of `factors` that an older row may lack beside newer ones that have them: no digest holds
@@ -51,8 +54,9 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
     Dates are date32. `patterns.vector` is the float32 vector as little-endian bytes, 4 for each dimension, and
     `patterns.content` an unsigned 64-bit hash stored as the signed number of the same bits, as are `factors.history`
     and the digests, which tie a value to its matches (`kline_core.factor.match_digest`). `factors.effective_matches` is
-    null in rows that were stored before there was such a column. `bars.adj_factor` is null if
-    none was given; prices then count as they are, as with a factor of 1.0. `members.date` is the day of the snapshot.
+    null in rows that were stored before there was such a column, and `MANY` in those of settings without a second
+    value. `bars.adj_factor` is null if none was given; prices then count as they are, as with a factor of 1.0.
+    `members.date` is the day of the snapshot.
 
     Raises ValueError if no table has that name.
     """
@@ -83,8 +87,11 @@ def table_schema(table: str, horizons: Sequence[int] = DEFAULT_HORIZONS) -> pa.S
                     _field("history", pa.int64()),
                     pa.field("match_digest", pa.int64()),
                     _field("run_id", pa.string()),
-                    # Last, where a table of before gets it too.
+                    # Last, where a table of before gets them too.
                     pa.field("effective_matches", pa.float64()),
+                    *(pa.field(name, pa.float64()) for name in MANY_FIGURES[:-1]),
+                    pa.field("many_windows", pa.int32()),
+                    pa.field("many_reason", pa.string()),
                 ]
             )
         case "matches":

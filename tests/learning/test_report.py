@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from kline_core.evaluation.estimate import MIN_SYMBOLS
+from kline_core.factor.kernel_means import KernelMeans
 from kline_core.factor.state_key import StateKey
 from kline_core.learning import folds
 from kline_core.learning.folds import FoldAnswer
-from kline_core.learning.many import KernelMeans
 from kline_core.learning.protocol import StudyKey
 from kline_core.learning.report import LEARNED
 from kline_core.learning.study import study

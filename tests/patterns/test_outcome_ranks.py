@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.learning.outcomes import FEWEST, rank_targets
+from kline_core.patterns.outcome_ranks import FEWEST, rank_targets
 
 
 def days(numbers):

@@ -24,7 +24,6 @@ from typing import Final, Self
 import numpy as np
 
 from kline_core._sums import row_sums
-from kline_core.evaluation.estimate import t_quantile
 from kline_core.typing import Dates, Flags, Floats64, Int64s
 
 LEVEL: Final = 0.95
@@ -80,8 +79,27 @@ def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMean
     mean = row_sums(share * outcome)
     pull = share * (outcome - mean[:, None])
     quarters = quarters_of(end)
-    effective = 1.0 / np.maximum(_squares_by_quarter(quarters, share), 1e-300)
+    effective = _effective(_squares_by_quarter(quarters, share))
     return _with_interval(mean, effective, _squares_by_quarter(quarters, pull), total > 0)
+
+
+def effective_quarters(weights: Floats64, outcome: Floats64, end: Dates) -> Floats64:
+    """Effective quarters of q samples, of those without a mean too: float64 (q,), NaN where nothing has a weight.
+
+    The arguments are those of `kernel_means`.
+    """
+    weights = np.where(np.isnan(outcome), 0.0, weights)
+    total = row_sums(weights)
+    share = weights / np.where(total > 0, total, 1.0)[:, None]
+    return np.where(total > 0, _effective(_squares_by_quarter(quarters_of(end), share)), np.nan)
+
+
+def t_quantile(degrees: Floats64, level: float) -> Floats64:
+    """Half the width, in standard errors, of an interval that covers a mean with the chance `level`: Student's t."""
+    from scipy.special import stdtrit
+
+    found: Floats64 = stdtrit(degrees, (1.0 + level) / 2.0)
+    return found
 
 
 def quarters_of(end: Dates) -> Int64s:
@@ -97,7 +115,7 @@ def means_of_quarters(weight: Floats64, total: Floats64) -> KernelMeans:
         total: float64 (q, g): sum of the weighted outcomes.
     """
     mean = row_sums(total)
-    effective = 1.0 / np.maximum(row_sums(weight**2), 1e-300)
+    effective = _effective(row_sums(weight**2))
     pulls = row_sums((total - mean[:, None] * weight) ** 2)
     return _with_interval(mean, effective, pulls, row_sums(weight) > 0)
 
@@ -110,6 +128,11 @@ def _with_interval(mean: Floats64, effective: Floats64, pulls: Floats64, there: 
     reach = t_quantile(degrees, LEVEL) * se
     shown = [np.where(known, each, np.nan) for each in (mean, se, mean - reach, mean + reach, effective)]
     return KernelMeans(*shown)
+
+
+def _effective(squares: Floats64) -> Floats64:
+    """Effective quarters from the sums of their squared shares of the weight."""
+    return 1.0 / np.maximum(squares, 1e-300)
 
 
 def _squares_by_quarter(quarters: Int64s, figures: Floats64) -> Floats64:

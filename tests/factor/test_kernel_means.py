@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.learning.many import FEWEST, kernel_means, kernel_weights
+from kline_core.factor.kernel_means import FEWEST, kernel_means, kernel_weights
 
 
 def quarters(numbers):
