@@ -154,9 +154,14 @@ def _may_come(rows: pa.Table, table: str) -> list[pa.Field]:
 
 
 def with_later_columns(rows: pa.Table, columns: Sequence[str] | None, table: str) -> pa.Table:
-    """Rows as read, with nulls in the `LATER_COLUMNS` that the table lacks, in the order of `columns` if given."""
+    """Rows as read, with nulls in the `LATER_COLUMNS` that the table lacks, in the order of `columns` if given.
+
+    All columns of `factors` come in the order of `table_schema`: a table that gets several later ones has these in any.
+    """
     schema = table_schema(table)
     for name in LATER_COLUMNS.get(table, ()):
         if name not in rows.column_names and (columns is None or name in columns):
             rows = rows.append_column(schema.field(name), pa.nulls(len(rows), schema.field(name).type))
-    return rows if columns is None else rows.select(list(columns))
+    if columns is None:
+        return rows.select(schema.names) if table == "factors" else rows
+    return rows.select(list(columns))

@@ -231,7 +231,7 @@ class StoredTable:
             lacking = set(LATER_COLUMNS.get(self.name, ())).difference(dataset.schema.names)
             asked = None if columns is None else [name for name in columns if name not in lacking]
             rows = self._rows(dataset, asked, condition)
-        return with_later_columns(rows, columns, self.name) if lacking else rows
+        return with_later_columns(rows, columns, self.name)
 
     def parts(self, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
         """Rows of a version of a table that has checksums, a file at a time; see `Home.parts`."""

@@ -38,6 +38,7 @@ def test_without_options_they_are_the_default_ones(command: list[str]) -> None:
         (["--barrier-weight", "0"], Settings(factor=FactorSettings(barrier_weight=0.0))),
         (["--min-similarity", "-0.5"], Settings(factor=FactorSettings(min_similarity=-0.5))),
         (["--min-effective-matches", "2"], Settings(factor=FactorSettings(min_effective_matches=2.0))),
+        (["--many", "500"], Settings(factor=FactorSettings(many=500))),
         (["--isolation-bars", "0"], Settings(factor=FactorSettings(isolation_bars=0))),
         (
             ["--horizons", "3,10", "--return-horizon", "10"],

@@ -77,3 +77,15 @@ def test_a_value_is_tied_to_itself_and_to_all_of_its_matches():
         assert (other != ties).any()
     nothing = value_digests(np.full(1, np.nan), digests[:0], sample[:0])
     assert nothing.tolist() == [ties[1]]
+
+
+def test_a_value_is_tied_to_the_figures_of_its_second_one():
+    values, digests, sample = np.array([0.5, np.nan, 0.25]), np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    none = [np.full(3, np.nan), np.full(3, np.nan)]
+    ties = value_digests(values, digests, sample)
+    assert value_digests(values, digests, sample, none).tolist() == ties.tolist()
+    rank, quarters = np.array([0.1, np.nan, 0.2]), np.array([4.0, np.nan, 5.0])
+    second = value_digests(values, digests, sample, [rank, quarters])
+    assert (second == ties).tolist() == [False, True, False]
+    for others in ([np.nextafter(rank, 1), quarters], [quarters, rank], [rank, none[0]], [rank, quarters + 1]):
+        assert (value_digests(values, digests, sample, others) == second).tolist() == [False, True, False]

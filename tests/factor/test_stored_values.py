@@ -40,11 +40,16 @@ def test_looked_up_as_in_a_dictionary(held, asked):
         history=np.array([held[day][0] for day in days], dtype=np.int64),
         failed=np.array([held[day][1] for day in days], dtype=bool),
         reason=pa.chunked_array([pa.array([f"why {day}" if held[day][1] else None for day in days], pa.string())]),
+        many=np.array([held[day][0] > 5 for day in days], dtype=bool),
+        many_reason=pa.chunked_array([pa.array([f"no {day}" if held[day][0] < 3 else None for day in days])]),
     )
     asked = sorted(asked)
     dates = DAY_0 + np.array(asked, dtype=np.int64)
     assert stored.history_on(dates).tolist() == [held[day][0] if day in held else NEVER_REUSED for day in asked]
-    assert stored.reasons_on(dates) == [f"why {day}" for day in asked if day in held and held[day][1]]
+    there = [day for day in asked if day in held]
+    assert stored.reasons_on(dates) == [f"why {day}" for day in there if held[day][1]]
+    reasons = [f"no {day}" for day in there if held[day][0] < 3]
+    assert stored.many_on(dates) == (sum(held[day][0] > 5 for day in there), reasons)
 
 
 @given(st.lists(st.integers(0, 9), unique=True), st.lists(st.integers(0, 9)))

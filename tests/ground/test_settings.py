@@ -94,6 +94,10 @@ def test_time_scales_out_of_bounds(setting, message):
         ({"half_life_days": 0}, "half_life_days is 0; it must be above 0, or None for no decay"),
         ({"min_effective_matches": 0.5}, "min_effective_matches is 0.5; it must be between 1 and top_k"),
         ({"min_effective_matches": 6}, r"min_effective_matches is 6; it must be between 1 and top_k \(5\)"),
+        ({"many": 2}, "many is 2; it must be 0, or 3 to 1000000"),
+        ({"many": -1}, "many is -1; it must be 0, or 3 to 1000000"),
+        ({"many": 1_000_001}, "many is 1000001; it must be 0, or 3 to 1000000"),
+        ({"many": 500, "index": "ivf"}, "many is 500; it must be 0 where index is 'ivf', which finds not all"),
         ({"min_similarity": 1.1}, "min_similarity is 1.1; it must be between -1 and 1, or None for no floor"),
     ],
 )
@@ -144,13 +148,16 @@ def test_equal_settings_have_one_fingerprint():
 
 def test_every_setting_that_asks_for_something_has_a_fingerprint_of_its_own():
     changes = [{}, {"half_life_days": 90}, {"half_life_days": None}, {"min_effective_matches": 2}]
+    changes += [{"many": 500}, {"many": 501}]
     changes += [{"min_similarity": -1.0}, {"min_similarity": 0}, {"barrier_weight": 0.5}, {"return_horizon": 10}]
     assert len({Settings(factor=FactorSettings(**each)).fingerprint("x") for each in changes}) == len(changes)
-    neutral = FactorSettings(min_effective_matches=1, min_similarity=None)
+    neutral = FactorSettings(min_effective_matches=1, min_similarity=None, many=0)
     assert Settings(factor=neutral).fingerprint("x") == "0674bd550efedbad"
 
 
-@pytest.mark.parametrize("change", [{}, {"half_life_days": None}, {"min_effective_matches": 3, "min_similarity": 0}])
+@pytest.mark.parametrize(
+    "change", [{}, {"half_life_days": None}, {"min_effective_matches": 3, "min_similarity": 0, "many": 9}]
+)
 def test_settings_go_through_json_and_come_back(change):
     factor = FactorSettings(**change)
     assert FactorSettings(**json.loads(json.dumps(factor.to_dict()))) == factor

@@ -37,6 +37,7 @@ from kline_core.maintenance.verify import verify
 from kline_core.settings import METHOD, Settings
 from kline_core.store.home import Home
 from kline_core.store.remedies import ANEW
+from kline_core.store.schemas import MANY
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "3"
 OLD_METHODS = {method: GOLDEN.with_name(str(method)) / "home" for method in (1, 2)}
@@ -58,9 +59,9 @@ DAYS, LATER_DAYS, OLD_SAMPLES, SYMBOLS = 150, 10, 393, 3
 
 
 def in_order(rows: pa.Table, table: str) -> pa.Table:
-    """Rows in the order of their keys, without the run that made them and the column that came later."""
+    """Rows in the order of their keys, without the run that made them and the columns that came later."""
     rows = rows.sort_by([(key, "ascending") for key in KEYS[table]])
-    return rows.drop_columns([name for name in ("run_id", LATER) if name in rows.column_names])
+    return rows.drop_columns([name for name in ("run_id", LATER, *MANY) if name in rows.column_names])
 
 
 def later(table: str) -> pa.Table:

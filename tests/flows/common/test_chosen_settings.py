@@ -33,6 +33,7 @@ def test_every_setting_that_a_flow_can_vary_is_offered_with_help() -> None:
         ({}, Settings()),
         ({"preset": "broad"}, Settings.preset("broad")),
         ({"preset": "broad", "half_life_days": 720}, Settings.preset("broad", half_life_days=720)),
+        ({"many": 500}, Settings(factor=FactorSettings(many=500))),
         ({"half_life_days": "none"}, Settings(factor=FactorSettings(half_life_days=None))),
         ({"horizons": [5, 10], "barrier_up": 0.1}, Settings(PatternSettings(horizons=(5, 10), barrier_up=0.1))),
         ({"top_k": 3}, Settings.preset(top_k=3)),

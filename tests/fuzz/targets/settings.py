@@ -31,7 +31,10 @@ _GUIDED = (
 def setting_seeds(_folder: Path) -> list[bytes]:
     whole = {"patterns": asdict(PatternSettings()), "factor": asdict(FactorSettings())}
     strided = {"patterns": {"pattern_stride": 5, "calendar": "XNYS"}, "factor": {"index": "ivf", "probes": 7}}
-    many = {"patterns": {"market_relative": True}, "factor": {"half_life_days": None, "min_similarity": 0.5}}
+    many = {
+        "patterns": {"market_relative": True},
+        "factor": {"half_life_days": None, "min_similarity": 0.5, "many": 500},
+    }
     scaled = {"patterns": {"scales": [1, 5, 7], "scale_weights": [0.5, 0.25, 0.25]}, "factor": {}}
     return [json.dumps(each).encode() for each in (whole, strided, many, scaled)]
 
