@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import kline_core as kl
+from kline_core.cli.factor_commands import run_text
 from kline_core.compute.opening import open_cluster
 from kline_core.compute.replay import replay, replay_key
 from kline_core.encoder.synthetic import synthetic_market
@@ -78,7 +79,9 @@ def test_they_are_those_of_the_plain_loop_and_the_values_stay(bench, report):
     rows = rows_of(bench, report)
     state = loaded_state(replace(bench.key, settings=SECOND))
     told = set()
-    for row in rows[rows["status"] == "ok"].iloc[::6].itertuples():
+    # The loop looks at every pattern for every window: a few samples of either kind.
+    few = [rows[rows[name].notna()] for name in ("many_rank", "many_reason")]
+    for row in pd.concat([few[0].iloc[::15], few[1].iloc[::15]]).itertuples():
         bars = state.frames[row.symbol]
         bar = int(bars.find(np.array([row.date], "datetime64[D]"))[0])
         code = int(state.patterns.codes_of([row.symbol])[0])
@@ -108,9 +111,29 @@ def test_a_run_counts_them_computed_and_used_again(bench, report, in_process):
     assert again.count("done") == 0
     assert again.many == report.many
     assert again.to_dict()["many"] == {"values": report.many.values, "reasons": dict(report.many.reasons)}
+    said = run_text(again, SAMPLES, dates_named=False).splitlines()
+    assert f"{report.many.values} samples have a second value, from many" in said
+    reason, count = report.many.reasons.most_common(1)[0]
+    assert f"no second value: {count} x {reason}" in said
     none = bench.run(in_process, samples=SAMPLES)
     assert none.many is None
     assert "many" not in none.to_dict()
+    assert "second value" not in run_text(none, SAMPLES, dates_named=False)
+
+
+@pytest.mark.slow
+def test_a_symbol_that_comes_with_old_bars_makes_them_anew(bench, report, in_process, tmp_path):
+    """It changes the ranks of old windows, and what the others were ranked beside is in their lineage."""
+    newcomer = FRAME["symbol"] == FRAME["symbol"].max()
+    grown = Bench.of(tmp_path / "home", FRAME[~newcomer], SECOND, bench.weights)
+    grown.run(in_process, samples=SAMPLES)
+    before = grown.rows("factors")
+    grown.add(FRAME[newcomer])
+    grown.run(in_process, samples=SAMPLES)
+    after = bits(grown, report.fingerprint)
+    assert after == bits(bench, report.fingerprint)
+    known = {(row["symbol"], row["date"]): row for row in after}
+    assert any(known[row["symbol"], row["date"]]["many_rank"] != row["many_rank"] for row in before)
 
 
 @pytest.mark.slow
