@@ -130,8 +130,7 @@ def finish_batch(state: LoadedState, batch: PreparedBatch) -> Scored:
     with clock.stage("search"):
         found = search(
             *(state.index, state.patterns, queries, settings.factor),
-            *(steps.window_bars, state.shapes, steps.span_bars),
-            nearest=None if many is None else many.take,
+            *(steps.window_bars, state.shapes, steps.span_bars, None if many is None else many.take),
         )
     with clock.stage("factor"):
         rows = factor_values(state.patterns, found, queries.dates, settings)

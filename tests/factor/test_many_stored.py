@@ -176,7 +176,7 @@ def test_damage_is_found_and_mended(bench, report, in_process, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["fast", "full"])
+@pytest.mark.parametrize("mode", ["fast", pytest.param("full", marks=pytest.mark.long)])
 def test_shards_and_modes_give_the_same(mode, bench, report, standing, tmp_path):
     factor = kl.FactorSettings.of_mode(
         mode, many=WANTED, return_horizon=3, isolation_bars=5, top_k=5, min_matches=5, search_k=30
