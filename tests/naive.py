@@ -269,6 +269,22 @@ def outcome_rank(patterns, row, horizon):
     return None if among < 2 else (below + equal / 2) / among - 0.5
 
 
+def mean_by_quarters(weights, outcome, quarter):
+    """Mean, its error and the effective quarters of one sample, term by term; NaN where there are fewer than three."""
+    nothing = math.nan, math.nan, math.nan
+    total = sum(w for w, y in zip(weights, outcome, strict=True) if not math.isnan(y))
+    if not total > 0:
+        return nothing
+    used = [(w / total, y, q) for w, y, q in zip(weights, outcome, quarter, strict=True) if not math.isnan(y)]
+    mean = sum(w * y for w, y, _ in used)
+    shares = {q: sum(w for w, _, other in used if other == q) for _, _, q in used}
+    effective = 1 / sum(share**2 for share in shares.values())
+    if effective < 3:
+        return nothing
+    pulls = [sum(w * (y - mean) for w, y, other in used if other == q) for q in shares]
+    return mean, math.sqrt(effective / (effective - 1) * sum(pull**2 for pull in pulls)), effective
+
+
 def from_many(patterns, vector, date, code, bar, settings, window_bars):
     """Columns of one sample's second value, from many, or the reason why it has none."""
     many, horizon = settings.factor.many, settings.patterns.horizons.index(settings.factor.return_horizon)
@@ -280,32 +296,22 @@ def from_many(patterns, vector, date, code, bar, settings, window_bars):
     near = scored[:many]
     last = near[-1][1]
     alike = all(score == last for _, score in near)
-    total = mean = 0.0
-    used = []
-    for row, score in near:
-        rank = outcome_rank(patterns, row, horizon)
-        if rank is not None:
-            day = patterns.end[row].item()
-            used.append((1.0 if alike else score - last, rank, (day.year, (day.month - 1) // 3)))
-    total = sum(weight for weight, _, _ in used)
-    if total == 0:
+    weights = [1.0 if alike else score - last for _, score in near]
+    ranks = [outcome_rank(patterns, row, horizon) for row, _ in near]
+    days = [patterns.end[row].item() for row, _ in near]
+    if not any(weight > 0 for weight, rank in zip(weights, ranks, strict=True) if rank is not None):
         return "no window has a rank: fewer than 2 were known of each day"
-    mean = sum(weight * rank for weight, rank, _ in used) / total
-    shares, pulls = {}, {}
-    for weight, rank, quarter in used:
-        shares[quarter] = shares.get(quarter, 0.0) + weight / total
-        pulls[quarter] = pulls.get(quarter, 0.0) + weight / total * (rank - mean)
-    quarters = 1.0 / sum(share**2 for share in shares.values())
-    if quarters < 3:
+    ranks = [math.nan if rank is None else rank for rank in ranks]
+    mean, error, quarters = mean_by_quarters(weights, ranks, [(day.year, (day.month - 1) // 3) for day in days])
+    if math.isnan(mean):
         return "too few effective quarters"
-    error = math.sqrt(quarters / (quarters - 1) * sum(pull**2 for pull in pulls.values()))
     reach = float(scipy.stats.t.ppf(0.975, quarters - 1)) * error
     return {
         "many_rank": mean,
         "many_low": mean - reach,
         "many_high": mean + reach,
         "many_quarters": quarters,
-        "many_windows": len(used),
+        "many_windows": sum(not math.isnan(rank) for rank in ranks),
     }
 
 

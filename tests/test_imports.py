@@ -271,6 +271,7 @@ MAY_BE_HEAVY = {
             "folds",
             "inputs",
             "learners",
+            "leaves",
             "networks",
             "protocol",
             "study",

@@ -3,26 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kline_core.factor.kernel_means import FEWEST, kernel_means, kernel_weights
+from kline_core.factor.kernel_means import kernel_means, kernel_weights
+from tests.naive import mean_by_quarters
 
 
 def quarters(numbers):
     return (np.datetime64("2015-01") + 3 * np.asarray(numbers, dtype=np.int64)).astype("datetime64[D]")
-
-
-def slow_mean(weights, outcome, quarter):
-    """Mean, its error and the effective quarters of one sample, term by term."""
-    total = sum(w for w, y in zip(weights, outcome, strict=True) if not np.isnan(y))
-    if not total > 0:
-        return np.nan, np.nan, np.nan
-    used = [(w / total, y, m) for w, y, m in zip(weights, outcome, quarter, strict=True) if not np.isnan(y)]
-    mean = sum(w * y for w, y, _ in used)
-    shares = {m: sum(w for w, _, other in used if other == m) for _, _, m in used}
-    effective = 1 / sum(share**2 for share in shares.values())
-    if effective < FEWEST:
-        return np.nan, np.nan, np.nan
-    pulls = [sum(w * (y - mean) for w, y, other in used if other == m) for m in shares]
-    return mean, np.sqrt(effective / (effective - 1) * sum(pull**2 for pull in pulls)), effective
 
 
 neighbour = st.tuples(
@@ -34,7 +20,7 @@ neighbour = st.tuples(
 def test_mean_and_error_are_those_of_the_formula(drawn):
     weights, outcome, quarter = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
     found = kernel_means(weights[None], outcome[None], quarters(quarter)[None])
-    mean, se, effective = slow_mean(weights, outcome, quarter)
+    mean, se, effective = mean_by_quarters(weights, outcome, quarter)
     assert found.value[0] == pytest.approx(mean, abs=1e-12, nan_ok=True)
     assert found.se[0] == pytest.approx(se, abs=1e-12, nan_ok=True)
     assert found.quarters[0] == pytest.approx(effective, rel=1e-9, nan_ok=True)

@@ -5,14 +5,14 @@ import pytest
 
 from kline_core.learning.leaves import leaf_means, learn_leaves
 from kline_core.search.candidates import Queries
-from tests.learning.test_many import slow_mean
+from tests.naive import mean_by_quarters
 
 pytestmark = pytest.mark.slow
 TREES, LEAVES = 7, 4
 
 
 def slow_leaf_mean(taught, seen, mine, query, known):
-    """Mean, error and quarters of one sample: a weight for each window that it may see, then `slow_mean`."""
+    """Mean, error and quarters of one sample: a weight for each window that it may see, then `mean_by_quarters`."""
     code, bar = query
     patterns, outcome = taught.patterns, taught.outcome
     eligible = [
@@ -30,7 +30,7 @@ def slow_leaf_mean(taught, seen, mine, query, known):
             weights[row] += 1 / len(leaf)
     rows = np.array(eligible, dtype=np.int64)
     quarter = patterns.end[rows].astype("datetime64[M]").astype(int) // 3
-    return slow_mean(np.array([weights[row] / max(filled, 1) for row in eligible]), outcome[rows], quarter)
+    return mean_by_quarters(np.array([weights[row] / max(filled, 1) for row in eligible]), outcome[rows], quarter)
 
 
 def test_means_are_those_of_a_loop_over_all_windows(noise_study):
