@@ -184,7 +184,8 @@ class Explanation:
         """The second value in words."""
         factor, settings = self.factor, self.settings.factor
         if factor["many_rank"] is None:
-            return f"no mean of the nearest {settings.many}: {factor['many_reason']}"
+            # A sample whose computation broke has the reason of its value alone.
+            return f"no mean of the nearest {settings.many}: {factor['many_reason'] or factor['reason']}"
         return (
             f"nearest {settings.many}: mean rank {factor['many_rank']:+.4f} ({LEVEL:.0%} {factor['many_low']:+.4f} to "
             f"{factor['many_high']:+.4f}) of the {settings.return_horizon}-bar returns among those of each day, of "
