@@ -13,7 +13,7 @@ ROOT = Path(kline_core.__file__).parent.parent
 HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect", "scipy", "statsmodels"}
 
 GROUND = {
-    *("errors", "settings", "typing", "symbols", "symbol_lookup", "markets", "dates"),
+    *("errors", "settings", "typing", "symbols", "symbol_lookup", "markets", "dates", "by_year"),
     *(
         "_cache",
         "_clock",

@@ -44,5 +44,5 @@ def _count(run: FlowRun, home: Home, began: datetime) -> int:
     record = next((record for record in records if record.process.pid == _process(run)), None)
     if record is None:
         return 0
-    status = home.read("factors", ["status"], fingerprint=record.fingerprint, where=of_run(record.run_id))["status"]
+    status = home.read("factors", ["status"], fingerprint=record.stored_under, where=of_run(record.run_id))["status"]
     return sum(each != FAILED for each in status.to_pylist())

@@ -8,7 +8,7 @@ import numpy as np
 
 from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import optional_date
-from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.year_folder import stored_under
 from kline_core.evaluation.agreement import Agreement, agreement, other_fingerprint
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -36,7 +36,7 @@ def compare(
         first: First sample date; None for the first that is stored.
         last: Last sample date; None for the last that is stored.
         settings: With the encoder the fingerprint of the values that are compared with the other ones.
-        encoder: Weights of the encoder; None for the bundled ones.
+        encoder: Weights of the encoder, or a folder with an encoder for each year; None for the bundled ones.
         fingerprint: Fingerprint of these values, instead of that of `settings` and `encoder`.
 
     Returns:
@@ -55,11 +55,10 @@ def compare(
         20
     """
     check_settings(settings, Settings)
-    weights = weights_fingerprint(encoder)
     return agreement(
         as_home(home),
-        settings.fingerprint(weights) if fingerprint is None else fingerprint,
-        other_fingerprint(other, settings, weights),
+        stored_under(settings, encoder) if fingerprint is None else fingerprint,
+        other_fingerprint(other, settings, encoder),
         symbol_names(symbols),
         optional_date(first, "first"),
         optional_date(last, "last"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from kline_core.api.data import as_home, check_settings, symbol_names
 from kline_core.dates import optional_date
+from kline_core.encoder.year_folder import one_encoder
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 
@@ -70,7 +71,7 @@ def compare_baselines(
     check_settings(settings, Settings)
     methods = chosen(None if only is None else list(only))
     store = as_home(home)
-    key = StateKey.newest(store, settings, encoder, device)
+    key = StateKey.newest(store, settings, one_encoder(encoder, "a comparison with baselines"), device)
     rows = stored_rows(
         store,
         key.fingerprint,

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kline_core._text import refusal
+from kline_core.encoder.year_folder import YearFolder
 from kline_core.errors import InputError, SettingError
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
@@ -167,7 +169,8 @@ def update_patterns(
     Args:
         home: A home, or the folder or URL of one.
         settings: What a window is, what counts as its outcome, and which windows become patterns.
-        encoder: Weights written by ``kline train``; None for the bundled ones, trained on synthetic charts only.
+        encoder: Weights written by ``kline train``; None for the bundled ones, trained on synthetic charts only. A
+            folder of ``kline train --market``: patterns of each year's encoder, each in a table of their own.
         device: auto, cpu, cuda, mps or onnx.
         threads: Threads that encode in this process; None for one per core, at most 16.
         cluster: A cluster whose workers encode instead of this process's threads.
@@ -175,7 +178,7 @@ def update_patterns(
         max_removed_share: Share of the stored patterns, 0..1, that may be removed for good, because their bars are no
             longer there. Patterns that are made again, after a restatement or a rebuild, do not count.
         progress: True shows a bar on standard error; a function is called with the windows encoded and the total. A
-            cluster reports none.
+            cluster reports none. With an encoder for each year there is one for each.
 
     Raises:
         FingerprintError: The stored patterns were made with other settings or another encoder.
@@ -190,6 +193,23 @@ def update_patterns(
     """
     store = as_home(home)
     check_settings(settings, PatternSettings)
+    if (folder := YearFolder.of(encoder)) is not None:
+
+        def of_year(year: int, again: bool) -> "PatternsUpdate":
+            with shown(progress, f"index {year}", " windows") as told:
+                return update_patterns(
+                    store,
+                    settings=settings,
+                    encoder=folder.weights(year),
+                    device=device,
+                    threads=threads,
+                    cluster=cluster,
+                    rebuild=again,
+                    max_removed_share=max_removed_share,
+                    progress=told or False,
+                )
+
+        return _updated_by_year(store, settings, folder, rebuild, of_year)
     if cluster is not None and not rebuild:
         return cluster.update_patterns(store, settings, encoder, device, max_removed_share)
     from kline_core._cache import loaded
@@ -206,6 +226,33 @@ def update_patterns(
     )
     with shown(progress, "index", " windows") as told:
         return update(store, settings, encoding, rebuild=rebuild, progress=told, max_removed_share=max_removed_share)
+
+
+def _updated_by_year(
+    home: Home,
+    settings: PatternSettings,
+    folder: YearFolder,
+    rebuild: bool,
+    update: "Callable[[int, bool], PatternsUpdate]",
+) -> "PatternsUpdate":
+    """Update the patterns of each year's encoder, until all are of the same bars.
+
+    `update`: called with a year, and whether its patterns are rebuilt.
+    """
+    from kline_core.patterns.pattern_table import has_patterns
+    from kline_core.patterns.update import PatternsUpdate
+
+    found: dict[int, PatternsUpdate] = {}
+    # Bars may come while the patterns of other years are made.
+    while len({each.bars for each in found.values()}) != 1:
+        for year, fingerprint in folder.fingerprints.items():
+            before = found.get(year)
+            # What no table holds yet would replace patterns of others.
+            report = update(year, rebuild and before is None and has_patterns(home, settings, fingerprint))
+            if before is not None:
+                report = replace(report, added=before.added + report.added, removed=before.removed + report.removed)
+            found[year] = report
+    return PatternsUpdate.of_years(found)
 
 
 def verify(

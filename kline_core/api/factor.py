@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from kline_core.api.data import as_home, check_settings, symbol_names
+from kline_core.by_year import Fingerprint
 from kline_core.dates import optional_date
+from kline_core.encoder.year_folder import YearFolder, stored_under
 from kline_core.errors import RunFailedError, SettingError
 from kline_core.factor.alphalens_folder import factor_series
 from kline_core.factor.context import context_of
@@ -44,8 +46,8 @@ class FactorResult:
     """
 
     home: Home
-    fingerprint: str
-    """Fingerprint of the settings and the encoder of the values."""
+    fingerprint: Fingerprint
+    """Fingerprint of the settings and the encoder of the values, or of each year's."""
     versions: Mapping[str, int | None]
     """Versions of `factors`, `matches` and `bars` to read."""
     asked: Mapping[str, Dates] | None = None
@@ -53,7 +55,7 @@ class FactorResult:
     report: "RunReport | None" = None
     """Report of the run; None if the values were only read."""
     key: "StateKey | None" = None
-    """Key of the state that gave the values; None if they were only read."""
+    """Key of the state that gave the values, of several years that of the last; None if they were only read."""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -161,7 +163,8 @@ def compute_factor(
         dates: Samples to compute instead of those that `symbols`, `samples` and `as_of` name: a MultiIndex with the
             levels (date, asset), a frame with the columns symbol (or asset) and date, or dates by symbol.
         settings: What patterns are, and how matches become values.
-        encoder: Weights written by ``kline train``; None for the bundled ones.
+        encoder: Weights written by ``kline train``; None for the bundled ones. A folder of ``kline train --market``:
+            each sample is scored by the encoder of its year (`kline_core.encoder.year_folder`), in one run.
         device: auto, cpu, cuda, mps or onnx.
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
@@ -172,8 +175,10 @@ def compute_factor(
             was ingested since. None for the newest ones.
         max_failed_share: Share of samples that may be without a value, 0 to 1.
         check: Raise if more samples failed than `max_failed_share` allows, or a symbol broke.
-        progress: True shows a bar on standard error; see `Shown` for a function.
-        execute: Scores the symbols of a run and finishes it; None for `kline_core.compute.run.run_symbols`.
+        progress: True shows a bar on standard error; see `Shown` for a function. With an encoder for each year there is
+            one for each.
+        execute: Scores the symbols of a run, or of a year's part of it, and finishes it; None for
+            `kline_core.compute.run.run_symbols`.
 
     Raises:
         RunFailedError: See `check`; its ``result`` holds what could be computed, which is stored.
@@ -195,6 +200,7 @@ def compute_factor(
     """
     from kline_core.compute.request import Request
     from kline_core.compute.run import Run, run_symbols
+    from kline_core.compute.year_runs import YearKeys, run_by_year
     from kline_core.factor.state_key import StateKey
 
     store = as_home(home)
@@ -208,23 +214,33 @@ def compute_factor(
         dates=None if dates is None else requested_dates(dates),
         max_failed_share=max_failed_share,
     )
-    if patterns is None:
-        key = StateKey.newest(store, settings, encoder, device)
-    elif patterns.bars.home == store.uri:
-        key = StateKey.of_update(patterns, settings, encoder, device)
-    else:
+    if patterns is not None and patterns.bars.home != store.uri:
         raise SettingError(
             f"patterns are of home {patterns.bars.home}, not of {store.uri}; update those of this home",
             parameter="patterns",
             value=patterns.bars.home,
             bound=store.uri,
         )
-    with _opened(cluster, scheduler, threads, shards) as opened:
-        run = Run(store, opened, key, request)
-        with _shown(progress)(run.workload.expected) as run.results.progress:
-            report = (execute or run_symbols)(run)
+    fingerprint: Fingerprint
+    if (folder := YearFolder.of(encoder)) is not None:
+        keys = YearKeys.of_home(store, settings, folder, device, patterns)
+        key, fingerprint = keys.last, keys.fingerprints
+        with _opened(cluster, scheduler, threads, shards) as opened:
+            shown = partial(_shown_by_year, progress)
+            report, asked = run_by_year(store, opened, keys, request, shown, execute or run_symbols)
+    else:
+        if patterns is None:
+            key = StateKey.newest(store, settings, encoder, device)
+        else:
+            key = StateKey.of_update(patterns, settings, encoder, device)
+        fingerprint = key.fingerprint
+        with _opened(cluster, scheduler, threads, shards) as opened:
+            run = Run(store, opened, key, request)
+            with _shown(progress)(run.workload.expected) as run.results.progress:
+                report = (execute or run_symbols)(run)
+        asked = run.asked
     versions = _versions(store) | {"bars": key.bars.version}
-    result = FactorResult(store, key.fingerprint, versions, run.asked, report, key)
+    result = FactorResult(store, fingerprint, versions, asked, report, key)
     if check:
         try:
             report.check(max_failed_share)
@@ -235,7 +251,12 @@ def compute_factor(
 
 
 def read_factor(
-    home: Home | str | Path, symbols: str | Iterable[str] | None = None, *, fingerprint: str | None = None
+    home: Home | str | Path,
+    symbols: str | Iterable[str] | None = None,
+    *,
+    fingerprint: str | None = None,
+    settings: Settings | None = None,
+    encoder: str | Path | None = None,
 ) -> FactorResult:
     """Factor values as stored; nothing is computed.
 
@@ -243,11 +264,15 @@ def read_factor(
         home: A home, or the folder or URL of one.
         symbols: One symbol, or several, as for `compute_factor`; None for all with values.
         fingerprint: Fingerprint of the values; None for the only one that the home holds.
+        settings: With the encoder, another way to name the values; the default ones if only an encoder is given.
+        encoder: As for `compute_factor`, a folder with an encoder for each year too.
 
     Raises:
         HomeError: The home is missing, or holds no values.
         FingerprintError: No values are stored under this fingerprint, or none is given and there are several.
         UnknownSymbolError, AmbiguousSymbolError: A symbol has no values, or may mean several that have.
+        SettingError: Both `fingerprint` and settings or an encoder are given.
+        EncoderError: The weights cannot be read.
 
     Examples:
         >>> kl.read_factor(home, ["AAPL"]).values.groupby("asset").size().to_dict()
@@ -257,10 +282,26 @@ def read_factor(
 
     store = as_home(home)
     versions = _versions(store)
-    wanted = only_fingerprint(store, fingerprint)
+    wanted = only_fingerprint(store, named_values(fingerprint, settings, encoder))
     names = symbol_names(symbols)
     asked = None if names is None else stored_dates(store, wanted, names)
     return FactorResult(store, wanted, versions, asked)
+
+
+def named_values(fingerprint: str | None, settings: Settings | None, encoder: str | Path | None) -> Fingerprint | None:
+    """What values are stored under that are named by their fingerprint, or by settings and an encoder; None if by none.
+
+    Raises `SettingError` if they are named both ways, and as `stored_under`.
+    """
+    if settings is None and encoder is None:
+        return fingerprint
+    if fingerprint is not None:
+        raise SettingError(
+            f"fingerprint {fingerprint} names the values; leave settings and encoder away",
+            parameter="fingerprint",
+            value=fingerprint,
+        )
+    return stored_under(settings or Settings(), encoder)
 
 
 def _versions(home: Home) -> dict[str, int | None]:
@@ -285,3 +326,13 @@ def _shown(progress: "bool | Shown") -> Shown:
     if progress is False:
         return lambda expected: nullcontext(lambda result: None)  # noqa: ARG005
     return progress
+
+
+def _shown_by_year(
+    progress: "bool | Shown", year: int, expected: Mapping[str, int]
+) -> "AbstractContextManager[Progress]":
+    if progress is True:
+        from kline_core.compute.progress_bar import sample_bar
+
+        return sample_bar(expected, f"run {year}")
+    return _shown(progress)(expected)

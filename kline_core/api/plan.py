@@ -14,6 +14,7 @@ from kline_core.api.data import as_home
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute.request import Request
 from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.year_folder import one_encoder
 from kline_core.errors import HomeError, SettingError
 from kline_core.patterns.pattern_table import pattern_table
 from kline_core.planning.extent import Extent, check_years
@@ -64,6 +65,7 @@ def plan(
     Raises what `Extent.of` and `rehearse` raise, too.
     """
     _check(years, within, memory, settings)
+    encoder = one_encoder(encoder, "a plan")
     Request(samples=samples)
     store = None
     if home is not None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from kline_core.api.data import as_home, check_settings
 from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.year_folder import YearFolder
 from kline_core.errors import FingerprintError, HomeError, SettingError
-from kline_core.patterns.pattern_table import pattern_table
+from kline_core.patterns.pattern_table import has_patterns, pattern_table
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.store.home import Home
 from kline_core.store.run_records import RUNNING, RunRecord, read_records, recorded_runs
@@ -18,6 +19,7 @@ class RemovedPatterns:
     """What was removed."""
 
     table: str
+    """Name of the table, or of several with commas between."""
     patterns: int
     runs: int
     """Recorded runs that read this table, which cannot be replayed any more; the values that they stored stay."""
@@ -33,7 +35,9 @@ def remove_patterns(
     settings: PatternSettings = PatternSettings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
 ) -> RemovedPatterns:
-    """Remove the table with the patterns of given settings and encoder. Values that were made with them stay.
+    """Remove the table with the patterns of given settings and encoder, or those of each year's encoder.
+
+    Values that were made with them stay.
 
     Nothing is lost that cannot be made again: `update_patterns` makes them from the bars. What goes for good are the
     table's older versions, and with them the replay of runs that read it.
@@ -41,7 +45,8 @@ def remove_patterns(
     Args:
         home: A home, or the folder or URL of one.
         settings: What its patterns are.
-        encoder: Weights that they were made with; None for the bundled ones.
+        encoder: Weights that they were made with, or a folder with an encoder for each year, of which some may have
+            none yet; None for the bundled ones.
 
     Raises:
         FingerprintError: The home has no patterns of these settings and encoder.
@@ -51,15 +56,16 @@ def remove_patterns(
     """
     store = as_home(home)
     check_settings(settings, PatternSettings)
-    wanted = weights_fingerprint(encoder)
-    fingerprint = pattern_fingerprint(settings, wanted)
-    table = pattern_table(store, settings, wanted)
-    version = store.version(table)
-    if version is None or store.description(table, version).get("fingerprint") != fingerprint:
-        raise _no_such_patterns(store, fingerprint)
-    readers = _readers(store, table)
-    found = RemovedPatterns(table, store.row_count(table, version), len(readers))
-    store.drop(table)
+    folder = YearFolder.of(encoder)
+    wanted = [weights_fingerprint(encoder)] if folder is None else list(folder.fingerprints.values())
+    tables = [pattern_table(store, settings, each) for each in wanted if has_patterns(store, settings, each)]
+    if not tables:
+        raise _no_such_patterns(store, ", ".join(pattern_fingerprint(settings, each) for each in wanted))
+    # Of all tables first, so that none is removed where one is in use.
+    readers = {record.run_id for table in tables for record in _readers(store, table)}
+    found = RemovedPatterns(", ".join(tables), sum(map(store.row_count, tables)), len(readers))
+    for table in tables:
+        store.drop(table)
     return found
 
 
@@ -93,7 +99,10 @@ def _readers(home: Home, table: str) -> list[RunRecord]:
     for record in read_records(home, recorded_runs(home)):
         if isinstance(record, HomeError):
             raise HomeError(f"{record}; nothing was removed, since that run may read {table}", home=home.uri)
-        if record.tables["patterns"].version is None or record.table_of("patterns") != table:
+        read = {
+            part.table_of("patterns") for _, part in record.of_years() if part.tables["patterns"].version is not None
+        }
+        if table not in read:
             continue
         if (state := state_of(record)).startswith(RUNNING):
             raise HomeError(

@@ -70,7 +70,8 @@ def replay_run(
     Args:
         home: A home, or the folder or URL of one.
         run_id: Id of the run.
-        encoder: Where the run's weights lie now; None for where they lay then.
+        encoder: Where the run's weights lie now, a folder if it had an encoder for each year; None for where they lay
+            then.
         scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
         shards: As for `compute_factor`.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
@@ -83,10 +84,10 @@ def replay_run(
         SchedulerError, SettingError: As for `compute_factor`.
     """
     from kline_core.compute.opening import open_cluster
-    from kline_core.compute.replay import replay, replay_key
+    from kline_core.compute.replay import replay_by_year, replay_keys
 
     store = as_home(home)
     record = read_record(store, run_id)
-    key = replay_key(store, record, encoder)
+    keys = replay_keys(store, record, encoder)
     with open_cluster(scheduler, threads, shards=shards) as cluster, shown(progress, "replay", " symbols") as told:
-        return replay(store, cluster, key, record, told)
+        return replay_by_year(store, cluster, keys, record, told)

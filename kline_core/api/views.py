@@ -10,8 +10,9 @@ import numpy as np
 
 from kline_core._text import quoted
 from kline_core.api.data import as_home, check_settings, symbol_names
+from kline_core.compute.request import known_symbols
 from kline_core.dates import optional_date
-from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.year_folder import YearFolder, stored_under
 from kline_core.errors import SettingError
 from kline_core.evaluation.evaluate import evaluate_values
 from kline_core.evaluation.portfolios import COST
@@ -19,8 +20,9 @@ from kline_core.evaluation.report import Evaluation
 from kline_core.factor.explain import explain_sample
 from kline_core.factor.explain_stored import explain_stored
 from kline_core.factor.explanation import Explanation
+from kline_core.factor.sample_dates import usable_dates
 from kline_core.factor.symbol_history import SymbolHistory, symbol_history
-from kline_core.settings import Settings
+from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
@@ -120,7 +122,8 @@ def explain(
         symbol: Symbol of the sample, as for `compute_factor`.
         date: Last day of the sample's window; None for the newest usable day.
         settings: As for `compute_factor`.
-        encoder: Weights written by ``kline train``; None for the bundled ones.
+        encoder: Weights written by ``kline train``; None for the bundled ones. Of a folder of ``kline train --market``,
+            the encoder of the date's year.
         device: auto, cpu, cuda, mps or onnx.
         run: Id of a past run, whose value and matches are shown as it stored or re-used them, also after patterns have
             grown or changed, with the bars that it read as far as these are kept (``.notes`` say so). It has settings
@@ -152,7 +155,12 @@ def explain(
     """
     check_settings(settings, Settings)
     if run is None:
-        found = explain_sample(as_home(home), symbol, date, settings, encoder, device, attention)
+        store = as_home(home)
+        if (folder := YearFolder.of(encoder)) is not None:
+            day = optional_date(date, "date")
+            date = _newest_day(store, symbol, settings.patterns) if day is None else day
+            encoder = folder.on(date)
+        found = explain_sample(store, symbol, date, settings, encoder, device, attention)
         return _as(PicturedExplanation, found)
     if settings != Settings() or encoder is not None:
         raise SettingError(
@@ -166,6 +174,13 @@ def explain(
             value=attention,
         )
     return _as(PicturedExplanation, explain_stored(as_home(home), symbol, date, run))
+
+
+def _newest_day(home: Home, symbol: str, steps: PatternSettings) -> np.datetime64:
+    """Newest usable day of a symbol, datetime64[D]. Raises `DateError` if it has none, and as `known_symbols`."""
+    (name,) = known_symbols(home, [symbol])
+    newest: np.datetime64 = usable_dates(home, steps, [name])[name][-1]
+    return newest
 
 
 def history(
@@ -186,7 +201,7 @@ def history(
         first: First sample date; None for the first that is stored.
         last: Last sample date; None for the last that is stored.
         settings: With the encoder, the fingerprint of the values.
-        encoder: Weights of the encoder; None for the bundled ones.
+        encoder: Weights of the encoder, or a folder with an encoder for each year; None for the bundled ones.
         fingerprint: Fingerprint of the values, instead of that of `settings` and `encoder`.
 
     Returns:
@@ -207,7 +222,7 @@ def history(
     found = symbol_history(
         as_home(home),
         symbol,
-        fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder)),
+        fingerprint if fingerprint is not None else stored_under(settings, encoder),
         optional_date(first, "first"),
         optional_date(last, "last"),
     )
@@ -242,7 +257,7 @@ def evaluate(
         first: First sample date; None for the first that is stored.
         last: Last sample date; None for the last that is stored.
         settings: Horizons and entry lag of the returns, and with the encoder the fingerprint of the values.
-        encoder: Weights of the encoder; None for the bundled ones.
+        encoder: Weights of the encoder, or a folder with an encoder for each year; None for the bundled ones.
         fingerprint: Fingerprint of the values, instead of that of `settings` and `encoder`.
         universe: Index such as csi300 whose members `fetch` keeps: only samples of days on which the symbol was a
             member by the newest list not after the day; None for all.

@@ -10,6 +10,7 @@ from kline_core.cli.answer import Answer
 from kline_core.cli.data_commands import SHOWN_ROWS
 from kline_core.cli.options import check_outside_tables, check_writable, opened_home, sample_days, settings_from
 from kline_core.errors import RunFailedError, SettingError
+from kline_core.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,10 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
         f"{len(report.symbols)} symbols, {total['samples']} samples = {total['done']} done + {total['failed']} failed "
         f"+ {total['reused']} re-used; {report.n_patterns} patterns; run {report.run_id}"
     )
+    if report.years:
+        lines.append(
+            f"encoders of {min(report.years)} to {max(report.years)}, each for the samples of its year, the last also for later ones"
+        )
     if report.recall is not None:
         lines.append(str(report.recall))
     if report.newer is not None:
@@ -261,9 +266,10 @@ def evaluate(options: argparse.Namespace) -> Answer:
         options.html.write_text(found.html(options.up), encoding="utf-8")
         text += f"\npage in {options.html}"
     if options.alphalens is not None:
+        from kline_core.encoder.year_folder import stored_under
         from kline_core.factor.alphalens_folder import write_alphalens
 
-        rows = write_alphalens(home, options.alphalens, found.fingerprint)
+        rows = write_alphalens(home, options.alphalens, options.fingerprint or stored_under(settings, options.encoder))
         text += f"\n{rows} values and their prices in {options.alphalens}"
     return Answer(text, document)
 
@@ -299,6 +305,7 @@ def baselines(options: argparse.Namespace) -> Answer:
 
 def export(options: argparse.Namespace) -> Answer:
     """`kline export`."""
+    from kline_core.api.factor import named_values
     from kline_core.factor.alphalens_folder import FACTOR, PRICES, write_alphalens
     from kline_core.factor.export import export_values
     from kline_core.factor.qlib_folder import write_qlib
@@ -312,17 +319,18 @@ def export(options: argparse.Namespace) -> Answer:
             bound="long",
         )
     check_outside_tables("FILE", place)
-    home = opened_home(options)
+    home, settings = opened_home(options), settings_from(options)
+    named = named_values(options.fingerprint, settings if settings != Settings() else None, options.encoder)
     if options.format == "qlib":
-        report = write_qlib(home, place, options.fingerprint)
+        report = write_qlib(home, place, named)
         lines = [f"{report.rows} values of {report.instruments} instruments and {report.days} days in {place}"]
         lines += [f"left out: {reason}" for reason in report.left_out]
         return Answer("\n".join(lines), asdict(report) | {"file": str(place)})
     if options.format == "alphalens":
-        rows = write_alphalens(home, place, options.fingerprint)
+        rows = write_alphalens(home, place, named)
         text = f"{rows} values in {place / FACTOR}, the prices at which they can be traded in {place / PRICES}"
         return Answer(text, {"rows": rows, "file": str(place)})
-    rows = export_values(home, place, options.format, options.fingerprint, options.context)
+    rows = export_values(home, place, options.format, named, options.context)
     return Answer(f"{rows} rows in {place}", {"rows": rows, "file": str(place)})
 
 

@@ -301,9 +301,12 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=path_of, metavar="FILE", help=about)
     about = "one row per value, one column per symbol, or as alphalens or Qlib take it (default %(default)s)"
     export.add_argument("--format", choices=["long", "wide", "alphalens", "qlib"], default="long", help=about)
-    export.add_argument("--fingerprint", metavar="HEX", help="which values, where there are several kinds")
+    about = "which values, where there are several kinds (or name them by the other options)"
+    export.add_argument("--fingerprint", metavar="HEX", help=about)
     about = "beside each value regime, volume and money flow of its day; --format long alone"
     export.add_argument("--context", action="store_true", help=about)
+    add_factor_options(export)
+    add_pattern_options(export)
 
     up = command(
         "up",
@@ -344,8 +347,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     verify = command("verify", "Check every table against the others; 1 where something is wrong. Changes nothing.")
     add_factor_options(verify)
-    about = "weights that the patterns were made with (default: those that come along)"
-    verify.add_argument("--encoder", metavar="FILE", help=about)
+    about = "weights that the patterns were made with, or a folder of them (default: those that come along)"
+    verify.add_argument("--encoder", metavar="PLACE", help=about)
 
     runs = command("runs", "Past runs, newest first: settings, versions read, counts and seconds.")
     runs.add_argument("--last", type=int, default=20, metavar="N", help="how many (default %(default)s)")
@@ -356,7 +359,8 @@ def build_parser() -> argparse.ArgumentParser:
         "same bit for bit. Stores nothing.",
     )
     replay.add_argument("run", metavar="RUN_ID", help="as `kline run` and `kline runs` name it")
-    replay.add_argument("--encoder", metavar="FILE", help="weights of the run (default: where they lay then)")
+    about = "weights of the run, or the folder of those of each year (default: where they lay then)"
+    replay.add_argument("--encoder", metavar="PLACE", help=about)
     add_cluster(replay)
     add_threads(replay)
 

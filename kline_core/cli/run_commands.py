@@ -45,12 +45,14 @@ def _row(record: RunRecord, state: str) -> list[object]:
     seconds = record.seconds.get("total")
     return [
         *(record.run_id, state, f"{record.began:%Y-%m-%d %H:%M:%S}", "-" if seconds is None else round(seconds, 1)),
-        *(record.symbols, *counts, record.fingerprint, *versions),
+        *(record.symbols, *counts, str(record.stored_under), *versions),
     ]
 
 
 def _version(record: RunRecord, kind: str) -> str:
     """Version of a table as a run read it, with the table's name where it is not that of its kind."""
+    if kind == "patterns" and record.years:
+        return f"of {len(record.years)} encoders"
     version, table = record.tables[kind].version, record.table_of(kind)
     said = "-" if version is None else str(version)
     return said if table == kind else f"{said} of {table}"

@@ -114,7 +114,11 @@ def add_pattern_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scales", type=_whole_numbers, metavar="BARS", help=about)
     about = "weight of each scale in a similarity, such as 0.6,0.3,0.1, which are those of 1,5,21 by default"
     parser.add_argument("--scale-weights", type=_numbers, metavar="WEIGHTS", help=about)
-    parser.add_argument("--encoder", metavar="FILE", help="weights from `kline train` (default: those that come along)")
+    about = (
+        "weights from `kline train`, or a folder from `kline train --market`, whose encoders each serve the samples of "
+        "their year (default: the weights that come along)"
+    )
+    parser.add_argument("--encoder", metavar="PLACE", help=about)
 
 
 def add_device(parser: argparse.ArgumentParser, training: bool = False) -> None:

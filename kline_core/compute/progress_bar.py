@@ -29,14 +29,14 @@ def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def sample_bar(expected: Mapping[str, int]) -> Iterator[Callable[[SymbolResult], None]]:
+def sample_bar(expected: Mapping[str, int], what: str = "run") -> Iterator[Callable[[SymbolResult], None]]:
     """A progress bar over samples, fed with the growing results of symbols; failed and re-used stand beside it.
 
     `expected`: upper bound of each symbol's samples; a symbol that has fewer lowers the total.
     """
     count = SampleCount(expected)
     with tqdm(
-        desc="run", unit=" samples", total=count.total, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True
+        desc=what, unit=" samples", total=count.total, mininterval=_pace(), file=sys.stderr, dynamic_ncols=True
     ) as shown:
 
         def update(result: SymbolResult) -> None:

@@ -32,6 +32,7 @@ from kline_core.store.run_records import (
     RecordedEncoder,
     RecordedProcess,
     RecordedRequest,
+    RecordedYear,
     RunRecord,
     TableState,
     write_record,
@@ -54,32 +55,36 @@ class Recorder:
     """Writes the record of one run: when it begins, and in its place when it ends."""
 
     def __init__(
-        self, home: Home, key: StateKey, request: Request, cluster: "Cluster", run_id: str, started: datetime
+        self,
+        home: Home,
+        key: StateKey,
+        request: Request,
+        cluster: "Cluster",
+        run_id: str,
+        started: datetime,
+        years: Mapping[int, StateKey] | None = None,
     ) -> None:
+        """`years`: keys of a run with an encoder for each year; `key` is then that of the last."""
         self._home, self._key, self._request, self._cluster = home, key, request, cluster
-        self._run_id, self._started = run_id, started
+        self._started, self._years = started, dict(years or {})
+        self.run_id = run_id
         self._record: RunRecord | None = None
 
     def begin(self, symbols: int, patterns: int, processor: Processor) -> None:
         """Record that the run is at work. Raises `HomeError`, before any work is done, if it cannot be written."""
         key, request = self._key, self._request
         self._record = RunRecord(
-            run_id=self._run_id,
+            run_id=self.run_id,
             state=RUNNING,
             started=self._started.isoformat(timespec="milliseconds"),
             package=__version__,
             method=METHOD,
             settings={"patterns": asdict(key.settings.patterns), "factor": asdict(key.settings.factor)},
             fingerprint=key.fingerprint,
-            encoder=RecordedEncoder(key.encoder.path, key.encoder.fingerprint, key.encoder.device),
+            encoder=_encoder_of(key),
             tables={
                 "bars": TableState(key.bars.version, key.bars.identity, key.bars.files),
-                "patterns": TableState(
-                    key.patterns_version,
-                    key.patterns_identity,
-                    self._patterns_files(),
-                    None if key.patterns_table == FIRST else key.patterns_table,
-                ),
+                "patterns": self._patterns_of(key),
             },
             request=RecordedRequest(
                 symbols=None if request.symbols is None else sorted(set(request.symbols)),
@@ -92,6 +97,10 @@ class Recorder:
             patterns=patterns,
             process=RecordedProcess(socket.gethostname(), os.getpid(), psutil.Process().create_time()),
             cluster=RecordedCluster(self._cluster.address, self._cluster.threads, processor),
+            years=[
+                RecordedYear(year, each.fingerprint, _encoder_of(each), self._patterns_of(each))
+                for year, each in sorted(self._years.items())
+            ],
         )
         write_record(self._home, self._record)
 
@@ -129,7 +138,7 @@ class Recorder:
         try:
             self._replace(state, problem, **changes)
         except Exception as error:  # noqa: BLE001  what the run did, or broke by, is what has to be told
-            _LOG.warning("the record of run %s could not be completed: %s", self._run_id, one_line(error))
+            _LOG.warning("the record of run %s could not be completed: %s", self.run_id, one_line(error))
 
     def _replace(self, state: str, problem: str | None, **changes: Any) -> None:
         assert self._record is not None, "it has begun"
@@ -137,9 +146,14 @@ class Recorder:
         self._record = replace(self._record, state=state, problem=problem, ended=ended, **changes)
         write_record(self._home, self._record)
 
-    def _patterns_files(self) -> str | None:
-        version = self._key.patterns_version
-        return None if version is None else files_hash(self._home.files(self._key.patterns_table, version))
+    def _patterns_of(self, key: StateKey) -> TableState:
+        table, version = key.patterns_table, key.patterns_version
+        files = None if version is None else files_hash(self._home.files(table, version))
+        return TableState(version, key.patterns_identity, files, None if table == FIRST else table)
+
+
+def _encoder_of(key: StateKey) -> RecordedEncoder:
+    return RecordedEncoder(key.encoder.path, key.encoder.fingerprint, key.encoder.device)
 
 
 def recorded_dates(dates: Mapping[str, Dates]) -> RecordedDates:

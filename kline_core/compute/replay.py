@@ -10,7 +10,7 @@
 Nothing is stored.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -22,10 +22,12 @@ import pyarrow as pa
 from kline_core import __version__
 from kline_core._logging import logger
 from kline_core.bars.bars_cache import BarsKey
+from kline_core.by_year import DateSpan
 from kline_core.compute import tasks
 from kline_core.compute.batches import BatchScorer
 from kline_core.compute.replay_report import Compared, ReplayReport
 from kline_core.encoder.encoder_cache import EncoderKey
+from kline_core.encoder.year_folder import YearFolder, one_encoder
 from kline_core.errors import EncoderError, HomeError
 from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.comparison import compare_rows
@@ -52,8 +54,36 @@ _BLOCK = 20_000
 """Samples whose rows are held at a time."""
 
 
+def replay_keys(home: Home, record: RunRecord, encoder_path: str | Path | None = None) -> list[StateKey]:
+    """Keys of the states that a run read, one for each of `RunRecord.of_years`.
+
+    `encoder_path`: where the run's weights lie now, a folder for a run with an encoder for each year; None for where
+    they lay then.
+
+    Raises as `replay_key`, and `EncoderError` if the folder cannot be used or lacks a year of the run.
+    """
+    if not record.years:
+        return [replay_key(home, record, one_encoder(encoder_path, f"run {record.run_id}"))]
+    places: list[Path | None] = [None] * len(record.years)
+    if encoder_path is not None:
+        if (folder := YearFolder.of(encoder_path)) is None:
+            raise EncoderError(
+                f"encoder {encoder_path} is a file, and run {record.run_id} had an encoder for each year; name their "
+                "folder",
+                path=str(encoder_path),
+            )
+        if lacking := {each.year for each in record.years} - folder.fingerprints.keys():
+            raise EncoderError(
+                f"folder {folder.folder} has no encoder of {min(lacking)}, which run {record.run_id} had; name that "
+                "of the run",
+                path=str(folder.folder),
+            )
+        places = [folder.weights(each.year) for each in record.years]
+    return [replay_key(home, part, place) for (_, part), place in zip(record.of_years(), places, strict=True)]
+
+
 def replay_key(home: Home, record: RunRecord, encoder_path: str | Path | None = None) -> StateKey:
-    """Key of the state that a run read.
+    """Key of the state that a run with one encoder read.
 
     `encoder_path`: where the run's weights lie now; None for where they lay then.
 
@@ -91,41 +121,57 @@ def replay(
     record: RunRecord,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplayReport:
+    """`replay_by_year` of a run with one encoder. `key`: see `replay_key`."""
+    return replay_by_year(home, cluster, [key], record, progress)
+
+
+def replay_by_year(
+    home: Home,
+    cluster: "Cluster",
+    keys: Sequence[StateKey],
+    record: RunRecord,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReplayReport:
     """Compute a run again and compare it with what it stored; stores nothing.
 
-    `key`: see `replay_key`. `progress`: called with the number of symbols that are done, and of all.
+    `keys`: see `replay_keys`. `progress`: called with the number of symbols that are done, and of all; each counts once
+    for each encoder of the run.
 
     Raises `HomeError` if the run was cut off before it stored anything, what loading raises, and `SchedulerError`.
     """
     started = perf_counter()
-    key = cluster.sharded(key)
-    again = _Replay(home, cluster, key, record)
-    overview = cluster.load(key)
-    symbols = again.symbols(overview.symbols)
+    parts = []
     done = 0
-    for block in again.blocks(symbols):
-        again.compare(block)
-        done += len(block)
-        if progress is not None:
-            progress(done, len(symbols))
+    for key, (span, part) in zip(keys, record.of_years(), strict=True):
+        key = cluster.sharded(key)
+        again = _Replay(home, cluster, key, part, span)
+        overview = cluster.load(key)
+        symbols = again.symbols(overview.symbols)
+        for block in again.blocks(symbols):
+            again.compare(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, len(symbols) * len(keys))
+        parts.append(again)
+    own = sum((again.own for again in parts), Compared())
     return ReplayReport(
         run_id=record.run_id,
-        fingerprint=record.fingerprint,
+        fingerprint=str(record.stored_under),
         versions={table: state.version for table, state in record.tables.items()},
-        own=again.own,
-        reused=again.reused,
-        uncompared=again.uncompared(),
-        unstored=again.unstored,
+        own=own,
+        reused=sum((again.reused for again in parts), Compared()),
+        uncompared=_uncompared(record, own, sum(again.unknown for again in parts)),
+        unstored=sum(again.unstored for again in parts),
         processors=(str(record.cluster.processor), str(overview.processor)),
         seconds=perf_counter() - started,
     )
 
 
 class _Replay:
-    """The comparisons of a replay, which grow block by block of symbols."""
+    """The comparisons of the values that one encoder of a run scored, which grow block by block of symbols."""
 
-    def __init__(self, home: Home, cluster: "Cluster", key: StateKey, record: RunRecord) -> None:
-        self._cluster, self._key, self._record = cluster, key, record
+    def __init__(self, home: Home, cluster: "Cluster", key: StateKey, record: RunRecord, span: DateSpan) -> None:
+        self._cluster, self._key, self._record, self._span = cluster, key, record, span
         self._factors, self._matches = (StoredRun(home, table, record) for table in ("factors", "matches"))
         if not record.stored and not self._factors.stored:
             raise HomeError(
@@ -137,7 +183,8 @@ class _Replay:
         self.own, self.reused = Compared(), Compared()
         self.unstored = 0
         """Samples that were asked for and never stored."""
-        self._unknown = 0
+        self.unknown = 0
+        """Values that were re-used and are not known any more."""
 
     def symbols(self, all_symbols: list[str]) -> list[str]:
         """Symbols of the run."""
@@ -177,7 +224,7 @@ class _Replay:
             return
         others, their_matches = self._factors.found(symbols), self._matches.found(symbols)
         if others is None or their_matches is None:
-            self._unknown += len(rest)
+            self.unknown += len(rest)
             return
         there = rest.intersection(_keys(others))
         self.unstored += len(rest) - len(there)
@@ -186,25 +233,16 @@ class _Replay:
             compare_rows(_only(their_matches, there), _only(matches, there), _MATCH),
         )
 
-    def uncompared(self) -> dict[str, int]:
-        """Number of values that could not be compared, by the reason."""
-        counts = self._record.counts
-        lost = max(0, counts.get("rows", 0) - self.own.values.total)
-        reasons = {"overwritten by later runs, and the version before is gone": max(lost, self._unknown)}
-        if self._dates is not None and self._dates.named is None:
-            left = counts.get("samples", 0) + counts.get("refreshed", 0) - counts.get("rows", 0)
-            reasons["re-used, and of its many dates the record holds only a hash"] = max(0, left)
-        return {reason: count for reason, count in reasons.items() if count}
-
     def _planned(self, symbols: list[str]) -> dict[str, Dates]:
-        """Sample dates of each symbol; none if the record holds only their hash."""
+        """Sample dates of each symbol that the encoder scored; none if the record holds only their hash."""
         if self._dates is None:
             request = self._record.request
             as_of = None if request.as_of is None else np.datetime64(request.as_of, "D")
             chosen = self._cluster.call(tasks.plan, self._key, symbols, request.samples, as_of)
-            return dict(zip(symbols, chosen, strict=True))
-        named = self._dates.named or {}
-        return {symbol: np.array(named.get(symbol, []), dtype="datetime64[D]") for symbol in symbols}
+        else:
+            named = self._dates.named or {}
+            chosen = [np.array(named.get(symbol, []), dtype="datetime64[D]") for symbol in symbols]
+        return {symbol: days[self._span.holds(days)] for symbol, days in zip(symbols, chosen, strict=True)}
 
     def _computed(self, every: dict[str, Dates]) -> tuple[Rows, Rows]:
         """Rows of `factors` and `matches` of samples, without fingerprint and run_id."""
@@ -215,6 +253,17 @@ class _Replay:
             factors.append(scored.factors)
             matches.append(scored.matches)
         return as_frame(pa.concat_tables(factors)), as_frame(pa.concat_tables(matches))
+
+
+def _uncompared(record: RunRecord, own: Compared, unknown: int) -> dict[str, int]:
+    """Number of values that could not be compared, by the reason."""
+    counts, dates = record.counts, record.request.dates
+    lost = max(0, counts.get("rows", 0) - own.values.total)
+    reasons = {"overwritten by later runs, and the version before is gone": max(lost, unknown)}
+    if dates is not None and dates.named is None:
+        left = counts.get("samples", 0) + counts.get("refreshed", 0) - counts.get("rows", 0)
+        reasons["re-used, and of its many dates the record holds only a hash"] = max(0, left)
+    return {reason: count for reason, count in reasons.items() if count}
 
 
 def _batches(every: dict[str, Dates], chunks: int) -> Iterator[Batch]:

@@ -55,7 +55,7 @@ class Request:
         for symbol, dates in (self.dates or {}).items():
             as_days(dates, f"dates of {symbol}")
 
-    def resolved(self, home: Home, known: Collection[str]) -> Self:
+    def resolved(self, home: Home, known: Collection[str] | None = None) -> Self:
         """The same request by the symbols that the home knows, among `known`: raises as `known_symbols`.
 
         Dates of several names of one symbol are asked for together.

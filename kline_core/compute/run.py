@@ -51,9 +51,17 @@ class Run:
     """A run in progress: several threads may call `score` for its symbols; `finish` ends it."""
 
     def __init__(
-        self, home: Home, cluster: "Cluster", key: StateKey, request: Request, progress: Progress | None = None
+        self,
+        home: Home,
+        cluster: "Cluster",
+        key: StateKey,
+        request: Request,
+        progress: Progress | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Have the workers load the state and check the request against it.
+
+        `recorder`: that of the run of which this one is a part; None for a run by itself.
 
         Raises `UnknownSymbolError`, `AmbiguousSymbolError`, `DateError`, `SettingError` if the settings do not go with
         the cluster's shards, and what loading raises.
@@ -61,7 +69,7 @@ class Run:
         self._started, started = perf_counter(), datetime.now(UTC)
         self.home, self.cluster = home, cluster
         self.key = key = cluster.sharded(key)
-        self.run_id = new_run_id(started)
+        self.run_id = new_run_id(started) if recorder is None else recorder.run_id
         self.overview: Overview = cluster.load(key, None if request.dates is not None else request.as_of)
         self._load_seconds = perf_counter() - self._started
         # What is computed, stored and recorded goes by the names that the home knows.
@@ -79,7 +87,7 @@ class Run:
         self.asked: dict[str, Dates] = {}
         """Sample dates of the symbols scored so far, datetime64[D]."""
         self._rows = 0
-        self._recorder = Recorder(home, key, self.request, cluster, self.run_id, started)
+        self._recorder = recorder or Recorder(home, key, self.request, cluster, self.run_id, started)
         # Only now: a request that is refused is no run.
         self._recorder.begin(len(self.symbols), self.overview.n_patterns, self.overview.processor)
 

@@ -70,6 +70,8 @@ class RunReport:
     """Measured recall of an approximate index; None for the exact one."""
     newer_bars: int | None = None
     """Version of `bars` at the end of the run, if other bars came meanwhile, which the run did not read; else None."""
+    years: dict[int, str] = field(default_factory=dict)
+    """Fingerprint of the values of each year, of a run with an encoder for each; `fingerprint` is then the last."""
 
     @property
     def newer(self) -> str | None:
@@ -139,6 +141,7 @@ class RunReport:
         return {
             "run_id": self.run_id,
             "fingerprint": self.fingerprint,
+            "years": {str(year): fingerprint for year, fingerprint in self.years.items()},
             "versions": self.versions,
             "newer_bars": self.newer_bars,
             "patterns": self.n_patterns,

@@ -69,9 +69,7 @@ class Workload:
         """Problem of a symbol without sample dates."""
         if self._request.dates is not None:
             return "no dates were asked for"
-        bars = self._key.settings.patterns.span_bars
-        until = "" if self._request.as_of is None else f" up to {self._request.as_of}"
-        return f"too few bars: no window of {bars} consecutive bars{until}"
+        return no_window(self._key, self._request)
 
     def _symbols(self) -> list[str]:
         if self._request.dates is not None:
@@ -89,3 +87,9 @@ class Workload:
     def _new_samples(self, symbol: str) -> int:
         # At least 1, since the stored samples may be of other dates, such as those of the day before.
         return max(1, self.expected[symbol] - self.stored.count(symbol))
+
+
+def no_window(key: StateKey, request: Request) -> str:
+    """Problem of a symbol without a usable date up to the day that is asked about."""
+    until = "" if request.as_of is None else f" up to {request.as_of}"
+    return f"too few bars: no window of {key.settings.patterns.span_bars} consecutive bars{until}"

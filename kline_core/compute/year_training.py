@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kline_core._text import refusal, table
 from kline_core.compute import tasks
 from kline_core.compute.kept_folder import kept_folder
+from kline_core.encoder.year_folder import year_card, year_weights
 from kline_core.errors import SettingError
 from kline_core.factor.frame_files import replaced
 
@@ -37,12 +38,11 @@ class YearTraining:
             ]
             for year, card in self.cards.items()
         ]
-        newest = max(self.cards)
         return "\n".join(
             [
                 table(["for samples of", "trained through", "windows", "fingerprint", ""], rows),
-                f"weights and cards in {self.folder}; for samples of {newest}: kline index --encoder "
-                f"{Path(self.folder) / str(newest)}.safetensors, and kline run with the same option",
+                f"weights and cards in {self.folder}; each sample by the encoder of its year: kline index --encoder "
+                f"{self.folder}, and kline run with the same option",
             ]
         )
 
@@ -78,10 +78,10 @@ def train_by_year(
     cards = {year: card for year in years if (card := _card(folder, year, learned_from(loaded, year))) is not None}
     kept, missing = list(cards), [year for year in years if year not in cards]
     for done, found in enumerate(cluster.answers_in_order(tasks.teach_year, ((key, year) for year in missing)), 1):
-        weights = folder / f"{found.year}.safetensors"
+        weights = year_weights(folder, found.year)
         card = write_year(found, weights, key.state.home)
         # After the weights: a year is done once its card is there.
-        with replaced(weights.with_suffix(".json")) as waiting:
+        with replaced(year_card(folder, found.year)) as waiting:
             waiting.write_text(json.dumps(card, indent=2) + "\n")
         cards[found.year] = card
         if progress is not None:
@@ -91,7 +91,7 @@ def train_by_year(
 
 def _card(folder: Path, year: int, learned: str) -> dict[str, Any] | None:
     """The card of a year that is done; None if it is not."""
-    path = folder / f"{year}.json"
+    path = year_card(folder, year)
     if not path.exists():
         return None
     try:
@@ -105,7 +105,7 @@ def _card(folder: Path, year: int, learned: str) -> dict[str, Any] | None:
         ) from error
     if name != learned:
         raise SettingError(
-            f"{path.with_suffix('.safetensors')} has learned from other patterns than those of today; its values would "
+            f"{year_weights(folder, year)} has learned from other patterns than those of today; its values would "
             "not be those of one made now: name another folder",
             parameter="--out",
             value=folder,

@@ -11,12 +11,15 @@ both are compared, and nothing is computed again.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from kline_core._text import table
+from kline_core.by_year import Fingerprint
+from kline_core.encoder.year_folder import stored_under
 from kline_core.errors import SettingError
 from kline_core.evaluation.information_coefficient import rank_ic
 from kline_core.factor.export import symbols_with_values, why_no_values
@@ -88,20 +91,21 @@ class Agreement:
         return found
 
 
-def other_fingerprint(named: str, settings: Settings, encoder: str) -> str:
+def other_fingerprint(named: str, settings: Settings, encoder: str | Path | None) -> Fingerprint:
     """Fingerprint of the values to compare with: those of a mode's own settings, or the ones named themselves.
 
     Args:
         named: A mode, whose defaults are meant with the patterns of `settings`; or a fingerprint.
         settings: Settings of the values that are judged.
-        encoder: Fingerprint of the encoder.
+        encoder: Weights of the encoder, or a folder with an encoder for each year; None for the default ones.
 
     Raises:
         SettingError: It is neither.
+        EncoderError: The weights cannot be read.
     """
     if named in MODES:
         factor = FactorSettings.of_mode(named, return_horizon=settings.factor.return_horizon)
-        return Settings(settings.patterns, factor).fingerprint(encoder)
+        return stored_under(Settings(settings.patterns, factor), encoder)
     if len(named) == 16 and set(named) <= set("0123456789abcdef"):
         return named
     known = ", ".join(MODES)
@@ -115,8 +119,8 @@ def other_fingerprint(named: str, settings: Settings, encoder: str) -> str:
 
 def agreement(
     home: Home,
-    fingerprint: str,
-    other: str,
+    fingerprint: Fingerprint,
+    other: Fingerprint,
     symbols: Sequence[str] | None = None,
     first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
@@ -162,8 +166,8 @@ def agreement(
     within = [each for each in within if not np.isnan(each)]
     apart = (valued["value"] - valued["value_other"]).abs()
     return Agreement(
-        fingerprint=fingerprint,
-        other=other,
+        fingerprint=str(fingerprint),
+        other=str(other),
         samples=len(both),
         values=len(valued),
         only_one=int((both["value"].notna() ^ both["value_other"].notna()).sum()),
@@ -181,7 +185,7 @@ def agreement(
 
 def _values(
     home: Home,
-    fingerprint: str,
+    fingerprint: Fingerprint,
     symbols: list[str] | None,
     first: np.datetime64 | None,
     last: np.datetime64 | None,
@@ -202,7 +206,7 @@ def _values(
     return chosen
 
 
-def _matches(home: Home, fingerprint: str, symbols: list[str] | None, shared: pd.DataFrame) -> pd.DataFrame:
+def _matches(home: Home, fingerprint: Fingerprint, symbols: list[str] | None, shared: pd.DataFrame) -> pd.DataFrame:
     """Matches of the shared samples: symbol, date, rank, match_symbol, match_end."""
     columns = ["symbol", "date", "rank", "match_symbol", "match_end"]
     rows = home.read("matches", columns, symbols=symbols, fingerprint=fingerprint).to_pandas()

@@ -28,7 +28,8 @@ from kline_core._setting_types import check
 from kline_core.bars.jumps import released
 from kline_core.bars.members import known_membership
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
-from kline_core.encoder.weights import weights_fingerprint
+from kline_core.by_year import Fingerprint, all_fingerprints
+from kline_core.encoder.year_folder import stored_under
 from kline_core.errors import DateError, InputError, SettingError
 from kline_core.evaluation.details import details_of
 from kline_core.evaluation.estimate import MIN_SYMBOLS, Estimate, across_sessions
@@ -72,7 +73,7 @@ def evaluate_values(
     Args:
         home: Home with the values.
         settings: Horizons and entry lag of the returns, and with the encoder the fingerprint if none is named.
-        encoder_path: Weights of the encoder; None for the default ones.
+        encoder_path: Weights of the encoder, or a folder with an encoder for each year; None for the default ones.
         fingerprint: Fingerprint of the values; None for that of `settings` and the encoder.
         symbols: Only these, as `resolve_symbols` takes them; None for all that have values.
         first: First sample date, datetime64[D]; None for the first that is stored.
@@ -95,7 +96,7 @@ def evaluate_values(
     """
     check_cost(cost)
     check(of in OF, "of", of, f"one of {', '.join(map(repr, OF))}")
-    wanted = fingerprint if fingerprint is not None else settings.fingerprint(weights_fingerprint(encoder_path))
+    wanted = fingerprint if fingerprint is not None else stored_under(settings, encoder_path)
     rows = stored_rows(home, wanted, symbols, first, last, _SECOND if of == "many" else ())
     if of == "many":
         rows = _second_values(rows, wanted)
@@ -107,9 +108,15 @@ def evaluate_values(
     version = home.version("bars")
     bars = home.read("bars", columns, version, symbols=names)
     frames = bars_by_symbol(bars, releases=released(home.notes(version)))
-    tried = len(home.read("factors", ["fingerprint"])["fingerprint"].unique()) if details else 1
-    found = evaluate_frame(rows, frames, settings, name=wanted, tried=tried, details=details, cost=cost)
+    tried = _tried(home, wanted) if details else 1
+    found = evaluate_frame(rows, frames, settings, name=str(wanted), tried=tried, details=details, cost=cost)
     return replace(found, universe=universe, outside=asked - rows.num_rows, of=of)
+
+
+def _tried(home: Home, judged: Fingerprint) -> int:
+    """Settings of which the home holds values; those of each year's encoder that are judged together count once."""
+    stored = set(home.read("factors", ["fingerprint"])["fingerprint"].unique().to_pylist())
+    return 1 + len(stored - all_fingerprints(judged))
 
 
 def evaluate_frame(
@@ -234,7 +241,7 @@ def as_rows(values: pa.Table | pd.DataFrame) -> pa.Table:
 
 def stored_rows(
     home: Home,
-    fingerprint: str,
+    fingerprint: Fingerprint,
     symbols: Sequence[str] | None,
     first: np.datetime64 | None,
     last: np.datetime64 | None,

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kline_core._text import refusal
+from kline_core.by_year import Fingerprint
 from kline_core.errors import InputError
 from kline_core.factor.export import only_fingerprint, stored_values
 from kline_core.factor.frame_files import check_around, check_replaceable, write_frame
@@ -25,7 +26,7 @@ def factor_series(frame: pd.DataFrame) -> "pd.Series[float]":
     return pd.Series(frame["value"].to_numpy(dtype="float64"), index=index, name="factor").sort_index()
 
 
-def write_alphalens(home: Home, folder: Path, fingerprint: str | None = None) -> int:
+def write_alphalens(home: Home, folder: Path, fingerprint: Fingerprint | None = None) -> int:
     """Write stored values and the prices at which they can be traded into a folder; returns the number of values.
 
     `factor.parquet`: a column `factor` with the index (date, asset). `prices.parquet`: one row per day, one column per

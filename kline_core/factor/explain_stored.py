@@ -75,6 +75,7 @@ def explain_stored(
     planned = _planned(record, name, own_bars if version is not None else None, steps)
     samples = _Samples(home, record, name, planned)
     day = samples.chosen(optional_date(date, "date"))
+    record = record.on(day)
     factor, pairs = samples.rows(day)
     (end,) = own_bars.find(np.array([day])).tolist()
     if end < steps.span_bars - 1:

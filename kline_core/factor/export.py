@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from kline_core._text import abbreviated
+from kline_core.by_year import Fingerprint
 from kline_core.errors import FingerprintError, HomeError, KlineError, UnknownSymbolError
 from kline_core.factor.context import context_of
 from kline_core.factor.frame_files import check_file, write_frame
@@ -20,7 +21,7 @@ LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
 
 
 def stored_values(
-    home: Home, fingerprint: str, symbols: Sequence[str] | None = None, version: int | None = None
+    home: Home, fingerprint: Fingerprint, symbols: Sequence[str] | None = None, version: int | None = None
 ) -> pd.DataFrame:
     """Stored values under one fingerprint, ordered by symbol and date, `LONG_FIRST` first; `date` is datetime64[s].
 
@@ -36,7 +37,7 @@ def stored_values(
     return frame[LONG_FIRST + [name for name in frame.columns if name not in LONG_FIRST]]
 
 
-def only_fingerprint(home: Home, fingerprint: str | None) -> str:
+def only_fingerprint(home: Home, fingerprint: Fingerprint | None) -> Fingerprint:
     """`fingerprint` if values are stored under it; for None, the only fingerprint that has values.
 
     Raises `HomeError` if no values are stored, and `FingerprintError` if the fingerprint is unknown, or is None
@@ -45,6 +46,8 @@ def only_fingerprint(home: Home, fingerprint: str | None) -> str:
     stored = pc.value_counts(home.read("factors", ["fingerprint"], fingerprint=fingerprint)["fingerprint"]).to_pylist()
     if not stored:
         raise why_no_values(home, fingerprint)
+    if fingerprint is not None:
+        return fingerprint
     if len(stored) > 1:
         raise FingerprintError(
             f"values are stored under several fingerprints, {_listed(stored)}; name one of them",
@@ -54,7 +57,7 @@ def only_fingerprint(home: Home, fingerprint: str | None) -> str:
     return str(stored[0]["values"])
 
 
-def symbols_with_values(home: Home, fingerprint: str, asked: Sequence[str]) -> list[str]:
+def symbols_with_values(home: Home, fingerprint: Fingerprint, asked: Sequence[str]) -> list[str]:
     """The symbols with stored values that are asked for, as the home knows them: `resolve_symbols`.
 
     Raises `AmbiguousSymbolError` if one may mean several of them, `UnknownSymbolError` if one means none, and as
@@ -74,7 +77,7 @@ def symbols_with_values(home: Home, fingerprint: str, asked: Sequence[str]) -> l
     return meant
 
 
-def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[str, Dates]:
+def stored_dates(home: Home, fingerprint: Fingerprint, symbols: Sequence[str]) -> dict[str, Dates]:
     """Dates with a stored sample of symbols that are asked for, by symbol: datetime64[D], increasing.
 
     Raises as `symbols_with_values`.
@@ -85,22 +88,23 @@ def stored_dates(home: Home, fingerprint: str, symbols: Sequence[str]) -> dict[s
     return {str(symbol): np.sort(days.to_numpy().astype("datetime64[D]")) for symbol, days in groups}
 
 
-def why_no_values(home: Home, fingerprint: str | None) -> KlineError:
+def why_no_values(home: Home, fingerprint: Fingerprint | None) -> KlineError:
     """The error for a fingerprint without values: the home holds none at all, or only under other fingerprints."""
     stored = pc.value_counts(home.read("factors", ["fingerprint"])["fingerprint"]).to_pylist()
     if not stored:
         return HomeError(f"home {home.uri} holds no values yet; run `kline run`", home=home.uri, table="factors")
+    named = repr(fingerprint) if isinstance(fingerprint, str) else str(fingerprint)
     return FingerprintError(
-        f"no values are stored under fingerprint {fingerprint!r}; there are {_listed(stored)}; name one of them, "
+        f"no values are stored under fingerprint {named}; there are {_listed(stored)}; name one of them, "
         "or compute values of these settings with `kline run`",
         home=home.uri,
-        fingerprint=fingerprint,
+        fingerprint=str(fingerprint),
         stored=_fingerprints(stored),
     )
 
 
 def export_values(
-    home: Home, path: Path, layout: str = "long", fingerprint: str | None = None, context: bool = False
+    home: Home, path: Path, layout: str = "long", fingerprint: Fingerprint | None = None, context: bool = False
 ) -> int:
     """Write stored values to a file whose ending `write_frame` knows; returns the number of rows written.
 

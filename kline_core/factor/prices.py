@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from kline_core.bars.bars_cache import COLUMNS
 from kline_core.bars.jumps import released
 from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
+from kline_core.by_year import Fingerprint, all_fingerprints
 from kline_core.errors import HomeError
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
@@ -56,7 +57,7 @@ def read_entry_prices(
     return entry_prices(bars_by_symbol(rows, releases=released(home.notes(version))), steps)
 
 
-def recorded_steps(home: Home, fingerprint: str) -> PatternSettings:
+def recorded_steps(home: Home, fingerprint: Fingerprint) -> PatternSettings:
     """What values are stored under, as far as prices depend on it: entry lag, horizons, and whether jumps are allowed.
 
     The record of a run that stored some of them says so; where `maintain` has removed it, the patterns do.
@@ -69,7 +70,8 @@ def recorded_steps(home: Home, fingerprint: str) -> PatternSettings:
             record = read_record(home, run_id)
         except HomeError:
             continue
-        if record.fingerprint == fingerprint:
+        # Of what values of several years are made, only their encoders differ.
+        if all_fingerprints(fingerprint) & all_fingerprints(record.stored_under):
             return _steps(record.settings["patterns"])
     described = [home.description(table).get("settings") for table in home.pattern_tables()]
     found = {_steps(each) for each in described if isinstance(each, dict) and "entry_lag_bars" in each}

@@ -18,6 +18,7 @@ import pandas as pd
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import COLUMNS
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
+from kline_core.by_year import Fingerprint
 from kline_core.errors import InputError
 from kline_core.factor.export import only_fingerprint, stored_values
 from kline_core.factor.frame_files import check_around, check_replaceable
@@ -48,7 +49,7 @@ class QlibExport:
     """Symbols with values that Qlib has no place for, each with the reason."""
 
 
-def write_qlib(home: Home, folder: Path, fingerprint: str | None = None) -> QlibExport:
+def write_qlib(home: Home, folder: Path, fingerprint: Fingerprint | None = None) -> QlibExport:
     """Write stored values, and the traded bars of their symbols, as a folder of Qlib.
 
     The folder appears once it is complete, in the place of an earlier export.

@@ -68,7 +68,7 @@ class StoredRun:
         return as_frame(rows.filter(pc.not_equal(rows["run_id"].cast(pa.string()), self._record.run_id)))
 
     def _read(self, columns: Sequence[str] | None, **which: Any) -> pa.Table:
-        return self._home.read(self._table, columns, fingerprint=self._record.fingerprint, **which)
+        return self._home.read(self._table, columns, fingerprint=self._record.stored_under, **which)
 
     def _there(self, version: int) -> bool:
         """Whether the files of a version are still there."""

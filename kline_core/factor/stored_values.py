@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.bars.symbol_bars import days_of, row_keys
+from kline_core.by_year import Fingerprint
 from kline_core.errors import HomeError
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.match_digest import are_tied
@@ -293,7 +294,7 @@ _COLUMNS = ["symbol", "date", "value", "status", "reason", "matches", "return_me
 
 
 def latest_values(
-    home: Home, symbols: Sequence[str], fingerprint: str, as_of: np.datetime64 | None = None
+    home: Home, symbols: Sequence[str], fingerprint: Fingerprint, as_of: np.datetime64 | None = None
 ) -> pd.DataFrame:
     """Newest stored sample of each symbol, none after `as_of`.
 

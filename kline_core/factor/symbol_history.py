@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kline_core.bars.symbol_bars import bars_by_symbol
+from kline_core.by_year import Fingerprint
 from kline_core.errors import DateError
 from kline_core.factor.export import stored_values, symbols_with_values
 from kline_core.store.home import Home
@@ -85,7 +86,7 @@ class SymbolHistory:
 def symbol_history(
     home: Home,
     symbol: str,
-    fingerprint: str,
+    fingerprint: Fingerprint,
     first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
     bars_version: int | None = None,
@@ -95,7 +96,7 @@ def symbol_history(
     Args:
         home: Home with the values.
         symbol: As `resolve_symbols` takes it.
-        fingerprint: Fingerprint of the values.
+        fingerprint: Fingerprint of the values, or of each year's.
         first: First sample date, datetime64[D]; None for the first that is stored.
         last: Last sample date, datetime64[D]; None for the last that is stored.
         bars_version: Version of `bars` of the price; None for the newest.
@@ -124,7 +125,7 @@ def symbol_history(
     dates, close = _closes(home, name, days[[0, -1]], bars_version)
     beside = pd.Series(close, index=dates.astype("datetime64[s]")).reindex(rows["date"]).to_numpy()
     table = pd.DataFrame({"date": rows["date"], "close": beside} | {each: rows[each] for each in _FIGURES})
-    return SymbolHistory(name, fingerprint, table, dates, close)
+    return SymbolHistory(name, str(fingerprint), table, dates, close)
 
 
 def _closes(home: Home, symbol: str, between: Dates, version: int | None) -> tuple[Dates, Floats64]:

@@ -177,7 +177,8 @@ def _recorded(home: Home, name: str, runs: Iterable[RunRecord]) -> dict[int, set
     files: dict[int, set[str]] = {}
     newest = home.version(name)
     kind = kind_of(name)
-    for state in {run.tables[kind] for run in runs if kind in run.tables and run.table_of(kind) == name}:
+    parts = [part for run in runs for _, part in run.of_years()]
+    for state in {part.tables[kind] for part in parts if kind in part.tables and part.table_of(kind) == name}:
         if state.version is None or newest is None or state.version > newest:
             continue
         there = home.files(name, state.version)

@@ -12,7 +12,7 @@ the index cache, whose checksums are compared too. Runs may write meanwhile: eac
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from kline_core._logging import one_line
 from kline_core._text import abbreviated
 from kline_core.bars.jumps import released
 from kline_core.encoder.weights import weights_fingerprint, weights_shape
+from kline_core.encoder.year_folder import YearFolder
 from kline_core.errors import HomeError, SettingError
 from kline_core.factor.stored_values import check_not_lost
 from kline_core.maintenance.checkup import table_names
@@ -98,7 +99,8 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
         home: Home of the tables.
         settings: `settings.factor` selects the values to compute again, those made with it. Patterns are checked under
             the settings that their table records.
-        encoder_path: Weights that made the patterns, which tell the length of a vector; None for the default ones.
+        encoder_path: Weights that made the patterns, which tell the length of a vector, or a folder with those of each
+            year; None for the default ones.
 
     Raises:
         EncoderError: The weights cannot be read.
@@ -115,7 +117,7 @@ def verify(home: Home, settings: Settings = _DEFAULT, encoder_path: str | Path |
             )
     ledger.notes += _damaged_cache(home)
     damaged = check_bars(tables["bars"], ledger) if "bars" in tables else []
-    weights = _Weights(weights_fingerprint(encoder_path), encoder_path)
+    weights = _Weights.of(encoder_path)
     sources = []
     for name in [name for name in names if kind_of(name) == "patterns"]:
         expected, encoder = _check_patterns(home, name, tables, versions, damaged, settings.patterns, weights, ledger)
@@ -156,10 +158,18 @@ def _damaged_cache(home: Home) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Weights that the caller names: their fingerprint and file."""
+    """Weights that the caller names: the fingerprint of each, and what vectors they make."""
 
-    fingerprint: str
-    path: str | Path | None
+    fingerprints: list[str]
+    dim: int
+    """Length of their vectors."""
+
+    @classmethod
+    def of(cls, encoder: str | Path | None) -> Self:
+        """Those of an encoder, or of a folder with one for each year. Raises `EncoderError`."""
+        if (folder := YearFolder.of(encoder)) is None:
+            return cls([weights_fingerprint(encoder)], weights_shape(encoder)[0])
+        return cls(list(folder.fingerprints.values()), weights_shape(folder.weights(max(folder.fingerprints)))[0])
 
 
 def _check_patterns(
@@ -178,12 +188,12 @@ def _check_patterns(
     """
     made = home.description(name, versions[name]) if name in versions and name in tables else None
     steps = usual if made is None else _made_with(home, name, made, tables[name], ledger)
-    encoder = weights.fingerprint if made is None else made.get("encoder")
+    encoder = weights.fingerprints[-1] if made is None else made.get("encoder")
     if "bars" not in tables or steps is None or (made is None and name != FIRST):
         return None, str(encoder)
     expected = Expected.of(_without(tables["bars"], damaged), steps, released(home.notes(versions["bars"])))
     if name in tables:
-        dim = weights_shape(weights.path)[0] * len(steps.scales) if encoder == weights.fingerprint else None
+        dim = weights.dim * len(steps.scales) if encoder in weights.fingerprints else None
         stored = tables[name] if made is not None else table_schema("patterns", steps.horizons).empty_table()
         source = update_source(home, name, versions.get(name))
         older = _as_of_update(home, source, versions["bars"], damaged, steps, ledger)

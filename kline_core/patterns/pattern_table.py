@@ -23,6 +23,15 @@ def pattern_table(home: Home, settings: PatternSettings, encoder: str) -> str:
     return own if home.version(own) is not None else FIRST
 
 
+def has_patterns(home: Home, settings: PatternSettings, encoder: str) -> bool:
+    """Whether a table holds patterns of settings and an encoder (given by its fingerprint).
+
+    Raises what `Home` raises.
+    """
+    table = pattern_table(home, settings, encoder)
+    return home.description(table).get("fingerprint") == pattern_fingerprint(settings, encoder)
+
+
 def table_to_update(home: Home, settings: PatternSettings, encoder: str) -> str:
     """Name of the table that is to hold the patterns of settings and an encoder; it may be missing yet.
 

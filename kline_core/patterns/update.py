@@ -22,9 +22,9 @@ A `WindowEncoder` draws and encodes, in threads of this process (`kline_core.pat
 (`Cluster.encoding`). So this module imports no torch, and neither does a process that leaves the encoding to a cluster.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -121,11 +121,30 @@ class PatternsUpdate:
     """Name of the table, see `kline_core.patterns.pattern_table`."""
     bars: BarsKey
     """Bars that the patterns of this version are of, whatever came since."""
+    years: dict[int, Self] = field(default_factory=dict)
+    """Reports by year, of an update for each year's encoder; `version` and `table` are then those of the last, and the
+    numbers are of all. Empty for one encoder."""
+
+    @classmethod
+    def of_years(cls, years: Mapping[int, Self]) -> Self:
+        """The report of an update for each year's encoder, all from the same bars."""
+        last = years[max(years)]
+        return cls(
+            sum(each.added for each in years.values()),
+            sum(each.removed for each in years.values()),
+            sum(each.total for each in years.values()),
+            sorted({symbol for each in years.values() for symbol in each.restated}),
+            last.version,
+            last.table,
+            last.bars,
+            dict(sorted(years.items())),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         names = ("added", "removed", "total", "restated", "version", "table")
-        return {name: getattr(self, name) for name in names} | {"bars": self.bars.version}
+        found = {name: getattr(self, name) for name in names} | {"bars": self.bars.version}
+        return found | {"years": {str(year): each.to_dict() for year, each in self.years.items()}}
 
 
 def update_patterns(

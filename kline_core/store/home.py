@@ -20,6 +20,7 @@ import pyarrow.fs as pafs
 from deltalake import DeltaTable, write_deltalake
 from deltalake.fs import DeltaStorageHandler
 
+from kline_core.by_year import Fingerprint
 from kline_core.errors import HomeError
 from kline_core.store.delta import NOTES_KEY, WRITER, commit_properties, stored_schema, symbols_predicate
 from kline_core.store.folder import check_room, home_folder, home_uri, why_no_home
@@ -180,7 +181,7 @@ class Home:
         columns: Sequence[str] | None = None,
         version: int | None = None,
         symbols: Sequence[str] | None = None,
-        fingerprint: str | None = None,
+        fingerprint: Fingerprint | None = None,
         where: pc.Expression | None = None,
     ) -> pa.Table:
         """Rows of a table, in no set order.
@@ -193,7 +194,7 @@ class Home:
             columns: Columns to read; all by default.
             version: Version to read; the newest by default.
             symbols: Return only rows with these symbols.
-            fingerprint: Return only rows with this fingerprint.
+            fingerprint: Return only rows with this fingerprint, or of each year's dates those with its own.
             where: Return only rows for which this holds; see `kline_core.store.table.since`.
 
         Raises:

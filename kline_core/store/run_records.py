@@ -18,17 +18,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kline_core._processor import Processor
+from kline_core.by_year import DateSpan, Fingerprint, YearFingerprints, year_spans
 from kline_core.errors import HomeError
 from kline_core.store.home import Home
 
@@ -63,6 +65,17 @@ class RecordedEncoder:
     """File of the weights; None for those that came with the package."""
     fingerprint: str
     device: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedYear:
+    """What a run with an encoder for each year had of its own for the dates of a year (`kline_core.by_year`)."""
+
+    year: int
+    fingerprint: str
+    """Fingerprint of its values."""
+    encoder: RecordedEncoder
+    patterns: TableState
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,39 @@ class RunRecord:
     """Failed samples with reasons that are not named."""
     stored: dict[str, int | None] = field(default_factory=dict)
     """Versions of `factors` and `matches` right after the run."""
+    years: list[RecordedYear] = field(default_factory=list)
+    """Encoders of a run that had one for each year, by year; `fingerprint`, `encoder` and `tables` are then those of
+    the last. Empty for a run with one encoder."""
+
+    @property
+    def stored_under(self) -> Fingerprint:
+        """What the values of the run are stored under."""
+        if not self.years:
+            return self.fingerprint
+        return YearFingerprints(tuple((each.year, each.fingerprint) for each in self.years))
+
+    def of_years(self) -> list[tuple[DateSpan, Self]]:
+        """The dates that each encoder scored, with the record as if it were the only one."""
+        if not self.years:
+            return [(DateSpan(), self)]
+        spans = year_spans(each.year for each in self.years)
+        return [
+            (
+                spans[each.year],
+                replace(
+                    self,
+                    fingerprint=each.fingerprint,
+                    encoder=each.encoder,
+                    tables=self.tables | {"patterns": each.patterns},
+                    years=[],
+                ),
+            )
+            for each in self.years
+        ]
+
+    def on(self, date: np.datetime64) -> Self:
+        """The record as if the encoder that scored a date, datetime64[D], were the only one."""
+        return next(record for span, record in self.of_years() if span.holds(np.array([date]))[0])
 
     def table_of(self, kind: str) -> str:
         """Name of the table that the run read of a kind, `bars` or `patterns`."""

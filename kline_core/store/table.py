@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import FileSystemDataset
 
 from kline_core._text import quoted
+from kline_core.by_year import Fingerprint
 from kline_core.errors import HomeError
 from kline_core.store import checksums
 from kline_core.store.checksums import CHECKED, DamagedFileError
@@ -211,7 +212,7 @@ class StoredTable:
         columns: Sequence[str] | None = None,
         version: int | None = None,
         symbols: Sequence[str] | None = None,
-        fingerprint: str | None = None,
+        fingerprint: Fingerprint | None = None,
         where: pc.Expression | None = None,
     ) -> pa.Table:
         """Rows, in no set order; see `Home.read`."""
@@ -222,7 +223,7 @@ class StoredTable:
             return empty if columns is None else empty.select(list(columns))
         conditions = [] if where is None else [where]
         if fingerprint is not None:
-            conditions.append(text_column("fingerprint") == fingerprint)
+            conditions.append(_stored_under(fingerprint))
         if symbols is not None:
             conditions.append(text_column("symbol").isin(pa.array(symbols, pa.string())))
         condition = reduce(and_, conditions) if conditions else None
@@ -323,4 +324,23 @@ def of_run(run_id: str) -> pc.Expression:
 
 def since(day: np.datetime64) -> pc.Expression:
     """Filter for rows of a day (datetime64[D]) and later ones, for `Home.read`."""
-    return pc.field("date") >= pa.scalar(day.astype("datetime64[D]").astype(object), pa.date32())
+    return pc.field("date") >= _day(day)
+
+
+def _stored_under(fingerprint: Fingerprint) -> pc.Expression:
+    """Filter for values of one fingerprint, or of each year under its own."""
+    if isinstance(fingerprint, str):
+        return text_column("fingerprint") == fingerprint
+    parts = []
+    for span, each in fingerprint.spans():
+        part = text_column("fingerprint") == each
+        if span.first is not None:
+            part &= since(span.first)
+        if span.last is not None:
+            part &= pc.field("date") <= _day(span.last)
+        parts.append(part)
+    return reduce(or_, parts)
+
+
+def _day(day: np.datetime64) -> pa.Scalar:
+    return pa.scalar(day.astype("datetime64[D]").astype(object), pa.date32())
