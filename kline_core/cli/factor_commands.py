@@ -55,7 +55,8 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
     )
     if report.years:
         lines.append(
-            f"encoders of {min(report.years)} to {max(report.years)}, each for the samples of its year, the last also for later ones"
+            f"encoders of {min(report.years)} to {max(report.years)}, each for the samples of its year, the last for "
+            "later ones too"
         )
     if report.recall is not None:
         lines.append(str(report.recall))
