@@ -58,7 +58,7 @@ def test_values_of_all_years_are_one_series(made, years):
     found = kl.evaluate(bench.home, encoder=years, **NAMED)
     assert found.samples == 180
     assert found.values == result.values.notna().sum() > 100
-    assert found.details.tried == 1
+    assert found.details.tries.tried == 1
     assert "for 2022, and those of each year from 2021 on" in found.text()
     past = kl.history(bench.home, "S00001", encoder=years, **NAMED)
     assert past.rows["value"].tolist() == pytest.approx(result.values.xs("S00001", level="asset").tolist(), nan_ok=True)

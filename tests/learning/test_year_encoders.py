@@ -11,6 +11,7 @@ from kline_core.cli.parser import main
 from kline_core.encoder.encoder import Encoder
 from kline_core.errors import SettingError
 from kline_core.learning import year_encoders
+from tests.support.frames import perturbed
 from tests.support.made_markets import noise_market
 from tests.support.studies import bars_of, home_of
 
@@ -26,7 +27,7 @@ def test_a_year_is_taught_once_and_scores_no_day_before_it(home, tmp_path, capsy
     words = ["--home", home.uri, "train", "--market", "--out", str(tmp_path / "years")]
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert f"for samples of 2017: kline index --encoder {tmp_path}/years/2017.safetensors" in said
+    assert f"each sample by the encoder of its year: kline index --encoder {tmp_path}/years, and kline run" in said
     names = sorted(path.name for path in (tmp_path / "years").iterdir())
     assert names == ["2016.json", "2016.safetensors", "2017.json", "2017.safetensors"]
     card = json.loads((tmp_path / "years" / "2017.json").read_text())
@@ -70,3 +71,26 @@ def test_encoders_of_other_patterns_are_not_mixed_in(home, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"--out is .*file, which cannot be used .*; name another folder"):
         train_by_year(home, tmp_path / "file")
+
+
+@pytest.mark.long
+def test_another_future_taught_anew_leaves_the_past_as_it_was(tmp_path):
+    """The whole path: bars, patterns, an encoder taught for each year, patterns by each, values."""
+    cut = np.datetime64("2016-11-15")
+    frame = bars_of(noise_market(5, symbols=8, sessions=560)).assign(amount=np.nan, adj_factor=1.0, suspended=False)
+    rows, taught = [], []
+    for name, bars in (("one", frame), ("other", perturbed(frame, cut, 3))):
+        home, folder = home_of(tmp_path / name, bars), tmp_path / f"{name}-years"
+        cards = train_by_year(home, folder).cards
+        taught.append({year: card["fingerprint"] for year, card in cards.items()})
+        kl.update_patterns(home, encoder=folder, device="cpu")
+        result = kl.compute_factor(home, encoder=folder, device="cpu", max_failed_share=1)
+        assert set(result.report.years) == {2016, 2017}
+        past = result.frame[result.frame["date"] <= cut].drop(columns="run_id").reset_index(drop=True)
+        assert past["value"].notna().sum() > 100
+        matches = result.matches[result.matches["date"] <= cut].drop(columns="run_id").reset_index(drop=True)
+        rows.append((past, matches, result.values))
+    assert taught[0][2016] == taught[1][2016]
+    assert taught[0][2017] != taught[1][2017]
+    assert all(mine.equals(others) for mine, others in zip(rows[0][:2], rows[1][:2], strict=True))
+    assert not rows[0][2].equals(rows[1][2])
