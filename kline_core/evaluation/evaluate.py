@@ -108,12 +108,12 @@ def evaluate_values(
     version = home.version("bars")
     bars = home.read("bars", columns, version, symbols=names)
     frames = bars_by_symbol(bars, releases=released(home.notes(version)))
-    tried = _tried(home, wanted) if details else 1
+    tried = tried_settings(home, wanted) if details else 1
     found = evaluate_frame(rows, frames, settings, name=str(wanted), tried=tried, details=details, cost=cost)
     return replace(found, universe=universe, outside=asked - rows.num_rows, of=of)
 
 
-def _tried(home: Home, judged: Fingerprint) -> int:
+def tried_settings(home: Home, judged: Fingerprint) -> int:
     """Settings of which the home holds values; those of each year's encoder that are judged together count once."""
     stored = set(home.read("factors", ["fingerprint"])["fingerprint"].unique().to_pylist())
     return 1 + len(stored - all_fingerprints(judged))
