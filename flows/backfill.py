@@ -54,6 +54,7 @@ def backfill(
     scheduler: str | None = None,
     threads: Threads = None,
     settings: ChosenSettings | None = None,
+    encoder: str | None = None,
 ) -> State[Any]:
     """Values for every trading day of a range of dates, of chosen symbols or of all.
 
@@ -69,6 +70,8 @@ def backfill(
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
         settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Values
             of different settings stand beside each other. Empty: the default ones.
+        encoder: File of weights from `kline train`, or a folder from `kline train --market`, whose encoders each serve
+            the samples of their year, where the flow and the workers run. Empty: the weights that come along.
     """
     asked = symbol_list(symbols)
     if asked is None and first is None:
@@ -87,13 +90,14 @@ def backfill(
         if asked is not None:
             asked = known_symbols(store, asked)
         chosen = settings_from(settings)
-        updated = carried_out(update, store, cluster, chosen.patterns)
+        updated = carried_out(update, store, cluster, chosen.patterns, encoder)
         dates = usable_dates(store, chosen.patterns, asked, as_day(first), as_day(last), updated.bars.version)
         get_run_logger().info("%d days of %d symbols", sum(map(len, dates.values())), len(dates))
         result = compute_factor(
             store,
             dates=dates,
             settings=chosen,
+            encoder=encoder,
             cluster=cluster,
             patterns=updated,
             max_failed_share=max_failed_share,

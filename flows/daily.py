@@ -49,7 +49,7 @@ from flows.common.session import asked_day, closed_session, run_name
 from flows.steps.patterns import update
 from flows.steps.refresh import BarsInfo, Patience, refresh_bars
 from flows.steps.scoring import score_all
-from kline_core.api.factor import compute_factor
+from kline_core.api.factor import FactorResult, compute_factor
 from kline_core.bars.home_market import noted_market, of_another_market
 from kline_core.bars.sessions import ending
 from kline_core.compute import tasks
@@ -57,13 +57,11 @@ from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import checked_threads
 from kline_core.compute.request import known_symbols
 from kline_core.evaluation.session_change import session_change
-from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values
 from kline_core.factor.symbol_history import symbol_history
 from kline_core.factor.weighted_outcomes import weighted_outcomes
 from kline_core.plots.history_plot import history_png
 from kline_core.sources.registry import is_live
-from kline_core.store.home import Home
 
 # Enough that a thread of the cluster never waits for the next symbol, and few enough for Prefect's server: thousands of
 # task runs at once overflow its event queue, and their records are lost.
@@ -97,6 +95,7 @@ def daily(
     scheduler: str | None = None,
     threads: Threads = None,
     settings: ChosenSettings | None = None,
+    encoder: str | None = None,
 ) -> State[Any]:
     """Refresh bars, extend patterns, score symbols, publish a summary.
 
@@ -120,6 +119,8 @@ def daily(
         threads: Threads of a cluster inside the flow's own process. Empty: one a core.
         settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Values
             of different settings stand beside each other. Empty: the default ones.
+        encoder: File of weights from `kline train`, or a folder from `kline train --market`, whose encoders each serve
+            the samples of their year, where the flow and the workers run. Empty: the weights that come along.
     """
     day = asked_day(calendar, as_of)
     session = None
@@ -153,13 +154,14 @@ def daily(
         if asked is not None:
             asked = known_symbols(store, asked)
         chosen = settings_from(settings)
-        updated = carried_out(update, store, cluster, chosen.patterns)
+        updated = carried_out(update, store, cluster, chosen.patterns, encoder)
         result = compute_factor(
             store,
             asked,
             samples=samples,
             as_of=day,
             settings=chosen,
+            encoder=encoder,
             cluster=cluster,
             patterns=updated,
             max_failed_share=max_failed_share,
@@ -167,16 +169,15 @@ def daily(
             progress=partial(_followed_progress, key_of("progress")),
             execute=partial(score_all, in_flight=IN_FLIGHT),
         )
-        report, key = result.report, result.key
+        report = result.report
         assert report is not None, "it was computed"
-        assert key is not None, "it was computed"
         scored = [each.symbol for each in report.symbols]
-        latest = latest_values(store, scored, report.fingerprint, day)
-        change = session_change(store, report.fingerprint, scored, _newest(latest, day))
+        latest = latest_values(store, scored, result.fingerprint, day)
+        change = session_change(store, result.fingerprint, scored, _newest(latest, day))
         summary = Summary(report, info, updated, change)
-        pictures = {"matches": _picture_of(cluster, key), "history": _history_of(store, key)}
+        pictures = {"matches": _picture_of(cluster, result), "history": _history_of(result)}
         horizon = chosen.factor.return_horizon
-        weighted = weighted_outcomes(store, latest, report.fingerprint, horizon)
+        weighted = weighted_outcomes(store, latest, result.fingerprint, horizon)
         failure = summary.failure(max_failed_share)
         results = Results(summary, latest, weighted, horizon, failure, pictures, [] if asked is None else scored)
         # Quoted, since Prefect would search it, symbol by symbol, for results of other task runs.
@@ -199,20 +200,21 @@ def _newest(latest: Any, day: np.datetime64 | None) -> np.datetime64 | None:
     return np.datetime64(latest["date"].max().date(), "D")
 
 
-def _picture_of(cluster: Cluster, key: StateKey) -> Callable[[str, np.datetime64], bytes]:
+def _picture_of(cluster: Cluster, result: FactorResult) -> Callable[[str, np.datetime64], bytes]:
     """A function that draws a symbol's query with its matches on a worker, which holds them."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
-        return cluster.computed(tasks.picture, cluster.sharded(key), symbol, date)
+        return cluster.computed(tasks.picture, cluster.sharded(result.key_on(date)), symbol, date)
 
     return draw
 
 
-def _history_of(store: Home, key: StateKey) -> Callable[[str, np.datetime64], bytes]:
+def _history_of(result: FactorResult) -> Callable[[str, np.datetime64], bytes]:
     """A function that draws the values of a symbol up to a day beside its price."""
 
     def draw(symbol: str, date: np.datetime64) -> bytes:
-        return history_png(symbol_history(store, symbol, key.fingerprint, last=date, bars_version=key.bars.version))
+        version = result.versions["bars"]
+        return history_png(symbol_history(result.home, symbol, result.fingerprint, last=date, bars_version=version))
 
     return draw
 

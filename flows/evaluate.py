@@ -54,6 +54,7 @@ def evaluate(
     fingerprint: str | None = None,
     settings: ChosenSettings | None = None,
     cost: Cost = COST,
+    encoder: str | None = None,
 ) -> State[Any]:
     """IC, rank IC, decay, calibration, portfolios and losses of the stored values. Nothing is computed anew.
 
@@ -67,10 +68,13 @@ def evaluate(
         settings: Which values, by a preset and what differs from it: {"preset": "broad", "half_life_days": 720}. Empty:
             the default ones.
         cost: Of what the portfolios buy and of what they sell, as a share of it: 0.001 for ten basis points.
+        encoder: With the settings, which values: a file of weights from `kline train`, or a folder from `kline train
+            --market`. Empty: those of the weights that come along.
     """
     found = evaluated(
         open_home(home),
         settings=settings_from(settings),
+        encoder=encoder,
         fingerprint=fingerprint,
         symbols=symbol_list(symbols),
         first=as_day(first),

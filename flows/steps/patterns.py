@@ -14,13 +14,13 @@ from kline_core.store.home import Home
 
 @task(task_run_name="extend patterns", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
 @cancellable
-def update(home: Home, cluster: Cluster, settings: PatternSettings) -> PatternsUpdate:
-    """Bring the patterns of some settings up to date with `bars`, as `kline index` does.
+def update(home: Home, cluster: Cluster, settings: PatternSettings, encoder: str | None = None) -> PatternsUpdate:
+    """Bring the patterns of some settings and encoder up to date with `bars`, as `kline index` does.
 
     If two flow runs do so at the same time, the slower one fails; its retry finds the work done.
     """
     logger = get_run_logger()
     with listening(logger.log):
-        report = update_patterns(home, settings=settings, cluster=cluster)
+        report = update_patterns(home, settings=settings, encoder=encoder, cluster=cluster)
     logger.info("%d patterns added, %d removed, %d in all", report.added, report.removed, report.total)
     return report

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kline_core.compute.results import Progress
     from kline_core.compute.run import Run
     from kline_core.compute.run_report import RunReport
+    from kline_core.compute.year_runs import YearKeys
     from kline_core.factor.state_key import StateKey
     from kline_core.patterns.update import PatternsUpdate
 
@@ -56,6 +57,8 @@ class FactorResult:
     """Report of the run; None if the values were only read."""
     key: "StateKey | None" = None
     """Key of the state that gave the values, of several years that of the last; None if they were only read."""
+    years: "YearKeys | None" = None
+    """Keys of the states of all years; None for one encoder, or if the values were only read."""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -107,6 +110,11 @@ class FactorResult:
         for name in ("date", "match_end"):
             frame[name] = pd.to_datetime(frame[name])
         return self._of_asked(frame)
+
+    def key_on(self, date: np.datetime64) -> "StateKey":
+        """Key of the state that gave the values of a date, datetime64[D]; the values must have been computed."""
+        assert self.key is not None, "they were computed"
+        return self.key if self.years is None else self.years.on(date)
 
     @property
     def _symbols(self) -> list[str] | None:
@@ -222,6 +230,7 @@ def compute_factor(
             bound=store.uri,
         )
     fingerprint: Fingerprint
+    keys = None
     if (folder := YearFolder.of(encoder)) is not None:
         keys = YearKeys.of_home(store, settings, folder, device, patterns)
         key, fingerprint = keys.last, keys.fingerprints
@@ -240,7 +249,7 @@ def compute_factor(
                 report = (execute or run_symbols)(run)
         asked = run.asked
     versions = _versions(store) | {"bars": key.bars.version}
-    result = FactorResult(store, fingerprint, versions, asked, report, key)
+    result = FactorResult(store, fingerprint, versions, asked, report, key, keys)
     if check:
         try:
             report.check(max_failed_share)

@@ -21,7 +21,7 @@ import numpy as np
 
 from kline_core._processor import Processor
 from kline_core._text import abbreviated
-from kline_core.by_year import YearFingerprints, year_spans
+from kline_core.by_year import YearFingerprints, year_of, year_spans
 from kline_core.compute import tasks
 from kline_core.compute.recording import Recorder
 from kline_core.compute.request import Request
@@ -90,6 +90,10 @@ class YearKeys:
     def last(self) -> StateKey:
         """Key of the newest year."""
         return self.by_year[max(self.by_year)]
+
+    def on(self, date: np.datetime64) -> StateKey:
+        """Key of the year that answers for a date, datetime64[D]."""
+        return self.by_year[year_of(date, self.by_year)]
 
     @property
     def fingerprints(self) -> YearFingerprints:

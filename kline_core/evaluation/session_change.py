@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kline_core._text import abbreviated
+from kline_core.by_year import Fingerprint
 from kline_core.evaluation.information_coefficient import rank_ic
 from kline_core.store.home import Home
 
@@ -97,7 +98,9 @@ class Change:
         return "\n".join([lines[0], *([""] if lines[1:] else []), *lines[1:]])
 
 
-def session_change(home: Home, fingerprint: str, symbols: Sequence[str] | None, day: np.datetime64 | None) -> Change:
+def session_change(
+    home: Home, fingerprint: Fingerprint, symbols: Sequence[str] | None, day: np.datetime64 | None
+) -> Change:
     """Compare the newest stored session up to a day with the previous one.
 
     Args:

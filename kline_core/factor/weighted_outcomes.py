@@ -4,11 +4,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kline_core.by_year import Fingerprint
 from kline_core.store.home import Home
 from kline_core.store.schemas import OK
 
 
-def weighted_outcomes(home: Home, latest: pd.DataFrame, fingerprint: str, horizon: int) -> dict[str, float]:
+def weighted_outcomes(home: Home, latest: pd.DataFrame, fingerprint: Fingerprint, horizon: int) -> dict[str, float]:
     """Weighted mean return of the matches behind the values of the newest date of `latest`.
 
     The weights are those that are stored with the matches, with which the values were made. Symbols without a value on

@@ -19,15 +19,19 @@ import kline_core.compute.standing
 import kline_core.factor.stored_values
 from flows.backfill import backfill
 from flows.daily import daily
+from flows.evaluate import evaluate
 from kline_core._memory import VECTORS
+from kline_core.by_year import all_fingerprints
 from kline_core.compute import workload
 from kline_core.compute.run import Run
 from kline_core.encoder.synthetic import random_walk
 from kline_core.encoder.weights import weights_fingerprint
+from kline_core.encoder.year_folder import stored_under
 from kline_core.errors import HomeError, InputError, RunFailedError, SchedulerError, UnknownSymbolError
 from kline_core.search.disk_index import DiskIndex
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
+from tests.support.homes import write_encoder
 from tests.support.prefect_server import SYMBOLS, Server
 from tests.support.processes import poll
 from tests.support.run_logs import errors_of, log_of
@@ -111,6 +115,32 @@ def test_values_are_the_same_where_vectors_are_on_disk(
     assert run(home=str(home)).is_completed()
     assert places == ["disk"]
     assert values(home) == values(stored)
+
+
+@pytest.mark.long
+def test_each_year_goes_by_its_own_encoder(home: Path, tmp_path: Path) -> None:
+    days = np.unique(Home(home).read("bars", ["date"])["date"].to_numpy())
+    last = int(str(days[-1])[:4])
+    folder = tmp_path / "years"
+    folder.mkdir()
+    for year in (last - 1, last):
+        write_encoder(folder / f"{year}.safetensors", year, window_bars=20, trained_through=f"{year - 1}-12-31")
+    asked = {"home": str(home), "encoder": str(folder), "max_failed_share": 1.0}
+    state = run(**asked)
+    assert state.is_completed()
+    names = stored_under(Settings(), folder)
+    counts = Home(home).read("factors").to_pandas().groupby("fingerprint").size()
+    assert set(counts.index) == all_fingerprints(names)
+    assert counts.sum() == 90
+    assert len(Home(home).pattern_tables()) == 3
+    # A day of the year before: its picture is by the encoder of that year.
+    day = str(days[days < np.datetime64(f"{last}-01-01")][-1])
+    assert run(**asked, as_of=day).is_completed()
+    assert backfill(
+        home=str(home), encoder=str(folder), first=day, max_failed_share=1.0, threads=2, return_state=True
+    ).is_completed()
+    judged = evaluate(home=str(home), encoder=str(folder), return_state=True)
+    assert judged.result()["samples"] == Home(home).read("factors", fingerprint=names).num_rows
 
 
 @pytest.mark.long
