@@ -123,13 +123,21 @@ class _PartRecorder(Recorder):
         self._reports.append(report)
         self._rows += rows
         if unreported or len(self._reports) == len(self._chosen.parts):
-            super().end(self.joined(), self._rows, unreported)
             self._ended = True
+            super().end(self.joined(), self._rows, unreported)
 
     def broke(self, error: Exception) -> None:
         """Record that the run was cut off by an error, unless it has not begun, or its end is recorded."""
         if self._began and not self._ended:
+            self._ended = True
             super().broke(error)
+
+    def stopped(self) -> None:
+        """Record the same of a run that was interrupted between two parts, of which neither records it."""
+        if self._reports and not self._ended:
+            left = list(self._chosen.parts.values())[len(self._reports) :]
+            self._ended = True
+            super().end(self.joined(), self._rows, len({symbol for part in left for symbol in part}))
 
     def joined(self) -> RunReport:
         """The reports of the parts so far as one."""
@@ -252,4 +260,6 @@ def run_by_year(
     except Exception as error:
         recorder.broke(error)
         raise
+    finally:
+        recorder.stopped()
     return recorder.joined(), asked

@@ -75,9 +75,7 @@ class YearFolder:
     @classmethod
     def of(cls, encoder: str | Path | None) -> Self | None:
         """The encoders of the folder that is named; None if the default encoder or a file is. Raises as `read`."""
-        if encoder is None or not weights_path(encoder).is_dir():
-            return None
-        return cls.read(encoder)
+        return None if encoder is None or not _is_folder(encoder) else cls.read(encoder)
 
     def weights(self, year: int) -> Path:
         """File of the weights for a year."""
@@ -104,11 +102,19 @@ def stored_under(settings: Settings, encoder: str | Path | None) -> Fingerprint:
 
 def one_encoder(encoder: str | Path | None, purpose: str) -> str | Path | None:
     """The same encoder. Raises `EncoderError` if it is a folder, where one encoder is needed for a purpose."""
-    if encoder is not None and weights_path(encoder).is_dir():
+    if encoder is not None and _is_folder(encoder):
         raise EncoderError(
             f"encoder {encoder} is a folder, and {purpose} takes one encoder; name one of its files", path=str(encoder)
         )
     return encoder
+
+
+def _is_folder(path: str | Path) -> bool:
+    try:
+        return weights_path(path).is_dir()
+    except OSError:
+        # A name that is too long, which is said where it is read as a file.
+        return False
 
 
 def _years(folder: Path, names: list[str]) -> list[int]:

@@ -187,6 +187,19 @@ def test_a_run_that_is_cut_off_in_an_earlier_year_keeps_the_later_one(bench, in_
     assert result.report.count("reused") == kept
 
 
+def test_a_run_that_is_interrupted_between_two_years_is_cut_off(bench, in_process):
+    def interrupted(run):
+        run_symbols(run)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        computed(bench, in_process, execute=interrupted)
+    (run_id,) = recorded_runs(bench.home)
+    record = read_record(bench.home, run_id)
+    assert (record.state, record.problem) == ("cut off", "3 symbols were not reached; run again for the rest")
+    assert record.counts["rows"] == len(bench.rows("factors")) > 0
+
+
 def test_a_symbol_that_breaks_in_one_year_breaks_the_run(bench, in_process):
     def breaks(run):
         if run.key.encoder.path.endswith("2021.safetensors"):

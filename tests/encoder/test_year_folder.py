@@ -41,7 +41,7 @@ def test_years_have_the_encoders_of_their_files(years):
 
 def test_a_file_and_the_default_encoder_are_no_folder(years):
     assert YearFolder.of(None) is YearFolder.of(years / "2021.safetensors") is None
-    assert YearFolder.of(years / "missing") is None
+    assert YearFolder.of(years / "missing") is YearFolder.of("x" * 5000) is None
     assert one_encoder(years / "2021.safetensors", "this") == years / "2021.safetensors"
     with pytest.raises(EncoderError, match=r"years is a folder, and a plan takes one encoder; name one of its files"):
         one_encoder(years, "a plan")
