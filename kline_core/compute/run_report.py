@@ -136,12 +136,12 @@ class RunReport:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """The report as plain JSON values; `years` only where there are some."""
         totals = {name: self.count(name) for name in ("samples", "done", "failed", "reused", "refreshed")}
         return {
             "run_id": self.run_id,
             "fingerprint": self.fingerprint,
-            "years": {str(year): fingerprint for year, fingerprint in self.years.items()},
+            **({"years": {str(year): each for year, each in self.years.items()}} if self.years else {}),
             "versions": self.versions,
             "newer_bars": self.newer_bars,
             "patterns": self.n_patterns,

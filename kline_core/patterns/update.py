@@ -141,10 +141,11 @@ class PatternsUpdate:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """The report as plain JSON values; `years` only where there are some."""
         names = ("added", "removed", "total", "restated", "version", "table")
         found = {name: getattr(self, name) for name in names} | {"bars": self.bars.version}
-        return found | {"years": {str(year): each.to_dict() for year, each in self.years.items()}}
+        years = {str(year): each.to_dict() for year, each in self.years.items()}
+        return found | ({"years": years} if years else {})
 
 
 def update_patterns(
