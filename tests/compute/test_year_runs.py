@@ -1,7 +1,6 @@
 """A run with an encoder for each year: what each year's encoder gives by itself, in one run."""
 
 import shutil
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from kline_core.compute.run_report import SymbolResult
 from kline_core.compute.year_runs import joined_results
 from kline_core.errors import DateError, EncoderError, RunFailedError, SettingError, StaleError
 from kline_core.factor.sample_dates import choose_dates, usable_dates
-from kline_core.maintenance.upkeep import vacuum
+from kline_core.maintenance.upkeep import _recorded
 from kline_core.store.run_records import read_record, recorded_runs
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.frames import perturbed
@@ -87,6 +86,10 @@ def test_it_is_one_run_which_a_replay_finds_bit_for_bit(scored, years, tmp_path)
     assert record.counts == reused(report) | {"rows": len(result.frame)}
     assert record.patterns == report.n_patterns == bench.home.row_count("patterns")
     assert record.stored == bench.versions()
+    # A vacuum keeps what it read of all years.
+    for each in record.years:
+        table, version = each.patterns.table or "patterns", each.patterns.version
+        assert _recorded(bench.home, table, [record]) == {version: set(bench.home.files(table, version))}
     again = replay_run(bench.home, run_id, threads=2, encoder=years)
     assert again.same, again.failure
     assert again.own.values.total == len(result.frame)
@@ -118,7 +121,7 @@ def test_what_a_run_stored_is_shown_with_the_encoder_of_the_date(scored):
         kl.explain(bench.home, "NEW", settings=bench.settings, encoder=bench.weights, device="cpu")
 
 
-def test_a_second_run_computes_nothing_and_a_vacuum_keeps_what_runs_read(bench, in_process):
+def test_a_second_run_computes_nothing_and_is_replayed_when_patterns_have_grown(bench, in_process):
     first = computed(bench, in_process, samples=60)
     again = computed(bench, in_process, samples=60)
     # Chosen over all years, as for one encoder.
@@ -129,7 +132,6 @@ def test_a_second_run_computes_nothing_and_a_vacuum_keeps_what_runs_read(bench, 
     assert again.values.equals(first.values)
     assert again.matches.equals(first.matches)
     bench.add(FRAME[FRAME["symbol"] == "S00001"].assign(symbol="LATER"))
-    vacuum(bench.home, 7, 365, datetime.now(UTC) + timedelta(days=30))
     replayed = replay_run(bench.home, again.report.run_id, threads=2)
     assert replayed.same, replayed.failure
     assert replayed.reused.values.total == 180
