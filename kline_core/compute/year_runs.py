@@ -8,10 +8,10 @@
    The whole is judged, not a part.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import chain
 from time import perf_counter
@@ -166,10 +166,12 @@ def joined_results(parts: Iterable[SymbolResult], problem: str | None = None) ->
     found: dict[str, SymbolResult] = {}
     for part in parts:
         whole = found.setdefault(part.symbol, SymbolResult(part.symbol))
-        for name in ("samples", "done", "failed", "reused", "refreshed"):
-            setattr(whole, name, getattr(whole, name) + getattr(part, name))
-        whole.reasons.update(part.reasons)
-        whole.seconds.update(part.seconds)
+        for name in (each.name for each in fields(SymbolResult)):
+            count, more = getattr(whole, name), getattr(part, name)
+            if isinstance(count, Counter):
+                count.update(more)
+            elif isinstance(count, int) and not isinstance(count, bool):
+                setattr(whole, name, count + more)
         if part.broke or not whole.broke:
             whole.problem = part.problem
         whole.broke |= part.broke

@@ -274,7 +274,7 @@ def stored_rows(
     return rows.filter(pa.array(chosen))
 
 
-def _second_values(rows: pa.Table, fingerprint: str) -> pa.Table:
+def _second_values(rows: pa.Table, fingerprint: Fingerprint) -> pa.Table:
     """Rows with the second value, from many, in the place of the value; one without it has failed, with its reason."""
     rank, why_none = (rows[name] for name in _SECOND)
     if rank.null_count == why_none.null_count == len(rows):

@@ -1,6 +1,7 @@
 """A run with an encoder for each year: what each year's encoder gives by itself, in one run."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -320,6 +321,20 @@ def test_results_of_parts_add_up():
     assert [(each.problem, each.broke) for each in found] == [(None, False), ("no dates", False), ("odd", True)]
     assert found[0].reasons == {"few": 1}
     assert joined_results(parts, "no window")[1].problem == "no window"
+
+
+def test_second_values_of_all_years_are_made_and_counted(indexed, years, tmp_path, in_process):
+    settings = replace(SMALL_SETTINGS, factor=replace(SMALL_SETTINGS.factor, many=40))
+    place = kl.Home(shutil.copytree(indexed.home.folder, tmp_path / "home"))
+    result = computed(Bench(place, settings, years), in_process)
+    second = result.frame["many_rank"].notna()
+    assert second.groupby(result.frame["date"].dt.year).any().to_dict() == {2020: False, 2021: True, 2022: True}
+    assert result.report.many.values == second.sum() > 50
+    assert result.report.many.reasons == dict(result.frame["many_reason"].dropna().value_counts())
+    found = kl.evaluate(place, settings=settings, encoder=years, of="many", details=False)
+    assert found.values == second.sum()
+    again = replay_run(place, result.report.run_id, threads=2)
+    assert again.same, again.failure
 
 
 def test_patterns_that_are_missing_are_named(bars, years, in_process):
