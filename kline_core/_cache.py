@@ -130,6 +130,11 @@ def loaded(key: Key[Loaded]) -> Loaded:
     return value
 
 
+def holds_any(key: Key[Any]) -> bool:
+    """Whether any value of a key's kind is held, which the key may be advanced from."""
+    return len(_of_kind(_kind_of(key))) > 0
+
+
 def hold(key: Key[Loaded], value: Loaded) -> None:
     """Hold a value under its key without loading it."""
     _of_kind(_kind_of(key)).put(key, value)

@@ -21,8 +21,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kline_core.search.pattern_index import Hits, PatternIndex, Proposals
-from kline_core.typing import Floats32, Floats64, Int64s
+from kline_core.typing import Flags, Floats32, Floats64, Int64s
 
+MAX_SHARDS = 1024
 _DEVIATIONS = 1
 """How far the share of the best rows that lie in one shard may exceed its mean, in standard deviations of chance."""
 
@@ -44,6 +45,19 @@ class Share:
         """Rows of the whole from those of the shard; -1 stays -1."""
         return np.where(rows < 0, -1, rows * self.of + self.number)
 
+    def holds(self, rows: Int64s) -> Flags:
+        """Which rows of the whole lie in the shard."""
+        held: Flags = rows % self.of == self.number
+        return held
+
+    def places(self, rows: Int64s) -> Int64s:
+        """Rows of the shard from those of the whole that lie in it."""
+        return rows // self.of
+
+    def of_whole(self, rows: Floats32) -> Floats32:
+        """Of an array with a row for each row of the whole, those of the shard."""
+        return rows[self.number :: self.of]
+
     def count(self, count: int) -> int:
         """Of the `count` best rows, how many may well lie in the shard."""
         share = count / self.of
@@ -58,13 +72,13 @@ class ForVectors:
 
     def put_to(self, index: PatternIndex, share: Share) -> Floats32:
         """Vectors of those of the rows that lie in the shard with this index, in their order."""
-        return index.vectors_of(self.rows[self.rows % share.of == share.number] // share.of)
+        return index.vectors_of(share.places(self.rows[share.holds(self.rows)]))
 
     def joined(self, answers: Sequence[Floats32]) -> Floats32:
         """The answer from those of all shards, in their order."""
         vectors = np.empty((len(self.rows), answers[0].shape[1]), dtype=np.float32)
         for number, part in enumerate(answers):
-            vectors[self.rows % len(answers) == number] = part
+            vectors[Share(number, len(answers)).holds(self.rows)] = part
         return vectors
 
 

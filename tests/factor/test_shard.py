@@ -59,7 +59,7 @@ def test_file_by_file(bench, monkeypatch):
 def test_from_the_index_cache_and_what_was_added_since(bench, monkeypatch):
     load_state(bench.key)
     read = []
-    monkeypatch.setattr(ShardKey, "_read", lambda *_: read.append(1) or iter(()))
+    monkeypatch.setattr(module, "_rows", lambda *_: read.append(1) or iter(()))
     assert_every_third(bench, shards_of(bench))
     assert len(read) == NUMBER
     monkeypatch.undo()
@@ -110,6 +110,29 @@ def test_a_process_holds_the_shards_that_it_is_to_hold(bench):
     assert held() == {1}
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_shards_of_a_worker_are_read_together(bench, monkeypatch, request, cached):
+    """Each reading is of all vectors, so that one for each shard would be as many times all."""
+    if cached:
+        request.getfixturevalue("small_homes_cached")
+        load_state(bench.key)
+        _cache._caches.clear()
+    key, read = in_shards(bench), []
+    loaded(key)
+    for name in ("cached_vectors", "_rows"):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *words, name=name, real=real: read.append(name) or real(*words))
+    load_shards(key, range(NUMBER))
+    assert read == ["cached_vectors", "_rows"]
+    assert_every_third(bench, shards_of(bench))
+    bench.add(FRAME[FRAME["date"] == DAYS.iloc[30]])
+    # What is held goes on by itself, and reads what was added alone.
+    read.clear()
+    load_shards(in_shards(bench), range(NUMBER))
+    assert read == ["_rows"] * NUMBER
+    assert_every_third(bench, shards_of(bench))
+
+
 def test_a_home_without_patterns(tmp_path, small_weights):
     bench = Bench.of(tmp_path / "home", FRAME[FRAME["date"] < DAYS.iloc[3]], SMALL_SETTINGS, small_weights)
     assert [len(shard.index) for shard in shards_of(bench)] == [0, 0, 0]
@@ -133,6 +156,6 @@ def test_a_vector_of_another_length_names_its_pattern(bench, monkeypatch):
 def test_tables_that_were_made_anew_meanwhile_are_noticed(bench, monkeypatch):
     key = in_shards(bench)
     loaded(key)
-    monkeypatch.setattr(ShardKey, "_followed", lambda *_: None)
+    monkeypatch.setattr(module, "_followed", lambda *_: None)
     with pytest.raises(StaleError, match="start the run again"):
         loaded(ShardKey.of(key, 0))
