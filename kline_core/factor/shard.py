@@ -1,8 +1,8 @@
-"""A shard of a state's vectors: the index over every n-th pattern, as one worker of a cluster loads it.
+"""A shard of a state's vectors: the index over its blocks of patterns, as one worker of a cluster loads it.
 
 Of the rest of a state, which every worker holds whole, a search needs about 70 bytes a pattern; vectors and what scans
-them take about 320. A shard reads the vectors of all patterns, from the index cache or from the tables, in parts of at
-most `_AT_ONCE` bytes, and keeps its own; a worker that is to hold several reads them once for all of these.
+them take about 320. Of the index cache only the shard's own blocks are read. The tables' files, which have a checksum
+each, are read whole, in parts of at most `_AT_ONCE` bytes, by a worker once for all shards that it is to hold.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from kline_core._cache import hold, holds_any, let_go, loaded
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.errors import StaleError
-from kline_core.factor.index_cache import cached_vectors
+from kline_core.factor.index_cache import cached_shares
 from kline_core.factor.state import LoadedState, vectors_of
 from kline_core.factor.state_key import StateKey
 from kline_core.search.flat_index import FlatIndex
@@ -97,16 +97,10 @@ def load_shards(state: StateKey, numbers: Collection[int]) -> None:
 def _read_together(key: StateKey, shares: Sequence[Share]) -> list[Shard]:
     """The shards of a state with these shares, from one reading of its vectors. Raises as `ShardKey.load`."""
     state, home = loaded(key), Home(key.home)
-    found = cached_vectors(home, key)
+    found = cached_shares(home, key, shares)
     if found is not None:
-        firsts = {}
-        for share in shares:
-            divided = None
-            if found.divided is not None:
-                divided = found.divided[0], np.ascontiguousarray(share.of_whole(found.divided[1]))
-            index = FlatIndex.over(share.of_whole(found.vectors), divided)
-            firsts[share] = Shard(index, len(found.vectors), found.files)
-        whole = _followed(key, firsts)
+        firsts = [Shard(index, found.count, found.files) for index in found.indexes]
+        whole = _followed(key, dict(zip(shares, firsts, strict=True)))
         if whole is not None:
             return whole
     none = np.zeros((0, state.patterns.dim), dtype=np.float32)

@@ -15,6 +15,7 @@ def bench(tmp_path_factory, small_weights):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_blocks")
 def test_parts_of_every_number_of_shards_and_the_same_values(bench):
     key = bench.key
     batches = batches_of(key, 2, 20)
