@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 
 from kline_core._processor import processor
-from kline_core._setting_types import check, is_whole
+from kline_core._setting_types import check
 from kline_core._threads import CORE_COUNT
 from kline_core.api.data import as_home
 from kline_core.bars.bars_cache import BarsKey
@@ -19,10 +19,9 @@ from kline_core.errors import HomeError, SettingError
 from kline_core.patterns.pattern_table import pattern_table
 from kline_core.planning.extent import Extent, check_years
 from kline_core.planning.plan import GB, Plan
-from kline_core.planning.projection import batch, jobs, memory_of
+from kline_core.planning.projection import batch, check_shards, jobs, memory_of
 from kline_core.planning.rates import Rehearsal
 from kline_core.planning.rehearsal import PATTERNS, rehearse, table_bytes
-from kline_core.search.shards import MAX_SHARDS
 from kline_core.settings import Settings, pattern_fingerprint
 from kline_core.store.home import Home
 
@@ -118,7 +117,8 @@ def _check(
         check_years(years)
     for name, value in (("within", within), ("memory", memory)):
         check(value is None or (math.isfinite(value) and value > 0), name, value, "a finite number above 0")
-    check(shards is None or (is_whole(shards) and 1 <= shards <= MAX_SHARDS), "shards", shards, f"1 to {MAX_SHARDS}")
+    if shards is not None:
+        check_shards(shards)
     index = settings.factor.index
     check(index == "exact", "index", index, "exact: what an approximate one takes is not projected")
 

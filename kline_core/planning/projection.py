@@ -48,6 +48,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from kline_core._memory import on_disk
+from kline_core._setting_types import check, is_whole
 from kline_core.compute.workload import GROUP_SAMPLES
 from kline_core.patterns.update import COMMIT
 from kline_core.planning.extent import Extent, Samples
@@ -169,6 +170,12 @@ def memory_of(extent: Extent, rates: Rehearsal, may_have: float | None, shards: 
         patterns_within=within,
         shards_within=enough,
     )
+
+
+def check_shards(shards: int) -> None:
+    """Raise `SettingError` for a number of shards that there cannot be."""
+    ok = is_whole(shards) and 1 <= shards <= MAX_SHARDS
+    check(ok, "shards", shards, f"1 to {MAX_SHARDS}")
 
 
 def batch(samples: Samples, threads: int) -> int:
