@@ -11,7 +11,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from kline_core._cache import hold, holds_any, let_go, loaded
+from kline_core._cache import held_like, hold, let_go, loaded
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.errors import StaleError
 from kline_core.factor.index_cache import cached_shares
@@ -80,12 +80,12 @@ class ShardKey:
 def load_shards(state: StateKey, numbers: Collection[int]) -> None:
     """Have this process hold these shards of a state, and no shards beside them.
 
-    Those of which it holds no version are read together, since each reading is of all vectors. Raises as
+    Those of which it holds no version are read together, since each reading of the tables is of all vectors. Raises as
     `kline_core.factor.state.load_state`.
     """
     keys = [ShardKey.of(state, number) for number in numbers]
     let_go(ShardKey, {key.kind for key in keys})
-    new = [key for key in keys if not holds_any(key)]
+    new = [key for key in keys if not any(key.state.goes_on(held.state) for held in held_like(key))]
     if new:
         read = _read_together(new[0].state, [key.share for key in new])
         for key, shard in zip(new, read, strict=True):

@@ -142,7 +142,7 @@ def test_a_process_holds_the_shards_that_it_is_to_hold(bench):
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_shards_of_a_worker_are_read_together(bench, monkeypatch, request, cached):
+def test_shards_of_a_worker_are_read_together(bench, tmp_path, monkeypatch, request, cached):
     """Each reading is of all vectors, so that one for each shard would be as many times all."""
     if cached:
         request.getfixturevalue("small_homes_cached")
@@ -153,6 +153,10 @@ def test_shards_of_a_worker_are_read_together(bench, monkeypatch, request, cache
     for name in ("cached_shares", "_rows"):
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *words, name=name, real=real: read.append(name) or real(*words))
+    other = Bench.of(tmp_path / "other", market(2, 20), SMALL_SETTINGS, bench.weights)
+    load_shards(in_shards(other), range(NUMBER))
+    read.clear()
+    # Whatever is held of another home.
     load_shards(key, range(NUMBER))
     assert read == ["cached_shares", "_rows"]
     assert_blocks_of_the_whole(bench, shards_of(bench))
