@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
 
 Value = TypeVar("Value")
 Loaded = TypeVar("Loaded")
+NamedKey = TypeVar("NamedKey", bound="Key[Any]")
 
 STATES: Final = 2
 """Values that a process holds per kind of key. Two serve a run on the newest version of a table and one on the version
@@ -128,6 +129,12 @@ def loaded(key: Key[Loaded]) -> Loaded:
 
     value: Loaded = cache.get(key, make)
     return value
+
+
+def held_like(key: NamedKey) -> list[NamedKey]:
+    """Keys of the same kind whose values are held, most recently used first; perhaps the key itself among them."""
+    # A cache holds keys of one class only, which its type does not say.
+    return [cast(Any, held) for held, _ in _of_kind(_kind_of(key)).items()]
 
 
 def hold(key: Key[Loaded], value: Loaded) -> None:

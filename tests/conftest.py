@@ -8,6 +8,7 @@ from kline_core import _cache
 from kline_core.compute.opening import open_cluster
 from kline_core.factor import index_cache
 from kline_core.patterns import update
+from kline_core.search import shards
 from tests.support.homes import write_encoder
 from tests.support.processes import scheduler_process
 
@@ -92,6 +93,13 @@ def small_homes_cached(monkeypatch):
     """Homes of any size have an index cache."""
     for module in (index_cache, update):
         monkeypatch.setattr(module, "LEAST_CACHED", 1)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of shards in this process are so small that small homes have many."""
+    for module in (index_cache, shards):
+        monkeypatch.setattr(module, "BLOCK", 4)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from kline_core.errors import HomeError, SettingError
 from kline_core.patterns.pattern_table import pattern_table
 from kline_core.planning.extent import Extent, check_years
 from kline_core.planning.plan import GB, Plan
-from kline_core.planning.projection import batch, jobs, memory_of
+from kline_core.planning.projection import batch, check_shards, jobs, memory_of
 from kline_core.planning.rates import Rehearsal
 from kline_core.planning.rehearsal import PATTERNS, rehearse, table_bytes
 from kline_core.settings import Settings, pattern_fingerprint
@@ -37,6 +37,7 @@ def plan(
     samples: int = 600,
     within: float | None = None,
     memory: float | None = None,
+    shards: int | None = None,
     settings: Settings = Settings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
     device: str = "auto",
@@ -52,6 +53,8 @@ def plan(
         samples: Samples of a symbol in the first run.
         within: Seconds for which the needed workers are counted.
         memory: Gigabytes (10^9 bytes) that a worker may have.
+        shards: Shards that vectors lie in, each on a worker of its own; None or 1 if every worker holds all. Memory is
+            that of one of them; seconds are those of a worker that holds all.
         settings: What patterns and values are.
         encoder: Weights' file; None for the default ones.
         device: Device of the encoder.
@@ -64,7 +67,7 @@ def plan(
 
     Raises what `Extent.of` and `rehearse` raise, too.
     """
-    _check(years, within, memory, settings)
+    _check(years, within, memory, shards, settings)
     encoder = one_encoder(encoder, "a plan")
     Request(samples=samples)
     store = None
@@ -95,7 +98,7 @@ def plan(
         home=None if store is None else store.uri,
         extent=extent,
         stride=settings.patterns.pattern_stride,
-        memory=memory_of(extent, rates, may_have),
+        memory=memory_of(extent, rates, may_have, shards or 1),
         disk=_disk(store, extent, rates, settings, encoder),
         jobs=jobs(extent, rates),
         rehearsal=rates,
@@ -107,11 +110,15 @@ def plan(
     )
 
 
-def _check(years: float | None, within: float | None, memory: float | None, settings: Settings) -> None:
+def _check(
+    years: float | None, within: float | None, memory: float | None, shards: int | None, settings: Settings
+) -> None:
     if years is not None:
         check_years(years)
     for name, value in (("within", within), ("memory", memory)):
         check(value is None or (math.isfinite(value) and value > 0), name, value, "a finite number above 0")
+    if shards is not None:
+        check_shards(shards)
     index = settings.factor.index
     check(index == "exact", "index", index, "exact: what an approximate one takes is not projected")
 

@@ -384,6 +384,8 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--within", type=float, metavar="SECONDS", help=about)
     about = "say whether a worker with so much memory (10^9 bytes each) holds everything, and what it would hold"
     plan.add_argument("--memory", type=float, metavar="GB", help=about)
+    about = "memory of a worker with one of so many shards of the vectors (see `run --shards`), instead of one with all"
+    plan.add_argument("--shards", type=int, metavar="N", help=about)
     add_factor_options(plan)
     add_pattern_options(plan)
     add_device(plan)

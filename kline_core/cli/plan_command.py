@@ -25,6 +25,7 @@ def plan(options: argparse.Namespace) -> Answer:
         samples=options.samples,
         within=options.within,
         memory=options.memory,
+        shards=options.shards,
         settings=settings_from(options),
         encoder=options.encoder,
         device=options.device,

@@ -14,6 +14,7 @@ from kline_core._logging import Listener
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.standing import standing_cluster
 from kline_core.errors import SettingError
+from kline_core.search.shards import MAX_SHARDS
 
 MESSAGE_SECONDS = 0.001
 """Seconds for which Dask gathers messages before it sends them; its own up to 0.01 may leave a core idle."""
@@ -31,7 +32,6 @@ messages to a worker, with dates and lineages of thousands of symbols, a schedul
 9 MB more a day of 5,000 symbols.
 """
 MAX_THREADS = 16
-MAX_SHARDS = 1024
 
 
 @contextmanager

@@ -12,13 +12,13 @@ An entry stands in for the tables only if
    added rows are read and compared as in a process that holds the earlier state (`kline_core._cache`),
 3. each data file of these versions has the size and the times of change that it had before it was read, so that a file
    that was touched since is read again, and its damage found, and
-4. every byte of the entry is what was written.
+4. every byte of the entry is what was written; of shards, every byte of the blocks that they hold.
 
 In every other case the tables are read as if there were no cache, and a new entry is written. What cannot be written is
 said in the log and left. Homes in an object store, and small ones, have no cache.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
@@ -42,8 +42,9 @@ from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
 from kline_core.search.disk_index import DiskIndex
-from kline_core.search.flat_index import Divided, FlatIndex
+from kline_core.search.flat_index import Divided, FlatIndex, Room
 from kline_core.search.quantised_scan import QuantisedScan
+from kline_core.search.shards import BLOCK, Share
 from kline_core.settings import pattern_fingerprint
 from kline_core.store.array_folder import (
     INDEX_CACHE,
@@ -57,15 +58,19 @@ from kline_core.store.array_folder import (
     remove_arrays,
 )
 from kline_core.store.home import Home
-from kline_core.typing import Floats32
+from kline_core.store.row_blocks import block_checksums, read_blocks, shape_of
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
 _BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
 _QUANTISED: Final = tuple(field.name for field in fields(QuantisedScan))
 _PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
-_VECTORS: Final = frozenset({"patterns.vectors", "index.directions", "index.heads"})
+_BLOCKS: Final = ("patterns.vectors", "index.heads")
+"""Arrays of which a shard holds some blocks."""
+_CHECKSUMS: Final = ".crc32"
+"""Ends the names of the arrays with the checksums of their blocks."""
+_VECTORS: Final = frozenset({*_BLOCKS, *(f"{name}{_CHECKSUMS}" for name in _BLOCKS), "index.directions"})
 """Arrays that only an index needs."""
 
 _LOG = logger(__name__)
@@ -97,14 +102,15 @@ class CachedState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CachedVectors:
-    """The vectors that an entry holds, mapped."""
+class CachedShares:
+    """What an entry holds of the vectors of some shards."""
 
-    vectors: Floats32
-    """float32 (n, d), in the order of the patterns of its version."""
-    divided: Divided | None
+    indexes: list[FlatIndex]
+    """Over the vectors of each shard."""
+    count: int
+    """Number of patterns of its version."""
     files: frozenset[str]
-    """Data files of the patterns of its version."""
+    """Data files of these."""
 
 
 def file_stamps(home: Home, key: StateKey) -> Stamps | None:
@@ -136,16 +142,35 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
     return _newest(home, key, held)
 
 
-def cached_vectors(home: Home, key: StateKey) -> CachedVectors | None:
-    """The vectors of the entry that `cached_state` finds, if it finds any. Raises what `Home` raises."""
+def cached_shares(home: Home, key: StateKey, shares: Sequence[Share]) -> CachedShares | None:
+    """Of the entry that `cached_state` finds, if it finds any, what these shards hold; nothing else is read.
 
-    def mapped(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedVectors:
-        arrays = read_arrays(folder, _VECTORS.__contains__)
-        return CachedVectors(
-            arrays["patterns.vectors"], _divided(arrays), frozenset(described["files"][made_for.patterns_table])
-        )
+    Raises what `Home` raises.
+    """
 
-    return _newest(home, key, mapped)
+    def read(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedShares:
+        arrays = read_arrays(folder, lambda name: name == "index.directions" or name.endswith(_CHECKSUMS))
+        count, files = shape_of(folder, "patterns.vectors")[0], frozenset(described["files"][made_for.patterns_table])
+        return CachedShares([_index(folder, arrays, count, share) for share in shares], count, files)
+
+    return _newest(home, key, read)
+
+
+def _index(folder: Path, arrays: Mapping[str, NDArray[Any]], count: int, share: Share) -> FlatIndex:
+    """The index of a shard, from its blocks of an entry."""
+    numbers, own = share.blocks(count), int(share.known(np.array([count]))[0])
+
+    def blocks(name: str, out: NDArray[Any]) -> NDArray[Any]:
+        read_blocks(folder, name, arrays[f"{name}{_CHECKSUMS}"], BLOCK, numbers, out)
+        return out
+
+    room = Room.of(own, shape_of(folder, "patterns.vectors")[1])
+    blocks("patterns.vectors", room.vectors)
+    divided = None
+    if (directions := arrays.get("index.directions")) is not None:
+        heads = np.empty((own, shape_of(folder, "index.heads")[1]), dtype=np.float32)
+        divided = directions, blocks("index.heads", heads)
+    return FlatIndex.over(room.vectors, divided, room)
 
 
 def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], StateKey], Found]) -> Found | None:
@@ -195,6 +220,7 @@ def keep_state(
         arrays |= {f"quantised.{name}": getattr(index.scan, name) for name in _QUANTISED}
     elif (divided := index.divided) is not None:
         arrays |= {"index.directions": divided[0], "index.heads": divided[1]}
+    arrays |= {f"{name}{_CHECKSUMS}": block_checksums(arrays[name], BLOCK) for name in _BLOCKS if name in arrays}
     described = {
         "origin": _origin(key),
         "bars_version": key.bars.version,

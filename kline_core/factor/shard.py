@@ -1,20 +1,20 @@
-"""A shard of a state's vectors: the index over every n-th pattern, as one worker of a cluster loads it.
+"""A shard of a state's vectors: the index over its blocks of patterns, as one worker of a cluster loads it.
 
 Of the rest of a state, which every worker holds whole, a search needs about 70 bytes a pattern; vectors and what scans
-them take about 320. A shard reads the vectors of all patterns, from the index cache or from the tables, in parts of at
-most `_AT_ONCE` bytes, and keeps its own.
+them take about 320. Of the index cache only the shard's own blocks are read. The tables' files, which have a checksum
+each, are read whole, in parts of at most `_AT_ONCE` bytes, by a worker once for all shards that it is to hold.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
 
-from kline_core._cache import let_go, loaded
+from kline_core._cache import held_like, hold, let_go, loaded
 from kline_core.bars.bars_cache import table_replaced
 from kline_core.errors import StaleError
-from kline_core.factor.index_cache import cached_vectors
+from kline_core.factor.index_cache import cached_shares
 from kline_core.factor.state import LoadedState, vectors_of
 from kline_core.factor.state_key import StateKey
 from kline_core.search.flat_index import FlatIndex
@@ -67,82 +67,97 @@ class ShardKey:
 
         Raises as `kline_core.factor.state.load_state`.
         """
-        state, home = loaded(self.state), Home(self.state.home)
-        found = cached_vectors(home, self.state)
-        if found is not None:
-            divided = None
-            if found.divided is not None:
-                divided = found.divided[0], np.ascontiguousarray(self._own(found.divided[1]))
-            first = Shard(FlatIndex.over(self._own(found.vectors), divided), len(found.vectors), found.files)
-            whole = self._followed(state, first)
-            if whole is not None:
-                return whole
-        none = np.zeros((0, state.patterns.dim), dtype=np.float32)
-        whole = self._followed(state, Shard(FlatIndex.over(none), 0, frozenset()))
-        if whole is None:
-            # What the state was compared with is no longer there.
-            raise table_replaced(self.state.home)
-        return whole
+        return _read_together(self.state, [self.share])[0]
 
     def advance(self, earlier: Self, value: Shard) -> Shard | None:
         """The shard with the patterns added since an earlier version; None if this does not continue that one."""
         if earlier.number != self.number or not self.state.goes_on(earlier.state):
             return None
-        return self._followed(loaded(self.state), value)
-
-    def _own(self, whole: Floats32) -> Floats32:
-        return whole[self.number :: self.state.shards]
-
-    def _followed(self, state: LoadedState, shard: Shard) -> Shard | None:
-        """A shard of an earlier version followed by the rows of its data files beyond those; None if these are not
-        exactly the patterns after it."""
-        if state.verified is None:
-            return shard
-        files = state.verified.files
-        if not shard.files <= files:
-            return None
-        count, share = len(state.patterns), self.share
-        before, after = (int(share.known(np.array([rows]))[0]) for rows in (shard.count, count))
-        vectors = np.empty((after - before, state.patterns.dim), dtype=np.float32)
-        seen = np.zeros(count - shard.count, dtype=np.bool_)
-        for row, part in self._read(state, shard.files):
-            if (row < shard.count).any() or seen[row - shard.count].any():
-                return None
-            seen[row - shard.count] = True
-            mine = row % share.of == share.number
-            vectors[row[mine] // share.of - before] = part[mine]
-        if not seen.all():
-            return None
-        try:
-            state.patterns.check_vectors(vectors, share.rows(np.arange(before, after)))
-        except StaleError as error:
-            error.args = (with_options(str(error), self.state.settings.patterns.options),)
-            raise
-        return Shard(shard.index.followed_by(vectors), count, files)
-
-    def _read(self, state: LoadedState, held: Collection[str]) -> Iterator[tuple[Int64s, Floats32]]:
-        """Rows of the patterns in all data files but those `held`, and their vectors."""
-        assert state.verified is not None, "there are patterns"
-        assert self.state.patterns_version is not None, "they are of a version"
-        home, windows, dim = Home(self.state.home), state.verified.windows, state.patterns.dim
-        table, version = self.state.patterns_table, self.state.patterns_version
-        sizes = home.files(table, version)
-        for files in _groups({name: size for name, size in sizes.items() if name not in held}):
-            rows = home.appended(table, ["symbol", "end", "vector"], sizes.keys() - files, version)
-            if rows is None:
-                raise table_replaced(home.uri)
-            yield windows.find(rows["symbol"], rows["end"]), vectors_of(rows["vector"], dim)
+        advanced = _followed(self.state, {self.share: value})
+        return None if advanced is None else advanced[0]
 
 
 def load_shards(state: StateKey, numbers: Collection[int]) -> None:
     """Have this process hold these shards of a state, and no shards beside them.
 
-    Raises as `kline_core.factor.state.load_state`.
+    Those of which it holds no version are read together, since each reading of the tables is of all vectors. Raises as
+    `kline_core.factor.state.load_state`.
     """
     keys = [ShardKey.of(state, number) for number in numbers]
     let_go(ShardKey, {key.kind for key in keys})
+    new = [key for key in keys if not any(key.state.goes_on(held.state) for held in held_like(key))]
+    if new:
+        read = _read_together(new[0].state, [key.share for key in new])
+        for key, shard in zip(new, read, strict=True):
+            hold(key, shard)
     for key in keys:
         loaded(key)
+
+
+def _read_together(key: StateKey, shares: Sequence[Share]) -> list[Shard]:
+    """The shards of a state with these shares, from one reading of its vectors. Raises as `ShardKey.load`."""
+    state, home = loaded(key), Home(key.home)
+    found = cached_shares(home, key, shares)
+    if found is not None:
+        firsts = [Shard(index, found.count, found.files) for index in found.indexes]
+        whole = _followed(key, dict(zip(shares, firsts, strict=True)))
+        if whole is not None:
+            return whole
+    none = np.zeros((0, state.patterns.dim), dtype=np.float32)
+    whole = _followed(key, {share: Shard(FlatIndex.over(none), 0, frozenset()) for share in shares})
+    if whole is None:
+        # What the state was compared with is no longer there.
+        raise table_replaced(key.home)
+    return whole
+
+
+def _followed(key: StateKey, shards: Mapping[Share, Shard]) -> list[Shard] | None:
+    """Shards of an earlier version, the same for all, followed by the rows of its data files beyond those; None if
+    these are not exactly the patterns after it."""
+    state = loaded(key)
+    if state.verified is None:
+        return list(shards.values())
+    files, first = state.verified.files, next(iter(shards.values()))
+    if not first.files <= files:
+        return None
+    count = len(state.patterns)
+    bounds = {share: share.known(np.array([first.count, count])) for share in shards}
+    dim = state.patterns.dim
+    vectors = {share: np.empty((after - before, dim), np.float32) for share, (before, after) in bounds.items()}
+    seen = np.zeros(count - first.count, dtype=np.bool_)
+    for row, part in _rows(key, state, first.files):
+        if (row < first.count).any() or seen[row - first.count].any():
+            return None
+        seen[row - first.count] = True
+        for share, own in vectors.items():
+            mine = share.holds(row)
+            own[share.places(row[mine]) - bounds[share][0]] = part[mine]
+    if not seen.all():
+        return None
+    followed = []
+    for share, shard in shards.items():
+        try:
+            state.patterns.check_vectors(vectors[share], share.rows(np.arange(*bounds[share])))
+        except StaleError as error:
+            error.args = (with_options(str(error), key.settings.patterns.options),)
+            raise
+        # Each is let go of once it was copied.
+        followed.append(Shard(shard.index.followed_by(vectors.pop(share)), count, files))
+    return followed
+
+
+def _rows(key: StateKey, state: LoadedState, held: Collection[str]) -> Iterator[tuple[Int64s, Floats32]]:
+    """Rows of the patterns in all data files but those `held`, and their vectors."""
+    assert state.verified is not None, "there are patterns"
+    assert key.patterns_version is not None, "they are of a version"
+    home, windows, dim = Home(key.home), state.verified.windows, state.patterns.dim
+    sizes = home.files(key.patterns_table, key.patterns_version)
+    for files in _groups({name: size for name, size in sizes.items() if name not in held}):
+        columns, others = ["symbol", "end", "vector"], sizes.keys() - files
+        rows = home.appended(key.patterns_table, columns, others, key.patterns_version)
+        if rows is None:
+            raise table_replaced(home.uri)
+        yield windows.find(rows["symbol"], rows["end"]), vectors_of(rows["vector"], dim)
 
 
 def _groups(sizes: Mapping[str, int]) -> Iterator[set[str]]:

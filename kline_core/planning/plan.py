@@ -55,13 +55,13 @@ class Plan:
         lines = [
             f"counted: {extent.symbols:,} symbols, {extent.bars:,} bars, {extent.patterns:,} patterns; "
             f"{extent.new_patterns:,.0f} patterns more a day",
-            f"computed: memory of a worker {_gb(memory.loaded)}, {_gb(memory.peak)} while it loads, "
+            f"computed: memory of a {self._worker} {_gb(memory.loaded)}, {_gb(memory.peak)} while it loads, "
             f"of which {_gb(memory.program)} are the program's",
             "computed: disk " + ", ".join(f"{_gb(size)} {name}" for name, size in self.disk.items()),
             *self._vector_lines(),
             *self._memory_lines(),
             "",
-            "projected, with one worker on this machine:",
+            f"projected, with one worker on this machine{'' if memory.shards == 1 else ', which holds all'}:",
             self._table(),
             *self._worker_lines(),
             "",
@@ -96,16 +96,29 @@ class Plan:
         size = self.memory.vectors_on_disk
         return [f"computed: {_gb(size)} of vectors are read from disk, 8 bits of each number are held"] if size else []
 
+    @property
+    def _worker(self) -> str:
+        shards = self.memory.shards
+        return "worker" if shards == 1 else f"worker with one of {shards} shards"
+
     def _memory_lines(self) -> list[str]:
-        room = self.memory.patterns_within
+        room, enough = self.memory.patterns_within, self.memory.shards_within
         if room is None or self.may_have is None:
             return []
         if room >= self.extent.patterns:
-            return [f"computed: a worker fits into {_gb(round(self.may_have))}, with up to {room:,} patterns"]
-        no = f"computed: no worker fits into {_gb(round(self.may_have))}"
+            return [f"computed: a {self._worker} fits into {_gb(round(self.may_have))}, with up to {room:,} patterns"]
+        no = f"computed: no {self._worker} fits into {_gb(round(self.may_have))}"
         if self.stride_within is None:
             return [f"{no}, even without patterns"]
-        return [f"{no}, since each loads all; {room:,} patterns would, as with --pattern-stride {self.stride_within}"]
+        others = f"{room:,} patterns would, as with --pattern-stride {self.stride_within}"
+        shards = "no number of shards would do"
+        if enough is not None:
+            shards = f"all would in {enough} shards, each on a worker of its own (--shards {enough})"
+        return [f"{no}, since each loads {self._loads}; {others}; {shards}"]
+
+    @property
+    def _loads(self) -> str:
+        return "all" if self.memory.shards == 1 else "all but the vectors, and its share of these"
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values."""

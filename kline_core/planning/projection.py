@@ -24,6 +24,16 @@ process stores all values. Each of them loads everything, at the same time. So a
                and N r.bar + P (r.pattern + index + r.pattern_row)       while patterns are: their rows without vectors,
                    + F (r.pattern_row + r.vector)                        and the F rows of one file as they are
 
+With n shards, each on a worker of its own (`kline_core.factor.shard`), a worker holds vectors of s = P / n patterns:
+
+    memory   = r.base + N r.bar + P r.pattern + s (r.vector + r.scan)
+    peak     = r.base + the largest of N (r.bar_row + 2 r.bar)           while bars are read,
+               and N r.bar + P (r.pattern + r.pattern_row)               while patterns are, a file at a time,
+                   + F r.pattern_row
+               and N r.bar + P r.pattern + s r.vector                    and while its vectors are: read, and
+                   + the larger of F (r.pattern_row + r.vector)          a file, as they are
+                     and s (r.vector + r.scan)                           or copied into the index
+
 What a run itself holds, such as its rows until they are stored, comes on top. Sizes of a home's files are its own where
 they are there, else lines of the rehearsal's. What a table keeps of earlier versions is not in them, nor the index
 cache. Loading is that from the tables, the cache written: the next process, which maps the cache, needs less.
@@ -34,13 +44,18 @@ table that grows.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from kline_core._memory import on_disk
+from kline_core._setting_types import check, is_whole
 from kline_core.compute.workload import GROUP_SAMPLES
 from kline_core.patterns.update import COMMIT
 from kline_core.planning.extent import Extent, Samples
 from kline_core.planning.rates import Rehearsal
+from kline_core.search.shards import MAX_SHARDS
+
+_MOST_PATTERNS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,8 @@ class Job:
 class Memory:
     """Bytes of one worker."""
 
+    shards: int
+    """Number of shards that vectors lie in, each on a worker of its own; 1 if every worker holds all."""
     program: int
     loaded: int
     peak: int
@@ -81,6 +98,9 @@ class Memory:
     patterns_within: int | None
     """Patterns up to which the peak is within what it may have, below zero if the bars alone are not; None if nothing
     was said about that."""
+    shards_within: int | None
+    """Fewest shards with which the peak is within what it may have, if no vectors are read from disk; None if nothing
+    was said about that, or no number of shards is enough."""
 
 
 def jobs(extent: Extent, rates: Rehearsal) -> list[Job]:
@@ -103,40 +123,59 @@ def _run(name: str, of: Samples, rates: Rehearsal, before: float, scan: float, n
     return Job(name, of.samples, round(of.encoded + new), fixed, divided)
 
 
-def memory_of(extent: Extent, rates: Rehearsal, may_have: float | None) -> Memory:
-    """Memory of a worker, in bytes; `may_have`: bytes that it may have at its peak."""
+def memory_of(extent: Extent, rates: Rehearsal, may_have: float | None, shards: int = 1) -> Memory:
+    """Memory of a worker, in bytes.
+
+    `may_have`: bytes that it may have at its peak. `shards`: number of shards that vectors lie in, each on a worker of
+    its own; 1 if every worker holds all.
+    """
     bars, program = extent.bars * rates.bar_bytes, rates.base_bytes
     reading = extent.bars * (rates.bar_row_bytes + 2 * rates.bar_bytes)
     limit = None if may_have is None else int(may_have)
     file_row = rates.pattern_row_bytes + rates.vector_bytes
+    in_memory = rates.vector_bytes + rates.scan_bytes
 
-    def each(disk: bool) -> float:
-        return rates.pattern_bytes + (rates.vector_bytes / 4 + 2 if disk else rates.vector_bytes + rates.scan_bytes)
+    def loaded(patterns: int, number: int, disk: bool) -> float:
+        own = rates.vector_bytes / 4 + 2 if disk else in_memory
+        return bars + patterns * rates.pattern_bytes + math.ceil(patterns / number) * own
 
-    def peak(patterns: int, disk: bool) -> float:
-        read = patterns * rates.pattern_row_bytes + min(patterns, COMMIT) * file_row
-        return program + max(reading, bars + patterns * each(disk) + read)
+    def peak(patterns: int, number: int, disk: bool) -> float:
+        rows, file = patterns * rates.pattern_row_bytes, min(patterns, COMMIT)
+        if number == 1:
+            return program + max(reading, loaded(patterns, 1, disk) + rows + file * file_row)
+        rest, share = bars + patterns * rates.pattern_bytes, math.ceil(patterns / number)
+        own = share * rates.vector_bytes + max(file * file_row, share * in_memory)
+        return program + max(reading, rest + rows + file * rates.pattern_row_bytes, rest + own)
 
     def most(may_have: float, disk: bool) -> int:
-        if peak(0, disk) > may_have:
-            return -1
-        room, step = may_have - program - bars, each(disk) + rates.pattern_row_bytes
-        return int(max(min(COMMIT, room / (step + file_row)), (room - COMMIT * file_row) / step))
+        return bisect_right(range(_MOST_PATTERNS), may_have, key=lambda count: peak(count, shards, disk)) - 1
 
     vectors = extent.patterns * rates.vector_bytes
-    disk = on_disk(vectors, limit)
-    within = None
+    disk = shards == 1 and on_disk(vectors, limit)
+    within = enough = None
     if may_have is not None:
-        within = most(may_have, disk=True)
-        if not on_disk(max(0, within) * rates.vector_bytes, limit):
+        within = most(may_have, disk=shards == 1)
+        if shards == 1 and not on_disk(max(0, within) * rates.vector_bytes, limit):
             within = most(may_have, disk=False)
+        # More shards never take more, so that the first that is enough divides the two kinds.
+        numbers = range(1, MAX_SHARDS + 1)
+        at = bisect_left(numbers, True, key=lambda number: peak(extent.patterns, number, False) <= may_have)
+        enough = numbers[at] if at < len(numbers) else None
     return Memory(
+        shards=shards,
         program=program,
-        loaded=round(program + bars + extent.patterns * each(disk)),
-        peak=round(peak(extent.patterns, disk)),
+        loaded=round(program + loaded(extent.patterns, shards, disk)),
+        peak=round(peak(extent.patterns, shards, disk)),
         vectors_on_disk=vectors if disk else 0,
         patterns_within=within,
+        shards_within=enough,
     )
+
+
+def check_shards(shards: int) -> None:
+    """Raise `SettingError` for a number of shards that there cannot be."""
+    ok = is_whole(shards) and 1 <= shards <= MAX_SHARDS
+    check(ok, "shards", shards, f"1 to {MAX_SHARDS}")
 
 
 def batch(samples: Samples, threads: int) -> int:

@@ -55,7 +55,7 @@ def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str
     waiting = folder.with_name(f"{_WAITING}{uuid4().hex}")
     waiting.mkdir()
     try:
-        checksums = {name: _write(waiting / f"{name}.npy", array) for name, array in arrays.items()}
+        checksums = {name: _write(array_path(waiting, name), array) for name, array in arrays.items()}
         text = json.dumps({"described": described, "crc32": checksums}, sort_keys=True)
         (waiting / _DESCRIPTION).write_text(f"{text}\n{zlib.crc32(text.encode()):08x}", "utf-8")
         try:
@@ -78,7 +78,7 @@ def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, 
     parent = folder.parent
     parent.mkdir(exist_ok=True)
     remove_abandoned(parent)
-    check_space(parent, 2 * sum(part.nbytes for array in arrays.values() for part in _parts(array)))
+    check_space(parent, 2 * sum(part.nbytes for array in arrays.values() for part in parts_of(array)))
     if folder.is_dir():
         # It did not fit, or it would have been read.
         remove_arrays(folder)
@@ -89,6 +89,16 @@ def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, 
 def digest_of(origin: Mapping[str, Any]) -> str:
     """Digest of what made a folder of arrays, JSON values, for its name."""
     return hashlib.blake2b(json.dumps(origin, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def array_path(folder: Path, name: str) -> Path:
+    """File of an array of a folder."""
+    return folder / f"{name}.npy"
+
+
+def parts_of(array: Parts) -> Sequence[NDArray[Any]]:
+    """The parts of an array, one after the other."""
+    return [array] if isinstance(array, np.ndarray) else array
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def read_arrays(folder: Path, wanted: Callable[[str], bool] | None = None) -> di
     if there is none.
     """
     return {
-        name: _read(folder / f"{name}.npy", checksum)
+        name: _read(array_path(folder, name), checksum)
         for name, checksum in _read_json(folder)["crc32"].items()
         if wanted is None or wanted(name)
     }
@@ -174,12 +184,8 @@ class _Summed:
         return self._stream.write(data)
 
 
-def _parts(array: Parts) -> Sequence[NDArray[Any]]:
-    return [array] if isinstance(array, np.ndarray) else array
-
-
 def _write(path: Path, array: Parts) -> int:
-    parts = _parts(array)
+    parts = parts_of(array)
     first = parts[0]
     shape = (sum(map(len, parts)), *first.shape[1:])
     with path.open("wb") as stream:

@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 
 import kline_core as kl
+from kline_core._cache import loaded
 from kline_core.api.plan import plan
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.errors import HomeError, SettingError
+from kline_core.factor.shard import ShardKey
 from kline_core.factor.state import loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.planning.held_bytes import held_bytes
+from kline_core.planning.projection import memory_of
 from kline_core.planning.rehearsal import table_bytes
 from kline_core.settings import FactorSettings, Settings
 from kline_core.store.home import Home
@@ -117,6 +120,31 @@ def test_a_memory_that_is_too_small_names_a_stride_that_fits(made):
     assert none.stride_within is None
 
 
+def test_a_memory_that_is_too_small_names_the_shards_that_fit(made):
+    tight = replace(made.memory, patterns_within=made.extent.patterns // 3, shards_within=5)
+    text = replace(made, memory=tight).text()
+    assert f"since each loads all; {tight.patterns_within:,} patterns would, as with --pattern-stride " in text
+    assert "; all would in 5 shards, each on a worker of its own (--shards 5)" in text
+    none = replace(tight, shards_within=None)
+    assert "no number of shards would do" in replace(made, memory=none).text()
+
+
+def test_a_worker_with_a_shard_has_the_memory_of_its_loaded_state(made, done, weights):
+    key = replace(StateKey.newest(done[0], SMALL_SETTINGS, weights, "cpu"), shards=3)
+    planned = memory_of(made.extent, made.rehearsal, None, shards=3)
+    held = held_bytes(
+        loaded(key), loaded(ShardKey.of(key, 0)), key.catalogue.windows(), BarsKey.newest(done[0]).frames()
+    )
+    assert planned.loaded - planned.program == pytest.approx(held, rel=0.05)
+    text = replace(made, memory=planned).text()
+    assert "computed: memory of a worker with one of 3 shards " in text
+    tight = replace(planned, patterns_within=5, shards_within=None)
+    assert "no worker with one of 3 shards fits into 64.00 GB, since each loads all but the vectors, and its share" in (
+        replace(made, memory=tight).text()
+    )
+    assert "projected, with one worker on this machine, which holds all:" in text
+
+
 def test_a_home_whose_patterns_are_there_has_their_size(done, weights):
     again = plan(done[0], settings=SMALL_SETTINGS, encoder=weights, device="cpu", rehearsed=1_000)
     assert again.disk["patterns"] == table_bytes(done[0], "patterns")
@@ -140,6 +168,7 @@ def test_full_mode_holds_the_shapes_of_its_patterns_too(done, weights):
         ({"symbols": 5, "years": 5, "within": 0.0}, "within is 0.0; it must be a finite number above 0"),
         ({"symbols": 5, "years": 5, "memory": float("nan")}, "memory is nan; it must be a finite number above 0"),
         ({"symbols": 5, "years": 5, "samples": 0}, "samples is 0; it must be at least 1"),
+        ({"symbols": 5, "years": 5, "shards": 0}, "shards is 0; it must be 1 to 1024"),
         (
             {"symbols": 5, "years": 5, "settings": Settings.preset("seed", index="ivf")},
             "index is 'ivf'; it must be exact",

@@ -1,8 +1,11 @@
 """The formulas, with round numbers in the place of measured ones."""
 
+from dataclasses import replace
+
 import pytest
 
 from kline_core._memory import VECTORS
+from kline_core.patterns.update import COMMIT
 from kline_core.planning.extent import Extent, Samples
 from kline_core.planning.projection import Job, batch, jobs, memory_of
 from kline_core.planning.rates import Line, Rehearsal
@@ -90,6 +93,33 @@ def test_what_fits_into_a_memory_fills_it(monkeypatch):
     assert fewer is not None
     assert 400_000 + 650_000 + fewer * 756 <= 6e6 < 400_000 + 650_000 + (fewer + 1) * 756
     assert memory_of(EXTENT, RATES, 2e6).patterns_within == -1, "the bars alone take more while they are read"
+
+
+def test_a_worker_with_a_shard_holds_its_share_of_the_vectors():
+    memory = memory_of(EXTENT, RATES, None, shards=4)
+    assert memory.loaded == 400_000 + 650_000 + 9_000 * 100 + 2_250 * 300
+    # Files of 9,000 vectors are read while it has its own, which are then copied into the index.
+    assert memory.peak == 400_000 + 650_000 + 9_000 * 100 + 2_250 * 256 + 9_000 * 306
+    assert (memory.shards, memory.vectors_on_disk, memory.shards_within) == (4, 0, None)
+    # Of many files, each has a part only.
+    large = replace(EXTENT, patterns=COMMIT * 100)
+    count, share = large.patterns, large.patterns // 4
+    assert memory_of(large, RATES, None, shards=4).peak == 400_000 + 650_000 + count * 100 + share * (256 + 300)
+    many = memory_of(large, RATES, None, shards=1000).peak
+    assert many == 400_000 + 650_000 + count * 150 + COMMIT * 50
+
+
+def test_the_fewest_shards_that_fit_are_enough_and_one_less_is_not():
+    large = replace(EXTENT, patterns=COMMIT * 100)
+    room = memory_of(large, RATES, None, shards=7).peak
+    for asked in (1, 3, 7):
+        assert memory_of(large, RATES, room, shards=asked).shards_within == 7
+    assert memory_of(large, RATES, room, shards=7).patterns_within == large.patterns
+    assert memory_of(large, RATES, room - 1, shards=7).shards_within == 8
+    assert memory_of(large, RATES, room - 1, shards=7).patterns_within < large.patterns
+    # What every worker holds whole stays.
+    assert memory_of(large, RATES, 400_000 + 650_000 + large.patterns * 100.0, shards=7).shards_within is None
+    assert memory_of(EXTENT, RATES, 1e9).shards_within == 1
 
 
 @pytest.mark.parametrize(

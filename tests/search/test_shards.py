@@ -7,12 +7,20 @@ from hypothesis import strategies as st
 
 from kline_core.search import candidates as search_module
 from kline_core.search import flat_index as index_module
+from kline_core.search import shards as module
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
 from kline_core.search.shards import AnsweredIndex, ForProposals, ForReaching, ForVectors, Share, Unanswered
 from kline_core.settings import FactorSettings
 from tests.support.examples import examples
 from tests.support.searches import asked_of_all, assert_naive, assert_same, cases, in_shards, market, some
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_blocks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", 4)
+        yield
 
 
 @pytest.mark.slow
@@ -33,21 +41,27 @@ def test_equal_the_whole_and_the_plain_loop(case, number):
     assert_naive(found, patterns, queries, factor, window_bars)
 
 
-@given(st.integers(0, 300), st.integers(1, 9), st.lists(st.integers(0, 300), max_size=9))
-def test_shares_of_a_prefix_are_even_and_complete(rows, number, lengths):
-    shares = [Share(at, number) for at in range(number)]
-    held = [share.rows(np.arange(len(range(at, rows, number)))) for at, share in enumerate(shares)]
-    assert sorted(np.concatenate(held).tolist()) == list(range(rows))
-    for length in lengths:
-        parts = [int(share.known(np.array([length]))[0]) for share in shares]
-        assert sum(parts) == length
-        assert max(parts) - min(parts) <= 1
-        for at, part in enumerate(parts):
-            assert list(range(at, length, number)) == shares[at].rows(np.arange(part)).tolist()
+@given(st.integers(0, 300), st.integers(1, 9), st.integers(1, 40), st.lists(st.integers(0, 300), max_size=9))
+def test_shares_of_a_prefix_are_even_and_complete(rows, number, block, lengths):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        every, held = np.arange(rows), [0] * number
+        for at in range(number):
+            share, own = Share(at, number), [row for row in range(rows) if row // block % number == at]
+            held[at] = [sum(row < length for row in own) for length in lengths]
+            assert share.known(np.array(lengths, dtype=np.int64)).tolist() == [
+                sum(row // block % number == at for row in range(length)) for length in lengths
+            ]
+            assert share.rows(np.arange(len(own))).tolist() == own == every[share.holds(every)].tolist()
+            assert share.places(np.array(own, dtype=np.int64)).tolist() == list(range(len(own)))
+            of_blocks = [range(each * block, min(rows, (each + 1) * block)) for each in share.blocks(rows)]
+            assert [row for each in of_blocks for row in each] == own
+    for parts in zip(*held, strict=True):
+        assert max(parts) - min(parts) <= block
 
 
 def test_no_row_of_a_shard_stays_none():
-    assert Share(2, 5).rows(np.array([-1, 0, 3])).tolist() == [-1, 2, 17]
+    assert Share(2, 5).rows(np.array([-1, 0, 3, 4])).tolist() == [-1, 8, 11, 28]
 
 
 @given(st.integers(1, 5000), st.integers(1, 64))

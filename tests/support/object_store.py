@@ -4,6 +4,7 @@ Delta holds the interpreter while it waits for an answer, so a thread of the sam
 """
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -28,8 +29,19 @@ SET = "/_faults/"
 class ObjectStore:
     """The store as tests see it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.port, self.host = port, host
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which Delta finds it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://{self.host}:{self.port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
 
     def fault(self, name: str, value: int) -> None:
         """Choose a fault: `conditional` (0: `If-None-Match` is not heeded and objects are overwritten), `refused` (that
@@ -41,9 +53,14 @@ class ObjectStore:
         """Bucket and key of every object, sorted."""
         return self._ask("names/0").split()
 
+    def sent(self) -> dict[str, int]:
+        """Bytes of objects and of lists of them that each address was sent."""
+        found: dict[str, int] = json.loads(self._ask("sent/0"))
+        return found
+
     def put(self, name: str, content: bytes) -> None:
         """Store an object under its bucket and key."""
-        connection = HTTPConnection("127.0.0.1", self.port)
+        connection = HTTPConnection(self.host, self.port)
         connection.request("PUT", f"/{quote(name)}", content)
         assert connection.getresponse().status == 200
         connection.close()
@@ -57,7 +74,7 @@ class ObjectStore:
         self._ask(f"empty/{name}")
 
     def _ask(self, what: str) -> str:
-        connection = HTTPConnection("127.0.0.1", self.port)
+        connection = HTTPConnection(self.host, self.port)
         connection.request("POST", f"{SET}{what}")
         answer = connection.getresponse().read().decode()
         connection.close()
@@ -70,13 +87,7 @@ def object_store(monkeypatch: "pytest.MonkeyPatch") -> Iterator[ObjectStore]:
     with subprocess.Popen([sys.executable, "-m", __spec__.name], stdout=subprocess.PIPE, text=True) as process:
         try:
             store = ObjectStore(int(process.stdout.readline()))
-            for name, value in {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_ACCESS_KEY_ID": "key",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                "AWS_REGION": "us-east-1",
-            }.items():
+            for name, value in store.environment.items():
                 monkeypatch.setenv(name, value)
             yield store
         finally:
@@ -88,6 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     parts: ClassVar[dict[tuple[str, int], bytes]] = {}
     none: ClassVar[dict[str, int]] = {"conditional": 1, "refused": 0, "every": 0, "busy": 0, "delay": 0}
     faults: ClassVar[dict[str, int]] = {**none, "seen": 0}
+    sent: ClassVar[dict[str, int]] = {}
     lock: ClassVar[threading.Lock] = threading.Lock()
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -124,6 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+        if self.command == "GET":
+            with self.lock:
+                self.sent[self.client_address[0]] = self.sent.get(self.client_address[0], 0) + len(body)
 
     @property
     def key(self):
@@ -177,10 +192,13 @@ class _Handler(BaseHTTPRequestHandler):
             name, value = self.path.removeprefix(SET).split("/", 1)
             if name == "names":
                 return self.answer(200, "\n".join(sorted(self.objects)).encode())
+            if name == "sent":
+                return self.answer(200, json.dumps(self.sent).encode())
             if name == "empty":
                 self.objects[value] = (b"", time())
             elif name == "clear":
                 self.objects.clear()
+                self.sent.clear()
                 self.faults.update(self.none)
             else:
                 self.faults[name] = int(value)
@@ -231,6 +249,6 @@ def _etag(body):
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer((sys.argv[1] if sys.argv[1:] else "127.0.0.1", 0), _Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -169,8 +169,9 @@ def assert_room_for_one_query_with_very_many_hits(make, most, slack=0.0):
 
 
 def in_shards(patterns, number):
-    """Indexes over every `number`-th vector of the patterns, each with its share."""
-    return [(FlatIndex.over(patterns.vectors[at::number]), Share(at, number)) for at in range(number)]
+    """Indexes over the vectors of each of so many shards, each with its share."""
+    shares, rows = [Share(at, number) for at in range(number)], np.arange(len(patterns))
+    return [(FlatIndex.over(patterns.vectors[share.holds(rows)]), share) for share in shares]
 
 
 def asked_of_all(shards, search_with, count):

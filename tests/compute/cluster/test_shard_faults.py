@@ -26,7 +26,7 @@ BARE = ("--no-nanny", "--preload", bare_worker.__file__)
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, small_weights):
-    return Bench.of(tmp_path_factory.mktemp("faults") / "home", market(6, 80), weights=small_weights)
+    return Bench.of(tmp_path_factory.mktemp("faults") / "home", market(6, 300), weights=small_weights)
 
 
 @pytest.fixture(scope="module")
