@@ -1,6 +1,8 @@
 """`kline run`, `match`, `evaluate` and `export`: compute, inspect, judge and export factor values."""
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,14 @@ def run(options: argparse.Namespace) -> Answer:
     return Answer(run_text(result.report, options.samples, options.dates is not None), result.report.to_dict(), failure)
 
 
+def _without_second(reasons: Counter[str]) -> Iterator[str]:
+    """Why samples have no second value: the commonest reasons, and how many have another."""
+    most = reasons.most_common(5)
+    yield from (f"no second value: {count} x {reason}" for reason, count in most)
+    if rest := reasons.total() - sum(count for _, count in most):
+        yield f"no second value: {rest} x one of {len(reasons) - len(most)} other reasons, which --json lists"
+
+
 def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
     """A run as text: symbols (unless there are too many), totals, reasons, and seconds by stage."""
     shown = report.symbols if len(report.symbols) <= SHOWN_SYMBOLS else []
@@ -67,7 +77,7 @@ def run_text(report: "RunReport", samples: int, dates_named: bool) -> str:
     lines += [f"failed: {count} x {reason}" for reason, count in report.reasons.most_common(10)]
     if (many := report.many) is not None:
         lines.append(f"{many.values} samples have a second value, from many")
-        lines += [f"no second value: {count} x {reason}" for reason, count in many.reasons.most_common(5)]
+        lines += _without_second(many.reasons)
     short = [result.symbol for result in report.symbols if 0 < result.samples < samples]
     if short and not dates_named:
         lines.append(

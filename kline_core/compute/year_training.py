@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kline_core._text import refusal, table
+from kline_core._text import quoted, refusal, table
 from kline_core.compute import tasks
 from kline_core.compute.kept_folder import kept_folder
 from kline_core.encoder.year_folder import year_card, year_weights
@@ -25,6 +25,8 @@ class YearTraining:
     folder: str
     cards: dict[int, dict[str, Any]]
     kept: list[int]
+    earlier: list[int]
+    """Those of the kept ones that have learned from other bars than those of today, which were corrected since."""
 
     def text(self) -> str:
         """The result as text for a terminal."""
@@ -34,7 +36,7 @@ class YearTraining:
                 card["trained_through"],
                 card["windows"],
                 card["fingerprint"],
-                "kept" if year in self.kept else "new",
+                "kept, of earlier bars" if year in self.earlier else "kept" if year in self.kept else "new",
             ]
             for year, card in self.cards.items()
         ]
@@ -49,7 +51,8 @@ class YearTraining:
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""
         return {"folder": self.folder, "encoders": {str(year): card for year, card in self.cards.items()}} | {
-            "kept": self.kept
+            "kept": self.kept,
+            "of_earlier_bars": self.earlier,
         }
 
 
@@ -64,49 +67,59 @@ def train_by_year(
 
     `progress`: called with the years done and all years.
 
+    An encoder that is there stays, also where bars were corrected since it was taught: it has learned what was known
+    then, and values stand under it.
+
     Raises:
-        SettingError: The folder cannot be used, holds an encoder that has learned from other patterns, or too little
-            was known before every year.
+        SettingError: The folder cannot be used, holds an encoder of another home or one that was taught otherwise, or
+            too little was known before every year.
         InputError: A card cannot be written.
         SchedulerError: As a run.
     """
-    from kline_core.learning.year_encoders import learned_from, write_year
+    from kline_core.learning.folds import taught_horizons
+    from kline_core.learning.year_encoders import learned_from, taught_alike, write_year
 
     years = sorted(loaded.folds)
     loaded.check_long_enough()
     folder = kept_folder(folder, "--out")
-    cards = {year: card for year in years if (card := _card(folder, year, learned_from(loaded, year))) is not None}
+    home, settings = key.state.home, key.state.settings
+    window_bars, horizons = settings.patterns.window_bars, taught_horizons(settings)
+    done = {year: _card(folder, year, taught_alike(home, year, window_bars, horizons)) for year in years}
+    cards = {year: card for year, card in done.items() if card is not None}
     kept, missing = list(cards), [year for year in years if year not in cards]
-    for done, found in enumerate(cluster.answers_in_order(tasks.teach_year, ((key, year) for year in missing)), 1):
+    earlier = [year for year in kept if cards[year]["learned"] != learned_from(loaded, year)]
+    for number, found in enumerate(cluster.answers_in_order(tasks.teach_year, ((key, year) for year in missing)), 1):
         weights = year_weights(folder, found.year)
-        card = write_year(found, weights, key.state.home)
+        card = write_year(found, weights, home)
         # After the weights: a year is done once its card is there.
         with replaced(year_card(folder, found.year)) as waiting:
             waiting.write_text(json.dumps(card, indent=2) + "\n")
         cards[found.year] = card
         if progress is not None:
-            progress(done, len(missing))
-    return YearTraining(str(folder), dict(sorted(cards.items())), kept)
+            progress(number, len(missing))
+    return YearTraining(str(folder), dict(sorted(cards.items())), kept, earlier)
 
 
-def _card(folder: Path, year: int, learned: str) -> dict[str, Any] | None:
-    """The card of a year that is done; None if it is not."""
+def _card(folder: Path, year: int, taught: dict[str, Any]) -> dict[str, Any] | None:
+    """The card of a year that is done, and was taught as one would be now; None if it is not done."""
     path = year_card(folder, year)
     if not path.exists():
         return None
     try:
         card = json.loads(path.read_text())
-        name = card["learned"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = {name: card.get(name) for name in ("learned", *taught)}
+    except (OSError, ValueError, AttributeError) as error:
         raise SettingError(
             f"{path} is no card of an encoder of a year ({refusal(error)}); name another folder",
             parameter="--out",
             value=folder,
         ) from error
-    if name != learned:
+    other = [name for name in taught if said[name] != taught[name]]
+    if other or said["learned"] is None:
+        name = (other or ["learned"])[0]
         raise SettingError(
-            f"{year_weights(folder, year)} has learned from other patterns than those of today; its values would "
-            "not be those of one made now: name another folder",
+            f"{year_weights(folder, year)} was taught otherwise than one made now would be: its card says {name} "
+            f"{quoted(said[name])}, not {quoted(taught.get(name))}; name another folder",
             parameter="--out",
             value=folder,
         )

@@ -43,7 +43,7 @@ from kline_core.evaluation.panel import Panel
 from kline_core.evaluation.portfolios import COST, check_cost
 from kline_core.evaluation.quantiles import quantile_returns
 from kline_core.evaluation.report import Evaluation, HorizonIC, YearCoverage
-from kline_core.factor.export import symbols_with_values, why_no_values
+from kline_core.factor.export import symbols_with_values, tell_empty_years, why_no_values
 from kline_core.settings import Settings
 from kline_core.store.home import Home
 from kline_core.store.schemas import FAILED, OK
@@ -260,6 +260,7 @@ def stored_rows(
     rows = home.read("factors", columns, symbols=names, fingerprint=fingerprint)
     if rows.num_rows == 0:
         raise why_no_values(home, fingerprint)
+    tell_empty_years(home, fingerprint)
     dates = rows["date"].to_numpy().astype("datetime64[D]")
     chosen = np.ones(len(dates), dtype=bool)
     for bound, inside in ((first, np.greater_equal), (last, np.less_equal)):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
+from kline_core._logging import logger
 from kline_core._text import abbreviated
 from kline_core.by_year import Fingerprint
 from kline_core.errors import FingerprintError, HomeError, KlineError, UnknownSymbolError
@@ -17,6 +18,7 @@ from kline_core.store.schemas import MANY
 from kline_core.symbol_lookup import did_you_mean, resolve_symbols
 from kline_core.typing import Dates
 
+_LOG = logger(__name__)
 LONG_FIRST = ["symbol", "date", "value", "status", "reason", "matches"]
 
 
@@ -47,6 +49,7 @@ def only_fingerprint(home: Home, fingerprint: Fingerprint | None) -> Fingerprint
     if not stored:
         raise why_no_values(home, fingerprint)
     if fingerprint is not None:
+        tell_empty_years(home, fingerprint)
         return fingerprint
     if len(stored) > 1:
         raise FingerprintError(
@@ -55,6 +58,19 @@ def only_fingerprint(home: Home, fingerprint: Fingerprint | None) -> Fingerprint
             stored=_fingerprints(stored),
         )
     return str(stored[0]["values"])
+
+
+def tell_empty_years(home: Home, fingerprint: Fingerprint) -> None:
+    """Log a warning that names the years of a series whose encoder has no values stored, if there are any."""
+    if isinstance(fingerprint, str):
+        return
+    stored = set(home.read("factors", ["fingerprint"])["fingerprint"].unique().to_pylist())
+    if empty := [str(year) for year, each in fingerprint.by_year if each not in stored]:
+        _LOG.warning(
+            "no values are stored that the encoder of %s made, and none of its dates are in the series; `kline run` "
+            "with the same --encoder computes them",
+            abbreviated(empty),
+        )
 
 
 def symbols_with_values(home: Home, fingerprint: Fingerprint, asked: Sequence[str]) -> list[str]:

@@ -139,7 +139,7 @@ def _followed(key: StateKey, shards: Mapping[Share, Shard]) -> list[Shard] | Non
         try:
             state.patterns.check_vectors(vectors[share], share.rows(np.arange(*bounds[share])))
         except StaleError as error:
-            error.args = (with_options(str(error), key.settings.patterns.options),)
+            error.args = (with_options(str(error), key.index_options),)
             raise
         # Each is let go of once it was copied.
         followed.append(Shard(shard.index.followed_by(vectors.pop(share)), count, files))

@@ -42,7 +42,6 @@ from kline_core.search.ivf_index import IvfIndex, measured_recall
 from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
 from kline_core.search.shards import AnsweredIndex
-from kline_core.settings import PatternSettings
 from kline_core.store.array_folder import INDEX_CACHE
 from kline_core.store.home import Home
 from kline_core.store.mapping import release, scratch
@@ -150,7 +149,7 @@ def advance_state(key: StateKey, earlier: StateKey, state: LoadedState) -> Loade
         vectors = np.empty((len(found.windows) if key.shards == 1 else 0, dim), dtype=np.float32)
         if key.shards == 1:
             vectors[found.place] = vectors_of(found.rows["vector"], dim)
-        later = _patterns(found.rows, found.windows, found.place, steps, vectors)
+        later = _patterns(found.rows, found.windows, found.place, key, vectors)
     with clock.stage("index"):
         index: FlatIndex | DiskIndex | AnsweredIndex
         if isinstance(state.index, AnsweredIndex):
@@ -211,7 +210,7 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
     if version is None:
         if len(windows):
             raise StaleError(
-                f"home {home.uri} has no patterns yet; {with_options(INDEX, steps.options)}",
+                f"home {home.uri} has no patterns yet; {with_options(INDEX, key.index_options)}",
                 home=home.uri,
                 missing=len(windows),
                 invalid=0,
@@ -242,14 +241,14 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
     if missing or invalid:
         raise StaleError(
             f"the patterns of {home.uri} lag behind its bars ({missing} windows missing, {invalid} no longer valid); "
-            f"{with_options(INDEX, steps.options)}",
+            f"{with_options(INDEX, key.index_options)}",
             home=home.uri,
             missing=missing,
             invalid=invalid,
         )
     written.setflags(write=False)
     held = MappedVectors(written, written[:0]) if room is None and key.shards == 1 else written
-    return now.hold_as_complete(), _patterns(table, windows, place, steps, held), room
+    return now.hold_as_complete(), _patterns(table, windows, place, key, held), room
 
 
 def _room(home: Home, key: StateKey, count: int, dim: int) -> tuple[Room | None, Floats32]:
@@ -306,16 +305,14 @@ def _finished(
     return LoadedState(key, frames, patterns, shapes, ranks, index, encoder, recall, verified, recent, clock.seconds)
 
 
-def _patterns(
-    table: pa.Table, windows: Catalogue, place: Int64s, settings: PatternSettings, vectors: Vectors
-) -> Patterns:
+def _patterns(table: pa.Table, windows: Catalogue, place: Int64s, key: StateKey, vectors: Vectors) -> Patterns:
     """Rows of the table as patterns in the order of `windows`; `place` int64 (rows,): each row's position there.
 
     `vectors`: those of the windows, in their order.
     """
     order = np.empty(len(windows), dtype=np.int64)
     order[place] = np.arange(table.num_rows)
-    returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in settings.horizons], axis=1)
+    returns = np.stack([table[f"r{h}"].to_numpy()[order] for h in key.settings.patterns.horizons], axis=1)
     try:
         return Patterns.from_codes(
             symbols=windows.symbols,
@@ -330,7 +327,7 @@ def _patterns(
         )
     except StaleError as error:
         # Only here it is known which options reach this table.
-        error.args = (with_options(str(error), settings.options),)
+        error.args = (with_options(str(error), key.index_options),)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Self
 
 from kline_core._memory import on_disk
@@ -76,6 +77,12 @@ class StateKey:
     def return_column(self) -> int:
         """Which column of the patterns' returns is that of `return_horizon`."""
         return self.settings.patterns.horizons.index(self.settings.factor.return_horizon)
+
+    @property
+    def index_options(self) -> str:
+        """The options of `kline index` that reach these patterns, such as `--scales 1,5`; empty for the usual ones."""
+        encoder = "" if self.encoder.path is None else f"--encoder {quote(self.encoder.path)}"
+        return " ".join(part for part in (self.settings.patterns.options, encoder) if part)
 
     @property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.by_year import Fingerprint
 from kline_core.errors import DateError
-from kline_core.factor.export import stored_values, symbols_with_values
+from kline_core.factor.export import stored_values, symbols_with_values, tell_empty_years
 from kline_core.store.home import Home
 from kline_core.store.schemas import FAILED, OK
 from kline_core.typing import Dates, Flags, Floats64
@@ -107,6 +107,7 @@ def symbol_history(
         DateError: No values are stored of these dates.
     """
     (name,) = symbols_with_values(home, fingerprint, [symbol])
+    tell_empty_years(home, fingerprint)
     rows = stored_values(home, fingerprint, [name])
     days = rows["date"].to_numpy().astype("datetime64[D]")
     inside = np.ones(len(rows), dtype=bool)

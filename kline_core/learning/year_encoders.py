@@ -66,15 +66,25 @@ def write_year(found: YearWeights, path: Path, home: str) -> dict[str, Any]:
     """Write the weights of a year, and return their card. Raises `EncoderError` as `save_weights`."""
     network = AttentionEncoder(DIM, found.window_bars)
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in found.arrays.items()})
-    through = f"{found.year - 1:04d}-12-31"
-    save_weights(path, network, None, {"trained_through": through})
+    taught = taught_alike(home, found.year, found.window_bars, found.horizons)
+    save_weights(path, network, None, {"trained_through": taught["trained_through"]})
     return {
         "weights": path.name,
         "fingerprint": weights_fingerprint(path),
+        **taught,
+        "windows": min(found.windows, MOST_CHARTS),
+        "learned": found.learned,
+    }
+
+
+def taught_alike(home: str, year: int, window_bars: int, horizons: list[int]) -> dict[str, Any]:
+    """What the card of a year's encoder says of how it was taught, whatever the bars were then."""
+    through = f"{year - 1:04d}-12-31"
+    return {
         "trained_on": f"charts of {home} whose outcome was known by {through}, from the default weights",
         "trained_through": through,
-        "taught": f"ranks of the returns over {' and '.join(map(str, found.horizons))} bars among the windows of a day",
-        "windows": min(found.windows, MOST_CHARTS),
+        "taught": f"ranks of the returns over {' and '.join(map(str, horizons))} bars among the windows of a day",
+        "window_bars": window_bars,
         "epochs": CHARTS_PLAN.epochs,
-        "learned": found.learned,
+        "recipe": f"{RECIPE} {DEFAULT_FINGERPRINT}",
     }

@@ -124,7 +124,9 @@ def _with_nearest(
     nearest: Nearest,
 ) -> Iterator[tuple[Int64s, Candidates, None]]:
     """The candidates of all queries, as `first_candidates` gives them; `nearest` takes the many of each."""
-    wanted = max(settings.candidates, settings.many)
+    # No query has more neighbours than it may see.
+    most = int(patterns.n_known(queries.dates).max(initial=0))
+    wanted = max(settings.candidates, min(settings.many, most))
     together = max(1, _PAIRS // wanted)
     for start in range(0, len(queries), together):
         part = queries.part(slice(start, start + together))

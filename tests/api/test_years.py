@@ -1,5 +1,6 @@
 """Values of each year's encoder, read as one series; and their patterns removed together."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -9,13 +10,13 @@ import pytest
 import kline_core as kl
 from kline_core.api.removal import remove_patterns
 from kline_core.cli.parser import main
-from kline_core.errors import EncoderError, FingerprintError, HomeError, SettingError
+from kline_core.errors import EncoderError, FingerprintError, HomeError, SettingError, StaleError
 from kline_core.evaluation.evaluate import tried_settings
 from kline_core.maintenance.verify import verify
 from kline_core.store.run_records import RUNNING, read_record, write_record
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.homes import make_home
-from tests.support.years import FRAME, bench_of, computed, write_years
+from tests.support.years import FRAME, SEEDS, bench_of, computed, write_years
 
 pytestmark = pytest.mark.slow
 NAMED = {"settings": SMALL_SETTINGS}
@@ -64,6 +65,31 @@ def test_values_of_all_years_are_one_series(made, years):
     past = kl.history(bench.home, "S00001", encoder=years, **NAMED)
     assert past.rows["value"].tolist() == pytest.approx(result.values.xs("S00001", level="asset").tolist(), nan_ok=True)
     assert verify(bench.home, bench.settings, years).ok
+
+
+def test_a_year_of_which_nothing_is_stored_is_named(made, years, tmp_path, caplog):
+    bench, result = made
+    other = write_years(tmp_path / "other", {2021: SEEDS[2021], 2022: 77})
+    for read in (
+        lambda: kl.read_factor(bench.home, encoder=other, **NAMED).values,
+        lambda: kl.evaluate(bench.home, encoder=other, details=False, **NAMED),
+        lambda: kl.history(bench.home, "S00001", encoder=other, **NAMED),
+    ):
+        caplog.clear()
+        read()
+        assert "no values are stored that the encoder of 2022 made" in caplog.text
+    caplog.clear()
+    assert len(kl.read_factor(bench.home, encoder=years, **NAMED).values) == len(result.values)
+    assert not caplog.text
+
+
+def test_where_patterns_lag_behind_the_command_names_their_encoder(copied, years):
+    bench, _ = copied
+    later = FRAME.assign(date=FRAME["date"] + pd.Timedelta(days=476))
+    kl.ingest(bench.home, later[later["date"] > FRAME["date"].max()])
+    path = re.escape(str(years / "2022.safetensors"))
+    with pytest.raises(StaleError, match=rf"lag behind its bars .* run `kline index .*--encoder {path}`"):
+        kl.compute_factor(bench.home, samples=20, encoder=years, device="cpu", **NAMED)
 
 
 def test_the_series_is_compared_with_that_of_one_encoder(made, years):

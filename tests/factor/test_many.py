@@ -126,6 +126,21 @@ def test_a_market_with_everything():
     assert windows.min() < 30
 
 
+def test_no_more_are_asked_for_than_there_are(monkeypatch):
+    patterns, queries = spread_out(*market(7, symbols=5, bars=60, dim=4, kinds=40, delay=3, noise=0.1), 9)
+    asked = []
+    proposals = FlatIndex.proposals
+
+    def counted(index, vectors, known, count):
+        asked.append(count)
+        return proposals(index, vectors, known, count)
+
+    monkeypatch.setattr(FlatIndex, "proposals", counted)
+    columns, _ = found(patterns, queries, with_many(1_000_000))
+    assert all(reason.endswith(" of 1000000") for reason in columns["many_reason"])
+    assert max(asked) < 3 * len(patterns)
+
+
 def test_one_symbol_alone_has_no_rank_and_says_so():
     patterns, queries = spread_out(*market(1, symbols=1, bars=60, dim=4, kinds=40, delay=3, noise=0.1), 9)
     settings = with_many(5)

@@ -41,7 +41,15 @@ def test_a_year_is_taught_once_and_scores_no_day_before_it(home, tmp_path, capsy
 
     monkeypatch.setattr(year_encoders, "teach_year", broken)
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["kept"] == [2016, 2017]
+    document = json.loads(capsys.readouterr().out)
+    assert document["kept"] == [2016, 2017]
+    assert document["of_earlier_bars"] == []
+    # Bars that were corrected since leave it there, and it is named.
+    (tmp_path / "years" / "2017.json").write_text(json.dumps(card | {"learned": "0123456789abcdef"}))
+    assert main(words) == 0
+    kept, earlier = capsys.readouterr().out.splitlines()[2:4]
+    assert kept.endswith(" kept")
+    assert earlier.endswith(" kept, of earlier bars")
 
     # Patterns by it, and a sample of before its year, and one of it.
     kl.update_patterns(home, encoder=weights, device="cpu")
@@ -61,9 +69,10 @@ def test_what_a_market_encoder_has_no_use_for_is_refused(home, tmp_path, capsys,
     assert not (tmp_path / "years").exists()
 
 
-def test_encoders_of_other_patterns_are_not_mixed_in(home, tmp_path):
+def test_encoders_that_were_taught_otherwise_are_not_mixed_in(home, tmp_path):
     (tmp_path / "2016.json").write_text('{"learned": "0123456789abcdef"}')
-    with pytest.raises(SettingError, match=r"2016.safetensors has learned from other patterns .*: name another folder"):
+    match = r"2016.safetensors was taught otherwise .* its card says trained_on None, not 'charts of .*name another fol"
+    with pytest.raises(SettingError, match=match):
         train_by_year(home, tmp_path)
     (tmp_path / "2016.json").write_text("[]")
     with pytest.raises(SettingError, match=r"2016.json is no card of an encoder of a year"):
