@@ -8,6 +8,7 @@ import pytest
 import kline_core as kl
 from kline_core.compute.opening import open_cluster
 from kline_core.compute.replay import replay, replay_key
+from kline_core.encoder.weights import DEFAULT_FINGERPRINT
 from kline_core.errors import FingerprintError, SettingError
 from kline_core.evaluation.agreement import other_fingerprint
 from kline_core.settings import FactorSettings, Settings
@@ -100,11 +101,11 @@ def test_values_of_both_modes_stand_beside_each_other(truth, in_process, tmp_pat
 
 
 def test_a_mode_names_the_values_of_its_own_settings():
-    full = Settings(SMALL, FactorSettings.of_mode("full", return_horizon=3)).fingerprint("x")
-    assert other_fingerprint("full", SMALL_SETTINGS, "x") == full
-    assert other_fingerprint("0123456789abcdef", SMALL_SETTINGS, "x") == "0123456789abcdef"
+    full = Settings(SMALL, FactorSettings.of_mode("full", return_horizon=3))
+    assert other_fingerprint("full", SMALL_SETTINGS, None) == full.fingerprint(DEFAULT_FINGERPRINT)
+    assert other_fingerprint("0123456789abcdef", SMALL_SETTINGS, None) == "0123456789abcdef"
     with pytest.raises(SettingError, match=r"compare is 'slow'; it must be a mode \(fast, full\) or a fingerprint"):
-        other_fingerprint("slow", SMALL_SETTINGS, "x")
+        other_fingerprint("slow", SMALL_SETTINGS, None)
 
 
 @pytest.mark.slow
