@@ -32,6 +32,8 @@ def test_the_cluster_in_this_process(in_process):
     # A limit would be one on the whole process, and passing it would stop the worker for good.
     assert [worker["memory_limit"] for worker in workers.values()] in ([0], [None])
     assert in_process.client.run(os.getpid) == dict.fromkeys(workers, os.getpid())
+    # A program that was stopped for longer would find its only worker gone.
+    assert in_process.client.cluster.scheduler.worker_ttl is None
 
 
 @pytest.mark.usefixtures("in_process")
