@@ -1,6 +1,7 @@
 """Every remedy that is named heals what it is named for."""
 
 import shutil
+from shlex import quote
 
 import numpy as np
 import pytest
@@ -66,7 +67,8 @@ def test_a_damaged_vector(bench, before, in_process, forget):
     forget()
     advice = with_options(REBUILD, bench.settings.patterns.options)
     assert advice == "run `kline index --window-bars 5 --horizons 1,3 --barrier-bars 4 --rebuild`"
-    assert refused(lambda: run(bench, in_process)).endswith(advice)
+    encoder = f"{bench.settings.patterns.options} --encoder {quote(str(bench.weights))}"
+    assert refused(lambda: run(bench, in_process)).endswith(with_options(REBUILD, encoder))
     assert remedies(bench) == {advice}
     rebuild(bench)
     forget()
