@@ -9,6 +9,7 @@ import pickle
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import pandas as pd
@@ -369,7 +370,7 @@ def test_stale_tables(bench, tmp_path):
     assert facts(error) == {"home": copied.home.uri, "missing": 3, "invalid": 0}
     assert str(error) == (
         f"the patterns of {copied.home.uri} lag behind its bars (3 windows missing, 0 no longer valid); "
-        "run `kline index --window-bars 5 --horizons 1,3 --barrier-bars 4`"
+        f"run `kline index --window-bars 5 --horizons 1,3 --barrier-bars 4 --encoder {quote(str(copied.weights))}`"
     )
     assert facts(table_replaced("here")) == {"home": "here"}
 
