@@ -58,8 +58,8 @@ def open_cluster(
     threads = checked_threads(threads)
     # Both dashboard addresses, since a missing one opens a port on the machine's outer interface. No memory limit: the
     # worker would compare it with the whole process, and above it wait for ever for memory that stays in use.
-    # Never given up for silence: it lives as long as the scheduler beside it, and a program that was stopped by Ctrl-Z for
-    # five minutes would find it gone.
+    # Never given up for silence: it lives as long as the scheduler beside it, and a program that was stopped by Ctrl-Z
+    # for five minutes would find it gone.
     with dask.config.set(MEASURED_SELDOM | {"distributed.scheduler.worker-ttl": None}):
         # The protocol by name, since a configuration that requires TLS would choose another, and nothing leaves here.
         local: SpecCluster = LocalCluster(
