@@ -84,10 +84,10 @@ def replay_run(
         SchedulerError, SettingError: As for `compute_factor`.
     """
     from kline_core.compute.opening import open_cluster
-    from kline_core.compute.replay import replay_by_year, replay_keys
+    from kline_core.compute.replay import replay, replay_keys
 
     store = as_home(home)
     record = read_record(store, run_id)
     keys = replay_keys(store, record, encoder)
     with open_cluster(scheduler, threads, shards=shards) as cluster, shown(progress, "replay", " symbols") as told:
-        return replay_by_year(store, cluster, keys, record, told)
+        return replay(store, cluster, keys, record, told)

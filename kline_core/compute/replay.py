@@ -117,17 +117,6 @@ def _encoder(record: RunRecord, path: str | Path | None) -> EncoderKey:
 def replay(
     home: Home,
     cluster: "Cluster",
-    key: StateKey,
-    record: RunRecord,
-    progress: Callable[[int, int], None] | None = None,
-) -> ReplayReport:
-    """`replay_by_year` of a run with one encoder. `key`: see `replay_key`."""
-    return replay_by_year(home, cluster, [key], record, progress)
-
-
-def replay_by_year(
-    home: Home,
-    cluster: "Cluster",
     keys: Sequence[StateKey],
     record: RunRecord,
     progress: Callable[[int, int], None] | None = None,

@@ -1,6 +1,6 @@
 """Stored values as frames, long or wide, and as one file of them for other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def only_fingerprint(home: Home, fingerprint: Fingerprint | None) -> Fingerprint
     if not stored:
         raise why_no_values(home, fingerprint)
     if fingerprint is not None:
-        tell_empty_years(home, fingerprint)
+        _tell_empty_years(fingerprint, _fingerprints(stored))
         return fingerprint
     if len(stored) > 1:
         raise FingerprintError(
@@ -62,9 +62,15 @@ def only_fingerprint(home: Home, fingerprint: Fingerprint | None) -> Fingerprint
 
 def tell_empty_years(home: Home, fingerprint: Fingerprint) -> None:
     """Log a warning that names the years of a series whose encoder has no values stored, if there are any."""
+    if not isinstance(fingerprint, str):
+        rows = home.read("factors", ["fingerprint"], fingerprint=fingerprint)
+        _tell_empty_years(fingerprint, rows["fingerprint"].unique().to_pylist())
+
+
+def _tell_empty_years(fingerprint: Fingerprint, stored: Collection[str]) -> None:
+    """As `tell_empty_years`; `stored`: fingerprints of the values of the series."""
     if isinstance(fingerprint, str):
         return
-    stored = set(home.read("factors", ["fingerprint"])["fingerprint"].unique().to_pylist())
     if empty := [str(year) for year, each in fingerprint.by_year if each not in stored]:
         _LOG.warning(
             "no values are stored that the encoder of %s made, and none of its dates are in the series; `kline run` "

@@ -72,15 +72,13 @@ def kernel_means(weights: Floats64, outcome: Floats64, end: Dates) -> KernelMean
         outcome: float64 (q, k), NaN where a neighbour has none, which then has no weight.
         end: datetime64[D] (q, k): last day of each neighbour's window.
     """
-    weights = np.where(np.isnan(outcome), 0.0, weights)
+    share, there = _shares(weights, outcome)
     outcome = np.where(np.isnan(outcome), 0.0, outcome)
-    total = row_sums(weights)
-    share = weights / np.where(total > 0, total, 1.0)[:, None]
     mean = row_sums(share * outcome)
     pull = share * (outcome - mean[:, None])
     quarters = quarters_of(end)
     effective = _effective(_squares_by_quarter(quarters, share))
-    return _with_interval(mean, effective, _squares_by_quarter(quarters, pull), total > 0)
+    return _with_interval(mean, effective, _squares_by_quarter(quarters, pull), there)
 
 
 def effective_quarters(weights: Floats64, outcome: Floats64, end: Dates) -> Floats64:
@@ -88,10 +86,8 @@ def effective_quarters(weights: Floats64, outcome: Floats64, end: Dates) -> Floa
 
     The arguments are those of `kernel_means`.
     """
-    weights = np.where(np.isnan(outcome), 0.0, weights)
-    total = row_sums(weights)
-    share = weights / np.where(total > 0, total, 1.0)[:, None]
-    return np.where(total > 0, _effective(_squares_by_quarter(quarters_of(end), share)), np.nan)
+    share, there = _shares(weights, outcome)
+    return np.where(there, _effective(_squares_by_quarter(quarters_of(end), share)), np.nan)
 
 
 def t_quantile(degrees: Floats64, level: float) -> Floats64:
@@ -128,6 +124,13 @@ def _with_interval(mean: Floats64, effective: Floats64, pulls: Floats64, there: 
     reach = t_quantile(degrees, LEVEL) * se
     shown = [np.where(known, each, np.nan) for each in (mean, se, mean - reach, mean + reach, effective)]
     return KernelMeans(*shown)
+
+
+def _shares(weights: Floats64, outcome: Floats64) -> tuple[Floats64, Flags]:
+    """Shares of the weight of neighbours that have an outcome, float64 (q, k), and where there is any, bool (q,)."""
+    weights = np.where(np.isnan(outcome), 0.0, weights)
+    total = row_sums(weights)
+    return weights / np.where(total > 0, total, 1.0)[:, None], total > 0
 
 
 def _effective(squares: Floats64) -> Floats64:

@@ -5,7 +5,7 @@ import pytest
 
 import kline_core as kl
 from kline_core import _cache
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_keys
 from kline_core.compute.run import run_symbols
 from kline_core.errors import FingerprintError, SettingError, StaleError
 from kline_core.factor.state_key import StateKey
@@ -69,7 +69,7 @@ def test_a_run_keeps_the_bars_that_its_patterns_are_of(bench, in_process, undist
     # What it read is found again, whatever has come since.
     _cache._caches.clear()
     record = read_record(bench.home, report.run_id)
-    again = replay(bench.home, in_process, replay_key(bench.home, record), record)
+    again = replay(bench.home, in_process, replay_keys(bench.home, record), record)
     assert again.same, again.failure
     # The next one takes them.
     bench.extend()

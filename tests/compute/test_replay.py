@@ -13,7 +13,7 @@ from kline_core import _cache
 from kline_core.api.data import update_patterns
 from kline_core.compute import recording
 from kline_core.compute import replay as module
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_key, replay_keys
 from kline_core.compute.run import run_symbols
 from kline_core.errors import EncoderError, FingerprintError, HomeError
 from kline_core.factor.stored_values import KEY
@@ -41,7 +41,7 @@ def again(bench, cluster, report, encoder=None):
     # The run's own process may still hold what it read; a replay has to find it in the tables.
     _cache._caches.clear()
     record = read_record(bench.home, report.run_id)
-    return replay(bench.home, cluster, replay_key(bench.home, record, encoder), record)
+    return replay(bench.home, cluster, replay_keys(bench.home, record, encoder), record)
 
 
 def all_same(found, values):

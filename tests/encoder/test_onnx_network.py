@@ -6,7 +6,7 @@ import pytest
 import kline_core as kl
 from kline_core import _cache
 from kline_core.compute.opening import open_cluster
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_keys
 from kline_core.encoder.encoder import Encoder
 from kline_core.encoder.network import AttentionEncoder
 from kline_core.errors import EncoderError
@@ -87,4 +87,4 @@ def test_a_home_of_this_device_gives_the_same_values_again(tmp_path, small_weigh
         record = read_record(home, kl.compute_factor(home, samples=40, **asked).report.run_id)
         assert record.encoder.device == "onnx"
         _cache._caches.clear()
-        assert replay(home, cluster, replay_key(home, record), record).same
+        assert replay(home, cluster, replay_keys(home, record), record).same

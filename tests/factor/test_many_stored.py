@@ -9,7 +9,7 @@ import pytest
 import kline_core as kl
 from kline_core.cli.factor_commands import run_text
 from kline_core.compute.opening import open_cluster
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_keys
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import SettingError
 from kline_core.factor.export import export_values
@@ -139,7 +139,7 @@ def test_a_symbol_that_comes_with_old_bars_makes_them_anew(bench, report, in_pro
 @pytest.mark.slow
 def test_replayed_and_verified(bench, report, in_process):
     record = read_record(bench.home, report.run_id)
-    found = replay(bench.home, in_process, replay_key(bench.home, record), record)
+    found = replay(bench.home, in_process, replay_keys(bench.home, record), record)
     assert found.same, found.failure
     for settings in (SMALL_SETTINGS, SECOND):
         checked = verify(bench.home, settings, bench.weights)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kline_core.api.views import explain
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_keys
 from kline_core.maintenance.verify import verify
 from kline_core.settings import FactorSettings
 from kline_core.store.run_records import read_record
@@ -82,7 +82,7 @@ def test_they_are_used_again_replayed_and_verified_like_the_others(bench, varied
     found = replay(
         bench.home,
         in_process,
-        replay_key(bench.home, read_record(bench.home, varied.run_id)),
+        replay_keys(bench.home, read_record(bench.home, varied.run_id)),
         read_record(bench.home, varied.run_id),
     )
     assert found.same, found.failure

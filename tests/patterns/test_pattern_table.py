@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kline_core.api.data import update_patterns
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_key, replay_keys
 from kline_core.errors import FingerprintError, HomeError
 from kline_core.factor.alphalens_folder import recorded_steps
 from kline_core.maintenance import upkeep
@@ -99,7 +99,7 @@ def test_values_of_both_stand_beside_each_other(both, in_process, tmp_path):
         record = read_record(bench.home, report.run_id)
         key = replay_key(bench.home, record)
         assert key.patterns_table == bench.key.patterns_table
-        compared = replay(bench.home, in_process, key, record)
+        compared = replay(bench.home, in_process, [key], record)
         assert compared.same, compared.failure
 
 
@@ -139,7 +139,7 @@ def test_a_vacuum_keeps_what_runs_of_either_table_read(both, in_process):
     both[1].home.delete(tables_of(both)[1], ["S00001"])
     both[1].extend()
     vacuum(both[0].home, 7, 365, now=datetime.now(UTC) + timedelta(days=30))
-    assert replay(both[1].home, in_process, replay_key(both[1].home, record), record).same
+    assert replay(both[1].home, in_process, replay_keys(both[1].home, record), record).same
 
 
 @pytest.mark.slow

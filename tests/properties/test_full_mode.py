@@ -7,7 +7,7 @@ import pytest
 
 import kline_core as kl
 from kline_core.compute.opening import open_cluster
-from kline_core.compute.replay import replay, replay_key
+from kline_core.compute.replay import replay, replay_keys
 from kline_core.encoder.weights import DEFAULT_FINGERPRINT
 from kline_core.errors import FingerprintError, SettingError
 from kline_core.evaluation.agreement import other_fingerprint
@@ -111,7 +111,7 @@ def test_a_mode_names_the_values_of_its_own_settings():
 @pytest.mark.slow
 def test_a_run_is_replayed_and_verified(truth, in_process):
     record = read_record(truth.home, truth.report.run_id)
-    found = replay(truth.home, in_process, replay_key(truth.home, record, truth.weights), record)
+    found = replay(truth.home, in_process, replay_keys(truth.home, record, truth.weights), record)
     assert found.same, found.failure
     report = kl.verify(truth.home, settings=FULL, encoder=truth.weights)
     assert report.ok, report.text()
