@@ -5,6 +5,7 @@ from distributed import LocalCluster
 from hypothesis import settings
 
 from kline_core import _cache
+from kline_core.compute import encoding
 from kline_core.compute.opening import open_cluster
 from kline_core.factor import index_cache
 from kline_core.patterns import update
@@ -91,7 +92,7 @@ def nothing_loaded(monkeypatch):
 @pytest.fixture
 def small_homes_cached(monkeypatch):
     """Homes of any size have an index cache."""
-    for module in (index_cache, update):
+    for module in (encoding, index_cache, update):
         monkeypatch.setattr(module, "LEAST_CACHED", 1)
 
 

@@ -27,6 +27,8 @@ from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from kline_core.compute.cluster import Cluster
     from kline_core.compute.results import Progress
     from kline_core.compute.run import Run
@@ -140,7 +142,7 @@ def compute_factor(
     settings: Settings = Settings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
     device: str = "auto",
-    scheduler: str | None = None,
+    scheduler: "str | Client | None" = None,
     threads: int | None = None,
     shards: int | None = None,
     cluster: "Cluster | None" = None,
@@ -174,7 +176,8 @@ def compute_factor(
         encoder: Weights written by ``kline train``; None for the bundled ones. A folder of ``kline train --market``:
             each sample is scored by the encoder of its year (`kline_core.encoder.year_folder`), in one run.
         device: auto, cpu, cuda, mps or onnx.
-        scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
+        scheduler: Address of a standing Dask cluster, or a `distributed.Client` of one, which stays open; None for a
+            threaded one inside this process.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
         shards: Shards that the vectors lie in, over the workers of the standing cluster; None if each of them holds
             all. No value depends on it.
@@ -319,7 +322,7 @@ def _versions(home: Home) -> dict[str, int | None]:
 
 @contextmanager
 def _opened(
-    cluster: "Cluster | None", scheduler: str | None, threads: int | None, shards: int | None
+    cluster: "Cluster | None", scheduler: "str | Client | None", threads: int | None, shards: int | None
 ) -> Iterator["Cluster"]:
     from kline_core.compute.opening import open_cluster
 

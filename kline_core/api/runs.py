@@ -10,6 +10,8 @@ from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord, read_record, read_records, recorded_runs
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from kline_core.compute.replay_report import ReplayReport
 
 
@@ -60,7 +62,7 @@ def replay_run(
     run_id: str,
     *,
     encoder: str | Path | None = None,
-    scheduler: str | None = None,
+    scheduler: "str | Client | None" = None,
     shards: int | None = None,
     threads: int | None = None,
     progress: bool = False,
@@ -72,7 +74,8 @@ def replay_run(
         run_id: Id of the run.
         encoder: Where the run's weights lie now, a folder if it had an encoder for each year; None for where they lay
             then.
-        scheduler: Address of a standing Dask cluster; None for a threaded one inside this process.
+        scheduler: Address of a standing Dask cluster, or a `distributed.Client` of one, which stays open; None for a
+            threaded one inside this process.
         shards: As for `compute_factor`.
         threads: Threads of a cluster inside this process; None for one per core, at most 16.
         progress: Show a bar on standard error.

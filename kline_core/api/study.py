@@ -14,6 +14,8 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from kline_core.compute.year_training import YearTraining
     from kline_core.learning.report import Study
 
@@ -27,7 +29,7 @@ def study(
     learners: str | Iterable[str] | None = None,
     settings: Settings = Settings(),  # noqa: B008  immutable
     keep: str | Path | None = None,
-    scheduler: str | None = None,
+    scheduler: "str | Client | None" = None,
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> "Study":
@@ -47,7 +49,7 @@ def study(
             preference; None for all.
         settings: What a pattern is; horizon of the return that is judged.
         keep: Folder for the answers of the folds, so that a study that was broken off goes on; None to keep none.
-        scheduler: Address of a standing cluster; None for threads of this process.
+        scheduler: Address or client of a standing cluster; None for threads of this process.
         threads: Threads of this process; None for one per core.
         progress: Called with what is done next.
 
@@ -94,7 +96,7 @@ def train_by_year(
     folder: str | Path,
     *,
     settings: Settings = Settings(),  # noqa: B008  immutable
-    scheduler: str | None = None,
+    scheduler: "str | Client | None" = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "YearTraining":
@@ -106,7 +108,8 @@ def train_by_year(
         home: A home, or the folder or URL of one.
         folder: Folder for weights and cards, named by their year.
         settings: What a pattern is.
-        scheduler: Address of a standing cluster, whose workers train a year each; None for threads of this process.
+        scheduler: Address or client of a standing cluster, whose workers train a year each; None for threads of this
+            process.
         threads: Threads of this process; None for one per core.
         progress: Called with the years that are done and all that were missing.
 

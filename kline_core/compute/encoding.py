@@ -11,7 +11,7 @@ from kline_core.compute import tasks
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.weights import weights_shape
 from kline_core.patterns.catalogue import Catalogue
-from kline_core.patterns.update import SLICE, PatternsUpdate, update_patterns
+from kline_core.patterns.update import LEAST_CACHED, SLICE, PatternsUpdate, update_patterns
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
 from kline_core.typing import Floats32, Int32s, Int64s
@@ -74,6 +74,9 @@ def update_on_workers(
         report = update_patterns(
             home, settings, ClusterWindowEncoder(cluster, encoder), max_removed_share=max_removed_share
         )
+        if report.total >= LEAST_CACHED:
+            # By one worker, since only a process itself knows what its vectors' bits depend on.
+            cluster.call(tasks.recent, report.bars, settings, encoder, threads)
     return report
 
 

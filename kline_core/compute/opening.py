@@ -36,24 +36,28 @@ MAX_THREADS = 16
 
 @contextmanager
 def open_cluster(
-    address: str | None = None,
+    address: str | Client | None = None,
     threads: int | None = None,
     log: Listener | None = None,
     shards: int | None = None,
 ) -> Iterator[Cluster]:
     """The standing cluster at `address`, or one of `threads` threads inside this process.
 
-    `threads`: None for one per core, at most `MAX_THREADS`. `log`: called with level and message of the log records of
-    this client's tasks, in a thread of its own, which must not wait for the cluster. `shards`: number of shards that
-    vectors lie in, over the workers of the standing cluster; None or 1 if each of them holds all.
+    `address`: that of a scheduler, or a client of one, which is left open. `threads`: None for one per core, at most
+    `MAX_THREADS`. `log`: called with level and message of the log records of this client's tasks, in a thread of its
+    own, which must not wait for the cluster. `shards`: number of shards that vectors lie in, over the workers of the
+    standing cluster; None or 1 if each of them holds all.
 
-    Raises `SettingError` if `threads` or `shards` is out of bounds, and `SchedulerError` if no scheduler answers at
-    `address` or it has no workers.
+    Raises `SettingError` if `threads` or `shards` is out of bounds or a client cannot be asked, and `SchedulerError` if
+    no scheduler answers at `address` or it has no workers.
     """
     shards = checked_shards(shards, address)
     if address is not None:
         with standing_cluster(address, log, shards) as cluster:
-            yield _ready(cluster)
+            try:
+                yield _ready(cluster)
+            finally:
+                _leave(cluster, address)
         return
     threads = checked_threads(threads)
     # Both dashboard addresses, since a missing one opens a port on the machine's outer interface. No memory limit: the
@@ -91,7 +95,7 @@ def checked_threads(threads: int | None) -> int:
     return threads
 
 
-def checked_shards(shards: int | None, address: str | None) -> int:
+def checked_shards(shards: int | None, address: str | Client | None) -> int:
     """`shards` itself, for a cluster at `address`; 1 for None.
 
     Raises `SettingError` if it is out of bounds, or there are shards and no standing cluster.
@@ -125,6 +129,12 @@ def _ready(cluster: Cluster) -> Cluster:
     if cluster.log is not None:
         cluster.client.subscribe_topic(cluster.topic, partial(_deliver, cluster.log))
     return cluster
+
+
+def _leave(cluster: Cluster, address: str | Client) -> None:
+    """Hear no more of what is said there, if the client is one that goes on."""
+    if cluster.log is not None and isinstance(address, Client) and address.status == "running":
+        address.unsubscribe_topic(cluster.topic)
 
 
 def _deliver(log: Listener, event: tuple[float, Any]) -> None:

@@ -14,7 +14,7 @@ from distributed.core import rpc
 from kline_core._logging import Listener, one_line
 from kline_core.compute.cluster import Cluster, known_workers
 from kline_core.compute.tls_fault import tls_fault
-from kline_core.errors import SchedulerError
+from kline_core.errors import SchedulerError, SettingError
 
 T = TypeVar("T")
 
@@ -23,19 +23,13 @@ _CERTIFICATES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("C
 
 
 @contextmanager
-def standing_cluster(address: str, log: Listener | None, shards: int = 1) -> Iterator[Cluster]:
-    """The cluster at an address; see `open_cluster`.
+def standing_cluster(at: str | Client, log: Listener | None, shards: int = 1) -> Iterator[Cluster]:
+    """The cluster at an address, or that of a client, which stays open; see `open_cluster`.
 
-    Raises `SchedulerError` if no scheduler answers there, it has no workers, or the certificates do not fit.
+    Raises `SchedulerError` if no scheduler answers there, it has no workers, or the certificates do not fit, and
+    `SettingError` if the client cannot be asked.
     """
-    _check_certificates(address)
-    try:
-        _answer_of(_probe(address))
-        with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
-            client = Client(address, timeout=CONNECT_SECONDS)
-    except Exception as error:
-        raise _unanswered(address, error) from error
-    with client:
+    with _connected(at) as (client, address):
         threads = sum(worker["nthreads"] for worker in known_workers(client, address).values())
         if threads == 0:
             raise SchedulerError(
@@ -45,6 +39,40 @@ def standing_cluster(address: str, log: Listener | None, shards: int = 1) -> Ite
         cluster = Cluster(client, threads, address, log, shards=shards)
         _refuse_bare(cluster)
         yield cluster
+
+
+@contextmanager
+def _connected(at: str | Client) -> Iterator[tuple[Client, str]]:
+    """A client, and the address of its scheduler. Raises as `standing_cluster`."""
+    if not isinstance(at, str):
+        _check_client(at)
+        scheduler: Any = at.scheduler
+        yield at, scheduler.address
+        return
+    _check_certificates(at)
+    try:
+        _answer_of(_probe(at))
+        with dask.config.set({"distributed.comm.timeouts.connect": CONNECT_SECONDS}):
+            client = Client(at, timeout=CONNECT_SECONDS)
+    except Exception as error:
+        raise _unanswered(at, error) from error
+    with client:
+        yield client, at
+
+
+def _check_client(client: Any) -> None:
+    """Raise `SettingError` if it is no client that can be asked."""
+    if not isinstance(client, Client):
+        state = f"a {type(client).__name__}"
+    elif client.asynchronous:
+        # Its answers would be coroutines.
+        state = "an asynchronous client"
+    elif client.status != "running":
+        state = f"a client that is {client.status}"
+    else:
+        return
+    bound = "the address of a Dask scheduler, or a running client of one, such as a Dask cluster's get_client()"
+    raise SettingError(f"scheduler is {state}; it must be {bound}", parameter="scheduler", value=client, bound=bound)
 
 
 def _refuse_bare(cluster: Cluster) -> None:

@@ -22,6 +22,7 @@ from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
 from kline_core.factor.batch import Batch, PreparedBatch, Scored
 from kline_core.factor.state_key import StateKey
+from kline_core.patterns.recent import keep_recent
 from kline_core.patterns.update import MAX_REMOVED_SHARE, ManyWindowsError, PatternsUpdate, update_patterns
 from kline_core.search.recall import Recall
 from kline_core.search.shards import AnsweredIndex, Question, Unanswered
@@ -218,8 +219,8 @@ def update(
 ) -> PatternsUpdate | None:
     """Bring `patterns` up to date, with at most `limit` threads; see `kline_core.patterns.update.update_patterns`.
 
-    The only function here that writes. Returns None, and writes nothing, if more than `at_most` windows are missing.
-    Raises `StaleError` if the home is no longer the one that the caller saw.
+    The only function here that writes a table. Returns None, and writes nothing, if more than `at_most` windows are
+    missing. Raises `StaleError` if the home is no longer the one that the caller saw.
     """
 
     from kline_core.patterns.encode import LocalWindowEncoder
@@ -233,6 +234,17 @@ def update(
         return update_patterns(home, settings, encoding, at_most=at_most, max_removed_share=max_removed_share)
     except ManyWindowsError:
         return None
+
+
+def recent(bars: BarsKey, settings: PatternSettings, encoder: EncoderKey, limit: int) -> None:
+    """Keep the vectors of the recent windows, made with at most `limit` threads.
+
+    See `kline_core.patterns.recent.keep_recent`.
+    """
+    from kline_core.patterns.encode import LocalWindowEncoder
+
+    undo_trimming()
+    keep_recent(Home(bars.home), bars, settings, LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT)))
 
 
 def picture(

@@ -133,7 +133,7 @@ def recent_first(home: Home, settings: PatternSettings, encoding: "WindowEncoder
 
 
 def keep_recent(home: Home, bars: BarsKey, settings: PatternSettings, encoding: "WindowEncoder") -> None:
-    """Keep the vectors of the recent windows of these bars, those known already included.
+    """Keep the vectors of the recent windows of these bars; those that the home keeps already are not made again.
 
     What cannot be written is logged. Raises what `encoding` raises.
     """
@@ -144,7 +144,7 @@ def keep_recent(home: Home, bars: BarsKey, settings: PatternSettings, encoding: 
     # Before the devices are asked for, which loads the network.
     if (held.find(windows.content) >= 0).all() or not encoding.devices:
         return
-    vectors = encoding.vectors(bars, windows, settings)
+    vectors = recent_first(home, settings, encoding).vectors(bars, windows, settings)
     if wrong_lengths(vectors).any():
         # An update of the patterns, and a run, refuse it when it is asked for.
         return

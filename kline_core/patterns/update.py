@@ -238,9 +238,8 @@ def update_patterns(
         version = home.delete(table, restated, metadata, expected_version=version)
     left = len(missing)
     large = len(windows) >= LEAST_CACHED
-    if large and left:
-        encoding = recent_first(home, settings, encoding)
-    for part, vectors in _encoded(encoding, catalogue, windows.take(missing), progress):
+    sparing = recent_first(home, settings, encoding) if large and left else encoding
+    for part, vectors in _encoded(sparing, catalogue, windows.take(missing), progress):
         left -= len(part)
         # A concurrent `kline index` would add the same windows; the slower of the two gives up.
         rows = _rows(frames, part, vectors, settings)

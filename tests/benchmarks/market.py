@@ -21,7 +21,6 @@ from kline_core.compute.request import Request
 from kline_core.compute.run import Run, run_symbols
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.factor.state_key import StateKey
-from kline_core.patterns.update import update_patterns
 from kline_core.settings import PatternSettings, Settings
 from kline_core.store.home import Home
 from kline_core.store.schemas import table_schema
@@ -93,7 +92,7 @@ def _write_bars(path: Path, market: Market, sessions: "np.ndarray[tuple[int], np
 
 def _extend(home: Home, market: Market) -> None:
     with open_cluster() as cluster:
-        update_patterns(home, market.settings.patterns, cluster.encoding())
+        cluster.update_patterns(home, market.settings.patterns)
 
 
 def _score(home: Home, market: Market) -> None:

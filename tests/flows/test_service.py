@@ -11,8 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from distributed.cli.dask_scheduler import main as dask_scheduler
+from distributed.cli.dask_worker import main as dask_worker
 
+from flows.local_stack.certificates import variable
 from flows.local_stack.up import FLOW_RUN_SECONDS, PART_SECONDS
+from kline_core.cli.parser import build_parser
+from tests.support.authority import Authority
 from tests.support.desk import kline_up
 from tests.support.homes import make_home, market
 from tests.support.postgres import binaries, postgres
@@ -33,6 +38,10 @@ def unit() -> configparser.ConfigParser:
 def services() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((PLACE / "compose.yaml").read_text())["services"]
     return found
+
+
+def manifest() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((PLACE / "dask.yaml").read_text()))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
@@ -84,6 +93,62 @@ def test_the_containers_fit_each_other() -> None:
     # Secrets stand in a file that neither a commit nor an image takes in.
     for name, line in ((".gitignore", ".env"), (".dockerignore", "**/.env")):
         assert line in (ROOT / name).read_text().splitlines()
+
+
+def test_what_is_on_kubernetes_fits_each_other() -> None:
+    found = {(each["kind"], each["metadata"]["name"]): each for each in manifest()}
+    assert len(found) == len(manifest())
+    pods = {name: found[kind, name]["spec"]["template"] for kind, name in found if kind in ("Deployment", "Job")}
+    assert set(pods) == {"kline-scheduler", "kline-worker", "kline-run"}
+    data = found["ConfigMap", "kline-cluster"]["data"]
+    user = re.search(r"useradd --uid (\d+) ", (PLACE / "Dockerfile").read_text())
+    assert user is not None
+    uid = int(user[1])
+    for name, pod in pods.items():
+        assert pod["metadata"]["labels"] == {"app": name}
+        (container,) = pod["spec"]["containers"]
+        assert container["image"] == "registry.example.com/kline"
+        assert container["envFrom"] == [{"configMapRef": {"name": "kline-cluster"}}]
+        assert pod["spec"]["securityContext"] == {"runAsNonRoot": True} | dict.fromkeys(("runAsUser", "fsGroup"), uid)
+        mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+        assert mounts == {"tls": "/tls"} | ({} if name == "kline-scheduler" else {"home": data["KLINE_HOME"]})
+        volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+        assert volumes.keys() == mounts.keys()
+        assert volumes["tls"]["secret"] == {"secretName": "kline-tls"}
+        if "home" in volumes:
+            assert ("PersistentVolumeClaim", volumes["home"]["persistentVolumeClaim"]["claimName"]) in found
+    for name in ("kline-scheduler", "kline-worker"):
+        assert found["Deployment", name]["spec"]["selector"]["matchLabels"] == {"app": name}
+    # Clients and workers find the scheduler by the name and port of its service.
+    service = found["Service", "kline-scheduler"]["spec"]
+    assert service["selector"] == {"app": "kline-scheduler"}
+    (port,) = service["ports"]
+    (own,) = pods["kline-scheduler"]["spec"]["containers"][0]["ports"]
+    assert port["targetPort"] == own["name"]
+    assert port["port"] == own["containerPort"]
+    address = f"tls://kline-scheduler:{port['port']}"
+
+    scheduler, worker, run = (pods[name]["spec"]["containers"][0] for name in pods)
+    assert scheduler["args"][:2] == ["dask", "scheduler"]
+    assert dask_scheduler.make_context("scheduler", scheduler["args"][2:]).params["port"] == str(own["containerPort"])
+    assert worker["args"][:2] == ["dask", "worker"]
+    asked = dask_worker.make_context("worker", worker["args"][2:]).params
+    assert asked["scheduler"] == address
+    # One process for all processors of its node, or each would load bars and index.
+    assert int(asked["n_workers"]) == 1
+    assert asked["nthreads"] == int(worker["resources"]["limits"]["cpu"])
+    assert run["args"][0] == "kline"
+    assert build_parser().parse_args(run["args"][1:]).scheduler == address
+
+
+def test_on_kubernetes_nothing_goes_without_tls(tmp_path: Path) -> None:
+    (data,) = (each["data"] for each in manifest() if each["kind"] == "ConfigMap")
+    own = Authority(tmp_path).environment("host", "127.0.0.1")
+    assert data.keys() == own.keys() | {"KLINE_HOME"}
+    assert data[variable("distributed.comm.require-encryption")] == "true"
+    # The files of the secret that the first lines have made.
+    made = set(re.findall(r"--from-file=(\S+)", (PLACE / "dask.yaml").read_text()))
+    assert {value for value in data.values() if value.startswith("/tls/")} == {f"/tls/{name}" for name in made}
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """Vectors of windows that are no patterns yet: the same bits, and no network where they are kept."""
 
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -98,6 +99,22 @@ def test_each_window_is_encoded_once(bench):
     whole = Bench.of(bench.home.folder.parent / "whole", FRAME, SMALL_SETTINGS, bench.weights)
     assert stored.equals(whole.home.read("patterns").sort_by([("symbol", "ascending"), ("end", "ascending")]))
     assert scored(bench.key)[1] == 0
+
+
+def test_on_a_day_that_gives_no_pattern_only_the_newest_are_encoded(tmp_path, small_weights):
+    """With patterns of every twelfth session that is eleven days of twelve."""
+    settings = replace(SMALL_SETTINGS, patterns=replace(SMALL, pattern_stride=12, calendar="XNYS"))
+    # Every weekday of these weeks is a session.
+    frame = market(3, 30, start="2020-02-18")
+    days = np.sort(frame["date"].unique())
+    bench = Bench.of(tmp_path / "home", frame[frame["date"] < days[-2]], settings, small_weights)
+    added = []
+    for day in days[-2:]:
+        add_bars(bench.home, frame[frame["date"] == day])
+        later = counting(bench)
+        added.append(update_patterns(bench.home, settings.patterns, later).added)
+        assert later.windows == 3
+    assert 0 in added
 
 
 @pytest.mark.parametrize("what", ["code", "torch", "onnxruntime", "processor", "device"])

@@ -20,6 +20,7 @@ from kline_core.errors import (
 )
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.recent import RecentVectors
 from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
 from tests.support.bench import Bench
@@ -108,6 +109,7 @@ def test_new_patterns_load_neither_bars_nor_encoder_again(opened, tmp_path, smal
 
 @pytest.mark.slow
 @both
+@pytest.mark.usefixtures("small_homes_cached")
 @pytest.mark.parametrize("few", [0, 50, 10_000])
 def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, small_weights, monkeypatch):
     frame = market(2, 70, seed=9)
@@ -119,6 +121,10 @@ def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, smal
     add_bars(bench.home, frame[days >= 60])
     assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 2 * 10
     assert opened.update_patterns(bench.home, SMALL, bench.weights, "cpu").added == 0
+    # Whoever extended them, the next process that asks for the newest windows finds these encoded.
+    for each in (bench, other):
+        recent = RecentVectors.of(each.home, SMALL, each.key.encoder.fingerprint)
+        assert len(recent.content) == 2 * SMALL.outcome_bars
     keys = [("symbol", "ascending"), ("end", "ascending")]
     assert bench.home.read("patterns").sort_by(keys).equals(other.home.read("patterns").sort_by(keys))
     # Other settings have a table of their own.
