@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from kline_core._cache import loaded
 from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.columns import PRICES
 from kline_core.bars.sessions import session_ordinal
-from kline_core.bars.symbol_bars import BarsBySymbol, group_by_code
+from kline_core.bars.stretches import bars_around, stretches
+from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Floats32, Hashes, Int8s, Int32s, Int64s
 from kline_core.windows.market import market_content, market_returns_of, relative_returns
 from kline_core.windows.outcomes import outcomes
-from kline_core.windows.windows import jumps_between, usable_ends, window_content
+from kline_core.windows.windows import any_between, usable_in, window_content
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,25 +135,30 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
         DateError: A bar lies on no session of `settings.calendar`; asked only if `pattern_stride` is above 1.
         SettingError: That calendar is unknown or cannot be made.
     """
-    symbols = sorted(frames)
+    symbols, reach = sorted(frames), settings.outcome_bars
+    count = np.array([len(frames[symbol].dates) for symbol in symbols], dtype=np.int64)
+    least = np.maximum(0, np.array([(had or {}).get(symbol, 0) for symbol in symbols], dtype=np.int64) - reach)
+    which = np.flatnonzero(least + reach < count)
+    # Bars before the first new window do not change which windows are usable.
+    start = np.maximum(0, least - settings.span_bars + 1)
     parts: list[tuple[NDArray[Any], ...]] = []
-    for which, symbol in enumerate(symbols):
-        bars = frames[symbol]
-        least = max(0, (0 if had is None else had.get(symbol, 0)) - settings.outcome_bars)
-        if least + settings.outcome_bars >= len(bars.dates):
-            continue
-        # Bars before the first new window do not change which windows are usable.
-        start = max(0, least - settings.span_bars + 1)
-        ends = start + usable_ends(bars.part(start, len(bars)), settings)
-        ends = ends[(ends >= least) & (ends + settings.outcome_bars < len(bars.dates))]
-        if not settings.allow_jumps and bars.jumps.any():
-            ends = ends[~jumps_between(bars, ends, ends + settings.outcome_bars)]
+    names, asked = [symbols[at] for at in which.tolist()], ("dates", "jumps", "content")
+    for part in stretches(frames, names, start[which], count[which], asked):
+        dates, own = part.columns["dates"], which[part.asked]
+        shift = start[own] - part.first
+        at = usable_in(part, settings)
+        among = np.searchsorted(part.first, at, side="right") - 1
+        bar = at + shift[among]
+        new = (bar >= least[own][among]) & (bar + reach < count[own][among])
+        at, among, bar = at[new], among[new], bar[new]
+        if not settings.allow_jumps:
+            sound = ~any_between(part.columns["jumps"], at, at + reach)
+            at, among, bar = at[sound], among[sound], bar[sound]
         if settings.pattern_stride > 1:
-            ordinal = session_ordinal(bars.dates[ends], settings.calendar)
-            ends = ends[ordinal % settings.pattern_stride == 0]
-        content = window_content(bars.content, ends, 1 - settings.span_bars, settings.outcome_bars)
-        known_on = bars.dates[ends + settings.outcome_bars]
-        parts.append((np.full(len(ends), which, np.int32), ends, bars.dates[ends], known_on, content))
+            due = session_ordinal(dates[at], settings.calendar) % settings.pattern_stride == 0
+            at, among, bar = at[due], among[due], bar[due]
+        content = window_content(part.columns["content"], at, 1 - settings.span_bars, reach)
+        parts.append((own[among].astype(np.int32), bar, dates[at], dates[at + reach], content))
     if not parts:
         day = np.zeros(0, "datetime64[D]")
         return Catalogue(symbols, np.zeros(0, np.int32), np.zeros(0, np.int64), day, day, np.zeros(0, np.uint64))
@@ -169,10 +176,11 @@ def window_outcomes(frames: BarsBySymbol, windows: Catalogue, settings: PatternS
     """Outcomes of n windows of any symbols: forward returns float32 `(n, horizons)`, barrier labels int8 `(n,)`."""
     returns = np.empty((len(windows), len(settings.horizons)), dtype=np.float32)
     barrier = np.empty(len(windows), dtype=np.int8)
-    for which, at in group_by_code(windows.code):
-        b = frames[windows.symbols[which]]
-        followed = outcomes(b.dates, b.open, b.high, b.low, b.close, windows.bar[at], settings)
-        returns[at], barrier[at] = followed.returns, followed.barrier
+    asked, reach = ("dates", *PRICES), settings.outcome_bars
+    for part in bars_around(frames, windows.symbols, windows.code, windows.bar, 0, reach, asked):
+        dates, open_, high, low, close = (part.columns[name] for name in asked)
+        followed = outcomes(dates, open_, high, low, close, part.ends, settings)
+        returns[part.windows], barrier[part.windows] = followed.returns, followed.barrier
     if settings.market_relative:
         own, market = market_returns_of(frames, windows.symbols, windows.code, windows.bar, settings)
         returns[:] = relative_returns(own, market)

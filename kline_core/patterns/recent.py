@@ -23,6 +23,7 @@ from kline_core._logging import logger
 from kline_core._processor import processor
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import BarsKey
+from kline_core.bars.stretches import bars_around, stretches
 from kline_core.bars.symbol_bars import BarsBySymbol
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.patterns import wrong_lengths
@@ -38,7 +39,7 @@ from kline_core.store.array_folder import (
 )
 from kline_core.store.home import Home
 from kline_core.typing import Floats32, Hashes, Int64s
-from kline_core.windows.windows import usable_ends, window_content
+from kline_core.windows.windows import usable_in, window_content
 
 if TYPE_CHECKING:
     from kline_core.patterns.update import WindowEncoder
@@ -164,16 +165,21 @@ def recent_windows(frames: BarsBySymbol, settings: PatternSettings) -> Catalogue
     `content` is the hash of the bars that they span, and `known_on` is NaT.
     """
     symbols = sorted(frames)
+    count = np.array([len(frames[symbol].dates) for symbol in symbols], dtype=np.int64)
+    start = np.maximum(0, count - settings.outcome_bars - settings.span_bars + 1)
+    which = np.flatnonzero(count)
+    names, asked = [symbols[at] for at in which.tolist()], ("dates", "jumps", "content")
     code, bar, end, content = [], [], [], []
-    for which, symbol in enumerate(symbols):
-        bars = frames[symbol]
-        start = max(0, len(bars) - settings.outcome_bars - settings.span_bars + 1)
-        ends = start + usable_ends(bars.part(start, len(bars)), settings)
-        ends = ends[ends + settings.outcome_bars >= len(bars)]
-        code.append(np.full(len(ends), which, dtype=np.int32))
-        bar.append(ends)
-        end.append(bars.dates[ends])
-        content.append(window_content(bars.content, ends, 1 - settings.span_bars, 0))
+    for part in stretches(frames, names, start[which], count[which], asked):
+        at = usable_in(part, settings)
+        among = np.searchsorted(part.first, at, side="right") - 1
+        own = which[part.asked][among]
+        ends = at - part.first[among] + start[own]
+        later = ends + settings.outcome_bars >= count[own]
+        code.append(own[later].astype(np.int32))
+        bar.append(ends[later])
+        end.append(part.columns["dates"][at[later]])
+        content.append(window_content(part.columns["content"], at[later], 1 - settings.span_bars, 0))
     days = np.concatenate([np.zeros(0, "datetime64[D]"), *end])
     return Catalogue(
         symbols,
@@ -187,11 +193,9 @@ def recent_windows(frames: BarsBySymbol, settings: PatternSettings) -> Catalogue
 
 def spanned_content(frames: BarsBySymbol, windows: Catalogue, settings: PatternSettings) -> Hashes:
     """Hash of the bars that each of n windows spans, without those of its outcome: uint64 (n,)."""
-    content = np.empty(len(windows), dtype=np.uint64)
-    for which in np.unique(windows.code).tolist():
-        at = np.flatnonzero(windows.code == which)
-        bars = frames[windows.symbols[which]]
-        content[at] = window_content(bars.content, windows.bar[at], 1 - settings.span_bars, 0)
+    content, before = np.empty(len(windows), dtype=np.uint64), settings.span_bars - 1
+    for part in bars_around(frames, windows.symbols, windows.code, windows.bar, before, 0, ("content",)):
+        content[part.windows] = window_content(part.columns["content"], part.ends, -before, 0)
     return content
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from kline_core.bars.stretches import Stretches
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.settings import PatternSettings
 from kline_core.typing import Dates, Flags, Hashes, Int8s, Int64s
@@ -35,9 +36,13 @@ def usable_windows(bars: SymbolBars, settings: PatternSettings) -> Int8s:
     hole, but an unexplained jump between two of its bars). The hole or jump before the window's first bar is not inside
     it. A later bar never changes the code of an earlier one.
     """
-    codes = _without_holes(bars.dates, settings.span_bars, settings.max_gap_days)
+    return _codes(bars.dates, bars.jumps, settings)
+
+
+def _codes(dates: Dates, jumps: Flags, settings: PatternSettings) -> Int8s:
+    codes = _without_holes(dates, settings.span_bars, settings.max_gap_days)
     if not settings.allow_jumps:
-        inside = jumps_between(bars, np.arange(len(codes)) + 1 - settings.span_bars, np.arange(len(codes)))
+        inside = any_between(jumps, np.arange(len(codes)) + 1 - settings.span_bars, np.arange(len(codes)))
         codes[(codes == USABLE) & inside] = JUMP
     return codes
 
@@ -47,9 +52,14 @@ def jumps_between(bars: SymbolBars, first: Int64s, last: Int64s) -> Flags:
 
     The change up to `last` counts, that up to `first` does not. Bars outside the history count as its ends.
     """
-    if not bars.jumps.any():
+    return any_between(bars.jumps, first, last)
+
+
+def any_between(jumps: Flags, first: Int64s, last: Int64s) -> Flags:
+    """As `jumps_between`, of the column `jumps` alone, bool (n,)."""
+    if not jumps.any():
         return np.zeros(len(first), dtype=bool)
-    count = np.cumsum(bars.jumps)
+    count = np.cumsum(jumps)
     most = max(0, len(count) - 1)
     found: Flags = count[np.clip(last, 0, most)] > count[np.clip(first, 0, most)]
     return found
@@ -70,6 +80,17 @@ def _without_holes(dates: Dates, span_bars: int, max_gap_days: int) -> Int8s:
 def usable_ends(bars: SymbolBars, settings: PatternSettings) -> Int64s:
     """Bars on which a usable window of a symbol ends: int64 (m,), increasing."""
     return np.flatnonzero(usable_windows(bars, settings) == USABLE).astype(np.int64)
+
+
+def usable_in(part: Stretches, settings: PatternSettings) -> Int64s:
+    """Positions of the bars on which a usable window ends, all of whose bars lie in one of the stretches.
+
+    `part`: with the columns `dates` and `jumps`. Returns int64 (m,), increasing.
+    """
+    usable = _codes(part.columns["dates"], part.columns["jumps"], settings) == USABLE
+    # Those reach into the stretch before.
+    place = np.arange(len(usable)) - np.repeat(part.first, part.length)
+    return np.flatnonzero(usable & (place >= settings.span_bars - 1))
 
 
 def window_content(content: Hashes, ends: Int64s, first_offset: int, last_offset: int) -> Hashes:

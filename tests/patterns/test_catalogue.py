@@ -7,16 +7,22 @@ import pandas as pd
 import pytest
 from exchange_calendars import get_calendar
 
+from kline_core.bars import stretches
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.errors import DateError
 from kline_core.patterns import catalogue as module
-from kline_core.patterns.catalogue import Catalogue, CatalogueKey, build_catalogue
+from kline_core.patterns.catalogue import Catalogue, CatalogueKey, build_catalogue, window_outcomes
 from kline_core.settings import PatternSettings
 from tests import naive
 from tests.support.homes import SMALL, WINDOW_BARS, add_bars, make_home, market, replace_bars
 
 pytestmark = pytest.mark.usefixtures("nothing_loaded")
+
+
+@pytest.fixture(autouse=True, params=[100, stretches.AT_ONCE], ids=["few bars at once", "all bars at once"])
+def _at_once(request, monkeypatch):
+    monkeypatch.setattr(stretches, "AT_ONCE", request.param)
 
 
 def by_plain_loop(frames, settings, sessions=None):
@@ -53,6 +59,18 @@ def test_equal_to_the_plain_loop():
     windows = build_catalogue(frames, SMALL)
     assert listed(windows) == by_plain_loop(frames, SMALL)
     assert 100 < len(windows) < 4 * 80
+
+
+def test_outcomes_are_those_of_each_window_alone():
+    frames = bars_by_symbol(with_gaps(market(4, 90)))
+    windows = build_catalogue(frames, SMALL)
+    some = windows.take(np.random.default_rng(0).permutation(len(windows))[:100])
+    returns, barrier = window_outcomes(frames, some, SMALL)
+    for row in range(len(some)):
+        b = frames[some.symbols[some.code[row]]]
+        expected = naive.outcome(b.dates, b.open, b.high, b.low, b.close, some.bar[row], SMALL)
+        np.testing.assert_array_equal(returns[row], np.float32(expected[0]))
+        assert (barrier[row], some.known_on[row]) == (expected[1], expected[2])
 
 
 def test_windows_of_several_scales_are_of_all_bars_that_they_span():

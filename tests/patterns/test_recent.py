@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from kline_core import _cache
+from kline_core.bars import stretches
+from kline_core.bars.symbol_bars import bars_by_symbol
 from kline_core.factor.scoring import plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.patterns import recent as module
@@ -18,6 +20,7 @@ from kline_core.patterns.update import update_patterns
 from kline_core.settings import Settings
 from kline_core.store import array_folder
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
+from tests import naive
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.homes import SMALL, add_bars, market
 from tests.support.processes import output_of
@@ -72,6 +75,32 @@ def test_they_are_the_usable_windows_without_a_pattern(bench):
     assert len(pairs) == len(windows) + len(patterns) == 3 * (29 - SMALL.window_bars + 1)
     np.testing.assert_array_equal(spanned_content(frames, windows, SMALL), windows.content)
     assert len(recent_windows({}, SMALL)) == 0
+
+
+@pytest.mark.parametrize("at_once", [30, stretches.AT_ONCE])
+def test_they_are_those_of_a_plain_loop(at_once, monkeypatch):
+    """Of bars with holes and jumps, of a symbol with few bars, and of one without any."""
+    monkeypatch.setattr(stretches, "AT_ONCE", at_once)
+    frame = market(7, 40)
+    frame = frame[np.random.default_rng(1).random(len(frame)) < 0.9]
+    frame = frame[~((frame["symbol"] == "S00001") & frame["date"].between("2020-02-10", "2020-02-25"))]
+    frame = frame[(frame["symbol"] != "S00002") | (frame["date"] < "2020-01-14")]
+    frame.loc[(frame["symbol"] == "S00003") & (frame["date"] > "2020-02-21"), ["open", "high", "low", "close"]] *= 9
+    frames = bars_by_symbol(frame.assign(suspended=frame["symbol"] == "S00004"))
+    windows, expected = recent_windows(frames, SMALL), []
+    for code, (symbol, bars) in enumerate(sorted(frames.items())):
+        jumps = np.flatnonzero(bars.jumps).tolist()
+        for end in range(max(0, len(bars) - SMALL.outcome_bars), len(bars)):
+            if naive.usable_window(bars.dates, end, SMALL.window_bars, SMALL.max_gap_days, jumps) == 0:
+                content = naive.window_content(bars.content, end, 1 - SMALL.window_bars, 0)
+                expected.append((symbol, code, end, bars.dates[end], content))
+    names = [windows.symbols[code] for code in windows.code]
+    found = zip(names, windows.code.tolist(), windows.bar.tolist(), windows.end, windows.content.tolist(), strict=True)
+    assert list(found) == expected
+    assert 10 < len(expected) < 6 * SMALL.outcome_bars
+    # Windows of any symbols, in any order.
+    some = windows.take(np.random.default_rng(2).permutation(len(windows)))
+    np.testing.assert_array_equal(spanned_content(frames, some, SMALL), some.content)
 
 
 def test_samples_take_their_vectors_from_there_bit_for_bit(bench, monkeypatch):
