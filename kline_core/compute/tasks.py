@@ -223,6 +223,7 @@ def update(
     missing. Raises `StaleError` if the home is no longer the one that the caller saw.
     """
 
+    from kline_core.factor.index_cache import hold_bars
     from kline_core.patterns.encode import LocalWindowEncoder
 
     home = Home(bars.home)
@@ -230,6 +231,7 @@ def update(
         raise table_replaced(bars.home)
     undo_trimming()
     encoding = LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT))
+    hold_bars(home, settings, encoder)
     try:
         return update_patterns(home, settings, encoding, at_most=at_most, max_removed_share=max_removed_share)
     except ManyWindowsError:

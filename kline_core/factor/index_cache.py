@@ -27,15 +27,16 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kline_core._cache import hold
+from kline_core._cache import held_like, hold
 from kline_core._code import CODE
 from kline_core._logging import logger
 from kline_core._text import refusal
-from kline_core.bars.bars_cache import LoadedBars, files_hash
+from kline_core.bars.bars_cache import BarsKey, LoadedBars, files_hash
 from kline_core.bars.jumps import released
 from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import HomeError
-from kline_core.factor.state_key import StateKey
+from kline_core.factor.state_key import StateKey, with_any_factor
 from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
 from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
 from kline_core.patterns.patterns import Patterns
@@ -45,7 +46,7 @@ from kline_core.search.disk_index import DiskIndex
 from kline_core.search.flat_index import Divided, FlatIndex, Room
 from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.search.shards import BLOCK, Share
-from kline_core.settings import pattern_fingerprint
+from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.store.array_folder import (
     INDEX_CACHE,
     DamagedArraysError,
@@ -134,8 +135,27 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
     The process then holds the entry's bars, catalogue and comparison under their keys. An entry that is damaged is
     removed. Raises what `Home` raises.
     """
-    wanted = None if key.shards == 1 else (lambda name: name not in _VECTORS and not name.startswith("quantised."))
+    return _cached(home, key, None if key.shards == 1 else _without_vectors)
 
+
+def hold_bars(home: Home, settings: PatternSettings, encoder: EncoderKey) -> None:
+    """Have this process hold what the newest entry of these patterns has beside their vectors, unless it holds bars.
+
+    An update of the patterns then reads only what came since. Raises what `Home` raises, and as `StateKey.newest`.
+    """
+    bars = BarsKey.newest(home)
+    if any((held.home, held.identity) == (bars.home, bars.identity) for held in held_like(bars)):
+        return
+    key = StateKey.newest(home, with_any_factor(settings), encoder.path, encoder.device)
+    if key.patterns_version is not None:
+        _cached(home, key, _without_vectors)
+
+
+def _without_vectors(name: str) -> bool:
+    return name not in _VECTORS and not name.startswith("quantised.")
+
+
+def _cached(home: Home, key: StateKey, wanted: Callable[[str], bool] | None) -> CachedState | None:
     def held(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedState:
         return _held(home, made_for, described, read_arrays(folder, wanted))
 

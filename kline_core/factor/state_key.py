@@ -12,11 +12,16 @@ from kline_core.patterns.catalogue import CatalogueKey
 from kline_core.patterns.pattern_table import pattern_table
 from kline_core.patterns.update import PatternsUpdate
 from kline_core.patterns.verified import check_patterns
-from kline_core.settings import FactorSettings, Settings
+from kline_core.settings import FactorSettings, PatternSettings, Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
     from kline_core.factor.state import LoadedState
+
+
+def with_any_factor(patterns: PatternSettings) -> Settings:
+    """Settings with these patterns, and factor settings of which nothing depends that is loaded."""
+    return Settings(patterns, FactorSettings(return_horizon=patterns.horizons[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,7 @@ class StateKey:
         """The key without the factor settings that change nothing loaded, so that runs with different ones share it."""
         if self.settings.factor.index != "exact":
             return self
-        steps = self.settings.patterns
-        return replace(self, settings=Settings(steps, FactorSettings(return_horizon=steps.horizons[0])))
+        return replace(self, settings=with_any_factor(self.settings.patterns))
 
     def goes_on(self, earlier: Self) -> bool:
         """Whether this may be a later version of an earlier key's tables, computed in the same way."""

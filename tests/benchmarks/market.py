@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from kline_core._code import CODE
 from kline_core.bars.sessions import session_ordinal, sessions_until
 from kline_core.compute.opening import open_cluster
 from kline_core.compute.request import Request
@@ -63,16 +64,21 @@ class Market:
 def made(place: Path, market: Market) -> Path:
     """The folder of a market, made where it is missing: `home` and `day.csv`."""
     folder = place / market.name
-    if (folder / "done").exists():
+    done, home = folder / "done", folder / "home"
+    if done.exists():
+        if done.read_text() != CODE:
+            # The day before was run by this code too, and has left its index cache.
+            _extend(Home(home), market)
+            _load(Home(home), market)
+            done.write_text(CODE)
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sessions = market.sessions
-    _write_bars(folder / "home", market, sessions, folder / "day.csv")
-    home = Home(folder / "home")
-    _extend(home, market)
-    _score(home, market)
-    (folder / "done").touch()
+    _write_bars(home, market, sessions, folder / "day.csv")
+    _extend(Home(home), market)
+    _score(Home(home), market)
+    done.write_text(CODE)
     return folder
 
 
@@ -93,6 +99,11 @@ def _write_bars(path: Path, market: Market, sessions: "np.ndarray[tuple[int], np
 def _extend(home: Home, market: Market) -> None:
     with open_cluster() as cluster:
         cluster.update_patterns(home, market.settings.patterns)
+
+
+def _load(home: Home, market: Market) -> None:
+    with open_cluster() as cluster:
+        cluster.load(StateKey.newest(home, market.settings))
 
 
 def _score(home: Home, market: Market) -> None:

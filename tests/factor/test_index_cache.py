@@ -12,16 +12,20 @@ import pytest
 from kline_core import _cache
 from kline_core._logging import listening
 from kline_core._memory import VECTORS
+from kline_core.bars.bars_cache import BarsKey
 from kline_core.bars.symbol_bars import SymbolBars
+from kline_core.compute import tasks
+from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import HomeError, StaleError
 from kline_core.factor import index_cache, state
 from kline_core.factor.scoring import plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.maintenance.upkeep import vacuum
 from kline_core.maintenance.verify import verify
-from kline_core.patterns.catalogue import Catalogue
+from kline_core.patterns.catalogue import Catalogue, CatalogueKey
 from kline_core.patterns.mapped_vectors import MappedVectors
 from kline_core.patterns.patterns import Patterns
+from kline_core.patterns.verified import PatternsKey
 from kline_core.search import flat_index
 from kline_core.search.disk_index import DiskIndex
 from kline_core.search.flat_index import FlatIndex
@@ -211,6 +215,26 @@ def test_added_days_are_read_and_the_rest_is_mapped(bench, monkeypatch):
     # One of ten is more than an entry may lack.
     assert len(entries(bench)) == 2
     assert mapped(fresh(bench.key))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_fresh_process_extends_patterns_from_what_is_mapped(bench, monkeypatch, damaged):
+    fresh(bench.key)
+    whole = Bench.of(bench.home.folder.parent / "whole", FRAME[FRAME["date"] <= LAST], SMALL_SETTINGS, bench.weights)
+    if damaged:
+        (entry(bench) / "bars.close.npy").write_bytes(b"no array")
+    reads = []
+    for kind in (BarsKey, CatalogueKey, PatternsKey):
+        real = kind.load
+        monkeypatch.setattr(kind, "load", lambda key, kind=kind, real=real: reads.append(kind.__name__) or real(key))
+    add_bars(bench.home, FRAME[FRAME["date"] == LAST])
+    _cache._caches.clear()
+    settings = bench.settings.patterns
+    update = tasks.update(BarsKey.newest(bench.home), settings, EncoderKey.of(bench.weights, "cpu"), 100, 1)
+    assert update.added == 3
+    assert sorted(reads) == (["BarsKey", "CatalogueKey", "PatternsKey"] if damaged else [])
+    keys = [("symbol", "ascending"), ("end", "ascending")]
+    assert bench.home.read("patterns").sort_by(keys).equals(whole.home.read("patterns").sort_by(keys))
 
 
 @pytest.mark.slow
