@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kline_core._code import CODE
 from kline_core.bars.sessions import session_ordinal, sessions_until
 from kline_core.compute.opening import open_cluster
 from kline_core.compute.request import Request
@@ -66,11 +65,6 @@ def made(place: Path, market: Market) -> Path:
     folder = place / market.name
     done, home = folder / "done", folder / "home"
     if done.exists():
-        if done.read_text() != CODE:
-            # The day before was run by this code too, and has left its index cache.
-            _extend(Home(home), market)
-            _load(Home(home), market)
-            done.write_text(CODE)
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -78,7 +72,7 @@ def made(place: Path, market: Market) -> Path:
     _write_bars(home, market, sessions, folder / "day.csv")
     _extend(Home(home), market)
     _score(Home(home), market)
-    done.write_text(CODE)
+    done.touch()
     return folder
 
 
@@ -99,11 +93,6 @@ def _write_bars(path: Path, market: Market, sessions: "np.ndarray[tuple[int], np
 def _extend(home: Home, market: Market) -> None:
     with open_cluster() as cluster:
         cluster.update_patterns(home, market.settings.patterns)
-
-
-def _load(home: Home, market: Market) -> None:
-    with open_cluster() as cluster:
-        cluster.load(StateKey.newest(home, market.settings))
 
 
 def _score(home: Home, market: Market) -> None:
@@ -127,6 +116,17 @@ def _rows(drawn, names, sessions, days) -> pa.Table:
     }
     schema = table_schema("bars")
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def day_before(folder: Path, market: Market) -> None:
+    """A copy of a market's home, `copy`, as the run of the day before has left it, its index cache included.
+
+    That of the home would not be trusted in a copy, nor that of other code.
+    """
+    home = Home(linked(folder / "home", folder / "copy"))
+    _extend(home, market)
+    with open_cluster() as cluster:
+        cluster.load(StateKey.newest(home, market.settings))
 
 
 def linked(source: Path, target: Path) -> Path:

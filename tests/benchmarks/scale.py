@@ -31,7 +31,7 @@ from matplotlib.ticker import EngFormatter
 from kline_core._text import table
 from kline_core.plots.style import INK, png, sheet
 from tests.benchmarks import scale_steps as steps
-from tests.benchmarks.market import Market, made
+from tests.benchmarks.market import Market, day_before, made
 
 STEPS = ("ingest", "extend", "load", "score", "publish")
 KINDS = ("daily", "encode", "index", "backfill", "patterns", "cold")
@@ -57,7 +57,9 @@ def daily(options: argparse.Namespace) -> list[dict[str, Any]]:
     cases += [(whole, threads, False) for threads in (1, 4)]
     results = []
     for market, threads, warm in cases:
-        found = alone(steps.daily, str(alone(made, options.place, market)), market, threads, warm)
+        folder = alone(made, options.place, market)
+        alone(day_before, folder, market)
+        found = alone(steps.daily, str(folder), market, threads, warm)
         results.append({"symbols": market.symbols, "bars": market.bars, "warm": warm, **found})
     rows = [
         [

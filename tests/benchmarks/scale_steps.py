@@ -62,11 +62,11 @@ def peak_megabytes() -> float:
 
 
 def daily(folder: str, market: Market, threads: int, warm: bool) -> dict[str, Any]:
-    """One more bar of every symbol: what the flow `daily` does, without Prefect.
+    """One more bar of every symbol: what the flow `daily` does, without Prefect, after `day_before`.
 
     `warm`: the process has the state of the day before loaded, as a standing cluster's worker has.
     """
-    home, file = linked(Path(folder) / "home", Path(folder) / "copy"), Path(folder) / "day.csv"
+    home, file = Path(folder) / "copy", Path(folder) / "day.csv"
     clock, store, settings = StageClock(), Home(home), market.settings
     day = market.sessions[-1]
     with open_cluster(threads=threads) as cluster:
