@@ -12,6 +12,7 @@ process of its own. What is measured:
 * `backfill`: `--samples` of `--few` symbols, and what all symbols would take at that rate.
 * `patterns`: one batch of samples against more and more patterns. Beyond those of the home, vectors are copies with
   small random changes, made unit length again.
+* `disk`: one batch of samples against `--on-disk` patterns whose vectors lie in a file.
 * `cold`: from the start of the process to the first value.
 """
 
@@ -34,7 +35,7 @@ from tests.benchmarks import scale_steps as steps
 from tests.benchmarks.market import Market, day_before, made
 
 STEPS = ("ingest", "extend", "load", "score", "publish")
-KINDS = ("daily", "encode", "index", "backfill", "patterns", "cold")
+KINDS = ("daily", "encode", "index", "backfill", "patterns", "disk", "cold")
 PROJECTED = 3_000_000
 
 
@@ -147,6 +148,25 @@ def patterns(options: argparse.Namespace) -> list[dict[str, Any]]:
     return results
 
 
+def disk(options: argparse.Namespace) -> list[dict[str, Any]]:
+    market = Market(options.backfill_symbols, options.bars, options.stride)
+    folder = str(alone(made, options.place, market))
+    alone(steps.vectors_on_disk, folder, market, options.on_disk)
+    results = [
+        alone(steps.search_on_disk, folder, market, options.on_disk, options.samples, threads) for threads in (1, 2)
+    ]
+    names = ("patterns", "threads", "first", "seconds", "cpu", "rounding cpu", "peak")
+    rows = [
+        [f"{each[name]:.2f}" if isinstance(each[name], float) else str(each[name]) for name in names]
+        for each in results
+    ]
+    print(
+        f"{options.samples} samples that see half of the patterns on average, vectors on disk; search alone, best of 3"
+    )
+    print(table(["patterns", "threads", "first s", "s", "CPU s", "rounding, once, CPU s", "peak MiB"], rows))
+    return results
+
+
 def cold(options: argparse.Namespace) -> list[dict[str, Any]]:
     market = Market(options.backfill_symbols, options.bars, options.stride)
     found = alone(steps.cold, str(alone(made, options.place, market)), market)
@@ -200,6 +220,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--samples", type=int, default=600)
     parser.add_argument("--windows", type=int, default=40_000)
+    parser.add_argument("--on-disk", type=int, default=10_000_000)
     parser.add_argument("--backfill-symbols", type=int, default=2000)
     parser.add_argument("--png", type=Path)
     parser.add_argument("--json", type=Path)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,16 @@ from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import latest_values, ranking
 from kline_core.patterns.catalogue import build_catalogue
 from kline_core.patterns.encode import LocalWindowEncoder
+from kline_core.patterns.mapped_vectors import MappedVectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.update import SLICE, update_patterns
 from kline_core.search.candidates import Queries
+from kline_core.search.disk_index import DiskIndex
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
 from kline_core.settings import PatternSettings
 from kline_core.store.home import Home
+from kline_core.store.mapping import map_file
 from tests.benchmarks.market import CALENDAR, Market, linked
 from tests.support.bench import batch_of
 
@@ -155,25 +159,101 @@ def search_time(folder: str, market: Market, patterns: int, samples: int) -> dic
     changed = vectors[len(stored) :]
     changed += rng.normal(0, 0.02, changed.shape).astype(np.float32)
     changed /= np.linalg.norm(changed, axis=1, keepdims=True)
-    row = np.arange(patterns) % len(stored)
-    # Copies are symbols of their own, so that no two patterns are of the same window.
-    names = (
-        np.array(stored.symbols, dtype=object)[stored.code[row]]
-        + np.array([f"-{number}" for number in range(copies)], dtype=object)[np.arange(patterns) // len(stored)]
-    )
-    columns = {name: getattr(stored, name)[row] for name in ("end", "known_on", "bar", "returns", "barrier", "content")}
-    many = Patterns.from_arrays(symbol=names, vectors=vectors, **columns)
+    symbols, code, columns = _copied(stored, np.arange(patterns))
+    many = Patterns.from_codes(symbols, code, vectors=vectors, **columns)
     flat = FlatIndex.build(many)
     many = flat.attach(many)
     del vectors, changed, columns
     single_threaded()
     chosen = rng.choice(len(stored), samples, replace=False)
-    date = np.full(samples, many.known_on[-1])
-    codes = np.full(samples, -1, np.int32)
-    queries = Queries(np.ascontiguousarray(stored.vectors[chosen]), date, codes, np.zeros(samples, np.int32))
+    queries = _asked(np.ascontiguousarray(stored.vectors[chosen]), np.full(samples, many.known_on[-1]))
     started = time.perf_counter()
     search(flat, many, queries, market.settings.factor, market.settings.patterns.window_bars)
     return {"patterns": patterns, "seconds": time.perf_counter() - started, "peak": peak_megabytes()}
+
+
+def vectors_on_disk(folder: str, market: Market, patterns: int) -> dict[str, Any]:
+    """Write vectors for `search_on_disk` into a file, and what belongs to them into others, unless they are there.
+
+    Each vector of the home v comes as v + 0.3 (u - w) with others u and w, so that copies lie as far apart as charts.
+    """
+    place = Path(folder) / f"disk-{patterns}"
+    if not (place / "order.npy").exists():
+        place.mkdir(exist_ok=True)
+        stored = loaded_state(StateKey.newest(Home(Path(folder) / "home"), market.settings)).patterns
+        _, code, columns = _copied(stored, np.arange(patterns))
+        order = np.lexsort((columns["end"], code, columns["known_on"]))
+        rng = np.random.default_rng(0)
+        with (place / "vectors").open("wb") as file:
+            for start in range(0, patterns, 1 << 18):
+                row = order[start : start + (1 << 18)]
+                other = rng.integers(len(stored), size=(2, len(row)))
+                made = stored.vectors[row % len(stored)]
+                far = row >= len(stored)
+                made[far] += np.float32(0.3) * (stored.vectors[other[0, far]] - stored.vectors[other[1, far]])
+                made /= np.linalg.norm(made, axis=1, keepdims=True)
+                made.tofile(file)
+        np.save(place / "order.npy", order)
+    return {}
+
+
+def search_on_disk(folder: str, market: Market, patterns: int, samples: int, threads: int) -> dict[str, Any]:
+    """Samples that may see half of so many patterns on average, whose vectors lie in a file; see `vectors_on_disk`."""
+    place = Path(folder) / f"disk-{patterns}"
+    home = Home(Path(folder) / "home")
+    stored = loaded_state(StateKey.newest(home, market.settings)).patterns
+    order = np.load(place / "order.npy")
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.choice(len(stored), samples, replace=False))
+    asked = np.ascontiguousarray(stored.vectors[chosen])
+    mapped = map_file(place / "vectors").view(np.float32).reshape(patterns, -1)
+    vectors = MappedVectors(mapped, mapped[:0])
+    symbols, code, columns = _copied(stored, order)
+    many = Patterns.from_codes(symbols, code, vectors=vectors, **columns)
+    del stored, columns, order, code
+    started = time.process_time()
+    index = DiskIndex.build(vectors)
+    rounding = time.process_time() - started
+    single_threaded()
+    dates = np.quantile(many.known_on.astype(np.int64), np.linspace(0, 1, samples)).astype("datetime64[D]")
+
+    def part(number: int) -> None:
+        # Every so-manieth, so that all threads have as much to see.
+        queries = _asked(asked[number::threads], dates[number::threads])
+        search(index, many, queries, market.settings.factor, market.settings.patterns.window_bars)
+
+    results = []
+    for _ in range(3):
+        wall, cpu = time.perf_counter(), time.process_time()
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(part, range(threads)))
+        results.append((time.perf_counter() - wall, time.process_time() - cpu))
+    first, best = results[0], min(results)
+    return {
+        "patterns": patterns,
+        "threads": threads,
+        "rounding cpu": rounding,
+        "first": first[0],
+        "seconds": best[0],
+        "cpu": best[1],
+        "peak": peak_megabytes(),
+    }
+
+
+def _copied(stored: Patterns, number: np.ndarray[Any, Any]) -> tuple[list[str], Any, dict[str, Any]]:
+    """Symbols, codes and columns of patterns beyond those of a home: copies are symbols of their own, so that no two
+    patterns are of the same window. Pattern `number` is one of the home's, or a copy of it."""
+    row, copy = number % len(stored), number // len(stored)
+    copies = int(copy.max()) + 1
+    symbols = [f"{copy:03d}-{name}" for copy in range(copies) for name in stored.symbols]
+    code = (copy * len(stored.symbols) + stored.code[row]).astype(np.int32)
+    names = ("end", "known_on", "bar", "returns", "barrier", "content")
+    return symbols, code, {name: getattr(stored, name)[row] for name in names}
+
+
+def _asked(vectors: Any, dates: Any) -> Queries:
+    """Queries that are no pattern's own."""
+    return Queries(vectors, dates, np.full(len(vectors), -1, np.int32), np.zeros(len(vectors), np.int32))
 
 
 def cold(folder: str, market: Market) -> dict[str, Any]:
