@@ -169,7 +169,9 @@ def disk(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def cold(options: argparse.Namespace) -> list[dict[str, Any]]:
     market = Market(options.backfill_symbols, options.bars, options.stride)
-    found = alone(steps.cold, str(alone(made, options.place, market)), market)
+    folder = alone(made, options.place, market)
+    alone(day_before, folder, market)
+    found = alone(steps.cold, str(folder), market)
     print(f"from process start to first value, {found['patterns']} patterns: {found['seconds']:.1f} s")
     return [found]
 

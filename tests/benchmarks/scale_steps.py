@@ -257,8 +257,8 @@ def _asked(vectors: Any, dates: Any) -> Queries:
 
 
 def cold(folder: str, market: Market) -> dict[str, Any]:
-    """Nothing loaded: the first value of a symbol, imports included, as seconds since the process began."""
-    home = Home(Path(folder) / "home")
+    """After `day_before`, nothing loaded: the first value of a symbol, imports included, since the process began."""
+    home = Home(Path(folder) / "copy")
     with open_cluster() as cluster:
         key = StateKey.newest(home, market.settings)
         overview = cluster.load(key)
