@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,11 +42,20 @@ class Site:
         """A command typed at the desk; what it printed. Raises if it failed."""
         command = self.hosts[DESK].command("prefect", *words)
         done = subprocess.run(command, cwd=self.clone, env=self.env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr + self.log("worker")
+        assert done.returncode == 0, done.stdout + done.stderr + self.logs()
         return done.stdout
+
+    def answered(self) -> bool:
+        """Whether the desk reaches the server."""
+        ask = f"from urllib.request import urlopen; urlopen({self.env['PREFECT_API_URL'] + '/health'!r})"
+        return subprocess.run(self.hosts[DESK].command(sys.executable, "-c", ask), capture_output=True).returncode == 0
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
+
+    def logs(self) -> str:
+        """The ends of all logs, for what fails."""
+        return "\n".join(f"{file}: {file.read_text()[-2000:]}" for file in self.folder.glob("*.log"))
 
 
 def on_kubernetes(role: str) -> list[str]:
@@ -89,7 +99,7 @@ def site(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
             # Found by name on Kubernetes; here hosts have addresses alone.
             words = [word.replace("kline-scheduler", hosts[SCHEDULER].address) for word in on_kubernetes(role)]
             start(name, *words, "--host", hosts[name].address)
-        poll(lambda: "Check out the dashboard" in site.log(SERVER), "Prefect's server", PATIENCE)
+        poll(site.answered, "Prefect's server", PATIENCE)
         site.prefect("work-pool", "create", "kline", "--type", "process")
         site.prefect("--no-prompt", "deploy", "--all")
         start(DESK, "prefect", "worker", "start", "--pool", "kline", log="worker", env=desk)
