@@ -23,6 +23,20 @@ from tests.support.processes import poll
 
 pytestmark = pytest.mark.long
 
+HELD = """
+import json, os
+from distributed import Client
+
+def numbers():
+    from kline_core import _cache
+    from kline_core.factor.shard import ShardKey
+
+    return [kind[1].number for kind in _cache._caches if isinstance(kind, tuple) and kind[0] is ShardKey]
+
+with Client(os.environ["KLINE_SCHEDULER"]) as client:
+    print(json.dumps(sorted(client.run(numbers).values())))
+"""
+"""Prints the shards that each of Dask's workers holds."""
 SERVER, DESK, SCHEDULER, WORKERS = "server", "desk", "scheduler", ("one", "two")
 PATIENCE = 120
 SAMPLES = 20
@@ -38,9 +52,9 @@ class Site:
     folder: Path
     clone: Path
 
-    def prefect(self, *words: str) -> str:
+    def typed(self, *words: str) -> str:
         """A command typed at the desk; what it printed. Raises if it failed."""
-        command = self.hosts[DESK].command("prefect", *words)
+        command = self.hosts[DESK].command(*words)
         done = subprocess.run(command, cwd=self.clone, env=self.env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr + self.logs()
         return done.stdout
@@ -100,8 +114,8 @@ def site(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
             words = [word.replace("kline-scheduler", hosts[SCHEDULER].address) for word in on_kubernetes(role)]
             start(name, *words, "--host", hosts[name].address)
         poll(site.answered, "Prefect's server", PATIENCE)
-        site.prefect("work-pool", "create", "kline", "--type", "process")
-        site.prefect("--no-prompt", "deploy", "--all")
+        site.typed("prefect", "work-pool", "create", "kline", "--type", "process")
+        site.typed("prefect", "--no-prompt", "deploy", "--all")
         start(DESK, "prefect", "worker", "start", "--pool", "kline", log="worker", env=desk)
         poll(lambda: site.log(SCHEDULER).count("Register worker addr") == len(WORKERS), "Dask's workers", PATIENCE)
         yield site
@@ -127,9 +141,11 @@ def test_a_flow_on_one_host_computes_on_others(
     # Where the flow runs is one place for all deployments; this run alone has shards, or none.
     variables = f"env={json.dumps({'KLINE_SHARDS': shards})}"
     parameters = ("-p", f"home={home.uri}", "-p", f"samples={SAMPLES}")
-    run = ("deployment", "run", "daily/manual", *parameters, "--job-variable", variables, "--watch")
-    assert "finished successfully in 'Completed'" in site.prefect(*run)
+    run = ("prefect", "deployment", "run", "daily/manual", *parameters, "--job-variable", variables, "--watch")
+    assert "finished successfully in 'Completed'" in site.typed(*run)
     assert "Receive client connection" in site.log(SCHEDULER).removeprefix(said)
+    if shards:
+        assert json.loads(site.typed(sys.executable, "-c", HELD)) in ([[0, 2], [1]], [[0], [1, 2]], [[0, 1], [2]])
     for table in ("factors", "matches"):
         found = Bench(home).rows(table)
         assert found == whole.rows(table)
