@@ -80,7 +80,8 @@ def best_rows(rows: DividedRows, queries: DividedQueries, known: Int64s, count: 
             if bounded:
                 found.append((query, row))
         if not bounded:
-            best.add(*block.above(queries.wholes, rows.wholes(start, stop), start, best.lowest))
+            query, row, place = block.above(queries.wholes, rows.wholes(start, stop), start, best.lowest)
+            best.add(query, row, block.scores[place])
         start = stop
         if stop >= 2 * settled or stop == block.end:
             _score(rows, queries.wholes, found, best)
@@ -167,8 +168,11 @@ class _Block:
 
     def above(
         self, queries: Floats32, rows: Floats32, start: int, lowest: Floats32 | None
-    ) -> tuple[Int64s, Int64s, Floats32]:
-        """Queries, rows and products: those of n rows from `start` on above a query's lowest, or 0, that it may see."""
+    ) -> tuple[Int64s, Int64s, Int64s]:
+        """Queries and rows whose product is above the query's lowest, or 0, of n rows from `start` on that it may see.
+
+        And the place of each product in `scores`, until the next block.
+        """
         left, count = bisect_right(self.limits, start), len(rows)
         size = self.seeing(start) * count
         scores, flags = self.scores[:size].reshape(-1, count), self.flags[:size].reshape(-1, count)
@@ -179,7 +183,7 @@ class _Block:
         np.greater(scores, 0 if lowest is None else lowest[left:, None], out=flags)
         place = _true(self.flags[:size])
         query: Int64s = place // count
-        return query + left, place - query * count + start, self.scores[place]
+        return query + left, place - query * count + start, place
 
 
 def _true(flags: Flags) -> Int64s:
