@@ -39,6 +39,7 @@ from kline_core.errors import HomeError
 from kline_core.factor.state_key import StateKey, with_any_factor
 from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
 from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
+from kline_core.patterns.pattern_table import has_patterns
 from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
@@ -146,8 +147,8 @@ def hold_bars(home: Home, settings: PatternSettings, encoder: EncoderKey) -> Non
     bars = BarsKey.newest(home)
     if any((held.home, held.identity) == (bars.home, bars.identity) for held in held_like(bars)):
         return
-    key = StateKey.newest(home, with_any_factor(settings), encoder.path, encoder.device)
-    if key.patterns_version is not None:
+    if has_patterns(home, settings, encoder.fingerprint):
+        key = StateKey.newest(home, with_any_factor(settings), encoder.path, encoder.device)
         _cached(home, key, _without_vectors)
 
 

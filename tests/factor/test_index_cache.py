@@ -33,7 +33,7 @@ from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.store import array_folder
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
-from tests.support.homes import add_bars, market, replace_bars
+from tests.support.homes import add_bars, market, replace_bars, write_encoder
 
 pytestmark = pytest.mark.usefixtures("nothing_loaded", "small_homes_cached")
 
@@ -235,6 +235,17 @@ def test_a_fresh_process_extends_patterns_from_what_is_mapped(bench, monkeypatch
     assert sorted(reads) == (["BarsKey", "CatalogueKey", "PatternsKey"] if damaged else [])
     keys = [("symbol", "ascending"), ("end", "ascending")]
     assert bench.home.read("patterns").sort_by(keys).equals(whole.home.read("patterns").sort_by(keys))
+
+
+@pytest.mark.parametrize("what", ["settings", "encoder"])
+def test_a_fresh_process_makes_patterns_beside_others(bench, tmp_path, what):
+    fresh(bench.key)
+    _cache._caches.clear()
+    settings = replace(SMALL_SETTINGS.patterns, barrier_up=0.2) if what == "settings" else SMALL_SETTINGS.patterns
+    weights = write_encoder(tmp_path / "other", seed=5) if what == "encoder" else bench.weights
+    update = tasks.update(BarsKey.newest(bench.home), settings, EncoderKey.of(weights, "cpu"), 1_000, 1)
+    assert update.added == len(bench.key.catalogue.windows())
+    assert update.table != "patterns"
 
 
 @pytest.mark.slow
