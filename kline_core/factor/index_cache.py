@@ -144,6 +144,8 @@ def hold_bars(home: Home, settings: PatternSettings, encoder: EncoderKey) -> Non
 
     An update of the patterns then reads only what came since. Raises what `Home` raises, and as `StateKey.newest`.
     """
+    if home.folder is None:
+        return
     bars = BarsKey.newest(home)
     if any((held.home, held.identity) == (bars.home, bars.identity) for held in held_like(bars)):
         return
