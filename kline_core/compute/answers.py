@@ -71,11 +71,13 @@ class PendingAnswer(Generic[T]):
     again: Callable[[], "PendingAnswer[T]"] | None = None
     """Calls again, where any worker may answer."""
 
-    def result(self) -> T:
+    def result(self, paused_seconds: float | None = None) -> T:
         """Wait for the result, that of another worker if one cannot read what the others can.
 
-        Raises what the call raises, `SchedulerError` if the work is lost, and `WorkerLostError` if it was lost with its
-        worker.
+        `paused_seconds`: for which the only worker that may answer may be paused; None for `PAUSED_SECONDS`.
+
+        Raises what the call raises, `SchedulerError` if the work is lost, `WorkerLostError` if it was lost with its
+        worker, and `WorkerPausedError` if the only worker that may answer takes up no work.
         """
         cluster = self.cluster
         patience = cluster.patience()
@@ -90,13 +92,16 @@ class PendingAnswer(Generic[T]):
                 return self.again().result()
             except StillWaiting:
                 workers = cluster.workers
-            if self.worker is not None and self.worker not in workers:
+            if self.worker is None:
+                patience.check(workers)
+            elif self.worker in workers:
+                patience.check_one(self.worker, workers[self.worker], paused_seconds)
+            else:
                 raise WorkerLostError(
                     f"the worker at {self.worker} of the cluster at {cluster.address} died or left while it was at "
                     "work; look into its log, and run again",
                     address=self.worker,
                 )
-            patience.check(workers if self.worker is None else {self.worker: workers[self.worker]})
 
     def within(self, seconds: float) -> T:
         """The result, if it comes in time. Raises as `result`, and `StillWaiting`."""

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kline_core._logging import listening, logger
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute import tasks
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.weights import weights_shape
+from kline_core.errors import KlineError
 from kline_core.patterns.catalogue import Catalogue
 from kline_core.patterns.update import LEAST_CACHED, SLICE, PatternsUpdate, update_patterns
 from kline_core.settings import PatternSettings
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FEW_WINDOWS = 50_000
 """New patterns that one worker encodes by itself, within some seconds; those of a day are fewer."""
+_LOG = logger(__name__)
 
 
 class ClusterWindowEncoder:
@@ -76,7 +79,11 @@ def update_on_workers(
         )
         if report.total >= LEAST_CACHED:
             # By one worker, since only a process itself knows what its vectors' bits depend on.
-            cluster.call(tasks.recent, report.bars, settings, encoder, threads)
+            try:
+                cluster.call(tasks.recent, report.bars, settings, encoder, threads)
+            except KlineError as error:
+                with listening(cluster.log):
+                    _LOG.warning("vectors of recent windows were not kept (%s); no value depends on them", error)
     return report
 
 

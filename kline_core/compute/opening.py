@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster
 from distributed.deploy.spec import SpecCluster
 
 from kline_core._logging import Listener
+from kline_core._setting_types import check, is_whole
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.standing import standing_cluster
 from kline_core.errors import SettingError
@@ -89,9 +90,7 @@ def checked_threads(threads: int | None) -> int:
     if threads is None:
         # Dask's count respects the limits of a container.
         return max(1, min(CPU_COUNT, MAX_THREADS))
-    if not 1 <= threads <= 256:
-        bound = "between 1 and 256"
-        raise SettingError(f"threads is {threads}; it must be {bound}", parameter="threads", value=threads, bound=bound)
+    check(is_whole(threads) and 1 <= threads <= 256, "threads", threads, "between 1 and 256")
     return threads
 
 
@@ -102,9 +101,7 @@ def checked_shards(shards: int | None, address: str | Client | None) -> int:
     """
     if shards is None:
         return 1
-    if not 1 <= shards <= MAX_SHARDS:
-        bound = f"between 1 and {MAX_SHARDS}"
-        raise SettingError(f"shards is {shards}; it must be {bound}", parameter="shards", value=shards, bound=bound)
+    check(is_whole(shards) and 1 <= shards <= MAX_SHARDS, "shards", shards, f"between 1 and {MAX_SHARDS}")
     if shards > 1 and address is None:
         raise SettingError(
             f"shards is {shards}, and there is no standing cluster to hold them; name one with --scheduler "

@@ -11,6 +11,8 @@ PAUSED_SECONDS = 300.0
 """Seconds for which all workers may be paused; what they had begun may free the memory that they lack."""
 SET_BACK_SECONDS = 60.0
 """Seconds by which the machine's clock may be set back, and for which a wait goes on if it was set back further."""
+ONE_PAUSED_SECONDS = 60.0
+"""Seconds for which one worker may be paused where others can do its work."""
 PAUSED = "paused"
 """Dask's word for a worker that takes up no work until it has memory again."""
 _LOG = logger(__name__)
@@ -18,6 +20,10 @@ _LOG = logger(__name__)
 
 class WorkerLostError(SchedulerError):
     """Work was lost with its worker: it killed worker after worker, or the one that it was meant for left."""
+
+
+class WorkerPausedError(SchedulerError):
+    """The only worker that work was meant for took up none for too long."""
 
 
 class ClockWatch:
@@ -60,6 +66,26 @@ class Patience:
         self._set_back_since: float | None = None
         self._none_since: float | None = None
         self._paused_since: float | None = None
+
+    def check_one(self, address: str, state: str, seconds: float | None = None) -> None:
+        """Take note of Dask's word for the state of the only worker that the work is meant for.
+
+        Raises `WorkerPausedError` if it has been paused for so many seconds, `PAUSED_SECONDS` by default, and as
+        `check` for the clock.
+        """
+        self._check_clock()
+        seconds = PAUSED_SECONDS if seconds is None else seconds
+        if state != PAUSED:
+            self._paused_since = None
+        elif self._paused_since is None:
+            self._paused_since = monotonic()
+            self._warn("the worker at %s is paused for want of memory", address)
+        elif monotonic() - self._paused_since > seconds:
+            raise WorkerPausedError(
+                f"the worker at {address} of the cluster at {self._address} has been paused for {seconds:.0f} s for "
+                "want of memory; give it more, or raise or remove its limit (--memory-limit 0), and run again",
+                address=address,
+            )
 
     def check(self, workers: Mapping[str, str]) -> None:
         """Take note of the present workers, by address, and of Dask's word for the state of each.

@@ -11,7 +11,7 @@ shard, its answer is the same.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from kline_core._logging import listening, logger
 from kline_core.compute import tasks
 from kline_core.compute.loading import LOADING_LOSSES
-from kline_core.compute.patience import PAUSED, WorkerLostError
+from kline_core.compute.patience import ONE_PAUSED_SECONDS, PAUSED, WorkerLostError, WorkerPausedError
 from kline_core.compute.tasks import Asked, ShardAnswer
 from kline_core.errors import EncoderError, HomeError, KlineError
 from kline_core.factor.batch import Batch, Scored
@@ -43,7 +43,7 @@ class Shards:
     def __init__(self, cluster: "Cluster", key: StateKey) -> None:
         """`key`: of a state with shards."""
         self._cluster, self._key = cluster, key
-        self._lock = threading.Lock()
+        self._lock, self._loading = threading.Lock(), threading.Lock()
         self._looked = float("-inf")
         self._holders: dict[int, str] = {}
         """Address of the worker that is asked for each shard."""
@@ -51,23 +51,32 @@ class Shards:
         """Shards that a worker loads to take them over, by its address."""
         self._leaving: list[PendingAnswer[None]] = []
         """Workers that are letting go of shards; Dask forgets a call whose answer nobody holds."""
+        self._given_up: set[str] = set()
+        """Workers that were paused for so long that others hold their shards, until they take up work again."""
 
     def load(self) -> None:
         """Have the workers load their shards at the same time. Raises what loading raises, and `SchedulerError`."""
+        # Of threads that find a worker gone one has its shards loaded, and the others find them there.
+        with self._loading:
+            self._load()
+
+    def _load(self) -> None:
         held: dict[str, list[int]] = {}
-        lost = 0
+        losses = _Losses(self._cluster, self._key)
         while True:
             wanted = _by_worker(self._look(at_once=True))
+            losses.allow(wanted)
             late = {address: numbers for address, numbers in wanted.items() if held.get(address) != numbers}
             if not late:
                 return
             asked = {address: self._hold(address, numbers) for address, numbers in late.items()}
             for address, answer in asked.items():
                 try:
-                    answer.result()
+                    answer.result(ONE_PAUSED_SECONDS)
+                except WorkerPausedError:
+                    self._give_up(address, losses)
                 except WorkerLostError as error:
-                    lost += 1
-                    self._check_losses(lost, address, error)
+                    losses.add({address}, error)
                 except (HomeError, EncoderError) as error:
                     if not self._cluster.refuse(error):
                         raise
@@ -107,26 +116,39 @@ class Shards:
     def _answer(self, question: Question) -> tuple[Any, float]:
         """The answer of all shards, and the seconds that they took."""
         answers: dict[int, ShardAnswer] = {}
-        holders, lost = self._look(), 0
+        holders, losses = self._look(), _Losses(self._cluster, self._key)
         while True:
+            losses.allow(holders.values())
             missing = [number for number in range(self._key.shards) if number not in answers]
             asked = [
                 self._cluster.submit(tasks.ask_shard, [(self._key, number, question)], holders[number])[0]
                 for number in missing
             ]
+            gone: dict[str, WorkerLostError] = {}
             for number, pending in zip(missing, asked, strict=True):
                 try:
-                    answers[number] = pending.result()
+                    answers[number] = pending.result(ONE_PAUSED_SECONDS)
+                except WorkerPausedError:
+                    self._give_up(holders[number], losses)
                 except WorkerLostError as error:
-                    lost += 1
-                    self._check_losses(lost, holders[number], error)
+                    gone[holders[number]] = error
                 except (HomeError, EncoderError) as error:
                     if not self._cluster.refuse(error):
                         raise
             if len(answers) == self._key.shards:
                 found = [answers[number] for number in range(self._key.shards)]
                 return question.joined([each.answer for each in found]), sum(each.seconds for each in found)
-            holders = self._look(at_once=True)
+            if gone:
+                losses.add(gone, next(iter(gone.values())))
+            # All that a worker takes over at once, of which it then reads the vectors together.
+            self.load()
+            holders = self._look()
+
+    def _give_up(self, address: str, losses: "_Losses") -> None:
+        """Have others hold the shards of a worker that is paused. Raises `SchedulerError` if all are, for too long."""
+        losses.patience.check(self._cluster.workers)
+        with self._lock:
+            self._given_up.add(address)
 
     def _look(self, at_once: bool = False) -> dict[int, str]:
         """Holder of each shard, among the workers that are there."""
@@ -143,19 +165,32 @@ class Shards:
     def _place(self, workers: Mapping[str, str]) -> None:
         """Give each shard a holder among these workers, given by address with Dask's word for their state."""
         able = sorted(address for address, state in workers.items() if state != PAUSED) or sorted(workers)
+        self._given_up = {
+            address for address in self._given_up if workers.get(address) == PAUSED and address not in able
+        }
         self._take_over(able)
-        # One that is paused keeps its shards: they are in its memory, and the others would have to find room for them.
+        # One that is paused keeps its shards for a while: the others would have to find room for them.
+        there = workers.keys() - self._given_up
         count = Counter(dict.fromkeys(able, 0))
-        count.update(holder for holder in self._holders.values() if holder in workers)
+        count.update(holder for holder in self._holders.values() if holder in there)
+        moved: dict[tuple[str, str], list[int]] = {}
         for number in range(self._key.shards):
             before = self._holders.get(number)
-            if before in workers:
+            if before in there:
                 continue
             holder = min(able, key=lambda address: (count[address], address))
             if before is not None:
-                self._warn("shard %d of %d goes from %s, which left, to %s", number, self._key.shards, before, holder)
+                moved.setdefault((before, holder), []).append(number)
             self._holders[number] = holder
             count[holder] += 1
+        for (before, holder), numbers in moved.items():
+            why = "is paused" if before in workers else "left"
+            which = " and ".join(filter(None, [", ".join(map(str, numbers[:-1])), str(numbers[-1])]))
+            which = f"shard {which}" if len(numbers) == 1 else f"shards {which}"
+            self._warn("%s of %d: from %s, which %s, to %s", which, self._key.shards, before, why, holder)
+        for paused in {before for before, _ in moved if before in workers}:
+            # Once it takes up work again, it lets go of what others hold.
+            self._leaving.append(self._hold(paused, []))
         if not self._moving:
             self._even_out(able, count)
 
@@ -201,19 +236,34 @@ class Shards:
         (answer,) = self._cluster.submit(tasks.hold, [(self._key, numbers)], address)
         return answer
 
-    def _check_losses(self, lost: int, address: str, error: WorkerLostError) -> None:
-        """Raise `WorkerLostError` if workers were lost too often, the last at this address."""
-        if lost >= LOADING_LOSSES * self._key.shards:
-            raise WorkerLostError(
-                f"{lost} times a worker of the cluster at {self._cluster.address} died while it loaded or searched a "
-                f"shard of {self._key.home}, at last the one at {address}, most likely for want of memory; look into "
-                "the workers' logs, give them more memory, or spread more shards over more workers (--shards)",
-                address=self._cluster.address,
-            ) from error
-
     def _warn(self, message: str, *arguments: object) -> None:
         with listening(self._cluster.log):
             _LOG.warning(message, *arguments)
+
+
+class _Losses:
+    """Workers that one wait has lost, of which there may be some for each that was there."""
+
+    def __init__(self, cluster: "Cluster", key: StateKey) -> None:
+        self._cluster, self._key = cluster, key
+        self._lost = self._allowed = 0
+        self.patience = cluster.patience()
+
+    def allow(self, holders: Iterable[str]) -> None:
+        """Note how many workers there are."""
+        self._allowed = max(self._allowed, LOADING_LOSSES * len(set(holders)))
+
+    def add(self, addresses: Collection[str], error: WorkerLostError) -> None:
+        """Note workers that were lost. Raises `WorkerLostError` if these are too many."""
+        self._lost += len(addresses)
+        if self._lost >= self._allowed:
+            raise WorkerLostError(
+                f"{self._lost} times a worker of the cluster at {self._cluster.address} died while it loaded or "
+                f"searched a shard of {self._key.home}, at last the one at {max(addresses)}, most likely for want of "
+                "memory; look into the workers' logs, give them more memory, or spread more shards over more workers "
+                "(--shards)",
+                address=self._cluster.address,
+            ) from error
 
 
 def _by_worker(holders: Mapping[int, str]) -> dict[str, list[int]]:

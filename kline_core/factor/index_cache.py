@@ -7,11 +7,11 @@ give again, and may be removed at any moment.
 
 An entry stands in for the tables only if
 
-1. the same code, settings and encoder made it, from tables of the same identities,
+1. the same code, calendars, settings and encoder made it, from tables of the same identities,
 2. the table versions that it was made from are those of the key, or earlier ones that the key's continue; then the
    added rows are read and compared as in a process that holds the earlier state (`kline_core._cache`),
 3. each data file of these versions has the size and the times of change that it had before it was read, so that a file
-   that was touched since is read again, and its damage found, and
+   that was touched since is read again, and its damage found, and the same jumps are released as then, and
 4. every byte of the entry is what was written; of shards, every byte of the blocks that they hold.
 
 In every other case the tables are read as if there were no cache, and a new entry is written. What cannot be written is
@@ -21,6 +21,7 @@ said in the log and left. Homes in an object store, and small ones, have no cach
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,7 +33,7 @@ from kline_core._code import CODE
 from kline_core._logging import logger
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import BarsKey, LoadedBars, files_hash
-from kline_core.bars.jumps import released
+from kline_core.bars.jumps import Releases, released
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import HomeError
@@ -62,7 +63,7 @@ from kline_core.store.array_folder import (
 from kline_core.store.home import Home
 from kline_core.store.row_blocks import block_checksums, read_blocks, shape_of
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
 _BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
@@ -211,7 +212,7 @@ def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], 
             # Removed meanwhile, or of a version that is kept no more; the tables say what else is wrong.
             continue
         except (DamagedArraysError, ValueError, KeyError, TypeError, AttributeError) as error:
-            _LOG.warning("the index cache %s is damaged and made again (%s); no value depends on it", folder, error)
+            _LOG.warning("the index cache %s is damaged, and removed (%s); no value depends on it", folder, error)
             _remove(folder)
             continue
         _LOG.info("patterns mapped from %s", folder)
@@ -252,6 +253,7 @@ def keep_state(
         "bars": {symbol: len(frame) for symbol, frame in zip(symbols, frames, strict=True)},
         "symbols": patterns.symbols,
         "files": stamps,
+        "releases": _named(bars.releases),
     }
     try:
         put_arrays(folder, described, arrays, _kind(key))
@@ -298,6 +300,8 @@ def _origin(key: StateKey) -> dict[str, Any]:
         "table": key.patterns_table,
         "bars_identity": key.bars.identity,
         "patterns_identity": key.patterns_identity,
+        # Which sessions there are decides what is a jump, and with a stride what is a pattern.
+        "calendars": version("exchange_calendars"),
     }
 
 
@@ -309,8 +313,17 @@ def _key_of(described: Mapping[str, Any], key: StateKey) -> StateKey:
 
 
 def _fits(described: Mapping[str, Any], key: StateKey, home: Home) -> bool:
-    """Whether the data files of an entry are those of its versions, and lie there as they did."""
-    return bool(described["origin"] == _origin(key)) and described["files"] == file_stamps(home, key)
+    """Whether the data files of an entry are those of its versions, and lie there as they did.
+
+    And whether the same jumps are released, which no data file says.
+    """
+    if described["origin"] != _origin(key) or described["files"] != file_stamps(home, key):
+        return False
+    return bool(described["releases"] == _named(released(home.notes(key.bars.version))))
+
+
+def _named(releases: Releases) -> str:
+    return digest_of(dict(releases))
 
 
 def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CachedState:

@@ -4,6 +4,7 @@ A checksum of the whole file would have all of it read. So a second array holds 
 read is compared with these.
 """
 
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from kline_core._logging import one_line
 from kline_core.store.array_folder import DamagedArraysError, Parts, array_path, parts_of
 from kline_core.store.mapping import release
 
@@ -35,7 +37,7 @@ def block_checksums(array: Parts, block: int) -> NDArray[np.uint32]:
 
 
 def shape_of(folder: Path, name: str) -> tuple[int, ...]:
-    """Shape of an array. Raises OSError, and ValueError if its file is none of an array."""
+    """Shape of an array. Raises OSError, and `DamagedArraysError` if its file is none of an array of that size."""
     with array_path(folder, name).open("rb") as stream:
         return _header(stream)[0]
 
@@ -85,6 +87,16 @@ def _fill(stream: Any, room: memoryview) -> int:
 
 
 def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    npy.read_magic(stream)
-    shape, _, dtype = npy.read_array_header_1_0(stream)
+    """What NumPy reads of an array before its rows, which no checksum covers."""
+    try:
+        npy.read_magic(stream)
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+    except OSError:
+        raise
+    except Exception as error:
+        # It is a piece of Python, and whatever is wrong with it has an error of its own.
+        raise DamagedArraysError(f"{stream.name} is none of an array ({one_line(error)})") from error
+    size = os.fstat(stream.fileno()).st_size - stream.tell()
+    if size != math.prod(shape) * dtype.itemsize:
+        raise DamagedArraysError(f"{stream.name} has {size} bytes, which are no rows of {dtype} {shape}")
     return shape, dtype

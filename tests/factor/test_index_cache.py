@@ -310,7 +310,7 @@ def assert_noticed(bench, file, at, expected):
     with listening(lambda _, text: said.append(text)):
         found = fresh(bench.key)
     assert not mapped(found)
-    assert any("is damaged and made again" in text for text in said)
+    assert any("is damaged, and removed" in text for text in said)
     assert_same(found, expected)
     assert file.read_bytes() == content
 
@@ -341,7 +341,7 @@ def test_a_description_that_fits_its_checksum_and_nothing_else_is_not_trusted(be
     assert_same(fresh(bench.key), expected)
 
 
-@pytest.mark.parametrize("what", ["code", "identity", "settings"])
+@pytest.mark.parametrize("what", ["code", "identity", "settings", "calendars"])
 def test_what_others_made_is_left_alone(bench, monkeypatch, what):
     fresh(bench.key)
     key = bench.key
@@ -349,10 +349,20 @@ def test_what_others_made_is_left_alone(bench, monkeypatch, what):
         monkeypatch.setattr(index_cache, "CODE", "0" * 16)
     elif what == "identity":
         monkeypatch.setattr(index_cache, "_origin", lambda _: {"bars_identity": "another"})
+    elif what == "calendars":
+        monkeypatch.setattr(index_cache, "version", lambda _: "0.0")
     else:
         monkeypatch.setattr(index_cache, "pattern_fingerprint", lambda *_: "1" * 16)
     assert not mapped(fresh(key))
     assert mapped(fresh(key))
+
+
+def test_an_entry_of_other_released_jumps_is_not_used(bench, monkeypatch):
+    """A home that was restored from a copy may have the same files, and other notes."""
+    fresh(bench.key)
+    assert mapped(fresh(bench.key))
+    monkeypatch.setattr(index_cache, "released", lambda _: {"S00000": {"2020-01-09": {"why": "real"}}})
+    assert not mapped(fresh(bench.key))
 
 
 def test_a_home_that_moved_or_was_copied_is_read_again(bench, tmp_path, monkeypatch):

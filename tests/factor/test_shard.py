@@ -90,7 +90,7 @@ def test_of_an_entry_only_the_blocks_of_the_shard_are_read_and_compared(bench, m
     assert not caplog.records
     assert_blocks_of_the_whole(bench, [first])
     second = loaded(ShardKey.of(in_shards(bench), 1))
-    assert "is damaged and made again" in caplog.text
+    assert "is damaged, and removed" in caplog.text
     assert np.array_equal(
         second.index.rows, whole.patterns.vectors[Share(1, NUMBER).holds(np.arange(len(whole.patterns)))]
     )

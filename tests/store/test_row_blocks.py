@@ -40,15 +40,38 @@ def test_blocks_are_read_one_after_the_other(folder, numbers, rows):
     assert shape_of(folder, "rows") == (11, 2)
 
 
-@pytest.mark.parametrize("damage", [lambda whole: [*whole[:-1], whole[-1] ^ 1], lambda whole: whole[:-1]])
-def test_a_damaged_block_is_noticed_by_who_reads_it(folder, damage):
+def test_a_damaged_block_is_noticed_by_who_reads_it(folder):
     checksums, file = sums(folder), folder / "rows.npy"
-    file.write_bytes(bytes(damage(file.read_bytes())))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
     out = np.zeros((4, 2), dtype=np.float32)
     read_blocks(folder, "rows", checksums, BLOCK, [1], out)
     assert out[0, 0] == 8
     with pytest.raises(DamagedArraysError, match=r"rows.npy is not what was written$"):
         read_blocks(folder, "rows", checksums, BLOCK, [2], out[:3])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:-1],
+        lambda whole: whole[:0],
+        lambda whole: whole.replace(b"}", b" ", 1),
+        lambda whole: whole.replace(b"NUMPY", b"NYMPU", 1),
+        lambda whole: whole.replace(b"(11, 2)", b"(12, 2)", 1),
+        lambda whole: whole.replace(b"(11, 2)", b"(-1, 2)", 1),
+        lambda whole: whole.replace(b"<f4", b"<f8", 1),
+        lambda whole: whole.replace(b"<f4", b"xyz", 1),
+    ],
+)
+def test_a_damaged_header_is_noticed(folder, damage):
+    checksums, file = sums(folder), folder / "rows.npy"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(DamagedArraysError, match=r"rows.npy "):
+        shape_of(folder, "rows")
+    with pytest.raises(DamagedArraysError, match=r"rows.npy "):
+        read_blocks(folder, "rows", checksums, BLOCK, [0], np.zeros((4, 2), dtype=np.float32))
 
 
 @pytest.mark.parametrize(

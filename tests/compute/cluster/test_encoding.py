@@ -16,6 +16,7 @@ from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.synthetic import synthetic_market
 from kline_core.errors import (
     EncoderError,
+    HomeError,
     StaleError,
 )
 from kline_core.patterns.catalogue import build_catalogue
@@ -131,3 +132,18 @@ def test_patterns_are_extended_by_a_worker_or_by_all(opened, few, tmp_path, smal
     before = bench.home.version("patterns")
     assert opened.update_patterns(bench.home, replace(SMALL, barrier_up=0.2), bench.weights, "cpu").added == 2 * 61
     assert (bench.home.version("patterns"), len(bench.home.pattern_tables())) == (before, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_homes_cached")
+def test_an_update_is_complete_without_recent_vectors(in_process, tmp_path, small_weights, monkeypatch, caplog):
+    home = make_home(tmp_path / "home", market(2, 60))
+    monkeypatch.setattr(module, "FEW_WINDOWS", 0)
+
+    def refused(*_):
+        raise HomeError("a file is gone")
+
+    monkeypatch.setattr(tasks, "keep_recent", refused)
+    with caplog.at_level("WARNING"):
+        assert in_process.update_patterns(home, SMALL, small_weights, "cpu").added == 2 * 51
+    assert "vectors of recent windows were not kept (a file is gone" in caplog.text

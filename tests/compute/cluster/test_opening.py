@@ -11,7 +11,7 @@ from kline_core.errors import SettingError
 from tests.support.clusters import both
 
 
-@pytest.mark.parametrize("threads", [0, -1, 257])
+@pytest.mark.parametrize("threads", [0, -1, 257, 1.5])
 def test_threads_out_of_bounds(threads):
     says = f"threads is {threads}; it must be between 1 and 256"
     with pytest.raises(SettingError, match=says), open_cluster(threads=threads):

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from kline_core.compute import patience
-from kline_core.compute.patience import ClockWatch, Patience
+from kline_core.compute.patience import ClockWatch, Patience, WorkerPausedError
 from kline_core.errors import SchedulerError
 
 
@@ -19,6 +19,19 @@ def test_paused_workers_are_waited_for_only_so_long(monkeypatch):
     with pytest.raises(SchedulerError, match=says):
         wait.check({"tcp://w": "paused"})
     assert said == [(logging.WARNING, "all workers at tcp://x are paused for want of memory")] * 2
+
+
+@pytest.mark.parametrize(("seconds", "until"), [(None, 300), (60.0, 60)])
+def test_the_only_worker_may_be_paused_only_so_long(monkeypatch, seconds, until):
+    monkeypatch.setattr(patience, "monotonic", iter([10.0, 9.0 + until, 400.0, 401.0 + until]).__next__)
+    said = []
+    wait = Patience("tcp://x", lambda *record: said.append(record))
+    for state in ("paused", "paused", "running", "paused"):
+        wait.check_one("tcp://w", state, seconds)
+    says = rf"^the worker at tcp://w of the cluster at tcp://x has been paused for {until} s .*--memory-limit 0"
+    with pytest.raises(WorkerPausedError, match=says):
+        wait.check_one("tcp://w", "paused", seconds)
+    assert said == [(logging.WARNING, "the worker at tcp://w is paused for want of memory")] * 2
 
 
 def test_a_wait_ends_where_the_clock_was_set_back(monkeypatch):

@@ -72,7 +72,17 @@ def test_an_approximate_index_is_refused(bench, in_shards):
         Bench(bench.home, settings, bench.weights).start(in_shards, samples=5)
 
 
-@pytest.mark.parametrize(("shards", "says"), [(0, "between 1 and 1024"), (1025, "between"), (2, "no standing cluster")])
+@pytest.mark.parametrize(
+    ("shards", "says"),
+    [
+        (0, "between 1 and 1024"),
+        (1025, "between"),
+        (2, "no standing cluster"),
+        (2.5, "shards is 2.5; it must be between"),
+        ("4", "shards is '4'; it must be"),
+        (True, "shards is True; it must be"),
+    ],
+)
 def test_bounds_of_the_number_of_shards(shards, says):
     with pytest.raises(SettingError, match=says), open_cluster(shards=shards):
         pass
