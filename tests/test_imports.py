@@ -257,6 +257,7 @@ MAY_BE_HEAVY = {
     *("kline_core.encoder.encoder", "kline_core.encoder.network", "kline_core.encoder.training"),
     *("kline_core.encoder.model_card", "kline_core.encoder.onnx_network"),
     *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
+    "kline_core.search.device_scan",
     *("kline_core.factor.shard", "kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     "kline_core.factor.index_cache",
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),

@@ -27,12 +27,11 @@ from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from kline_core.compute.cluster import Cluster
     from kline_core.compute.results import Progress
     from kline_core.compute.run import Run
     from kline_core.compute.run_report import RunReport
+    from kline_core.compute.standing import SchedulerAt
     from kline_core.compute.year_runs import YearKeys
     from kline_core.factor.state_key import StateKey
     from kline_core.patterns.update import PatternsUpdate
@@ -142,7 +141,7 @@ def compute_factor(
     settings: Settings = Settings(),  # noqa: B008  immutable
     encoder: str | Path | None = None,
     device: str = "auto",
-    scheduler: "str | Client | None" = None,
+    scheduler: "SchedulerAt | None" = None,
     threads: int | None = None,
     shards: int | None = None,
     cluster: "Cluster | None" = None,
@@ -322,7 +321,7 @@ def _versions(home: Home) -> dict[str, int | None]:
 
 @contextmanager
 def _opened(
-    cluster: "Cluster | None", scheduler: "str | Client | None", threads: int | None, shards: int | None
+    cluster: "Cluster | None", scheduler: "SchedulerAt | None", threads: int | None, shards: int | None
 ) -> Iterator["Cluster"]:
     from kline_core.compute.opening import open_cluster
 

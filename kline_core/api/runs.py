@@ -10,9 +10,8 @@ from kline_core.store.home import Home
 from kline_core.store.run_records import RunRecord, read_record, read_records, recorded_runs
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from kline_core.compute.replay_report import ReplayReport
+    from kline_core.compute.standing import SchedulerAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def replay_run(
     run_id: str,
     *,
     encoder: str | Path | None = None,
-    scheduler: "str | Client | None" = None,
+    scheduler: "SchedulerAt | None" = None,
     shards: int | None = None,
     threads: int | None = None,
     progress: bool = False,

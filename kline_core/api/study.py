@@ -14,8 +14,7 @@ from kline_core.settings import Settings
 from kline_core.store.home import Home
 
 if TYPE_CHECKING:
-    from distributed import Client
-
+    from kline_core.compute.standing import SchedulerAt
     from kline_core.compute.year_training import YearTraining
     from kline_core.learning.report import Study
 
@@ -29,7 +28,7 @@ def study(
     learners: str | Iterable[str] | None = None,
     settings: Settings = Settings(),  # noqa: B008  immutable
     keep: str | Path | None = None,
-    scheduler: "str | Client | None" = None,
+    scheduler: "SchedulerAt | None" = None,
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> "Study":
@@ -96,7 +95,7 @@ def train_by_year(
     folder: str | Path,
     *,
     settings: Settings = Settings(),  # noqa: B008  immutable
-    scheduler: "str | Client | None" = None,
+    scheduler: "SchedulerAt | None" = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "YearTraining":

@@ -13,7 +13,7 @@ from distributed.deploy.spec import SpecCluster
 from kline_core._logging import Listener
 from kline_core._setting_types import check, is_whole
 from kline_core.compute.cluster import Cluster
-from kline_core.compute.standing import standing_cluster
+from kline_core.compute.standing import SchedulerAt, standing_cluster
 from kline_core.errors import SettingError
 from kline_core.search.shards import MAX_SHARDS
 
@@ -37,7 +37,7 @@ MAX_THREADS = 16
 
 @contextmanager
 def open_cluster(
-    address: str | Client | None = None,
+    address: SchedulerAt | None = None,
     threads: int | None = None,
     log: Listener | None = None,
     shards: int | None = None,
@@ -94,7 +94,7 @@ def checked_threads(threads: int | None) -> int:
     return threads
 
 
-def checked_shards(shards: int | None, address: str | Client | None) -> int:
+def checked_shards(shards: int | None, address: SchedulerAt | None) -> int:
     """`shards` itself, for a cluster at `address`; 1 for None.
 
     Raises `SettingError` if it is out of bounds, or there are shards and no standing cluster.
@@ -128,7 +128,7 @@ def _ready(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def _leave(cluster: Cluster, address: str | Client) -> None:
+def _leave(cluster: Cluster, address: SchedulerAt) -> None:
     """Hear no more of what is said there, if the client is one that goes on."""
     if cluster.log is not None and isinstance(address, Client) and address.status == "running":
         address.unsubscribe_topic(cluster.topic)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import dask
 from distributed import Client, Security
@@ -17,13 +17,15 @@ from kline_core.compute.tls_fault import tls_fault
 from kline_core.errors import SchedulerError, SettingError
 
 T = TypeVar("T")
+SchedulerAt: TypeAlias = str | Client
+"""Where a standing cluster is: the address of its scheduler, or a client of it, which stays open."""
 
 CONNECT_SECONDS = 10.0
 _CERTIFICATES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 
 
 @contextmanager
-def standing_cluster(at: str | Client, log: Listener | None, shards: int = 1) -> Iterator[Cluster]:
+def standing_cluster(at: SchedulerAt, log: Listener | None, shards: int = 1) -> Iterator[Cluster]:
     """The cluster at an address, or that of a client, which stays open; see `open_cluster`.
 
     Raises `SchedulerError` if no scheduler answers there, it has no workers, or the certificates do not fit, and
@@ -42,7 +44,7 @@ def standing_cluster(at: str | Client, log: Listener | None, shards: int = 1) ->
 
 
 @contextmanager
-def _connected(at: str | Client) -> Iterator[tuple[Client, str]]:
+def _connected(at: SchedulerAt) -> Iterator[tuple[Client, str]]:
     """A client, and the address of its scheduler. Raises as `standing_cluster`."""
     if not isinstance(at, str):
         _check_client(at)

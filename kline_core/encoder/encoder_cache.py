@@ -72,6 +72,11 @@ class EncoderKey:
         path = None if path is None else str(weights_path(path))
         return cls(path, weights_fingerprint(path), device)
 
+    @property
+    def gpu(self) -> str | None:
+        """The CUDA device that is asked for by name; None for any other, and for `auto`, which encoding looks up."""
+        return self.device if self.device.startswith("cuda") else None
+
     def check(self, found: str) -> None:
         """Raise `EncoderError` if the fingerprint that was found is another."""
         if found != self.fingerprint:

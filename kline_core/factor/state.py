@@ -180,6 +180,8 @@ def _indexed(
             index = DiskIndex.build(read.vectors, None if cached is None else cached.quantised)
         else:
             index = FlatIndex.build(read, None if cached is None else cached.divided, room)
+            if (gpu := key.encoder.gpu) is not None:
+                index = index.scanned_on(gpu)
         patterns = index.attach(read)
     return _finished(key, encoder, verified, index, patterns, clock)
 

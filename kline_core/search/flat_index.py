@@ -4,14 +4,15 @@ The index is flat, because the search must be exact. It owns the one copy of the
 and `attach` makes the patterns use it too. A scan beside it proposes the rows of several queries. If this machine
 multiplies 8-bit numbers faster, it scans the vectors rounded to 8 bits (`kline_core.search.int8_scan`); otherwise, of
 many rows, it goes by their principal directions (`kline_core.search.principal_scan`). FAISS proposes the rows of a
-single query, and of all queries where there is no scan.
+single query, and of all queries where there is no scan. On a GPU, where one is asked for, it is
+`kline_core.search.device_scan`.
 
 A query is always confined to a prefix of the rows, those known on its date. FAISS's scores are float32 and off by up
 to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import faiss
 import numpy as np
@@ -21,6 +22,9 @@ from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.typing import Floats32, Floats64, Int64s
+
+if TYPE_CHECKING:
+    from kline_core.search.device_scan import DeviceScan
 
 _BATCH_FROM = 8
 """Smallest number of queries for which FAISS uses matrix products; for fewer, its scan of single queries is faster.
@@ -56,7 +60,7 @@ class FlatIndex:
     """The `faiss.IndexFlatIP`."""
     rows: Floats32
     """float32 (P, d), read-only: the index's own memory, kept alive by the array."""
-    scan: Int8Scan | PrincipalScan | None
+    scan: "Int8Scan | PrincipalScan | DeviceScan | None"
     """What proposes the rows of several queries; None if FAISS does."""
 
     def __len__(self) -> int:
@@ -102,6 +106,15 @@ class FlatIndex:
         flat, rows = room.flat, room.read_only()
         scan = _scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows)
         return FlatIndex(flat=flat, rows=rows, scan=scan)
+
+    def scanned_on(self, device: str) -> "FlatIndex":
+        """The same index, whose scan is on a device that torch knows by name; see `kline_core.search.device_scan`.
+
+        Raises `SettingError` if the vectors cannot be copied there.
+        """
+        from kline_core.search.device_scan import DeviceScan
+
+        return replace(self, scan=DeviceScan.of(self.rows, device))
 
     def attach(self, patterns: Patterns) -> Patterns:
         """The same patterns with `rows` as their vectors, which frees the copy that the index was built from.
