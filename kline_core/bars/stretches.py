@@ -26,10 +26,17 @@ class Stretches:
     asked: slice
     first: Int64s
     """int64 (stretches,): position of each stretch's first bar."""
+    start: Int64s
+    """int64 (stretches,): ordinal of that bar in its symbol's history."""
     length: Int64s
     """int64 (stretches,): bars of each stretch."""
     columns: dict[str, NDArray[Any]]
     """Columns of `SymbolBars` by name, each `(bars,)`."""
+
+    def find(self, at: Int64s) -> tuple[Int64s, Int64s]:
+        """Of bars at positions, int64 (m,): which of these stretches each is in, and its ordinal in the history."""
+        among = np.searchsorted(self.first, at, side="right") - 1
+        return among, at - self.first[among] + self.start[among]
 
 
 def stretches(
@@ -54,7 +61,8 @@ def stretches(
             if not 0 <= first < last <= len(bars.dates):
                 raise IndexError(f"{bars.symbol} has {len(bars.dates)} bars, and not those from {first} to {last - 1}")
         columns = {name: np.concatenate([getattr(b, name)[first:last] for b, first, last in parts]) for name in names}
-        yield Stretches(slice(low, high), before[low:high] - before[low], length[low:high], columns)
+        part = slice(low, high)
+        yield Stretches(part, before[part] - before[low], start[part], length[part], columns)
         low = high
 
 
@@ -93,5 +101,5 @@ def bars_around(
     start, stop = np.minimum.reduceat(ends, first) - before, np.maximum.reduceat(ends, first) + after + 1
     for part in stretches(frames, [symbols[at] for at in which.tolist()], start, stop, names):
         rows = slice(bounds[part.asked.start], bounds[part.asked.stop])
-        shift = np.repeat(part.first - start[part.asked], np.diff(bounds[part.asked.start : part.asked.stop + 1]))
+        shift = np.repeat(part.first - part.start, np.diff(bounds[part.asked.start : part.asked.stop + 1]))
         yield BarsAround(order[rows], ends[rows] + shift, part.columns)

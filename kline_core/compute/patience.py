@@ -75,12 +75,7 @@ class Patience:
         """
         self._check_clock()
         seconds = PAUSED_SECONDS if seconds is None else seconds
-        if state != PAUSED:
-            self._paused_since = None
-        elif self._paused_since is None:
-            self._paused_since = monotonic()
-            self._warn("the worker at %s is paused for want of memory", address)
-        elif monotonic() - self._paused_since > seconds:
+        if self._paused_for(seconds, state == PAUSED, f"the worker at {address} is"):
             raise WorkerPausedError(
                 f"the worker at {address} of the cluster at {self._address} has been paused for {seconds:.0f} s for "
                 "want of memory; give it more, or raise or remove its limit (--memory-limit 0), and run again",
@@ -105,17 +100,24 @@ class Patience:
                 f"start one with `dask worker {self._address} --nthreads N` and run again",
                 address=self._address,
             )
-        if not workers or any(state != PAUSED for state in workers.values()):
-            self._paused_since = None
-        elif self._paused_since is None:
-            self._paused_since = monotonic()
-            self._warn("all workers at %s are paused for want of memory", self._address)
-        elif monotonic() - self._paused_since > PAUSED_SECONDS:
+        paused = bool(workers) and all(state == PAUSED for state in workers.values())
+        if self._paused_for(PAUSED_SECONDS, paused, f"all workers at {self._address} are"):
             raise SchedulerError(
                 f"all workers of the cluster at {self._address} have been paused for {PAUSED_SECONDS:.0f} s for want "
                 "of memory; give them more, or raise or remove their limit (--memory-limit 0), and run again",
                 address=self._address,
             )
+
+    def _paused_for(self, seconds: float, paused: bool, who: str) -> bool:
+        """Whether those who are `paused`, or not, have been for longer; says once that they are."""
+        if not paused:
+            self._paused_since = None
+        elif self._paused_since is None:
+            self._paused_since = monotonic()
+            self._warn("%s paused for want of memory", who)
+        else:
+            return monotonic() - self._paused_since > seconds
+        return False
 
     def _check_clock(self) -> None:
         back = self._clock.set_back()

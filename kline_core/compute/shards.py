@@ -165,9 +165,7 @@ class Shards:
     def _place(self, workers: Mapping[str, str]) -> None:
         """Give each shard a holder among these workers, given by address with Dask's word for their state."""
         able = sorted(address for address, state in workers.items() if state != PAUSED) or sorted(workers)
-        self._given_up = {
-            address for address in self._given_up if workers.get(address) == PAUSED and address not in able
-        }
+        self._given_up &= workers.keys() - set(able)
         self._take_over(able)
         # One that is paused keeps its shards for a while: the others would have to find room for them.
         there = workers.keys() - self._given_up

@@ -231,7 +231,7 @@ def update(
         raise table_replaced(bars.home)
     undo_trimming()
     encoding = LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT))
-    hold_bars(home, settings, encoder)
+    hold_bars(home, bars, settings, encoder)
     try:
         return update_patterns(home, settings, encoding, at_most=at_most, max_removed_share=max_removed_share)
     except ManyWindowsError:

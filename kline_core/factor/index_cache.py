@@ -140,14 +140,15 @@ def cached_state(home: Home, key: StateKey) -> CachedState | None:
     return _cached(home, key, None if key.shards == 1 else _without_vectors)
 
 
-def hold_bars(home: Home, settings: PatternSettings, encoder: EncoderKey) -> None:
+def hold_bars(home: Home, bars: BarsKey, settings: PatternSettings, encoder: EncoderKey) -> None:
     """Have this process hold what the newest entry of these patterns has beside their vectors, unless it holds bars.
+
+    `bars`: of any version of the home's table.
 
     An update of the patterns then reads only what came since. Raises what `Home` raises, and as `StateKey.newest`.
     """
     if home.folder is None:
         return
-    bars = BarsKey.newest(home)
     if any((held.home, held.identity) == (bars.home, bars.identity) for held in held_like(bars)):
         return
     if has_patterns(home, settings, encoder.fingerprint):

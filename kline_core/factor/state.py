@@ -179,9 +179,7 @@ def _indexed(
         if isinstance(read.vectors, MappedVectors):
             index = DiskIndex.build(read.vectors, None if cached is None else cached.quantised)
         else:
-            index = FlatIndex.build(read, None if cached is None else cached.divided, room)
-            if (gpu := key.encoder.gpu) is not None:
-                index = index.scanned_on(gpu)
+            index = FlatIndex.build(read, None if cached is None else cached.divided, room, key.encoder.gpu)
         patterns = index.attach(read)
     return _finished(key, encoder, verified, index, patterns, clock)
 

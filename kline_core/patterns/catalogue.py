@@ -145,10 +145,8 @@ def build_catalogue(frames: BarsBySymbol, settings: PatternSettings, had: Mappin
     names, asked = [symbols[at] for at in which.tolist()], ("dates", "jumps", "content")
     for part in stretches(frames, names, start[which], count[which], asked):
         dates, own = part.columns["dates"], which[part.asked]
-        shift = start[own] - part.first
         at = usable_in(part, settings)
-        among = np.searchsorted(part.first, at, side="right") - 1
-        bar = at + shift[among]
+        among, bar = part.find(at)
         new = (bar >= least[own][among]) & (bar + reach < count[own][among])
         at, among, bar = at[new], among[new], bar[new]
         if not settings.allow_jumps:

@@ -172,9 +172,8 @@ def recent_windows(frames: BarsBySymbol, settings: PatternSettings) -> Catalogue
     code, bar, end, content = [], [], [], []
     for part in stretches(frames, names, start[which], count[which], asked):
         at = usable_in(part, settings)
-        among = np.searchsorted(part.first, at, side="right") - 1
+        among, ends = part.find(at)
         own = which[part.asked][among]
-        ends = at - part.first[among] + start[own]
         later = ends + settings.outcome_bars >= count[own]
         code.append(own[later].astype(np.int32))
         bar.append(ends[later])

@@ -5,6 +5,7 @@ them. They only propose rows and say what is left out; similarities are computed
 the vectors. So no value depends on the device, nor on which one it is.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from kline_core.typing import Floats32, Floats64, Int64s
 
 _SCORES: Final = 1 << 26
 """Scores of a block: 256 MB of the device's memory, and as much for what is chosen from."""
+_PRECISION: Final = threading.Lock()
+"""Held while products are made: how many bits they have is a setting of the process."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,12 +83,10 @@ def _tensor(vectors: Floats32, device: torch.device) -> torch.Tensor:
 @contextmanager
 def _whole_float32() -> Iterator[None]:
     """No products of fewer bits, whatever this process has allowed: the bound of their rounding would not hold."""
-    before = torch.get_float32_matmul_precision()
-    if before == "highest":
-        yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with _PRECISION:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)

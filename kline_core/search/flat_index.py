@@ -68,21 +68,37 @@ class FlatIndex:
         return len(self.rows)
 
     @classmethod
-    def build(cls, patterns: Patterns, divided: Divided | None = None, room: "Room | None" = None) -> Self:
+    def build(
+        cls,
+        patterns: Patterns,
+        divided: Divided | None = None,
+        room: "Room | None" = None,
+        device: str | None = None,
+    ) -> Self:
         """Index the vectors of `patterns`; row i of the index is row i of the patterns.
 
         Args:
             patterns: Patterns, whose vectors are copied.
             divided: What an index of the same vectors had under this name.
             room: Room that the patterns' vectors are in already, so that nothing is copied.
+            device: One that torch knows by name, which is to propose rows (`kline_core.search.device_scan`); None for
+                the processor.
+
+        Raises `SettingError` if the vectors cannot be copied to the device.
 
         Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
         is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
         """
-        return cls.over(patterns.vectors[:], divided, room)
+        return cls.over(patterns.vectors[:], divided, room, device)
 
     @classmethod
-    def over(cls, vectors: Floats32, divided: Divided | None = None, room: "Room | None" = None) -> Self:
+    def over(
+        cls,
+        vectors: Floats32,
+        divided: Divided | None = None,
+        room: "Room | None" = None,
+        device: str | None = None,
+    ) -> Self:
         """As `build`, of vectors float32 (P, d)."""
         dim = int(vectors.shape[1])
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * dim
@@ -90,7 +106,7 @@ class FlatIndex:
             room = Room.of(len(vectors), dim)
             room.vectors[:] = vectors
         rows = room.read_only()
-        return cls(flat=room.flat, rows=rows, scan=_scan(rows, divided))
+        return cls(flat=room.flat, rows=rows, scan=_scan(rows, divided, device))
 
     @property
     def divided(self) -> Divided | None:
@@ -106,15 +122,6 @@ class FlatIndex:
         flat, rows = room.flat, room.read_only()
         scan = _scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows)
         return FlatIndex(flat=flat, rows=rows, scan=scan)
-
-    def scanned_on(self, device: str) -> "FlatIndex":
-        """The same index, whose scan is on a device that torch knows by name; see `kline_core.search.device_scan`.
-
-        Raises `SettingError` if the vectors cannot be copied there.
-        """
-        from kline_core.search.device_scan import DeviceScan
-
-        return replace(self, scan=DeviceScan.of(self.rows, device))
 
     def attach(self, patterns: Patterns) -> Patterns:
         """The same patterns with `rows` as their vectors, which frees the copy that the index was built from.
@@ -280,8 +287,14 @@ class Room:
         return np.asarray(_Memory(self.flat, read_only=True))
 
 
-def _scan(rows: Floats32, divided: Divided | None = None) -> Int8Scan | PrincipalScan | None:
-    """The scan that is the fastest for this processor and these rows, float32 (P, d)."""
+def _scan(
+    rows: Floats32, divided: Divided | None = None, device: str | None = None
+) -> "Int8Scan | PrincipalScan | DeviceScan | None":
+    """The scan on a device, or the one that is the fastest for this processor and these rows, float32 (P, d)."""
+    if device is not None:
+        from kline_core.search.device_scan import DeviceScan
+
+        return DeviceScan.of(rows, device)
     if int8_pays(rows.shape[1]):
         return Int8Scan.of(rows)
     if divided is not None:

@@ -1,5 +1,7 @@
 """The scan on a device: proposals and bounds as of any scan, on the processor where there is no GPU."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,7 @@ def test_search_on_a_device_equals_the_plain_loop(case):
         patch.setattr("kline_core.search.candidates._FIRST_ASK", first_ask)
         patch.setattr(index_module, "_SCAN_FROM", 1)
         patch.setattr(module, "_SCORES", 64)
-        matches = search(FlatIndex.build(patterns).scanned_on("cpu"), patterns, queries, factor, window_bars)
+        matches = search(FlatIndex.build(patterns, device="cpu"), patterns, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)
 
 
@@ -63,13 +65,13 @@ def test_whole_blocks_equal_faiss(kinds, device, monkeypatch):
     queries = some(queries, np.arange(0, len(queries), 11))
     index = FlatIndex.build(patterns)
     by_faiss = search(FlatIndex(index.flat, index.rows, None), patterns, queries, FactorSettings(), 20)
-    assert_same(search(index.scanned_on(device), patterns, queries, FactorSettings(), 20), by_faiss)
+    assert_same(search(FlatIndex.build(patterns, device=device), patterns, queries, FactorSettings(), 20), by_faiss)
 
 
 @pytest.mark.slow
 def test_threads_share_a_scan(device):
     patterns, queries = market(5, symbols=4, bars=60, dim=16, kinds=20, delay=21, noise=0.05)
-    assert_threads_share(FlatIndex.build(patterns).scanned_on(device), patterns, queries)
+    assert_threads_share(FlatIndex.build(patterns, device=device), patterns, queries)
 
 
 @pytest.mark.parametrize("queries", [0, 1, 5])
@@ -82,12 +84,14 @@ def test_nothing_to_scan(queries, device):
 
 
 def test_products_have_all_bits_whatever_was_allowed(device):
+    """In threads that begin and end at any moment too: the precision is one of the whole process."""
     seen = []
 
     class Watched(torch.Tensor):
         @classmethod
         def __torch_function__(cls, function, types, args=(), kwargs=None):
-            seen.append(torch.get_float32_matmul_precision())
+            if "matmul" in function.__name__:
+                seen.append(torch.get_float32_matmul_precision())
             return super().__torch_function__(function, types, args, kwargs or {})
 
     rows = np.eye(4, dtype=np.float32)
@@ -95,11 +99,12 @@ def test_products_have_all_bits_whatever_was_allowed(device):
     torch.set_float32_matmul_precision("medium")
     try:
         scan = DeviceScan(DeviceScan.of(rows, device).rows.as_subclass(Watched))
-        scan.nearest(rows, np.full(4, 4), 1)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: scan.nearest(rows, np.full(4, 4), 1), range(200)))
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
-    assert "highest" in seen
+    assert seen == ["highest"] * 200
 
 
 def test_a_device_that_is_not_there_or_has_no_room():
