@@ -1,11 +1,9 @@
 """The loop of the scans that go by bounds: short products of many queries at once, and whole ones where needed.
 
-1. Rows are taken in blocks, for all queries that may see at least the first of them. A row that a query may not see is
-   given the lowest score there is.
-2. Bounds of a block are compared with the `count`-th best score of each query, and the rows above it scored.
-3. Whenever twice as many rows have been seen as the last time, the best are chosen among those held and those found.
-4. Where bounds leave too many rows, as they do at first, and at last for vectors that vary alike in all directions, the
-   rows of a block are scored by one product, until the best are chosen the next time. So the worst is a scan in full.
+1. Bounds of a block of rows are compared with the `count`-th best score of each query, and the rows above it scored:
+   by compiled loops (`kline_core.search.scan_code`).
+2. Where bounds leave too many rows, as they do for vectors that vary alike in all directions, all numbers of the rows
+   take their place, until twice as many rows have been seen. So the worst is a scan in full.
 
 What bounds and scores are made of is the scan's own: `kline_core.search.principal_scan` and
 `kline_core.search.quantised_scan`.
@@ -17,18 +15,22 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from kline_core.search.best_rows import BestRows
+from kline_core.search.scan_code import Part
+from kline_core.search.scan_kernel import RowArrays, Search, kernel
 from kline_core.typing import Flags, Floats32, Int64s
 
 _SCORES = 1 << 20
-"""Scores of a block: 4 MB."""
-_FIRST = 4
-"""Times `count` rows that are seen before the best are chosen for the first time."""
-_FEW = 32
-"""Up to one row in so many is scored on its own. Measured on an AMD EPYC of the third generation, 64 dims: 50 ns for a
-row on its own, 2 in the product of a block."""
+"""Scores of a block of `rows_above`: 4 MB."""
 _PAIRS = 2048
 """Rows that are scored on their own at a time: 1 MB at 64 dims, which stay in the processor's cache."""
+_FEW = 16
+"""Up to one pair in so many is scored on its own. Measured on an Intel Xeon of the fifth generation with AVX2: 10 to
+20 ns for a pair on its own, a product of 64 numbers 2."""
+_SETTLED = 32_768
+"""Rows after which there are few such pairs, unless bounds are of little use: at first every row is among the best."""
+_WHOLE_SLACK = 8 * 3 * 2.0**-24
+"""What the product of whole rows may be off by its rounding, for each of its numbers: the sums of at most 1.01 and what
+is to be beaten, 3 at most, are both rounded, and so is the score."""
 _LOWEST = np.float32(-3)
 """Below every bound."""
 
@@ -66,32 +68,36 @@ class DividedQueries:
         self.heads[:, -1] = np.float32(self.slack) - np.maximum(scores, _LOWEST)
 
 
-def best_rows(rows: DividedRows, queries: DividedQueries, known: Int64s, count: int) -> BestRows:
-    """The `count` best rows of each query's prefix; `known` int64 (q,), ascending."""
-    best, block = BestRows.none(len(known), count), _Block.of(known.tolist())
-    start = settled = 0
-    bounded = False
-    found: list[tuple[Int64s, Int64s]] = []
-    while start < block.end:
-        stop = min(start + block.step, max(_FIRST * count, 2 * settled), block.end)
-        if bounded:
-            query, row, _ = block.above(queries.heads, rows.heads(start, stop), start, None)
-            bounded = len(row) <= (stop - start) * block.seeing(start) // _FEW
-            if bounded:
-                found.append((query, row))
-        if not bounded:
-            query, row, place = block.above(queries.wholes, rows.wholes(start, stop), start, best.lowest)
-            best.add(query, row, block.scores[place])
-        start = stop
-        if stop >= 2 * settled or stop == block.end:
-            _score(rows, queries.wholes, found, best)
-            best.settle()
-            queries.beat(best.lowest)
-            found, settled, bounded = [], stop, rows.bounded
-        elif sum(len(row) for _, row in found) > _SCORES // _FEW:
-            _score(rows, queries.wholes, found, best)
-            found = []
-    return best
+def best_rows(
+    rows: RowArrays, bounds: Part | None, scores: tuple[Part, ...], queries: DividedQueries, known: Int64s, count: int
+) -> tuple[Int64s, Floats32]:
+    """The `count` best rows of each query's prefix, int64 (q, count), -1 for none; and the lowest of their scores.
+
+    Args:
+        rows: Arrays of all rows.
+        bounds: Where in them lies what bounds are made of, the last one of `heads` left out; None if there are none.
+        scores: The same for what scores are made of.
+        queries: q queries.
+        known: int64 (q,), ascending.
+        count: rows wanted.
+    """
+    search = Search.of(queries.wholes, known, count)
+    by_bounds = None if bounds is None else ((bounds,), queries.heads[:, :-1], queries.slack)
+    in_full = scores, queries.wholes, _WHOLE_SLACK * (queries.wholes.shape[1] + 4)
+    whole_until = search.end if by_bounds is None else 0
+    start, way = 0, None
+    while start < search.end:
+        block = start, min(start + search.step, search.end)
+        before, way = way, in_full if by_bounds is None or start < whole_until else by_bounds
+        parts, vectors, slack = way
+        if way is not before:
+            # What is to be beaten differs by what bounds may be off.
+            loops, panels, beat = kernel(parts, scores), search.panels(vectors), search.to_beat(slack)
+        scored = search.go(loops, rows, panels, beat, block, slack)
+        if way is by_bounds and start >= _SETTLED and scored * _FEW > (block[1] - start) * search.seeing(start):
+            whole_until = 2 * block[1]
+        start = block[1]
+    return search.best, search.lowest
 
 
 def rows_above(rows: DividedRows, queries: DividedQueries, known: Int64s, least: Floats32) -> list[list[Int64s]]:
@@ -112,16 +118,6 @@ def rows_above(rows: DividedRows, queries: DividedQueries, known: Int64s, least:
         for which in np.unique(query).tolist():
             pieces[which].append(row[0 if which == 0 else end[which - 1] : end[which]])
     return pieces
-
-
-def _score(rows: DividedRows, queries: Floats32, found: list[tuple[Int64s, Int64s]], best: BestRows) -> None:
-    """Score the rows that were found, each with its query, and add those that are better than the best."""
-    if not found:
-        return
-    query, row = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    score = _scores(rows, queries, query, row)
-    better = np.flatnonzero(score > best.lowest[query])
-    best.add(query[better], row[better], score[better])
 
 
 def _scores(rows: DividedRows, queries: Floats32, query: Int64s, row: Int64s) -> Floats32:

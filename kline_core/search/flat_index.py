@@ -36,7 +36,7 @@ _SCAN_FROM = 2
 """Smallest number of queries for which a scan proposes. Measured with 400,000 rows of 64 dimensions: 8-bit vectors take
 4.5 ms for 1 to 7 queries together, FAISS 3 ms for each; on a slower processor principal directions take 19 ms for 2 and
 28 for 8, FAISS 29 and 39."""
-_DIVIDED_FROM = 32_768
+_DIVIDED_FROM = 16_384
 """Rows from which on principal directions propose: of fewer, bounds leave out too little."""
 _MANY = 512
 """Rows of a query from which on all above a likely score are collected, rather than the best held in order. Measured

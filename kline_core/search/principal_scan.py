@@ -29,6 +29,8 @@ import numpy as np
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.bounded_scan import DividedQueries, best_rows
+from kline_core.search.scan_code import Part
+from kline_core.search.scan_kernel import RowArrays
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _SAMPLE, _TAILS = 16_384, 1 / 8
@@ -74,30 +76,13 @@ class PrincipalScan:
 
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose rows of a prefix for each query; arguments and result as of `FlatIndex.nearest`."""
+        count_of_heads, dim = self.heads.shape[1], self.rows.shape[1]
         queries = DividedQueries(divided(vectors, self.directions), vectors, self.error)
-        best = best_rows(_Rows(self), queries, known, count)
-        return best.rows, np.where(known <= count, -np.inf, best.lowest.astype(np.float64))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """The `DividedRows` of a scan: nothing is copied."""
-
-    scan: PrincipalScan
-
-    @property
-    def bounded(self) -> bool:
-        return self.scan.directions.size > 0
-
-    def heads(self, start: int, stop: int) -> Floats32:
-        return self.scan.heads[start:stop]
-
-    def wholes(self, start: int, stop: int) -> Floats32:
-        return self.scan.rows[start:stop]
-
-    def take(self, rows: Int64s, out: Floats32) -> None:
-        # All are there: to clip is but the way in which NumPy copies without a copy more.
-        np.take(self.scan.rows, rows, axis=0, out=out, mode="clip")
+        bounds = Part(0, count_of_heads, count_of_heads - 1) if self.directions.size else None
+        rows, lowest = best_rows(
+            *(RowArrays(self.heads, self.rows), bounds, (Part(1, dim, dim),), queries, known, count),
+        )
+        return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64))
 
 
 def principal(rows: Vectors) -> tuple[Floats64, int]:

@@ -34,6 +34,8 @@ from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.bounded_scan import DividedQueries, best_rows, rows_above
 from kline_core.search.principal_scan import principal
+from kline_core.search.scan_code import Part
+from kline_core.search.scan_kernel import RowArrays
 from kline_core.typing import Floats32, Floats64, Int8s, Int64s
 
 _MOST = 127
@@ -98,8 +100,13 @@ class QuantisedScan:
 
         Nothing but rounding is lost: no other row's exact similarity is above its query's `floor`.
         """
-        best = best_rows(_Rows.of(self), self._queries(vectors), known, count)
-        return best.rows, np.where(known <= count, -np.inf, best.lowest.astype(np.float64) + self.score_error)
+        width, rest = self.heads.shape[1], self.tails.shape[1]
+        bounds = Part(0, width, width - 1, codes=True) if _Rows.of(self).bounded else None
+        scores = Part(0, width, width, codes=True), Part(1, rest, rest, codes=True)
+        rows, lowest = best_rows(
+            *(RowArrays(self.heads, self.tails), bounds, scores, self._queries(vectors), known, count),
+        )
+        return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64) + self.score_error)
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
         """Every row of a prefix whose exact inner product reaches the query's bound; see `FlatIndex.at_least`."""

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 
 from kline_core.patterns.mapped_vectors import MappedVectors
-from kline_core.search import bounded_scan
+from kline_core.search import quantised_scan
 from kline_core.search.disk_index import DiskIndex
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.support.examples import examples
 from tests.support.searches import assert_naive, assert_same, assert_threads_share, cases, market, some
+from tests.support.vector_sets import small_steps
 
 
 def on_disk(patterns, had):
@@ -29,10 +30,8 @@ def on_disk(patterns, had):
 def test_search_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case
     index, held = on_disk(patterns, len(patterns) * 2 // 3)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, small_steps(quantised_scan):
         patch.setattr("kline_core.search.candidates._FIRST_ASK", first_ask)
-        for name, size in (("_SCORES", 60), ("_FIRST", 1), ("_FEW", 1)):
-            patch.setattr(bounded_scan, name, size)
         matches = search(index, held, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)
 

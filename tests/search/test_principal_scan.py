@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core._processor import LEAVE_OUT
-from kline_core.search import bounded_scan
+from kline_core.search import bounded_scan, scan_kernel
 from kline_core.search import flat_index as index_module
 from kline_core.search import principal_scan as scan_module
 from kline_core.search.flat_index import FlatIndex
@@ -24,7 +24,7 @@ from tests.support.searches import (
     market,
     some,
 )
-from tests.support.vector_sets import assert_proposals, few_directions, small_steps, unit, vector_sets
+from tests.support.vector_sets import assert_proposals, counted_pairs, few_directions, small_steps, unit, vector_sets
 
 
 @pytest.fixture
@@ -90,8 +90,7 @@ def test_search_along_directions_equals_the_plain_loop(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", [3, 40, 5000])
-def test_whole_blocks_equal_faiss_and_whole_numbers(kinds, monkeypatch):
-    monkeypatch.setattr(bounded_scan, "_SCORES", 1 << 15)
+def test_whole_blocks_equal_faiss_and_whole_numbers(kinds):
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 11))
     index = FlatIndex.build(patterns)
@@ -120,17 +119,22 @@ def test_directions_are_few_where_few_matter_and_none_where_all_do():
 
 def test_few_rows_are_scored_on_their_own(monkeypatch):
     rows = few_directions(20_000)
-    known = np.full(40, len(rows))
-    scored = []
-    score = bounded_scan._scores
+    scored = counted_pairs(monkeypatch)
+    PrincipalScan.of(rows).nearest(rows[:40], np.full(40, len(rows)), 5)
+    assert 0 < sum(pairs for _, pairs in scored) < 40 * len(rows) / 20
 
-    def counted(rows, queries, query, row):
-        scored.append(len(row))
-        return score(rows, queries, query, row)
 
-    monkeypatch.setattr(bounded_scan, "_scores", counted)
-    PrincipalScan.of(rows).nearest(rows[:40], known, 5)
-    assert 0 < sum(scored) < 40 * len(rows) / 20
+def test_rows_are_compared_in_full_where_bounds_are_of_no_use(monkeypatch):
+    # As far from each other as they can be, along directions that say nothing of them.
+    rows = unit(np.random.default_rng(0).standard_normal((40_000, 64)))
+    monkeypatch.setattr(bounded_scan, "_SETTLED", 1000)
+    monkeypatch.setattr(scan_kernel, "_PAIRS", 32 * 1024)
+    scored = counted_pairs(monkeypatch)
+    scan = with_directions(rows, 2)
+    scan.nearest(rows[:30], np.full(30, len(rows)), 5)
+    whole = [layout.terms == 64 for layout, _ in scored]
+    assert not whole[0]
+    assert sum(whole) > 0.8 * len(whole)
 
 
 def test_later_rows_keep_the_directions():
@@ -173,7 +177,7 @@ def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
 
 
 def test_an_index_of_many_rows_goes_by_directions_where_whole_numbers_do_not_pay(monkeypatch):
-    monkeypatch.setenv(LEAVE_OUT, "avx512_vnni")
+    monkeypatch.setenv(LEAVE_OUT, "avx512_vnni,avx_vnni")
     monkeypatch.setattr(index_module, "_DIVIDED_FROM", 20)
     assert built(19).scan is None
     index = built(20)

@@ -4,13 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.patterns.patterns import MAX_LENGTH
-from kline_core.search import bounded_scan
 from kline_core.search import quantised_scan as scan_module
 from kline_core.search.quantised_scan import QuantisedScan
 from tests.naive import similarity
 from tests.support.examples import examples
 from tests.support.searches import assert_room_for_one_query_with_very_many_hits
-from tests.support.vector_sets import assert_proposals, few_directions, small_steps, unit, vector_sets
+from tests.support.vector_sets import assert_proposals, counted_pairs, few_directions, small_steps, unit, vector_sets
 
 
 @pytest.fixture
@@ -98,15 +97,9 @@ def test_eight_bits_of_each_coordinate_stand_for_a_vector():
 
 def test_few_rows_are_scored_on_their_own(monkeypatch):
     rows = few_directions(20_000)
-    scored, score = [], bounded_scan._scores
-
-    def counted(rows, queries, query, row):
-        scored.append(len(row))
-        return score(rows, queries, query, row)
-
-    monkeypatch.setattr(bounded_scan, "_scores", counted)
+    scored = counted_pairs(monkeypatch)
     QuantisedScan.of(rows).nearest(rows[:40], np.full(40, len(rows)), 5)
-    assert 0 < sum(scored) < 40 * len(rows) / 20
+    assert 0 < sum(pairs for _, pairs in scored) < 40 * len(rows) / 20
 
 
 def test_later_rows_keep_the_steps_unless_they_lie_beyond():

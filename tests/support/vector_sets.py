@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from kline_core.patterns.patterns import MAX_LENGTH
-from kline_core.search import bounded_scan
+from kline_core.search import bounded_scan, scan_kernel
 from tests.naive import similarity
 from tests.support.searches import built
 
@@ -16,10 +16,28 @@ from tests.support.searches import built
 def small_steps(scan_module):
     """Small enough for every stage to be reached by small sets, and bounds used wherever there are some."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("_SCORES", 60), ("_FIRST", 1), ("_FEW", 1), ("_PAIRS", 3)):
-            patch.setattr(bounded_scan, name, size)
+        for module, name, size in (
+            *((bounded_scan, "_SCORES", 60), (bounded_scan, "_PAIRS", 3)),
+            # Some of the blocks of a call are scored in full, and then bounds are tried again.
+            *((bounded_scan, "_SETTLED", 8), (bounded_scan, "_FEW", 3)),
+            *((scan_kernel, "_BLOCK", 8), (scan_kernel, "_PAIRS", 16 * 32)),
+        ):
+            patch.setattr(module, name, size)
         patch.setattr(scan_module, "_SLICE", 7)
         yield
+
+
+def counted_pairs(monkeypatch):
+    """The layout of each call of the loops from now on, and how many pairs it scored on their own."""
+    counted, go = [], scan_kernel.Search.go
+
+    def counting(search, kernel, *arguments, **others):
+        pairs = go(search, kernel, *arguments, **others)
+        counted.append((kernel.layout, pairs))
+        return pairs
+
+    monkeypatch.setattr(scan_kernel.Search, "go", counting)
+    return counted
 
 
 def unit(vectors):

@@ -1,0 +1,447 @@
+"""The inner loops of a scan as a program of LLVM, written for rows that lie in memory in one certain way.
+
+NumPy writes all products of a block into memory, reads them again to compare them, and a third time to find those that
+are above what is to be beaten. Here a product stays in registers: of some rows and some queries, which make a tile, all
+products are made at once and compared, and nothing is written but the few pairs that pass.
+
+1. Rows are taken in blocks. Queries lie side by side in panels, `Layout.lanes` each, so that a vector of the
+   processor holds one number of several queries; a row's number is repeated in all of another one.
+2. Of each tile the products are added to what the query has to beat, and the pairs above 0 noted down, unless the query
+   may not see the row.
+3. After a block each pair that was noted is scored in full. Where the score is above the query's lowest, it takes its
+   place in the query's heap, whose lowest score is first, and the query has more to beat from then on.
+
+The order of sums, and whether a product and a sum are rounded once or twice, are the processor's. The bounds of the
+scans hold for any.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from llvmlite import ir
+
+LOWEST: Final = -3.0
+"""Below every score."""
+_LEAST_SUM: Final = -1e9
+"""Below every sum of whole numbers, and within 32 bits."""
+_SPARE: Final = 1e-3
+"""More than what is to be beaten can be off by its rounding, in steps of whole numbers."""
+_BYTE, _INT, _LONG, _BIT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(1)
+_FLOAT, _DOUBLE, _NONE = ir.FloatType(), ir.DoubleType(), ir.VoidType()
+Value = Any
+"""A value of a program; llvmlite has no types of its own for the checker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some numbers of each row: the first `width` of `stride` in one of the two arrays of rows."""
+
+    array: int
+    stride: int
+    width: int
+    codes: bool = False
+    """Whether they are int8, not float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How rows lie in memory, and the shape of a tile."""
+
+    bounds: tuple[Part, ...]
+    """What bounds are made of; several parts, or codes, are turned to float32 a block at a time."""
+    scores: tuple[Part, ...]
+    """What scores are made of."""
+    vector: int
+    """Numbers of 32 bits in a vector of the processor."""
+    vectors: int
+    """Vectors of queries in a panel."""
+    rows: int
+    """Rows of a tile."""
+    block: int
+    """Rows whose pairs are noted down before they are scored."""
+    dots: bool = False
+    """Whether bounds are sums of products of 8 bits, four at a time; their only part is then codes."""
+    instruction: bool = False
+    """Whether the processor has an instruction for these. If not, others take its place, and it is tested anywhere."""
+
+    @property
+    def lanes(self) -> int:
+        """Queries of a panel."""
+        return self.vector * self.vectors
+
+    @property
+    def terms(self) -> int:
+        """Numbers of a row, or fours of them, that meet a query."""
+        width = sum(part.width for part in self.bounds)
+        return width // 4 if self.dots else width
+
+    @property
+    def decoded(self) -> bool:
+        """Whether a block is turned to float32 first."""
+        return not self.dots and (len(self.bounds) > 1 or self.bounds[0].codes)
+
+
+ARGUMENTS: Final = (
+    *("first", "second", "sums", "start", "stop", "panels", "beat", "limits", "count_of_panels"),
+    *("queries", "scores", "rows", "count", "found", "room", "errors", "steps", "slack"),
+)
+"""What the program `scan` takes, in this order. All but the whole numbers and `slack` are addresses:
+
+    first, second    arrays of rows, from row 0 on
+    sums             int32 (P,), 128 times the sum of a row's codes; read with `dots` only
+    start, stop      the rows to be scanned
+    panels           float32 or, with `dots`, 4 x uint8 (panels, terms, lanes): queries, 128 more than their codes
+    beat             float32 or int32 (panels x lanes,): a pair passes if this and its product are above 0; written
+    limits           int64 (panels x lanes,): rows that each query may see, ascending
+    queries          float32 (panels x lanes, w): what scores are made of
+    scores, rows     float32, int64 (panels x lanes, count): heaps; written
+    found            int64 (block x panels x lanes + 1,): room
+    room             float32 (block, terms): room, where blocks are decoded
+    errors, steps    float64 (panels x lanes,): with `dots`, what a product may be off, and 1 / the score of one step
+    slack            float32: what a product may be below the score that it has to beat
+
+It returns how many pairs were scored in full."""
+
+
+def scan_code(layout: Layout) -> str:
+    """The program in LLVM's own text."""
+    module = ir.Module("scan")
+    return str(_Scan(module, layout).written())
+
+
+class _Builder:
+    """Loops and variables of a function."""
+
+    def __init__(self, function: ir.Function) -> None:
+        self.function = function
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
+
+    def variable(self, kind: Value, value: Value | None = None) -> Value:
+        """Room for a value, which LLVM keeps in a register where it can."""
+        with self.b.goto_entry_block():
+            place = self.b.alloca(kind)
+        if value is not None:
+            self.b.store(value, place)
+        return place
+
+    @contextmanager
+    def loop(self, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
+        """The numbers from `start` to `stop`."""
+        number = self.variable(_LONG, start)
+        with self.repeated(lambda: self.b.icmp_signed("<", self.b.load(number), stop)):
+            yield self.b.load(number)
+            self.b.store(self.b.add(self.b.load(number), _LONG(step)), number)
+
+    @contextmanager
+    def repeated(self, test: Callable[[], Value]) -> Iterator[Value]:
+        """Again and again as long as `test` holds; yields where to go to leave."""
+        again, body, end = (self.function.append_basic_block(name) for name in ("again", "body", "end"))
+        self.b.branch(again)
+        self.b.position_at_end(again)
+        self.b.cbranch(test(), body, end)
+        self.b.position_at_end(body)
+        yield end
+        self.b.branch(again)
+        self.b.position_at_end(end)
+
+    def at(self, base: Value, *numbers: Value) -> Value:
+        """The address of a number of an array."""
+        return self.b.gep(base, list(numbers))
+
+    def row(self, base: Value, number: Value, width: int) -> Value:
+        """The address of a row of an array."""
+        return self.at(base, self.b.mul(number, _LONG(width)))
+
+    def read(self, base: Value, number: Value) -> Value:
+        return self.b.load(self.at(base, number))
+
+    def read_vector(self, kind: ir.VectorType, base: Value, number: Value) -> Value:
+        """Some numbers of an array that lie side by side anywhere."""
+        value = self.b.load(self.b.bitcast(self.at(base, number), kind.as_pointer()))
+        value.align = kind.element.width // 8 if isinstance(kind.element, ir.IntType) else 4
+        return value
+
+    def repeat(self, value: Value, kind: ir.VectorType) -> Value:
+        """A vector that holds one value everywhere."""
+        none = ir.Constant(kind, ir.Undefined)
+        one = self.b.insert_element(none, value, _INT(0))
+        return self.b.shuffle_vector(one, none, ir.Constant(ir.VectorType(_INT, kind.count), [0] * kind.count))
+
+    def less(self, one: Value, other: Value) -> Value:
+        """The smaller of two whole numbers."""
+        return self.b.select(self.b.icmp_signed("<", one, other), one, other)
+
+
+class _Scan(_Builder):
+    """The function `scan`; its parameters are those of `ARGUMENTS`."""
+
+    def __init__(self, module: ir.Module, layout: Layout) -> None:
+        self.module, self.layout = module, layout
+        self.number = _INT if layout.dots else _FLOAT
+        kinds = {
+            **{name: _FLOAT.as_pointer() for name in ("queries", "scores", "room")},
+            **{name: _LONG.as_pointer() for name in ("limits", "rows", "found")},
+            **{name: _DOUBLE.as_pointer() for name in ("errors", "steps")},
+            **{name: self.number.as_pointer() for name in ("panels", "beat")},
+            **{name: _BYTE.as_pointer() for name in ("first", "second")},
+            **dict.fromkeys(("start", "stop", "count_of_panels", "count"), _LONG),
+            **{"sums": _INT.as_pointer(), "slack": _FLOAT},
+        }
+        signature = ir.FunctionType(_LONG, [kinds[name] for name in ARGUMENTS])
+        super().__init__(ir.Function(module, signature, "scan"))
+        for argument, name in zip(self.function.args, ARGUMENTS, strict=True):
+            argument.name = name
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+        self.given = dict(zip(ARGUMENTS, self.function.args, strict=True))
+        self.vector = ir.VectorType(self.number, layout.vector)
+        self.declared: dict[str, Value] = {}
+
+    def written(self) -> ir.Module:
+        """The module with the function."""
+        b, given = self.b, self.given
+        scored, left = self.variable(_LONG, _LONG(0)), self.variable(_LONG, _LONG(0))
+        self.noted = self.variable(_LONG)
+        with self.b.goto_entry_block():
+            self.masks = self.b.alloca(ir.ArrayType(_LONG, self.layout.rows))
+        lanes = self.layout.lanes
+        with self.loop(given["start"], given["stop"], self.layout.block) as first:
+            last = self.less(b.add(first, _LONG(self.layout.block)), given["stop"])
+            b.store(_LONG(0), self.noted)
+            if self.layout.decoded:
+                self.decode(first, last)
+
+            def seen_by_none() -> Value:
+                # Limits ascend: the last query of a panel sees the most.
+                of_last = b.add(b.mul(b.load(left), _LONG(lanes)), _LONG(lanes - 1))
+                # The last panel is never passed over, so that no limit is read beyond it.
+                more = b.icmp_signed("<", b.add(b.load(left), _LONG(1)), given["count_of_panels"])
+                return b.and_(more, b.icmp_signed("<=", self.read(given["limits"], of_last), first))
+
+            with self.repeated(seen_by_none):
+                b.store(b.add(b.load(left), _LONG(1)), left)
+            with (
+                self.loop(b.load(left), given["count_of_panels"]) as panel,
+                self.loop(first, last, self.layout.rows) as row,
+            ):
+                self.tile(panel, row, first, last)
+            b.store(b.add(b.load(scored), b.load(self.noted)), scored)
+            with self.loop(_LONG(0), b.load(self.noted)) as place:
+                pair = self.read(given["found"], place)
+                self.pair(b.lshr(pair, _LONG(32)), b.and_(pair, _LONG(2**32 - 1)))
+        b.ret(b.load(scored))
+        return self.module
+
+    def decode(self, first: Value, last: Value) -> None:
+        """Turn a block to float32."""
+        done = 0
+        for part in self.layout.bounds:
+            with self.loop(first, last) as row:
+                source = self.row(self.array(part), row, part.stride)
+                target = self.row(self.given["room"], self.b.sub(row, first), self.layout.terms)
+                with self.loop(_LONG(0), _LONG(part.width)) as number:
+                    value = self.read(source, number)
+                    value = self.b.sitofp(value, _FLOAT) if part.codes else value
+                    self.b.store(value, self.at(target, self.b.add(number, _LONG(done))))
+            done += part.width
+
+    def array(self, part: Part) -> Value:
+        """The array of a part, as numbers of its kind."""
+        base = self.given[("first", "second")[part.array]]
+        return base if part.codes else self.b.bitcast(base, _FLOAT.as_pointer())
+
+    def tile(self, panel: Value, row: Value, first: Value, last: Value) -> None:
+        """Note down the pairs of a tile that pass."""
+        b, layout, given = self.b, self.layout, self.given
+        lane = b.mul(panel, _LONG(layout.lanes))
+        # Beyond the last row it is that row again, whose pairs are not noted twice.
+        rows = [self.less(b.add(row, _LONG(number)), b.sub(last, _LONG(1))) for number in range(layout.rows)]
+        products = [[self.variable(self.vector, value) for value in self.beaten(lane, each)] for each in rows]
+        sources = [self.source(each, first) for each in rows]
+        with self.loop(_LONG(0), _LONG(layout.terms)) as term:
+            at = b.mul(b.add(b.mul(panel, _LONG(layout.terms)), term), _LONG(layout.lanes))
+            queries = [
+                self.read_vector(self.vector, given["panels"], b.add(at, _LONG(layout.vector * number)))
+                for number in range(layout.vectors)
+            ]
+            for source, sums in zip(sources, products, strict=True):
+                value = self.repeat(self.read(source, term), self.vector)
+                for query, place in zip(queries, sums, strict=True):
+                    b.store(self.multiplied(query, value, b.load(place)), place)
+        some: Value = _LONG(0)
+        for number, sums in enumerate(products):
+            mask: Value = _LONG(0)
+            for which, place in enumerate(sums):
+                mask = b.or_(mask, b.shl(self.above(b.load(place)), _LONG(layout.vector * which)))
+            b.store(mask, self.at(self.masks, _INT(0), _INT(number)))
+            some = b.or_(some, mask)
+        with (
+            b.if_then(b.icmp_unsigned("!=", some, _LONG(0)), likely=False),
+            self.loop(_LONG(0), _LONG(layout.rows)) as n,
+        ):
+            mask = self.variable(_LONG, b.load(self.at(self.masks, _LONG(0), n)))
+            with self.repeated(lambda: b.icmp_unsigned("!=", b.load(mask), _LONG(0))):
+                bits = b.load(mask)
+                b.store(b.and_(bits, b.sub(bits, _LONG(1))), mask)
+                self.note(b.add(lane, b.call(self.intrinsic("llvm.cttz.i64"), [bits, _BIT(1)])), b.add(row, n), last)
+
+    def beaten(self, lane: Value, row: Value) -> list[Value]:
+        """What the sums of a row's products start from."""
+        vectors = [
+            self.read_vector(self.vector, self.given["beat"], self.b.add(lane, _LONG(self.layout.vector * number)))
+            for number in range(self.layout.vectors)
+        ]
+        if not self.layout.dots:
+            return vectors
+        offset = self.repeat(self.read(self.given["sums"], row), self.vector)
+        return [self.b.sub(each, offset) for each in vectors]
+
+    def source(self, row: Value, first: Value) -> Value:
+        """Where the numbers of a row lie that meet the queries."""
+        if self.layout.decoded:
+            return self.row(self.given["room"], self.b.sub(row, first), self.layout.terms)
+        (part,) = self.layout.bounds
+        base = self.row(self.array(part), row, part.stride)
+        return self.b.bitcast(base, self.number.as_pointer())
+
+    def multiplied(self, query: Value, value: Value, so_far: Value) -> Value:
+        if not self.layout.dots:
+            return self.b.call(self.intrinsic(f"llvm.fmuladd.v{self.layout.vector}f32"), [query, value, so_far])
+        eight = ir.VectorType(_BYTE, 4 * self.layout.vector)
+        query, value = self.b.bitcast(query, eight), self.b.bitcast(value, eight)
+        if self.layout.instruction:
+            dots = self.intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * self.layout.vector}")
+            return self.b.call(dots, [so_far, query, value])
+        wide = ir.VectorType(_INT, eight.count)
+        products = self.b.mul(self.b.zext(query, wide), self.b.sext(value, wide))
+        for number in range(4):
+            places = ir.Constant(ir.VectorType(_INT, self.layout.vector), list(range(number, eight.count, 4)))
+            so_far = self.b.add(so_far, self.b.shuffle_vector(products, ir.Constant(wide, ir.Undefined), places))
+        return so_far
+
+    def above(self, sums: Value) -> Value:
+        """A bit for each sum above 0."""
+        b, none = self.b, ir.Constant(self.vector, [self.number(0)] * self.layout.vector)
+        flags = b.icmp_signed(">", sums, none) if self.layout.dots else b.fcmp_ordered(">", sums, none)
+        return b.zext(b.bitcast(flags, ir.IntType(self.layout.vector)), _LONG)
+
+    def note(self, query: Value, row: Value, last: Value) -> None:
+        """Note a pair down if the query may see the row, and the row is one of the block's."""
+        b, given = self.b, self.given
+        seen = b.icmp_signed("<", row, self.less(self.read(given["limits"], query), last))
+        place = b.load(self.noted)
+        b.store(b.or_(b.shl(query, _LONG(32)), row), self.at(given["found"], place))
+        b.store(b.add(place, b.zext(seen, _LONG)), self.noted)
+        # It is read soon, and lies anywhere.
+        fetch = self.intrinsic("llvm.prefetch.p0")
+        for part in self.layout.scores:
+            size = 1 if part.codes else 4
+            base = b.bitcast(self.row(self.array(part), row, part.stride), _BYTE.as_pointer())
+            for byte in range(0, size * part.width, 64):
+                b.call(fetch, [self.at(base, _LONG(byte)), _INT(0), _INT(3), _INT(1)])
+
+    def pair(self, query: Value, row: Value) -> None:
+        """Score a pair in full, and let it take its place in the query's heap."""
+        b, given = self.b, self.given
+        width = sum(part.width for part in self.layout.scores)
+        vector, done = self.row(given["queries"], query, width), 0
+        score: Value = _FLOAT(0)
+        for part in self.layout.scores:
+            there = self.row(self.array(part), row, part.stride)
+            score = b.fadd(score, self.dot(there, self.at(vector, _LONG(done)), part))
+            done += part.width
+        heap = b.mul(query, given["count"])
+        scores, rows = self.at(given["scores"], heap), self.at(given["rows"], heap)
+        with b.if_then(b.fcmp_ordered(">", score, b.load(scores)), likely=False):
+            self.sift(scores, rows, score, row)
+            b.store(self.to_beat(query, b.load(scores)), self.at(given["beat"], query))
+
+    def dot(self, there: Value, query: Value, part: Part) -> Value:
+        """The sum of products of some numbers of a row and a query."""
+        b, size = self.b, min(self.layout.vector, 8)
+        kind = ir.VectorType(_FLOAT, size)
+        whole = part.width // size * size
+        total: Value = _FLOAT(0)
+        # Two sums, so that no product waits for the one before it.
+        sums: list[Value] = []
+        for first in range(0, whole, size):
+            at = _LONG(first)
+            if part.codes:
+                some = b.sitofp(self.read_vector(ir.VectorType(_BYTE, size), there, at), kind)
+            else:
+                some = self.read_vector(kind, there, at)
+            asked = self.read_vector(kind, query, at)
+            if len(sums) < 2:
+                sums.append(b.fmul(some, asked))
+            else:
+                number = first // size % 2
+                sums[number] = b.call(self.intrinsic(f"llvm.fmuladd.v{size}f32"), [some, asked, sums[number]])
+        if sums:
+            both = sums[0] if len(sums) == 1 else b.fadd(*sums)
+            added = self.intrinsic(f"llvm.vector.reduce.fadd.v{size}f32")
+            total = b.call(added, [_FLOAT(0), both], fastmath=["reassoc"])
+        for number in range(whole, part.width):
+            value = self.read(there, _LONG(number))
+            value = b.sitofp(value, _FLOAT) if part.codes else value
+            total = b.fadd(total, b.fmul(value, self.read(query, _LONG(number))))
+        return total
+
+    def sift(self, scores: Value, rows: Value, score: Value, row: Value) -> None:
+        """Put a row in the place of a heap's lowest, and let it sink to where it belongs."""
+        b, count = self.b, self.given["count"]
+        place = self.variable(_LONG, _LONG(0))
+
+        def below() -> Value:
+            return b.add(b.shl(b.load(place), _LONG(1)), _LONG(1))
+
+        with self.repeated(lambda: b.icmp_signed("<", below(), count)) as end:
+            left = below()
+            right = self.less(b.add(left, _LONG(1)), b.sub(count, _LONG(1)))
+            lower = b.fcmp_ordered("<", self.read(scores, right), self.read(scores, left))
+            child = b.select(lower, right, left)
+            lowest = self.read(scores, child)
+            sinks = self.function.append_basic_block("sinks")
+            b.cbranch(b.fcmp_ordered("<", lowest, score), sinks, end)
+            b.position_at_end(sinks)
+            b.store(lowest, self.at(scores, b.load(place)))
+            b.store(self.read(rows, child), self.at(rows, b.load(place)))
+            b.store(child, place)
+        b.store(score, self.at(scores, b.load(place)))
+        b.store(row, self.at(rows, b.load(place)))
+
+    def to_beat(self, query: Value, lowest: Value) -> Value:
+        """What a query's sums start from once its lowest score is this."""
+        b, given = self.b, self.given
+        if not self.layout.dots:
+            least = _FLOAT(LOWEST)
+            return b.fsub(given["slack"], b.select(b.fcmp_ordered(">", lowest, least), lowest, least))
+        gap = b.fsub(b.fpext(lowest, _DOUBLE), self.read(given["errors"], query))
+        sums = b.fsub(b.fmul(gap, self.read(given["steps"], query)), _DOUBLE(_SPARE))
+        sums = b.call(self.intrinsic("llvm.floor.f64"), [sums])
+        least = _DOUBLE(_LEAST_SUM)
+        return b.neg(b.fptosi(b.select(b.fcmp_ordered(">", sums, least), sums, least), _INT))
+
+    def intrinsic(self, name: str) -> Value:
+        """One of LLVM's own functions."""
+        if name not in self.declared:
+            self.declared[name] = ir.Function(self.module, _signature(name), name)
+        return self.declared[name]
+
+
+def _signature(name: str) -> ir.FunctionType:
+    *path, last = name.split(".")
+    if path[-1] == "vpdpbusd":
+        sums, bytes_ = ir.VectorType(_INT, int(last) // 32), ir.VectorType(_BYTE, int(last) // 8)
+        return ir.FunctionType(sums, [sums, bytes_, bytes_])
+    if path[-1] == "prefetch":
+        return ir.FunctionType(_NONE, [_BYTE.as_pointer(), _INT, _INT, _INT])
+    if path[-1] == "cttz":
+        return ir.FunctionType(_LONG, [_LONG, _BIT])
+    if path[-1] == "floor":
+        return ir.FunctionType(_DOUBLE, [_DOUBLE])
+    vector = ir.VectorType(_FLOAT, int(last.removeprefix("v").removesuffix("f32")))
+    if path[-1] == "fmuladd":
+        return ir.FunctionType(vector, [vector] * 3)
+    return ir.FunctionType(_FLOAT, [_FLOAT, vector])

@@ -1,0 +1,136 @@
+"""The compiled loops beside plain ones, for every length of vectors and layout of rows."""
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kline_core._processor import LEAVE_OUT
+from kline_core.search import scan_kernel
+from kline_core.search.scan_code import Layout, Part, scan_code
+from kline_core.search.scan_kernel import RowArrays, Search, kernel, vector_length
+from tests.naive import similarity
+from tests.support.examples import examples
+
+NARROWER = ["", "avx512f", "avx512f,avx2"]
+FLOATS = (Part(0, 9, 8),), (Part(1, 11, 11),)
+CODES = (Part(0, 9, 8, codes=True),), (Part(0, 9, 9, codes=True), Part(1, 11, 11, codes=True))
+BOTH = (Part(0, 9, 9, codes=True), Part(1, 11, 11, codes=True)), CODES[1]
+DOTS = (Part(0, 8, 8, codes=True),), (Part(1, 11, 11),)
+
+
+def whole_numbers(rng, *shape, most=9):
+    """Numbers whose sums of products every float32 holds, so that the order of a sum does not matter."""
+    return rng.integers(-most, most + 1, shape)
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from(NARROWER), st.sampled_from([FLOATS, CODES, BOTH]),
+    st.integers(1, 300), st.integers(0, 60), st.integers(1, 20), st.sampled_from([3, 128]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=examples(60))
+def test_the_best_of_each_prefix(seed, without, parts, count_of_rows, asked, count, block):
+    rng = np.random.default_rng(seed)
+    bounds, scores = parts
+    kind = np.int8 if scores[0].codes else np.float32
+    first, second = (whole_numbers(rng, count_of_rows, width).astype(kind) for width in (9, 11))
+    wholes = np.concatenate([first, second], axis=1) if len(scores) == 2 else second
+    queries = whole_numbers(rng, asked, wholes.shape[1]).astype(np.float32)
+    # Bounds that are the scores where all numbers meet, and that let everything pass where not.
+    whole = sum(part.width for part in bounds) == wholes.shape[1]
+    if whole:
+        # Scores below -3 there are none of.
+        first, second, wholes, queries = (np.abs(each) for each in (first, second, wholes, queries))
+    known = np.sort(rng.integers(0, count_of_rows + 1, asked))
+    exact = queries @ wholes.astype(np.float32).T
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LEAVE_OUT, without)
+        patch.setattr(scan_kernel, "_BLOCK", block)
+        search = Search.of(queries, known, count)
+        beat = search.to_beat(0.5 if whole else 10_000.0)
+        vectors = queries if whole else np.zeros((asked, 8), dtype=np.float32)
+        passed = 0
+        for start in range(0, search.end, 2 * block):
+            stop = min(start + 2 * block, search.end)
+            arrays = RowArrays(first, second)
+            panels, slack = search.panels(vectors), 0.5 if whole else 10_000.0
+            passed += search.go(kernel(bounds, scores), arrays, panels, beat, (start, stop), slack)
+    if not whole:
+        assert passed == known.sum()
+    for query, limit in enumerate(known.tolist()):
+        rows = [row for row in search.best[query].tolist() if row >= 0]
+        assert len(set(rows)) == len(rows) == min(count, limit)
+        assert all(row < limit for row in rows)
+        assert sorted(exact[query, rows].tolist()) == sorted(exact[query, :limit].tolist())[-count:]
+        lowest = search.lowest[query]
+        assert lowest == (-np.inf if limit < count else min(exact[query, rows]))
+
+
+@pytest.mark.parametrize("without", NARROWER)
+def test_sums_of_bytes(without, monkeypatch):
+    monkeypatch.setenv(LEAVE_OUT, without)
+    rng = np.random.default_rng(0)
+    codes, rows = whole_numbers(rng, 400, 8, most=127).astype(np.int8), whole_numbers(rng, 400, 11).astype(np.float32)
+    asked = whole_numbers(rng, 40, 8, most=127)
+    known = np.full(40, 400)
+    search = Search.of(np.zeros((40, 11), dtype=np.float32), known, 1)
+    sums = (codes.astype(np.int32).sum(axis=1) * 128).astype(np.int32)
+    for least in (-(2**30), -5000, 0, 1, 20_000):
+        beat = np.full(len(search.limits), -(2**30), dtype=np.int32)
+        beat[search.spare :] = -least
+        panels = search.panels((asked + 128).astype(np.uint8).view(np.int32))
+        passed = search.go(kernel(*DOTS, dots=True), RowArrays(codes, rows, sums), panels, beat, (0, 400))
+        # All scores are 0, of which the first takes a place, and then nothing is above it.
+        exact = asked @ codes.astype(np.int64).T
+        if least != -(2**30):
+            assert passed == (exact > least).sum()
+        search.scores[:] = np.inf
+
+
+@pytest.mark.parametrize("without", NARROWER)
+def test_a_length_that_was_left_out_is_not_used(without, monkeypatch):
+    widest = vector_length()
+    monkeypatch.setenv(LEAVE_OUT, without)
+    length = vector_length()
+    assert length <= {"": 16, "avx512f": 8, "avx512f,avx2": 4}[without]
+    assert without or length == widest
+    vectors, rows = scan_kernel._TILES[length]
+    text = assembly(Layout(*FLOATS, length, vectors, rows, 128), scan_kernel._machine())
+    for register, numbers in (("zmm", 16), ("ymm", 8)):
+        assert (register in text) <= (numbers <= length)
+
+
+def assembly(layout, machine):
+    module = llvm.parse_assembly(scan_code(layout))
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    passes.getModulePassManager().run(module, passes)
+    return machine.emit_assembly(module)
+
+
+def test_the_program_suits_arm():
+    scan_kernel._host()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=3)
+    vectors, rows = scan_kernel._TILES[4]
+    text = assembly(Layout(*FLOATS, 4, vectors, rows, 128), machine)
+    assert text.count("fmla") >= vectors * rows
+
+
+def test_a_layout_is_compiled_once():
+    one = kernel(*FLOATS)
+    assert kernel(*FLOATS) is one
+    assert kernel(*CODES) is not one
+
+
+def test_scores_are_those_of_the_pair():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((50, 11)).astype(np.float32)
+    queries = rng.standard_normal((5, 11)).astype(np.float32)
+    search = Search.of(queries, np.full(5, 50), 50)
+    loops, panels = kernel((Part(1, 11, 11),), FLOATS[1]), search.panels(queries)
+    search.go(loops, RowArrays(rows, rows), panels, search.to_beat(100.0), (0, 50), 100.0)
+    for query in range(5):
+        held = zip(search.best[query].tolist(), search.scores[search.spare + query].tolist(), strict=True)
+        assert all(abs(score - similarity(queries[query], rows[row])) < 1e-5 for row, score in held)
