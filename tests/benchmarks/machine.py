@@ -23,14 +23,24 @@ _SECONDS, _TRIES = 0.01, 2
 _LIMITS = (
     (
         "avx2",
-        {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
+        {
+            "ATEN_CPU_CAPABILITY": "default",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+            "OPENBLAS_CORETYPE": "Nehalem",
+            "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        },
     ),
     (
         "avx512f",
-        {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
+        {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "OPENBLAS_CORETYPE": "Haswell",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        },
     ),
 )
-"""By instruction, the narrowest first: what torch, oneDNN and OpenBLAS are told so that they do without it."""
+"""By instruction, the narrowest first: what torch, oneDNN, OpenBLAS and MKL are told so that they do without it."""
 _STREAM = 1 << 26
 """Float32 numbers in an array that no cache holds (256 MiB)."""
 
