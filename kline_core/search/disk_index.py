@@ -14,6 +14,10 @@ from kline_core.search.pattern_index import Hits, Proposals, exact_similarities,
 from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.typing import Floats32, Floats64, Int64s
 
+_MORE = 12
+"""Rows proposed beyond those that are wanted, since 8 bits tell less of which are the best. Of 590 samples of an
+A-share that ask for 12 rows, 65 are undecided without them and none with them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DiskIndex:
@@ -48,7 +52,7 @@ class DiskIndex:
 
     def proposals(self, vectors: Floats32, known: Int64s, count: int) -> Proposals:
         """See `PatternIndex.proposals`."""
-        rows, floor = self.scan.nearest(vectors, known, count)
+        rows, floor = self.scan.nearest(vectors, known, count + min(count, _MORE))
         return Proposals(rows, exact_similarities(self.rows, vectors, rows), floor)
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:

@@ -28,8 +28,8 @@ _FEATURES: Final = {
     "avx_vnni": ("avxvnni",),
 }
 """By instruction that may be left out, how the names of what LLVM has to do without begin."""
-_PAIRS: Final = 1 << 23
-"""Pairs of one call, some milliseconds."""
+_PAIRS = 1 << 25
+"""Pairs of one call, some hundredths of a second."""
 _BLOCK = 128
 """Rows whose pairs are scored together: of 32 float32 numbers each, 16 KB."""
 
@@ -86,22 +86,23 @@ def _host() -> tuple[str, dict[str, bool]]:
     return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
 
 
-def _features() -> dict[str, bool]:
-    """What LLVM may use of this processor."""
-    without = tuple(name for left in left_out() for name in _FEATURES.get(left, ()))
-    return {name: has and not name.startswith(without) for name, has in _host()[1].items()}
+@cache
+def _features(without: frozenset[str]) -> dict[str, bool]:
+    """What LLVM may use of this processor, which does `without` some instructions."""
+    barred = tuple(name for left in without for name in _FEATURES.get(left, ()))
+    return {name: has and not name.startswith(barred) for name, has in _host()[1].items()}
 
 
 def _machine() -> Any:
     name, _ = _host()
-    features = ",".join(("+" if has else "-") + feature for feature, has in _features().items())
+    features = ",".join(("+" if has else "-") + feature for feature, has in _features(left_out()).items())
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=name, features=features, opt=3)
 
 
 def vector_length() -> int:
     """Numbers of 32 bits in a vector of this processor."""
-    has = _features()
+    has = _features(left_out())
     if has.get("avx512f"):
         return 16
     return 8 if has.get("avx2") and has.get("fma") else 4
@@ -109,7 +110,7 @@ def vector_length() -> int:
 
 def has_dots() -> bool:
     """Whether this processor multiplies 8-bit numbers four at a time, in vectors of its full length."""
-    has = _features()
+    has = _features(left_out())
     return bool(has.get({16: "avx512vnni", 8: "avxvnni"}.get(vector_length(), "")))
 
 

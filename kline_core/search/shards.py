@@ -27,8 +27,9 @@ MAX_SHARDS = 1024
 BLOCK = 256
 """Rows of a block: 64 KB of vectors of 64 numbers. In blocks of 4,096 the best rows of a query, which are often of
 neighbouring dates, lie in one shard more often, and all shards are asked once more."""
-_DEVIATIONS = 1
-"""How far the share of the best rows that lie in one shard may exceed its mean, in standard deviations of chance."""
+_DEVIATIONS = 4
+"""How far the share of the best rows that lie in one shard may exceed its mean, in standard deviations of chance: a
+question more to all shards costs more than some rows more of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,14 +71,17 @@ class Loaded:
 
 
 def synthetic_home(place: Path | None, symbols: int, bars: int) -> Home:
-    """A home with the patterns of a synthetic market, built where `place` does not hold it yet."""
+    """A home with the patterns of a synthetic market, built where `place` does not hold it yet.
+
+    What an update of another version of the code left behind beside the patterns, this one leaves again.
+    """
     folder = Path(tempfile.mkdtemp(prefix="kline-bench-")) if place is None else place
     path = folder / f"home-{symbols}x{bars}"
     if not path.exists():
         # Under another name until it is whole, so that one whose making was interrupted is not taken for whole.
         made = folder / f"{path.name}.part{np.random.default_rng().integers(1 << 40)}"
         made.mkdir(parents=True)
-        home = make_home(made, market(symbols, bars, seed=0, start="2010-01-04"))
-        update_patterns(home, Settings().patterns, LocalWindowEncoder(Encoder.load(device="cpu")))
+        make_home(made, market(symbols, bars, seed=0, start="2010-01-04"))
         made.rename(path)
+    update_patterns(Home(path), Settings().patterns, LocalWindowEncoder(Encoder.load(device="cpu")))
     return Home(path)
