@@ -270,17 +270,20 @@ class _Scan(_Builder):
                 value = self.repeat(self.read(source, term), self.vector)
                 for query, place in zip(queries, sums, strict=True):
                     b.store(self.multiplied(query, value, b.load(place)), place)
-        some: Value = _LONG(0)
+        # The highest of each lane first, since few tiles hold a pair that passes.
+        highest = self.highest([b.load(place) for sums in products for place in sums])
+        with b.if_then(b.icmp_unsigned("!=", self.above(highest), _LONG(0)), likely=False):
+            self.note_tile(products, lane, row, last)
+
+    def note_tile(self, products: list[list[Value]], lane: Value, row: Value, last: Value) -> None:
+        """Note down the pairs of a tile whose sums are above 0."""
+        b, layout = self.b, self.layout
         for number, sums in enumerate(products):
             mask: Value = _LONG(0)
             for which, place in enumerate(sums):
                 mask = b.or_(mask, b.shl(self.above(b.load(place)), _LONG(layout.vector * which)))
             b.store(mask, self.at(self.masks, _INT(0), _INT(number)))
-            some = b.or_(some, mask)
-        with (
-            b.if_then(b.icmp_unsigned("!=", some, _LONG(0)), likely=False),
-            self.loop(_LONG(0), _LONG(layout.rows)) as n,
-        ):
+        with self.loop(_LONG(0), _LONG(layout.rows)) as n:
             mask = self.variable(_LONG, b.load(self.at(self.masks, _LONG(0), n)))
             with self.repeated(lambda: b.icmp_unsigned("!=", b.load(mask), _LONG(0))):
                 bits = b.load(mask)
@@ -320,6 +323,19 @@ class _Scan(_Builder):
             places = ir.Constant(ir.VectorType(_INT, self.layout.vector), list(range(number, eight.count, 4)))
             so_far = self.b.add(so_far, self.b.shuffle_vector(products, ir.Constant(wide, ir.Undefined), places))
         return so_far
+
+    def highest(self, sums: list[Value]) -> Value:
+        """The highest of some vectors, lane by lane."""
+        while len(sums) > 1:
+            sums = [self.higher(*sums[first : first + 2]) for first in range(0, len(sums), 2)]
+        return sums[0]
+
+    def higher(self, one: Value, other: Value | None = None) -> Value:
+        if other is None:
+            return one
+        b = self.b
+        flags = b.icmp_signed(">", one, other) if self.layout.dots else b.fcmp_ordered(">", one, other)
+        return b.select(flags, one, other)
 
     def above(self, sums: Value) -> Value:
         """A bit for each sum above 0."""

@@ -1,6 +1,6 @@
 """How time and memory grow with samples, symbols, history, patterns and threads, on a synthetic market.
 
-    python -m tests.benchmarks.scale --place DIR [--only daily ...] [--png FILE] [--json FILE]
+    python -m tests.benchmarks.scale --place DIR [--only daily ...] [--without avx512f,...] [--png FILE] [--json FILE]
 
 The homes are made in DIR and kept there; 5,000 symbols with 1,025,000 patterns take some minutes. Every figure is of a
 process of its own. What is measured:
@@ -32,6 +32,7 @@ from matplotlib.ticker import EngFormatter
 from kline_core._text import table
 from kline_core.plots.style import INK, png, sheet
 from tests.benchmarks import scale_steps as steps
+from tests.benchmarks.machine import leave_out
 from tests.benchmarks.market import Market, day_before, made
 
 STEPS = ("ingest", "extend", "load", "score", "publish")
@@ -224,10 +225,13 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=40_000)
     parser.add_argument("--on-disk", type=int, default=10_000_000)
     parser.add_argument("--backfill-symbols", type=int, default=2000)
+    parser.add_argument("--without", default="", help="instructions to do without, as in `python -m tests.benchmarks`")
     parser.add_argument("--png", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.place = options.place.absolute()
+    if options.without:
+        leave_out(options.without)
     results = {kind: globals()[kind](options) for kind in options.only}
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
