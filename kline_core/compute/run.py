@@ -188,7 +188,7 @@ class Run:
             if len(dates) == 0:
                 results[symbol].problem = self.workload.why_no_dates()
             # Dates of earlier runs too, so that no value of outdated lineage stays.
-            every = np.union1d(dates, stored[symbol].dates)
+            every = np.union1d(dates, stored[symbol].dates) if len(stored[symbol].dates) else dates
             parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
         factors, matches = [], []
         for batch, scored in self._scorer.scored(Batch(tuple(parts)).chunks(chunks), alone=alone):
