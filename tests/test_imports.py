@@ -10,7 +10,7 @@ import kline_core
 from tests.support.processes import output_of
 
 ROOT = Path(kline_core.__file__).parent.parent
-HEAVY = {"torch", "faiss", "matplotlib", "PIL", "dask", "distributed", "prefect", "scipy", "statsmodels"}
+HEAVY = {"torch", "faiss", "llvmlite", "matplotlib", "PIL", "dask", "distributed", "prefect", "scipy", "statsmodels"}
 
 GROUND = {
     *("errors", "settings", "typing", "symbols", "symbol_lookup", "markets", "dates", "by_year"),
@@ -232,6 +232,10 @@ def test_the_index_is_faiss_and_the_encoder_is_torch():
     assert not {module for module in users("faiss") if wing(module) == "encoder"}
 
 
+def test_what_is_compiled_is_the_scan():
+    assert users("llvmlite") == {"kline_core.search.scan_code", "kline_core.search.scan_kernel"}
+
+
 def reached(module: str, around: bool = True) -> set[str]:
     """Modules of the house that importing one of them imports, those of the packages around them included."""
     todo, seen = [module], set()
@@ -256,8 +260,10 @@ def test_no_module_imports_itself_by_a_detour(module):
 MAY_BE_HEAVY = {
     *("kline_core.encoder.encoder", "kline_core.encoder.network", "kline_core.encoder.training"),
     *("kline_core.encoder.model_card", "kline_core.encoder.onnx_network"),
-    *("kline_core.search.flat_index", "kline_core.search.int8_scan", "kline_core.search.ivf_index"),
-    "kline_core.search.device_scan",
+    *("kline_core.search.flat_index", "kline_core.search.ivf_index", "kline_core.search.disk_index"),
+    *("kline_core.search.device_scan", "kline_core.search.int8_scan", "kline_core.search.principal_scan"),
+    *("kline_core.search.quantised_scan", "kline_core.search.bounded_scan"),
+    *("kline_core.search.scan_code", "kline_core.search.scan_kernel"),
     *("kline_core.factor.shard", "kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     "kline_core.factor.index_cache",
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),

@@ -24,8 +24,8 @@ from llvmlite import ir
 
 LOWEST: Final = -3.0
 """Below every score."""
-_LEAST_SUM: Final = -1e9
-"""Below every sum of whole numbers, and within 32 bits."""
+_MOST_SUM: Final = 1e9
+"""Above every sum of whole numbers, and within 32 bits; its negative is below every one."""
 _SPARE: Final = 1e-3
 """More than what is to be beaten can be off by its rounding, in steps of whole numbers."""
 _BYTE, _INT, _LONG, _BIT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(1)
@@ -436,8 +436,9 @@ class _Scan(_Builder):
         gap = b.fsub(b.fpext(lowest, _DOUBLE), self.read(given["errors"], query))
         sums = b.fsub(b.fmul(gap, self.read(given["steps"], query)), _DOUBLE(_SPARE))
         sums = b.call(self.intrinsic("llvm.floor.f64"), [sums])
-        least = _DOUBLE(_LEAST_SUM)
-        return b.neg(b.fptosi(b.select(b.fcmp_ordered(">", sums, least), sums, least), _INT))
+        least, most = _DOUBLE(-_MOST_SUM), _DOUBLE(_MOST_SUM)
+        sums = b.select(b.fcmp_ordered(">", sums, least), sums, least)
+        return b.neg(b.fptosi(b.select(b.fcmp_ordered("<", sums, most), sums, most), _INT))
 
     def intrinsic(self, name: str) -> Value:
         """One of LLVM's own functions."""

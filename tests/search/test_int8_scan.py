@@ -168,6 +168,15 @@ def test_one_query_with_very_many_hits_takes_no_more_room_than_others():
     assert_room_for_one_query_with_very_many_hits(Int8Scan.of, 20_000_000)
 
 
+def test_steps_too_small_for_sums_of_32_bits():
+    # One step of both is 1e-18 of a similarity, so that what is to be beaten is beyond any sum.
+    rows = np.repeat(unit(np.eye(8)) * np.float32(1e-15), 20, axis=0)
+    proposed, floor = Int8Scan.of(rows).nearest(unit(np.eye(8)), np.full(8, len(rows)), 25)
+    for query, (row, bound) in enumerate(zip(proposed, floor, strict=True)):
+        assert set(range(20 * query, 20 * query + 20)) <= set(row.tolist())
+        assert bound <= 1e-15
+
+
 @pytest.mark.parametrize("visible", [1, 127, 1023, 1024, 1025, 2500])
 def test_better_rows_beyond_the_prefix_are_not_to_be_seen(visible):
     rng = np.random.default_rng(0)
