@@ -15,12 +15,12 @@ The order of sums, and whether a product and a sum are rounded once or twice, ar
 scans hold for any.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from llvmlite import ir
+
+from kline_core.search.program_builder import BIT, BYTE, DOUBLE, FLOAT, INT, LONG, ProgramBuilder, Value
 
 LOWEST: Final = -3.0
 """Below every score."""
@@ -28,10 +28,6 @@ _MOST_SUM: Final = 1e9
 """Above every sum of whole numbers, and within 32 bits; its negative is below every one."""
 _SPARE: Final = 1e-3
 """More than what is to be beaten can be off by its rounding, in steps of whole numbers."""
-_BYTE, _INT, _LONG, _BIT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(1)
-_FLOAT, _DOUBLE, _NONE = ir.FloatType(), ir.DoubleType(), ir.VoidType()
-Value = Any
-"""A value of a program; llvmlite has no types of its own for the checker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,126 +107,62 @@ def scan_code(layout: Layout) -> str:
     return str(_Scan(module, layout).written())
 
 
-class _Builder:
-    """Loops and variables of a function."""
-
-    def __init__(self, function: ir.Function) -> None:
-        self.function = function
-        self.b = ir.IRBuilder(function.append_basic_block("entry"))
-
-    def variable(self, kind: Value, value: Value | None = None) -> Value:
-        """Room for a value, which LLVM keeps in a register where it can."""
-        with self.b.goto_entry_block():
-            place = self.b.alloca(kind)
-        if value is not None:
-            self.b.store(value, place)
-        return place
-
-    @contextmanager
-    def loop(self, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
-        """The numbers from `start` to `stop`."""
-        number = self.variable(_LONG, start)
-        with self.repeated(lambda: self.b.icmp_signed("<", self.b.load(number), stop)):
-            yield self.b.load(number)
-            self.b.store(self.b.add(self.b.load(number), _LONG(step)), number)
-
-    @contextmanager
-    def repeated(self, test: Callable[[], Value]) -> Iterator[Value]:
-        """Again and again as long as `test` holds; yields where to go to leave."""
-        again, body, end = (self.function.append_basic_block(name) for name in ("again", "body", "end"))
-        self.b.branch(again)
-        self.b.position_at_end(again)
-        self.b.cbranch(test(), body, end)
-        self.b.position_at_end(body)
-        yield end
-        self.b.branch(again)
-        self.b.position_at_end(end)
-
-    def at(self, base: Value, *numbers: Value) -> Value:
-        """The address of a number of an array."""
-        return self.b.gep(base, list(numbers))
-
-    def row(self, base: Value, number: Value, width: int) -> Value:
-        """The address of a row of an array."""
-        return self.at(base, self.b.mul(number, _LONG(width)))
-
-    def read(self, base: Value, number: Value) -> Value:
-        return self.b.load(self.at(base, number))
-
-    def read_vector(self, kind: ir.VectorType, base: Value, number: Value) -> Value:
-        """Some numbers of an array that lie side by side anywhere."""
-        value = self.b.load(self.b.bitcast(self.at(base, number), kind.as_pointer()))
-        value.align = kind.element.width // 8 if isinstance(kind.element, ir.IntType) else 4
-        return value
-
-    def repeat(self, value: Value, kind: ir.VectorType) -> Value:
-        """A vector that holds one value everywhere."""
-        none = ir.Constant(kind, ir.Undefined)
-        one = self.b.insert_element(none, value, _INT(0))
-        return self.b.shuffle_vector(one, none, ir.Constant(ir.VectorType(_INT, kind.count), [0] * kind.count))
-
-    def less(self, one: Value, other: Value) -> Value:
-        """The smaller of two whole numbers."""
-        return self.b.select(self.b.icmp_signed("<", one, other), one, other)
-
-
-class _Scan(_Builder):
+class _Scan(ProgramBuilder):
     """The function `scan`; its parameters are those of `ARGUMENTS`."""
 
     def __init__(self, module: ir.Module, layout: Layout) -> None:
-        self.module, self.layout = module, layout
-        self.number = _INT if layout.dots else _FLOAT
+        self.layout = layout
+        self.number = INT if layout.dots else FLOAT
         kinds = {
-            **{name: _FLOAT.as_pointer() for name in ("queries", "scores", "room")},
-            **{name: _LONG.as_pointer() for name in ("limits", "rows", "found")},
-            **{name: _DOUBLE.as_pointer() for name in ("errors", "steps")},
+            **{name: FLOAT.as_pointer() for name in ("queries", "scores", "room")},
+            **{name: LONG.as_pointer() for name in ("limits", "rows", "found")},
+            **{name: DOUBLE.as_pointer() for name in ("errors", "steps")},
             **{name: self.number.as_pointer() for name in ("panels", "beat")},
-            **{name: _BYTE.as_pointer() for name in ("first", "second")},
-            **dict.fromkeys(("start", "stop", "count_of_panels", "count"), _LONG),
-            **{"sums": _INT.as_pointer(), "slack": _FLOAT},
+            **{name: BYTE.as_pointer() for name in ("first", "second")},
+            **dict.fromkeys(("start", "stop", "count_of_panels", "count"), LONG),
+            **{"sums": INT.as_pointer(), "slack": FLOAT},
         }
-        signature = ir.FunctionType(_LONG, [kinds[name] for name in ARGUMENTS])
-        super().__init__(ir.Function(module, signature, "scan"))
+        signature = ir.FunctionType(LONG, [kinds[name] for name in ARGUMENTS])
+        super().__init__(module, ir.Function(module, signature, "scan"))
         for argument, name in zip(self.function.args, ARGUMENTS, strict=True):
             argument.name = name
             if isinstance(argument.type, ir.PointerType):
                 argument.add_attribute("noalias")
         self.given = dict(zip(ARGUMENTS, self.function.args, strict=True))
         self.vector = ir.VectorType(self.number, layout.vector)
-        self.declared: dict[str, Value] = {}
 
     def written(self) -> ir.Module:
         """The module with the function."""
         b, given = self.b, self.given
-        scored, left = self.variable(_LONG, _LONG(0)), self.variable(_LONG, _LONG(0))
-        self.noted = self.variable(_LONG)
+        scored, left = self.variable(LONG, LONG(0)), self.variable(LONG, LONG(0))
+        self.noted = self.variable(LONG)
         with self.b.goto_entry_block():
-            self.masks = self.b.alloca(ir.ArrayType(_LONG, self.layout.rows))
+            self.masks = self.b.alloca(ir.ArrayType(LONG, self.layout.rows))
         lanes = self.layout.lanes
         with self.loop(given["start"], given["stop"], self.layout.block) as first:
-            last = self.less(b.add(first, _LONG(self.layout.block)), given["stop"])
-            b.store(_LONG(0), self.noted)
+            last = self.less(b.add(first, LONG(self.layout.block)), given["stop"])
+            b.store(LONG(0), self.noted)
             if self.layout.decoded:
                 self.decode(first, last)
 
             def seen_by_none() -> Value:
                 # Limits ascend: the last query of a panel sees the most.
-                of_last = b.add(b.mul(b.load(left), _LONG(lanes)), _LONG(lanes - 1))
+                of_last = b.add(b.mul(b.load(left), LONG(lanes)), LONG(lanes - 1))
                 # The last panel is never passed over, so that no limit is read beyond it.
-                more = b.icmp_signed("<", b.add(b.load(left), _LONG(1)), given["count_of_panels"])
+                more = b.icmp_signed("<", b.add(b.load(left), LONG(1)), given["count_of_panels"])
                 return b.and_(more, b.icmp_signed("<=", self.read(given["limits"], of_last), first))
 
             with self.repeated(seen_by_none):
-                b.store(b.add(b.load(left), _LONG(1)), left)
+                b.store(b.add(b.load(left), LONG(1)), left)
             with (
                 self.loop(b.load(left), given["count_of_panels"]) as panel,
                 self.loop(first, last, self.layout.rows) as row,
             ):
                 self.tile(panel, row, first, last)
             b.store(b.add(b.load(scored), b.load(self.noted)), scored)
-            with self.loop(_LONG(0), b.load(self.noted)) as place:
+            with self.loop(LONG(0), b.load(self.noted)) as place:
                 pair = self.read(given["found"], place)
-                self.pair(b.lshr(pair, _LONG(32)), b.and_(pair, _LONG(2**32 - 1)))
+                self.pair(b.lshr(pair, LONG(32)), b.and_(pair, LONG(2**32 - 1)))
         b.ret(b.load(scored))
         return self.module
 
@@ -241,29 +173,29 @@ class _Scan(_Builder):
             with self.loop(first, last) as row:
                 source = self.row(self.array(part), row, part.stride)
                 target = self.row(self.given["room"], self.b.sub(row, first), self.layout.terms)
-                with self.loop(_LONG(0), _LONG(part.width)) as number:
+                with self.loop(LONG(0), LONG(part.width)) as number:
                     value = self.read(source, number)
-                    value = self.b.sitofp(value, _FLOAT) if part.codes else value
-                    self.b.store(value, self.at(target, self.b.add(number, _LONG(done))))
+                    value = self.b.sitofp(value, FLOAT) if part.codes else value
+                    self.b.store(value, self.at(target, self.b.add(number, LONG(done))))
             done += part.width
 
     def array(self, part: Part) -> Value:
         """The array of a part, as numbers of its kind."""
         base = self.given[("first", "second")[part.array]]
-        return base if part.codes else self.b.bitcast(base, _FLOAT.as_pointer())
+        return base if part.codes else self.b.bitcast(base, FLOAT.as_pointer())
 
     def tile(self, panel: Value, row: Value, first: Value, last: Value) -> None:
         """Note down the pairs of a tile that pass."""
         b, layout, given = self.b, self.layout, self.given
-        lane = b.mul(panel, _LONG(layout.lanes))
+        lane = b.mul(panel, LONG(layout.lanes))
         # Beyond the last row it is that row again, whose pairs are not noted twice.
-        rows = [self.less(b.add(row, _LONG(number)), b.sub(last, _LONG(1))) for number in range(layout.rows)]
+        rows = [self.less(b.add(row, LONG(number)), b.sub(last, LONG(1))) for number in range(layout.rows)]
         products = [[self.variable(self.vector, value) for value in self.beaten(lane, each)] for each in rows]
         sources = [self.source(each, first) for each in rows]
-        with self.loop(_LONG(0), _LONG(layout.terms)) as term:
-            at = b.mul(b.add(b.mul(panel, _LONG(layout.terms)), term), _LONG(layout.lanes))
+        with self.loop(LONG(0), LONG(layout.terms)) as term:
+            at = b.mul(b.add(b.mul(panel, LONG(layout.terms)), term), LONG(layout.lanes))
             queries = [
-                self.read_vector(self.vector, given["panels"], b.add(at, _LONG(layout.vector * number)))
+                self.read_vector(self.vector, given["panels"], b.add(at, LONG(layout.vector * number)))
                 for number in range(layout.vectors)
             ]
             for source, sums in zip(sources, products, strict=True):
@@ -272,28 +204,28 @@ class _Scan(_Builder):
                     b.store(self.multiplied(query, value, b.load(place)), place)
         # The highest of each lane first, since few tiles hold a pair that passes.
         highest = self.highest([b.load(place) for sums in products for place in sums])
-        with b.if_then(b.icmp_unsigned("!=", self.above(highest), _LONG(0)), likely=False):
+        with b.if_then(b.icmp_unsigned("!=", self.above(highest), LONG(0)), likely=False):
             self.note_tile(products, lane, row, last)
 
     def note_tile(self, products: list[list[Value]], lane: Value, row: Value, last: Value) -> None:
         """Note down the pairs of a tile whose sums are above 0."""
         b, layout = self.b, self.layout
         for number, sums in enumerate(products):
-            mask: Value = _LONG(0)
+            mask: Value = LONG(0)
             for which, place in enumerate(sums):
-                mask = b.or_(mask, b.shl(self.above(b.load(place)), _LONG(layout.vector * which)))
-            b.store(mask, self.at(self.masks, _INT(0), _INT(number)))
-        with self.loop(_LONG(0), _LONG(layout.rows)) as n:
-            mask = self.variable(_LONG, b.load(self.at(self.masks, _LONG(0), n)))
-            with self.repeated(lambda: b.icmp_unsigned("!=", b.load(mask), _LONG(0))):
+                mask = b.or_(mask, b.shl(self.above(b.load(place)), LONG(layout.vector * which)))
+            b.store(mask, self.at(self.masks, INT(0), INT(number)))
+        with self.loop(LONG(0), LONG(layout.rows)) as n:
+            mask = self.variable(LONG, b.load(self.at(self.masks, LONG(0), n)))
+            with self.repeated(lambda: b.icmp_unsigned("!=", b.load(mask), LONG(0))):
                 bits = b.load(mask)
-                b.store(b.and_(bits, b.sub(bits, _LONG(1))), mask)
-                self.note(b.add(lane, b.call(self.intrinsic("llvm.cttz.i64"), [bits, _BIT(1)])), b.add(row, n), last)
+                b.store(b.and_(bits, b.sub(bits, LONG(1))), mask)
+                self.note(b.add(lane, b.call(self.intrinsic("llvm.cttz.i64"), [bits, BIT(1)])), b.add(row, n), last)
 
     def beaten(self, lane: Value, row: Value) -> list[Value]:
         """What the sums of a row's products start from."""
         vectors = [
-            self.read_vector(self.vector, self.given["beat"], self.b.add(lane, _LONG(self.layout.vector * number)))
+            self.read_vector(self.vector, self.given["beat"], self.b.add(lane, LONG(self.layout.vector * number)))
             for number in range(self.layout.vectors)
         ]
         if not self.layout.dots:
@@ -312,15 +244,15 @@ class _Scan(_Builder):
     def multiplied(self, query: Value, value: Value, so_far: Value) -> Value:
         if not self.layout.dots:
             return self.b.call(self.intrinsic(f"llvm.fmuladd.v{self.layout.vector}f32"), [query, value, so_far])
-        eight = ir.VectorType(_BYTE, 4 * self.layout.vector)
+        eight = ir.VectorType(BYTE, 4 * self.layout.vector)
         query, value = self.b.bitcast(query, eight), self.b.bitcast(value, eight)
         if self.layout.instruction:
             dots = self.intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * self.layout.vector}")
             return self.b.call(dots, [so_far, query, value])
-        wide = ir.VectorType(_INT, eight.count)
+        wide = ir.VectorType(INT, eight.count)
         products = self.b.mul(self.b.zext(query, wide), self.b.sext(value, wide))
         for number in range(4):
-            places = ir.Constant(ir.VectorType(_INT, self.layout.vector), list(range(number, eight.count, 4)))
+            places = ir.Constant(ir.VectorType(INT, self.layout.vector), list(range(number, eight.count, 4)))
             so_far = self.b.add(so_far, self.b.shuffle_vector(products, ir.Constant(wide, ir.Undefined), places))
         return so_far
 
@@ -341,32 +273,32 @@ class _Scan(_Builder):
         """A bit for each sum above 0."""
         b, none = self.b, ir.Constant(self.vector, [self.number(0)] * self.layout.vector)
         flags = b.icmp_signed(">", sums, none) if self.layout.dots else b.fcmp_ordered(">", sums, none)
-        return b.zext(b.bitcast(flags, ir.IntType(self.layout.vector)), _LONG)
+        return b.zext(b.bitcast(flags, ir.IntType(self.layout.vector)), LONG)
 
     def note(self, query: Value, row: Value, last: Value) -> None:
         """Note a pair down if the query may see the row, and the row is one of the block's."""
         b, given = self.b, self.given
         seen = b.icmp_signed("<", row, self.less(self.read(given["limits"], query), last))
         place = b.load(self.noted)
-        b.store(b.or_(b.shl(query, _LONG(32)), row), self.at(given["found"], place))
-        b.store(b.add(place, b.zext(seen, _LONG)), self.noted)
+        b.store(b.or_(b.shl(query, LONG(32)), row), self.at(given["found"], place))
+        b.store(b.add(place, b.zext(seen, LONG)), self.noted)
         # It is read soon, and lies anywhere.
         fetch = self.intrinsic("llvm.prefetch.p0")
         for part in self.layout.scores:
             size = 1 if part.codes else 4
-            base = b.bitcast(self.row(self.array(part), row, part.stride), _BYTE.as_pointer())
+            base = b.bitcast(self.row(self.array(part), row, part.stride), BYTE.as_pointer())
             for byte in range(0, size * part.width, 64):
-                b.call(fetch, [self.at(base, _LONG(byte)), _INT(0), _INT(3), _INT(1)])
+                b.call(fetch, [self.at(base, LONG(byte)), INT(0), INT(3), INT(1)])
 
     def pair(self, query: Value, row: Value) -> None:
         """Score a pair in full, and let it take its place in the query's heap."""
         b, given = self.b, self.given
         width = sum(part.width for part in self.layout.scores)
         vector, done = self.row(given["queries"], query, width), 0
-        score: Value = _FLOAT(0)
+        score: Value = FLOAT(0)
         for part in self.layout.scores:
             there = self.row(self.array(part), row, part.stride)
-            score = b.fadd(score, self.dot(there, self.at(vector, _LONG(done)), part))
+            score = b.fadd(score, self.dot(there, self.at(vector, LONG(done)), part))
             done += part.width
         heap = b.mul(query, given["count"])
         scores, rows = self.at(given["scores"], heap), self.at(given["rows"], heap)
@@ -377,15 +309,15 @@ class _Scan(_Builder):
     def dot(self, there: Value, query: Value, part: Part) -> Value:
         """The sum of products of some numbers of a row and a query."""
         b, size = self.b, min(self.layout.vector, 8)
-        kind = ir.VectorType(_FLOAT, size)
+        kind = ir.VectorType(FLOAT, size)
         whole = part.width // size * size
-        total: Value = _FLOAT(0)
+        total: Value = FLOAT(0)
         # Two sums, so that no product waits for the one before it.
         sums: list[Value] = []
         for first in range(0, whole, size):
-            at = _LONG(first)
+            at = LONG(first)
             if part.codes:
-                some = b.sitofp(self.read_vector(ir.VectorType(_BYTE, size), there, at), kind)
+                some = b.sitofp(self.read_vector(ir.VectorType(BYTE, size), there, at), kind)
             else:
                 some = self.read_vector(kind, there, at)
             asked = self.read_vector(kind, query, at)
@@ -397,24 +329,24 @@ class _Scan(_Builder):
         if sums:
             both = sums[0] if len(sums) == 1 else b.fadd(*sums)
             added = self.intrinsic(f"llvm.vector.reduce.fadd.v{size}f32")
-            total = b.call(added, [_FLOAT(0), both], fastmath=["reassoc"])
+            total = b.call(added, [FLOAT(0), both], fastmath=["reassoc"])
         for number in range(whole, part.width):
-            value = self.read(there, _LONG(number))
-            value = b.sitofp(value, _FLOAT) if part.codes else value
-            total = b.fadd(total, b.fmul(value, self.read(query, _LONG(number))))
+            value = self.read(there, LONG(number))
+            value = b.sitofp(value, FLOAT) if part.codes else value
+            total = b.fadd(total, b.fmul(value, self.read(query, LONG(number))))
         return total
 
     def sift(self, scores: Value, rows: Value, score: Value, row: Value) -> None:
         """Put a row in the place of a heap's lowest, and let it sink to where it belongs."""
         b, count = self.b, self.given["count"]
-        place = self.variable(_LONG, _LONG(0))
+        place = self.variable(LONG, LONG(0))
 
         def below() -> Value:
-            return b.add(b.shl(b.load(place), _LONG(1)), _LONG(1))
+            return b.add(b.shl(b.load(place), LONG(1)), LONG(1))
 
         with self.repeated(lambda: b.icmp_signed("<", below(), count)) as end:
             left = below()
-            right = self.less(b.add(left, _LONG(1)), b.sub(count, _LONG(1)))
+            right = self.less(b.add(left, LONG(1)), b.sub(count, LONG(1)))
             lower = b.fcmp_ordered("<", self.read(scores, right), self.read(scores, left))
             child = b.select(lower, right, left)
             lowest = self.read(scores, child)
@@ -431,34 +363,11 @@ class _Scan(_Builder):
         """What a query's sums start from once its lowest score is this."""
         b, given = self.b, self.given
         if not self.layout.dots:
-            least = _FLOAT(LOWEST)
+            least = FLOAT(LOWEST)
             return b.fsub(given["slack"], b.select(b.fcmp_ordered(">", lowest, least), lowest, least))
-        gap = b.fsub(b.fpext(lowest, _DOUBLE), self.read(given["errors"], query))
-        sums = b.fsub(b.fmul(gap, self.read(given["steps"], query)), _DOUBLE(_SPARE))
+        gap = b.fsub(b.fpext(lowest, DOUBLE), self.read(given["errors"], query))
+        sums = b.fsub(b.fmul(gap, self.read(given["steps"], query)), DOUBLE(_SPARE))
         sums = b.call(self.intrinsic("llvm.floor.f64"), [sums])
-        least, most = _DOUBLE(-_MOST_SUM), _DOUBLE(_MOST_SUM)
+        least, most = DOUBLE(-_MOST_SUM), DOUBLE(_MOST_SUM)
         sums = b.select(b.fcmp_ordered(">", sums, least), sums, least)
-        return b.neg(b.fptosi(b.select(b.fcmp_ordered("<", sums, most), sums, most), _INT))
-
-    def intrinsic(self, name: str) -> Value:
-        """One of LLVM's own functions."""
-        if name not in self.declared:
-            self.declared[name] = ir.Function(self.module, _signature(name), name)
-        return self.declared[name]
-
-
-def _signature(name: str) -> ir.FunctionType:
-    *path, last = name.split(".")
-    if path[-1] == "vpdpbusd":
-        sums, bytes_ = ir.VectorType(_INT, int(last) // 32), ir.VectorType(_BYTE, int(last) // 8)
-        return ir.FunctionType(sums, [sums, bytes_, bytes_])
-    if path[-1] == "prefetch":
-        return ir.FunctionType(_NONE, [_BYTE.as_pointer(), _INT, _INT, _INT])
-    if path[-1] == "cttz":
-        return ir.FunctionType(_LONG, [_LONG, _BIT])
-    if path[-1] == "floor":
-        return ir.FunctionType(_DOUBLE, [_DOUBLE])
-    vector = ir.VectorType(_FLOAT, int(last.removeprefix("v").removesuffix("f32")))
-    if path[-1] == "fmuladd":
-        return ir.FunctionType(vector, [vector] * 3)
-    return ir.FunctionType(_FLOAT, [_FLOAT, vector])
+        return b.neg(b.fptosi(b.select(b.fcmp_ordered("<", sums, most), sums, most), INT))
