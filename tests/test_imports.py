@@ -267,7 +267,7 @@ MAY_BE_HEAVY = {
     *("kline_core.search.quantised_scan", "kline_core.search.bounded_scan"),
     *("kline_core.search.program_builder", "kline_core.search.scan_code", "kline_core.search.scan_kernel"),
     *("kline_core.factor.shard", "kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
-    "kline_core.factor.index_cache",
+    *("kline_core.factor.index_cache", "kline_core.factor.checked_samples"),
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),
     *("kline_core.plots.style", "kline_core.plots.match_plot", "kline_core.plots.factor_plots"),
     *("kline_core.plots.attention_plot", "kline_core.plots.candles"),

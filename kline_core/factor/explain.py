@@ -15,9 +15,10 @@ from kline_core.dates import parse_date
 from kline_core.errors import DateError, EncoderError
 from kline_core.factor.attention import Attention, attention_map
 from kline_core.factor.batch import Batch, SymbolSamples
+from kline_core.factor.checked_samples import no_bar_reason, symbol_bars, too_few_bars
 from kline_core.factor.explanation import Explanation, larger_candle_dates, larger_candles, matches_of, outcome_of
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.scoring import no_bar_reason, score_batch, symbol_bars, too_few_bars
+from kline_core.factor.scoring import score_batch
 from kline_core.factor.searchable import Searchable
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey

@@ -36,10 +36,14 @@ def usable_windows(bars: SymbolBars, settings: PatternSettings) -> Int8s:
     hole, but an unexplained jump between two of its bars). The hole or jump before the window's first bar is not inside
     it. A later bar never changes the code of an earlier one.
     """
-    return _codes(bars.dates, bars.jumps, settings)
+    return window_codes(bars.dates, bars.jumps, settings)
 
 
-def _codes(dates: Dates, jumps: Flags, settings: PatternSettings) -> Int8s:
+def window_codes(dates: Dates, jumps: Flags, settings: PatternSettings) -> Int8s:
+    """As `usable_windows`, of the columns `dates` and `jumps`, (n,) each, of one symbol or of stretches of several.
+
+    Of stretches (`kline_core.bars.stretches`) a code is the window's own where the window lies in one of them.
+    """
     codes = _without_holes(dates, settings.span_bars, settings.max_gap_days)
     if not settings.allow_jumps:
         inside = any_between(jumps, np.arange(len(codes)) + 1 - settings.span_bars, np.arange(len(codes)))
@@ -87,7 +91,7 @@ def usable_in(part: Stretches, settings: PatternSettings) -> Int64s:
 
     `part`: with the columns `dates` and `jumps`. Returns int64 (m,), increasing.
     """
-    usable = _codes(part.columns["dates"], part.columns["jumps"], settings) == USABLE
+    usable = window_codes(part.columns["dates"], part.columns["jumps"], settings) == USABLE
     # Those reach into the stretch before.
     place = np.arange(len(usable)) - np.repeat(part.first, part.length)
     return np.flatnonzero(usable & (place >= settings.span_bars - 1))

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.encoder.encoder import Encoder
-from kline_core.factor.scoring import plan_dates, symbol_bars
+from kline_core.factor.checked_samples import symbol_bars
+from kline_core.factor.scoring import plan_dates
 from kline_core.factor.state import LoadedState, loaded_state
 from kline_core.factor.state_key import StateKey
 from kline_core.patterns.encode import LocalWindowEncoder

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kline_core.errors import DateError, UnknownSymbolError
-from kline_core.factor.scoring import check_as_of, no_bar_reason, plan_dates, score_batch
+from kline_core.factor.checked_samples import no_bar_reason
+from kline_core.factor.scoring import check_as_of, plan_dates, score_batch
 from kline_core.factor.state import load_state
 from kline_core.settings import FactorSettings
 from tests import naive
