@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kline_core.factor import scoring
+from kline_core.factor import checked_samples
 from tests.support.bench import Bench
 from tests.support.runs import FRAME
 
@@ -21,4 +21,6 @@ def bench(made, tmp_path):
 @pytest.fixture
 def forgetful(monkeypatch):
     """Every stored value is out of date."""
-    return lambda: monkeypatch.setattr(scoring, "sample_history", lambda codes, *_: np.full(len(codes), 7, np.uint64))
+    return lambda: monkeypatch.setattr(
+        checked_samples, "sample_history", lambda codes, *_: np.full(len(codes), 7, np.uint64)
+    )
