@@ -8,10 +8,13 @@ of proposed rows are read, some dozens of a query, and ranked as everywhere else
 from dataclasses import dataclass
 from typing import Self
 
+from kline_core._memory import VECTORS
+from kline_core.errors import SettingError
 from kline_core.patterns.mapped_vectors import MappedVectors
 from kline_core.patterns.patterns import Patterns
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.quantised_scan import QuantisedScan
+from kline_core.search.scan_kernel import may_compile
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _MORE = 12
@@ -32,7 +35,19 @@ class DiskIndex:
 
     @classmethod
     def build(cls, vectors: MappedVectors, scan: QuantisedScan | None = None) -> Self:
-        """Index vectors; row i of the index is vector i. `scan`: what an index of the same vectors had there."""
+        """Index vectors; row i of the index is vector i. `scan`: what an index of the same vectors had there.
+
+        Raises `SettingError` if this process may not run what it compiles.
+        """
+        if not may_compile():
+            raise SettingError(
+                "vectors on disk are searched by code that is compiled for this processor, and this process may not "
+                "run any: memory that was written may not become executable (as systemd's MemoryDenyWriteExecute "
+                f"has it); allow it, or hold the vectors in memory with {VECTORS}=memory",
+                parameter=VECTORS,
+                value="disk",
+                bound="memory",
+            )
         return cls(vectors, QuantisedScan.of(vectors) if scan is None else scan)
 
     def followed_by(self, vectors: Floats32) -> "DiskIndex":

@@ -4,8 +4,8 @@ The index is flat, because the search must be exact. It owns the one copy of the
 and `attach` makes the patterns use it too. A scan beside it proposes the rows of several queries. If this machine
 multiplies 8-bit numbers faster, it scans the vectors rounded to 8 bits (`kline_core.search.int8_scan`); otherwise, of
 many rows, it goes by their principal directions (`kline_core.search.principal_scan`). FAISS proposes the rows of a
-single query, and of all queries where there is no scan. On a GPU, where one is asked for, it is
-`kline_core.search.device_scan`.
+single query, and of all queries where there is no scan, as in a process that may not run what it compiles. On a GPU,
+where one is asked for, it is `kline_core.search.device_scan`.
 
 A query is always confined to a prefix of the rows, those known on its date. FAISS's scores are float32 and off by up
 to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
@@ -21,6 +21,7 @@ from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
+from kline_core.search.scan_kernel import may_compile
 from kline_core.typing import Floats32, Floats64, Int64s
 
 if TYPE_CHECKING:
@@ -295,6 +296,8 @@ def _scan(
         from kline_core.search.device_scan import DeviceScan
 
         return DeviceScan.of(rows, device)
+    if not may_compile():
+        return None
     if int8_pays(rows.shape[1]):
         return Int8Scan.of(rows)
     if divided is not None:

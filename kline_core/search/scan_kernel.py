@@ -5,6 +5,9 @@ second, once in a process for each layout of rows. A call lets go of the interpr
 """
 
 import ctypes
+import mmap
+import os
+import sys
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -34,7 +37,13 @@ _BLOCK = 128
 """Rows whose pairs are scored together: of 32 float32 numbers each, 16 KB."""
 
 Rows = Floats32 | Int8s
+_COMPILED: dict[tuple[Layout, frozenset[str]], "Kernel"] = {}
 _COMPILING = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A child has but the thread that forked: it would wait for one that compiles for ever.
+    os.register_at_fork(
+        before=_COMPILING.acquire, after_in_parent=_COMPILING.release, after_in_child=_COMPILING.release
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +78,31 @@ def kernel(bounds: tuple[Part, ...], scores: tuple[Part, ...], dots: bool = Fals
     """The loops for rows of this layout; see `Layout`."""
     vector = vector_length()
     vectors, rows = _TILES[vector]
-    with _COMPILING:
-        return _kernel(Layout(bounds, scores, vector, vectors, rows, _BLOCK, dots, dots and has_dots()), left_out())
+    layout = Layout(bounds, scores, vector, vectors, rows, _BLOCK, dots, dots and has_dots())
+    key = layout, left_out()
+    if key not in _COMPILED:
+        with _COMPILING:
+            if key not in _COMPILED:
+                _COMPILED[key] = Kernel.of(layout)
+    return _COMPILED[key]
 
 
 @cache
-def _kernel(layout: Layout, without: frozenset[str]) -> Kernel:  # noqa: ARG001  it is compiled without these
-    return Kernel.of(layout)
+def may_compile() -> bool:
+    """Whether this process may run what it compiles.
+
+    Not where memory that was written may not become executable, as under systemd's `MemoryDenyWriteExecute`: LLVM would
+    not notice, and the first call would end the process.
+    """
+    if sys.platform != "linux":
+        return True
+    with mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE) as page:
+        held = ctypes.c_char.from_buffer(page)
+        address = ctypes.c_void_p(ctypes.addressof(held))
+        refused = ctypes.CDLL(None).mprotect(address, ctypes.c_size_t(mmap.PAGESIZE), mmap.PROT_READ | mmap.PROT_EXEC)
+        # It cannot be closed as long as its address is held.
+        del held
+    return bool(refused == 0)
 
 
 @cache
@@ -123,6 +150,16 @@ class RowArrays:
     sums: Int32s | None = None
     """int32 (P,): see `scan_code.ARGUMENTS`."""
 
+    def check(self, layout: Layout) -> None:
+        """Raise ValueError if the arrays do not lie in memory as the loops, which only know addresses, take it."""
+        wrong = self.sums is not None and (self.sums.dtype != np.int32 or not self.sums.flags.c_contiguous)
+        for part in (*layout.bounds, *layout.scores):
+            rows = (self.first, self.second)[part.array]
+            kind = np.int8 if part.codes else np.float32
+            wrong |= rows.dtype != kind or rows.shape[1:] != (part.stride,) or not rows.flags.c_contiguous
+        if wrong:
+            raise ValueError(f"rows do not lie in memory as {layout} says")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
@@ -151,8 +188,8 @@ class Search:
         size = len(known) + spare
         return cls(
             spare,
-            _after(spare, wholes),
-            _after(spare, known),
+            _after(spare, np.asarray(wholes, dtype=np.float32)),
+            _after(spare, np.asarray(known, dtype=np.int64)),
             np.full((size, count), -np.inf, dtype=np.float32),
             np.full((size, count), -1, dtype=np.int64),
             # One more, where a pair is put that is not noted.
@@ -209,8 +246,9 @@ class Search:
         errors: Floats64 | None = None,
         steps: Floats64 | None = None,
     ) -> int:
-        """Scan the rows of a block, first and last; how many pairs were scored in full."""
+        """Scan the rows of a block, first and last; how many pairs were scored in full. Raises as `RowArrays.check`."""
         layout = kernel.layout
+        arrays.check(layout)
         room = np.empty((layout.block, layout.terms) if layout.decoded else 0, dtype=np.float32)
         none = np.zeros(0)
         held = (

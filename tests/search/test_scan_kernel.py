@@ -1,5 +1,12 @@
 """The compiled loops beside plain ones, for every length of vectors and layout of rows."""
 
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
@@ -8,11 +15,14 @@ from hypothesis import strategies as st
 
 from kline_core._processor import LEAVE_OUT
 from kline_core.search import scan_kernel
+from kline_core.search.principal_scan import PrincipalScan
 from kline_core.search.scan_code import Layout, Part, scan_code
 from kline_core.search.scan_kernel import RowArrays, Search, kernel, vector_length
 from tests.naive import similarity
 from tests.support.examples import examples
+from tests.support.vector_sets import few_directions
 
+ROOT = Path(__file__).parents[2]
 NARROWER = ["", "avx512f", "avx512f,avx2"]
 FLOATS = (Part(0, 9, 8),), (Part(1, 11, 11),)
 CODES = (Part(0, 9, 8, codes=True),), (Part(0, 9, 9, codes=True), Part(1, 11, 11, codes=True))
@@ -122,6 +132,83 @@ def test_a_layout_is_compiled_once():
     one = kernel(*FLOATS)
     assert kernel(*FLOATS) is one
     assert kernel(*CODES) is not one
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.zeros((50, 9)), np.zeros((50, 11), dtype=np.float32)),
+        (np.zeros((50, 18), dtype=np.float32)[:, ::2], np.zeros((50, 11), dtype=np.float32)),
+        (np.zeros((50, 9), dtype=np.float32), np.zeros((50, 12), dtype=np.float32)),
+    ],
+)
+def test_arrays_that_lie_otherwise_are_refused(first, second):
+    search = Search.of(np.zeros((5, 11), dtype=np.float32), np.full(5, 50), 3)
+    panels = search.panels(np.zeros((5, 8), dtype=np.float32))
+    with pytest.raises(ValueError, match="do not lie in memory"):
+        search.go(kernel(*FLOATS), RowArrays(first, second), panels, search.to_beat(100.0), (0, 50), 100.0)
+
+
+def test_limits_of_another_type_are_the_same_limits():
+    rows = few_directions(300)
+    known = np.arange(0, 300, 7)
+    one, other = (PrincipalScan.of(rows).nearest(rows[: len(known)], each, 5) for each in (known, known.astype("i4")))
+    assert np.array_equal(one[0], other[0])
+    assert (other[0] < known[:, None]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_is_forked_while_something_is_compiled_compiles(monkeypatch):
+    compiling = threading.Event()
+    of = scan_kernel.Kernel.of
+
+    def slow(layout):
+        compiling.set()
+        return of(layout)
+
+    monkeypatch.setattr(scan_kernel.Kernel, "of", slow)
+    other = (Part(0, 9, 7),), (Part(1, 11, 10),)
+    thread = threading.Thread(target=kernel, args=other)
+    thread.start()
+    compiling.wait()
+    with warnings.catch_warnings():
+        # Of threads beside the one that forks, which is what this is about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if kernel((Part(0, 9, 6),), (Part(1, 11, 10),)) else 1)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone")
+def test_a_process_that_may_not_run_what_it_compiles_is_served_by_faiss():
+    # PR_SET_MDWE, which is what MemoryDenyWriteExecute asks for.
+    code = """
+import ctypes, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit(77)
+import numpy as np
+from kline_core.errors import SettingError
+from kline_core.patterns.mapped_vectors import MappedVectors
+from kline_core.search.disk_index import DiskIndex
+from tests.support.searches import built
+index = built(20)
+assert index.scan is None
+assert index.nearest(np.array(index.rows[:5]), np.full(5, 20), 3)[0].shape == (5, 3)
+try:
+    DiskIndex.build(MappedVectors(index.rows, index.rows[:0]))
+except SettingError as error:
+    assert "KLINE_VECTORS=memory" in str(error)
+else:
+    sys.exit(1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    if done.returncode == 77:
+        pytest.skip("this kernel cannot forbid it")
+    assert done.returncode == 0, done.stderr
 
 
 def test_scores_are_those_of_the_pair():
