@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from kline_core.search.scan_code import Part
-from kline_core.search.scan_kernel import RowArrays, Search, kernel
+from kline_core.search.scan_kernel import RowArrays, Search, kernel, to_beat
 from kline_core.typing import Flags, Floats32, Int64s
 
 _SCORES = 1 << 20
@@ -31,8 +31,6 @@ _SETTLED = 32_768
 _WHOLE_SLACK = 8 * 3 * 2.0**-24
 """What the product of whole rows may be off by its rounding, for each of its numbers: the sums of at most 1.01 and what
 is to be beaten, 3 at most, are both rounded, and so is the score."""
-_LOWEST = np.float32(-3)
-"""Below every bound."""
 
 
 class DividedRows(Protocol):
@@ -57,7 +55,7 @@ class DividedQueries:
     """q queries, as rows are divided."""
 
     heads: Floats32
-    """float32 (q, h); the search writes the last number, which is beside a one of every row."""
+    """float32 (q, h); `beat` writes the last number, which is beside a one of every row."""
     wholes: Floats32
     """float32 (q, w)."""
     slack: float
@@ -65,7 +63,7 @@ class DividedQueries:
 
     def beat(self, scores: Floats32) -> None:
         """Let bounds be above 0 for rows that may be better than these scores, float32 (q,)."""
-        self.heads[:, -1] = np.float32(self.slack) - np.maximum(scores, _LOWEST)
+        self.heads[:, -1] = to_beat(scores, self.slack)
 
 
 def best_rows(
@@ -108,11 +106,11 @@ def rows_above(rows: DividedRows, queries: DividedQueries, known: Int64s, least:
     for start in range(0, block.end, max(1, block.step)):
         stop = min(start + block.step, block.end)
         if rows.bounded:
-            query, row, _ = block.above(queries.heads, rows.heads(start, stop), start, None)
+            query, row = block.above(queries.heads, rows.heads(start, stop), start, None)
             better = np.flatnonzero(_scores(rows, queries.wholes, query, row) > least[query])
             query, row = query[better], row[better]
         else:
-            query, row, _ = block.above(queries.wholes, rows.wholes(start, stop), start, least)
+            query, row = block.above(queries.wholes, rows.wholes(start, stop), start, least)
         # They come in the order of the queries.
         end = np.searchsorted(query, np.arange(len(known)), side="right")
         for which in np.unique(query).tolist():
@@ -162,13 +160,8 @@ class _Block:
         """Number of queries that may see the row `start`; they are the last ones."""
         return len(self.limits) - bisect_right(self.limits, start)
 
-    def above(
-        self, queries: Floats32, rows: Floats32, start: int, lowest: Floats32 | None
-    ) -> tuple[Int64s, Int64s, Int64s]:
-        """Queries and rows whose product is above the query's lowest, or 0, of n rows from `start` on that it may see.
-
-        And the place of each product in `scores`, until the next block.
-        """
+    def above(self, queries: Floats32, rows: Floats32, start: int, lowest: Floats32 | None) -> tuple[Int64s, Int64s]:
+        """Queries and rows, of n from `start` on that the query may see, whose product is above its lowest, or 0."""
         left, count = bisect_right(self.limits, start), len(rows)
         size = self.seeing(start) * count
         scores, flags = self.scores[:size].reshape(-1, count), self.flags[:size].reshape(-1, count)
@@ -179,7 +172,7 @@ class _Block:
         np.greater(scores, 0 if lowest is None else lowest[left:, None], out=flags)
         place = _true(self.flags[:size])
         query: Int64s = place // count
-        return query + left, place - query * count + start, place
+        return query + left, place - query * count + start
 
 
 def _true(flags: Flags) -> Int64s:

@@ -95,13 +95,18 @@ class QuantisedScan:
             np.concatenate([self.tails, tails]),
         )
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there are bounds at all."""
+        return int(self.heads.shape[1]) > 2
+
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose rows of a prefix for each query; arguments and result as of `FlatIndex.nearest`.
 
         Nothing but rounding is lost: no other row's exact similarity is above its query's `floor`.
         """
         width, rest = self.heads.shape[1], self.tails.shape[1]
-        bounds = Part(0, width, width - 1, codes=True) if _Rows.of(self).bounded else None
+        bounds = Part(0, width, width - 1, codes=True) if self.bounded else None
         scores = Part(0, width, width, codes=True), Part(1, rest, rest, codes=True)
         rows, lowest = best_rows(
             *(RowArrays(self.heads, self.tails), bounds, scores, self._queries(vectors), known, count),
@@ -191,7 +196,7 @@ class _Rows:
 
     @property
     def bounded(self) -> bool:
-        return int(self.scan.heads.shape[1]) > 2
+        return self.scan.bounded
 
     def heads(self, start: int, stop: int) -> Floats32:
         out = self._room("heads", stop - start, self.scan.heads.shape[1])

@@ -231,7 +231,7 @@ class Search:
 
     def to_beat(self, slack: float) -> Floats32:
         """What sums start from, float32 (q + spare,); see `scan_code.ARGUMENTS`."""
-        beat = np.float32(slack) - np.maximum(self.scores[:, 0], np.float32(LOWEST))
+        beat = to_beat(self.scores[:, 0], slack)
         beat[: self.spare] = -np.inf
         return beat
 
@@ -258,6 +258,11 @@ class Search:
         )
         call = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in held]
         return int(kernel.call(*call))
+
+
+def to_beat(scores: Floats32, slack: float) -> Floats32:
+    """What a bound and this are above 0 for, if its row may be better than a score; float32, shaped like `scores`."""
+    return np.float32(slack) - np.maximum(scores, np.float32(LOWEST))
 
 
 def _lanes() -> int:

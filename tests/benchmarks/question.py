@@ -79,7 +79,7 @@ def synthetic_home(place: Path | None, symbols: int, bars: int) -> Home:
     folder = Path(tempfile.mkdtemp(prefix="kline-bench-")) if place is None else place
     path = folder / f"home-{symbols}x{bars}"
     if not path.exists():
-        # Under another name until it is whole, so that one whose making was interrupted is not taken for whole.
+        # Under another name until its bars are whole; patterns that are missing are made below.
         made = folder / f"{path.name}.part{np.random.default_rng().integers(1 << 40)}"
         made.mkdir(parents=True)
         make_home(made, market(symbols, bars, seed=0, start="2010-01-04"))
