@@ -18,6 +18,7 @@ GROUND = {
         "_cache",
         "_clock",
         "_code",
+        "_growing",
         "_hashing",
         "_logging",
         "_malloc",

@@ -4,8 +4,8 @@ If a process holds an older version, and the newer one only adds rows that are a
 the added rows are read. In every other case (a restated bar, a late bar, compacted files) all rows are read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final, Self
 
@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from kline_core._cache import loaded
+from kline_core._growing import read_only
 from kline_core._hashing import text_hash
+from kline_core.bars.bars_room import BARS, BarsRoom, with_room_behind
 from kline_core.bars.jumps import Releases, released
 from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.errors import StaleError
@@ -45,6 +47,8 @@ class LoadedBars:
     """Jumps that were released at this version."""
     base: BarsBase | None = None
     """State that these bars were advanced from; None if they were loaded in full."""
+    room: BarsRoom | None = None
+    """What the bars of most symbols lie in, with room for later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,9 @@ class BarsKey:
             return replace(value, files=files, base=base)
         if pc.min(rows["date"]).as_py() <= value.newest:
             return None
-        joined = _joined(value.frames, bars_by_symbol(rows, None, value.frames, value.releases))
-        return LoadedBars(joined, pc.max(rows["date"]).as_py(), files, value.releases, base)
+        newer = bars_by_symbol(rows, None, value.frames, value.releases)
+        joined, room = _joined(value.frames, newer, value.room)
+        return LoadedBars(joined, pc.max(rows["date"]).as_py(), files, value.releases, base, room)
 
     def _open(self) -> Home:
         home = Home(self.home)
@@ -128,32 +133,18 @@ def table_replaced(home: str) -> StaleError:
     return StaleError(f"tables of {home} were made anew after the run was started; start the run again", home=home)
 
 
-def _joined(frames: BarsBySymbol, newer: BarsBySymbol) -> BarsBySymbol:
-    """Bars of all symbols; those of `newer` are all later than those of `frames`."""
+def _joined(frames: BarsBySymbol, newer: BarsBySymbol, room: BarsRoom | None) -> tuple[BarsBySymbol, BarsRoom | None]:
+    """Bars of all symbols, and the room that they lie in; those of `newer` are all later than those of `frames`."""
     symbols = sorted({*frames, *newer})
-    if newer and 2 * len(newer) >= len(symbols):
-        return _all_joined(symbols, frames, newer)
-    joined = dict(frames)
-    for symbol, later in newer.items():
-        joined |= _all_joined([symbol], frames, {symbol: later})
-    return {symbol: joined[symbol] for symbol in symbols}
-
-
-def _all_joined(symbols: Sequence[str], frames: BarsBySymbol, newer: BarsBySymbol) -> BarsBySymbol:
-    """As `_joined`, in one array a column, which all these symbols share.
-
-    Large arrays are in large pages: many small ones, in memory that the process has not had before, took ten times as
-    long. Bars of symbols without newer ones are copied too, so that none keeps the arrays of the day before alive.
-    """
-    parts = [[bars for bars in (frames.get(symbol), newer.get(symbol)) if bars is not None] for symbol in symbols]
-    each = [bars for several in parts for bars in several]
-    columns = {}
-    for field in fields(SymbolBars)[1:]:
-        columns[field.name] = np.concatenate([getattr(bars, field.name) for bars in each])
-        columns[field.name].flags.writeable = False
-    joined, first = {}, 0
-    for symbol, several in zip(symbols, parts, strict=True):
-        last = first + sum(len(bars) for bars in several)
-        joined[symbol] = SymbolBars(symbol, **{name: column[first:last] for name, column in columns.items()})
-        first = last
-    return joined
+    found = {} if room is None else room.followed_by(frames, newer)
+    rest = [symbol for symbol in newer if symbol not in found]
+    joined = {**frames, **found}
+    parts = {symbol: [each[symbol] for each in (joined, newer) if symbol in each] for symbol in rest}
+    if rest and 2 * len(rest) >= len(symbols):
+        # Bars of the other symbols too, so that none keeps the arrays of the day before alive.
+        room = with_room_behind([parts.get(symbol) or [joined[symbol]] for symbol in symbols], symbols)
+        return room.frames(), room
+    for symbol, several in parts.items():
+        columns = {name: np.concatenate([getattr(bars, name) for bars in several]) for name in BARS}
+        joined[symbol] = SymbolBars(symbol, **{name: read_only(column) for name, column in columns.items()})
+    return {symbol: joined[symbol] for symbol in symbols}, room

@@ -117,7 +117,6 @@ def likeness_values(state: LoadedState, samples: Samples, vectors: Vectors | Non
         rows = _vectors(state, patterns.symbols, patterns.code, patterns.bar.astype(np.int64), made, steps)
         patterns = with_vectors(patterns, rows)
         index = FlatIndex.build(patterns)
-        patterns = index.attach(patterns)
     asked = samples.prices(state.frames, steps.window_bars)
     dates = samples.dates[samples.usable]
     codes = np.array(patterns.codes_of(samples.names), dtype=np.int32)[samples.code]

@@ -30,22 +30,23 @@ from numpy.typing import NDArray
 
 from kline_core._cache import held_like, hold
 from kline_core._code import CODE
+from kline_core._growing import with_room
 from kline_core._logging import logger
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import BarsKey, LoadedBars, files_hash
+from kline_core.bars.bars_room import BARS, BARS_BEHIND, mapped_room
 from kline_core.bars.jumps import Releases, released
-from kline_core.bars.symbol_bars import SymbolBars
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import HomeError
 from kline_core.factor.state_key import StateKey, with_any_factor
 from kline_core.patterns.catalogue import Catalogue, LoadedCatalogue
 from kline_core.patterns.mapped_vectors import MappedVectors, Vectors
 from kline_core.patterns.pattern_table import has_patterns
-from kline_core.patterns.patterns import Patterns
+from kline_core.patterns.patterns import GROWING, Patterns
 from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
 from kline_core.search.disk_index import DiskIndex
-from kline_core.search.flat_index import Divided, FlatIndex, Room
+from kline_core.search.flat_index import Divided, FlatIndex
 from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.search.shards import BLOCK, Share
 from kline_core.settings import PatternSettings, pattern_fingerprint
@@ -63,16 +64,17 @@ from kline_core.store.array_folder import (
 from kline_core.store.home import Home
 from kline_core.store.row_blocks import block_checksums, read_blocks, shape_of
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
-_BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
 _QUANTISED: Final = tuple(field.name for field in fields(QuantisedScan))
 _PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
 _BLOCKS: Final = ("patterns.vectors", "index.heads")
 """Arrays of which a shard holds some blocks."""
 _CHECKSUMS: Final = ".crc32"
 """Ends the names of the arrays with the checksums of their blocks."""
+_GROWING: Final = frozenset({*(f"patterns.{name}" for name in GROWING), *_BLOCKS})
+"""Arrays that the next day goes on with behind them."""
 _VECTORS: Final = frozenset({*_BLOCKS, *(f"{name}{_CHECKSUMS}" for name in _BLOCKS), "index.directions"})
 """Arrays that only an index needs."""
 
@@ -162,7 +164,10 @@ def _without_vectors(name: str) -> bool:
 
 def _cached(home: Home, key: StateKey, wanted: Callable[[str], bool] | None) -> CachedState | None:
     def held(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedState:
-        return _held(home, made_for, described, read_arrays(folder, wanted))
+        room = {*_GROWING, *(f"bars.{name}" for name in BARS)}
+        if made_for.vectors_on_disk(*shape_of(folder, "patterns.vectors")):
+            room.remove("patterns.vectors")
+        return _held(home, made_for, described, read_arrays(folder, wanted, room))
 
     return _newest(home, key, held)
 
@@ -189,13 +194,13 @@ def _index(folder: Path, arrays: Mapping[str, NDArray[Any]], count: int, share: 
         read_blocks(folder, name, arrays[f"{name}{_CHECKSUMS}"], BLOCK, numbers, out)
         return out
 
-    room = Room.of(own, shape_of(folder, "patterns.vectors")[1])
-    blocks("patterns.vectors", room.vectors)
-    divided = None
+    def room(name: str) -> NDArray[Any]:
+        return with_room(np.float32, (own, shape_of(folder, name)[1]))
+
+    vectors, divided = blocks("patterns.vectors", room("patterns.vectors")), None
     if (directions := arrays.get("index.directions")) is not None:
-        heads = np.empty((own, shape_of(folder, "index.heads")[1]), dtype=np.float32)
-        divided = directions, blocks("index.heads", heads)
-    return FlatIndex.over(room.vectors, divided, room)
+        divided = directions, blocks("index.heads", room("index.heads"))
+    return FlatIndex.over(vectors, divided)
 
 
 def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], StateKey], Found]) -> Found | None:
@@ -237,7 +242,7 @@ def keep_state(
         return
     folder, symbols = _entry(home.folder, key), sorted(bars.frames)
     frames = [bars.frames[symbol] for symbol in symbols]
-    arrays: dict[str, Parts] = {f"bars.{name}": [getattr(each, name) for each in frames] for name in _BARS}
+    arrays: dict[str, Parts] = {f"bars.{name}": _with_gaps([getattr(each, name) for each in frames]) for name in BARS}
     arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS if name != "vectors"}
     vectors = patterns.vectors
     arrays["patterns.vectors"] = vectors.parts if isinstance(vectors, MappedVectors) else vectors
@@ -257,7 +262,7 @@ def keep_state(
         "releases": _named(bars.releases),
     }
     try:
-        put_arrays(folder, described, arrays, _kind(key))
+        put_arrays(folder, described, arrays, _kind(key), _GROWING)
     except OSError as error:
         _LOG.info("the index cache %s was not written (%s); the next process reads the tables", folder, refusal(error))
 
@@ -328,12 +333,8 @@ def _named(releases: Releases) -> str:
 
 
 def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CachedState:
-    bounds = np.cumsum([0, *described["bars"].values()])
-    columns = [arrays[f"bars.{name}"] for name in _BARS]
-    frames = {
-        symbol: SymbolBars(symbol, *(column[first:last] for column in columns))
-        for symbol, first, last in zip(described["bars"], bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    }
+    room = mapped_room({name: arrays[f"bars.{name}"] for name in BARS}, described["bars"])
+    frames = room.frames()
     newest = None if described["newest"] is None else date.fromisoformat(described["newest"])
     files = frozenset(described["files"]["bars"])
     vectors: Vectors = arrays.get("patterns.vectors", np.zeros((0, 0), dtype=np.float32))
@@ -346,12 +347,18 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     windows = Catalogue(symbols, code, patterns.bar.astype(np.int64), patterns.end, patterns.known_on, patterns.content)
     releases = released(home.notes(key.bars.version))
     now = PatternsKey.of(home, described["patterns_version"], key.catalogue, key.patterns_table)
-    hold(key.bars, LoadedBars(frames, newest, files, releases))
+    hold(key.bars, LoadedBars(frames, newest, files, releases, room=room))
     hold(key.catalogue, LoadedCatalogue(windows, files))
     quantised = None
     if "quantised.heads" in arrays:
         quantised = QuantisedScan(*(arrays[f"quantised.{name}"] for name in _QUANTISED))
     return CachedState(key, now.hold_as_complete(), patterns, _divided(arrays), quantised)
+
+
+def _with_gaps(columns: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """A column of the symbols' bars, with room behind those of each (`kline_core.bars.bars_room`)."""
+    behind = np.zeros(BARS_BEHIND, dtype=columns[0].dtype)
+    return [part for column in columns for part in (column, behind)]
 
 
 def _divided(arrays: Mapping[str, NDArray[Any]]) -> Divided | None:

@@ -8,8 +8,8 @@ never changes.
 Bars and encoders have cache keys of their own: states that differ only in their patterns share them, and windows can be
 encoded (`kline_core.compute.tasks.encode`) before there is a state.
 
-`advance_state` makes a state from an earlier one: it reads only the added patterns and copies the others from memory to
-memory, since the earlier state stays as it is.
+`advance_state` makes a state from an earlier one, which stays as it is: it reads only what was added, and goes on
+behind what is held (`kline_core._growing`).
 """
 
 import tempfile
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from kline_core._cache import loaded
 from kline_core._clock import StageClock
+from kline_core._growing import with_room
 from kline_core._logging import logger
 from kline_core._memory import VECTORS
 from kline_core._text import refusal
@@ -37,7 +38,7 @@ from kline_core.patterns.patterns import Patterns
 from kline_core.patterns.recent import RecentVectors
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns, added_since, check_patterns, compare_patterns
 from kline_core.search.disk_index import DiskIndex
-from kline_core.search.flat_index import FlatIndex, Room
+from kline_core.search.flat_index import FlatIndex
 from kline_core.search.ivf_index import IvfIndex, measured_recall
 from kline_core.search.pattern_shapes import PatternShapes
 from kline_core.search.recall import Recall
@@ -114,8 +115,8 @@ def load_state(key: StateKey) -> LoadedState:
         with clock.stage("bars"):
             key.bars.frames()
         with clock.stage("patterns"):
-            verified, read, room = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
-        state = _indexed(key, encoder, verified, read, clock, room=room)
+            verified, read = _load_patterns(home, key, encoder.dim * len(key.settings.patterns.scales))
+        state = _indexed(key, encoder, verified, read, clock)
     if not isinstance(state.index, AnsweredIndex):
         keep_state(home, key, loaded(key.bars), state.patterns, state.index, stamps)
     return state
@@ -168,7 +169,6 @@ def _indexed(
     read: Patterns,
     clock: StageClock,
     cached: CachedState | None = None,
-    room: Room | None = None,
 ) -> LoadedState:
     if key.shards > 1:
         elsewhere = np.zeros((0, encoder.dim * len(key.settings.patterns.scales)), dtype=np.float32)
@@ -179,9 +179,8 @@ def _indexed(
         if isinstance(read.vectors, MappedVectors):
             index = DiskIndex.build(read.vectors, None if cached is None else cached.quantised)
         else:
-            index = FlatIndex.build(read, None if cached is None else cached.divided, room, key.encoder.gpu)
-        patterns = index.attach(read)
-    return _finished(key, encoder, verified, index, patterns, clock)
+            index = FlatIndex.build(read, None if cached is None else cached.divided, key.encoder.gpu)
+    return _finished(key, encoder, verified, index, read, clock)
 
 
 def _of_cache(cached: CachedState, encoder: KeptEncoder, clock: StageClock) -> LoadedState:
@@ -203,8 +202,8 @@ def _open(key: StateKey, clock: StageClock) -> tuple[Home, KeptEncoder]:
     return home, encoder
 
 
-def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPatterns | None, Patterns, Room | None]:
-    """The patterns of the table; beside them the room for the index that their vectors are in, unless on disk."""
+def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPatterns | None, Patterns]:
+    """The patterns of the table, and the record that they are those of the bars."""
     steps, version = key.settings.patterns, key.patterns_version
     windows = key.catalogue.windows()
     if version is None:
@@ -215,14 +214,15 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
                 missing=len(windows),
                 invalid=0,
             )
-        return None, Patterns.empty(dim, len(steps.horizons)), None
+        return None, Patterns.empty(dim, len(steps.horizons))
     check_patterns(home, key.patterns_table, steps, key.encoder.fingerprint, version)
     # Before the rows are read, as in `advance_state`.
     now = PatternsKey.of(home, version, key.catalogue, key.patterns_table)
     places, parts = [], []
     # File by file, each vector to its place at once: all rows together take twice the memory, and their order as much.
     finder = WindowFinder.of(windows)
-    room, written = _room(home, key, len(windows), dim)
+    on_disk = key.shards == 1 and key.vectors_on_disk(len(windows), dim)
+    written = _room(home, key, len(windows), dim, on_disk)
     columns = ["symbol", "end", "content", *(f"r{h}" for h in steps.horizons), "barrier", *_vector_column(key)]
     for part in home.parts(key.patterns_table, columns, version):
         place = finder.find(part["symbol"], part["end"])
@@ -247,18 +247,16 @@ def _load_patterns(home: Home, key: StateKey, dim: int) -> tuple[VerifiedPattern
             invalid=invalid,
         )
     written.setflags(write=False)
-    held = MappedVectors(written, written[:0]) if room is None and key.shards == 1 else written
-    return now.hold_as_complete(), _patterns(table, windows, place, key, held), room
+    held = MappedVectors(written, written[:0]) if on_disk else written
+    return now.hold_as_complete(), _patterns(table, windows, place, key, held)
 
 
-def _room(home: Home, key: StateKey, count: int, dim: int) -> tuple[Room | None, Floats32]:
-    """Room for the vectors of a state: that of an index, or without one in a file, or none if they lie in shards."""
-    if key.shards > 1:
-        return None, np.empty((0, dim), dtype=np.float32)
-    if key.vectors_on_disk(count, dim):
-        return None, _scratch(home, count, dim)
-    room = Room.of(count, dim)
-    return room, room.vectors
+def _room(home: Home, key: StateKey, count: int, dim: int, on_disk: bool) -> Floats32:
+    """Room for the vectors of a state: in memory, in a file, or none if they lie in shards."""
+    if on_disk:
+        return _scratch(home, count, dim)
+    rows: Floats32 = with_room(np.float32, (count if key.shards == 1 else 0, dim))
+    return rows
 
 
 def _scratch(home: Home, count: int, dim: int) -> Floats32:

@@ -142,7 +142,6 @@ def by_vectors(taught: Taught, vectors: Floats32, asked: Windows, queried: Float
     """
     patterns, outcome = with_vectors(taught.patterns, vectors), taught.outcome
     index = FlatIndex.build(patterns)
-    patterns = index.attach(patterns)
     codes = patterns.codes_of(asked.symbols)[asked.code]
     queries = Queries(queried, dates, codes, asked.bar.astype(np.int32))
     window_bars = taught.windows.window_bars

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from kline_core._growing import followed_by
 from kline_core.store.mapping import release
 from kline_core.typing import Floats32, Int64s
 
@@ -73,9 +74,7 @@ class MappedVectors:
 
     def followed_by(self, vectors: Floats32) -> "MappedVectors":
         """These vectors and then others, float32 (n, d)."""
-        later = np.concatenate([self.later, vectors])
-        later.setflags(write=False)
-        return MappedVectors(self.mapped, later)
+        return MappedVectors(self.mapped, followed_by(self.later, vectors))
 
 
 Vectors: TypeAlias = Floats32 | MappedVectors

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from kline_core._growing import followed_by
 from kline_core._hashing import mix64, text_hash
 from kline_core.dates import as_days
 from kline_core.errors import StaleError
@@ -25,6 +26,9 @@ MAX_LENGTH = 1.001
 """Longest vector taken for L2-normalised; the search's rounding bound is derived from it."""
 _SLICE = 65_536
 """Vectors that are checked at a time."""
+_COLUMNS = ("end", "known_on", "bar", "returns", "barrier", "content")
+GROWING = (*_COLUMNS, "code", "history")
+"""Columns that the next day goes on with behind them (`kline_core._growing`), if it has no symbols beside these."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,15 +161,14 @@ class Patterns:
         if vectors.shape not in ((count, self.dim), (0, self.dim)):
             raise ValueError(f"vectors is {vectors.shape}; it must be {(count, self.dim)}")
         symbols = sorted({*self.symbols, *later.symbols})
-        code = np.concatenate(
-            [np.searchsorted(symbols, part.symbols).astype(np.int32)[part.code] for part in (self, later)]
-        )
-        both = {
-            name: np.concatenate([getattr(self, name), getattr(later, name)])
-            for name in ("end", "known_on", "bar", "returns", "barrier", "content")
-        }
-        history = np.concatenate([self.history, self.history[-1] + later.history[1:]])
-        return self._ordered(symbols=symbols, code=code, vectors=vectors, history=history, **both)
+        code = self.code
+        if symbols != self.symbols:
+            code = np.searchsorted(symbols, self.symbols).astype(np.int32)[code]
+        codes_of_later = np.searchsorted(symbols, later.symbols).astype(np.int32)[later.code]
+        columns = {name: followed_by(getattr(self, name), getattr(later, name)) for name in _COLUMNS}
+        columns["code"] = followed_by(code, codes_of_later)
+        columns["history"] = followed_by(self.history, self.history[-1] + later.history[1:])
+        return self._ordered(symbols=symbols, vectors=vectors, **columns)
 
     def _place(self, row: int) -> tuple[str, str, str]:
         """Sort key of a pattern: known_on, symbol and end."""

@@ -11,7 +11,6 @@ from typing import Self
 from kline_core._memory import VECTORS
 from kline_core.errors import SettingError
 from kline_core.patterns.mapped_vectors import MappedVectors
-from kline_core.patterns.patterns import Patterns
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.search.scan_kernel import may_compile
@@ -56,10 +55,6 @@ class DiskIndex:
             return self
         rows = self.rows.followed_by(vectors)
         return DiskIndex(rows, self.scan.followed_by(vectors, rows))
-
-    def attach(self, patterns: Patterns) -> Patterns:
-        """The same patterns: their vectors are the index's own already."""
-        return patterns
 
     def vectors_of(self, rows: Int64s) -> Floats32:
         """See `PatternIndex.vectors_of`."""

@@ -1,22 +1,26 @@
-"""The flat FAISS index: built once from patterns, shared by threads and never changed.
+"""The flat index: built once from patterns, shared by threads and never changed.
 
-The index is flat, because the search must be exact. It owns the one copy of the vectors; `rows` shows it as an array,
-and `attach` makes the patterns use it too. A scan beside it proposes the rows of several queries. If this machine
-multiplies 8-bit numbers faster, it scans the vectors rounded to 8 bits (`kline_core.search.int8_scan`); otherwise, of
-many rows, it goes by their principal directions (`kline_core.search.principal_scan`). FAISS proposes the rows of a
-single query, and of all queries where there is no scan, as in a process that may not run what it compiles. On a GPU,
-where one is asked for, it is `kline_core.search.device_scan`.
+The index is flat, because the search must be exact. It searches the vectors where they are, those of the patterns, so
+that there is one copy of them, and the next day's index goes on with it (`kline_core._growing`): FAISS searches its own
+flat index by the same function, `faiss.knn`, but an `IndexFlatIP` has to own what it searches.
+
+A scan beside it proposes the rows of several queries. If this machine multiplies 8-bit numbers faster, it scans the
+vectors rounded to 8 bits (`kline_core.search.int8_scan`); otherwise, of many rows, it goes by their principal
+directions (`kline_core.search.principal_scan`). FAISS proposes the rows of a single query, and of all queries where
+there is no scan, as in a process that may not run what it compiles. On a GPU, where one is asked for, it is
+`kline_core.search.device_scan`.
 
 A query is always confined to a prefix of the rows, those known on its date. FAISS's scores are float32 and off by up
 to `score_error`, differently for every shape of batch: good for proposing rows, not for ranking them.
 """
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import faiss
 import numpy as np
 
+from kline_core._growing import followed_by, read_only
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
@@ -52,15 +56,13 @@ Divided: TypeAlias = tuple[Floats64, Floats32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlatIndex:
-    """A `PatternIndex`: a `faiss.IndexFlatIP` over the vectors of patterns, in the patterns' order.
+    """A `PatternIndex` over the vectors of patterns, in the patterns' order.
 
     Searching from several threads at once is safe, since nothing changes after `build`.
     """
 
-    flat: Any
-    """The `faiss.IndexFlatIP`."""
     rows: Floats32
-    """float32 (P, d), read-only: the index's own memory, kept alive by the array."""
+    """float32 (P, d), C-contiguous, read-only: the vectors."""
     scan: "Int8Scan | PrincipalScan | DeviceScan | None"
     """What proposes the rows of several queries; None if FAISS does."""
 
@@ -69,19 +71,12 @@ class FlatIndex:
         return len(self.rows)
 
     @classmethod
-    def build(
-        cls,
-        patterns: Patterns,
-        divided: Divided | None = None,
-        room: "Room | None" = None,
-        device: str | None = None,
-    ) -> Self:
-        """Index the vectors of `patterns`; row i of the index is row i of the patterns.
+    def build(cls, patterns: Patterns, divided: Divided | None = None, device: str | None = None) -> Self:
+        """Index the vectors of `patterns`, which must be in memory; row i of the index is row i of the patterns.
 
         Args:
-            patterns: Patterns, whose vectors are copied.
+            patterns: Patterns, whose vectors are shared.
             divided: What an index of the same vectors had under this name.
-            room: Room that the patterns' vectors are in already, so that nothing is copied.
             device: One that torch knows by name, which is to propose rows (`kline_core.search.device_scan`); None for
                 the processor.
 
@@ -90,24 +85,14 @@ class FlatIndex:
         Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
         is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
         """
-        return cls.over(patterns.vectors[:], divided, room, device)
+        return cls.over(patterns.vectors[:], divided, device)
 
     @classmethod
-    def over(
-        cls,
-        vectors: Floats32,
-        divided: Divided | None = None,
-        room: "Room | None" = None,
-        device: str | None = None,
-    ) -> Self:
-        """As `build`, of vectors float32 (P, d)."""
-        dim = int(vectors.shape[1])
-        faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * dim
-        if room is None:
-            room = Room.of(len(vectors), dim)
-            room.vectors[:] = vectors
-        rows = room.read_only()
-        return cls(flat=room.flat, rows=rows, scan=_scan(rows, divided, device))
+    def over(cls, vectors: Floats32, divided: Divided | None = None, device: str | None = None) -> Self:
+        """As `build`, of vectors float32 (P, d), C-contiguous, that are not written any more."""
+        faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * int(vectors.shape[1])
+        rows = read_only(vectors)
+        return cls(rows=rows, scan=_scan(rows, divided, device))
 
     @property
     def divided(self) -> Divided | None:
@@ -117,22 +102,9 @@ class FlatIndex:
     def followed_by(self, vectors: Floats32) -> "FlatIndex":
         """A new index of these rows and then `vectors`, float32 (n, d)."""
         if len(vectors) == 0:
-            return FlatIndex(flat=self.flat, rows=self.rows, scan=self.scan)
-        room = Room.of(len(self) + len(vectors), self.rows.shape[1])
-        np.concatenate([self.rows, vectors], out=room.vectors)
-        flat, rows = room.flat, room.read_only()
-        scan = _scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows)
-        return FlatIndex(flat=flat, rows=rows, scan=scan)
-
-    def attach(self, patterns: Patterns) -> Patterns:
-        """The same patterns with `rows` as their vectors, which frees the copy that the index was built from.
-
-        Raises:
-            ValueError: The index was built from another number of patterns.
-        """
-        if len(patterns) != len(self):
-            raise ValueError(f"the index holds {len(self)} patterns, not {len(patterns)}")
-        return replace(patterns, vectors=self.rows)
+            return FlatIndex(rows=self.rows, scan=self.scan)
+        rows = followed_by(self.rows, vectors)
+        return FlatIndex(rows=rows, scan=_scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows))
 
     @property
     def score_error(self) -> float:
@@ -266,28 +238,6 @@ class FlatIndex:
         return lowest
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Room:
-    """A flat index whose vectors are still to be written, so that they need no memory but the index's own."""
-
-    flat: Any
-    """The `faiss.IndexFlatIP`."""
-    vectors: Floats32
-    """float32 (count, d): its memory."""
-
-    @classmethod
-    def of(cls, count: int, dim: int) -> Self:
-        """Room for so many vectors."""
-        flat = faiss.IndexFlatIP(dim)
-        flat.codes.resize(count * flat.code_size)
-        flat.ntotal = count
-        return cls(flat, np.asarray(_Memory(flat, read_only=False)))
-
-    def read_only(self) -> Floats32:
-        """The vectors, once they are all written."""
-        return np.asarray(_Memory(self.flat, read_only=True))
-
-
 def _scan(
     rows: Floats32, divided: Divided | None = None, device: str | None = None
 ) -> "Int8Scan | PrincipalScan | DeviceScan | None":
@@ -313,17 +263,3 @@ def _merge(score: Floats32, row: Int64s, more_score: Floats32, more_row: Int64s)
     best = np.argpartition(both_score, more_score.shape[1], axis=1)[:, -count:]
     score[:] = np.take_along_axis(both_score, best, axis=1)
     row[:] = np.take_along_axis(both_row, best, axis=1)
-
-
-class _Memory:
-    """The codes of a flat index through NumPy's array interface; the array made of it keeps the index alive."""
-
-    def __init__(self, flat: Any, read_only: bool) -> None:
-        self._flat = flat
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (int(flat.ntotal), int(flat.d)),
-            "typestr": "<f4",
-            # An empty vector has no address, but NumPy needs one even for no elements.
-            "data": (int(flat.codes.data()) if flat.ntotal else np.zeros(1).ctypes.data, read_only),
-        }

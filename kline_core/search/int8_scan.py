@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from kline_core._growing import followed_by, with_room
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.scan_code import Part
 from kline_core.search.scan_kernel import RowArrays, Search, has_dots, kernel
@@ -63,8 +64,8 @@ class Int8Scan:
         codes, sums, error = _rounded(vectors, self.scale)
         return Int8Scan(
             rows,
-            np.concatenate([self.codes, codes]),
-            np.concatenate([self.sums, sums]),
+            followed_by(self.codes, codes),
+            followed_by(self.sums, sums),
             self.scale,
             max(self.error, error),
         )
@@ -102,8 +103,8 @@ class Int8Scan:
 
 
 def _zeros(vectors: Floats32) -> Int8s:
-    """Room for the codes of vectors."""
-    return np.zeros((len(vectors), -(-vectors.shape[1] // _WIDTH) * _WIDTH), dtype=np.int8)
+    """Zeros for the codes of vectors."""
+    return with_room(np.int8, (len(vectors), -(-vectors.shape[1] // _WIDTH) * _WIDTH))
 
 
 def _largest(vectors: Floats32) -> float:

@@ -60,14 +60,14 @@ class IvfIndex(FlatIndex):
         """Divide the rows of an exact index into posting lists; `lists` is from `probes` to `trained`."""
         rows = exact.rows
         if len(rows) <= trained:
-            return cls(exact.flat, rows, exact.scan, trained, probes, rows[:0], None)
+            return cls(rows, exact.scan, trained, probes, rows[:0], None)
         centroids = _centroids(rows[:trained], lists, exact.score_error)
         number = closest(rows, centroids, 1, exact.score_error)[:, 0]
         ivf = faiss.IndexIVFFlat(faiss.IndexFlatIP(rows.shape[1]), rows.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
         # FAISS neither trains the centroids nor finds the nearest ones, since its rounding depends on the batch.
         ivf.is_trained = True
         ivf.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(number))
-        return cls(exact.flat, rows, exact.scan, trained, probes, centroids, ivf)
+        return cls(rows, exact.scan, trained, probes, centroids, ivf)
 
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """As `FlatIndex.nearest`, among the probed lists of a query's prefix only."""
@@ -123,7 +123,7 @@ def measured_recall(
     number = min(most, len(late))
     chosen = late[np.arange(number) * len(late) // max(number, 1)]
     queries = Queries(index.rows[chosen], patterns.end[chosen], patterns.code[chosen], patterns.bar[chosen])
-    exact = search(FlatIndex(index.flat, index.rows, index.scan), patterns, queries, settings, window_bars).rows
+    exact = search(FlatIndex(index.rows, index.scan), patterns, queries, settings, window_bars).rows
     found = search(index, patterns, queries, settings, window_bars).rows
     there = exact >= 0
     hit = (exact[:, :, None] == found[:, None, :]).any(axis=2) & there

@@ -26,6 +26,7 @@ from typing import Self
 
 import numpy as np
 
+from kline_core._growing import followed_by, with_room
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.bounded_scan import DividedQueries, best_rows
@@ -71,7 +72,7 @@ class PrincipalScan:
         """The scan of `rows`, of which `vectors` are the last and these the ones before."""
         if not self.directions.size:
             return PrincipalScan(rows, self.directions, self.heads, self.error)
-        heads = np.concatenate([self.heads, divided(vectors, self.directions)])
+        heads = followed_by(self.heads, divided(vectors, self.directions))
         return PrincipalScan(rows, self.directions, heads, self.error)
 
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
@@ -100,7 +101,8 @@ def principal(rows: Vectors) -> tuple[Floats64, int]:
 
 def divided(vectors: Floats32, directions: Floats64) -> Floats32:
     """Heads, tails' lengths and ones of vectors, float32 (n, d): float32 (n, r + 2)."""
-    heads = np.ones((len(vectors), directions.shape[1] + 2), dtype=np.float32)
+    heads = with_room(np.float32, (len(vectors), directions.shape[1] + 2))
+    heads[:, -1] = 1
     for start in range(0, len(vectors), _SLICE):
         tail = vectors[start : start + _SLICE].astype(np.float64)
         part = heads[start : start + _SLICE]

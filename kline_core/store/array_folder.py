@@ -6,6 +6,8 @@ name. What is mapped stays readable after the folder was removed, since nothing 
 
 A reader compares every byte with the checksums before it uses one, which takes as long as reading from memory. CRC-32
 tells every change of up to 32 bits in a row for certain; it is no protection against someone who means to deceive.
+
+An array may have room behind it, which takes no disk: mapped, it can be gone on with (`kline_core._growing`).
 """
 
 import hashlib
@@ -14,7 +16,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -24,8 +26,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from kline_core._growing import SPARE
 from kline_core.store.folder import check_space
-from kline_core.store.mapping import map_file, release
+from kline_core.store.mapping import map_file, map_with_room, release
 
 INDEX_CACHE: Final = "index-cache"
 """Folder of a home that holds folders of arrays: what its tables give again, and may be removed at any moment."""
@@ -46,8 +49,12 @@ class DamagedArraysError(Exception):
     """A folder of arrays is not what was written."""
 
 
-def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, Parts]) -> bool:
+def write_arrays(
+    folder: Path, described: Mapping[str, Any], arrays: Mapping[str, Parts], room: Collection[str] = ()
+) -> bool:
     """Write a folder of arrays with a description of JSON values, unless there is one of that name.
+
+    `room`: names of the arrays that have room behind them.
 
     Returns whether it was written: False if another writer was faster. Its parent must be there. Raises OSError if it
     cannot be written; nothing is left then.
@@ -55,8 +62,9 @@ def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str
     waiting = folder.with_name(f"{_WAITING}{uuid4().hex}")
     waiting.mkdir()
     try:
-        checksums = {name: _write(array_path(waiting, name), array) for name, array in arrays.items()}
-        text = json.dumps({"described": described, "crc32": checksums}, sort_keys=True)
+        written = {name: _write(array_path(waiting, name), array, name in room) for name, array in arrays.items()}
+        checksums, sizes = ({name: each[part] for name, each in written.items()} for part in range(2))
+        text = json.dumps({"described": described, "crc32": checksums, "sizes": sizes}, sort_keys=True)
         (waiting / _DESCRIPTION).write_text(f"{text}\n{zlib.crc32(text.encode()):08x}", "utf-8")
         try:
             waiting.rename(folder)
@@ -70,10 +78,13 @@ def write_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str
     return True
 
 
-def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, Parts], kind: str) -> None:
+def put_arrays(
+    folder: Path, described: Mapping[str, Any], arrays: Mapping[str, Parts], kind: str, room: Collection[str] = ()
+) -> None:
     """Write a folder of arrays in the place of one that is there, and leave the `KEPT` last written of its kind.
 
-    `kind`: how the names of all folders of the kind begin. Raises OSError, also if there is too little room.
+    `kind`: how the names of all folders of the kind begin. `room`: as of `write_arrays`. Raises OSError, also if there
+    is too little space.
     """
     parent = folder.parent
     parent.mkdir(exist_ok=True)
@@ -82,7 +93,7 @@ def put_arrays(folder: Path, described: Mapping[str, Any], arrays: Mapping[str, 
     if folder.is_dir():
         # It did not fit, or it would have been read.
         remove_arrays(folder)
-    write_arrays(folder, described, arrays)
+    write_arrays(folder, described, arrays, room)
     remove_superseded(parent, kind)
 
 
@@ -96,6 +107,11 @@ def array_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.npy"
 
 
+def with_spare(size: int) -> int:
+    """Bytes of the file of an array of so many bytes that has room behind it."""
+    return size + int(size * SPARE)
+
+
 def parts_of(array: Parts) -> Sequence[NDArray[Any]]:
     """The parts of an array, one after the other."""
     return [array] if isinstance(array, np.ndarray) else array
@@ -107,15 +123,23 @@ def read_description(folder: Path) -> dict[str, Any]:
     return described
 
 
-def read_arrays(folder: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    folder: Path, wanted: Callable[[str], bool] | None = None, room: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
     """The arrays of a folder, each compared with its checksum: read-only, and mapped.
 
-    `wanted`: says of an array's name whether it is read; None for all of them. Raises `DamagedArraysError`, and OSError
-    if there is none.
+    Args:
+        folder: The folder.
+        wanted: Says of an array's name whether it is read; None for all of them.
+        room: Names of the arrays that are to be gone on with, in memory of this process.
+
+    Raises `DamagedArraysError`, and OSError if there is none.
     """
+    found = _read_json(folder)
+    sizes = found.get("sizes", {})
     return {
-        name: _read(array_path(folder, name), checksum)
-        for name, checksum in _read_json(folder)["crc32"].items()
+        name: _read(array_path(folder, name), checksum, sizes.get(name), name in room)
+        for name, checksum in found["crc32"].items()
         if wanted is None or wanted(name)
     }
 
@@ -177,14 +201,16 @@ class _Summed:
     """A binary stream whose CRC-32 is taken of what is written, not of what arrives on the disk."""
 
     def __init__(self, stream: io.BufferedWriter) -> None:
-        self._stream, self.checksum = stream, 0
+        self._stream, self.checksum, self.size = stream, 0, 0
 
     def write(self, data: Any) -> int:
         self.checksum = zlib.crc32(data, self.checksum)
+        self.size += memoryview(data).nbytes
         return self._stream.write(data)
 
 
-def _write(path: Path, array: Parts) -> int:
+def _write(path: Path, array: Parts, room: bool) -> tuple[int, int]:
+    """Write an array; its checksum, and the bytes that this is of."""
     parts = parts_of(array)
     first = parts[0]
     shape = (sum(map(len, parts)), *first.shape[1:])
@@ -198,7 +224,9 @@ def _write(path: Path, array: Parts) -> int:
                 summed.write(np.ascontiguousarray(part[start : start + rows]).view(np.uint8).data)
                 # What is copied from another file is not kept in memory.
                 release(part)
-    return summed.checksum
+        if room:
+            stream.truncate(with_spare(summed.size))
+    return summed.checksum, summed.size
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -209,10 +237,12 @@ def _read_json(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path, checksum: int) -> NDArray[Any]:
-    if path.stat().st_size == 0:
-        raise DamagedArraysError(f"{path} is empty")
-    mapped, found = map_file(path), 0
+def _read(path: Path, checksum: int, size: int | None, room: bool) -> NDArray[Any]:
+    there = path.stat().st_size
+    size = there if size is None else size
+    if there == 0 or there not in (size, with_spare(size)):
+        raise DamagedArraysError(f"{path} has {there} bytes, not those that were written")
+    mapped, found = map_with_room(path, size) if room else map_file(path)[:size], 0
     for start in range(0, len(mapped), _PIECE):
         found = zlib.crc32(mapped[start : start + _PIECE].data, found)
         # What was only compared is no memory that this process needs.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kline_core._growing import Memory, owner_of, read_only
 from kline_core.store.folder import check_space
 from kline_core.typing import Pixels
 
@@ -16,6 +17,17 @@ def map_file(path: Path) -> Pixels:
     """The bytes of a file that is not empty, uint8 (n,), read-only; mapped as long as there is a view of them."""
     with path.open("rb") as stream:
         return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def map_with_room(path: Path, taken: int) -> Pixels:
+    """The first `taken` bytes of a file, uint8 (n,), read-only; `kline_core._growing.followed_by` goes on behind them.
+
+    What it writes there is memory of this process, and never gets into the file.
+    """
+    with path.open("rb") as stream:
+        memory = Memory(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    memory.taken = min(taken, len(memory))
+    return read_only(np.frombuffer(memory, np.uint8, memory.taken))
 
 
 def scratch(folder: Path, size: int) -> Pixels:
@@ -35,13 +47,8 @@ def release(array: NDArray[Any]) -> None:
     They are read again where they are needed, most likely from the system's own memory, which it takes back when others
     need it. Does nothing to other arrays, and on systems that know no such thing.
     """
-    mapping = _mapping_of(array)
-    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+    mapping = owner_of(array)
+    if isinstance(mapping, Memory):
+        mapping.release()
+    elif isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def _mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
-    owner: Any = array
-    while isinstance(owner, np.ndarray | memoryview):
-        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    return owner if isinstance(owner, mmap.mmap) else None

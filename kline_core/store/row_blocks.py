@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from kline_core._logging import one_line
-from kline_core.store.array_folder import DamagedArraysError, Parts, array_path, parts_of
+from kline_core.store.array_folder import DamagedArraysError, Parts, array_path, parts_of, with_spare
 from kline_core.store.mapping import release
 
 
@@ -96,7 +96,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     except Exception as error:
         # It is a piece of Python, and whatever is wrong with it has an error of its own.
         raise DamagedArraysError(f"{stream.name} is none of an array ({one_line(error)})") from error
-    size = os.fstat(stream.fileno()).st_size - stream.tell()
-    if size != math.prod(shape) * dtype.itemsize:
+    size, content = os.fstat(stream.fileno()).st_size, stream.tell() + math.prod(shape) * dtype.itemsize
+    if size not in (content, with_spare(content)):
         raise DamagedArraysError(f"{stream.name} has {size} bytes, which are no rows of {dtype} {shape}")
     return shape, dtype

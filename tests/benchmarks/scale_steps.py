@@ -162,7 +162,6 @@ def search_time(folder: str, market: Market, patterns: int, samples: int) -> dic
     symbols, code, columns = _copied(stored, np.arange(patterns))
     many = Patterns.from_codes(symbols, code, vectors=vectors, **columns)
     flat = FlatIndex.build(many)
-    many = flat.attach(many)
     del vectors, changed, columns
     single_threaded()
     chosen = rng.choice(len(stored), samples, replace=False)

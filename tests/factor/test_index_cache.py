@@ -1,5 +1,6 @@
 """The index cache: the state is the same with and without it, whatever is wrong with it."""
 
+import math
 import os
 import shutil
 import zlib
@@ -8,8 +9,10 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from kline_core import _cache
+from kline_core._growing import memory_of
 from kline_core._logging import listening
 from kline_core._memory import VECTORS
 from kline_core.bars.bars_cache import BarsKey
@@ -300,6 +303,14 @@ def test_a_data_file_that_was_touched_is_read_and_its_damage_found(bench, table)
     assert mapped(fresh(bench.key))
 
 
+def content_size(file):
+    """Bytes of an array's file without the room behind it."""
+    with file.open("rb") as stream:
+        npy.read_magic(stream)
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+        return stream.tell() + math.prod(shape) * dtype.itemsize
+
+
 def assert_noticed(bench, file, at, expected):
     """That a bit which differs is noticed, changes nothing, and is put right."""
     content = file.read_bytes()
@@ -328,9 +339,27 @@ def test_no_byte_of_any_file_changes_a_value(bench, monkeypatch):
     expected = without_cache(bench.key, monkeypatch)
     fresh(bench.key)
     for file in sorted(entry(bench).iterdir()):
-        size = file.stat().st_size
+        size = content_size(file) if file.suffix == ".npy" else file.stat().st_size
         for at in np.random.default_rng(size).choice(size, 3, replace=False).tolist():
             assert_noticed(bench, file, at, expected)
+
+
+def test_what_lies_in_the_room_behind_an_array_changes_no_value(bench, monkeypatch):
+    fresh(bench.key)
+    for file in sorted(entry(bench).glob("*.npy")):
+        content, size = bytearray(file.read_bytes()), content_size(file)
+        content[size:] = b"\x7f" * (len(content) - size)
+        stamps = file.stat()
+        file.write_bytes(content)
+        os.utime(file, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    file = entry(bench) / "patterns.vectors.npy"
+    assert file.stat().st_size > content_size(file)
+    bench.add(FRAME[FRAME["date"] == LAST])
+    found = fresh(bench.key)
+    bars = _cache.loaded(bench.key.bars)
+    assert bars.base is not None
+    assert {memory_of(frame.close) for frame in bars.frames.values()} == {memory_of(bars.room.columns["close"])}
+    assert_same(found, without_cache(bench.key, monkeypatch))
 
 
 def test_a_description_that_fits_its_checksum_and_nothing_else_is_not_trusted(bench, monkeypatch):
@@ -424,7 +453,9 @@ def test_it_is_bounded_removed_in_time_and_known_to_verify(bench):
     assert len(entries(bench)) == 2
     assert verify(bench.home, bench.settings, bench.weights).notes == []
     file = entry(bench) / "patterns.vectors.npy"
-    file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
+    content = bytearray(file.read_bytes())
+    content[content_size(file) - 1] ^= 1
+    file.write_bytes(content)
     report = verify(bench.home, bench.settings, bench.weights)
     assert report.ok
     assert [f"{INDEX_CACHE}/{entry(bench).name} is damaged" in note for note in report.notes] == [True]

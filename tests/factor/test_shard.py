@@ -77,7 +77,9 @@ def test_of_an_entry_only_the_blocks_of_the_shard_are_read_and_compared(bench, m
     width = whole.patterns.vectors[:1].nbytes
     content = bytearray(file.read_bytes())
     # In the second block, which is that of the second shard.
-    content[len(content) - len(whole.patterns) * width + 5 * width] ^= 1
+    with file.open("rb") as stream:
+        row_blocks._header(stream)
+        content[stream.tell() + 5 * width] ^= 1
     stamps = file.stat()
     file.write_bytes(content)
     os.utime(file, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))

@@ -64,7 +64,7 @@ def test_whole_blocks_equal_faiss(kinds, device, monkeypatch):
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 11))
     index = FlatIndex.build(patterns)
-    by_faiss = search(FlatIndex(index.flat, index.rows, None), patterns, queries, FactorSettings(), 20)
+    by_faiss = search(FlatIndex(index.rows, None), patterns, queries, FactorSettings(), 20)
     assert_same(search(FlatIndex.build(patterns, device=device), patterns, queries, FactorSettings(), 20), by_faiss)
 
 

@@ -73,8 +73,7 @@ def test_few_vectors_are_read(monkeypatch):
 
 def test_nothing_follows_nothing():
     patterns, _ = market(3, symbols=1, bars=30, dim=4, kinds=9, delay=5)
-    index, held = on_disk(patterns, len(patterns))
+    index, _ = on_disk(patterns, len(patterns))
     assert index.followed_by(patterns.vectors[:0]) is index
-    assert index.attach(held) is held
     assert len(index) == len(patterns)
     assert index.vectors_of(np.array([3, 9, 3])).tobytes() == patterns.vectors[[3, 9, 3]].tobytes()

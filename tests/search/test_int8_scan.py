@@ -35,7 +35,7 @@ def small_blocks():
 
 def scanned(index):
     """The same index, with the rounded rows whether or not this machine is quick with them."""
-    return FlatIndex(index.flat, index.rows, Int8Scan.of(index.rows))
+    return FlatIndex(index.rows, Int8Scan.of(index.rows))
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_whole_blocks_equal_faiss(kinds):
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 11))
     index = FlatIndex.build(patterns)
-    by_faiss = search(FlatIndex(index.flat, index.rows, None), patterns, queries, FactorSettings(), 20)
+    by_faiss = search(FlatIndex(index.rows, None), patterns, queries, FactorSettings(), 20)
     assert_same(search(scanned(index), patterns, queries, FactorSettings(), 20), by_faiss)
 
 

@@ -247,7 +247,6 @@ def test_rows_and_patterns_are_those_of_the_exact_index():
     exact = FlatIndex.build(patterns)
     index = IvfIndex.of(exact, PROBES, LISTS, TRAINED)
     assert index.rows is exact.rows
-    assert index.attach(patterns).vectors is exact.rows
     assert index.score_error == exact.score_error
 
 

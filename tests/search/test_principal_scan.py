@@ -84,7 +84,7 @@ def test_search_along_directions_equals_the_plain_loop(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kline_core.search.candidates._FIRST_ASK", first_ask)
         patch.setattr(index_module, "_SCAN_FROM", 1)
-        matches = search(FlatIndex(index.flat, index.rows, scan), patterns, queries, factor, window_bars)
+        matches = search(FlatIndex(index.rows, scan), patterns, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)
 
 
@@ -94,9 +94,9 @@ def test_whole_blocks_equal_faiss_and_whole_numbers(kinds):
     patterns, queries = market(3, symbols=5, bars=900, dim=32, kinds=kinds, delay=21, noise=0.05, visible=1.0)
     queries = some(queries, np.arange(0, len(queries), 11))
     index = FlatIndex.build(patterns)
-    by_faiss = search(FlatIndex(index.flat, index.rows, None), patterns, queries, FactorSettings(), 20)
+    by_faiss = search(FlatIndex(index.rows, None), patterns, queries, FactorSettings(), 20)
     for scan in (PrincipalScan.of(index.rows), with_directions(index.rows, 14), Int8Scan.of(index.rows)):
-        one = FlatIndex(index.flat, index.rows, scan)
+        one = FlatIndex(index.rows, scan)
         assert_same(search(one, patterns, queries, FactorSettings(), 20), by_faiss)
 
 
@@ -104,7 +104,7 @@ def test_whole_blocks_equal_faiss_and_whole_numbers(kinds):
 def test_threads_share_a_scan():
     patterns, queries = market(1, symbols=3, bars=400, dim=16, kinds=300, delay=5, noise=0.1)
     index = FlatIndex.build(patterns)
-    assert_threads_share(FlatIndex(index.flat, index.rows, with_directions(index.rows, 6)), patterns, queries)
+    assert_threads_share(FlatIndex(index.rows, with_directions(index.rows, 6)), patterns, queries)
 
 
 def test_directions_are_few_where_few_matter_and_none_where_all_do():

@@ -86,10 +86,10 @@ def test_what_is_mapped_stays_readable_after_it_was_removed_and_made_again(folde
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     real = module._write
 
-    def full(path, array):
+    def full(path, array, room):
         if path.name == "days.npy":
             raise OSError(28, "No space left on device")
-        return real(path, array)
+        return real(path, array, room)
 
     monkeypatch.setattr(module, "_write", full)
     with pytest.raises(OSError, match="No space left"):
