@@ -126,7 +126,7 @@ def _looked(
 
 def _chosen(home: Home, symbols: Sequence[str]) -> list[str]:
     """Chosen symbols as the home knows them; as they were typed while it holds no bars, which are waited for."""
-    known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
+    known = home.symbols()
     return known_symbols(home, symbols, known) if known else list(symbols)
 
 

@@ -112,7 +112,8 @@ def arrivals(home: Home, calendar: str, session: np.datetime64, symbols: Collect
         days = bars["date"].to_numpy().astype("datetime64[D]")
     newest = days[days <= session].max() if (days <= session).any() else None
     year = (days >= sessions[0]) & (days <= session)
-    off = year & ~np.isin(days, sessions)
+    # As numbers, which need no sorting.
+    off = year & ~np.isin(days.astype(np.int64), sessions.astype(np.int64))
     recent = (days >= sessions[-min(len(sessions), RECENT_SESSIONS + 1)]) & (days <= session)
     expected = _symbols(bars, recent)
     chosen = expected if symbols is None else expected.intersection(symbols)

@@ -85,7 +85,7 @@ def under_old_names(bars: pd.DataFrame, home: Home, version: int | None, notes: 
     """
     if version is None or len(bars) == 0 or (NOTE in notes and OLD_NAMES not in notes):
         return bars
-    stored = home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist()
+    stored = home.symbols(version)
     old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
     old = {name: other for name, other in old.items() if name not in stored}
     return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars
@@ -103,7 +103,7 @@ def with_exchange(
     names = [] if market is None or market.name == "CN" else bars["symbol"].unique().tolist()
     bare = {name for name in names if name.isascii() and name.isdigit()}
     if bare and version is not None:
-        bare -= set(home.read("bars", ["symbol"], version=version)["symbol"].unique().to_pylist())
+        bare.difference_update(home.symbols(version))
     if market is None or not bare or not market.suffixes:
         return bars, rejected_frame([])
     if len(market.suffixes) > 1:

@@ -77,7 +77,7 @@ def known_symbols(home: Home, asked: Sequence[str], known: Collection[str] | Non
     and `UnknownSymbolError` if one means none.
     """
     if known is None:
-        known = home.read("bars", ["symbol"])["symbol"].unique().to_pylist()
+        known = home.symbols()
     known = set(known)
     meant = resolve_symbols(asked, known)
     unknown = sorted(set(meant) - known)

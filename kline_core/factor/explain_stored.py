@@ -62,7 +62,7 @@ def explain_stored(
     settings = checked_settings(home, record, "show it")
     steps = settings.patterns
     version = _kept_version(home, record)
-    names = pc.unique(home.read("bars", ["symbol"], version=version)["symbol"].cast(pa.string())).to_pylist()
+    names = home.symbols(version)
     (name,) = resolve_symbols([symbol], names)
     if name not in names:
         raise UnknownSymbolError(

@@ -209,8 +209,8 @@ def _bias(home: Home, universe: Universe, source: Source) -> str | None:
         return "survivorship bias: these symbols were chosen by hand, today; what had failed by then is not among them"
     kept = membership(home, universe.name)
     begin = kept.dates[0]
-    earlier = home.read("bars", ["symbol"], where=pc.field("date") < pc.scalar(begin.astype(object)))["symbol"].unique()
-    if not {canonical_symbol(name) for name in earlier.to_pylist()}.intersection(kept.ever):
+    earlier = home.symbols(where=pc.field("date") < pc.scalar(begin.astype(object)))
+    if not {canonical_symbol(name) for name in earlier}.intersection(kept.ever):
         return None
     what = (
         "; --members-since DATE asks for earlier ones"

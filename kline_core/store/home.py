@@ -203,6 +203,10 @@ class Home:
         """
         return self._table(table).read(columns, version, symbols, fingerprint, where)
 
+    def symbols(self, version: int | None = None, where: pc.Expression | None = None) -> list[str]:
+        """The symbols that have bars, or bars for which `where` holds, sorted. Arguments and errors as of `read`."""
+        return self._table("bars").symbols(version, where)
+
     def parts(self, table: str, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
         """Rows of a version of `bars` or of patterns as `read` returns them, but a file at a time.
 

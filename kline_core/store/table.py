@@ -234,6 +234,15 @@ class StoredTable:
             rows = self._rows(dataset, asked, condition)
         return with_later_columns(rows, columns, self.name)
 
+    def symbols(self, version: int | None = None, where: pc.Expression | None = None) -> list[str]:
+        """Distinct symbols of a table that has checksums; see `Home.symbols`."""
+        delta = self._at(version)
+        if delta is None:
+            check_there(self.uri)
+            return []
+        with self.explained(self._reading(version)):
+            return sorted(checksums.distinct_symbols(delta.to_pyarrow_dataset(), self.storage, where))
+
     def parts(self, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
         """Rows of a version of a table that has checksums, a file at a time; see `Home.parts`."""
         with self.explained(self._reading(version)):
