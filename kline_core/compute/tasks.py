@@ -78,10 +78,14 @@ def answered(function: Callable[..., Any], *arguments: Any) -> Any:
 def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
     """Load the state unless it is loaded, and describe it. Raises as `load_state` and `check_as_of`."""
     from kline_core.factor.scoring import check_as_of
+    from kline_core.search.disk_index import DiskIndex
+    from kline_core.search.flat_index import FlatIndex
 
     loaded = _loaded(key)
     if as_of is not None:
         check_as_of(loaded, as_of)
+    if isinstance(loaded.index, FlatIndex | DiskIndex):
+        loaded.index.prepare()
     symbols, least = sorted(loaded.frames), loaded.key.settings.patterns.span_bars - 1
     frames = (loaded.frames[symbol] for symbol in symbols)
     bars = (len(frame) if as_of is None else frame.count_until(as_of) for frame in frames)

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from kline_core.search.scan_code import Part
-from kline_core.search.scan_kernel import RowArrays, Search, kernel, to_beat
+from kline_core.search.scan_kernel import RowArrays, Search, kernel, layout, to_beat
 from kline_core.typing import Flags, Floats32, Int64s
 
 _SCORES = 1 << 20
@@ -90,7 +90,7 @@ def best_rows(
         parts, vectors, slack = way
         if way is not before:
             # What is to be beaten differs by what bounds may be off.
-            loops, panels, beat = kernel(parts, scores), search.panels(vectors), search.to_beat(slack)
+            loops, panels, beat = kernel(layout(parts, scores)), search.panels(vectors), search.to_beat(slack)
         scored = search.go(loops, rows, panels, beat, block, slack)
         if way is by_bounds and start >= _SETTLED and scored * _FEW > (block[1] - start) * search.seeing(start):
             whole_until = 2 * block[1]

@@ -200,8 +200,11 @@ class _Job:
 
 def _asks(first: int, enough: int) -> Iterator[int]:
     """Numbers of rows to ask for, up to `enough`, which leaves `search_k` even without the overlapping windows."""
-    ask = first
-    while ask < enough:
+    if first < enough:
+        yield first
+    ask = first * _ASK_GROWTH
+    # Few queries ask again, and the last ask costs them hardly more than one before.
+    while ask * _ASK_GROWTH <= enough:
         yield ask
         ask *= _ASK_GROWTH
     yield enough

@@ -49,6 +49,11 @@ class DeviceScan:
         """The scan of `rows`, of which `vectors` are the last and these the ones before."""
         return DeviceScan(torch.cat([self.rows, _tensor(vectors, self.rows.device)]))
 
+    @property
+    def ready(self) -> bool:
+        """Whether a single query is better asked here: that was not measured."""
+        return False
+
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose rows of a prefix for each query; arguments and result as of `FlatIndex.nearest`."""
         device, asked = self.rows.device, len(known)

@@ -13,6 +13,7 @@ from kline_core.errors import SettingError
 from kline_core.patterns.mapped_vectors import MappedVectors
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.quantised_scan import QuantisedScan
+from kline_core.search.reaching import reached
 from kline_core.search.scan_kernel import may_compile
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -56,6 +57,10 @@ class DiskIndex:
         rows = self.rows.followed_by(vectors)
         return DiskIndex(rows, self.scan.followed_by(vectors, rows))
 
+    def prepare(self) -> None:
+        """Compile the loops of its scan, which the first query would wait for."""
+        self.scan.prepare()
+
     def vectors_of(self, rows: Int64s) -> Floats32:
         """See `PatternIndex.vectors_of`."""
         return self.rows[rows]
@@ -67,4 +72,10 @@ class DiskIndex:
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
         """See `PatternIndex.reaching`."""
-        return with_similarities(self.rows, vectors, self.scan.at_least(vectors, known, bound))
+
+        def above(queries: Int64s) -> list[Int64s]:
+            return self.scan.at_least(vectors[queries], known[queries], bound[queries])
+
+        # What `nearest` leaves out is no more similar than its floor.
+        found = reached(self.scan.nearest, vectors, known, bound, above)
+        return with_similarities(self.rows, vectors, found, bound)

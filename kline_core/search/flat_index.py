@@ -25,6 +25,7 @@ from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
+from kline_core.search.reaching import reached
 from kline_core.search.scan_kernel import may_compile
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -40,7 +41,8 @@ Measured with faiss 1.15.1, 128 dims, 100,000 rows: 4 queries 8 ms by scan and 1
 _SCAN_FROM = 2
 """Smallest number of queries for which a scan proposes. Measured on an Intel Xeon of the fifth generation with 400,000
 rows of 64 dimensions: 8-bit vectors take 3 ms for 1 to 8 queries together, principal directions with AVX2 8 for 1 and 9
-for 8, FAISS 6 to 9 for 1 and 30 for 8. A single query, as of a match by hand, would wait for the compiler, 100 ms."""
+for 8, FAISS 6 to 9 for 1 and 30 for 8. Where nothing was compiled before, a single query, as of a match by hand, would
+wait 100 ms for it."""
 _DIVIDED_FROM = 16_384
 """Rows from which on principal directions propose: of fewer, bounds leave out too little."""
 _MANY = 512
@@ -106,6 +108,11 @@ class FlatIndex:
         rows = followed_by(self.rows, vectors)
         return FlatIndex(rows=rows, scan=_scan(rows) if self.scan is None else self.scan.followed_by(vectors, rows))
 
+    def prepare(self) -> None:
+        """Compile what serves several queries, which the first of them would wait for."""
+        if isinstance(self.scan, Int8Scan | PrincipalScan):
+            self.scan.prepare()
+
     @property
     def score_error(self) -> float:
         """Largest difference of a float32 score from the exact inner product, for any order of its sum.
@@ -127,7 +134,7 @@ class FlatIndex:
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
         """See `PatternIndex.reaching`."""
-        return with_similarities(self.rows, vectors, self.at_least(vectors, known, bound))
+        return with_similarities(self.rows, vectors, self.at_least(vectors, known, bound), bound)
 
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose the best-scoring rows of a prefix for each query, by exact scan.
@@ -151,7 +158,7 @@ class FlatIndex:
         """
         if count >= _MANY:
             return self._nearest_many(vectors, known, count)
-        if self.scan is not None and len(vectors) >= _SCAN_FROM:
+        if self.scan is not None and (len(vectors) >= _SCAN_FROM or self.scan.ready):
             return self.scan.nearest(vectors, known, count)
         score = np.full((len(vectors), count), -np.inf, dtype=np.float32)
         row = np.full((len(vectors), count), -1, dtype=np.int64)
@@ -172,13 +179,19 @@ class FlatIndex:
         return row, np.where(known <= count, -np.inf, score.min(axis=1).astype(np.float64))
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """For each query the rows of its prefix whose exact inner product reaches its bound, and a few just below it.
+        """For each query the rows of its prefix whose exact inner product reaches its bound, and others below it.
 
         int64, ascending. Arguments as of `PatternIndex.reaching`.
         """
         # Rounded down, so that turning the bound into float32 loses no row.
         lowest = np.nextafter((bound - self.score_error).astype(np.float32), np.float32(-np.inf))
-        return [rows for rows, _ in self._above(vectors, known, lowest)]
+
+        def above(queries: Int64s) -> list[Int64s]:
+            return [rows for rows, _ in self._above(vectors[queries], known[queries], lowest[queries])]
+
+        if self.scan is None or not self.scan.ready:
+            return above(np.arange(len(known)))
+        return reached(self.scan.nearest, vectors, known, lowest.astype(np.float64), above)
 
     def _above(self, vectors: Floats32, known: Int64s, lowest: Floats32) -> list[tuple[Int64s, Floats32]]:
         """The rows of each query's prefix, ascending, whose float32 score reaches `lowest` (q,); and these scores."""

@@ -21,8 +21,8 @@ import numpy as np
 
 from kline_core._growing import followed_by, with_room
 from kline_core.patterns.patterns import MAX_LENGTH
-from kline_core.search.scan_code import Part
-from kline_core.search.scan_kernel import RowArrays, Search, has_dots, kernel
+from kline_core.search.scan_code import Layout, Part
+from kline_core.search.scan_kernel import RowArrays, Search, has_dots, is_compiled, kernel, layout
 from kline_core.typing import Floats32, Floats64, Int8s, Int32s, Int64s
 
 _WIDTH = 4
@@ -73,9 +73,7 @@ class Int8Scan:
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose rows of a prefix for each query; arguments and result as of `FlatIndex.nearest`."""
         scales, errors, codes = self._queries(vectors)
-        search = Search.of(vectors, known, count)
-        dim, width = self.rows.shape[1], self.codes.shape[1]
-        loops = kernel((Part(0, width, width, codes=True),), (Part(1, dim, dim),), dots=True)
+        search, loops = Search.of(vectors, known, count), kernel(self._layout)
         panels = search.panels((codes.astype(np.int16) + _OFFSET).astype(np.uint8).view(np.int32))
         beat = np.full(len(search.limits), -_NOTHING, dtype=np.int32)
         beat[: search.spare] = _NOTHING
@@ -86,6 +84,20 @@ class Int8Scan:
             block = start, min(start + search.step, search.end)
             search.go(loops, arrays, panels, beat, block, errors=off, steps=steps)
         return search.best, np.where(known <= count, -np.inf, search.lowest.astype(np.float64))
+
+    @property
+    def ready(self) -> bool:
+        """Whether its loops are compiled in this process."""
+        return is_compiled(self._layout)
+
+    def prepare(self) -> None:
+        """Compile its loops."""
+        kernel(self._layout)
+
+    @property
+    def _layout(self) -> Layout:
+        dim, width = self.rows.shape[1], self.codes.shape[1]
+        return layout((Part(0, width, width, codes=True),), (Part(1, dim, dim),), dots=True)
 
     def _queries(self, vectors: Floats32) -> tuple[Floats64, Floats64, Int8s]:
         """Of each query its scale, the most that its scores are off, and codes."""

@@ -61,7 +61,7 @@ class PatternIndex(Protocol):
         """
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
-        """For each query every row of its prefix whose exact similarity reaches its bound, and a few just below it.
+        """For each query every row of its prefix whose exact similarity reaches its bound.
 
         Args:
             vectors: float32 (q, d).
@@ -90,8 +90,14 @@ def exact_similarities(held: Vectors, vectors: Floats32, rows: Int64s) -> Floats
     return similarity.reshape(rows.shape)
 
 
-def with_similarities(held: Vectors, vectors: Floats32, found: Sequence[Int64s]) -> list[Hits]:
-    """Rows that were found for each of q queries, with their exact similarities; arguments as above."""
-    return [
-        (rows, exact_similarities(held, vectors[query : query + 1], rows[None])[0]) for query, rows in enumerate(found)
-    ]
+def with_similarities(held: Vectors, vectors: Floats32, found: Sequence[Int64s], bound: Floats64) -> list[Hits]:
+    """Those of the rows found for each of q queries that reach its bound, with their exact similarities.
+
+    `held` and `vectors` as above; `bound`: float64 (q,).
+    """
+    hits = []
+    for query, rows in enumerate(found):
+        similarity = exact_similarities(held, vectors[query : query + 1], rows[None])[0]
+        reaches = similarity >= bound[query]
+        hits.append((rows[reaches], similarity[reaches]))
+    return hits

@@ -30,8 +30,8 @@ from kline_core._growing import followed_by, with_room
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.bounded_scan import DividedQueries, best_rows
-from kline_core.search.scan_code import Part
-from kline_core.search.scan_kernel import RowArrays
+from kline_core.search.scan_code import Layout, Part
+from kline_core.search.scan_kernel import RowArrays, is_compiled, kernel, layout
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _SAMPLE, _TAILS = 16_384, 1 / 8
@@ -77,13 +77,30 @@ class PrincipalScan:
 
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose rows of a prefix for each query; arguments and result as of `FlatIndex.nearest`."""
-        count_of_heads, dim = self.heads.shape[1], self.rows.shape[1]
         queries = DividedQueries(divided(vectors, self.directions), vectors, self.error)
-        bounds = Part(0, count_of_heads, count_of_heads - 1) if self.directions.size else None
-        rows, lowest = best_rows(
-            *(RowArrays(self.heads, self.rows), bounds, (Part(1, dim, dim),), queries, known, count),
-        )
+        bounds, scores = self._parts
+        rows, lowest = best_rows(RowArrays(self.heads, self.rows), bounds, scores, queries, known, count)
         return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64))
+
+    @property
+    def ready(self) -> bool:
+        """Whether its loops are compiled in this process."""
+        return is_compiled(self._layout)
+
+    def prepare(self) -> None:
+        """Compile its loops."""
+        kernel(self._layout)
+
+    @property
+    def _parts(self) -> tuple[Part | None, tuple[Part, ...]]:
+        """What bounds, if there are any, and scores are made of."""
+        count, dim = self.heads.shape[1], self.rows.shape[1]
+        return Part(0, count, count - 1) if self.directions.size else None, (Part(1, dim, dim),)
+
+    @property
+    def _layout(self) -> Layout:
+        bounds, scores = self._parts
+        return layout(scores if bounds is None else (bounds,), scores)
 
 
 def principal(rows: Vectors) -> tuple[Floats64, int]:

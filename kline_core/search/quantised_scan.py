@@ -35,7 +35,7 @@ from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.bounded_scan import DividedQueries, best_rows, rows_above
 from kline_core.search.principal_scan import principal
 from kline_core.search.scan_code import Part
-from kline_core.search.scan_kernel import RowArrays
+from kline_core.search.scan_kernel import RowArrays, kernel, layout
 from kline_core.typing import Floats32, Floats64, Int8s, Int64s
 
 _MOST = 127
@@ -105,13 +105,21 @@ class QuantisedScan:
 
         Nothing but rounding is lost: no other row's exact similarity is above its query's `floor`.
         """
+        arrays, queries = RowArrays(self.heads, self.tails), self._queries(vectors)
+        rows, lowest = best_rows(arrays, *self._parts, queries, known, count)
+        return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64) + self.score_error)
+
+    def prepare(self) -> None:
+        """Compile its loops."""
+        bounds, scores = self._parts
+        kernel(layout(scores if bounds is None else (bounds,), scores))
+
+    @property
+    def _parts(self) -> tuple[Part | None, tuple[Part, ...]]:
+        """What bounds, if there are any, and scores are made of."""
         width, rest = self.heads.shape[1], self.tails.shape[1]
         bounds = Part(0, width, width - 1, codes=True) if self.bounded else None
-        scores = Part(0, width, width, codes=True), Part(1, rest, rest, codes=True)
-        rows, lowest = best_rows(
-            *(RowArrays(self.heads, self.tails), bounds, scores, self._queries(vectors), known, count),
-        )
-        return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64) + self.score_error)
+        return bounds, (Part(0, width, width, codes=True), Part(1, rest, rest, codes=True))
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
         """Every row of a prefix whose exact inner product reaches the query's bound; see `FlatIndex.at_least`."""

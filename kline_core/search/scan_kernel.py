@@ -74,11 +74,20 @@ class Kernel:
         return cls(layout, engine, call)
 
 
-def kernel(bounds: tuple[Part, ...], scores: tuple[Part, ...], dots: bool = False) -> Kernel:
-    """The loops for rows of this layout; see `Layout`."""
+def layout(bounds: tuple[Part, ...], scores: tuple[Part, ...], dots: bool = False) -> Layout:
+    """What the loops for such rows are compiled for on this processor; see `Layout`."""
     vector = vector_length()
     vectors, rows = _TILES[vector]
-    layout = Layout(bounds, scores, vector, vectors, rows, _BLOCK, dots, dots and has_dots())
+    return Layout(bounds, scores, vector, vectors, rows, _BLOCK, dots, dots and has_dots())
+
+
+def is_compiled(layout: Layout) -> bool:
+    """Whether this process has the loops of a layout already."""
+    return (layout, left_out()) in _COMPILED
+
+
+def kernel(layout: Layout) -> Kernel:
+    """The loops of a layout, compiled if they are not yet."""
     key = layout, left_out()
     if key not in _COMPILED:
         with _COMPILING:

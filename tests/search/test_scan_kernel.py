@@ -17,7 +17,7 @@ from kline_core._processor import LEAVE_OUT
 from kline_core.search import scan_kernel
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.search.scan_code import Layout, Part, scan_code
-from kline_core.search.scan_kernel import RowArrays, Search, kernel, vector_length
+from kline_core.search.scan_kernel import RowArrays, Search, kernel, layout, vector_length
 from tests.naive import similarity
 from tests.support.examples import examples
 from tests.support.vector_sets import few_directions
@@ -65,7 +65,7 @@ def test_the_best_of_each_prefix(seed, without, parts, count_of_rows, asked, cou
             stop = min(start + 2 * block, search.end)
             arrays = RowArrays(first, second)
             panels, slack = search.panels(vectors), 0.5 if whole else 10_000.0
-            passed += search.go(kernel(bounds, scores), arrays, panels, beat, (start, stop), slack)
+            passed += search.go(kernel(layout(bounds, scores)), arrays, panels, beat, (start, stop), slack)
     if not whole:
         assert passed == known.sum()
     for query, limit in enumerate(known.tolist()):
@@ -90,7 +90,7 @@ def test_sums_of_bytes(without, monkeypatch):
         beat = np.full(len(search.limits), -(2**30), dtype=np.int32)
         beat[search.spare :] = -least
         panels = search.panels((asked + 128).astype(np.uint8).view(np.int32))
-        passed = search.go(kernel(*DOTS, dots=True), RowArrays(codes, rows, sums), panels, beat, (0, 400))
+        passed = search.go(kernel(layout(*DOTS, dots=True)), RowArrays(codes, rows, sums), panels, beat, (0, 400))
         # All scores are 0, of which the first takes a place, and then nothing is above it.
         exact = asked @ codes.astype(np.int64).T
         if least != -(2**30):
@@ -129,9 +129,9 @@ def test_the_program_suits_arm():
 
 
 def test_a_layout_is_compiled_once():
-    one = kernel(*FLOATS)
-    assert kernel(*FLOATS) is one
-    assert kernel(*CODES) is not one
+    one = kernel(layout(*FLOATS))
+    assert kernel(layout(*FLOATS)) is one
+    assert kernel(layout(*CODES)) is not one
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_arrays_that_lie_otherwise_are_refused(first, second):
     search = Search.of(np.zeros((5, 11), dtype=np.float32), np.full(5, 50), 3)
     panels = search.panels(np.zeros((5, 8), dtype=np.float32))
     with pytest.raises(ValueError, match="do not lie in memory"):
-        search.go(kernel(*FLOATS), RowArrays(first, second), panels, search.to_beat(100.0), (0, 50), 100.0)
+        search.go(kernel(layout(*FLOATS)), RowArrays(first, second), panels, search.to_beat(100.0), (0, 50), 100.0)
 
 
 def test_limits_of_another_type_are_the_same_limits():
@@ -177,7 +177,7 @@ def test_a_child_that_is_forked_while_something_is_compiled_compiles(monkeypatch
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        os._exit(0 if kernel((Part(0, 9, 6),), (Part(1, 11, 10),)) else 1)
+        os._exit(0 if kernel(layout((Part(0, 9, 6),), (Part(1, 11, 10),))) else 1)
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -216,7 +216,7 @@ def test_scores_are_those_of_the_pair():
     rows = rng.standard_normal((50, 11)).astype(np.float32)
     queries = rng.standard_normal((5, 11)).astype(np.float32)
     search = Search.of(queries, np.full(5, 50), 50)
-    loops, panels = kernel((Part(1, 11, 11),), FLOATS[1]), search.panels(queries)
+    loops, panels = kernel(layout((Part(1, 11, 11),), FLOATS[1])), search.panels(queries)
     search.go(loops, RowArrays(rows, rows), panels, search.to_beat(100.0), (0, 50), 100.0)
     for query in range(5):
         held = zip(search.best[query].tolist(), search.scores[search.spare + query].tolist(), strict=True)
