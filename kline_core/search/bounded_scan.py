@@ -83,9 +83,9 @@ def best_rows(
     by_bounds = None if bounds is None else ((bounds,), queries.heads[:, :-1], queries.slack)
     in_full = scores, queries.wholes, _WHOLE_SLACK * (queries.wholes.shape[1] + 4)
     whole_until = search.end if by_bounds is None else 0
-    start, way = 0, None
-    while start < search.end:
-        block = start, min(start + search.step, search.end)
+    way = None
+    for block in search.blocks():
+        start = block[0]
         before, way = way, in_full if by_bounds is None or start < whole_until else by_bounds
         parts, vectors, slack = way
         if way is not before:
@@ -94,7 +94,6 @@ def best_rows(
         scored = search.go(loops, rows, panels, beat, block, slack)
         if way is by_bounds and start >= _SETTLED and scored * _FEW > (block[1] - start) * search.seeing(start):
             whole_until = 2 * block[1]
-        start = block[1]
     return search.best, search.lowest
 
 

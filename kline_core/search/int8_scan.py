@@ -80,8 +80,7 @@ class Int8Scan:
         off, steps = np.zeros(len(beat)), np.ones(len(beat))
         off[search.spare :], steps[search.spare :] = errors, 1 / (self.scale * scales)
         arrays = RowArrays(self.codes, self.rows, self.sums)
-        for start in range(0, search.end, search.step):
-            block = start, min(start + search.step, search.end)
+        for block in search.blocks():
             search.go(loops, arrays, panels, beat, block, errors=off, steps=steps)
         return search.best, np.where(known <= count, -np.inf, search.lowest.astype(np.float64))
 

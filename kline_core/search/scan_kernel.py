@@ -9,6 +9,7 @@ import mmap
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Self
@@ -32,7 +33,9 @@ _FEATURES: Final = {
 }
 """By instruction that may be left out, how the names of what LLVM has to do without begin."""
 _PAIRS = 1 << 25
-"""Pairs of one call, some hundredths of a second."""
+"""Pairs of the first call, some hundredths of a second. After each call a thread waits for the interpreter's lock, 5 ms
+where another one holds it; so each is of twice as many as the one before, up to `_LONGER` times as many."""
+_LONGER = 4
 _BLOCK = 128
 """Rows whose pairs are scored together: of 32 float32 numbers each, 16 KB."""
 
@@ -210,10 +213,13 @@ class Search:
         """Rows that any query may see."""
         return int(self.limits[-1]) if len(self.limits) else 0
 
-    @property
-    def step(self) -> int:
-        """Rows of one call, in whole blocks."""
-        return max(1, _PAIRS // max(1, len(self.limits)) // _BLOCK) * _BLOCK
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """First and last row of each call."""
+        start, step = 0, max(1, _PAIRS // max(1, len(self.limits)) // _BLOCK) * _BLOCK
+        most = _LONGER * step
+        while start < self.end:
+            yield start, min(start + step, self.end)
+            start, step = start + step, min(2 * step, most)
 
     @property
     def lowest(self) -> Floats32:
