@@ -168,10 +168,10 @@ def test_a_child_that_is_forked_while_something_is_compiled_compiles(monkeypatch
         return of(layout)
 
     monkeypatch.setattr(scan_kernel.Kernel, "of", slow)
-    other = (Part(0, 9, 7),), (Part(1, 11, 10),)
-    thread = threading.Thread(target=kernel, args=other)
+    other = layout((Part(0, 9, 7),), (Part(1, 11, 10),))
+    thread = threading.Thread(target=kernel, args=(other,))
     thread.start()
-    compiling.wait()
+    assert compiling.wait(60)
     with warnings.catch_warnings():
         # Of threads beside the one that forks, which is what this is about.
         warnings.simplefilter("ignore", DeprecationWarning)
