@@ -179,7 +179,7 @@ class FlatIndex:
         return row, np.where(known <= count, -np.inf, score.min(axis=1).astype(np.float64))
 
     def at_least(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Int64s]:
-        """For each query the rows of its prefix whose exact inner product reaches its bound, and others below it.
+        """For each query the rows of its prefix whose exact inner product reaches its bound, and a few just below it.
 
         int64, ascending. Arguments as of `PatternIndex.reaching`.
         """
@@ -191,7 +191,9 @@ class FlatIndex:
 
         if self.scan is None or not self.scan.ready:
             return above(np.arange(len(known)))
-        return reached(self.scan.nearest, vectors, known, lowest.astype(np.float64), above)
+        found = reached(self.scan.nearest, vectors, known, lowest.astype(np.float64), above)
+        # The nearest thousand may be far below.
+        return [rows[self.rows[rows] @ vectors[query] >= lowest[query]] for query, rows in enumerate(found)]
 
     def _above(self, vectors: Floats32, known: Int64s, lowest: Floats32) -> list[tuple[Int64s, Floats32]]:
         """The rows of each query's prefix, ascending, whose float32 score reaches `lowest` (q,); and these scores."""

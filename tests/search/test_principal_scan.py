@@ -129,6 +129,7 @@ def test_rows_are_compared_in_full_where_bounds_are_of_no_use(monkeypatch):
     rows = unit(np.random.default_rng(0).standard_normal((40_000, 64)))
     monkeypatch.setattr(bounded_scan, "_SETTLED", 1000)
     monkeypatch.setattr(scan_kernel, "_PAIRS", 32 * 1024)
+    monkeypatch.setattr(scan_kernel, "_LONGER", 1)
     scored = counted_pairs(monkeypatch)
     scan = with_directions(rows, 2)
     scan.nearest(rows[:30], np.full(30, len(rows)), 5)
