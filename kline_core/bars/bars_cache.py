@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from kline_core._cache import loaded
 from kline_core._growing import read_only
 from kline_core._hashing import text_hash
-from kline_core.bars.bars_room import BARS, BarsRoom, with_room_behind
+from kline_core.bars.bars_room import BarsRoom, with_room_behind
 from kline_core.bars.jumps import Releases, released
-from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars, bars_by_symbol
+from kline_core.bars.symbol_bars import BARS, BarsBySymbol, SymbolBars, bars_by_symbol
 from kline_core.errors import StaleError
 from kline_core.store.home import Home
 

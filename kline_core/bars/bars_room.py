@@ -5,19 +5,18 @@ As `kline_core._growing`, for many symbols whose bars lie in the same arrays, ea
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kline_core._growing import memory_of, read_only
-from kline_core.bars.symbol_bars import BarsBySymbol, SymbolBars
+from kline_core.bars.symbol_bars import BARS, BarsBySymbol, SymbolBars
 from kline_core.typing import Int64s
 
 BARS_BEHIND: Final = 64
 """Bars that find room behind those of a symbol: a quarter of a year, some kilobytes a symbol."""
-BARS: Final = tuple(each.name for each in fields(SymbolBars)[1:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

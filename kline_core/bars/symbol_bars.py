@@ -1,9 +1,9 @@
 """Bars in memory: the traded bars of each symbol, as arrays."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -63,8 +63,11 @@ class SymbolBars:
 
     def part(self, first: int, last: int) -> "SymbolBars":
         """The bars `first` to `last`, without the last one."""
-        columns = {field.name: getattr(self, field.name)[first:last] for field in fields(self)[1:]}
-        return replace(self, **columns)
+        return SymbolBars(self.symbol, *(getattr(self, name)[first:last] for name in BARS))
+
+
+BARS: Final = tuple(field.name for field in fields(SymbolBars)[1:])
+"""Names of the columns of `SymbolBars`."""
 
 
 BarsBySymbol: TypeAlias = Mapping[str, SymbolBars]

@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import date
 
-import numpy as np
-
 from kline_core._logging import one_line
 from kline_core.compute.run_report import SymbolResult
 from kline_core.factor.batch import BROKE
@@ -89,7 +87,10 @@ def count_samples(
         result.many += rank is not None
         if why_none is not None:
             result.many_reasons[why_none] += 1
-    holding = np.intersect1d(reused, dates, assume_unique=True)
+    # Of a day's run it holds those of the day before, which are no samples.
+    holding = reused[[day in asked for day in reused.tolist()]]
+    if len(holding) == 0:
+        return
     without = stored.reasons_on(holding)
     result.failed += len(without)
     result.reused += len(holding) - len(without)

@@ -188,7 +188,7 @@ class Run:
             if len(dates) == 0:
                 results[symbol].problem = self.workload.why_no_dates()
             # Dates of earlier runs too, so that no value of outdated lineage stays.
-            every = np.union1d(dates, stored[symbol].dates) if len(stored[symbol].dates) else dates
+            every = _both(stored[symbol].dates, dates)
             parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
         factors, matches = [], []
         for batch, scored in self._scorer.scored(Batch(tuple(parts)).chunks(chunks), alone=alone):
@@ -274,6 +274,15 @@ class Run:
             recall=self.overview.recall,
             newer_bars=None if bars is None else self.home.changed_since("bars", bars),
         )
+
+
+def _both(earlier: Dates, dates: Dates) -> Dates:
+    """The dates of both, increasing, as each of them is."""
+    if len(earlier) == 0:
+        return dates
+    if len(dates) and earlier[-1] < dates[0]:
+        return np.concatenate([earlier, dates])
+    return np.union1d(dates, earlier)
 
 
 def _named(symbols: Sequence[str]) -> str:

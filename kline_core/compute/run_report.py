@@ -1,6 +1,7 @@
 """Report of a run: its samples symbol by symbol, and whether enough of them have a value."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,12 +88,12 @@ class RunReport:
     @property
     def reasons(self) -> Counter[str]:
         """Failed samples by reason, over all symbols."""
-        return sum((result.reasons for result in self.symbols), Counter())
+        return _together(result.reasons for result in self.symbols)
 
     @property
     def many(self) -> SecondValues | None:
         """Second values, over all symbols; None if none was asked for."""
-        reasons = sum((result.many_reasons for result in self.symbols), Counter())
+        reasons = _together(result.many_reasons for result in self.symbols)
         values = self.count("many")
         return SecondValues(values, reasons) if values or reasons else None
 
@@ -152,3 +153,12 @@ class RunReport:
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "symbols": [result.to_dict() for result in self.symbols],
         }
+
+
+def _together(counts: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        # Those of nearly all symbols are empty, and a sum of thousands would copy them all each time.
+        if each:
+            total.update(each)
+    return total

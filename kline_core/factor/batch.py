@@ -1,9 +1,13 @@
 """Batches of samples and their results. All travel between processes, so this imports neither torch nor FAISS."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kline_core.errors import KlineError
 from kline_core.factor.lineage import NEVER_REUSED
@@ -44,6 +48,11 @@ class Batch:
     """
 
     parts: tuple[SymbolSamples, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Thousands of small arrays take longer to send than to search.
+        dates, stored = (_joined([getattr(part, name) for part in self.parts]) for name in ("dates", "stored"))
+        return _batch, (self.symbols, [len(part.dates) for part in self.parts], dates, stored)
 
     @property
     def symbols(self) -> list[str]:
@@ -114,6 +123,10 @@ class Scored:
     seconds: dict[str, float]
     """Seconds by stage: plan, render, encode, search, factor."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        lengths = [len(dates) for dates in self.reused]
+        return _scored, (self.factors, self.matches, lengths, _joined(self.reused), self.seconds)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedBatch:
@@ -136,3 +149,23 @@ class PreparedBatch:
     def __len__(self) -> int:
         """Number of samples to be matched."""
         return len(self.queries)
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+    return np.concatenate(arrays) if arrays else None
+
+
+def _parts(array: NDArray[Any] | None, lengths: list[int]) -> list[NDArray[Any]]:
+    ends = list(accumulate(lengths))
+    return [] if array is None else [array[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _batch(symbols: list[str], lengths: list[int], dates: Dates | None, stored: Int64s | None) -> Batch:
+    each = zip(symbols, _parts(dates, lengths), _parts(stored, lengths), strict=True)
+    return Batch(tuple(SymbolSamples(*part) for part in each))
+
+
+def _scored(
+    factors: pa.Table, matches: pa.Table, lengths: list[int], reused: Dates | None, seconds: dict[str, float]
+) -> Scored:
+    return Scored(factors, matches, _parts(reused, lengths), seconds)

@@ -34,8 +34,9 @@ from kline_core._growing import with_room
 from kline_core._logging import logger
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import BarsKey, LoadedBars, files_hash
-from kline_core.bars.bars_room import BARS, BARS_BEHIND, mapped_room
+from kline_core.bars.bars_room import BARS_BEHIND, mapped_room
 from kline_core.bars.jumps import Releases, released
+from kline_core.bars.symbol_bars import BARS
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import HomeError
 from kline_core.factor.state_key import StateKey, with_any_factor
