@@ -12,7 +12,7 @@ similarities of their charts, scale by scale. So the search, and all its rules, 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from kline_core.windows.prices import prices_of_windows
 
 if TYPE_CHECKING:
     from kline_core.encoder.encoder import Encoder
+
+_WHOLE: Final = 64
+"""A multiple of so many windows is encoded at a time, the batch of the network."""
 
 AnyEncoder: TypeAlias = "Encoder | KeptEncoder"
 
@@ -60,12 +63,12 @@ class LocalWindowEncoder:
         progress: Callable[[int], None] | None = None,
     ) -> Floats32:
         """Vectors of windows; see `kline_core.patterns.update.WindowEncoder`."""
-        frames = bars.frames()
+        frames, together = bars.frames(), _together(len(windows), self._threads)
         vectors = np.empty((len(windows), self.dim * len(settings.scales)), dtype=np.float32)
 
         def work(start: int) -> int:
             single_threaded()
-            part = slice(start, start + SLICE)
+            part = slice(start, start + together)
             vectors[part] = encode_windows(
                 frames, windows.symbols, windows.code[part], windows.bar[part], self._encoder, settings
             )
@@ -73,11 +76,18 @@ class LocalWindowEncoder:
 
         done = 0
         with ThreadPoolExecutor(self._threads, "encode") as pool:
-            for count in pool.map(work, range(0, len(windows), SLICE)):
+            for count in pool.map(work, range(0, len(windows), together)):
                 done += count
                 if progress is not None:
                     progress(done)
         return vectors
+
+
+def _together(windows: int, threads: int) -> int:
+    """Windows that a thread encodes at a time: at most `SLICE`, and so many that all threads have as much to do."""
+    turns = max(1, -(-windows // (SLICE * threads)))
+    each = -(-windows // (turns * threads))
+    return min(SLICE, max(1, -(-each // _WHOLE)) * _WHOLE)
 
 
 def encode_windows(
