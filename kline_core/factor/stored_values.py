@@ -7,7 +7,7 @@ hold counts as not stored, so that it is computed again and overwrites both.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from time import monotonic, perf_counter
@@ -191,9 +191,12 @@ class ValueWriter:
         self.seconds = 0.0
         """Seconds spent storing."""
         self._lock = threading.Lock()
+        # Held while rows are stored, so that others can be added meanwhile.
+        self._storing = threading.Lock()
         self._committed = monotonic()
-        # Keyed by symbols, each of which stands in one key only.
+        # Keyed by symbols, each of which stands in one key only; the second is being stored.
         self._waiting: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
+        self._taken: dict[tuple[str, ...], tuple[pa.Table, pa.Table]] = {}
 
     def add(self, symbols: Sequence[str], factors: pa.Table, matches: pa.Table) -> None:
         """Buffer rows of symbols, without fingerprint and run_id; they replace buffered rows of the same symbols."""
@@ -201,25 +204,21 @@ class ValueWriter:
             return
         matches = _with_tombstones(factors, matches, self.key.settings.factor.top_k)
         with self._lock:
-            for other in [other for other in self._waiting if not set(symbols).isdisjoint(other)]:
-                rest = tuple(symbol for symbol in other if symbol not in symbols)
-                held = self._waiting.pop(other)
-                if rest:
-                    self._waiting[rest] = _of_symbols(held[0], rest), _of_symbols(held[1], rest)
-            self._waiting[tuple(symbols)] = factors, matches
+            self._waiting = _without(self._waiting, symbols) | {tuple(symbols): (factors, matches)}
 
     @property
     def waiting(self) -> int:
-        """Number of values in the buffer."""
+        """Number of values in the buffer, those included that are being stored."""
         with self._lock:
-            return sum(rows.num_rows for rows, _ in self._waiting.values())
+            return sum(rows.num_rows for held in (self._taken, self._waiting) for rows, _ in held.values())
 
     def flush_full(self) -> None:
         """Upsert the buffer if it holds `FLUSH_ROWS` values, or the last commit is `FLUSH_SECONDS` old.
 
         Raises as `flush`.
         """
-        waiting = self.waiting
+        with self._lock:
+            waiting = sum(rows.num_rows for rows, _ in self._waiting.values())
         if waiting >= FLUSH_ROWS or (waiting and monotonic() - self._committed >= FLUSH_SECONDS):
             self.flush()
 
@@ -229,21 +228,31 @@ class ValueWriter:
         Raises `StaleError` if another home took the place of the one that the values are of, and what `Home.upsert`
         raises.
         """
-        with self._lock:
+        with self._storing:
             self.home.check_there()
             if self.home.identity("bars") != self.key.bars.identity:
                 raise table_replaced(self.home.uri)
-            if self._waiting:
-                self._upsert()
+            with self._lock:
+                self._taken, self._waiting = self._waiting, {}
+            try:
+                if self._taken:
+                    self._upsert(self._taken)
+            except BaseException:
+                with self._lock:
+                    newer = [symbol for symbols in self._waiting for symbol in symbols]
+                    self._waiting |= _without(self._taken, newer)
+                raise
+            finally:
+                with self._lock:
+                    self._taken = {}
 
-    def _upsert(self) -> None:
+    def _upsert(self, rows: Mapping[tuple[str, ...], tuple[pa.Table, pa.Table]]) -> None:
         started = perf_counter()
-        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*self._waiting.values(), strict=True))
+        factors, matches = (self._stamped(pa.concat_tables(part)) for part in zip(*rows.values(), strict=True))
         metadata = {"run_id": self.run_id, "versions": [self.key.bars.version, self.key.patterns_version]}
         if matches.num_rows:
             self.home.upsert("matches", matches, [*KEY, "rank"], metadata)
         self.home.upsert("factors", factors, KEY, metadata)
-        self._waiting.clear()
         self._committed = monotonic()
         self.seconds += perf_counter() - started
 
@@ -251,6 +260,19 @@ class ValueWriter:
         for name, value in (("fingerprint", self.key.fingerprint), ("run_id", self.run_id)):
             rows = rows.append_column(pa.field(name, pa.string(), nullable=False), pa.repeat(value, rows.num_rows))
         return rows
+
+
+def _without(
+    held: Mapping[tuple[str, ...], tuple[pa.Table, pa.Table]], symbols: Collection[str]
+) -> dict[tuple[str, ...], tuple[pa.Table, pa.Table]]:
+    """Buffered rows without those of some symbols."""
+    left, gone = {}, set(symbols)
+    for key, rows in held.items():
+        if gone.isdisjoint(key):
+            left[key] = rows
+        elif rest := tuple(symbol for symbol in key if symbol not in gone):
+            left[rest] = _of_symbols(rows[0], rest), _of_symbols(rows[1], rest)
+    return left
 
 
 def _of_symbols(rows: pa.Table, symbols: Sequence[str]) -> pa.Table:

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kline_core.errors import HomeError
 from kline_core.factor.lineage import NEVER_REUSED
-from kline_core.factor.stored_values import Stored, StoredValues, latest_values, ranking, samples_of
+from kline_core.factor.rows import failed_rows, no_matches
+from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter, latest_values, ranking, samples_of
 from kline_core.store.home import Home
 from kline_core.store.schemas import table_schema
 from tests.support.values import FINGERPRINT, store, value_rows
@@ -123,3 +125,35 @@ def test_both_ends_with_their_ranks_and_ties_by_symbol():
     ranked = ranking(frame_of([0.5, None, 0.9, 0.1, 0.5, 0.7]), shown=2)
     assert ranked[["rank", "symbol"]].values.tolist() == [[1, "S02"], [2, "S05"], [4, "S04"], [5, "S03"]]
     assert ranking(frame_of([0.5, 0.6, 0.7]), shown=2)["symbol"].tolist() == ["S02", "S01", "S00"]
+
+
+def rows_of(symbol, reason):
+    dates = np.array(["2020-01-02", "2020-01-03"], dtype="datetime64[D]")
+    return failed_rows(symbol, dates, np.full(2, reason, dtype=object), np.zeros(2, dtype=np.int64))
+
+
+def test_rows_are_taken_while_others_are_stored_and_none_is_lost(home, newest, monkeypatch):
+    key = newest(home)
+    writer = ValueWriter(home, key, "run")
+    none, real, failing = no_matches(key.settings.patterns.horizons), Home.upsert, [True]
+
+    def upsert(into, table, rows, *arguments):
+        # What another thread would do; it would wait for ever if the buffer were locked.
+        if failing:
+            writer.add(["B", "C"], pa.concat_tables([rows_of("B", "newer"), rows_of("C", "newer")]), none)
+            assert writer.waiting == 8
+            failing.clear()
+            raise HomeError("no room")
+        return real(into, table, rows, *arguments)
+
+    monkeypatch.setattr(Home, "upsert", upsert)
+    writer.add(["A", "B"], pa.concat_tables([rows_of("A", "older"), rows_of("B", "older")]), none)
+    with pytest.raises(HomeError, match="no room"):
+        writer.flush()
+    assert writer.waiting == 6
+    writer.flush()
+    assert writer.waiting == 0
+    stored = home.read("factors", ["symbol", "reason"], fingerprint=key.fingerprint).to_pylist()
+    found = sorted({(row["symbol"], row["reason"]) for row in stored})
+    assert found == [("A", "older"), ("B", "newer"), ("C", "newer")]
+    assert len(stored) == 6
