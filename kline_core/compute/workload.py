@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kline_core.compute import tasks
+from kline_core.compute.dates_ahead import DatesAhead
 from kline_core.compute.request import Request
 from kline_core.compute.tasks import Overview
 from kline_core.factor.state_key import StateKey
@@ -33,6 +34,7 @@ class Workload:
         """Upper bound of each symbol's samples; holes in its bars may leave fewer windows."""
         self.stored = StoredValues(home, self.symbols, key.fingerprint)
         """What is stored of these symbols."""
+        self._ahead = DatesAhead()
 
     @property
     def new_samples(self) -> int:
@@ -54,7 +56,10 @@ class Workload:
                 groups.append([])
                 new, asked = symbol_new, symbol_asked
             groups[-1].append(symbol)
-        return [group for group in groups if group]
+        found = [group for group in groups if group]
+        if self._request.dates is None:
+            self._ahead.expect(found, self.expected)
+        return found
 
     def planned(self, cluster: "Cluster", symbols: Sequence[str]) -> list[Dates]:
         """Sample dates of each symbol, datetime64[D], which a worker plans if none are asked for.
@@ -63,7 +68,11 @@ class Workload:
         """
         if self._request.dates is not None:
             return [np.unique(self._request.dates[symbol]) for symbol in symbols]
-        return cluster.call(tasks.plan, self._key, symbols, self._request.samples, self._request.as_of)
+
+        def plan(symbols: Sequence[str]) -> list[Dates]:
+            return cluster.call(tasks.plan, self._key, symbols, self._request.samples, self._request.as_of)
+
+        return self._ahead.take(symbols, plan)
 
     def why_no_dates(self) -> str:
         """Problem of a symbol without sample dates."""
