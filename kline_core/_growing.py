@@ -6,7 +6,9 @@ can go on in the same place: who comes second copies.
 """
 
 import mmap
+import os
 import threading
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -18,29 +20,49 @@ _LEAST: Final = 1 << 20
 """Bytes from which on an array has room: smaller ones are copied as quickly."""
 
 
+CLAIMING: Final = threading.Lock()
+"""Held while room is given away, not while it is written."""
+if hasattr(os, "register_at_fork"):
+    # A child has but the thread that forked: it would wait for one that holds the lock for ever.
+    os.register_at_fork(before=CLAIMING.acquire, after_in_parent=CLAIMING.release, after_in_child=CLAIMING.release)
+
+
 class Memory(mmap.mmap):
     """Memory of this process alone, of which the first `taken` bytes have been given away.
 
-    `written`: whether it holds what no file holds. `lock` is held while either changes.
+    `written`: whether it holds, or is about to hold, what no file holds.
     """
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.lock = threading.Lock()
         self.address = np.frombuffer(self, np.uint8).ctypes.data
         self.taken = len(self)
         self.written = False
 
     @classmethod
     def of(cls, size: int) -> "Memory":
-        """New memory, all zeros."""
-        memory = cls(-1, size, access=mmap.ACCESS_COPY)
+        """New memory, all zeros. Raises MemoryError."""
+        try:
+            memory = cls(-1, size, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise MemoryError(f"there are no {size} bytes of memory for an array") from error
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            memory.madvise(mmap.MADV_HUGEPAGE)
+            # A hint, which systems without such pages refuse.
+            with suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
         return memory
+
+    def claim(self, start: int, size: int) -> bool:
+        """Whether so many bytes from `start` on were nobody's; they are the caller's then."""
+        with CLAIMING:
+            mine = self.taken == start and start + size <= len(self)
+            if mine:
+                self.taken += size
+                self.written = True
+        return mine
 
     def release(self) -> None:
         """Let go of the pages of a mapped file, unless what was written would go with them."""
-        with self.lock:
+        with CLAIMING:
             if not self.written and hasattr(mmap, "MADV_DONTNEED"):
                 self.madvise(mmap.MADV_DONTNEED)
 
@@ -64,15 +86,13 @@ def followed_by(held: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
     """Rows and then others, read-only: as `numpy.concatenate`, but behind those rows where there is room for others."""
     shape = (len(held) + len(more), *held.shape[1:])
     memory = memory_of(held)
-    if memory is not None and held.flags.c_contiguous and held.nbytes and held.dtype == more.dtype:
+    alike = held.dtype == more.dtype and held.shape[1:] == more.shape[1:]
+    if memory is not None and alike and held.flags.c_contiguous and held.nbytes:
         first = held.ctypes.data - memory.address
         end = first + held.nbytes
-        with memory.lock:
-            if memory.taken == end and end + more.nbytes <= len(memory):
-                memory.array(held.dtype, more.shape, end)[...] = more
-                memory.taken += more.nbytes
-                memory.written = True
-                return read_only(memory.array(held.dtype, shape, first))
+        if memory.claim(end, more.nbytes):
+            memory.array(held.dtype, more.shape, end)[...] = more
+            return read_only(memory.array(held.dtype, shape, first))
     both = with_room(np.result_type(held, more), shape)
     np.concatenate([held, more], out=both)
     return read_only(both)

@@ -3,15 +3,14 @@
 As `kline_core._growing`, for many symbols whose bars lie in the same arrays, each with room of its own.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kline_core._growing import memory_of, read_only
+from kline_core._growing import CLAIMING, Memory, memory_of, read_only
 from kline_core.bars.symbol_bars import BARS, BarsBySymbol, SymbolBars
 from kline_core.typing import Int64s
 
@@ -31,7 +30,6 @@ class BarsRoom:
     """int64 (symbols + 1,): position of each symbol's first bar, and the end of all."""
     taken: Int64s
     """int64 (symbols,): bars of each symbol that are written, for whatever version of the table."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, columns: Mapping[str, NDArray[Any]], counts: Mapping[str, int]) -> Self:
@@ -52,7 +50,7 @@ class BarsRoom:
         dates = self.columns["dates"]
         address = dates.ctypes.data + dates.itemsize * self.first[place]
         there = np.array([frames[symbol].dates.ctypes.data for symbol in names], dtype=np.int64) == address
-        with self.lock:
+        with CLAIMING:
             fits = there & (self.taken[place] == had) & (self.first[place] + had + more <= self.first[place + 1])
             self.taken[place[fits]] += more[fits]
         names = [symbol for symbol, fit in zip(names, fits.tolist(), strict=True) if fit]
@@ -87,15 +85,22 @@ def with_room_behind(frames: Sequence[Sequence[SymbolBars]], symbols: Sequence[s
     return BarsRoom.of(columns, counts)
 
 
-def mapped_room(columns: Mapping[str, NDArray[Any]], counts: Mapping[str, int]) -> BarsRoom:
-    """The room of arrays that were mapped with room (`kline_core.store.mapping.map_with_room`)."""
-    return BarsRoom.of({name: _to_be_written(columns[name]) for name in BARS}, counts)
+def mapped_frames(
+    columns: Mapping[str, NDArray[Any]], counts: Mapping[str, int]
+) -> tuple[dict[str, SymbolBars], BarsRoom | None]:
+    """The bars of arrays that were mapped with room, and it (`kline_core.store.mapping.map_with_room`).
+
+    None if there was no memory for the room of one.
+    """
+    memories = {name: memory_of(columns[name]) for name in BARS}
+    written = {name: _to_be_written(columns[name], memory) for name, memory in memories.items() if memory is not None}
+    if len(written) < len(BARS):
+        return BarsRoom.of({name: columns[name] for name in BARS}, counts).frames(), None
+    room = BarsRoom.of(written, counts)
+    return room.frames(), room
 
 
-def _to_be_written(array: NDArray[Any]) -> NDArray[Any]:
-    memory = memory_of(array)
-    if memory is None:
-        raise ValueError("the array was mapped without room")
-    with memory.lock:
+def _to_be_written(array: NDArray[Any], memory: Memory) -> NDArray[Any]:
+    with CLAIMING:
         memory.written = True
     return memory.array(array.dtype, array.shape, array.ctypes.data - memory.address)

@@ -34,7 +34,7 @@ from kline_core._growing import with_room
 from kline_core._logging import logger
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import BarsKey, LoadedBars, files_hash
-from kline_core.bars.bars_room import BARS_BEHIND, mapped_room
+from kline_core.bars.bars_room import BARS_BEHIND, mapped_frames
 from kline_core.bars.jumps import Releases, released
 from kline_core.bars.symbol_bars import BARS
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -200,7 +200,9 @@ def _index(folder: Path, arrays: Mapping[str, NDArray[Any]], count: int, share: 
 
     vectors, divided = blocks("patterns.vectors", room("patterns.vectors")), None
     if (directions := arrays.get("index.directions")) is not None:
-        divided = directions, blocks("index.heads", room("index.heads"))
+        # Without directions there are no heads.
+        heads = room("index.heads")
+        divided = directions, blocks("index.heads", heads) if directions.size else heads[:0]
     return FlatIndex.over(vectors, divided)
 
 
@@ -218,7 +220,7 @@ def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], 
         except (OSError, HomeError):
             # Removed meanwhile, or of a version that is kept no more; the tables say what else is wrong.
             continue
-        except (DamagedArraysError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (DamagedArraysError, ValueError, LookupError, TypeError, AttributeError) as error:
             _LOG.warning("the index cache %s is damaged, and removed (%s); no value depends on it", folder, error)
             _remove(folder)
             continue
@@ -334,8 +336,7 @@ def _named(releases: Releases) -> str:
 
 
 def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CachedState:
-    room = mapped_room({name: arrays[f"bars.{name}"] for name in BARS}, described["bars"])
-    frames = room.frames()
+    frames, room = mapped_frames({name: arrays[f"bars.{name}"] for name in BARS}, described["bars"])
     newest = None if described["newest"] is None else date.fromisoformat(described["newest"])
     files = frozenset(described["files"]["bars"])
     vectors: Vectors = arrays.get("patterns.vectors", np.zeros((0, 0), dtype=np.float32))

@@ -232,9 +232,9 @@ class ValueWriter:
             self.home.check_there()
             if self.home.identity("bars") != self.key.bars.identity:
                 raise table_replaced(self.home.uri)
-            with self._lock:
-                self._taken, self._waiting = self._waiting, {}
             try:
+                with self._lock:
+                    self._taken, self._waiting = self._waiting, {}
                 if self._taken:
                     self._upsert(self._taken)
             except BaseException:

@@ -1,5 +1,6 @@
 """Files mapped into memory, and the letting go of what was read of them."""
 
+import errno
 import mmap
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,10 +23,16 @@ def map_file(path: Path) -> Pixels:
 def map_with_room(path: Path, taken: int) -> Pixels:
     """The first `taken` bytes of a file, uint8 (n,), read-only; `kline_core._growing.followed_by` goes on behind them.
 
-    What it writes there is memory of this process, and never gets into the file.
+    What it writes there is memory of this process, and never gets into the file. Where the process may not have so much
+    (its limit of data, or a system that promises no more memory than it has), they are mapped without room.
     """
     with path.open("rb") as stream:
-        memory = Memory(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        try:
+            memory = Memory(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            return map_file(path)[:taken]
     memory.taken = min(taken, len(memory))
     return read_only(np.frombuffer(memory, np.uint8, memory.taken))
 

@@ -39,9 +39,8 @@ def planner(asked, broken=()):
     st.sets(st.sampled_from(SYMBOLS), max_size=2),
 )
 def test_each_symbol_has_its_own_dates_or_its_own_error(sizes, most_dates, most_symbols, taken, broken):
-    names, groups = iter(SYMBOLS), []
-    for size in sizes:
-        groups.append([symbol for _, symbol in zip(range(size), names, strict=False)])
+    names = iter(SYMBOLS)
+    groups = [[symbol for _, symbol in zip(range(size), names, strict=False)] for size in sizes]
     asked, ahead = [], DatesAhead()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dates_ahead, "_MOST_DATES", most_dates)

@@ -1,5 +1,6 @@
 """The index cache: the state is the same with and without it, whatever is wrong with it."""
 
+import errno
 import math
 import os
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
-from kline_core import _cache
+from kline_core import _cache, _growing
 from kline_core._growing import memory_of
 from kline_core._logging import listening
 from kline_core._memory import VECTORS
@@ -360,6 +361,21 @@ def test_what_lies_in_the_room_behind_an_array_changes_no_value(bench, monkeypat
     assert bars.base is not None
     assert {memory_of(frame.close) for frame in bars.frames.values()} == {memory_of(bars.room.columns["close"])}
     assert_same(found, without_cache(bench.key, monkeypatch))
+
+
+def test_where_a_process_may_not_have_so_much_the_cache_is_mapped_without_room(bench, monkeypatch):
+    fresh(bench.key)
+
+    def refused(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_growing.Memory, "__init__", refused)
+        again = fresh(bench.key)
+        assert mapped(again)
+        assert _cache.loaded(bench.key.bars).room is None
+        bench.add(FRAME[FRAME["date"] == LAST])
+        assert_same(load_state(bench.key), without_cache(bench.key, monkeypatch))
 
 
 def test_a_description_that_fits_its_checksum_and_nothing_else_is_not_trusted(bench, monkeypatch):

@@ -1,6 +1,11 @@
 """Arrays that grow without a copy: whatever is gone on with, and how often, no array that was there changes."""
 
+import errno
+import mmap
+import os
+import signal
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -116,3 +121,58 @@ def test_a_file_is_gone_on_with_in_memory_and_stays_as_it_is(tmp_path):
     assert more.tobytes() == bytes(range(100)) + b"\x09" * 15, "what was written is nowhere else"
     assert file.read_bytes() == bytes(range(100)) + b"\x7f" * 20
     assert followed_by(more, held[:6]).ctypes.data != held.ctypes.data
+
+
+def test_rows_of_another_shape_are_refused_as_by_a_copy():
+    held = read_only(with_room("<f4", (100, 8)))
+    with pytest.raises(ValueError, match="must match exactly"):
+        followed_by(held, np.ones((4, 6), "<f4"))
+    assert followed_by(held, np.ones((4, 8), "<f4")).ctypes.data == held.ctypes.data
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no such pages")
+def test_a_system_without_large_pages_does_without_them(monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(_growing.Memory, "madvise", refused, raising=False)
+    assert followed_by(with_room("<f4", (100,)), np.ones(5, "<f4"))[100:].tolist() == [1] * 5
+
+
+def test_no_memory_is_a_memory_error_and_a_file_is_then_mapped_without_room(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    (tmp_path / "rows").write_bytes(bytes(range(120)))
+    monkeypatch.setattr(_growing.Memory, "__init__", refused)
+    with pytest.raises(MemoryError, match="no 112 bytes"):
+        with_room("u1", (100,))
+    held = map_with_room(tmp_path / "rows", 100)
+    assert held.tobytes() == bytes(range(100))
+    assert memory_of(held) is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_is_forked_while_room_is_given_away_does_not_wait_for_ever():
+    held, holding = read_only(with_room("<i8", (800,))), threading.Event()
+    done = threading.Event()
+
+    def hold():
+        with _growing.CLAIMING:
+            holding.set()
+            done.wait(0.2)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(60)
+    with warnings.catch_warnings():
+        # Of threads beside the one that forks, which is what this is about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if len(followed_by(held, np.ones(3, "<i8"))) == 803 else 1)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
