@@ -77,9 +77,14 @@ def with_room(dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     size = _bytes(kind, shape)
     if size < _LEAST:
         return np.zeros(shape, kind)
-    memory = Memory.of(size + int(size * SPARE))
+    memory = Memory.of(with_spare(size))
     memory.taken, memory.written = size, True
     return memory.array(kind, shape, 0)
+
+
+def with_spare(size: int) -> int:
+    """Bytes of an array of so many bytes with the room behind it."""
+    return size + int(size * SPARE)
 
 
 def followed_by(held: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:

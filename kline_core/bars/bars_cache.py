@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final, Self
 
-import numpy as np
 import pyarrow.compute as pc
 
 from kline_core._cache import loaded
-from kline_core._growing import read_only
 from kline_core._hashing import text_hash
 from kline_core.bars.bars_room import BarsRoom, with_room_behind
 from kline_core.bars.jumps import Releases, released
-from kline_core.bars.symbol_bars import BARS, BarsBySymbol, SymbolBars, bars_by_symbol
+from kline_core.bars.symbol_bars import BarsBySymbol, bars_by_symbol
 from kline_core.errors import StaleError
 from kline_core.store.home import Home
 
@@ -145,6 +143,5 @@ def _joined(frames: BarsBySymbol, newer: BarsBySymbol, room: BarsRoom | None) ->
         room = with_room_behind([parts.get(symbol) or [joined[symbol]] for symbol in symbols], symbols)
         return room.frames(), room
     for symbol, several in parts.items():
-        columns = {name: np.concatenate([getattr(bars, name) for bars in several]) for name in BARS}
-        joined[symbol] = SymbolBars(symbol, **{name: read_only(column) for name, column in columns.items()})
+        joined |= with_room_behind([several], [symbol]).frames()
     return {symbol: joined[symbol] for symbol in symbols}, room

@@ -77,12 +77,13 @@ def with_room_behind(frames: Sequence[Sequence[SymbolBars]], symbols: Sequence[s
     before, took ten times as long.
     """
     counts = {symbol: sum(map(len, parts)) for symbol, parts in zip(symbols, frames, strict=True)}
-    columns = {}
-    for name in BARS:
-        pieces = [[getattr(bars, name) for bars in parts] for parts in frames]
-        behind = np.zeros(BARS_BEHIND, dtype=pieces[0][0].dtype)
-        columns[name] = np.concatenate([piece for parts in pieces for piece in (*parts, behind)])
-    return BarsRoom.of(columns, counts)
+    return BarsRoom.of({name: np.concatenate(with_gaps(frames, name)) for name in BARS}, counts)
+
+
+def with_gaps(frames: Sequence[Sequence[SymbolBars]], name: str) -> list[NDArray[Any]]:
+    """A column of the bars of symbols, each one's in parts, as pieces in a row, with room behind each symbol."""
+    behind = np.zeros(BARS_BEHIND, dtype=getattr(frames[0][0], name).dtype)
+    return [piece for parts in frames for piece in (*(getattr(bars, name) for bars in parts), behind)]
 
 
 def mapped_frames(

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from kline_core.compute.patience import WorkerLostError
 from kline_core.errors import SchedulerError
 from kline_core.typing import Dates
 
@@ -41,9 +42,10 @@ class DatesAhead:
             if block.planned is None and len(block.symbols) > len(symbols):
                 try:
                     block.planned = dict(zip(block.symbols, plan(block.symbols), strict=True))
-                except SchedulerError:
-                    raise
-                except Exception:  # noqa: BLE001  which group it is shows where each is planned by itself
+                except Exception as error:
+                    if isinstance(error, SchedulerError) and not isinstance(error, WorkerLostError):
+                        raise
+                    # Which group it is, or whose work took the worker, shows where each is planned by itself.
                     block.planned = {}
             held = {} if block.planned is None else block.planned
             found = [held.pop(symbol, None) for symbol in symbols]

@@ -34,7 +34,7 @@ from kline_core._growing import with_room
 from kline_core._logging import logger
 from kline_core._text import refusal
 from kline_core.bars.bars_cache import BarsKey, LoadedBars, files_hash
-from kline_core.bars.bars_room import BARS_BEHIND, mapped_frames
+from kline_core.bars.bars_room import mapped_frames, with_gaps
 from kline_core.bars.jumps import Releases, released
 from kline_core.bars.symbol_bars import BARS
 from kline_core.encoder.encoder_cache import EncoderKey
@@ -244,8 +244,8 @@ def keep_state(
     if home.folder is None or stamps is None or len(patterns) < LEAST_CACHED or stamps != file_stamps(home, key):
         return
     folder, symbols = _entry(home.folder, key), sorted(bars.frames)
-    frames = [bars.frames[symbol] for symbol in symbols]
-    arrays: dict[str, Parts] = {f"bars.{name}": _with_gaps([getattr(each, name) for each in frames]) for name in BARS}
+    frames = [[bars.frames[symbol]] for symbol in symbols]
+    arrays: dict[str, Parts] = {f"bars.{name}": with_gaps(frames, name) for name in BARS}
     arrays |= {f"patterns.{name}": getattr(patterns, name) for name in _PATTERNS if name != "vectors"}
     vectors = patterns.vectors
     arrays["patterns.vectors"] = vectors.parts if isinstance(vectors, MappedVectors) else vectors
@@ -259,7 +259,7 @@ def keep_state(
         "bars_version": key.bars.version,
         "patterns_version": key.patterns_version,
         "newest": None if bars.newest is None else bars.newest.isoformat(),
-        "bars": {symbol: len(frame) for symbol, frame in zip(symbols, frames, strict=True)},
+        "bars": {symbol: len(bars.frames[symbol]) for symbol in symbols},
         "symbols": patterns.symbols,
         "files": stamps,
         "releases": _named(bars.releases),
@@ -355,12 +355,6 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     if "quantised.heads" in arrays:
         quantised = QuantisedScan(*(arrays[f"quantised.{name}"] for name in _QUANTISED))
     return CachedState(key, now.hold_as_complete(), patterns, _divided(arrays), quantised)
-
-
-def _with_gaps(columns: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """A column of the symbols' bars, with room behind those of each (`kline_core.bars.bars_room`)."""
-    behind = np.zeros(BARS_BEHIND, dtype=columns[0].dtype)
-    return [part for column in columns for part in (column, behind)]
 
 
 def _divided(arrays: Mapping[str, NDArray[Any]]) -> Divided | None:

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from kline_core.search.scan_code import Part
+from kline_core.search.scan_code import Layout, Part
 from kline_core.search.scan_kernel import RowArrays, Search, kernel, layout, to_beat
 from kline_core.typing import Flags, Floats32, Int64s
 
@@ -95,6 +95,11 @@ def best_rows(
         if way is by_bounds and start >= _SETTLED and scored * _FEW > (block[1] - start) * search.seeing(start):
             whole_until = 2 * block[1]
     return search.best, search.lowest
+
+
+def first_layout(bounds: Part | None, scores: tuple[Part, ...]) -> Layout:
+    """The layout of the loops that `best_rows` begins with."""
+    return layout(scores if bounds is None else (bounds,), scores)
 
 
 def rows_above(rows: DividedRows, queries: DividedQueries, known: Int64s, least: Floats32) -> list[list[Int64s]]:

@@ -26,7 +26,7 @@ from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.search.reaching import reached
-from kline_core.search.scan_kernel import may_compile
+from kline_core.search.scan_kernel import CompiledScan, may_compile
 from kline_core.typing import Floats32, Floats64, Int64s
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class FlatIndex:
 
     def prepare(self) -> None:
         """Compile what serves several queries, which the first of them would wait for."""
-        if isinstance(self.scan, Int8Scan | PrincipalScan):
+        if isinstance(self.scan, CompiledScan):
             self.scan.prepare()
 
     @property

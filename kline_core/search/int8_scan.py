@@ -22,7 +22,7 @@ import numpy as np
 from kline_core._growing import followed_by, with_room
 from kline_core.patterns.patterns import MAX_LENGTH
 from kline_core.search.scan_code import Layout, Part
-from kline_core.search.scan_kernel import RowArrays, Search, has_dots, is_compiled, kernel, layout
+from kline_core.search.scan_kernel import CompiledScan, RowArrays, Search, has_dots, kernel, layout
 from kline_core.typing import Floats32, Floats64, Int8s, Int32s, Int64s
 
 _WIDTH = 4
@@ -36,7 +36,7 @@ _SLICE = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Int8Scan:
+class Int8Scan(CompiledScan):
     """The rounded vectors of an index; read-only, and safe to share between threads."""
 
     rows: Floats32
@@ -73,7 +73,7 @@ class Int8Scan:
     def nearest(self, vectors: Floats32, known: Int64s, count: int) -> tuple[Int64s, Floats64]:
         """Propose rows of a prefix for each query; arguments and result as of `FlatIndex.nearest`."""
         scales, errors, codes = self._queries(vectors)
-        search, loops = Search.of(vectors, known, count), kernel(self._layout)
+        search, loops = Search.of(vectors, known, count), kernel(self.layout)
         panels = search.panels((codes.astype(np.int16) + _OFFSET).astype(np.uint8).view(np.int32))
         beat = np.full(len(search.limits), -_NOTHING, dtype=np.int32)
         beat[: search.spare] = _NOTHING
@@ -85,16 +85,8 @@ class Int8Scan:
         return search.best, np.where(known <= count, -np.inf, search.lowest.astype(np.float64))
 
     @property
-    def ready(self) -> bool:
-        """Whether its loops are compiled in this process."""
-        return is_compiled(self._layout)
-
-    def prepare(self) -> None:
-        """Compile its loops."""
-        kernel(self._layout)
-
-    @property
-    def _layout(self) -> Layout:
+    def layout(self) -> Layout:
+        """See `CompiledScan`."""
         dim, width = self.rows.shape[1], self.codes.shape[1]
         return layout((Part(0, width, width, codes=True),), (Part(1, dim, dim),), dots=True)
 

@@ -29,9 +29,9 @@ import numpy as np
 from kline_core._growing import followed_by, with_room
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.patterns.patterns import MAX_LENGTH
-from kline_core.search.bounded_scan import DividedQueries, best_rows
+from kline_core.search.bounded_scan import DividedQueries, best_rows, first_layout
 from kline_core.search.scan_code import Layout, Part
-from kline_core.search.scan_kernel import RowArrays, is_compiled, kernel, layout
+from kline_core.search.scan_kernel import CompiledScan, RowArrays
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _SAMPLE, _TAILS = 16_384, 1 / 8
@@ -43,7 +43,7 @@ _SLICE = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PrincipalScan:
+class PrincipalScan(CompiledScan):
     """An index's vectors divided into heads and tails; read-only, and safe to share between threads."""
 
     rows: Floats32
@@ -83,24 +83,15 @@ class PrincipalScan:
         return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64))
 
     @property
-    def ready(self) -> bool:
-        """Whether its loops are compiled in this process."""
-        return is_compiled(self._layout)
-
-    def prepare(self) -> None:
-        """Compile its loops."""
-        kernel(self._layout)
-
-    @property
     def _parts(self) -> tuple[Part | None, tuple[Part, ...]]:
         """What bounds, if there are any, and scores are made of."""
         count, dim = self.heads.shape[1], self.rows.shape[1]
         return Part(0, count, count - 1) if self.directions.size else None, (Part(1, dim, dim),)
 
     @property
-    def _layout(self) -> Layout:
-        bounds, scores = self._parts
-        return layout(scores if bounds is None else (bounds,), scores)
+    def layout(self) -> Layout:
+        """See `CompiledScan`."""
+        return first_layout(*self._parts)
 
 
 def principal(rows: Vectors) -> tuple[Floats64, int]:

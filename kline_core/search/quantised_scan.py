@@ -32,10 +32,10 @@ import numpy as np
 
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.patterns.patterns import MAX_LENGTH
-from kline_core.search.bounded_scan import DividedQueries, best_rows, rows_above
+from kline_core.search.bounded_scan import DividedQueries, best_rows, first_layout, rows_above
 from kline_core.search.principal_scan import principal
-from kline_core.search.scan_code import Part
-from kline_core.search.scan_kernel import RowArrays, kernel, layout
+from kline_core.search.scan_code import Layout, Part
+from kline_core.search.scan_kernel import CompiledScan, RowArrays
 from kline_core.typing import Floats32, Floats64, Int8s, Int64s
 
 _MOST = 127
@@ -49,7 +49,7 @@ _UNIT = 2.0**-24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QuantisedScan:
+class QuantisedScan(CompiledScan):
     """The rounded coordinates of vectors; read-only, and safe to share between threads."""
 
     directions: Floats64
@@ -109,10 +109,10 @@ class QuantisedScan:
         rows, lowest = best_rows(arrays, *self._parts, queries, known, count)
         return rows, np.where(known <= count, -np.inf, lowest.astype(np.float64) + self.score_error)
 
-    def prepare(self) -> None:
-        """Compile its loops."""
-        bounds, scores = self._parts
-        kernel(layout(scores if bounds is None else (bounds,), scores))
+    @property
+    def layout(self) -> Layout:
+        """See `CompiledScan`."""
+        return first_layout(*self._parts)
 
     @property
     def _parts(self) -> tuple[Part | None, tuple[Part, ...]]:

@@ -84,11 +84,6 @@ def layout(bounds: tuple[Part, ...], scores: tuple[Part, ...], dots: bool = Fals
     return Layout(bounds, scores, vector, vectors, rows, _BLOCK, dots, dots and has_dots())
 
 
-def is_compiled(layout: Layout) -> bool:
-    """Whether this process has the loops of a layout already."""
-    return (layout, left_out()) in _COMPILED
-
-
 def kernel(layout: Layout) -> Kernel:
     """The loops of a layout, compiled if they are not yet."""
     key = layout, left_out()
@@ -97,6 +92,26 @@ def kernel(layout: Layout) -> Kernel:
             if key not in _COMPILED:
                 _COMPILED[key] = Kernel.of(layout)
     return _COMPILED[key]
+
+
+class CompiledScan:
+    """A scan by loops that are compiled when they are first asked for."""
+
+    __slots__ = ()
+
+    @property
+    def layout(self) -> Layout:
+        """That of the loops which a search begins with."""
+        raise NotImplementedError
+
+    @property
+    def ready(self) -> bool:
+        """Whether its loops are compiled in this process."""
+        return (self.layout, left_out()) in _COMPILED
+
+    def prepare(self) -> None:
+        """Compile its loops."""
+        kernel(self.layout)
 
 
 @cache

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from kline_core._growing import SPARE
+from kline_core._growing import with_spare
 from kline_core.store.folder import check_space
 from kline_core.store.mapping import map_file, map_with_room, release
 
@@ -105,11 +105,6 @@ def digest_of(origin: Mapping[str, Any]) -> str:
 def array_path(folder: Path, name: str) -> Path:
     """File of an array of a folder."""
     return folder / f"{name}.npy"
-
-
-def with_spare(size: int) -> int:
-    """Bytes of the file of an array of so many bytes that has room behind it."""
-    return size + int(size * SPARE)
 
 
 def parts_of(array: Parts) -> Sequence[NDArray[Any]]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from kline_core._growing import with_spare
 from kline_core._logging import one_line
-from kline_core.store.array_folder import DamagedArraysError, Parts, array_path, parts_of, with_spare
+from kline_core.store.array_folder import DamagedArraysError, Parts, array_path, parts_of
 from kline_core.store.mapping import release
 
 

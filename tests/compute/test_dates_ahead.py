@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kline_core.compute import dates_ahead
 from kline_core.compute.dates_ahead import DatesAhead
+from kline_core.compute.patience import WorkerLostError
 from kline_core.errors import SchedulerError
 from tests.support.examples import examples
 
@@ -84,3 +85,17 @@ def test_a_lost_scheduler_is_not_asked_twice():
     with pytest.raises(SchedulerError):
         ahead.take(["A"], lost)
     assert asked == [["A", "B"]]
+
+
+def test_where_work_on_several_was_lost_with_its_worker_each_group_is_planned_by_itself():
+    asked, ahead = [], DatesAhead()
+    ahead.expect([["A"], ["B"]], dict.fromkeys(SYMBOLS, 1))
+
+    def lost(symbols):
+        asked.append("".join(symbols))
+        if len(symbols) > 1:
+            raise WorkerLostError("lost", address="here")
+        return [dates_of(symbol) for symbol in symbols]
+
+    assert [len(ahead.take([symbol], lost)[0]) for symbol in "AB"] == [1, 2]
+    assert asked == ["AB", "A", "B"]
