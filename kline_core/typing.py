@@ -13,6 +13,7 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 Int32s: TypeAlias = npt.NDArray[np.int32]
 Int16s: TypeAlias = npt.NDArray[np.int16]
 Int8s: TypeAlias = npt.NDArray[np.int8]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 """uint64: contents, histories and priorities, see `kline_core._hashing`."""
 Pixels: TypeAlias = npt.NDArray[np.uint8]

@@ -235,7 +235,7 @@ def test_the_index_is_faiss_and_the_encoder_is_torch():
 
 def test_what_is_compiled_is_the_scan():
     assert users("llvmlite") == {
-        f"kline_core.search.{name}" for name in ("program_builder", "scan_code", "scan_kernel")
+        f"kline_core.search.{name}" for name in ("program_builder", "scan_code", "scan_kernel", "tile_code")
     }
 
 
@@ -264,9 +264,10 @@ MAY_BE_HEAVY = {
     *("kline_core.encoder.encoder", "kline_core.encoder.network", "kline_core.encoder.training"),
     *("kline_core.encoder.model_card", "kline_core.encoder.onnx_network"),
     *("kline_core.search.flat_index", "kline_core.search.ivf_index", "kline_core.search.disk_index"),
-    *("kline_core.search.device_scan", "kline_core.search.int8_scan", "kline_core.search.principal_scan"),
+    *("kline_core.search.device_scan", "kline_core.search.principal_scan", "kline_core.search.rounded_heads"),
     *("kline_core.search.quantised_scan", "kline_core.search.bounded_scan"),
     *("kline_core.search.program_builder", "kline_core.search.scan_code", "kline_core.search.scan_kernel"),
+    "kline_core.search.tile_code",
     *("kline_core.factor.shard", "kline_core.factor.state", "kline_core.factor.scoring", "kline_core.factor.explain"),
     *("kline_core.factor.index_cache", "kline_core.factor.checked_samples"),
     *("kline_core.baselines.compare", "kline_core.baselines.likeness", "kline_core.baselines.boosting"),

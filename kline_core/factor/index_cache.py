@@ -47,8 +47,9 @@ from kline_core.patterns.patterns import GROWING, Patterns
 from kline_core.patterns.update import LEAST_CACHED
 from kline_core.patterns.verified import PatternsKey, VerifiedPatterns
 from kline_core.search.disk_index import DiskIndex
-from kline_core.search.flat_index import Divided, FlatIndex
+from kline_core.search.flat_index import FlatIndex
 from kline_core.search.quantised_scan import QuantisedScan
+from kline_core.search.rounded_heads import RoundedHeads
 from kline_core.search.shards import BLOCK, Share
 from kline_core.settings import PatternSettings, pattern_fingerprint
 from kline_core.store.array_folder import (
@@ -65,18 +66,21 @@ from kline_core.store.array_folder import (
 from kline_core.store.home import Home
 from kline_core.store.row_blocks import block_checksums, read_blocks, shape_of
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 NEW_SHARE: Final = 1 / 32
 """Share of patterns that an entry may lack before a newer one is written: it is read with the added rows until then."""
 _QUANTISED: Final = tuple(field.name for field in fields(QuantisedScan))
+_HEADS: Final = tuple(field.name for field in fields(RoundedHeads))
 _PATTERNS: Final = tuple(field.name for field in fields(Patterns) if field.name != "symbols")
-_BLOCKS: Final = ("patterns.vectors", "index.heads")
+_BLOCKS: Final = ("patterns.vectors", "index.codes")
 """Arrays of which a shard holds some blocks."""
 _CHECKSUMS: Final = ".crc32"
 """Ends the names of the arrays with the checksums of their blocks."""
 _GROWING: Final = frozenset({*(f"patterns.{name}" for name in GROWING), *_BLOCKS})
 """Arrays that the next day goes on with behind them."""
-_VECTORS: Final = frozenset({*_BLOCKS, *(f"{name}{_CHECKSUMS}" for name in _BLOCKS), "index.directions"})
+_VECTORS: Final = frozenset(
+    {*_BLOCKS, *(f"{name}{_CHECKSUMS}" for name in _BLOCKS), *(f"index.{name}" for name in _HEADS)}
+)
 """Arrays that only an index needs."""
 
 _LOG = logger(__name__)
@@ -95,8 +99,8 @@ class CachedState:
     verified: VerifiedPatterns
     patterns: Patterns
     """Without their vectors if the key has shards."""
-    divided: Divided | None
-    """Of the index, see `FlatIndex.divided`."""
+    heads: RoundedHeads | None
+    """Of the index, see `FlatIndex.heads`."""
     quantised: QuantisedScan | None
     """The scan of an index of vectors on disk."""
 
@@ -104,7 +108,7 @@ class CachedState:
         """Whether the scan of an index did not have to be made."""
         if isinstance(index, DiskIndex):
             return self.quantised is not None
-        return self.divided is not None or index.divided is None
+        return self.heads is not None or index.heads is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +184,8 @@ def cached_shares(home: Home, key: StateKey, shares: Sequence[Share]) -> CachedS
     """
 
     def read(folder: Path, described: Mapping[str, Any], made_for: StateKey) -> CachedShares:
-        arrays = read_arrays(folder, lambda name: name == "index.directions" or name.endswith(_CHECKSUMS))
+        small = {f"index.{name}" for name in _HEADS}.difference(_BLOCKS)
+        arrays = read_arrays(folder, lambda name: name in small or name.endswith(_CHECKSUMS))
         count, files = shape_of(folder, "patterns.vectors")[0], frozenset(described["files"][made_for.patterns_table])
         return CachedShares([_index(folder, arrays, count, share) for share in shares], count, files)
 
@@ -191,19 +196,15 @@ def _index(folder: Path, arrays: Mapping[str, NDArray[Any]], count: int, share: 
     """The index of a shard, from its blocks of an entry."""
     numbers, own = share.blocks(count), int(share.known(np.array([count]))[0])
 
-    def blocks(name: str, out: NDArray[Any]) -> NDArray[Any]:
+    def blocks(name: str, dtype: type) -> NDArray[Any]:
+        out = with_room(dtype, (own, shape_of(folder, name)[1]))
         read_blocks(folder, name, arrays[f"{name}{_CHECKSUMS}"], BLOCK, numbers, out)
         return out
 
-    def room(name: str) -> NDArray[Any]:
-        return with_room(np.float32, (own, shape_of(folder, name)[1]))
-
-    vectors, divided = blocks("patterns.vectors", room("patterns.vectors")), None
-    if (directions := arrays.get("index.directions")) is not None:
-        # Without directions there are no heads.
-        heads = room("index.heads")
-        divided = directions, blocks("index.heads", heads) if directions.size else heads[:0]
-    return FlatIndex.over(vectors, divided)
+    vectors = blocks("patterns.vectors", np.float32)
+    if "index.directions" not in arrays:
+        return FlatIndex.over(vectors)
+    return FlatIndex.over(vectors, _heads({**arrays, "index.codes": blocks("index.codes", np.uint8)}))
 
 
 def _newest(home: Home, key: StateKey, read: Callable[[Path, Mapping[str, Any], StateKey], Found]) -> Found | None:
@@ -251,8 +252,8 @@ def keep_state(
     arrays["patterns.vectors"] = vectors.parts if isinstance(vectors, MappedVectors) else vectors
     if isinstance(index, DiskIndex):
         arrays |= {f"quantised.{name}": getattr(index.scan, name) for name in _QUANTISED}
-    elif (divided := index.divided) is not None:
-        arrays |= {"index.directions": divided[0], "index.heads": divided[1]}
+    elif (heads := index.heads) is not None:
+        arrays |= {f"index.{name}": getattr(heads, name) for name in _HEADS}
     arrays |= {f"{name}{_CHECKSUMS}": block_checksums(arrays[name], BLOCK) for name in _BLOCKS if name in arrays}
     described = {
         "origin": _origin(key),
@@ -354,11 +355,11 @@ def _held(home: Home, key: StateKey, described: Mapping[str, Any], arrays: Mappi
     quantised = None
     if "quantised.heads" in arrays:
         quantised = QuantisedScan(*(arrays[f"quantised.{name}"] for name in _QUANTISED))
-    return CachedState(key, now.hold_as_complete(), patterns, _divided(arrays), quantised)
+    return CachedState(key, now.hold_as_complete(), patterns, _heads(arrays), quantised)
 
 
-def _divided(arrays: Mapping[str, NDArray[Any]]) -> Divided | None:
-    return (arrays["index.directions"], arrays["index.heads"]) if "index.heads" in arrays else None
+def _heads(arrays: Mapping[str, NDArray[Any]]) -> RoundedHeads | None:
+    return RoundedHeads(*(arrays[f"index.{name}"] for name in _HEADS)) if "index.codes" in arrays else None
 
 
 def _stamp(path: Path) -> list[int]:

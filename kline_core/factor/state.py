@@ -179,7 +179,7 @@ def _indexed(
         if isinstance(read.vectors, MappedVectors):
             index = DiskIndex.build(read.vectors, None if cached is None else cached.quantised)
         else:
-            index = FlatIndex.build(read, None if cached is None else cached.divided, key.encoder.gpu)
+            index = FlatIndex.build(read, None if cached is None else cached.heads, key.encoder.gpu)
     return _finished(key, encoder, verified, index, read, clock)
 
 

@@ -15,9 +15,9 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from kline_core.search.scan_code import Layout, Part
-from kline_core.search.scan_kernel import RowArrays, Search, kernel, layout, to_beat
-from kline_core.typing import Flags, Floats32, Int64s
+from kline_core.search.scan_kernel import Kernel, RowArrays, Search, has_dots, kernel, layout, to_beat
+from kline_core.search.scan_layout import MOST, MOST_OF_PAIRS, OFFSET, TERMS_OF_PAIRS, Dots, Layout, Part
+from kline_core.typing import Flags, Floats32, Floats64, Int8s, Int32s, Int64s
 
 _SCORES = 1 << 20
 """Scores of a block of `rows_above`: 4 MB."""
@@ -36,85 +36,126 @@ is to be beaten, 3 at most, are both rounded, and so is the score."""
 class DividedRows(Protocol):
     """Rows as one search sees them, and no other: what it returns may be room that the next call fills anew."""
 
-    @property
-    def bounded(self) -> bool:
-        """Whether there are bounds at all."""
-
     def heads(self, start: int, stop: int) -> Floats32:
-        """What bounds are made of: float32 (stop - start, h)."""
-
-    def wholes(self, start: int, stop: int) -> Floats32:
-        """What scores are made of: float32 (stop - start, w)."""
+        """What bounds are made of, and a one: float32 (stop - start, n + 1)."""
 
     def take(self, rows: Int64s, out: Floats32) -> None:
-        """Write what the scores of some rows are made of into `out`, float32 (n, w)."""
+        """Write what the scores of some rows are made of into `out`, float32 (m, w)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DividedQueries:
     """q queries, as rows are divided."""
 
-    heads: Floats32
-    """float32 (q, h); `beat` writes the last number, which is beside a one of every row."""
+    heads: Floats64
+    """float64 (q, n): what bounds are made of; of rows these are whole numbers."""
+    longest: float
+    """Length that the n whole numbers of a row have at most."""
     wholes: Floats32
-    """float32 (q, w)."""
+    """float32 (q, w): what scores are made of."""
     slack: float
     """What a row's bound may lie below a score that it has to beat, and yet be the better one's."""
 
-    def beat(self, scores: Floats32) -> None:
-        """Let bounds be above 0 for rows that may be better than these scores, float32 (q,)."""
-        self.heads[:, -1] = to_beat(scores, self.slack)
+    def whole(self, dots: Dots) -> tuple[Int8s, Floats64, Floats64]:
+        """Heads as whole numbers, int8 (q, n), for instructions; and `errors` and `steps` of the loops, float64 (q,).
+
+        With y = t q + e, where q are the whole numbers, and p those of a row, |y p - t q p| <= |e| |p|
+        (Cauchy-Schwarz).
+        """
+        if dots is Dots.FOURS:
+            scale = np.abs(self.heads).max(axis=1, initial=0.0) / MOST
+        else:
+            terms = self.heads.shape[1] // (4 * TERMS_OF_PAIRS)
+            # The numbers that meet in one sum: two of each four.
+            sums = np.abs(self.heads).reshape(len(self.heads), terms, TERMS_OF_PAIRS, 2, 2).sum(axis=(2, 4))
+            # Each is rounded by half at most.
+            scale = sums.max(axis=(1, 2), initial=0.0) / (MOST_OF_PAIRS - TERMS_OF_PAIRS)
+        scale[scale == 0] = 1.0
+        numbers = np.rint(self.heads / scale[:, None])
+        off = np.linalg.norm(self.heads - scale[:, None] * numbers, axis=1) * self.longest
+        # The last term is for the rounding of these very sums, and what rows have more than their numbers is taken off.
+        errors = off * (1 + 1e-9) + self.slack + 1e-12 - OFFSET * numbers.sum(axis=1) * scale
+        return numbers.astype(np.int8), errors, 1 / scale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """How one search compares rows with what is to be beaten."""
+
+    loops: Kernel
+    panels: Floats32 | Int32s
+    slack: float
+    errors: Floats64 | None = None
+    steps: Floats64 | None = None
+
+    @classmethod
+    def by_bounds(cls, search: Search, layout: Layout, queries: DividedQueries) -> Self:
+        """By the bounds of rows."""
+        if layout.dots is None:
+            return cls(kernel(layout), search.panels(queries.heads.astype(np.float32)), queries.slack)
+        numbers, errors, steps = queries.whole(layout.dots)
+        return cls(kernel(layout), search.panels(numbers), queries.slack, search.spared(errors), search.spared(steps))
+
+    @classmethod
+    def in_full(cls, search: Search, scores: tuple[Part, ...], queries: DividedQueries) -> Self:
+        """By all numbers of rows."""
+        slack = _WHOLE_SLACK * (queries.wholes.shape[1] + 4)
+        return cls(kernel(layout(scores, scores)), search.panels(queries.wholes), slack)
+
+    def to_beat(self, search: Search) -> Floats32 | Int32s:
+        """What sums start from."""
+        if self.errors is None or self.steps is None:
+            return search.to_beat(self.slack)
+        return search.whole_to_beat(self.errors, self.steps)
 
 
 def best_rows(
-    rows: RowArrays, bounds: Part | None, scores: tuple[Part, ...], queries: DividedQueries, known: Int64s, count: int
+    rows: RowArrays, bounds: Part, scores: tuple[Part, ...], queries: DividedQueries, known: Int64s, count: int
 ) -> tuple[Int64s, Floats32]:
     """The `count` best rows of each query's prefix, int64 (q, count), -1 for none; and the lowest of their scores.
 
     Args:
         rows: Arrays of all rows.
-        bounds: Where in them lies what bounds are made of, the last one of `heads` left out; None if there are none.
+        bounds: Where in them lies what bounds are made of.
         scores: The same for what scores are made of.
         queries: q queries.
         known: int64 (q,), ascending.
         count: rows wanted.
     """
     search = Search.of(queries.wholes, known, count)
-    by_bounds = None if bounds is None else ((bounds,), queries.heads[:, :-1], queries.slack)
-    in_full = scores, queries.wholes, _WHOLE_SLACK * (queries.wholes.shape[1] + 4)
-    whole_until = search.end if by_bounds is None else 0
-    way = None
+    by_bounds = _Way.by_bounds(search, first_layout(bounds, scores), queries)
+    way, beat, whole_until = by_bounds, by_bounds.to_beat(search), 0
     for block in search.blocks():
         start = block[0]
-        before, way = way, in_full if by_bounds is None or start < whole_until else by_bounds
-        parts, vectors, slack = way
+        before = way
+        if start >= whole_until:
+            way = by_bounds
+        elif way is by_bounds:
+            way = _Way.in_full(search, scores, queries)
         if way is not before:
             # What is to be beaten differs by what bounds may be off.
-            loops, panels, beat = kernel(layout(parts, scores)), search.panels(vectors), search.to_beat(slack)
-        scored = search.go(loops, rows, panels, beat, block, slack)
+            beat = way.to_beat(search)
+        scored = search.go(way.loops, rows, way.panels, beat, block, way.slack, way.errors, way.steps)
         if way is by_bounds and start >= _SETTLED and scored * _FEW > (block[1] - start) * search.seeing(start):
             whole_until = 2 * block[1]
     return search.best, search.lowest
 
 
-def first_layout(bounds: Part | None, scores: tuple[Part, ...]) -> Layout:
+def first_layout(bounds: Part, scores: tuple[Part, ...]) -> Layout:
     """The layout of the loops that `best_rows` begins with."""
-    return layout(scores if bounds is None else (bounds,), scores)
+    return layout((bounds,), scores, dots=has_dots() is not None)
 
 
 def rows_above(rows: DividedRows, queries: DividedQueries, known: Int64s, least: Floats32) -> list[list[Int64s]]:
     """Of each query, in pieces, ascending, the rows of its prefix whose score is above `least`, float32 (q,)."""
     block = _Block.of(known.tolist())
-    queries.beat(least)
+    heads = np.concatenate([queries.heads.astype(np.float32), -to_beat(least, queries.slack)[:, None]], axis=1)
     pieces: list[list[Int64s]] = [[] for _ in range(len(known))]
     for start in range(0, block.end, max(1, block.step)):
         stop = min(start + block.step, block.end)
-        if rows.bounded:
-            query, row = block.above(queries.heads, rows.heads(start, stop), start, None)
-            better = np.flatnonzero(_scores(rows, queries.wholes, query, row) > least[query])
-            query, row = query[better], row[better]
-        else:
-            query, row = block.above(queries.wholes, rows.wholes(start, stop), start, least)
+        query, row = block.above(heads, rows.heads(start, stop), start)
+        better = np.flatnonzero(_scores(rows, queries.wholes, query, row) > least[query])
+        query, row = query[better], row[better]
         # They come in the order of the queries.
         end = np.searchsorted(query, np.arange(len(known)), side="right")
         for which in np.unique(query).tolist():
@@ -164,16 +205,15 @@ class _Block:
         """Number of queries that may see the row `start`; they are the last ones."""
         return len(self.limits) - bisect_right(self.limits, start)
 
-    def above(self, queries: Floats32, rows: Floats32, start: int, lowest: Floats32 | None) -> tuple[Int64s, Int64s]:
-        """Queries and rows, of n from `start` on that the query may see, whose product is above its lowest, or 0."""
+    def above(self, queries: Floats32, rows: Floats32, start: int) -> tuple[Int64s, Int64s]:
+        """Queries and rows, of n from `start` on that the query may see, whose product is above 0."""
         left, count = bisect_right(self.limits, start), len(rows)
         size = self.seeing(start) * count
         scores, flags = self.scores[:size].reshape(-1, count), self.flags[:size].reshape(-1, count)
         np.matmul(queries[left:], rows.T, out=scores)
         for last in range(left, bisect_left(self.limits, start + count)):
             scores[last - left, self.limits[last] - start :] = -np.inf
-        # To compare with one number takes a third of the time that one for each query takes.
-        np.greater(scores, 0 if lowest is None else lowest[left:, None], out=flags)
+        np.greater(scores, 0, out=flags)
         place = _true(self.flags[:size])
         query: Int64s = place // count
         return query + left, place - query * count + start

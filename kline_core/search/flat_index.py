@@ -4,9 +4,8 @@ The index is flat, because the search must be exact. It searches the vectors whe
 that there is one copy of them, and the next day's index goes on with it (`kline_core._growing`): FAISS searches its own
 flat index by the same function, `faiss.knn`, but an `IndexFlatIP` has to own what it searches.
 
-A scan beside it proposes the rows of several queries. If this machine multiplies 8-bit numbers faster, it scans the
-vectors rounded to 8 bits (`kline_core.search.int8_scan`); otherwise, of many rows, it goes by their principal
-directions (`kline_core.search.principal_scan`). FAISS proposes the rows of a single query, and of all queries where
+A scan beside it proposes the rows of several queries. Of many rows it goes by their principal directions, rounded to
+8 bits (`kline_core.search.principal_scan`). FAISS proposes the rows of a single query, and of all queries where
 there is no scan, as in a process that may not run what it compiles. On a GPU, where one is asked for, it is
 `kline_core.search.device_scan`.
 
@@ -15,17 +14,17 @@ to `score_error`, differently for every shape of batch: good for proposing rows,
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 import faiss
 import numpy as np
 
 from kline_core._growing import followed_by, read_only
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
-from kline_core.search.int8_scan import Int8Scan, int8_pays
 from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.search.reaching import reached
+from kline_core.search.rounded_heads import RoundedHeads
 from kline_core.search.scan_kernel import CompiledScan, may_compile
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -53,8 +52,6 @@ _SAMPLED = 16
 _GROUP, _BLOCK = 16, 8192
 """Queries and rows of one block of scores in `_above`: 512 KB, which stay in the processor's cache."""
 
-Divided: TypeAlias = tuple[Floats64, Floats32]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlatIndex:
@@ -65,7 +62,7 @@ class FlatIndex:
 
     rows: Floats32
     """float32 (P, d), C-contiguous, read-only: the vectors."""
-    scan: "Int8Scan | PrincipalScan | DeviceScan | None"
+    scan: "PrincipalScan | DeviceScan | None"
     """What proposes the rows of several queries; None if FAISS does."""
 
     def __len__(self) -> int:
@@ -73,12 +70,12 @@ class FlatIndex:
         return len(self.rows)
 
     @classmethod
-    def build(cls, patterns: Patterns, divided: Divided | None = None, device: str | None = None) -> Self:
+    def build(cls, patterns: Patterns, heads: RoundedHeads | None = None, device: str | None = None) -> Self:
         """Index the vectors of `patterns`, which must be in memory; row i of the index is row i of the patterns.
 
         Args:
             patterns: Patterns, whose vectors are shared.
-            divided: What an index of the same vectors had under this name.
+            heads: What an index of the same vectors had under this name.
             device: One that torch knows by name, which is to propose rows (`kline_core.search.device_scan`); None for
                 the processor.
 
@@ -87,19 +84,19 @@ class FlatIndex:
         Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
         is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
         """
-        return cls.over(patterns.vectors[:], divided, device)
+        return cls.over(patterns.vectors[:], heads, device)
 
     @classmethod
-    def over(cls, vectors: Floats32, divided: Divided | None = None, device: str | None = None) -> Self:
+    def over(cls, vectors: Floats32, heads: RoundedHeads | None = None, device: str | None = None) -> Self:
         """As `build`, of vectors float32 (P, d), C-contiguous, that are not written any more."""
         faiss.cvar.distance_compute_blas_threshold = _BATCH_FROM * int(vectors.shape[1])
         rows = read_only(vectors)
-        return cls(rows=rows, scan=_scan(rows, divided, device))
+        return cls(rows=rows, scan=_scan(rows, heads, device))
 
     @property
-    def divided(self) -> Divided | None:
-        """Directions and heads of its principal scan, which take the longest to make; None if it has no such scan."""
-        return (self.scan.directions, self.scan.heads) if isinstance(self.scan, PrincipalScan) else None
+    def heads(self) -> RoundedHeads | None:
+        """What its scan bounds rows by, which takes the longest to make; None if it has no such scan."""
+        return self.scan.heads if isinstance(self.scan, PrincipalScan) else None
 
     def followed_by(self, vectors: Floats32) -> "FlatIndex":
         """A new index of these rows and then `vectors`, float32 (n, d)."""
@@ -254,8 +251,8 @@ class FlatIndex:
 
 
 def _scan(
-    rows: Floats32, divided: Divided | None = None, device: str | None = None
-) -> "Int8Scan | PrincipalScan | DeviceScan | None":
+    rows: Floats32, heads: RoundedHeads | None = None, device: str | None = None
+) -> "PrincipalScan | DeviceScan | None":
     """The scan on a device, or the one that is the fastest for this processor and these rows, float32 (P, d)."""
     if device is not None:
         from kline_core.search.device_scan import DeviceScan
@@ -263,10 +260,8 @@ def _scan(
         return DeviceScan.of(rows, device)
     if not may_compile():
         return None
-    if int8_pays(rows.shape[1]):
-        return Int8Scan.of(rows)
-    if divided is not None:
-        return PrincipalScan.of_parts(rows, *divided)
+    if heads is not None:
+        return PrincipalScan(rows, heads)
     return PrincipalScan.of(rows) if len(rows) >= _DIVIDED_FROM else None
 
 

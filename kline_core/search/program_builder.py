@@ -6,7 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
-BYTE, INT, LONG, BIT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(1)
+BYTE, SHORT, INT, LONG, BIT = (ir.IntType(size) for size in (8, 16, 32, 64, 1))
 FLOAT, DOUBLE, NONE = ir.FloatType(), ir.DoubleType(), ir.VoidType()
 Value = Any
 """A value of a program; llvmlite has no types of its own for the checker."""
@@ -86,6 +86,14 @@ class ProgramBuilder:
 
 def _signature(name: str) -> ir.FunctionType:
     *path, last = name.split(".")
+    if "pmadd" in name:
+        size = 512 if last == "512" else 256 if "avx2" in path else 128
+        bytes_, shorts, sums = (ir.VectorType(kind, size // kind.width) for kind in (BYTE, SHORT, INT))
+        return (
+            ir.FunctionType(shorts, [bytes_] * 2)
+            if ".ub" in name or "ubs" in name
+            else ir.FunctionType(sums, [shorts] * 2)
+        )
     if path[-1] == "vpdpbusd":
         sums, bytes_ = ir.VectorType(INT, int(last) // 32), ir.VectorType(BYTE, int(last) // 8)
         return ir.FunctionType(sums, [sums, bytes_, bytes_])

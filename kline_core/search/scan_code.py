@@ -6,93 +6,46 @@ products are made at once and compared, and nothing is written but the few pairs
 
 1. Rows are taken in blocks. Queries lie side by side in panels, `Layout.lanes` each, so that a vector of the
    processor holds one number of several queries; a row's number is repeated in all of another one.
-2. Of each tile the products are added to what the query has to beat, and the pairs above 0 noted down, unless the query
-   may not see the row.
-3. After a block each pair that was noted is scored in full. Where the score is above the query's lowest, it takes its
+2. The products of a tile are taken from what its queries have to beat. A bit tells of each pair whether it is below 0,
+   which it is if it passes; the words of bits that are not all zeros are noted down.
+3. After a block the pairs of these words are noted down, unless the query may not see the row, and each is scored in
+   full. Where the score is above the query's lowest, it takes its
    place in the query's heap, whose lowest score is first, and the query has more to beat from then on.
 
 The order of sums, and whether a product and a sum are rounded once or twice, are the processor's. The bounds of the
 scans hold for any.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from llvmlite import ir
 
-from kline_core.search.program_builder import BIT, BYTE, DOUBLE, FLOAT, INT, LONG, ProgramBuilder, Value
+from kline_core.search.program_builder import BIT, BYTE, DOUBLE, FLOAT, INT, LONG, Value
+from kline_core.search.scan_layout import OFFSET, Layout, Part
+from kline_core.search.tile_code import TileCode
 
 LOWEST: Final = -3.0
 """Below every score."""
-_MOST_SUM: Final = 1e9
+MOST_SUM: Final = 1e9
 """Above every sum of whole numbers, and within 32 bits; its negative is below every one."""
-_SPARE: Final = 1e-3
+SPARE: Final = 1e-3
 """More than what is to be beaten can be off by its rounding, in steps of whole numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some numbers of each row: the first `width` of `stride` in one of the two arrays of rows."""
-
-    array: int
-    stride: int
-    width: int
-    codes: bool = False
-    """Whether they are int8, not float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How rows lie in memory, and the shape of a tile."""
-
-    bounds: tuple[Part, ...]
-    """What bounds are made of; several parts, or codes, are turned to float32 a block at a time."""
-    scores: tuple[Part, ...]
-    """What scores are made of."""
-    vector: int
-    """Numbers of 32 bits in a vector of the processor."""
-    vectors: int
-    """Vectors of queries in a panel."""
-    rows: int
-    """Rows of a tile."""
-    block: int
-    """Rows whose pairs are noted down before they are scored."""
-    dots: bool = False
-    """Whether bounds are sums of products of 8 bits, four at a time; their only part is then codes."""
-    instruction: bool = False
-    """Whether the processor has an instruction for these. If not, others take its place, and it is tested anywhere."""
-
-    @property
-    def lanes(self) -> int:
-        """Queries of a panel."""
-        return self.vector * self.vectors
-
-    @property
-    def terms(self) -> int:
-        """Numbers of a row, or fours of them, that meet a query."""
-        width = sum(part.width for part in self.bounds)
-        return width // 4 if self.dots else width
-
-    @property
-    def decoded(self) -> bool:
-        """Whether a block is turned to float32 first."""
-        return not self.dots and (len(self.bounds) > 1 or self.bounds[0].codes)
-
-
 ARGUMENTS: Final = (
-    *("first", "second", "sums", "start", "stop", "panels", "beat", "limits", "count_of_panels"),
-    *("queries", "scores", "rows", "count", "found", "room", "errors", "steps", "slack"),
+    *("first", "second", "start", "stop", "panels", "beat", "limits", "count_of_panels"),
+    *("queries", "scores", "rows", "count", "words", "places", "found", "room", "errors", "steps", "slack"),
 )
 """What the program `scan` takes, in this order. All but the whole numbers and `slack` are addresses:
 
     first, second    arrays of rows, from row 0 on
-    sums             int32 (P,), 128 times the sum of a row's codes; read with `dots` only
     start, stop      the rows to be scanned
-    panels           float32 or, with `dots`, 4 x uint8 (panels, terms, lanes): queries, 128 more than their codes
-    beat             float32 or int32 (panels x lanes,): a pair passes if this and its product are above 0; written
+    panels           float32 or, with `dots`, 4 x int8 (panels, terms, lanes): the negatives of queries
+    beat             float32 or int32 (panels x lanes,): a pair passes if its product is above this; written
     limits           int64 (panels x lanes,): rows that each query may see, ascending
     queries          float32 (panels x lanes, w): what scores are made of
     scores, rows     float32, int64 (panels x lanes, count): heaps; written
+    words, places    int64 (block x panels + 1,): room
     found            int64 (block x panels x lanes + 1,): room
     room             float32 (block, terms): room, where blocks are decoded
     errors, steps    float64 (panels x lanes,): with `dots`, what a product may be off, and 1 / the score of one step
@@ -107,20 +60,19 @@ def scan_code(layout: Layout) -> str:
     return str(_Scan(module, layout).written())
 
 
-class _Scan(ProgramBuilder):
+class _Scan(TileCode):
     """The function `scan`; its parameters are those of `ARGUMENTS`."""
 
     def __init__(self, module: ir.Module, layout: Layout) -> None:
         self.layout = layout
-        self.number = INT if layout.dots else FLOAT
         kinds = {
             **{name: FLOAT.as_pointer() for name in ("queries", "scores", "room")},
-            **{name: LONG.as_pointer() for name in ("limits", "rows", "found")},
+            **{name: LONG.as_pointer() for name in ("limits", "rows", "words", "places", "found")},
             **{name: DOUBLE.as_pointer() for name in ("errors", "steps")},
             **{name: self.number.as_pointer() for name in ("panels", "beat")},
             **{name: BYTE.as_pointer() for name in ("first", "second")},
             **dict.fromkeys(("start", "stop", "count_of_panels", "count"), LONG),
-            **{"sums": INT.as_pointer(), "slack": FLOAT},
+            "slack": FLOAT,
         }
         signature = ir.FunctionType(LONG, [kinds[name] for name in ARGUMENTS])
         super().__init__(module, ir.Function(module, signature, "scan"))
@@ -129,19 +81,17 @@ class _Scan(ProgramBuilder):
             if isinstance(argument.type, ir.PointerType):
                 argument.add_attribute("noalias")
         self.given = dict(zip(ARGUMENTS, self.function.args, strict=True))
-        self.vector = ir.VectorType(self.number, layout.vector)
 
     def written(self) -> ir.Module:
         """The module with the function."""
         b, given = self.b, self.given
         scored, left = self.variable(LONG, LONG(0)), self.variable(LONG, LONG(0))
-        self.noted = self.variable(LONG)
-        with self.b.goto_entry_block():
-            self.masks = self.b.alloca(ir.ArrayType(LONG, self.layout.rows))
+        self.noted, self.words = self.variable(LONG), self.variable(LONG)
         lanes = self.layout.lanes
         with self.loop(given["start"], given["stop"], self.layout.block) as first:
             last = self.less(b.add(first, LONG(self.layout.block)), given["stop"])
             b.store(LONG(0), self.noted)
+            b.store(LONG(0), self.words)
             if self.layout.decoded:
                 self.decode(first, last)
 
@@ -159,6 +109,8 @@ class _Scan(ProgramBuilder):
                 self.loop(first, last, self.layout.rows) as row,
             ):
                 self.tile(panel, row, first, last)
+            with self.loop(LONG(0), b.load(self.words)) as word:
+                self.note_word(word, last)
             b.store(b.add(b.load(scored), b.load(self.noted)), scored)
             with self.loop(LONG(0), b.load(self.noted)) as place:
                 pair = self.read(given["found"], place)
@@ -174,10 +126,17 @@ class _Scan(ProgramBuilder):
                 source = self.row(self.array(part), row, part.stride)
                 target = self.row(self.given["room"], self.b.sub(row, first), self.layout.terms)
                 with self.loop(LONG(0), LONG(part.width)) as number:
-                    value = self.read(source, number)
-                    value = self.b.sitofp(value, FLOAT) if part.codes else value
+                    value = self.decoded(self.read(source, number), FLOAT) if part.codes else self.read(source, number)
                     self.b.store(value, self.at(target, self.b.add(number, LONG(done))))
             done += part.width
+
+    def decoded(self, codes: Value, kind: Value) -> Value:
+        """A code, or some side by side, as float32."""
+        b = self.b
+        if isinstance(kind, ir.VectorType):
+            wide = ir.VectorType(INT, kind.count)
+            return b.sitofp(b.sub(b.zext(codes, wide), ir.Constant(wide, [INT(OFFSET)] * kind.count)), kind)
+        return b.sitofp(b.sub(b.zext(codes, INT), INT(OFFSET)), kind)
 
     def array(self, part: Part) -> Value:
         """The array of a part, as numbers of its kind."""
@@ -185,53 +144,36 @@ class _Scan(ProgramBuilder):
         return base if part.codes else self.b.bitcast(base, FLOAT.as_pointer())
 
     def tile(self, panel: Value, row: Value, first: Value, last: Value) -> None:
-        """Note down the pairs of a tile that pass."""
+        """Note down which rows of a tile hold pairs that pass."""
         b, layout, given = self.b, self.layout, self.given
         lane = b.mul(panel, LONG(layout.lanes))
         # Beyond the last row it is that row again, whose pairs are not noted twice.
         rows = [self.less(b.add(row, LONG(number)), b.sub(last, LONG(1))) for number in range(layout.rows)]
-        products = [[self.variable(self.vector, value) for value in self.beaten(lane, each)] for each in rows]
-        sources = [self.source(each, first) for each in rows]
-        with self.loop(LONG(0), LONG(layout.terms)) as term:
-            at = b.mul(b.add(b.mul(panel, LONG(layout.terms)), term), LONG(layout.lanes))
-            queries = [
-                self.read_vector(self.vector, given["panels"], b.add(at, LONG(layout.vector * number)))
-                for number in range(layout.vectors)
-            ]
-            for source, sums in zip(sources, products, strict=True):
-                value = self.repeat(self.read(source, term), self.vector)
-                for query, place in zip(queries, sums, strict=True):
-                    b.store(self.multiplied(query, value, b.load(place)), place)
-        # The highest of each lane first, since few tiles hold a pair that passes.
-        highest = self.highest([b.load(place) for sums in products for place in sums])
-        with b.if_then(b.icmp_unsigned("!=", self.above(highest), LONG(0)), likely=False):
-            self.note_tile(products, lane, row, last)
-
-    def note_tile(self, products: list[list[Value]], lane: Value, row: Value, last: Value) -> None:
-        """Note down the pairs of a tile whose sums are above 0."""
-        b, layout = self.b, self.layout
-        for number, sums in enumerate(products):
-            mask: Value = LONG(0)
-            for which, place in enumerate(sums):
-                mask = b.or_(mask, b.shl(self.above(b.load(place)), LONG(layout.vector * which)))
-            b.store(mask, self.at(self.masks, INT(0), INT(number)))
-        with self.loop(LONG(0), LONG(layout.rows)) as n:
-            mask = self.variable(LONG, b.load(self.at(self.masks, LONG(0), n)))
-            with self.repeated(lambda: b.icmp_unsigned("!=", b.load(mask), LONG(0))):
-                bits = b.load(mask)
-                b.store(b.and_(bits, b.sub(bits, LONG(1))), mask)
-                self.note(b.add(lane, b.call(self.intrinsic("llvm.cttz.i64"), [bits, BIT(1)])), b.add(row, n), last)
-
-    def beaten(self, lane: Value, row: Value) -> list[Value]:
-        """What the sums of a row's products start from."""
-        vectors = [
-            self.read_vector(self.vector, self.given["beat"], self.b.add(lane, LONG(self.layout.vector * number)))
-            for number in range(self.layout.vectors)
+        beaten = [
+            self.read_vector(self.vector, given["beat"], b.add(lane, LONG(layout.vector * number)))
+            for number in range(layout.vectors)
         ]
-        if not self.layout.dots:
-            return vectors
-        offset = self.repeat(self.read(self.given["sums"], row), self.vector)
-        return [self.b.sub(each, offset) for each in vectors]
+        sums = [[self.variable(self.vector, value) for value in beaten] for _ in rows]
+        self.multiply(given["panels"], panel, [self.source(each, first) for each in rows], sums)
+        for number in range(0, layout.rows, layout.rows_of_word):
+            word, place = self.below(sums[number : number + layout.rows_of_word]), b.load(self.words)
+            # Without a branch, which could not be foretold: what is not counted, the next one takes the place of.
+            b.store(word, self.at(given["words"], place))
+            b.store(b.or_(b.shl(panel, LONG(32)), b.add(row, LONG(number))), self.at(given["places"], place))
+            b.store(b.add(place, b.zext(b.icmp_unsigned("!=", word, LONG(0)), LONG)), self.words)
+
+    def note_word(self, number: Value, last: Value) -> None:
+        """Note down the pairs of some rows of a tile that pass."""
+        b, layout = self.b, self.layout
+        place = self.read(self.given["places"], number)
+        lane, row = b.mul(b.lshr(place, LONG(32)), LONG(layout.lanes)), b.and_(place, LONG(2**32 - 1))
+        bits = self.variable(LONG, self.read(self.given["words"], number))
+        with self.repeated(lambda: b.icmp_unsigned("!=", b.load(bits), LONG(0))):
+            left = b.load(bits)
+            b.store(b.and_(left, b.sub(left, LONG(1))), bits)
+            pair = b.call(self.intrinsic("llvm.cttz.i64"), [left, BIT(1)])
+            query, of_word = b.urem(pair, LONG(layout.lanes)), b.udiv(pair, LONG(layout.lanes))
+            self.note(b.add(lane, query), b.add(row, of_word), last)
 
     def source(self, row: Value, first: Value) -> Value:
         """Where the numbers of a row lie that meet the queries."""
@@ -240,40 +182,6 @@ class _Scan(ProgramBuilder):
         (part,) = self.layout.bounds
         base = self.row(self.array(part), row, part.stride)
         return self.b.bitcast(base, self.number.as_pointer())
-
-    def multiplied(self, query: Value, value: Value, so_far: Value) -> Value:
-        if not self.layout.dots:
-            return self.b.call(self.intrinsic(f"llvm.fmuladd.v{self.layout.vector}f32"), [query, value, so_far])
-        eight = ir.VectorType(BYTE, 4 * self.layout.vector)
-        query, value = self.b.bitcast(query, eight), self.b.bitcast(value, eight)
-        if self.layout.instruction:
-            dots = self.intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * self.layout.vector}")
-            return self.b.call(dots, [so_far, query, value])
-        wide = ir.VectorType(INT, eight.count)
-        products = self.b.mul(self.b.zext(query, wide), self.b.sext(value, wide))
-        for number in range(4):
-            places = ir.Constant(ir.VectorType(INT, self.layout.vector), list(range(number, eight.count, 4)))
-            so_far = self.b.add(so_far, self.b.shuffle_vector(products, ir.Constant(wide, ir.Undefined), places))
-        return so_far
-
-    def highest(self, sums: list[Value]) -> Value:
-        """The highest of some vectors, lane by lane."""
-        while len(sums) > 1:
-            sums = [self.higher(*sums[first : first + 2]) for first in range(0, len(sums), 2)]
-        return sums[0]
-
-    def higher(self, one: Value, other: Value | None = None) -> Value:
-        if other is None:
-            return one
-        b = self.b
-        flags = b.icmp_signed(">", one, other) if self.layout.dots else b.fcmp_ordered(">", one, other)
-        return b.select(flags, one, other)
-
-    def above(self, sums: Value) -> Value:
-        """A bit for each sum above 0."""
-        b, none = self.b, ir.Constant(self.vector, [self.number(0)] * self.layout.vector)
-        flags = b.icmp_signed(">", sums, none) if self.layout.dots else b.fcmp_ordered(">", sums, none)
-        return b.zext(b.bitcast(flags, ir.IntType(self.layout.vector)), LONG)
 
     def note(self, query: Value, row: Value, last: Value) -> None:
         """Note a pair down if the query may see the row, and the row is one of the block's."""
@@ -317,7 +225,7 @@ class _Scan(ProgramBuilder):
         for first in range(0, whole, size):
             at = LONG(first)
             if part.codes:
-                some = b.sitofp(self.read_vector(ir.VectorType(BYTE, size), there, at), kind)
+                some = self.decoded(self.read_vector(ir.VectorType(BYTE, size), there, at), kind)
             else:
                 some = self.read_vector(kind, there, at)
             asked = self.read_vector(kind, query, at)
@@ -332,7 +240,7 @@ class _Scan(ProgramBuilder):
             total = b.call(added, [FLOAT(0), both], fastmath=["reassoc"])
         for number in range(whole, part.width):
             value = self.read(there, LONG(number))
-            value = b.sitofp(value, FLOAT) if part.codes else value
+            value = self.decoded(value, FLOAT) if part.codes else value
             total = b.fadd(total, b.fmul(value, self.read(query, LONG(number))))
         return total
 
@@ -364,10 +272,10 @@ class _Scan(ProgramBuilder):
         b, given = self.b, self.given
         if not self.layout.dots:
             least = FLOAT(LOWEST)
-            return b.fsub(given["slack"], b.select(b.fcmp_ordered(">", lowest, least), lowest, least))
+            return b.fsub(b.select(b.fcmp_ordered(">", lowest, least), lowest, least), given["slack"])
         gap = b.fsub(b.fpext(lowest, DOUBLE), self.read(given["errors"], query))
-        sums = b.fsub(b.fmul(gap, self.read(given["steps"], query)), DOUBLE(_SPARE))
+        sums = b.fsub(b.fmul(gap, self.read(given["steps"], query)), DOUBLE(SPARE))
         sums = b.call(self.intrinsic("llvm.floor.f64"), [sums])
-        least, most = DOUBLE(-_MOST_SUM), DOUBLE(_MOST_SUM)
+        least, most = DOUBLE(-MOST_SUM), DOUBLE(MOST_SUM)
         sums = b.select(b.fcmp_ordered(">", sums, least), sums, least)
-        return b.neg(b.fptosi(b.select(b.fcmp_ordered("<", sums, most), sums, most), INT))
+        return b.fptosi(b.select(b.fcmp_ordered("<", sums, most), sums, most), INT)

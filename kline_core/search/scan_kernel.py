@@ -18,13 +18,16 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from kline_core._processor import left_out
-from kline_core.search.scan_code import ARGUMENTS, LOWEST, Layout, Part, scan_code
-from kline_core.typing import Floats32, Floats64, Int8s, Int32s, Int64s
+from kline_core.search.scan_code import ARGUMENTS, LOWEST, MOST_SUM, SPARE, scan_code
+from kline_core.search.scan_layout import Dots, Layout, Part
+from kline_core.typing import Bytes, Floats32, Floats64, Int8s, Int32s, Int64s
 
-_TILES: Final = {16: (2, 12), 8: (3, 4), 4: (3, 4)}
-"""Vectors of queries and rows of a tile by the length of a vector; with what is beside them, they fill the registers.
-Measured on an Intel Xeon of the fifth generation: 2 x 12 takes 0.83 ns a pair, 3 x 8 0.90 and 4 x 6 0.98; of shorter
-vectors 3 x 4 takes 1.18, 2 x 6 1.25 and 4 x 3 1.61."""
+_VECTORS: Final = 2
+"""Vectors of queries in a panel."""
+_ROWS: Final = {None: {16: 12, 8: 4, 4: 8}, Dots.FOURS: {16: 12, 8: 4, 4: 8}, Dots.PAIRS: {16: 8, 8: 4, 4: 8}}
+"""Rows of a tile, which with what is beside them fill the registers, by what is multiplied and the length of a vector.
+"""
+_MOST_ROWS: Final = 12
 _FEATURES: Final = {
     "avx2": ("avx", "fma", "f16c", "vaes", "vpclmulqdq", "evex512"),
     "avx512f": ("avx512", "avx10", "evex512"),
@@ -39,7 +42,7 @@ _LONGER = 4
 _BLOCK = 128
 """Rows whose pairs are scored together: of 32 float32 numbers each, 16 KB."""
 
-Rows = Floats32 | Int8s
+Rows = Floats32 | Bytes
 _COMPILED: dict[tuple[Layout, frozenset[str]], "Kernel"] = {}
 _COMPILING = threading.Lock()
 if hasattr(os, "register_at_fork"):
@@ -78,10 +81,13 @@ class Kernel:
 
 
 def layout(bounds: tuple[Part, ...], scores: tuple[Part, ...], dots: bool = False) -> Layout:
-    """What the loops for such rows are compiled for on this processor; see `Layout`."""
+    """What the loops for such rows are compiled for on this processor; see `Layout`.
+
+    `dots`: whether queries are whole numbers too, which `has_dots` has to allow.
+    """
     vector = vector_length()
-    vectors, rows = _TILES[vector]
-    return Layout(bounds, scores, vector, vectors, rows, _BLOCK, dots, dots and has_dots())
+    by = has_dots() if dots else None
+    return Layout(bounds, scores, vector, _VECTORS, _ROWS[by][vector], _BLOCK, by)
 
 
 def kernel(layout: Layout) -> Kernel:
@@ -162,10 +168,12 @@ def vector_length() -> int:
     return 8 if has.get("avx2") and has.get("fma") else 4
 
 
-def has_dots() -> bool:
-    """Whether this processor multiplies 8-bit numbers four at a time, in vectors of its full length."""
-    has = _features(left_out())
-    return bool(has.get({16: "avx512vnni", 8: "avxvnni"}.get(vector_length(), "")))
+def has_dots() -> Dots | None:
+    """By what this processor multiplies 8-bit numbers in vectors of its full length; None if it cannot."""
+    has, vector = _features(left_out()), vector_length()
+    if has.get({16: "avx512vnni", 8: "avxvnni"}.get(vector, "")):
+        return Dots.FOURS
+    return Dots.PAIRS if has.get({16: "avx512bw", 8: "avx2", 4: "ssse3"}[vector]) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,15 +182,13 @@ class RowArrays:
 
     first: Rows
     second: Rows
-    sums: Int32s | None = None
-    """int32 (P,): see `scan_code.ARGUMENTS`."""
 
     def check(self, layout: Layout) -> None:
         """Raise ValueError if the arrays do not lie in memory as the loops, which only know addresses, take it."""
-        wrong = self.sums is not None and (self.sums.dtype != np.int32 or not self.sums.flags.c_contiguous)
+        wrong = False
         for part in (*layout.bounds, *layout.scores):
             rows = (self.first, self.second)[part.array]
-            kind = np.int8 if part.codes else np.float32
+            kind = np.uint8 if part.codes else np.float32
             wrong |= rows.dtype != kind or rows.shape[1:] != (part.stride,) or not rows.flags.c_contiguous
         if wrong:
             raise ValueError(f"rows do not lie in memory as {layout} says")
@@ -205,6 +211,8 @@ class Search:
     """float32 (q + spare, count): heaps, the lowest score first; -inf for none."""
     rows: Int64s
     """int64, shaped alike; -1 for none."""
+    words: Int64s
+    """int64 (2, n): room."""
     found: Int64s
 
     @classmethod
@@ -219,7 +227,8 @@ class Search:
             _after(spare, np.asarray(known, dtype=np.int64)),
             np.full((size, count), -np.inf, dtype=np.float32),
             np.full((size, count), -1, dtype=np.int64),
-            # One more, where a pair is put that is not noted.
+            # One more, where what is not noted is put.
+            np.empty((2, (_BLOCK + _MOST_ROWS) * size // lanes + 1), dtype=np.int64),
             np.empty(_BLOCK * size + 1, dtype=np.int64),
         )
 
@@ -250,20 +259,32 @@ class Search:
         """Number of queries that may see the row `start`."""
         return len(self.limits) - int(np.searchsorted(self.limits, start, side="right"))
 
-    def panels(self, vectors: Floats32 | Int32s) -> Floats32 | Int32s:
-        """Queries (q, terms) side by side: (panels, terms, lanes)."""
+    def panels(self, vectors: Floats32 | Int8s) -> Floats32 | Int32s:
+        """The negatives of queries, (q, terms) or, if whole, (q, 4 * terms), side by side: (panels, terms, lanes)."""
         lanes = _lanes()
-        padded = _after(self.spare, vectors)
+        padded = _after(self.spare, -vectors)
+        terms = padded if padded.dtype == np.float32 else padded.view(np.int32)
         panels: Floats32 | Int32s = np.ascontiguousarray(
-            padded.reshape(len(padded) // lanes, lanes, vectors.shape[1]).transpose(0, 2, 1)
+            terms.reshape(len(padded) // lanes, lanes, terms.shape[1]).transpose(0, 2, 1)
         )
         return panels
 
     def to_beat(self, slack: float) -> Floats32:
-        """What sums start from, float32 (q + spare,); see `scan_code.ARGUMENTS`."""
+        """What sums of float32 numbers start from, float32 (q + spare,); see `scan_code.ARGUMENTS`."""
         beat = to_beat(self.scores[:, 0], slack)
-        beat[: self.spare] = -np.inf
+        beat[: self.spare] = np.inf
         return beat
+
+    def whole_to_beat(self, errors: Floats64, steps: Floats64) -> Int32s:
+        """The same of whole numbers, int32 (q + spare,), for the `errors` and `steps` of the loops."""
+        sums = np.floor((self.scores[:, 0].astype(np.float64) - errors) * steps - SPARE)
+        beat: Int32s = np.clip(sums, -MOST_SUM, MOST_SUM).astype(np.int32)
+        beat[: self.spare] = MOST_SUM
+        return beat
+
+    def spared(self, values: Floats64) -> Floats64:
+        """A number of each query, with ones before those of the first: float64 (q + spare,)."""
+        return np.concatenate([np.ones(self.spare), values])
 
     def go(
         self,
@@ -282,22 +303,29 @@ class Search:
         room = np.empty((layout.block, layout.terms) if layout.decoded else 0, dtype=np.float32)
         none = np.zeros(0)
         held = (
-            *(arrays.first, arrays.second, none if arrays.sums is None else arrays.sums, *block),
+            *(arrays.first, arrays.second, *block),
             *(panels, beat, self.limits, len(panels), self.wholes, self.scores, self.rows, self.rows.shape[1]),
-            *(self.found, room, none if errors is None else errors, none if steps is None else steps, slack),
+            *(
+                *self.words,
+                self.found,
+                room,
+                none if errors is None else errors,
+                none if steps is None else steps,
+                slack,
+            ),
         )
         call = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in held]
         return int(kernel.call(*call))
 
 
 def to_beat(scores: Floats32, slack: float) -> Floats32:
-    """What a bound and this are above 0 for, if its row may be better than a score; float32, shaped like `scores`."""
-    return np.float32(slack) - np.maximum(scores, np.float32(LOWEST))
+    """What a row's bound is above, if the row may be better than a score; float32, shaped like `scores`."""
+    return np.maximum(scores, np.float32(LOWEST)) - np.float32(slack)
 
 
 def _lanes() -> int:
     vector = vector_length()
-    return vector * _TILES[vector][0]
+    return vector * _VECTORS
 
 
 def _after(spare: int, rows: Any) -> Any:

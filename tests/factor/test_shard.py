@@ -12,7 +12,7 @@ from kline_core.errors import StaleError
 from kline_core.factor import shard as module
 from kline_core.factor.shard import ShardKey, load_shards
 from kline_core.factor.state import load_state
-from kline_core.search import flat_index, principal_scan
+from kline_core.search import flat_index
 from kline_core.search.shards import Share
 from kline_core.store import row_blocks
 from kline_core.store.array_folder import INDEX_CACHE, array_folders
@@ -71,12 +71,10 @@ def test_from_the_index_cache_and_what_was_added_since(bench, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_homes_cached")
-def test_from_an_entry_whose_scan_has_no_bounds(bench, monkeypatch):
-    real = principal_scan.principal
-    monkeypatch.setattr(principal_scan, "principal", lambda rows: (real(rows)[0], 0))
-    monkeypatch.setattr(flat_index, "int8_pays", lambda _: False)
-    monkeypatch.setattr(flat_index, "_DIVIDED_FROM", 1)
-    assert load_state(bench.key).index.divided[1].shape == (0, 2)
+@pytest.mark.parametrize("least", [1, 10**9])
+def test_from_an_entry_with_a_scan_and_from_one_without(bench, monkeypatch, least):
+    monkeypatch.setattr(flat_index, "_DIVIDED_FROM", least)
+    assert (load_state(bench.key).index.heads is None) == (least > 1)
     _cache._caches.clear()
     read = []
     monkeypatch.setattr(module, "_rows", lambda *_: read.append(1) or iter(()))

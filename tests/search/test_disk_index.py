@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 
 from kline_core.patterns.mapped_vectors import MappedVectors
-from kline_core.search import quantised_scan
 from kline_core.search.disk_index import DiskIndex
 from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
@@ -30,7 +29,7 @@ def on_disk(patterns, had):
 def test_search_equals_the_plain_loop(case):
     patterns, queries, factor, window_bars, first_ask = case
     index, held = on_disk(patterns, len(patterns) * 2 // 3)
-    with pytest.MonkeyPatch.context() as patch, small_steps(quantised_scan):
+    with pytest.MonkeyPatch.context() as patch, small_steps():
         patch.setattr("kline_core.search.candidates._FIRST_ASK", first_ask)
         matches = search(index, held, queries, factor, window_bars)
     assert_naive(matches, patterns, queries, factor, window_bars)

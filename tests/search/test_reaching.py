@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kline_core.search import flat_index as index_module
 from kline_core.search import reaching
 from kline_core.search.flat_index import FlatIndex
-from kline_core.search.int8_scan import Int8Scan
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.search.reaching import reached
 from tests.naive import similarity
@@ -50,13 +49,12 @@ def test_no_row_above_a_bound_is_missing(seed, asked, counts):
             assert len(above) >= counts[-1] or bound[query] == -np.inf
 
 
-@pytest.mark.parametrize("of", [Int8Scan.of, PrincipalScan.of])
 @pytest.mark.parametrize("counts", [(4, 16), (1024, 8192)])
-def test_an_index_with_compiled_loops_finds_the_rows_that_a_look_at_all_finds(monkeypatch, of, counts):
+def test_an_index_with_compiled_loops_finds_the_rows_that_a_look_at_all_finds(monkeypatch, counts):
     rows = few_directions(600)
     rows[100:160] = rows[100]
     monkeypatch.setattr(reaching, "_COUNTS", counts)
-    index = FlatIndex(rows, of(rows))
+    index = FlatIndex(rows, PrincipalScan.of(rows))
     index.prepare()
     assert index.scan.ready
     vectors, known = rows[[100, 3, 100, 7]], np.array([90, 130, 400, 600])

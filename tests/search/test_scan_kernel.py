@@ -16,18 +16,20 @@ from hypothesis import strategies as st
 from kline_core._processor import LEAVE_OUT
 from kline_core.search import scan_kernel
 from kline_core.search.principal_scan import PrincipalScan
-from kline_core.search.scan_code import Layout, Part, scan_code
-from kline_core.search.scan_kernel import RowArrays, Search, kernel, layout, vector_length
+from kline_core.search.scan_code import scan_code
+from kline_core.search.scan_kernel import RowArrays, Search, has_dots, kernel, layout, vector_length
+from kline_core.search.scan_layout import MOST_OF_PAIRS, OFFSET, Dots, Layout, Part
 from tests.naive import similarity
 from tests.support.examples import examples
 from tests.support.vector_sets import few_directions
 
 ROOT = Path(__file__).parents[2]
 NARROWER = ["", "avx512f", "avx512f,avx2"]
+WITHOUT_FOURS = [f"avx512_vnni,avx_vnni,{without}" for without in NARROWER]
 FLOATS = (Part(0, 9, 8),), (Part(1, 11, 11),)
 CODES = (Part(0, 9, 8, codes=True),), (Part(0, 9, 9, codes=True), Part(1, 11, 11, codes=True))
 BOTH = (Part(0, 9, 9, codes=True), Part(1, 11, 11, codes=True)), CODES[1]
-DOTS = (Part(0, 8, 8, codes=True),), (Part(1, 11, 11),)
+DOTS = (Part(0, 32, 32, codes=True),), (Part(1, 11, 11),)
 
 
 def whole_numbers(rng, *shape, most=9):
@@ -43,8 +45,7 @@ def whole_numbers(rng, *shape, most=9):
 def test_the_best_of_each_prefix(seed, without, parts, count_of_rows, asked, count, block):
     rng = np.random.default_rng(seed)
     bounds, scores = parts
-    kind = np.int8 if scores[0].codes else np.float32
-    first, second = (whole_numbers(rng, count_of_rows, width).astype(kind) for width in (9, 11))
+    first, second = (whole_numbers(rng, count_of_rows, width) for width in (9, 11))
     wholes = np.concatenate([first, second], axis=1) if len(scores) == 2 else second
     queries = whole_numbers(rng, asked, wholes.shape[1]).astype(np.float32)
     # Bounds that are the scores where all numbers meet, and that let everything pass where not.
@@ -52,6 +53,8 @@ def test_the_best_of_each_prefix(seed, without, parts, count_of_rows, asked, cou
     if whole:
         # Scores below -3 there are none of.
         first, second, wholes, queries = (np.abs(each) for each in (first, second, wholes, queries))
+    kind, more = (np.uint8, OFFSET) if scores[0].codes else (np.float32, 0)
+    first, second = ((each + more).astype(kind) for each in (first, second))
     known = np.sort(rng.integers(0, count_of_rows + 1, asked))
     exact = queries @ wholes.astype(np.float32).T
     with pytest.MonkeyPatch.context() as patch:
@@ -77,25 +80,68 @@ def test_the_best_of_each_prefix(seed, without, parts, count_of_rows, asked, cou
         assert lowest == (-np.inf if limit < count else min(exact[query, rows]))
 
 
-@pytest.mark.parametrize("without", NARROWER)
+@pytest.mark.parametrize("without", [*NARROWER, *WITHOUT_FOURS])
 def test_sums_of_bytes(without, monkeypatch):
     monkeypatch.setenv(LEAVE_OUT, without)
+    dots = has_dots()
+    if dots is None:
+        pytest.skip("this processor multiplies no bytes")
     rng = np.random.default_rng(0)
-    codes, rows = whole_numbers(rng, 400, 8, most=127).astype(np.int8), whole_numbers(rng, 400, 11).astype(np.float32)
-    asked = whole_numbers(rng, 40, 8, most=127)
+    codes = rng.integers(0, 256, (400, 32)).astype(np.uint8)
+    # As far as a sum of pairs can go, in both directions.
+    codes[:40], codes[40:80] = 255, 0
+    rows = whole_numbers(rng, 400, 11).astype(np.float32)
+    asked = whole_numbers(rng, 40, 32, most=127 if dots is Dots.FOURS else MOST_OF_PAIRS // 8)
+    if dots is Dots.PAIRS:
+        # All that meet in one sum is one number, or two that meet first.
+        asked[:8] = 0
+        asked[:4, [0, 2, 16, 18]] = MOST_OF_PAIRS - 1
+        asked[4:8, [0, 1, 30, 31]] = -(MOST_OF_PAIRS // 2)
+    assert asked.min() < -10
     known = np.full(40, 400)
     search = Search.of(np.zeros((40, 11), dtype=np.float32), known, 1)
-    sums = (codes.astype(np.int32).sum(axis=1) * 128).astype(np.int32)
-    for least in (-(2**30), -5000, 0, 1, 20_000):
-        beat = np.full(len(search.limits), -(2**30), dtype=np.int32)
-        beat[search.spare :] = -least
-        panels = search.panels((asked + 128).astype(np.uint8).view(np.int32))
-        passed = search.go(kernel(layout(*DOTS, dots=True)), RowArrays(codes, rows, sums), panels, beat, (0, 400))
-        # All scores are 0, of which the first takes a place, and then nothing is above it.
-        exact = asked @ codes.astype(np.int64).T
-        if least != -(2**30):
-            assert passed == (exact > least).sum()
+    exact = asked @ codes.astype(np.int64).T
+    for least in (-(10**9), -5000, 0, 1, 20_000, 10**9):
         search.scores[:] = np.inf
+        beat = np.full(len(search.limits), 10**9, dtype=np.int32)
+        beat[search.spare :] = least
+        panels = search.panels(asked.astype(np.int8))
+        passed = search.go(kernel(layout(*DOTS, dots=True)), RowArrays(codes, rows), panels, beat, (0, 400))
+        assert passed == (exact > least).sum()
+
+
+@pytest.mark.parametrize("without", [*NARROWER, *WITHOUT_FOURS])
+def test_what_is_to_be_beaten_is_reckoned_alike_before_and_in_the_loops(without, monkeypatch):
+    monkeypatch.setenv(LEAVE_OUT, without)
+    if has_dots() is None:
+        pytest.skip("this processor multiplies no bytes")
+    rng = np.random.default_rng(0)
+    codes, rows = rng.integers(0, 256, (90, 32)).astype(np.uint8), whole_numbers(rng, 90, 11).astype(np.float32)
+    queries = whole_numbers(rng, 9, 11).astype(np.float32)
+    search = Search.of(queries, np.full(9, 90), 4)
+    errors, steps = search.spared(rng.uniform(-2, 2, 9)), search.spared(rng.uniform(1, 1e4, 9))
+    errors[search.spare] = np.inf
+    beat = search.whole_to_beat(errors, steps)
+    assert (beat[search.spare :] == -(10**9)).all()
+    assert (beat[: search.spare] == 10**9).all()
+    search.go(
+        kernel(layout(*DOTS, dots=True)), RowArrays(codes, rows), search.panels(np.zeros((9, 32), np.int8)), beat,
+        (0, 90), 0.0, errors, steps,
+    )  # fmt: skip
+    assert np.array_equal(beat, search.whole_to_beat(errors, steps))
+    assert (np.abs(beat[search.spare + 1 :]) < 10**9).all()
+
+
+@pytest.mark.parametrize("vector", [16, 8])
+def test_fours_of_bytes_take_one_instruction(vector):
+    scan_kernel._host()
+    features = "+avx512f,+avx512bw,+avx512vl,+avx512vnni" if vector == 16 else "+avx2,+fma,+avxvnni"
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(features=features, opt=3)
+    rows = scan_kernel._ROWS[Dots.FOURS][vector]
+    text = assembly(Layout(*DOTS, vector, scan_kernel._VECTORS, rows, 128, Dots.FOURS), machine)
+    assert text.count("vpdpbusd") >= scan_kernel._VECTORS * rows
 
 
 @pytest.mark.parametrize("without", NARROWER)
@@ -105,8 +151,8 @@ def test_a_length_that_was_left_out_is_not_used(without, monkeypatch):
     length = vector_length()
     assert length <= {"": 16, "avx512f": 8, "avx512f,avx2": 4}[without]
     assert without or length == widest
-    vectors, rows = scan_kernel._TILES[length]
-    text = assembly(Layout(*FLOATS, length, vectors, rows, 128), scan_kernel._machine())
+    rows = scan_kernel._ROWS[None][length]
+    text = assembly(Layout(*FLOATS, length, scan_kernel._VECTORS, rows, 128), scan_kernel._machine())
     for register, numbers in (("zmm", 16), ("ymm", 8)):
         assert (register in text) <= (numbers <= length)
 
@@ -123,8 +169,8 @@ def test_the_program_suits_arm():
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=3)
-    vectors, rows = scan_kernel._TILES[4]
-    text = assembly(Layout(*FLOATS, 4, vectors, rows, 128), machine)
+    vectors, rows = scan_kernel._VECTORS, scan_kernel._ROWS[None][4]
+    text = assembly(Layout(*CODES, 4, vectors, rows, 128), machine)
     assert text.count("fmla") >= vectors * rows
 
 

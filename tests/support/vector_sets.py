@@ -7,13 +7,13 @@ import pytest
 from hypothesis import strategies as st
 
 from kline_core.patterns.patterns import MAX_LENGTH
-from kline_core.search import bounded_scan, scan_kernel
+from kline_core.search import bounded_scan, quantised_scan, rounded_heads, scan_kernel
 from tests.naive import similarity
 from tests.support.searches import built
 
 
 @contextmanager
-def small_steps(scan_module):
+def small_steps():
     """Small enough for every stage to be reached by small sets, and bounds used wherever there are some."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, size in (
@@ -23,8 +23,19 @@ def small_steps(scan_module):
             *((scan_kernel, "_BLOCK", 8), (scan_kernel, "_PAIRS", 16 * 32)),
         ):
             patch.setattr(module, name, size)
-        patch.setattr(scan_module, "_SLICE", 7)
+        for module in (rounded_heads, quantised_scan):
+            patch.setattr(module, "SLICE", 7)
         yield
+
+
+def with_directions(of, rows, count, seed=0):
+    """What `of` makes of rows along directions that have nothing to do with them, at most `count` for heads."""
+    dim = rows.shape[1]
+    directions, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (rounded_heads, quantised_scan):
+            patch.setattr(module, "principal", lambda _: (directions, min(count, dim)))
+        return of(rows)
 
 
 def counted_pairs(monkeypatch):
