@@ -85,7 +85,12 @@ def under_old_names(bars: pd.DataFrame, home: Home, version: int | None, notes: 
     """
     if version is None or len(bars) == 0 or (NOTE in notes and OLD_NAMES not in notes):
         return bars
-    stored = home.symbols(version)
+    asked, stored = set(bars["symbol"].unique()), set[str]()
+    for names in home.symbols_by_file(version):
+        stored |= names
+        # A symbol that is stored as it comes has no other name, whatever else is stored.
+        if asked <= stored:
+            return bars
     old = {canonical_symbol(name): name for name in stored if canonical_symbol(name) != name}
     old = {name: other for name, other in old.items() if name not in stored}
     return bars.assign(symbol=bars["symbol"].replace(old)) if old else bars

@@ -205,7 +205,15 @@ class Home:
 
     def symbols(self, version: int | None = None, where: pc.Expression | None = None) -> list[str]:
         """The symbols that have bars, or bars for which `where` holds, sorted. Arguments and errors as of `read`."""
-        return self._table("bars").symbols(version, where)
+        return sorted(set().union(*self._table("bars").symbols_by_file(version, where)))
+
+    def symbols_by_file(self, version: int) -> Iterator[set[str]]:
+        """The symbols that have bars, a data file at a time and the smallest first.
+
+        Whoever looks for symbols that have a bar on most days finds them in a file of one day, and need not ask for the
+        next ones, whose sizes grow with the history. Raises as `read`.
+        """
+        return self._table("bars").symbols_by_file(version)
 
     def parts(self, table: str, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
         """Rows of a version of `bars` or of patterns as `read` returns them, but a file at a time.

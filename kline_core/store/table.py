@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import FileSystemDataset
 
 from kline_core._text import quoted
@@ -39,6 +38,7 @@ from kline_core.store.folder import home_folder, home_gone
 from kline_core.store.log import check_end, check_log
 from kline_core.store.remedies import UNREADABLE, remedy_of
 from kline_core.store.schemas import LATER_COLUMNS, foreign_columns, kind_of, table_schema, with_later_columns
+from kline_core.store.storage import storage_of
 
 # Newest log files that this process has found whole, by the path of the table.
 _WHOLE_LOGS: dict[str, str] = {}
@@ -76,7 +76,7 @@ class StoredTable:
     @property
     def storage(self) -> pafs.FileSystem:
         """File system of the table: the files of all versions, and the log."""
-        return pafs.PyFileSystem(DeltaStorageHandler(self.path))
+        return storage_of(self.path)
 
     def explained(self, action: str, let_through: type[Exception] | None = None) -> AbstractContextManager[None]:
         """Turn the storage's errors into a `HomeError` that says what to do; see `Home.explained`."""
@@ -234,14 +234,15 @@ class StoredTable:
             rows = self._rows(dataset, asked, condition)
         return with_later_columns(rows, columns, self.name)
 
-    def symbols(self, version: int | None = None, where: pc.Expression | None = None) -> list[str]:
-        """Distinct symbols of a table that has checksums; see `Home.symbols`."""
+    def symbols_by_file(self, version: int | None = None, where: pc.Expression | None = None) -> Iterator[set[str]]:
+        """Distinct symbols of each file of a table that has checksums; see `Home.symbols_by_file`."""
         delta = self._at(version)
         if delta is None:
             check_there(self.uri)
-            return []
+            return
         with self.explained(self._reading(version)):
-            return sorted(checksums.distinct_symbols(delta.to_pyarrow_dataset(), self.storage, where))
+            dataset = delta.to_pyarrow_dataset()
+            yield from checksums.symbols_by_file(dataset, self.storage, where, file_sizes(delta))
 
     def parts(self, columns: Sequence[str], version: int) -> Iterator[pa.Table]:
         """Rows of a version of a table that has checksums, a file at a time; see `Home.parts`."""
