@@ -20,9 +20,9 @@ from kline_core.bars.sessions import sessions_until, trading_day
 from kline_core.errors import BarsMissingError, DateError, SettingError
 from kline_core.markets import MARKETS
 from kline_core.store.home import Home
-from kline_core.store.table import since
+from kline_core.store.table import since, until
 from kline_core.symbols import market_of
-from kline_core.typing import Flags
+from kline_core.typing import Dates, Int64s
 
 RECENT_SESSIONS = 10
 """Sessions before the given one in which a bar makes a symbol expected."""
@@ -105,27 +105,25 @@ def arrivals(home: Home, calendar: str, session: np.datetime64, symbols: Collect
         raise DateError(f"{day.reason}; ask for one of these", value=session, calendar=calendar)
     sessions = sessions_until(session, YEAR_SESSIONS, calendar)
     bars = _of_market(home.read("bars", ["symbol", "date"], where=since(sessions[0])), calendar)
-    days = bars["date"].to_numpy().astype("datetime64[D]")
+    days, rows = _by_day(bars)
     if not (days <= session).any():
         # Only the message of `check` needs older bars: it names the newest.
         bars = _of_market(home.read("bars", ["symbol", "date"]), calendar)
-        days = bars["date"].to_numpy().astype("datetime64[D]")
+        days, rows = _by_day(bars)
     newest = days[days <= session].max() if (days <= session).any() else None
     year = (days >= sessions[0]) & (days <= session)
-    # As numbers, which need no sorting.
-    off = year & ~np.isin(days.astype(np.int64), sessions.astype(np.int64))
-    recent = (days >= sessions[-min(len(sessions), RECENT_SESSIONS + 1)]) & (days <= session)
-    expected = _symbols(bars, recent)
+    off = year & ~np.isin(days, sessions)
+    expected = _symbols(bars, sessions[-min(len(sessions), RECENT_SESSIONS + 1)], session)
     chosen = expected if symbols is None else expected.intersection(symbols)
-    missing = sorted(chosen - _symbols(bars, days == session))
+    missing = sorted(chosen - _symbols(bars, session, session))
     return Arrivals(
         calendar=calendar,
         session=session,
         expected=len(chosen),
         missing=missing,
         newest=newest,
-        off_calendar=float(off.sum() / year.sum()) if year.any() else 0.0,
-        off_days=list(np.unique(days[off])),
+        off_calendar=float(rows[off].sum() / rows[year].sum()) if year.any() else 0.0,
+        off_days=sorted(days[off]),
         others=None if symbols is None else len(expected) - len(chosen),
     )
 
@@ -140,5 +138,12 @@ def _of_market(bars: pa.Table, calendar: str) -> pa.Table:
     return bars.filter(pc.invert(pc.is_in(bars["symbol"], pa.array(others))))
 
 
-def _symbols(bars: pa.Table, where: Flags) -> set[str]:
-    return set(pc.unique(bars["symbol"].filter(pa.array(where))).to_pylist())
+def _by_day(bars: pa.Table) -> tuple[Dates, Int64s]:
+    """The different days of rows, datetime64[D] (days,), and how many rows each has; rows are many, days are few."""
+    counted = pc.value_counts(bars["date"])
+    return counted.field("values").to_numpy(zero_copy_only=False), counted.field("counts").to_numpy()
+
+
+def _symbols(bars: pa.Table, first: np.datetime64, last: np.datetime64) -> set[str]:
+    """The symbols of the rows of some days, both ends included."""
+    return set(pc.unique(bars.filter(since(first) & until(last))["symbol"]).to_pylist())

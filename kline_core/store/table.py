@@ -337,6 +337,11 @@ def since(day: np.datetime64) -> pc.Expression:
     return pc.field("date") >= _day(day)
 
 
+def until(day: np.datetime64) -> pc.Expression:
+    """Filter for rows of a day (datetime64[D]) and earlier ones, for `Home.read`."""
+    return pc.field("date") <= _day(day)
+
+
 def _stored_under(fingerprint: Fingerprint) -> pc.Expression:
     """Filter for values of one fingerprint, or of each year under its own."""
     if isinstance(fingerprint, str):
@@ -347,7 +352,7 @@ def _stored_under(fingerprint: Fingerprint) -> pc.Expression:
         if span.first is not None:
             part &= since(span.first)
         if span.last is not None:
-            part &= pc.field("date") <= _day(span.last)
+            part &= until(span.last)
         parts.append(part)
     return reduce(or_, parts)
 
