@@ -15,6 +15,7 @@ from kline_core.errors import BarsMissingError, DateError, SettingError
 from kline_core.store.home import Home
 from kline_core.store.schemas import table_schema
 from tests.support.homes import add_bars
+from tests.support.reads import reads_of_files
 
 SESSION = np.datetime64("2024-10-08")
 """The first after a week of holidays."""
@@ -137,6 +138,13 @@ def test_the_year_is_250_sessions(fill):
     assert str(year[0]) == "2023-09-25"  # A Monday; the rows of the weekend before it are too old to count.
     found = arrivals(fill(bars("A", year), bars("OLD", ["2023-09-23", "2023-09-24"])), "XSHG", session)
     assert found.off_days == []
+
+
+def test_files_of_the_last_year_are_read_once_and_older_ones_not_at_all(fill, monkeypatch):
+    home = fill(bars("A", until("2022-10-10")), bars("A", until("2024-09-30", 300)), bars("A", [SESSION]))
+    read = reads_of_files(monkeypatch)
+    assert arrivals(home, "XSHG", SESSION).missing == []
+    assert sorted(read.values()) == [1, 1]
 
 
 class Memory:

@@ -10,6 +10,7 @@ from kline_core.errors import SettingError
 from kline_core.markets import MARKETS
 from kline_core.store.home import Home
 from tests.support.homes import market
+from tests.support.reads import reads_of_files
 from tests.support.tables import bar_rows
 
 FRAME = market(1, 5).drop(columns=["amount", "adj_factor", "suspended"], errors="ignore")
@@ -113,6 +114,42 @@ def test_an_old_home_goes_on_under_its_own_names_when_it_gets_a_market(home):
     for _ in range(2):
         ingest([FRAME.assign(symbol="600519.SH", adj_factor=1.0)], home, market=MARKETS["CN"])
     assert set(home.read("bars")["symbol"].to_pylist()) == {"600519"}
+
+
+@pytest.mark.slow
+def test_an_old_name_is_found_in_whichever_file(home):
+    """A name that is stored as it comes stays, though it is stored under an old one as well."""
+    for name in ("600519", "601006"):
+        home.append("bars", bar_rows(name, 300))
+    for name in ("601006.SH", "AAPL"):
+        home.append("bars", bar_rows(name, 1))
+    delivered = rows("600519.SH", "601006.SH", "AAPL")
+    report = ingest([frame.assign(adj_factor=1.0) for frame in delivered], home)
+    assert report.symbols == ["600519", "601006.SH", "AAPL"]
+
+
+@pytest.mark.slow
+def test_a_day_of_symbols_that_the_home_knows_reads_no_history(home, monkeypatch):
+    """Whose symbols are told by the file of the day before, whatever lies in the others."""
+    names = ["AAPL", "600519.SH", "X1"]
+    frames = [market(1, 300).drop(columns="suspended").assign(symbol=name) for name in names]
+    (history,) = _files_of(home, [frame[:-2] for frame in frames])
+    before = _files_of(home, [frame[-2:-1] for frame in frames])
+    read = reads_of_files(monkeypatch)
+    (new,) = _files_of(home, [frame[-1:] for frame in frames])
+    assert history not in read
+    assert read == dict.fromkeys((*before, new), 1)
+    # A symbol that no file holds may be stored under another name in each of them.
+    read.clear()
+    ingest([frames[0][-1:].assign(symbol="X2")], home)
+    assert read[history] == 1
+
+
+def _files_of(home, frames):
+    """The files that an ingest of frames adds."""
+    held = home.files("bars")
+    assert ingest(frames, home).market is None
+    return home.files("bars").keys() - held.keys()
 
 
 @pytest.mark.slow

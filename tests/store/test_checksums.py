@@ -28,6 +28,7 @@ from tests.support.bench import Bench
 from tests.support.damage import flip
 from tests.support.examples import examples
 from tests.support.homes import SMALL, market
+from tests.support.reads import reads_of_files
 from tests.support.tables import bar_rows
 
 DAMAGED = r"cannot read table bars of home .*: its file {} is not what was written.*the bars are damaged: restore"
@@ -260,3 +261,30 @@ def test_rows_are_those_that_an_unchecked_read_gives(home: Home) -> None:
     assert sorted(rows["close"].to_pylist()) == [10.0] * 5 + [11.0] * 7
     assert home.read("bars", [], symbols=["S1"]).num_columns == 0
     assert np.all(home.read("bars", symbols=["none"]).num_rows == 0)
+
+
+def test_symbols_come_a_file_at_a_time_and_no_more_files_are_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.append("bars", pa.concat_tables([bar_rows("A", 1), bar_rows("B", 1)]))
+    home.append("bars", pa.concat_tables([bar_rows(f"C{number}", 400) for number in range(9)]))
+    version = home.append("bars", bar_rows("A", 2))
+    read = reads_of_files(monkeypatch)
+    found = home.symbols_by_file(version)
+    assert not read
+    assert (next(found), next(found)) in [({"A"}, {"A", "B"}), ({"A", "B"}, {"A"})]
+    assert sum(read.values()) == 2
+    assert len(next(found)) == 9
+    assert next(found, None) is None
+    assert home.symbols() == home.symbols(version) == ["A", "B", *(f"C{number}" for number in range(9))]
+
+
+def test_a_damaged_file_whose_symbols_are_asked_for_is_named(home: Home) -> None:
+    first = home.append("bars", bar_rows("A", 300))
+    (large,) = home.files("bars", first)
+    version = home.append("bars", bar_rows("B", 1))
+    flip(home.folder / "bars" / large)  # type: ignore[operator]
+    found = home.symbols_by_file(version)
+    assert next(found) == {"B"}
+    with pytest.raises(HomeError, match=DAMAGED.format(large)):
+        next(found)
+    with pytest.raises(HomeError, match=DAMAGED.format(large)):
+        home.symbols()
