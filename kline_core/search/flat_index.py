@@ -81,8 +81,8 @@ class FlatIndex:
 
         Raises `SettingError` if the vectors cannot be copied to the device.
 
-        Sets FAISS's process-wide bound between single scans and matrix products. That bound, and whether this machine
-        is fast with 8 bits, change only speed and the rounding of scores; no result depends on either.
+        Sets FAISS's process-wide bound between single scans and matrix products. That bound, and what
+        this machine multiplies bytes by, change only speed and the rounding of scores; no result depends on either.
         """
         return cls.over(patterns.vectors[:], heads, device)
 

@@ -16,7 +16,7 @@ round, its seconds are scaled up, and the table says so. Ours with two threads i
 it is what all are compared with; so is the machine's own peak, from which the limit follows.
 
 `--without` leaves out abilities of the processor, so that what is done on lesser ones is measured on this one: without
-avx512_vnni the search scans in float32; without avx512f or avx2 torch, oneDNN, OpenBLAS and MKL go without
+avx512_vnni the search multiplies bytes in pairs; without avx512f or avx2 torch, oneDNN, OpenBLAS and MKL go without
 them too, and so does the limit. FAISS takes what it finds.
 
 With `--keep` everything that was found is kept with the version; see `tests.benchmarks.history`.

@@ -139,7 +139,7 @@ def test_fours_of_bytes_take_one_instruction(vector):
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(features=features, opt=3)
-    rows = scan_kernel._ROWS[Dots.FOURS][vector]
+    rows = scan_kernel._ROWS[vector]
     text = assembly(Layout(*DOTS, vector, scan_kernel._VECTORS, rows, 128, Dots.FOURS), machine)
     assert text.count("vpdpbusd") >= scan_kernel._VECTORS * rows
 
@@ -151,7 +151,7 @@ def test_a_length_that_was_left_out_is_not_used(without, monkeypatch):
     length = vector_length()
     assert length <= {"": 16, "avx512f": 8, "avx512f,avx2": 4}[without]
     assert without or length == widest
-    rows = scan_kernel._ROWS[None][length]
+    rows = scan_kernel._ROWS[length]
     text = assembly(Layout(*FLOATS, length, scan_kernel._VECTORS, rows, 128), scan_kernel._machine())
     for register, numbers in (("zmm", 16), ("ymm", 8)):
         assert (register in text) <= (numbers <= length)
@@ -169,7 +169,7 @@ def test_the_program_suits_arm():
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=3)
-    vectors, rows = scan_kernel._VECTORS, scan_kernel._ROWS[None][4]
+    vectors, rows = scan_kernel._VECTORS, scan_kernel._ROWS[4]
     text = assembly(Layout(*CODES, 4, vectors, rows, 128), machine)
     assert text.count("fmla") >= vectors * rows
 
