@@ -62,7 +62,7 @@ def copy_table(home: Home, name: str, version: int, place: Path) -> CopiedTable:
     }
     needed = copy.files(version)
     with home.explained(name, "read"):
-        there = {file.path: file.size for file in source.get_file_info(pafs.FileSelector(""))}
+        there = {file.path: file.size for file in source.get_file_info(pafs.FileSelector("")) if file.is_file}
         have = checksums.recorded(source)
     named = older | copy.files(first).keys() | needed.keys()
     check_space(place, sum(there.get(file, 0) for file in named))

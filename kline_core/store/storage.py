@@ -1,5 +1,7 @@
 """File systems of what is stored: Delta's own, which a folder of this machine is read beside."""
 
+import errno
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +27,11 @@ class _FolderHandler(DeltaStorageHandler):
 
         It is not mapped: bytes that were compared with a checksum and then read again need not be the same.
         """
-        return pa.OSFile(str(self._folder / path))
+        where = self._folder / path
+        if where.is_dir():
+            # As Delta has it: there is no such file.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return pa.OSFile(str(where))
 
 
 def storage_of(place: str) -> pafs.FileSystem:

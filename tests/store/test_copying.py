@@ -75,13 +75,18 @@ def test_a_log_whose_beginning_was_cleaned_up_is_copied_from_its_checkpoint(home
     assert rows(copied(home, tmp_path / "earlier", version=3)) == rows(home, version=3)
 
 
-def test_files_of_older_versions_that_were_removed_are_not_asked_for(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [False, True])
+def test_files_of_older_versions_that_were_removed_are_not_asked_for(home: Home, tmp_path: Path, folder: bool) -> None:
     assert home.folder is not None
     (old,) = home.files("bars", 1).keys() - home.files("bars").keys()
-    (home.folder / "bars" / old).unlink()
+    file = home.folder / "bars" / old
+    file.unlink()
+    if folder:
+        # Which is no file either.
+        file.mkdir()
     copy = copied(home, tmp_path / "copy")
     assert rows(copy) == rows(home)
-    assert data(copy) == data(home)
+    assert data(copy) == data(home) - {old}
 
 
 @pytest.mark.parametrize("which", ["newest", "older"])

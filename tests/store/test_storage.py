@@ -41,10 +41,14 @@ def test_a_file_that_was_read_is_closed(tmp_path: Path) -> None:
     assert held.size == 9
 
 
-def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_that_is_gone_is_named(tmp_path: Path, folder: bool) -> None:
     home = Home(tmp_path / "home", create=True)
     home.append("bars", bar_rows("A", 3))
     (name,) = home.files("bars")
-    (tmp_path / "home" / "bars" / name).unlink()
+    file = tmp_path / "home" / "bars" / name
+    file.unlink()
+    if folder:
+        file.mkdir()
     with pytest.raises(HomeError, match=f"cannot read table bars of home .*: its file {name} is gone; restore"):
         home.read("bars")
