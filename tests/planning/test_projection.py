@@ -126,11 +126,11 @@ def test_the_fewest_shards_that_fit_are_enough_and_one_less_is_not():
     ("samples", "threads", "wanted"),
     [
         (Samples(10, 6_000, 0, 0), 2, 600),
-        (Samples(5_000, 5_000, 0, 0), 2, 512),
+        (Samples(5_000, 5_000, 0, 0), 2, 625),
         (Samples(300, 300, 0, 0), 2, 37),
         (Samples(3, 3, 0, 0), 2, 1),
         (Samples(0, 0, 0, 0), 2, 1),
-        (Samples(1_000, 60_000, 0, 0), 2, 480),
+        (Samples(1_000, 60_000, 0, 0), 2, 2_040),
     ],
 )
 def test_batches_are_those_of_a_run(samples, threads, wanted):

@@ -118,6 +118,9 @@ def test_groups_hold_what_is_worth_a_piece_of_work(bench, in_process, monkeypatc
     assert run.workload.groups(SYMBOLS, 10) == [SYMBOLS]
     assert run.workload.groups(SYMBOLS, 3) == [SYMBOLS[:3], SYMBOLS[3:]]
     assert run.workload.groups([], 3) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(workload, "GROUP_CANDIDATES", 30 * run.key.settings.factor.candidates)
+        assert run.workload.groups(SYMBOLS, 10) == [SYMBOLS[:3], SYMBOLS[3:]], "candidates take memory"
     monkeypatch.setattr(workload, "GROUP_SAMPLES", 20)
     assert run.workload.groups(SYMBOLS, 10) == [SYMBOLS[:2], SYMBOLS[2:]]
     run.score(SYMBOLS[:2])
