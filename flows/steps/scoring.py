@@ -2,7 +2,7 @@
 
 Up to `NAMED` symbols have a task run each, named by the symbol. More symbols share task runs, since a task run costs
 Prefect some 25 ms of a core however little it computes, and a trading day of one symbol takes far less. There is then a
-task run for every `GROUP_SAMPLES` new samples, but at least `FEWEST`, so that progress shows and all cores have work,
+task run for every `TASK_SAMPLES` new samples, but at least `FEWEST`, so that progress shows and all cores have work,
 and at most `TASK_RUNS`. The log and the table of symbols still hold the result of each symbol.
 """
 
@@ -20,12 +20,13 @@ from prefect.utilities.annotations import quote
 from flows.common.ending import stopped as stopped_early
 from kline_core.compute.run import Run
 from kline_core.compute.run_report import RunReport, SymbolResult
-from kline_core.compute.workload import GROUP_SAMPLES
 from kline_core.errors import RunFailedError
 
 NAMED = 50
 FEWEST = 8
 TASK_RUNS = 100
+TASK_SAMPLES = 512
+"""New samples of a task run, unless there would be more than `TASK_RUNS`: of symbols with 600, each has its own."""
 
 
 @task(task_run_name="{name}", retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
@@ -113,7 +114,7 @@ def _batches(run: Run) -> list[list[str]]:
     """Symbols of each task run."""
     if len(run.symbols) <= NAMED:
         return [[symbol] for symbol in run.symbols]
-    task_runs = min(TASK_RUNS, max(FEWEST, run.parallel, run.workload.new_samples // GROUP_SAMPLES))
+    task_runs = min(TASK_RUNS, max(FEWEST, run.parallel, run.workload.new_samples // TASK_SAMPLES))
     groups = run.workload.groups(run.symbols, ceil(len(run.symbols) / task_runs))
     count = min(len(groups), task_runs)
     cuts = [len(groups) * number // count for number in range(count + 1)]

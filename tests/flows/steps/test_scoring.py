@@ -8,7 +8,7 @@ from flows.steps.scoring import _batches
 
 @dataclass
 class Market:
-    """What is asked of a run; a group is worth 512 new samples."""
+    """What is asked of a run; a group is worth 2,048 new samples."""
 
     count: int
     new: int
@@ -29,7 +29,7 @@ class Market:
         return self
 
     def groups(self, symbols, at_most):
-        size = max(1, min(at_most, 512 // self.new))
+        size = max(1, min(at_most, 2048 // self.new))
         return [symbols[start : start + size] for start in range(0, len(symbols), size)]
 
 
