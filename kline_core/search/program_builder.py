@@ -89,11 +89,8 @@ def _signature(name: str) -> ir.FunctionType:
     if "pmadd" in name:
         size = 512 if last == "512" else 256 if "avx2" in path else 128
         bytes_, shorts, sums = (ir.VectorType(kind, size // kind.width) for kind in (BYTE, SHORT, INT))
-        return (
-            ir.FunctionType(shorts, [bytes_] * 2)
-            if ".ub" in name or "ubs" in name
-            else ir.FunctionType(sums, [shorts] * 2)
-        )
+        # Those of bytes have "ub" in their name, for those without a sign.
+        return ir.FunctionType(shorts, [bytes_] * 2) if "ub" in name else ir.FunctionType(sums, [shorts] * 2)
     if path[-1] == "vpdpbusd":
         sums, bytes_ = ir.VectorType(INT, int(last) // 32), ir.VectorType(BYTE, int(last) // 8)
         return ir.FunctionType(sums, [sums, bytes_, bytes_])

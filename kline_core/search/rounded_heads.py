@@ -152,10 +152,10 @@ def head_width(count: int) -> int:
 
 def steps_of(vectors: Vectors, directions: Floats64) -> Floats64:
     """Steps along directions that vectors, (P, d), take as whole numbers: float64 (r,)."""
-    largest = np.zeros(directions.shape[1])
+    largest, short = np.zeros(directions.shape[1]), directions.astype(np.float32)
     for start in range(0, len(vectors), SLICE):
         # In float32, twice whose rounding is added.
-        turned = vectors[start : start + SLICE] @ directions.astype(np.float32)
+        turned = vectors[start : start + SLICE] @ short
         np.maximum(largest, np.abs(turned).max(axis=0), out=largest)
     steps: Floats64 = (largest * _SPARE + 2 * (len(directions) + 2) * _UNIT) / MOST
     return steps

@@ -42,7 +42,7 @@ _PAIRS = 1 << 25
 where another one holds it; so each is of twice as many as the one before, up to `_LONGER` times as many."""
 _LONGER = 4
 _BLOCK = 128
-"""Rows whose pairs are scored together: of 32 float32 numbers each, 16 KB."""
+"""Rows whose pairs are scored together: of 32 bytes each, 4 KB; of 64 float32 numbers, 32 KB."""
 
 Rows = Floats32 | Bytes
 _COMPILED: dict[tuple[Layout, frozenset[str]], "Kernel"] = {}
@@ -307,14 +307,8 @@ class Search:
         held = (
             *(arrays.first, arrays.second, *block),
             *(panels, beat, self.limits, len(panels), self.wholes, self.scores, self.rows, self.rows.shape[1]),
-            *(
-                *self.words,
-                self.found,
-                room,
-                none if errors is None else errors,
-                none if steps is None else steps,
-                slack,
-            ),
+            *(*self.words, self.found, room),
+            *(none if errors is None else errors, none if steps is None else steps, slack),
         )
         call = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in held]
         return int(kernel.call(*call))
@@ -326,8 +320,7 @@ def to_beat(scores: Floats32, slack: float) -> Floats32:
 
 
 def _lanes() -> int:
-    vector = vector_length()
-    return vector * _VECTORS
+    return vector_length() * _VECTORS
 
 
 def _after(spare: int, rows: Any) -> Any:

@@ -87,7 +87,7 @@ def life(place: Path) -> Counts:
         # As a large home does: with an index cache, and without it a small one would encode what it keeps here.
         for module in (index_cache, update):
             stack.enter_context(patch.object(module, "LEAST_CACHED", 1))
-        # A scan in 8 bits may ask for rows once more where another does not.
+        # What is proposed, and so what is asked for once more, is the same on processors with VNNI and without.
         stack.enter_context(patch.dict(os.environ, {LEAVE_OUT: "avx512_vnni"}))
         return _life(place)
 

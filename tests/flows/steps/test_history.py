@@ -99,6 +99,11 @@ def written(server: Server) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
+def free_pages(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return found
+
+
 @pytest.mark.long
 def test_maintain_removes_what_is_older_than_the_days_to_keep(reporting: Server, tmp_path: Path) -> None:
     home = Home(tmp_path / "home", create=True)
@@ -109,6 +114,7 @@ def test_maintain_removes_what_is_older_than_the_days_to_keep(reporting: Server,
     with written(reporting) as connection:
         past = (datetime.now(UTC) - timedelta(days=91)).isoformat(sep=" ")
         connection.execute("UPDATE flow_run SET end_time = ? WHERE id IN (?, ?)", (past, str(old), str(young)))
+        free = free_pages(connection)
     state = maintain(home.uri, history_keep_days=None, return_state=True)
     assert "history" not in state.message
     state = maintain(home.uri, history_keep_days=92, return_state=True)
@@ -117,6 +123,9 @@ def test_maintain_removes_what_is_older_than_the_days_to_keep(reporting: Server,
     assert state.message.endswith("; removed 2 runs with 2 artifacts and 0 files of results from the history")
     assert not reporting.post("flow_runs/filter", flow_runs={"id": {"any_": [str(old), str(young)]}})
     poll(lambda: not reporting.post("logs/filter", logs={"flow_run_id": {"any_": [str(old)]}}), "end of the logs")
+    with written(reporting) as connection:
+        # The file does not shrink; what is written next takes this room, so it shows at some moment only.
+        poll(lambda: free_pages(connection) > free, "free pages")
     page = reporting.artifacts(str(state.state_details.flow_run_id))["maintain-report"]
     assert "kept: what ended since " in page
 
