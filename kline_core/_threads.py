@@ -1,11 +1,10 @@
 """One-thread limits of the numeric libraries, set inside the thread that calls them.
 
-A cluster runs one chunk of samples per core. If a library opened its own threads beneath each chunk, the chunks would
+A cluster runs one batch of samples per core. If a library opened its own threads beneath each batch, the batches would
 compete for the same cores. OpenMP keeps its limit per calling thread, so a limit set in the main thread does not reach
 the threads of a pool: each thread has to set its own.
 """
 
-import os
 import sys
 import threading
 
@@ -13,18 +12,11 @@ from threadpoolctl import ThreadpoolController
 
 _limited = threading.local()
 
-# A container may be granted fewer cores than the machine has; only some systems tell.
-CORE_COUNT = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-CORES = threading.BoundedSemaphore(CORE_COUNT)
-"""Semaphore that a thread holds while it computes: at most one computing thread per core, however many a cluster has.
-
-More would only contend for the interpreter's lock: four at a time on two cores took a third longer."""
-
 
 def single_threaded() -> None:
     """Limit FAISS, torch and BLAS to one thread in the calling thread.
 
-    Cheap enough for the start of every chunk: after its first call a thread pays two dictionary look-ups, and sets its
+    Cheap enough for the start of every batch: after its first call a thread pays two dictionary look-ups, and sets its
     limits again only after FAISS or torch was imported. Imports neither of them itself.
 
     The limits of FAISS and torch hold for the calling thread alone; an OpenBLAS with threads of its own, such as

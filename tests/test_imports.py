@@ -18,6 +18,7 @@ GROUND = {
         "_cache",
         "_clock",
         "_code",
+        "_cores",
         "_growing",
         "_hashing",
         "_logging",

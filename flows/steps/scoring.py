@@ -78,8 +78,7 @@ def score_all(run: Run, in_flight: int) -> RunReport:
     """
     get_run_logger().info("%d symbols, %d patterns, run %s", len(run.symbols), run.overview.n_patterns, run.run_id)
     batches = _batches(run)
-    # Enough chunks that all cores of the cluster have work, however few symbols there are.
-    chunks = max(1, run.parallel // max(1, min(len(batches), in_flight)))
+    chunks = run.chunks(min(len(batches), in_flight))
     stopped = threading.Event()
     signal: TerminationSignal | None = None
     try:

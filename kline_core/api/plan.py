@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from kline_core._cores import CORE_COUNT
 from kline_core._processor import processor
 from kline_core._setting_types import check
-from kline_core._threads import CORE_COUNT
 from kline_core.api.data import as_home
 from kline_core.bars.bars_cache import BarsKey
 from kline_core.compute.request import Request

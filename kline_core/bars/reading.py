@@ -12,8 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from kline_core._cores import CORE_COUNT
 from kline_core._text import harmless
-from kline_core._threads import CORE_COUNT
 from kline_core.bars.checked_file import CheckedFile
 from kline_core.bars.readers import tables
 from kline_core.bars.readers.contents import FileTooLargeError

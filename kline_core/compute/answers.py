@@ -5,14 +5,17 @@ news that the task is done, and arrive before it.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
-from distributed import Client, Future, KilledWorker, get_worker
+from distributed import Client, Future, KilledWorker, Worker, get_worker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import NoValidWorkerError
 
+from kline_core._cores import Cores, of_worker
 from kline_core._logging import Listener, listening
 from kline_core._memory import grant
 from kline_core.compute import tasks
@@ -27,6 +30,8 @@ PATIENCE_SECONDS = 2.0
 """Seconds of one wait, after which the workers are looked at."""
 
 T = TypeVar("T")
+_CORES: "WeakKeyDictionary[Worker, Cores]" = WeakKeyDictionary()
+_KEEPING = threading.Lock()
 
 
 class StillWaiting(Exception):  # noqa: N818  no error
@@ -156,13 +161,20 @@ def answered_call(program: Program, topic: str | None, function: Callable[..., A
         check_loaded_since(dask_worker.address)
         return answer
 
-    with listening(listener):
+    with listening(listener), of_worker(_cores_of(dask_worker)):
         try:
             return _named(tasks.answered(checked), dask_worker.address)
         except RecursionError as error:
             message = str(error)
     # Raised anew, since Dask cannot send so deep a traceback: its client would trip over what comes, and wait for ever.
     raise RecursionError(message)
+
+
+def _cores_of(dask_worker: Worker) -> Cores:
+    with _KEEPING:
+        if dask_worker not in _CORES:
+            _CORES[dask_worker] = Cores(dask_worker.state.nthreads)
+        return _CORES[dask_worker]
 
 
 def _named(answer: Any, address: str) -> Any:

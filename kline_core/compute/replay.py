@@ -235,7 +235,7 @@ class _Replay:
 
     def _computed(self, every: dict[str, Dates]) -> tuple[Rows, Rows]:
         """Rows of `factors` and `matches` of samples, without fingerprint and run_id."""
-        batches = list(_batches(every, max(1, self._cluster.threads)))
+        batches = list(_batches(every, -(-len(self._cluster.workers) // max(1, len(every)))))
         factors = [table_schema("factors").empty_table().drop_columns(_STAMPS)]
         matches = [no_matches(self._key.settings.patterns.horizons)]
         for _, scored in BatchScorer(self._cluster, self._key, _LOG.warning).scored(batches, split=True):

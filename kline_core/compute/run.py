@@ -1,8 +1,8 @@
 """A run: factor values of many symbols, computed on a cluster and stored as they arrive.
 
 1. Name the state of the home to read (`StateKey`), have the workers load it, and record that the run begins.
-2. Choose the sample dates of every symbol, and cut them into chunks, enough for all cores of the cluster. Symbols with
-   little to compute share a batch.
+2. Choose the sample dates of every symbol, and cut them into chunks, enough for all workers of the cluster. Symbols
+   with little to compute share a batch.
 3. Workers compute the samples that are not stored, or whose lineage has changed; these include the symbol's dates of
    earlier runs, so that no outdated value stays. They return rows and write nothing.
 4. One writer, in this process, upserts the rows of several symbols in one commit each of `matches` and `factors`, in
@@ -222,9 +222,16 @@ class Run:
         result = self.results.get(symbol)
         return symbol in self._suspects or (result is not None and not result.broke)
 
+    def chunks(self, symbols: int) -> int:
+        """Chunks of each symbol where so many are at work at a time, so that every worker has one.
+
+        A worker computes a chunk on all of its cores that nobody uses.
+        """
+        return -(-len(self.cluster.workers) // max(1, symbols))
+
     @property
     def parallel(self) -> int:
-        """Chunks that are computed in parallel: one per thread, and no more than there are cores."""
+        """Batches that are computed in parallel: one per thread, and no more than there are cores."""
         return max(1, min(self.cluster.threads, self.overview.cores * len(self.cluster.workers)))
 
     def unreported(self) -> list[str]:
@@ -296,7 +303,7 @@ def run_symbols(run: Run) -> RunReport:
     lost or a worker runs other code, and what storing raises; values computed until then are stored if they can be.
     """
     at_a_time = max(1, min(len(run.symbols), 2 * run.cluster.threads))
-    chunks = max(1, run.parallel // max(1, len(run.symbols)))
+    chunks = run.chunks(min(len(run.symbols), at_a_time))
     # Groups are small enough that every thread has work to the end.
     groups = run.workload.groups(run.symbols, max(1, len(run.symbols) // (2 * at_a_time)))
 

@@ -7,16 +7,17 @@ share it (`kline_core.factor.state`).
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from kline_core import _threads
 from kline_core._cache import loaded
+from kline_core._clock import StageClock
+from kline_core._cores import CORE_COUNT, computing
 from kline_core._logging import logger, one_line
 from kline_core._malloc import undo_trimming
 from kline_core._processor import Processor, processor
+from kline_core._threads import single_threaded
 from kline_core.bars.bars_cache import BarsKey, table_replaced
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.errors import KlineError
@@ -90,9 +91,7 @@ def overview(key: StateKey, as_of: np.datetime64 | None = None) -> Overview:
     frames = (loaded.frames[symbol] for symbol in symbols)
     bars = (len(frame) if as_of is None else frame.count_until(as_of) for frame in frames)
     windows = [max(0, count - least) for count in bars]
-    return Overview(
-        symbols, _threads.CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall, processor()
-    )
+    return Overview(symbols, CORE_COUNT, windows, len(loaded.patterns), loaded.seconds, loaded.recall, processor())
 
 
 def plan(key: StateKey, symbols: Sequence[str], samples: int, as_of: np.datetime64 | None) -> list[Dates]:
@@ -127,7 +126,7 @@ class ShardAnswer:
     answer: Any
     """As `put_to` of the question."""
     seconds: float
-    """Seconds that it took, without loading."""
+    """Seconds that it took, all threads together, without loading."""
 
 
 def hold(key: StateKey, numbers: Sequence[int]) -> None:
@@ -143,10 +142,11 @@ def ask_shard(key: StateKey, number: int, question: Question) -> ShardAnswer:
 
     shard_key = ShardKey.of(key, number)
     shard = loaded(shard_key)
-    _threads.single_threaded()
-    started = perf_counter()
-    answer = _computed(question.put_to, shard.index, shard_key.share)
-    return ShardAnswer(answer, perf_counter() - started)
+    single_threaded()
+    clock = StageClock()
+    with clock.stage("answer"):
+        answer = _computed(question.put_to, shard.index, shard_key.share)
+    return ShardAnswer(answer, clock.seconds["answer"])
 
 
 def prepare(key: StateKey, batch: Batch, answers: Sequence[Any]) -> PreparedBatch | Asked:
@@ -186,7 +186,7 @@ def _computed(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -
     Raises `BrokenBatchError` for what is no error of the package, and no question.
     """
     try:
-        with _threads.CORES:
+        with computing():
             return function(*arguments, **named)
     except (KlineError, Unanswered):
         raise
@@ -208,8 +208,8 @@ def encode(
 
     network, frames = loaded(encoder), bars.frames()
     undo_trimming()
-    _threads.single_threaded()
-    with _threads.CORES:
+    single_threaded()
+    with computing():
         return encode_windows(frames, symbols, code, bar, network, settings)
 
 
@@ -234,7 +234,7 @@ def update(
     if home.identity("bars") != bars.identity:
         raise table_replaced(bars.home)
     undo_trimming()
-    encoding = LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT))
+    encoding = LocalWindowEncoder(loaded(encoder), min(limit, CORE_COUNT))
     hold_bars(home, bars, settings, encoder)
     try:
         return update_patterns(home, settings, encoding, at_most=at_most, max_removed_share=max_removed_share)
@@ -250,7 +250,7 @@ def recent(bars: BarsKey, settings: PatternSettings, encoder: EncoderKey, limit:
     from kline_core.patterns.encode import LocalWindowEncoder
 
     undo_trimming()
-    keep_recent(Home(bars.home), bars, settings, LocalWindowEncoder(loaded(encoder), min(limit, _threads.CORE_COUNT)))
+    keep_recent(Home(bars.home), bars, settings, LocalWindowEncoder(loaded(encoder), min(limit, CORE_COUNT)))
 
 
 def picture(
@@ -271,7 +271,7 @@ def study_fold(key: "StudyKey", learner: str, year: int) -> "FoldAnswer":
     """What a learner says of the samples of a year of a study; see `kline_core.learning.folds.answer_fold`."""
     study = loaded(key)
     undo_trimming()
-    _threads.single_threaded()
+    single_threaded()
     return study.answer(learner, year)
 
 
@@ -281,7 +281,7 @@ def teach_year(key: "StudyKey", year: int) -> "YearWeights":
 
     study = loaded(key)
     undo_trimming()
-    _threads.single_threaded()
+    single_threaded()
     return teach(study, year)
 
 
@@ -291,5 +291,5 @@ def _loaded(key: StateKey) -> "LoadedState":
     state = loaded_state(key)
     undo_trimming()
     # After loading, which imports libraries, so that these are limited too.
-    _threads.single_threaded()
+    single_threaded()
     return state

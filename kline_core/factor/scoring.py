@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from kline_core._clock import StageClock
+from kline_core._cores import spread
 from kline_core.errors import DateError
 from kline_core.factor.batch import MOST_COMPUTED, Batch, LargeBatchError, PreparedBatch, Scored
 from kline_core.factor.checked_samples import check_samples, symbol_bars
@@ -22,11 +23,11 @@ from kline_core.factor.rows import factor_rows, match_rows
 from kline_core.factor.sample_dates import choose_dates
 from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values, match_columns
-from kline_core.patterns.encode import joined_vectors
+from kline_core.patterns.encode import WHOLE, AnyEncoder, joined_vectors
 from kline_core.search.candidates import Queries
 from kline_core.search.search import search
 from kline_core.store.schemas import FAILED
-from kline_core.typing import Dates
+from kline_core.typing import Dates, Floats32, Pixels
 from kline_core.windows.charts import render_charts
 from kline_core.windows.prices import prices_of_windows
 from kline_core.windows.windows import usable_ends
@@ -88,7 +89,8 @@ def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
             vectors[kept] = state.recent.vectors[recent[kept]]
         # The network is loaded with the first window that needs it.
         if unknown.any():
-            vectors[unknown] = joined_vectors(map(state.encoder.encode, charts), steps.weights_of_scales)
+            encoded = (_encoded(state.encoder, each) for each in charts)
+            vectors[unknown] = joined_vectors(encoded, steps.weights_of_scales)
     return PreparedBatch(
         symbols=batch.symbols,
         which=which,
@@ -99,6 +101,14 @@ def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
         reused=checked.reused,
         seconds=clock.seconds,
     )
+
+
+def _encoded(encoder: AnyEncoder, charts: Pixels) -> Floats32:
+    """Vectors of charts, made on all cores that nobody uses."""
+    vectors = np.empty((len(charts), encoder.dim), dtype=np.float32)
+    for part, made in spread(len(charts), WHOLE, lambda part: encoder.encode(np.ascontiguousarray(charts[part]))):
+        vectors[part] = made
+    return vectors
 
 
 def finish_batch(state: LoadedState, batch: PreparedBatch) -> Scored:

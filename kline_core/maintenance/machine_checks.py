@@ -14,9 +14,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from kline_core import __version__
+from kline_core._cores import CORE_COUNT
 from kline_core._memory import container_limit
 from kline_core._processor import Processor, processor
-from kline_core._threads import CORE_COUNT
 from kline_core.maintenance.checkup import Check
 
 PACKAGE = "kline-factor"

@@ -30,7 +30,7 @@ from kline_core.windows.prices import prices_of_windows
 if TYPE_CHECKING:
     from kline_core.encoder.encoder import Encoder
 
-_WHOLE: Final = 64
+WHOLE: Final = 64
 """A multiple of so many windows is encoded at a time, the batch of the network."""
 
 AnyEncoder: TypeAlias = "Encoder | KeptEncoder"
@@ -87,7 +87,7 @@ def _together(windows: int, threads: int) -> int:
     """Windows that a thread encodes at a time: at most `SLICE`, and so many that all threads have as much to do."""
     turns = max(1, -(-windows // (SLICE * threads)))
     each = -(-windows // (turns * threads))
-    return min(SLICE, max(1, -(-each // _WHOLE)) * _WHOLE)
+    return min(SLICE, max(1, -(-each // WHOLE)) * WHOLE)
 
 
 def encode_windows(

@@ -33,7 +33,8 @@ import psutil
 import pyarrow as pa
 
 from kline_core._cache import loaded
-from kline_core._threads import CORE_COUNT, single_threaded
+from kline_core._cores import CORE_COUNT
+from kline_core._threads import single_threaded
 from kline_core.bars.bars_cache import COLUMNS, BarsKey
 from kline_core.compute.request import Request
 from kline_core.compute.run import Run, run_symbols

@@ -24,6 +24,12 @@ class CandidateWindows:
     shapes: PatternShapes
     """Shapes and prices of the patterns."""
 
+    def of(self, which: Int64s) -> "CandidateWindows":
+        """Those of some of the m queries, int64 positions."""
+        if len(which) == len(self.asked):
+            return self
+        return CandidateWindows(self.asked[which], self.candidates.of(which), self.patterns, self.queries, self.shapes)
+
     def query_prices(self) -> WindowPrices:
         """Prices of the m queries' windows: float64 (m, window_bars) each. Raises ValueError if there are none."""
         if self.queries.prices is None:

@@ -21,9 +21,10 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from kline_core._cores import spread
 from kline_core.patterns.patterns import Patterns
-from kline_core.search.candidate_windows import CandidateWindows, Ranked
-from kline_core.search.candidates import Candidates, Queries, Visible, check_fit, first_candidates
+from kline_core.search.candidate_windows import CandidateWindows, Mode, Ranked
+from kline_core.search.candidates import Candidates, Queries, Selection, Visible, check_fit, first_candidates
 from kline_core.search.modes import MODES
 from kline_core.search.pattern_index import PatternIndex
 from kline_core.search.pattern_shapes import PatternShapes
@@ -34,6 +35,8 @@ from kline_core.typing import Int64s
 
 _PAIRS: Final = 1 << 21
 """Pairs of a query and one of its many nearest that are in memory at a time."""
+_QUERIES_OF_PART: Final = 8
+"""Queries that are worth a thread, at least, where bars are compared: some tenths of a second."""
 
 Nearest: TypeAlias = Callable[[Int64s, Candidates], None]
 """Takes some of the q queries, int64 positions, and the `many` nearest of each, best first. Every query that may see
@@ -103,7 +106,8 @@ def search(
         if mode is None or shapes is None:
             parts = [(np.arange(len(asked)), candidates, select(candidates) if selected is None else selected)]
         else:
-            parts = mode(CandidateWindows(asked, candidates, patterns, queries, shapes), settings, select)
+            windows = CandidateWindows(asked, candidates, patterns, queries, shapes)
+            parts = _ranked(mode, windows, settings, select)
         for which, ranked, chosen in parts:
             if settings.min_similarity is not None:
                 score_of = np.take_along_axis(ranked.similarity, np.maximum(chosen, 0), axis=1)
@@ -113,6 +117,17 @@ def search(
             result.rows[asked[which[query]], rank] = ranked.rows[query, place]
             result.similarity[asked[which[query]], rank] = ranked.similarity[query, place]
     return result
+
+
+def _ranked(mode: Mode, windows: CandidateWindows, settings: FactorSettings, select: Selection) -> Iterator[Ranked]:
+    """What a mode makes of windows, on all cores that nobody uses."""
+
+    def work(part: slice) -> list[Ranked]:
+        return list(mode(windows.of(np.arange(len(windows.asked))[part]), settings, select))
+
+    for part, found in spread(len(windows.asked), _QUERIES_OF_PART, work):
+        for which, ranked, chosen in found:
+            yield np.arange(len(windows.asked))[part][which], ranked, chosen
 
 
 def _with_nearest(

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from kline_core._threads import CORE_COUNT
+from kline_core._cores import CORE_COUNT
 from kline_core.compute import tasks
 from kline_core.compute.opening import open_cluster
 from kline_core.factor.batch import Batch, SymbolSamples

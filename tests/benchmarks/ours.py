@@ -21,7 +21,6 @@ from time import perf_counter
 
 import numpy as np
 
-from kline_core._threads import CORE_COUNT
 from kline_core.compute import tasks
 from kline_core.compute.cluster import Cluster
 from kline_core.compute.opening import open_cluster
@@ -125,10 +124,9 @@ class Ours:
 
 
 def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
-    """The question answered by a cluster, in as many chunks as a run makes of one symbol."""
+    """The question answered by a cluster of one worker, of which a run makes one chunk."""
     (dates,) = cluster.call(tasks.plan, question.key, [question.symbol], question.samples, None)
-    chunks = batch_of(question.symbol, dates).chunks(min(cluster.threads, CORE_COUNT))
-    return [answer.result() for answer in cluster.submit(tasks.score, [(question.key, chunk) for chunk in chunks])]
+    return [cluster.call(tasks.score, question.key, batch_of(question.symbol, dates))]
 
 
 def cold(question: Question, threads: int) -> Measured:

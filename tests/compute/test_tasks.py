@@ -136,7 +136,7 @@ def test_the_libraries_use_one_thread_in_every_thread_of_a_worker(key):
 
 
 def test_no_more_threads_compute_than_there_are_cores(key, monkeypatch):
-    monkeypatch.setattr("kline_core._threads.CORES", threading.BoundedSemaphore(2))
+    monkeypatch.setattr("kline_core._cores.CORES", threading.BoundedSemaphore(2))
     alone = threading.Lock()
     at_work, most = [], []
     real = scoring.score_batch
