@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kline_core.compute import tasks
@@ -10,6 +11,7 @@ from kline_core.compute.tasks import BrokenBatchError
 from kline_core.errors import EncoderError, HomeError, KlineError
 from kline_core.factor.batch import BROKE, MOST_COMPUTED, Batch, LargeBatchError, Scored
 from kline_core.factor.state_key import StateKey
+from kline_core.typing import Dates
 
 if TYPE_CHECKING:
     from kline_core.compute.cluster import Cluster
@@ -50,35 +52,48 @@ class BatchScorer:
                 scored = answer.result()
             except LargeBatchError:
                 # It was taken for little work, and many stored values no longer hold.
-                yield from self.scored(batch.cut(MOST_COMPUTED), alone=alone, split=split)
-                continue
+                yield from self._smaller(batch, None, alone, split)
             except (HomeError, EncoderError) as error:
                 # Of the one worker that it was given to.
                 if not self._cluster.refuse(error):
                     raise
                 yield from self.scored([batch], alone=alone, split=split)
-                continue
             except BrokenBatchError as error:
-                reason = str(error)
+                yield from self._smaller(batch, str(error), alone, split)
             except WorkerLostError:
                 if not alone:
                     raise
-                reason = KILLED
+                yield from self._smaller(batch, KILLED, alone, split)
             else:
                 yield batch, scored
-                continue
-            if len(batch.parts) > 1:
-                if not split:
-                    raise BrokenBatchError(reason)
-                self._warn("%s broke (%s), so each is done by itself", batch, reason)
-                yield from self.scored([Batch((part,)) for part in batch.parts], alone=alone)
-            elif len(batch) > 1:
-                self._warn("%s broke (%s), so it is done sample by sample", batch, reason)
-                yield from self.scored(batch.samples(), alone=alone)
-            elif reason == KILLED:
-                yield batch, self._once_more(batch)
-            else:
-                yield batch, self._failed(batch, reason)
+
+    def _smaller(self, batch: Batch, reason: str | None, alone: bool, split: bool) -> Iterator[tuple[Batch, Scored]]:
+        """As `scored`, in smaller batches, of one that broke for a reason, or is too large (None)."""
+        if reason is not None and len(batch.parts) > 1 and not split:
+            raise BrokenBatchError(reason)
+        batch, chosen = self._with_dates(batch)
+        smaller: Iterable[tuple[Batch, Scored]]
+        if reason is None:
+            smaller = self.scored(batch.cut(MOST_COMPUTED), alone=alone, split=split)
+        elif len(batch.parts) > 1:
+            self._warn("%s broke (%s), so each is done by itself", batch, reason)
+            smaller = self.scored([Batch((part,)) for part in batch.parts], alone=alone)
+        elif len(batch) > 1:
+            self._warn("%s broke (%s), so it is done sample by sample", batch, reason)
+            smaller = self.scored(batch.samples(), alone=alone)
+        elif reason == KILLED:
+            smaller = [(batch, self._once_more(batch))]
+        else:
+            smaller = [(batch, self._failed(batch, reason))]
+        for part, scored in smaller:
+            yield part, scored if chosen is None else replace(scored, chosen=[chosen[name] for name in part.symbols])
+
+    def _with_dates(self, batch: Batch) -> tuple[Batch, dict[str, Dates] | None]:
+        """A batch with its dates, and those of each symbol that a worker was to choose; None if it was not."""
+        if batch.choice is None:
+            return batch, None
+        chosen = self._cluster.call(tasks.plan, self._key, batch.symbols, batch.choice.samples, batch.choice.as_of)
+        return batch.with_dates(chosen), dict(zip(batch.symbols, chosen, strict=True))
 
     def _ask(self, batches: Sequence[Batch]) -> Iterator["Answer"]:
         if self._key.shards == 1:

@@ -1,10 +1,10 @@
 """A run: factor values of many symbols, computed on a cluster and stored as they arrive.
 
 1. Name the state of the home to read (`StateKey`), have the workers load it, and record that the run begins.
-2. Choose the sample dates of every symbol, and cut them into chunks, enough for all workers of the cluster. Symbols
-   with little to compute share a batch.
-3. Workers compute the samples that are not stored, or whose lineage has changed; these include the symbol's dates of
-   earlier runs, so that no outdated value stays. They return rows and write nothing.
+2. Cut the samples of every symbol into chunks, enough for all workers of the cluster. Symbols with little to compute
+   share a batch.
+3. Workers choose the sample dates, and compute the samples that are not stored, or whose lineage has changed; these
+   include the symbol's dates of earlier runs, so that no outdated value stays. They return rows and write nothing.
 4. One writer, in this process, upserts the rows of several symbols in one commit each of `matches` and `factors`, in
    this order, so that a stored value has its matches. Stored values stay, whatever happens afterwards.
 5. The end of the run is recorded, with what it read, counted and stored.
@@ -13,14 +13,13 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from kline_core._logging import listening, logger, one_line
@@ -34,7 +33,6 @@ from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.compute.tasks import Overview
 from kline_core.compute.workload import Workload
 from kline_core.errors import HomeError, SchedulerError
-from kline_core.factor.batch import Batch, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import ValueWriter
 from kline_core.store.home import Home
@@ -180,18 +178,21 @@ class Run:
 
     def _score_batch(self, symbols: Sequence[str], chunks: int, alone: bool) -> list[SymbolResult]:
         results = {symbol: SymbolResult(symbol) for symbol in symbols}
-        planned = dict(zip(symbols, self.workload.planned(self.cluster, symbols), strict=True))
         stored = {symbol: self.workload.stored.of(symbol) for symbol in symbols}
-        parts = []
-        for symbol, dates in planned.items():
-            results[symbol].samples = len(dates)
-            if len(dates) == 0:
-                results[symbol].problem = self.workload.why_no_dates()
-            # Dates of earlier runs too, so that no value of outdated lineage stays.
-            every = _both(stored[symbol].dates, dates)
-            parts.append(SymbolSamples(symbol, every, stored[symbol].history_on(every)))
+        asked: dict[str, Dates] = {}
+
+        def note(dates: Mapping[str, Dates]) -> None:
+            for symbol in dates.keys() - asked.keys():
+                asked[symbol] = dates[symbol]
+                results[symbol].samples = len(dates[symbol])
+                if len(dates[symbol]) == 0:
+                    results[symbol].problem = self.workload.why_no_dates()
+
+        note(self.workload.named(symbols))
         factors, matches = [], []
-        for batch, scored in self._scorer.scored(Batch(tuple(parts)).chunks(chunks), alone=alone):
+        for batch, scored in self._scorer.scored(self.workload.batch(symbols).chunks(chunks), alone=alone):
+            if scored.chosen is not None:
+                note(dict(zip(batch.symbols, scored.chosen, strict=True)))
             factors.append(scored.factors)
             matches.append(scored.matches)
             computed: dict[str, list[Computed]] = {symbol: [] for symbol in batch.symbols}
@@ -200,7 +201,7 @@ class Run:
                 computed[symbol].append(tuple(row))
             share = 1 / len(batch.parts)
             for symbol, reused in zip(batch.symbols, scored.reused, strict=True):
-                count_samples(results[symbol], planned[symbol], stored[symbol], computed[symbol], reused)
+                count_samples(results[symbol], asked[symbol], stored[symbol], computed[symbol], reused)
                 results[symbol].seconds.update({name: share * spent for name, spent in scored.seconds.items()})
                 self.results.tell(results[symbol])
         if not factors:
@@ -209,7 +210,7 @@ class Run:
         else:
             self.writer.add(symbols, pa.concat_tables(factors), pa.concat_tables(matches))
         with self._lock:
-            self.asked.update(planned)
+            self.asked.update(asked)
             self._rows += sum(part.num_rows for part in factors)
         return list(results.values())
 
@@ -281,15 +282,6 @@ class Run:
             recall=self.overview.recall,
             newer_bars=None if bars is None else self.home.changed_since("bars", bars),
         )
-
-
-def _both(earlier: Dates, dates: Dates) -> Dates:
-    """The dates of both, increasing, as each of them is."""
-    if len(earlier) == 0:
-        return dates
-    if len(dates) and earlier[-1] < dates[0]:
-        return np.concatenate([earlier, dates])
-    return np.union1d(dates, earlier)
 
 
 def _named(symbols: Sequence[str]) -> str:

@@ -1,21 +1,16 @@
 """The workload of a run: its symbols, how many samples of each are to be computed, and groups of them worth a batch."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kline_core.compute import tasks
-from kline_core.compute.dates_ahead import DatesAhead
 from kline_core.compute.request import Request
 from kline_core.compute.tasks import Overview
+from kline_core.factor.batch import Batch, Choice, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import StoredValues
 from kline_core.store.home import Home
 from kline_core.typing import Dates
-
-if TYPE_CHECKING:
-    from kline_core.compute.cluster import Cluster
 
 GROUP_SAMPLES = 2048
 """New samples that are worth a batch: each encodes charts in whole batches of the network, and searches all rows.
@@ -38,7 +33,6 @@ class Workload:
         """Upper bound of each symbol's samples; holes in its bars may leave fewer windows."""
         self.stored = StoredValues(home, self.symbols, key.fingerprint)
         """What is stored of these symbols."""
-        self._ahead = DatesAhead()
 
     @property
     def new_samples(self) -> int:
@@ -62,23 +56,21 @@ class Workload:
                 groups.append([])
                 new, asked = symbol_new, symbol_asked
             groups[-1].append(symbol)
-        found = [group for group in groups if group]
+        return [group for group in groups if group]
+
+    def named(self, symbols: Sequence[str]) -> dict[str, Dates]:
+        """Sample dates of symbols that were asked for, datetime64[D]; empty if workers choose them."""
         if self._request.dates is None:
-            self._ahead.expect(found, self.expected)
-        return found
+            return {}
+        return {symbol: np.unique(self._request.dates[symbol]) for symbol in symbols}
 
-    def planned(self, cluster: "Cluster", symbols: Sequence[str]) -> list[Dates]:
-        """Sample dates of each symbol, datetime64[D], which a worker plans if none are asked for.
-
-        Raises what a cluster raises.
-        """
-        if self._request.dates is not None:
-            return [np.unique(self._request.dates[symbol]) for symbol in symbols]
-
-        def plan(symbols: Sequence[str]) -> list[Dates]:
-            return cluster.call(tasks.plan, self._key, symbols, self._request.samples, self._request.as_of)
-
-        return self._ahead.take(symbols, plan)
+    def batch(self, symbols: Sequence[str]) -> Batch:
+        """The samples of symbols, and those of earlier runs, so that no value of outdated lineage stays."""
+        stored = [(symbol, self.stored.of(symbol)) for symbol in symbols]
+        parts = tuple(SymbolSamples(symbol, each.dates, each.history) for symbol, each in stored)
+        if self._request.dates is None:
+            return Batch(parts, Choice(self._request.samples, self._request.as_of))
+        return Batch(parts).with_dates(list(self.named(symbols).values()))
 
     def why_no_dates(self) -> str:
         """Problem of a symbol without sample dates."""

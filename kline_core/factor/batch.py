@@ -1,7 +1,7 @@
 """Batches of samples and their results. All travel between processes, so this imports neither torch nor FAISS."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -39,6 +39,32 @@ class SymbolSamples:
         """The samples at a slice of the dates."""
         return SymbolSamples(self.symbol, self.dates[part], self.stored[part])
 
+    def with_dates(self, dates: Dates) -> "SymbolSamples":
+        """These samples and those on other dates, datetime64[D], increasing."""
+        if len(self.dates) and len(dates) and self.dates[-1] < dates[0]:
+            every = np.concatenate([self.dates, dates])
+        else:
+            every = np.union1d(self.dates, dates) if len(self.dates) else dates
+        stored = np.full(len(every), NEVER_REUSED, dtype=np.int64)
+        stored[np.searchsorted(every, self.dates)] = self.stored
+        return SymbolSamples(self.symbol, every, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Sample dates that are chosen where a batch is scored, since the way there and back takes longer than to choose.
+
+    They are those of `kline_core.factor.scoring.plan_dates`.
+    """
+
+    samples: int
+    """Dates of each symbol."""
+    as_of: np.datetime64 | None
+    """Last day, datetime64[D]; None for the last of the bars."""
+    chunk: int = 0
+    chunks: int = 1
+    """Of a symbol's dates, chosen or stored, every `chunks`-th from number `chunk` on."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -48,11 +74,14 @@ class Batch:
     """
 
     parts: tuple[SymbolSamples, ...]
+    choice: Choice | None = None
+    """What is to be scored beside the dates of the parts; None for nothing. Only `chunks` and `with_dates` do not take
+    the dates of the parts for all that there are."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Thousands of small arrays take longer to send than to search.
         dates, stored = (_joined([getattr(part, name) for part in self.parts]) for name in ("dates", "stored"))
-        return _batch, (self.symbols, [len(part.dates) for part in self.parts], dates, stored)
+        return _batch, (self.symbols, [len(part.dates) for part in self.parts], dates, stored, self.choice)
 
     @property
     def symbols(self) -> list[str]:
@@ -77,8 +106,18 @@ class Batch:
         """
         if len(self.parts) > 1:
             return [self]
+        if self.choice is not None:
+            return [Batch(self.parts, replace(self.choice, chunk=chunk, chunks=count)) for chunk in range(count)]
         (part,) = self.parts
         return [Batch((part.at(slice(first, None, count)),)) for first in range(min(count, len(part.dates)))]
+
+    def with_dates(self, dates: Sequence[Dates]) -> "Batch":
+        """The samples of this batch and those on other dates of each symbol, which take the place of a choice."""
+        parts = tuple(part.with_dates(more) for part, more in zip(self.parts, dates, strict=True))
+        if self.choice is not None:
+            chunk = slice(self.choice.chunk, None, self.choice.chunks)
+            parts = tuple(part.at(chunk) for part in parts)
+        return Batch(parts)
 
     def cut(self, at_most: int) -> list["Batch"]:
         """Batches of neighbouring symbols with at most so many samples each; a symbol with more is alone."""
@@ -121,11 +160,15 @@ class Scored:
     reused: list[Dates]
     """datetime64[D], one array per part of the batch: samples whose stored values still hold."""
     seconds: dict[str, float]
-    """Seconds by stage: plan, render, encode, search, factor."""
+    """Seconds by stage, all threads together: plan, render, encode, search, factor."""
+    chosen: list[Dates] | None = None
+    """datetime64[D], one array per part of the batch: dates that were chosen, of all chunks; None without a choice."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        lengths = [len(dates) for dates in self.reused]
-        return _scored, (self.factors, self.matches, lengths, _joined(self.reused), self.seconds)
+        dates = [*self.reused, *(self.chosen or ())]
+        lengths = [len(each) for each in dates]
+        chosen = self.chosen is not None
+        return _scored, (self.factors, self.matches, lengths, _joined(dates), self.seconds, chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +188,8 @@ class PreparedBatch:
     reused: list[Dates]
     """As `Scored.reused`."""
     seconds: dict[str, float]
+    chosen: list[Dates] | None = None
+    """As `Scored.chosen`."""
 
     def __len__(self) -> int:
         """Number of samples to be matched."""
@@ -160,12 +205,21 @@ def _parts(array: NDArray[Any] | None, lengths: list[int]) -> list[NDArray[Any]]
     return [] if array is None else [array[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
-def _batch(symbols: list[str], lengths: list[int], dates: Dates | None, stored: Int64s | None) -> Batch:
+def _batch(
+    symbols: list[str], lengths: list[int], dates: Dates | None, stored: Int64s | None, choice: Choice | None
+) -> Batch:
     each = zip(symbols, _parts(dates, lengths), _parts(stored, lengths), strict=True)
-    return Batch(tuple(SymbolSamples(*part) for part in each))
+    return Batch(tuple(SymbolSamples(*part) for part in each), choice)
 
 
 def _scored(
-    factors: pa.Table, matches: pa.Table, lengths: list[int], reused: Dates | None, seconds: dict[str, float]
+    factors: pa.Table,
+    matches: pa.Table,
+    lengths: list[int],
+    dates: Dates | None,
+    seconds: dict[str, float],
+    with_chosen: bool,
 ) -> Scored:
-    return Scored(factors, matches, _parts(reused, lengths), seconds)
+    parts = _parts(dates, lengths)
+    half = len(parts) // 2 if with_chosen else len(parts)
+    return Scored(factors, matches, parts[:half], seconds, parts[half:] if with_chosen else None)

@@ -1,7 +1,7 @@
 """Scoring of samples: from bars to factor rows, out of a loaded state alone.
 
-1. Look up each sample date among the symbol's bars; a date without a bar, or without a usable window, fails with its
-   reason.
+1. Choose the sample dates, where they are not given. Look up each of them among the symbol's bars; a date without a
+   bar, or without a usable window, fails with its reason.
 2. Skip the samples whose stored value has the same lineage: the same bars and the same visible patterns.
 3. Take the vectors of the others from the patterns, and from the recent windows that are none yet; render and encode
    together those that are in neither.
@@ -55,7 +55,7 @@ def score_batch(state: LoadedState, batch: Batch) -> Scored:
     Each value is the one that its sample has by itself; rendering, encoding and searching a batch together only costs
     less. A sample without a value is a row with its reason, not an error.
 
-    Raises `UnknownSymbolError`, and `LargeBatchError` before anything is computed.
+    Raises `UnknownSymbolError`, `LargeBatchError` before anything is computed, and what `plan_dates` raises.
     """
     return finish_batch(state, prepare_batch(state, batch))
 
@@ -64,7 +64,12 @@ def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
     """Steps 1 to 3 of this module: all but the search and what comes after it. Raises as `score_batch`."""
     clock = StageClock()
     steps = state.key.settings.patterns
+    chosen = None
     with clock.stage("plan"):
+        if batch.choice is not None:
+            choice = batch.choice.samples, batch.choice.as_of
+            chosen = [plan_dates(state, symbol, *choice) for symbol in batch.symbols]
+            batch = batch.with_dates(chosen)
         checked = check_samples(state, batch)
         new = len(checked.which)
         if len(batch.parts) > 1 and new > MOST_COMPUTED:
@@ -100,6 +105,7 @@ def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
         failed=checked.failed,
         reused=checked.reused,
         seconds=clock.seconds,
+        chosen=chosen,
     )
 
 
@@ -142,7 +148,7 @@ def finish_batch(state: LoadedState, batch: PreparedBatch) -> Scored:
         factors = factor_rows(columns | second | {"history": batch.history, "match_digest": ties.view(np.int64)})
         if batch.failed:
             factors = pa.concat_tables([factors, *batch.failed])
-    return Scored(factors, matches, batch.reused, batch.seconds | clock.seconds)
+    return Scored(factors, matches, batch.reused, batch.seconds | clock.seconds, batch.chosen)
 
 
 def check_as_of(state: LoadedState, as_of: np.datetime64) -> None:

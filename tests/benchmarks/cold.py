@@ -7,11 +7,9 @@ import sys
 
 import numpy as np
 
-from kline_core._cores import CORE_COUNT
 from kline_core.compute import tasks
 from kline_core.compute.opening import open_cluster
-from kline_core.factor.batch import Batch, SymbolSamples
-from kline_core.factor.lineage import NEVER_REUSED
+from kline_core.factor.batch import Batch, Choice, SymbolSamples
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import Settings
 from kline_core.store.home import Home
@@ -27,10 +25,9 @@ def main() -> None:
     key = StateKey.newest(Home(options.home), Settings(), device="cpu")
     with open_cluster(threads=options.threads) as cluster:
         overview = cluster.load(key)
-        (dates,) = cluster.call(tasks.plan, key, [options.symbol], options.samples, None)
-        batch = Batch((SymbolSamples(options.symbol, dates, np.full(len(dates), NEVER_REUSED, np.int64)),))
-        calls = [(key, chunk) for chunk in batch.chunks(min(cluster.threads, CORE_COUNT))]
-        scored = [answer.result() for answer in cluster.submit(tasks.score, calls)]
+        none = np.zeros(0, "datetime64[D]"), np.zeros(0, np.int64)
+        batch = Batch((SymbolSamples(options.symbol, *none),), Choice(options.samples, None))
+        scored = [cluster.call(tasks.score, key, batch)]
         used = resource.getrusage(resource.RUSAGE_SELF)
         said = {
             "samples": sum(part.factors.num_rows for part in scored),

@@ -1,8 +1,8 @@
 """Our own way: cold, and warm with 1, 2 and 4 threads, in process and over TCP.
 
-Warm is what a run does once everything is loaded: ask for the sample dates, have them scored in as many chunks as a run
-makes, hold the rows. A round is the median of several. Nothing is stored and nothing re-used. Over TCP scheduler and
-worker are processes of their own. That all of these give the same answers is checked.
+Warm is what a run does once everything is loaded: have the sample dates chosen and scored, hold the rows. A round is
+the median of several. Nothing is stored and nothing re-used. Over TCP scheduler and worker are processes of their own.
+That all of these give the same answers is checked.
 
 Cold is the time from the start of a fresh Python process until that process holds the values of all samples, with the
 files in the system's cache: `tests.benchmarks.cold`.
@@ -29,7 +29,7 @@ from tests.benchmarks.answer import Answer, answers
 from tests.benchmarks.measured import Measured, added, middle_round
 from tests.benchmarks.question import Question
 from tests.benchmarks.roofline import Work, least_work
-from tests.support.bench import batch_of
+from tests.support.bench import chosen_batch
 from tests.support.processes import scheduler_process
 
 THREADS = (1, 2, 4)
@@ -125,8 +125,7 @@ class Ours:
 
 def samples_of(cluster: Cluster, question: Question) -> list[Scored]:
     """The question answered by a cluster of one worker, of which a run makes one chunk."""
-    (dates,) = cluster.call(tasks.plan, question.key, [question.symbol], question.samples, None)
-    return [cluster.call(tasks.score, question.key, batch_of(question.symbol, dates))]
+    return [cluster.call(tasks.score, question.key, chosen_batch(question.symbol, question.samples))]
 
 
 def cold(question: Question, threads: int) -> Measured:

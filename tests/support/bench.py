@@ -8,7 +8,7 @@ import kline_core as kl
 from kline_core.compute.request import Request
 from kline_core.compute.run import Run
 from kline_core.factor import scoring
-from kline_core.factor.batch import Batch, SymbolSamples
+from kline_core.factor.batch import Batch, Choice, SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.state_key import StateKey
 from kline_core.settings import FactorSettings, Settings
@@ -80,13 +80,27 @@ def batch_of(symbol, dates, stored=None):
     return Batch((SymbolSamples(symbol, dates, stored),))
 
 
+def chosen_batch(symbol, samples, as_of=None):
+    """Samples of one symbol, of which none is stored, on dates that a worker chooses."""
+    return Batch(batch_of(symbol, np.zeros(0, "datetime64[D]")).parts, Choice(samples, as_of))
+
+
+def named_batch(state, batch):
+    """A batch with the dates that are chosen for it."""
+    if batch.choice is None:
+        return batch
+    choice = batch.choice.samples, batch.choice.as_of
+    return batch.with_dates([scoring.plan_dates(state, symbol, *choice) for symbol in batch.symbols])
+
+
 def break_batches(monkeypatch, days, error):
     """Have the computation break of whatever batch holds one of the days; the sizes of the batches that are begun."""
     real, sizes = scoring.score_batch, []
 
     def score_batch(state, batch):
-        sizes.append(len(batch))
-        if any(np.isin(part.dates, days).any() for part in batch.parts):
+        named = named_batch(state, batch)
+        sizes.append(len(named))
+        if any(np.isin(part.dates, days).any() for part in named.parts):
             raise error
         return real(state, batch)
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from kline_core.factor.batch import Batch
 from tests.support.homes import market
 
 BARS = 80
@@ -30,8 +29,3 @@ def overheard(cluster):
     """The cluster, and what is said of its work from now on."""
     said = []
     return dataclasses.replace(cluster, log=lambda *record: said.append(record)), said
-
-
-def symbols_of(asked):
-    """What `tasks.plan` or `tasks.score` is asked for."""
-    return asked.symbols if isinstance(asked, Batch) else asked

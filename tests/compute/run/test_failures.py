@@ -14,9 +14,10 @@ from kline_core.compute.run import run_symbols
 from kline_core.compute.run_report import RunReport, SymbolResult
 from kline_core.errors import DateError, RunFailedError
 from kline_core.factor import scoring
+from kline_core.factor.batch import Batch
 from kline_core.factor.lineage import NEVER_REUSED
-from tests.support.bench import break_batches
-from tests.support.runs import DAYS, SYMBOLS, counts, overheard, symbols_of
+from tests.support.bench import break_batches, named_batch
+from tests.support.runs import DAYS, SYMBOLS, counts, overheard
 
 ASKED = {"S00000": DAYS[[30, 35, 40, 45]]}
 BROKE = ValueError("it broke\non two lines")
@@ -157,8 +158,9 @@ def killing(monkeypatch, days, times=1_000):
     real, asked, killed = scoring.score_batch, [], []
 
     def score_batch(state, batch):
-        asked.append((batch.symbols, len(batch)))
-        if len(killed) < times and any(np.isin(part.dates, days).any() for part in batch.parts):
+        named = named_batch(state, batch)
+        asked.append((batch.symbols, len(named)))
+        if len(killed) < times and any(np.isin(part.dates, days).any() for part in named.parts):
             killed.append(batch)
             raise WorkerLostError("the work killed worker after worker")
         return real(state, batch)
@@ -205,6 +207,20 @@ def test_a_worker_that_died_of_something_else_costs_no_sample(bench, in_process,
 
 
 @pytest.mark.slow
+def test_a_sample_that_kills_workers_is_found_among_chosen_dates(bench, made, in_process, monkeypatch, tmp_path):
+    whole = made.copy(tmp_path / "whole")
+    whole.run(in_process, samples=10)
+    killing(monkeypatch, DAYS[[-1]])
+    report = run_symbols(bench.start(in_process, samples=10))
+    assert counts(report) == (40, 36, 4, 0)
+    assert report.reasons == {"error: killed its worker": 4}
+    right = [row for row in whole.rows("factors") if np.datetime64(row["date"]) < DAYS[-1]]
+    assert [row for row in bench.rows("factors") if row["value"] is not None] == [
+        row for row in right if row["value"] is not None
+    ]
+
+
+@pytest.mark.slow
 def test_a_run_ends_if_many_samples_kill_their_workers(bench, in_process, monkeypatch):
     monkeypatch.setattr("kline_core.compute.batches.MAX_KILLERS", 2)
     killing(monkeypatch, DAYS)
@@ -215,16 +231,16 @@ def test_a_run_ends_if_many_samples_kill_their_workers(bench, in_process, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["plan", "score"])
-def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkeypatch, what):
-    real = getattr(tasks, what)
+@pytest.mark.parametrize(("where", "what"), [(scoring, "plan_dates"), (tasks, "score")])
+def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkeypatch, where, what):
+    real = getattr(where, what)
 
-    def broken(key, asked, *arguments):
-        if "S00001" in symbols_of(asked):
+    def broken(given, asked, *arguments):
+        if "S00001" in (asked.symbols if isinstance(asked, Batch) else [asked]):
             raise OSError("no more memory\nand so on")
-        return real(key, asked, *arguments)
+        return real(given, asked, *arguments)
 
-    monkeypatch.setattr(tasks, what, broken)
+    monkeypatch.setattr(where, what, broken)
     report = bench.run(in_process, samples=10)
     assert [result.symbol for result in report.symbols] == SYMBOLS
     (result,) = report.broken

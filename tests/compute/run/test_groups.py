@@ -10,7 +10,7 @@ from kline_core.errors import HomeError
 from kline_core.factor import scoring
 from kline_core.factor import stored_values as module
 from kline_core.store.home import Home
-from tests.support.runs import DAYS, SYMBOLS, counts, overheard, symbols_of
+from tests.support.runs import DAYS, SYMBOLS, counts, overheard
 
 
 def same_rows(one, other):
@@ -47,19 +47,18 @@ def test_dates_asked_for_together_fail_each_with_its_reason(bench, made, in_proc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["plan", "score"])
-def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkeypatch, tmp_path, what):
+def test_what_breaks_together_is_done_one_by_one(bench, made, in_process, monkeypatch, tmp_path):
     alone = made.copy(tmp_path / "alone")
     alone.run(in_process, samples=10)
 
-    real = getattr(tasks, what)
+    real = tasks.score
 
-    def broken(key, asked, *arguments):
-        if len(symbols_of(asked)) > 1:
+    def broken(key, batch):
+        if len(batch.parts) > 1:
             raise OSError("no more memory")
-        return real(key, asked, *arguments)
+        return real(key, batch)
 
-    monkeypatch.setattr(tasks, what, broken)
+    monkeypatch.setattr(tasks, "score", broken)
     cluster, said = overheard(in_process)
     run = bench.start(cluster, samples=10)
     results, broke = run.score(run.symbols)
