@@ -15,7 +15,6 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from kline_core._cores import spread
 from kline_core.search.scan_kernel import Kernel, RowArrays, Search, has_dots, kernel, layout, to_beat
 from kline_core.search.scan_layout import MOST, MOST_OF_PAIRS, OFFSET, TERMS_OF_PAIRS, Dots, Layout, Part
 from kline_core.typing import Flags, Floats32, Floats64, Int8s, Int32s, Int64s
@@ -24,8 +23,6 @@ _SCORES = 1 << 20
 """Scores of a block of `rows_above`: 4 MB."""
 _PAIRS = 2048
 """Rows that are scored on their own at a time: 1 MB at 64 dims, which stay in the processor's cache."""
-_QUERIES_OF_PART, _PAIRS_OF_PART = 64, 1 << 22
-"""Queries and pairs that are worth a thread, at least: about a millisecond."""
 _FEW = 16
 """Up to one pair in so many is scored on its own. Measured on an Intel Xeon of the fifth generation with AVX2: 10 to
 20 ns for a pair on its own, a product of 64 numbers 2."""
@@ -80,10 +77,6 @@ class DividedQueries:
         errors = off * (1 + 1e-9) + self.slack + 1e-12 - OFFSET * numbers.sum(axis=1) * scale
         return numbers.astype(np.int8), errors, 1 / scale
 
-    def part(self, at: slice) -> "DividedQueries":
-        """Some of the queries."""
-        return DividedQueries(self.heads[at], self.longest, np.ascontiguousarray(self.wholes[at]), self.slack)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Way:
@@ -121,8 +114,6 @@ def best_rows(
 ) -> tuple[Int64s, Floats32]:
     """The `count` best rows of each query's prefix, int64 (q, count), -1 for none; and the lowest of their scores.
 
-    Queries are divided among this thread and the cores that nobody uses.
-
     Args:
         rows: Arrays of all rows.
         bounds: Where in them lies what bounds are made of.
@@ -131,22 +122,6 @@ def best_rows(
         known: int64 (q,), ascending.
         count: rows wanted.
     """
-    best, lowest = np.empty((len(known), count), dtype=np.int64), np.empty(len(known), dtype=np.float32)
-
-    def work(part: slice) -> tuple[Int64s, Floats32]:
-        return _best_rows(rows, bounds, scores, queries.part(part), known[part], count)
-
-    # Each part goes through all rows.
-    least = max(_QUERIES_OF_PART, len(known) * _PAIRS_OF_PART // max(1, int(known.sum())))
-    for part, found in spread(len(known), least, work):
-        best[part], lowest[part] = found
-    return best, lowest
-
-
-def _best_rows(
-    rows: RowArrays, bounds: Part, scores: tuple[Part, ...], queries: DividedQueries, known: Int64s, count: int
-) -> tuple[Int64s, Floats32]:
-    """`best_rows`, in this thread alone."""
     search = Search.of(queries.wholes, known, count)
     by_bounds = _Way.by_bounds(search, first_layout(bounds, scores), queries)
     way, beat, whole_until = by_bounds, by_bounds.to_beat(search), 0

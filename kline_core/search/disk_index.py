@@ -8,10 +8,12 @@ of proposed rows are read, some dozens of a query, and ranked as everywhere else
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from kline_core._memory import VECTORS
 from kline_core.errors import SettingError
 from kline_core.patterns.mapped_vectors import MappedVectors
-from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
+from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, spread_proposals, with_similarities
 from kline_core.search.quantised_scan import QuantisedScan
 from kline_core.search.reaching import reached
 from kline_core.search.scan_kernel import may_compile
@@ -67,8 +69,13 @@ class DiskIndex:
 
     def proposals(self, vectors: Floats32, known: Int64s, count: int) -> Proposals:
         """See `PatternIndex.proposals`."""
-        rows, floor = self.scan.nearest(vectors, known, count + min(count, _MORE))
-        return Proposals(rows, exact_similarities(self.rows, vectors, rows), floor)
+
+        def propose(part: slice) -> Proposals:
+            asked = np.ascontiguousarray(vectors[part])
+            rows, floor = self.scan.nearest(asked, known[part], count + min(count, _MORE))
+            return Proposals(rows, exact_similarities(self.rows, asked, rows), floor)
+
+        return spread_proposals(known, propose)
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
         """See `PatternIndex.reaching`."""

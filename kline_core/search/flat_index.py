@@ -21,7 +21,7 @@ import numpy as np
 
 from kline_core._growing import followed_by, read_only
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
-from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, with_similarities
+from kline_core.search.pattern_index import Hits, Proposals, exact_similarities, spread_proposals, with_similarities
 from kline_core.search.principal_scan import PrincipalScan
 from kline_core.search.reaching import reached
 from kline_core.search.rounded_heads import RoundedHeads
@@ -126,8 +126,16 @@ class FlatIndex:
 
     def proposals(self, vectors: Floats32, known: Int64s, count: int) -> Proposals:
         """See `PatternIndex.proposals`."""
-        rows, floor = self.nearest(vectors, known, count)
-        return Proposals(rows, exact_similarities(self.rows, vectors, rows), floor + self.score_error)
+
+        def propose(part: slice) -> Proposals:
+            asked = np.ascontiguousarray(vectors[part])
+            rows, floor = self.nearest(asked, known[part], count)
+            return Proposals(rows, exact_similarities(self.rows, asked, rows), floor + self.score_error)
+
+        if isinstance(self.scan, PrincipalScan | None):
+            return spread_proposals(known, propose)
+        # A device has cores of its own.
+        return propose(slice(None))
 
     def reaching(self, vectors: Floats32, known: Int64s, bound: Floats64) -> list[Hits]:
         """See `PatternIndex.reaching`."""

@@ -5,17 +5,20 @@ by scores that may be rounded, and gives the exact similarity of each: the sum, 
 the products of the two float32 vectors. Nothing else is asked of the vectors, so that they may lie elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 
+from kline_core._cores import spread
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.typing import Floats32, Floats64, Int64s
 
 _PAIRS = 2048
 """Pairs whose products are made at a time, so that they stay in the processor's cache (2 MB at 128 dims)."""
+_QUERIES_OF_PART, _PAIRS_OF_PART = 64, 1 << 22
+"""Queries, and pairs of a query and a row, that are worth a thread, at least: about a millisecond."""
 
 Hits: TypeAlias = tuple[Int64s, Floats64]
 """Rows, int64 (n,) in no order, and their exact similarities, float64 (n,)."""
@@ -40,6 +43,27 @@ class Proposals:
             np.concatenate([part.similarity for part in parts], axis=1),
             np.max([part.certain_above for part in parts], axis=0),
         )
+
+
+def spread_proposals(known: Int64s, propose: Callable[[slice], Proposals]) -> Proposals:
+    """Proposals to m queries, made by parts on all cores that nobody uses.
+
+    Args:
+        known: int64 (m,): prefixes of the queries.
+        propose: Makes those of some queries.
+    """
+    # Each part goes through all rows.
+    least = max(_QUERIES_OF_PART, len(known) * _PAIRS_OF_PART // max(1, int(known.sum())))
+    (part, first), *others = spread(len(known), least, propose)
+    if not others:
+        return first
+    every = [(part, first), *others]
+    columns = (first.rows, first.similarity, first.certain_above)
+    whole = Proposals(*(np.empty((len(known), *column.shape[1:]), column.dtype) for column in columns))
+    for part, found in every:
+        whole.rows[part], whole.similarity[part] = found.rows, found.similarity
+        whole.certain_above[part] = found.certain_above
+    return whole
 
 
 class PatternIndex(Protocol):

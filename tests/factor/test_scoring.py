@@ -12,6 +12,7 @@ from tests import naive
 from tests.support.bench import SMALL_SETTINGS, Bench, batch_of
 from tests.support.candles import charts_of_windows
 from tests.support.homes import market, write_encoder
+from tests.support.spare_cores import spare_cores
 
 BARS = 70
 
@@ -146,6 +147,19 @@ def test_only_windows_that_are_no_patterns_are_encoded(loaded, monkeypatch):
     assert 0 < len(new) < len(dates)
     assert encoded == [len(new)]
     assert len(by_date(rows)) == len(dates)
+
+
+@pytest.mark.parametrize("cores", [2, 3])
+def test_no_number_of_cores_changes_a_bit(loaded, cores):
+    dates = plan_dates(loaded, "S00000", 1000, None)
+    alone = scored(loaded, "S00000", dates)
+    with spare_cores(cores) as parts:
+        shared = scored(loaded, "S00000", dates)
+    # New windows are encoded, and patterns searched, for some queries twice.
+    assert len(parts) >= 2
+    assert set(parts) == {cores}
+    for table in ("factors", "matches"):
+        assert getattr(shared, table).equals(getattr(alone, table))
 
 
 def test_a_symbol_without_patterns_is_matched_with_the_others(loaded):

@@ -12,7 +12,15 @@ from kline_core.search.flat_index import FlatIndex
 from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.support.examples import examples
-from tests.support.searches import assert_naive, assert_same, assert_threads_share, cases, market, some
+from tests.support.searches import (
+    assert_cores_share,
+    assert_naive,
+    assert_same,
+    assert_threads_share,
+    cases,
+    market,
+    some,
+)
 from tests.support.vector_sets import small_steps
 
 
@@ -52,6 +60,7 @@ def test_threads_share_an_index():
     patterns, queries = market(1, symbols=3, bars=400, dim=16, kinds=300, delay=5, noise=0.1)
     index, held = on_disk(patterns, 700)
     assert_threads_share(index, held, queries)
+    assert_cores_share(index, held, queries)
 
 
 def test_few_vectors_are_read(monkeypatch):

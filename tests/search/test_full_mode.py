@@ -14,6 +14,7 @@ from kline_core.settings import FactorSettings
 from tests.support.bar_markets import KINDS, bar_market
 from tests.support.examples import examples
 from tests.support.searches import assert_same
+from tests.support.spare_cores import spare_cores
 
 
 @st.composite
@@ -71,6 +72,8 @@ def test_equals_the_plain_loop(case, size):
         patch.setattr(index_module, "_BLOCK", 11)
         patch.setattr(index_module, "_GROUP", 3)
         matches = made.search(order, factor)
+        with spare_cores(size):
+            assert_same(made.search(order, factor), matches)
     assert_plain(made, factor, order, matches)
 
 
@@ -104,6 +107,11 @@ def test_no_cut_of_the_work_changes_a_bit(monkeypatch):
     with ThreadPoolExecutor(3) as pool:
         for matches in pool.map(lambda _: made.search(order, FULL), range(3)):
             assert_same(matches, whole)
+    for cores in (2, 7):
+        with spare_cores(cores) as parts:
+            assert_same(made.search(order, FULL), whole)
+        # Candidates, and their bars.
+        assert parts == [cores, cores]
 
 
 def test_of_equal_candidates_those_that_were_looked_at_come_first():

@@ -21,7 +21,7 @@ from tests.naive import search_one, similarity
 from tests.support.bench import SMALL_SETTINGS, Bench
 from tests.support.examples import examples
 from tests.support.patterns import DAY_0
-from tests.support.searches import assert_same, assert_threads_share, market, some
+from tests.support.searches import assert_cores_share, assert_same, assert_threads_share, market, some
 
 PROBES, LISTS, TRAINED = 3, 12, 60
 
@@ -230,6 +230,7 @@ def test_hundreds_of_identical_charts(noise):
 def test_threads_share_an_index():
     patterns, queries = market(7, symbols=5, bars=100, dim=16, kinds=40, delay=21, noise=0.1)
     assert_threads_share(built(patterns), patterns, queries)
+    assert_cores_share(built(patterns), patterns, queries)
 
 
 def test_nothing_to_search():

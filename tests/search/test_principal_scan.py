@@ -12,6 +12,7 @@ from kline_core.search.search import search
 from kline_core.settings import FactorSettings
 from tests.support.examples import examples
 from tests.support.searches import (
+    assert_cores_share,
     assert_naive,
     assert_room_for_one_query_with_very_many_hits,
     assert_same,
@@ -95,6 +96,7 @@ def test_threads_share_a_scan():
     patterns, queries = market(1, symbols=3, bars=400, dim=16, kinds=300, delay=5, noise=0.1)
     index = FlatIndex.build(patterns)
     assert_threads_share(FlatIndex(index.rows, with_directions(PrincipalScan.of, index.rows, 6)), patterns, queries)
+    assert_cores_share(FlatIndex(index.rows, with_directions(PrincipalScan.of, index.rows, 6)), patterns, queries)
 
 
 def test_few_rows_are_scored_on_their_own(monkeypatch):

@@ -17,7 +17,15 @@ from kline_core.settings import FactorSettings
 from tests.naive import eligible_rows
 from tests.support.examples import examples
 from tests.support.patterns import DAY_0
-from tests.support.searches import assert_naive, assert_same, assert_threads_share, cases, market, some
+from tests.support.searches import (
+    assert_cores_share,
+    assert_naive,
+    assert_same,
+    assert_threads_share,
+    cases,
+    market,
+    some,
+)
 
 
 @pytest.mark.slow
@@ -153,6 +161,7 @@ def test_nothing_to_search():
 def test_threads_share_an_index():
     patterns, queries = market(6, symbols=6, bars=200, dim=32, kinds=40, delay=21, noise=0.1)
     assert_threads_share(FlatIndex.build(patterns), patterns, queries)
+    assert_cores_share(FlatIndex.build(patterns), patterns, queries)
 
 
 def test_what_does_not_fit_is_refused():

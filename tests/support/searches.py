@@ -15,6 +15,7 @@ from kline_core.search.shards import AnsweredIndex, Share, Unanswered
 from kline_core.settings import FactorSettings
 from tests.naive import search_one
 from tests.support.patterns import columns
+from tests.support.spare_cores import spare_cores
 
 DAY_0 = np.datetime64("2020-01-01", "D")
 
@@ -78,6 +79,15 @@ def assert_threads_share(index, patterns, queries, threads=4):
     with ThreadPoolExecutor(threads) as pool:
         for matches in pool.map(work, range(threads)):
             assert_same(matches, wanted)
+
+
+def assert_cores_share(index, patterns, queries):
+    """A search on several cores finds what it finds on one."""
+    wanted = search(index, patterns, queries, FactorSettings(), 20)
+    for cores in (2, 5):
+        with spare_cores(cores) as parts:
+            assert_same(search(index, patterns, queries, FactorSettings(), 20), wanted)
+        assert max(parts) == cores
 
 
 def assert_naive(matches, patterns, queries, factor, window_bars):
