@@ -25,6 +25,7 @@ from kline_core.factor.state import LoadedState
 from kline_core.factor.weighting import factor_values, match_columns
 from kline_core.patterns.encode import WHOLE, AnyEncoder, joined_vectors
 from kline_core.search.candidates import Queries
+from kline_core.search.modes import MODES
 from kline_core.search.search import search
 from kline_core.store.schemas import FAILED
 from kline_core.typing import Dates, Floats32, Pixels
@@ -84,11 +85,15 @@ def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
     if (known := stored >= 0).any():
         # Before anything is drawn, since an index whose vectors lie elsewhere may break off here.
         vectors[known] = state.index.vectors_of(stored[known])
+    prices, charts = None, []
     with clock.stage("render"):
-        windows = state.frames, batch.symbols, which.astype(np.int32), checked.ends, steps.window_bars
-        prices = prices_of_windows(*windows)
-        candles = (prices if scale == 1 else prices_of_windows(*windows, scale) for scale in steps.scales)
-        charts = [render_charts(*(price[unknown] for price in each)) for each in candles]
+        of, ends = which.astype(np.int32), checked.ends
+        if MODES[state.key.settings.factor.mode] is not None:
+            # For it to compare bars.
+            prices = prices_of_windows(state.frames, batch.symbols, of, ends, steps.window_bars)
+        if unknown.any():
+            windows = (state.frames, batch.symbols, of[unknown], ends[unknown], steps.window_bars)
+            charts = [render_charts(*prices_of_windows(*windows, scale)) for scale in steps.scales]
     with clock.stage("encode"):
         if (kept := recent >= 0).any():
             vectors[kept] = state.recent.vectors[recent[kept]]

@@ -15,8 +15,8 @@ from kline_core._cores import spread
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.typing import Floats32, Floats64, Int64s
 
-_PAIRS = 2048
-"""Pairs whose products are made at a time, so that they stay in the processor's cache (2 MB at 128 dims)."""
+_PAIRS = 512
+"""Pairs whose products are made at a time, so that they stay in the processor's cache (0.5 MB at 128 dims)."""
 _QUERIES_OF_PART, _PAIRS_OF_PART = 64, 1 << 22
 """Queries, and pairs of a query and a row, that are worth a thread, at least: about a millisecond."""
 
@@ -104,12 +104,13 @@ def exact_similarities(held: Vectors, vectors: Floats32, rows: Int64s) -> Floats
         vectors: float32 (m, d): vectors of the queries.
         rows: int64 (m, c).
     """
-    similarity = np.full(rows.size, -np.inf)
-    there = np.flatnonzero(rows.ravel() >= 0)
+    every, wide = rows.ravel(), vectors.astype(np.float64)
+    similarity = np.full(every.size, -np.inf)
+    there = np.flatnonzero(every >= 0)
     for first in range(0, len(there), _PAIRS):
         place = there[first : first + _PAIRS]
-        product = held[rows.ravel()[place]].astype(np.float64)
-        product *= vectors[place // rows.shape[1]]
+        product = wide[place // rows.shape[1]]
+        product *= held[every[place]]
         similarity[place] = product.sum(axis=-1)
     return similarity.reshape(rows.shape)
 
