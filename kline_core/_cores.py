@@ -56,8 +56,10 @@ class Cores:
         self._own.release()
 
 
+_worker: ContextVar[Cores | None] = ContextVar("worker", default=None)
+"""Cores of the worker whose thread this is."""
 _cores: ContextVar[Cores | None] = ContextVar("cores", default=None)
-"""Those of the worker whose computation this is."""
+"""The same while it holds one of them."""
 _spent = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _opening = threading.Lock()
@@ -75,20 +77,24 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def of_worker(cores: Cores) -> Iterator[None]:
-    """In the block, computations of this thread hold a core of a worker, and take others that nobody uses."""
-    token = _cores.set(cores)
+    """In the block, computations of this thread hold a core of a worker."""
+    token = _worker.set(cores)
     try:
         yield
     finally:
-        _cores.reset(token)
+        _worker.reset(token)
 
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """Hold a core: one of the worker's, in a computation of a worker."""
-    cores = _cores.get()
+    """Hold a core: one of the worker's in its threads, where `spread` then takes others that nobody uses."""
+    cores = _worker.get()
     with CORES if cores is None else cores.core():
-        yield
+        token = _cores.set(cores)
+        try:
+            yield
+        finally:
+            _cores.reset(token)
 
 
 def spread(count: int, least: int, work: Callable[[slice], T]) -> list[tuple[slice, T]]:

@@ -56,9 +56,12 @@ def test_every_thing_is_in_one_part_and_no_part_is_too_short(count, least, own, 
     assert free(cores) == min(own, 4)
 
 
-def test_without_a_worker_nothing_is_spread():
+def test_nothing_is_spread_without_a_worker_or_a_core_of_its_own():
+    whole = slice(0, None, 1)
     with computing():
-        assert spread(10, 1, lambda part: part) == [(slice(0, None, 1), slice(0, None, 1))]
+        assert spread(10, 1, lambda part: part) == [(whole, whole)]
+    with of_worker(Cores(2)):
+        assert spread(10, 1, lambda part: part) == [(whole, whole)]
 
 
 def test_the_parts_are_at_work_at_the_same_time():
