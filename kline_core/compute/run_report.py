@@ -34,7 +34,7 @@ class SymbolResult:
     broke: bool = False
     """True if the problem is an error, not a lack of bars; stored values remain."""
     seconds: Counter[str] = field(default_factory=Counter)
-    """Seconds by stage, summed over chunks."""
+    """Seconds by stage, all threads together."""
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, without times."""

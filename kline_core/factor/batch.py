@@ -97,6 +97,8 @@ class Batch:
         if len(self.parts) > 1:
             return f"{len(self.parts)} symbols from {self.parts[0].symbol} on"
         (part,) = self.parts
+        if self.choice is not None or len(part.dates) == 0:
+            return part.symbol
         return f"{part.symbol}: a chunk of {len(part.dates)} samples from {part.dates[0]} on"
 
     def chunks(self, count: int) -> list["Batch"]:
@@ -106,9 +108,10 @@ class Batch:
         """
         if len(self.parts) > 1:
             return [self]
-        if self.choice is not None:
-            return [Batch(self.parts, replace(self.choice, chunk=chunk, chunks=count)) for chunk in range(count)]
         (part,) = self.parts
+        if self.choice is not None:
+            count = max(1, min(count, len(part.dates) + self.choice.samples))
+            return [Batch(self.parts, replace(self.choice, chunk=chunk, chunks=count)) for chunk in range(count)]
         return [Batch((part.at(slice(first, None, count)),)) for first in range(min(count, len(part.dates)))]
 
     def with_dates(self, dates: Sequence[Dates]) -> "Batch":

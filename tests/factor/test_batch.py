@@ -73,6 +73,20 @@ def test_chosen_dates_join_those_of_the_batch(dates, count):
         }
 
 
+def test_no_more_chunks_than_samples():
+    assert len(chosen_batch("S", 2).chunks(5)) == 2
+    assert len(Batch(batch_of("S", np.arange(3).astype("M8[D]")).parts, Choice(2, None)).chunks(9)) == 5
+    assert len(chosen_batch("S", 0).chunks(5)) == 1, "whoever chooses refuses"
+
+
+def test_a_batch_in_words():
+    days = np.array(["2020-01-02", "2020-01-03"], "M8[D]")
+    part = batch_of("S", days).parts[0]
+    assert str(batch_of("S", days)) == "S: a chunk of 2 samples from 2020-01-02 on"
+    assert str(chosen_batch("S", 9)) == str(Batch((part,), Choice(9, None))) == str(batch_of("S", days[:0])) == "S"
+    assert str(Batch((part, part))) == "2 symbols from S on"
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory, small_weights):
     bench = Bench.of(tmp_path_factory.mktemp("batch") / "home", market(3, 70), weights=small_weights)
