@@ -11,10 +11,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kline_core._threads import single_threaded
 
@@ -107,23 +107,21 @@ def spread(count: int, least: int, work: Callable[[slice], T]) -> list[tuple[sli
     cores = _cores.get()
     helpers = 0 if cores is None else cores.take(count // max(1, least) - 1)
     parts = [slice(number, None, helpers + 1) for number in range(helpers + 1)]
-    futures: list[Future[tuple[T, float]]] = []
-    if cores is not None and helpers:
-        try:
-            pool = _helpers()
-            futures += [pool.submit(copy_context().run, _helped, cores, work, part) for part in parts[1:]]
-        except RuntimeError:
-            # The interpreter is about to end, and begins no more work in threads: what has none is done here.
-            for _ in range(helpers - len(futures)):
-                cores.give()
+    shares = [] if cores is None else [_Share(cores, work, part) for part in parts[1:]]
+    # What no thread may begin, as where the system has no more of them, is done here after the first part.
+    with suppress(RuntimeError):
+        for share in shares:
+            _helpers().submit(copy_context().run, share.do, helping=True)
     try:
-        found = [work(part) for part in (parts[0], *parts[1 + len(futures) :])]
+        found = [(parts[0], work(parts[0]))]
+        for share in shares:
+            share.do(helping=False)
     finally:
-        wait(futures)
-    others = [future.result() for future in futures]
-    _spent.seconds = helped_seconds() + sum(seconds for _, seconds in others)
-    found[1:1] = [made for made, _ in others]
-    return list(zip(parts, found, strict=True))
+        for share in shares:
+            share.end()
+    found += [(share.part, share.made.result()) for share in shares]
+    _spent.seconds = helped_seconds() + sum(share.seconds for share in shares)
+    return found
 
 
 def helped_seconds() -> float:
@@ -131,13 +129,41 @@ def helped_seconds() -> float:
     return float(getattr(_spent, "seconds", 0.0))
 
 
-def _helped(cores: Cores, work: Callable[[slice], T], part: slice) -> tuple[T, float]:
-    started = perf_counter()
-    try:
-        single_threaded()
-        return work(part), perf_counter() - started
-    finally:
-        cores.give()
+class _Share(Generic[T]):
+    """A part of some work, for a core that was taken: done once, by a helper or by the thread that the work is for."""
+
+    def __init__(self, cores: Cores, work: Callable[[slice], T], part: slice) -> None:
+        self._cores, self._work = cores, work
+        self.part = part
+        self.made: Future[T] = Future()
+        self.seconds = 0.0
+        """That a helper took."""
+        self._begun = threading.Lock()
+
+    def do(self, *, helping: bool) -> None:
+        """Do it, unless another thread has begun."""
+        if not self._begun.acquire(blocking=False):
+            return
+        started, helped = perf_counter(), helped_seconds()
+        try:
+            if helping:
+                single_threaded()
+            made = self._work(self.part)
+        except BaseException as error:  # noqa: BLE001  the thread that the work is for raises it again
+            self._cores.give()
+            self.made.set_exception(error)
+        else:
+            if helping:
+                self.seconds = perf_counter() - started + helped_seconds() - helped
+            self._cores.give()
+            self.made.set_result(made)
+
+    def end(self) -> None:
+        """Wait for its end; what has not begun never does."""
+        if self._begun.acquire(blocking=False):
+            self._cores.give()
+        else:
+            wait([self.made])
 
 
 def _helpers() -> ThreadPoolExecutor:

@@ -29,7 +29,7 @@ from kline_core.compute.replay_report import Compared, ReplayReport
 from kline_core.encoder.encoder_cache import EncoderKey
 from kline_core.encoder.year_folder import YearFolder, one_encoder
 from kline_core.errors import EncoderError, HomeError
-from kline_core.factor.batch import Batch, SymbolSamples
+from kline_core.factor.batch import Batch, SymbolSamples, chunks_of_each
 from kline_core.factor.comparison import compare_rows
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.recorded import check_version, checked_settings
@@ -235,7 +235,7 @@ class _Replay:
 
     def _computed(self, every: dict[str, Dates]) -> tuple[Rows, Rows]:
         """Rows of `factors` and `matches` of samples, without fingerprint and run_id."""
-        batches = list(_batches(every, -(-len(self._cluster.workers) // max(1, len(every)))))
+        batches = list(_batches(every, chunks_of_each(len(self._cluster.workers), len(every))))
         factors = [table_schema("factors").empty_table().drop_columns(_STAMPS)]
         matches = [no_matches(self._key.settings.patterns.horizons)]
         for _, scored in BatchScorer(self._cluster, self._key, _LOG.warning).scored(batches, split=True):

@@ -30,9 +30,10 @@ from kline_core.compute.recording import Recorder
 from kline_core.compute.request import Request
 from kline_core.compute.results import COMPUTED, Computed, Progress, Results, count_samples
 from kline_core.compute.run_report import RunReport, SymbolResult
-from kline_core.compute.tasks import Overview
+from kline_core.compute.tasks import BrokenBatchError, Overview
 from kline_core.compute.workload import Workload
 from kline_core.errors import HomeError, SchedulerError
+from kline_core.factor.batch import chunks_of_each
 from kline_core.factor.state_key import StateKey
 from kline_core.factor.stored_values import ValueWriter
 from kline_core.store.home import Home
@@ -204,6 +205,9 @@ class Run:
                 count_samples(results[symbol], asked[symbol], stored[symbol], computed[symbol], reused)
                 results[symbol].seconds.update({name: share * spent for name, spent in scored.seconds.items()})
                 self.results.tell(results[symbol])
+        for result in results.values():
+            if (told := result.done + result.failed + result.reused) != result.samples:
+                raise BrokenBatchError(f"of {result.samples} samples of {result.symbol} {told} came back")
         if not factors:
             for result in results.values():
                 self.results.tell(result)
@@ -228,7 +232,7 @@ class Run:
 
         A worker computes a chunk on all of its cores that nobody uses.
         """
-        return -(-len(self.cluster.workers) // max(1, symbols))
+        return chunks_of_each(len(self.cluster.workers), symbols)
 
     @property
     def parallel(self) -> int:

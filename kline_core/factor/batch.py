@@ -104,8 +104,12 @@ class Batch:
     def chunks(self, count: int) -> list["Batch"]:
         """At most `count` chunks of about the same cost, to score in parallel; a batch of several symbols stays whole.
 
+        No sample is in none of them. Raises ValueError if `count` is below 1.
+
         Dates are interleaved: later dates see more patterns, so chunks of neighbouring dates would differ in cost.
         """
+        if count < 1:
+            raise ValueError(f"{count} chunks hold no samples")
         if len(self.parts) > 1:
             return [self]
         (part,) = self.parts
@@ -197,6 +201,11 @@ class PreparedBatch:
     def __len__(self) -> int:
         """Number of samples to be matched."""
         return len(self.queries)
+
+
+def chunks_of_each(workers: int, symbols: int) -> int:
+    """Chunks of each of some symbols, so that every worker has one; 1 where no worker is there at the moment."""
+    return max(1, -(-workers // max(1, symbols)))
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any] | None:

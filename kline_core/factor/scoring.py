@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from kline_core._clock import StageClock
 from kline_core._cores import spread
+from kline_core._threads import single_threaded
+from kline_core.encoder.encoder_cache import KeptEncoder
 from kline_core.errors import DateError
 from kline_core.factor.batch import MOST_COMPUTED, Batch, LargeBatchError, PreparedBatch, Scored
 from kline_core.factor.checked_samples import check_samples, symbol_bars
@@ -116,6 +118,10 @@ def prepare_batch(state: LoadedState, batch: Batch) -> PreparedBatch:
 
 def _encoded(encoder: AnyEncoder, charts: Pixels) -> Floats32:
     """Vectors of charts, made on all cores that nobody uses."""
+    if isinstance(encoder, KeptEncoder):
+        # Before other threads begin, which set the limits of what is imported by then.
+        encoder.loaded()
+        single_threaded()
     vectors = np.empty((len(charts), encoder.dim), dtype=np.float32)
     for part, made in spread(len(charts), WHOLE, lambda part: encoder.encode(np.ascontiguousarray(charts[part]))):
         vectors[part] = made

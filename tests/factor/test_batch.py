@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kline_core.factor.batch import Batch, Choice, Scored, SymbolSamples
+from kline_core.factor.batch import Batch, Choice, Scored, SymbolSamples, chunks_of_each
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.scoring import plan_dates, score_batch
 from kline_core.factor.state import load_state
@@ -77,6 +77,20 @@ def test_no_more_chunks_than_samples():
     assert len(chosen_batch("S", 2).chunks(5)) == 2
     assert len(Batch(batch_of("S", np.arange(3).astype("M8[D]")).parts, Choice(2, None)).chunks(9)) == 5
     assert len(chosen_batch("S", 0).chunks(5)) == 1, "whoever chooses refuses"
+
+
+@pytest.mark.parametrize("batch", [chosen_batch("S", 5), batch_of("S", np.arange(3).astype("M8[D]"))])
+def test_no_chunks_hold_no_samples(batch):
+    with pytest.raises(ValueError, match=r"^0 chunks hold no samples$"):
+        batch.chunks(0)
+
+
+@pytest.mark.parametrize(
+    ("workers", "symbols", "chunks"),
+    [(0, 1, 1), (0, 0, 1), (1, 1, 1), (3, 1, 3), (3, 2, 2), (3, 3, 1), (3, 50, 1), (2, 0, 2)],
+)
+def test_every_worker_has_a_chunk_and_no_sample_is_lost_where_none_is_there(workers, symbols, chunks):
+    assert chunks_of_each(workers, symbols) == chunks
 
 
 def test_a_batch_in_words():

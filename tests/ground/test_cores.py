@@ -169,4 +169,39 @@ def test_what_no_thread_may_begin_is_done_here():
     _cores._pool.shutdown()
     with of_worker(cores), computing():
         assert [made for _, made in spread(3, 1, lambda part: part.start)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="broken 2"):
+            spread(3, 1, raise_at_2)
     assert free(cores) == 3
+
+
+def raise_at_2(part):
+    if part.start == 2:
+        raise ValueError("broken 2")
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(st.sets(st.integers(0, 11)), st.booleans())
+def test_a_thread_that_does_not_start_costs_nothing(fails, kept):
+    """As where the system has no more of them. Python has put the work into a queue by then, and others may take it."""
+    starts, start = iter(range(1000)), threading.Thread.start
+
+    def some_fail(self):
+        if self.name.startswith("few") and next(starts) in fails:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    def work(part):
+        inner = spread(2, 1, lambda inner: inner.start) if kept else []
+        return part.start, [made for _, made in inner]
+
+    cores = Cores(4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", some_fail)
+        patch.setattr(_cores, "_pool", ThreadPoolExecutor(3, "few"))
+        for _ in range(4):
+            with of_worker(cores), computing():
+                found = spread(4, 1, work)
+            assert [made for _, (made, _) in found] == list(range(len(found)))
+            assert all(made in ([], [0, 1], [0]) for _, (_, made) in found)
+            assert free(cores) == 4
+        _cores._pool.shutdown()

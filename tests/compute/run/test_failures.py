@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -253,6 +254,32 @@ def test_a_symbol_that_breaks_does_not_stop_the_others(bench, in_process, monkey
         **{"symbol": "S00001", "samples": 0, "done": 0, "failed": 0, "reused": 0, "refreshed": 0},
         **{"problem": "OSError: no more memory", "broke": True, "reasons": {}},
     }
+
+
+@pytest.mark.slow
+def test_samples_that_do_not_come_back_break_their_symbol(bench, in_process, monkeypatch):
+    real = tasks.score
+
+    def lossy(key, batch):
+        scored = real(key, batch)
+        return replace(scored, factors=scored.factors.slice(1)) if batch.symbols == ["S00001"] else scored
+
+    monkeypatch.setattr(tasks, "score", lossy)
+    report = bench.run(in_process, samples=10)
+    assert [(result.symbol, result.problem) for result in report.broken] == [
+        ("S00001", "of 10 samples of S00001 9 came back")
+    ]
+    assert {row["symbol"] for row in bench.rows("factors")} == {"S00000", "S00002", "S00003"}
+
+
+@pytest.mark.slow
+def test_a_moment_without_workers_costs_no_sample(bench, in_process, monkeypatch):
+    run = bench.start(in_process, samples=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(in_process), "workers", property(lambda _: {}))
+        chunks = run.chunks(1)
+    run.score(["S00001"], chunks)
+    assert counts(run.finish())[0] == 10
 
 
 @pytest.mark.slow
