@@ -9,12 +9,15 @@ in Python what is as much work for few samples as for many, and the parts would 
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from time import perf_counter
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kline_core._threads import single_threaded
 
@@ -122,6 +125,17 @@ def spread(count: int, least: int, work: Callable[[slice], T]) -> list[tuple[sli
     found += [(share.part, share.made.result()) for share in shares]
     _spent.seconds = helped_seconds() + sum(share.seconds for share in shares)
     return found
+
+
+def put_together(parts: Sequence[tuple[slice, NDArray[Any]]]) -> Any:
+    """The array (n, ...) of whose rows `spread` made some in each part."""
+    first = parts[0][1]
+    if len(parts) == 1:
+        return first
+    whole = np.empty((sum(len(made) for _, made in parts), *first.shape[1:]), dtype=first.dtype)
+    for part, made in parts:
+        whole[part] = made
+    return whole
 
 
 def helped_seconds() -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from kline_core._clock import StageClock
-from kline_core._cores import spread
+from kline_core._cores import put_together, spread
 from kline_core._threads import single_threaded
 from kline_core.encoder.encoder_cache import KeptEncoder
 from kline_core.errors import DateError
@@ -122,9 +122,8 @@ def _encoded(encoder: AnyEncoder, charts: Pixels) -> Floats32:
         # Before other threads begin, which set the limits of what is imported by then.
         encoder.loaded()
         single_threaded()
-    vectors = np.empty((len(charts), encoder.dim), dtype=np.float32)
-    for part, made in spread(len(charts), WHOLE, lambda part: encoder.encode(np.ascontiguousarray(charts[part]))):
-        vectors[part] = made
+    parts = spread(len(charts), WHOLE, lambda part: encoder.encode(np.ascontiguousarray(charts[part])))
+    vectors: Floats32 = put_together(parts)
     return vectors
 
 

@@ -23,12 +23,13 @@ A caller that selects only a few of the best candidates says so, and is spared t
 The candidates do not depend on how queries are cut into batches, on their order, or on the number of threads.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
+from kline_core._cores import put_together, spread
 from kline_core.patterns.patterns import MAX_LENGTH, Patterns
 from kline_core.search.pattern_index import PatternIndex, Proposals
 from kline_core.typing import Dates, Flags, Floats32, Floats64, Int32s, Int64s, Positions
@@ -39,6 +40,8 @@ _FIRST_ASK = 16
 with 8, but of few symbols more are; the scan takes a tenth less time than with 32."""
 _ASK_GROWTH = 4
 """Factor from one ask of an undecided query to the next."""
+_PAIRS_OF_PART = 1 << 16
+"""Proposals that are worth a thread to rank, at least: some milliseconds."""
 _SPARE = 10
 """One row in so many is asked for beyond those that are needed, where all candidates are."""
 
@@ -173,7 +176,7 @@ def first_candidates(
         if len(undecided) == 0:
             return
         proposals = index.proposals(queries.vectors[undecided], known[undecided], ask)
-        candidates, selected, decided, bound = _rank(job, undecided, proposals)
+        candidates, selected, decided, bound = _ranked(job, undecided, proposals)
         if decided.any():
             part = None if selected is None else selected[decided]
             yield undecided[decided], candidates.of(np.flatnonzero(decided)), part
@@ -196,6 +199,10 @@ class _Job:
     search_k: int
     window_bars: int
     select: Selection | None
+
+
+_Answer: TypeAlias = tuple[Candidates, Int64s | None, Flags, Floats64]
+"""What `_rank` returns."""
 
 
 def _asks(first: int, enough: int) -> Iterator[int]:
@@ -225,7 +232,24 @@ def check_fit(index: PatternIndex, patterns: Patterns, queries: Queries) -> None
         raise ValueError(f"query {int(bad.argmax())} has a vector that is not L2-normalised")
 
 
-def _rank(job: _Job, asked: Int64s, proposals: Proposals) -> tuple[Candidates, Int64s | None, Flags, Floats64]:
+def _ranked(job: _Job, asked: Int64s, proposals: Proposals) -> _Answer:
+    """`_rank`, in parts on all cores that nobody uses."""
+
+    def work(part: slice) -> _Answer:
+        return _rank(job, asked[part], proposals.of(part))
+
+    parts = spread(len(asked), _PAIRS_OF_PART // max(1, proposals.rows.shape[1]), work)
+    found, selected, decided, bound = zip(*(answer for _, answer in parts), strict=True)
+
+    def whole(columns: Iterable[Any]) -> Any:
+        return put_together([(part, column) for (part, _), column in zip(parts, columns, strict=True)])
+
+    names = ("rows", "code", "bar", "similarity")
+    candidates = Candidates(*(whole(getattr(each, name) for each in found) for name in names))
+    return candidates, None if job.select is None else whole(selected), whole(decided), whole(bound)
+
+
+def _rank(job: _Job, asked: Int64s, proposals: Proposals) -> _Answer:
     """Rank the rows proposed to m queries, and tell which queries no other row can change.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 
-from kline_core._cores import spread
+from kline_core._cores import put_together, spread
 from kline_core.patterns.mapped_vectors import Vectors
 from kline_core.typing import Floats32, Floats64, Int64s
 
@@ -35,6 +35,10 @@ class Proposals:
     certain_above: Floats64
     """float64 (m,): every row of the prefix that is more similar than this was proposed; -inf if all rows were."""
 
+    def of(self, part: slice) -> "Proposals":
+        """Those to some of the queries."""
+        return Proposals(self.rows[part], self.similarity[part], self.certain_above[part])
+
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """Those of an index from those of its parts, each with the same m queries and rows of the whole index."""
@@ -54,16 +58,9 @@ def spread_proposals(known: Int64s, propose: Callable[[slice], Proposals]) -> Pr
     """
     # Each part goes through all rows.
     least = max(_QUERIES_OF_PART, len(known) * _PAIRS_OF_PART // max(1, int(known.sum())))
-    (part, first), *others = spread(len(known), least, propose)
-    if not others:
-        return first
-    every = [(part, first), *others]
-    columns = (first.rows, first.similarity, first.certain_above)
-    whole = Proposals(*(np.empty((len(known), *column.shape[1:]), column.dtype) for column in columns))
-    for part, found in every:
-        whole.rows[part], whole.similarity[part] = found.rows, found.similarity
-        whole.certain_above[part] = found.certain_above
-    return whole
+    parts = spread(len(known), least, propose)
+    columns = ("rows", "similarity", "certain_above")
+    return Proposals(*(put_together([(part, getattr(found, name)) for part, found in parts]) for name in columns))
 
 
 class PatternIndex(Protocol):

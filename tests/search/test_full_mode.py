@@ -110,8 +110,8 @@ def test_no_cut_of_the_work_changes_a_bit(monkeypatch):
     for cores in (2, 7):
         with spare_cores(cores) as parts:
             assert_same(made.search(order, FULL), whole)
-        # Candidates, and their bars.
-        assert parts == [cores, cores]
+        # Proposals, their order, and their bars.
+        assert parts == [cores] * 3
 
 
 def test_of_equal_candidates_those_that_were_looked_at_come_first():

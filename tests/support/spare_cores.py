@@ -7,7 +7,7 @@ import pytest
 
 from kline_core import _cores
 from kline_core.factor import scoring
-from kline_core.search import pattern_index
+from kline_core.search import candidates, pattern_index
 from kline_core.search import search as search_module
 
 
@@ -27,7 +27,7 @@ def spare_cores(count):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_cores, "CORES", threading.BoundedSemaphore(count))
         patch.setattr(_cores, "_pool", None)
-        for module in (pattern_index, search_module, scoring):
+        for module in (candidates, pattern_index, search_module, scoring):
             patch.setattr(module, "spread", counted)
         try:
             with _cores.of_worker(_cores.Cores(count)), _cores.computing():
