@@ -237,7 +237,8 @@ def factor_one(patterns, kept, date, settings):
         returns.append(return_)
     if total == 0:
         return "matches without weight"
-    effective = 1.0 / sum((weight / total) ** 2 for weight in weights)
+    # Not by `**`, which rounds one square in a thousand to the number beside the nearest one.
+    effective = 1.0 / sum((weight / total) * (weight / total) for weight in weights)
     if effective < settings.factor.min_effective_matches * (1 - 1e-9):
         return "too few effective matches"
     weight = settings.factor.barrier_weight
