@@ -111,11 +111,11 @@ def spread(count: int, least: int, work: Callable[[slice], T]) -> list[tuple[sli
     helpers = 0 if cores is None else cores.take(count // max(1, least) - 1)
     parts = [slice(number, None, helpers + 1) for number in range(helpers + 1)]
     shares = [] if cores is None else [_Share(cores, work, part) for part in parts[1:]]
-    # What no thread may begin, as where the system has no more of them, is done here after the first part.
-    with suppress(RuntimeError):
-        for share in shares:
-            _helpers().submit(copy_context().run, share.do, helping=True)
     try:
+        # What no thread may begin, as where the system has no more of them, is done here after the first part.
+        with suppress(RuntimeError):
+            for share in shares:
+                _helpers().submit(copy_context().run, share.do, helping=True)
         found = [(parts[0], work(parts[0]))]
         for share in shares:
             share.do(helping=False)
