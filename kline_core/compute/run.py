@@ -189,9 +189,10 @@ class Run:
                 if len(dates[symbol]) == 0:
                     results[symbol].problem = self.workload.why_no_dates()
 
-        note(self.workload.named(symbols))
+        named = self.workload.named(symbols)
+        note(named)
         factors, matches = [], []
-        for batch, scored in self._scorer.scored(self.workload.batch(symbols).chunks(chunks), alone=alone):
+        for batch, scored in self._scorer.scored(self.workload.batch(stored, named).chunks(chunks), alone=alone):
             if scored.chosen is not None:
                 note(dict(zip(batch.symbols, scored.chosen, strict=True)))
             factors.append(scored.factors)

@@ -1,6 +1,6 @@
 """The workload of a run: its symbols, how many samples of each are to be computed, and groups of them worth a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from kline_core.compute.request import Request
 from kline_core.compute.tasks import Overview
 from kline_core.factor.batch import Batch, Choice, SymbolSamples
 from kline_core.factor.state_key import StateKey
-from kline_core.factor.stored_values import StoredValues
+from kline_core.factor.stored_values import Stored, StoredValues
 from kline_core.store.home import Home
 from kline_core.typing import Dates
 
@@ -64,13 +64,15 @@ class Workload:
             return {}
         return {symbol: np.unique(self._request.dates[symbol]) for symbol in symbols}
 
-    def batch(self, symbols: Sequence[str]) -> Batch:
-        """The samples of symbols, and those of earlier runs, so that no value of outdated lineage stays."""
-        stored = [(symbol, self.stored.of(symbol)) for symbol in symbols]
-        parts = tuple(SymbolSamples(symbol, each.dates, each.history) for symbol, each in stored)
+    def batch(self, stored: Mapping[str, Stored], named: Mapping[str, Dates]) -> Batch:
+        """The samples of symbols, and those of earlier runs, so that no value of outdated lineage stays.
+
+        `stored`: what is stored of each symbol. `named`: as `named` has it.
+        """
+        parts = tuple(SymbolSamples(symbol, each.dates, each.history) for symbol, each in stored.items())
         if self._request.dates is None:
             return Batch(parts, Choice(self._request.samples, self._request.as_of))
-        return Batch(parts).with_dates(list(self.named(symbols).values()))
+        return Batch(parts).with_dates([named[symbol] for symbol in stored])
 
     def why_no_dates(self) -> str:
         """Problem of a symbol without sample dates."""

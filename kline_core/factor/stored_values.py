@@ -49,13 +49,6 @@ class Stored:
     many_reason: pa.ChunkedArray
     """Why there is none, null if there is one, or none was asked for."""
 
-    def history_on(self, dates: Dates) -> Int64s:
-        """Lineage stored for each of `dates`, `NEVER_REUSED` if nothing is stored: int64 (n,)."""
-        at, there = self._places(dates)
-        found = np.full(len(dates), NEVER_REUSED, dtype=np.int64)
-        found[there] = self.history[at[there]]
-        return found
-
     def reasons_on(self, dates: Dates) -> list[str]:
         """Reasons of the samples on `dates` that are stored without a value."""
         at, there = self._places(dates)

@@ -122,12 +122,14 @@ def search(
 def _ranked(mode: Mode, windows: CandidateWindows, settings: FactorSettings, select: Selection) -> Iterator[Ranked]:
     """What a mode makes of windows, on all cores that nobody uses."""
 
-    def work(part: slice) -> list[Ranked]:
-        return list(mode(windows.of(np.arange(len(windows.asked))[part]), settings, select))
+    every = np.arange(len(windows.asked))
 
-    for part, found in spread(len(windows.asked), _QUERIES_OF_PART, work):
+    def work(part: slice) -> list[Ranked]:
+        return list(mode(windows.of(every[part]), settings, select))
+
+    for part, found in spread(len(every), _QUERIES_OF_PART, work):
         for which, ranked, chosen in found:
-            yield np.arange(len(windows.asked))[part][which], ranked, chosen
+            yield every[part][which], ranked, chosen
 
 
 def _with_nearest(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kline_core.errors import HomeError
+from kline_core.factor.batch import SymbolSamples
 from kline_core.factor.lineage import NEVER_REUSED
 from kline_core.factor.rows import failed_rows, no_matches
 from kline_core.factor.stored_values import Stored, StoredValues, ValueWriter, latest_values, ranking, samples_of
@@ -47,7 +48,9 @@ def test_looked_up_as_in_a_dictionary(held, asked):
     )
     asked = sorted(asked)
     dates = DAY_0 + np.array(asked, dtype=np.int64)
-    assert stored.history_on(dates).tolist() == [held[day][0] if day in held else NEVER_REUSED for day in asked]
+    every = SymbolSamples("S", stored.dates, stored.history).with_dates(dates)
+    history = dict(zip(every.dates.tolist(), every.stored.tolist(), strict=True))
+    assert [history[day] for day in dates.tolist()] == [held[day][0] if day in held else NEVER_REUSED for day in asked]
     there = [day for day in asked if day in held]
     assert stored.reasons_on(dates) == [f"why {day}" for day in there if held[day][1]]
     reasons = [f"no {day}" for day in there if held[day][0] < 3]
